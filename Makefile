@@ -1,0 +1,53 @@
+# Everything starts from Python 3.11 and make. A second run installs nothing.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]'
+PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
+
+.PHONY: demo test check format bench soak clean help
+
+help: ## show what there is to run
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(PROJECTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(MEMBERS)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+demo: $(VENV)/.installed ## replay real customer questions through the cache; no server, no key
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev ## every test, on a real server
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## lint, types, import order
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench ## the benchmarks; results go to benchmarks/results
+	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.dev ## the long runs: fuzzing, storms, minutes of faults
+	$(BIN)/python -m pytest -m soak
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

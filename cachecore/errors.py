@@ -1,0 +1,93 @@
+"""Every error cachecore raises, in one tree.
+
+CacheError
+├── OptionsError          (ValueError)  a setting is wrong; raised while building, never later
+├── UnkeyableError        (TypeError)   a request holds something that has no canonical form
+├── EncodingError         (ValueError)  a value cannot become bytes, or bytes cannot become a value
+├── FlightCycleError      (RuntimeError) a factory asked for the key it is computing
+├── PluginNotFound        (LookupError) no plugin of that name; says which there are
+└── BackendError                        a store did not do what it was asked
+    ├── BackendTimeout                  it did not answer in time
+    ├── BackendUnavailable              it could not be reached, or is known to be sick
+    └── InvalidationPending             it has not acknowledged an invalidation yet
+"""
+
+from __future__ import annotations
+
+
+class CacheError(Exception):
+    """The root of all errors of this library."""
+
+
+class OptionsError(CacheError, ValueError):
+    """A setting is wrong: the message names it, its value and what is allowed."""
+
+
+class UnkeyableError(CacheError, TypeError):
+    """A request holds a value with no canonical form; `path` says where.
+
+    The message never holds the value itself: it may be a prompt.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class EncodingError(CacheError, ValueError):
+    """A value cannot be encoded, or stored bytes cannot be decoded."""
+
+
+class FlightCycleError(CacheError, RuntimeError):
+    """A factory waits for the very key it computes; waiting would never end."""
+
+
+class PluginNotFound(CacheError, LookupError):  # noqa: N818 - the name is the contract's
+    """No plugin of that name is installed."""
+
+
+class BackendError(CacheError):
+    """A store did not answer `operation`; asking again may help if `transient`.
+
+    `reason` is one short word for metrics (`timeout`, `refused`, `full`, `readonly`,
+    `auth`, `loading`, `protocol`, `closed`, `error`); it never holds a key or a value.
+    """
+
+    def __init__(self, operation: str, transient: bool, reason: str = "error") -> None:
+        super().__init__(operation, transient, reason)  # all in args, so that it pickles
+        self.operation = operation
+        self.transient = transient
+        self.reason = reason
+
+    def __str__(self) -> str:
+        again = "asking again may help" if self.transient else "asking again will not help"
+        return f"the store failed at {self.operation}: {self.reason} ({again})"
+
+
+class BackendTimeout(BackendError):  # noqa: N818 - the name is the contract's
+    """The store did not answer `operation` within its deadline."""
+
+    def __init__(self, operation: str, transient: bool = True, reason: str = "timeout") -> None:
+        super().__init__(operation, transient, reason)
+
+
+class BackendUnavailable(BackendError):  # noqa: N818 - the name is the contract's
+    """The store cannot be reached, or is not asked because it is known to be sick."""
+
+    def __init__(self, operation: str, transient: bool = True, reason: str = "unavailable") -> None:
+        super().__init__(operation, transient, reason)
+
+
+class InvalidationPending(BackendError):  # noqa: N818 - the name is the contract's
+    """The store has not acknowledged an invalidation, `set` or `delete`.
+
+    This process has forgotten its own copies; other processes may serve theirs until the
+    invalidation is delivered, which is tried again by itself as soon as the store answers.
+    """
+
+    def __init__(self, operation: str, transient: bool = True, reason: str = "pending") -> None:
+        super().__init__(operation, transient, reason)

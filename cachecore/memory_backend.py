@@ -1,0 +1,122 @@
+"""`memory://`: a store inside this process, bounded by bytes; for tests, notebooks and single processes.
+
+It keeps the whole contract of a backend, so that what works here works on a server. It is not the L1 tier, which
+belongs to a cache and is kept coherent with its store.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from cachecore.clock import Clock, SystemClock
+from cachecore.errors import BackendUnavailable, OptionsError
+from cachecore.options import MIB
+
+_PAGE = 256
+
+
+class MemoryBackend:
+    """CacheBackend in a dict, least recently written first out.
+
+    Safe to call from several loops and threads: each call holds one lock and never awaits while it does.
+    """
+
+    def __init__(self, *, max_bytes: int = 256 * MIB, clock: Clock | None = None) -> None:
+        if max_bytes < 1:
+            raise OptionsError(f"max_bytes must be at least 1, not {max_bytes!r}")
+        self._max_bytes = max_bytes
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._values: dict[str, tuple[bytes, float | None]] = {}  # guarded by _lock; oldest write first
+        self._bytes = 0  # guarded by _lock
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"MemoryBackend(entries={len(self._values)}, bytes={self._bytes})"
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`."""
+        with self._open("get_many"):
+            now = self._clock.monotonic()
+            return [self._live(key, now) for key in keys]
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key; it lives `ttl` seconds, or until evicted if None."""
+        with self._open("set_many"):
+            for key, value in items.items():
+                self._put(key, value, ttl)
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        """Delete the keys and return how many existed."""
+        with self._open("delete_many"):
+            now = self._clock.monotonic()
+            return sum(self._live(key, now) is not None and self._drop(key) for key in dict.fromkeys(keys))
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+        with self._open("swap"):
+            if self._live(key, self._clock.monotonic()) != old:
+                return False
+            if new is not None:
+                self._put(key, new, ttl)
+            elif old is not None:
+                self._drop(key)
+            return True
+
+    async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the live keys that start with `prefix`, in pages."""
+        with self._open("scan"):
+            now = self._clock.monotonic()
+            found = [key for key in list(self._values) if key.startswith(prefix) and self._live(key, now) is not None]
+        for start in range(0, len(found), _PAGE):
+            yield found[start : start + _PAGE]
+
+    async def time(self) -> float:
+        """Return this host's clock, Unix seconds: the store lives here."""
+        return self._clock.time()
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._closed = True
+            self._values.clear()
+            self._bytes = 0
+
+    def _open(self, operation: str) -> threading.Lock:
+        if self._closed:
+            raise BackendUnavailable(operation, transient=False, reason="closed")
+        return self._lock
+
+    def _live(self, key: str, now: float) -> bytes | None:
+        found = self._values.get(key)
+        if found is None:
+            return None
+        value, deadline = found
+        if deadline is not None and deadline <= now:
+            self._drop(key)
+            return None
+        return value
+
+    def _put(self, key: str, value: bytes, ttl: float | None) -> None:
+        self._drop(key)
+        self._values[key] = (bytes(value), None if ttl is None else self._clock.monotonic() + ttl)
+        self._bytes += len(key) + len(value)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._values)))
+
+    def _drop(self, key: str) -> bool:
+        found = self._values.pop(key, None)
+        if found is None:
+            return False
+        self._bytes -= len(key) + len(found[0])
+        return True
+
+
+def from_url(url: str) -> MemoryBackend:
+    """Return the backend that `memory://` means: a new, empty one."""
+    parts = urlsplit(url)
+    if parts.netloc or parts.path not in ("", "/") or parts.query:
+        raise OptionsError(f"memory:// takes no host, path or options, not {url!r}")
+    return MemoryBackend()

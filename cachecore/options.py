@@ -1,0 +1,175 @@
+"""Every setting, its default and its limits: the one table of them.
+
+Durations are float seconds or `timedelta`; text such as `"24h"` is understood only where settings come from a file or
+the environment (`parse_duration`). A wrong setting fails here, while a cache is being built, and says what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any, Final
+
+from cachecore.errors import OptionsError
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+Duration = float | timedelta
+"""Seconds, or a `timedelta`."""
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?")
+
+
+def seconds(name: str, value: Duration) -> float:
+    """Return `value` in seconds. Raises `OptionsError` naming `name` if it is no duration."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionsError(f"{name} must be seconds (a number) or a timedelta, not {value!r}")
+    return float(value)
+
+
+def positive(name: str, value: Duration) -> float:
+    """Return `value` in seconds, which must be finite and over 0."""
+    number = seconds(name, value)
+    if not 0 < number < math.inf:  # NaN fails here too
+        raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
+    return number
+
+
+def lifetime(name: str, value: Duration | None) -> float | None:
+    """Return a ttl in seconds, or None for ever. A ttl of 0 or less is an error, not a way to say 'for ever'."""
+    if value is None:
+        return None
+    number = seconds(name, value)
+    if not 0 < number < math.inf:
+        raise OptionsError(f"{name} must be more than 0 seconds, or None for ever, not {value!r}")
+    return number
+
+
+def parse_duration(name: str, text: str) -> float:
+    """Return the seconds that `text` from a file or the environment means: `"1.5"`, `"250ms"`, `"24h"`, `"7d"`."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise OptionsError(f"{name} must be a duration such as 30, '250ms', '24h' or '7d', not {text!r}")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _whole(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def _set_seconds(options: Any, *names: str, zero: bool = False) -> None:
+    """Turn the named durations of a frozen dataclass into checked float seconds."""
+    for name in names:
+        value = getattr(options, name)
+        if value is None:
+            continue
+        number = seconds(name, value)
+        if not ((0 <= number if zero else 0 < number) and number < math.inf):
+            least = "0 seconds or more" if zero else "more than 0 seconds"
+            raise OptionsError(f"{name} must be {least} and finite, not {value!r}")
+        object.__setattr__(options, name, number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How long answers hold and what happens when they no longer do (RFC 5861, RFC 9111)."""
+
+    ttl: float | timedelta | None
+    """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
+    jitter: float = 0.05
+    """Each ttl is drawn from ±this part of it, so that what was stored together does not expire together."""
+    stale_while_revalidate: float | timedelta = 0.0
+    """For how long past its ttl an answer may be served while a new one is computed behind it."""
+    stale_if_error: float | timedelta = 0.0
+    """For how long past its ttl an answer may be served because computing a new one failed."""
+    refresh_ahead: float = 0.0
+    """The beta of XFetch: 1.0 refreshes early, about one compute time before the ttl; 0 never."""
+    soft_timeout: float | timedelta | None = None
+    """After how long a stale answer is served, if there is one, while the factory works on behind."""
+    factory_timeout: float | timedelta = 120.0
+    """After how long a computation is cancelled and its key is free again."""
+    retry_after: float | timedelta = 5.0
+    """For how long after a failed computation a stale answer is served without trying again."""
+    negative_ttl: float | timedelta | None = None
+    """How long an answer of None is fresh; None (not given) stores it like any other."""
+    rescue_unverified: bool = False
+    """Whether a stale answer may be served although its stamps cannot be read."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ttl", lifetime("ttl", self.ttl))
+        _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
+        _set_seconds(self, "soft_timeout", "factory_timeout", "retry_after", "negative_ttl")
+        if not 0 <= self.jitter < 1:
+            raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")
+        if not 0 <= self.refresh_ahead < math.inf:
+            raise OptionsError(f"refresh_ahead must be 0 (never) or more, not {self.refresh_ahead!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How the store is used, and how long anybody waits for it."""
+
+    backend_timeout: float | timedelta = 0.05
+    """Deadline of one call to the store, before the allowance for its size."""
+    backend_timeout_per_mib: float | timedelta = 0.01
+    """What each MiB of a call adds to its deadline."""
+    connect_timeout: float | timedelta = 1.0
+    """Deadline of a connection; connecting happens behind, never in a call's way."""
+    breaker_failures: int = 3
+    """Transient failures in a row that open the breaker."""
+    breaker_backoff: float | timedelta = 0.1
+    """How long an open breaker waits before its first probe; doubles with each failure."""
+    breaker_backoff_max: float | timedelta = 5.0
+    """The longest it waits."""
+    max_in_flight: int = 1024
+    """Calls to the store under way at once; more wait for a place within their deadline."""
+    batch_keys: int = 256
+    """Keys in one read of the store."""
+    max_value_bytes: int = 8 * MIB
+    """The largest entry that is stored or accepted."""
+    max_background: int = 64
+    """Refreshes behind stale answers at once; further ones are left out."""
+    max_pending: int = 10_000
+    """Unacknowledged invalidations kept; more collapse upwards (tag, namespace, everything)."""
+    pending_path: str | None = None
+    """A directory in which unacknowledged invalidations survive this process; None keeps them in memory."""
+    lease_ttl: float | timedelta | None = 0.5
+    """How long a lease lives unless renewed; None computes without asking other processes."""
+
+    def __post_init__(self) -> None:
+        _set_seconds(self, "backend_timeout", "connect_timeout", "breaker_backoff", "breaker_backoff_max", "lease_ttl")
+        _set_seconds(self, "backend_timeout_per_mib", zero=True)
+        for name in ("breaker_failures", "max_in_flight", "batch_keys", "max_background", "max_pending"):
+            _whole(name, getattr(self, name), 1)
+        _whole("max_value_bytes", self.max_value_bytes, KIB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryOptions:
+    """The size and age of the copies in this process's memory (L1)."""
+
+    l1_max_bytes: int = 64 * MIB
+    """Bytes of all copies together; 0 keeps none."""
+    l1_max_entries: int = 100_000
+    """Number of copies; 0 keeps none."""
+    l1_max_age: float | timedelta = 1.0
+    """How long a copy is trusted without word from the store: the bound on staleness between processes."""
+    eviction: str = "adaptive"
+    """Which copies make room: `lru`, `adaptive`, or a plugin of the group `cachecore.eviction`."""
+
+    def __post_init__(self) -> None:
+        _set_seconds(self, "l1_max_age")
+        _whole("l1_max_bytes", self.l1_max_bytes, 0)
+        _whole("l1_max_entries", self.l1_max_entries, 0)
+
+
+POLICY_FIELDS: Final = frozenset(field.name for field in fields(Policy))
+STORE_FIELDS: Final = frozenset(field.name for field in fields(StoreOptions))
+MEMORY_FIELDS: Final = frozenset(field.name for field in fields(MemoryOptions))

@@ -1,0 +1,156 @@
+"""The contracts between the core and its plugins: backends, hashers, serializers.
+
+A backend moves bytes and nothing else. It never retries, caches, logs values or swallows errors: what to do about a
+store that fails is decided in one place, above it. Optional abilities are separate protocols, found with `isinstance`
+once, when a cache is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class CacheBackend(Protocol):
+    """Bytes under a key until a deadline; the contract of every store.
+
+    Keys are printable ASCII, at most 250 bytes. Values are opaque. Any number of tasks may call at once, from any
+    event loop, before and after a fork. A missing key is an answer, not an error. Every failure leaves as
+    `BackendError`, chained to the driver's own.
+    """
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`, in one round trip where the store can."""
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key, value and deadline atomically per key; it lives `ttl` seconds (> 0), or for ever if None.
+
+        A store may round `ttl` up by at most a second.
+        """
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        """Delete the keys and return how many of them existed."""
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Make the value `new` if it is `old` now, atomically; return whether it was.
+
+        `old` None means the key is absent; `new` None deletes it. `ttl` is that of the new value.
+        """
+
+    async def aclose(self) -> None:
+        """Release what this process holds. Idempotent; later calls raise `BackendError`."""
+
+
+@runtime_checkable
+class SupportsScan(Protocol):
+    """A store that can list its keys without blocking its other users."""
+
+    def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the live keys that start with `prefix`, in pages.
+
+        A key that is there during the whole scan is yielded at least once. `prefix` is taken literally.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """These keys may have changed: written, deleted or expired."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Every key may have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """All changes made before `sent_at` (this process's monotonic seconds) have been delivered."""
+
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Changes may have been missed; the feed goes on by itself and says `Alive` when it can be trusted again."""
+
+
+FeedEvent = Changed | Flushed | Alive | Lost
+
+
+@runtime_checkable
+class SupportsFeed(Protocol):
+    """A store that tells who changed what, so that copies in memory stay right."""
+
+    def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        """Yield what happens to keys that start with `prefix`, for ever.
+
+        Starts with `Lost` or, once changes are being delivered, `Alive`; then `Alive` about every heartbeat. Never
+        raises while the store is away: it yields `Lost` and connects again by itself. This process's own writes through
+        the same backend may be left out.
+        """
+
+
+@runtime_checkable
+class SupportsTime(Protocol):
+    """A store with a clock that all its clients share."""
+
+    async def time(self) -> float:
+        """Return the store's clock, Unix seconds."""
+
+
+@runtime_checkable
+class SupportsPartitions(Protocol):
+    """A store of several nodes that fail one by one."""
+
+    def partition(self, key: str) -> str:
+        """Return the name of the node that holds `key`, as far as is known now; never waits."""
+
+
+@runtime_checkable
+class KeyHasher(Protocol):
+    """Names a canonical request by a digest of at least 128 bits."""
+
+    @property
+    def name(self) -> str:
+        """Return the name, as in configuration."""
+
+    def hexdigest(self, data: bytes) -> str:
+        """Return the digest in lower-case hexadecimal, at least 32 digits."""
+
+
+class EntryContext(Protocol):
+    """What a serializer may know of the entry that its bytes belong to."""
+
+    @property
+    def key(self) -> str:
+        """Return the key of the entry."""
+
+    @property
+    def header(self) -> bytes:
+        """Return the bytes of the entry's header: what sealed payloads are bound to, besides the key."""
+
+
+@runtime_checkable
+class Serializer(Protocol):
+    """Turns values into bytes and back.
+
+    `name` is stored in each entry; an entry written by a serializer of another name is a miss. Must be safe to call
+    from several threads, and never run code that the bytes name.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return what entries say wrote them, such as `msgpack` or `zstd+msgpack`."""
+
+    def dumps(self, value: Any, context: EntryContext) -> bytes:
+        """Return the bytes of `value`. Raises `EncodingError`."""
+
+    def loads(self, data: bytes, context: EntryContext) -> Any:
+        """Return a value that shares nothing mutable with earlier ones. Raises `EncodingError`.
+
+        Bounded: refuses what would take much more memory than it is worth before taking it.
+        """

