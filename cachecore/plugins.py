@@ -1,0 +1,256 @@
+"""Plugins by name: which are installed, which one a name or a URL means, and what to install when there is none.
+
+Plugins are entry points of four groups. Each is a callable, imported when it is asked for by name and not before:
+
+    cachecore.backends     scheme of a URL -> (url) -> CacheBackend
+    cachecore.hashers      name -> (**options) -> KeyHasher
+    cachecore.serializers  name -> (**options) -> Serializer; one that wraps another takes it as `inner`
+    cachecore.eviction     name -> (max_entries) -> policy of the L1 tier
+
+URLs hold passwords, so none is ever shown as it is: every message goes through `redact_url`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from cachecore.errors import CacheError, OptionsError, PluginNotFound
+from cachecore.protocols import CacheBackend, KeyHasher, Serializer
+
+if TYPE_CHECKING:
+    # Imported where it is used: it costs as much as the rest of the library together.
+    from importlib.metadata import EntryPoint
+
+BACKENDS: Final = "cachecore.backends"
+HASHERS: Final = "cachecore.hashers"
+SERIALIZERS: Final = "cachecore.serializers"
+EVICTION: Final = "cachecore.eviction"
+
+_WORDS: Final = {BACKENDS: "backend", HASHERS: "hasher", SERIALIZERS: "serializer", EVICTION: "eviction policy"}
+_INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
+    BACKENDS: {
+        "redis": "pip install cachecore-redis",
+        "rediss": "pip install cachecore-redis",
+        "unix": "pip install cachecore-redis",
+        "sqlite": "pip install cachecore-sqlite",
+    },
+}
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_HIDDEN = "***"
+_NUMERIC_HOST = re.compile(r"\[[0-9A-Fa-f:.]*\]")
+_NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
+_SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
+_PLAIN_VALUE = re.compile(r"\d{1,8}(?:\.\d{1,8})?(?:ms|s|m|h|d|w|kib|mib|gib)?|true|false|yes|no|on|off", re.IGNORECASE)
+
+
+def backend_from_url(url: str) -> CacheBackend:
+    """Return a new backend at `url`; its scheme names the plugin. Nothing is connected yet.
+
+    Raises:
+        PluginNotFound: no plugin takes that scheme, or it cannot be imported.
+        OptionsError: the plugin does not accept the URL.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise OptionsError(f"a backend is named by a URL such as memory:// or redis://host:6379/0, not {_HIDDEN!r}")
+    scheme = match[1].lower()
+    make = _load(BACKENDS, scheme)
+    try:
+        made = make(url)
+    except Exception as error:
+        if isinstance(error, CacheError) and not _tells(error, url):
+            raise
+        # Not chained: what the plugin says of the URL it may say with the password in it.
+        why = type(error).__name__ if _tells(error, url) else f"{type(error).__name__}: {error}"
+        raise OptionsError(f"the backend {scheme!r} does not accept {redact_url(url)!r}: {why}") from None
+    if not isinstance(made, CacheBackend):
+        raise _misfit(made, CacheBackend, BACKENDS, scheme)
+    return made
+
+
+def hasher(name: str, **options: Any) -> KeyHasher:
+    """Return the hasher called `name`, made with `options`.
+
+    Raises:
+        PluginNotFound: none is called that, or it cannot be imported.
+        OptionsError: it has no such options.
+    """
+    make = _load(HASHERS, name)
+    _bind(make, options, HASHERS, name)
+    made = make(**options)
+    if not isinstance(made, KeyHasher):
+        raise _misfit(made, KeyHasher, HASHERS, name)
+    return made
+
+
+def serializer(name: str, **options: Any) -> Serializer:
+    """Return the serializer called `name`, made with `options`.
+
+    Serializers that wrap others are joined with `+`, the outermost first: `encrypted+compressed+json` seals what was
+    made small. Each option goes to the one that takes an option of that name.
+
+    Raises:
+        PluginNotFound: none is called that, or it cannot be imported.
+        OptionsError: no serializer, or more than one, takes an option.
+    """
+    links = [(link, _load(SERIALIZERS, link)) for link in name.split("+")]
+    own: list[dict[str, Any]] = [{} for _ in links]
+    for option, value in options.items():
+        takers = [position for position, (_, make) in enumerate(links) if _takes(make, option)]
+        if option == "inner" and takers:
+            takers = takers[-1:]  # what the chain ends in, if its last link wraps
+        if len(takers) != 1:
+            which = "none of" if not takers else "more than one of"
+            known = sorted({known for _, make in links for known in _parameters(make)})
+            raise OptionsError(
+                f"{which} the serializers in {name!r} takes the option {option!r}; the options are: "
+                f"{', '.join(known) or 'none'}"
+            )
+        own[takers[0]][option] = value
+    inner: dict[str, Serializer] = {}  # holds one under that name, once there is one
+    for (link, make), chosen in reversed(list(zip(links, own, strict=True))):
+        if inner and not _takes(make, "inner"):
+            raise OptionsError(f"the serializer {link!r} wraps no other, so it can only come last in {name!r}")
+        chosen.update(inner)
+        _bind(make, chosen, SERIALIZERS, link)
+        made = make(**chosen)
+        if not isinstance(made, Serializer):
+            raise _misfit(made, Serializer, SERIALIZERS, link)
+        inner["inner"] = made
+    return inner["inner"]
+
+
+def eviction(name: str) -> Callable[[int], Any]:
+    """Return what makes the eviction policy called `name` for a tier of that many entries.
+
+    Raises:
+        PluginNotFound: none is called that, or it cannot be imported.
+    """
+    return _load(EVICTION, name)
+
+
+def installed(group: str) -> dict[str, str]:
+    """Return the names of `group` and the distribution that brings each. Imports none of them.
+
+    Where several bring one name, all are given, separated by commas; asking for that name is an error.
+    """
+    found: dict[str, list[str]] = {}
+    for entry in _entries(group):
+        found.setdefault(entry.name, []).append(_distribution(entry))
+    return {name: ", ".join(sorted(found[name])) for name in sorted(found)}
+
+
+def redact_url(url: str) -> str:
+    """Return `url` fit for messages and logs: no user, no password, no value of a query that may be a secret.
+
+    When it is not clear where a password ends, more is hidden rather than less.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        return _HIDDEN
+    scheme, rest = match.groups()
+    head, mark, tail = _cut(rest)
+    if "@" in tail:  # a password with ? or # in it, or a secret with @ in the query: no telling which
+        return f"{scheme}://{_HIDDEN}"
+    user, at, place = head.rpartition("@")
+    if not at and _headless(place):
+        return f"{scheme}://{_HIDDEN}"
+    shown = "&".join(map(_shown, tail.split("&"))) if mark else ""
+    return f"{scheme}://{_HIDDEN + at if at and user else at}{place}{mark}{shown}"
+
+
+def _cut(rest: str) -> tuple[str, str, str]:
+    mark = re.search(r"[?#]", rest)
+    return (rest, "", "") if mark is None else (rest[: mark.start()], mark[0], rest[mark.end() :])
+
+
+def _headless(place: str) -> bool:
+    """Whether `place` has a port that is no number: a password that lost its host."""
+    return _NO_PORT.match(_NUMERIC_HOST.sub("", place)) is not None
+
+
+def _shown(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        return _HIDDEN if name else ""
+    return pair if _PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(name) else f"{name}={_HIDDEN}"
+
+
+def _tells(error: Exception, url: str) -> bool:
+    """Whether the text of `error` holds a part of `url` that `redact_url` hides."""
+    rest = url.partition("://")[2]
+    head, _, tail = _cut(rest)
+    hidden = {pair.partition("=")[2] or pair for pair in tail.split("&") if _shown(pair) != pair}
+    user, at, place = rest.rpartition("@") if "@" in tail else head.rpartition("@")
+    if at:
+        hidden |= {user, *user.split(":", 1)}
+    elif _headless(place):
+        hidden |= {place, *place.split(":")}
+    hidden |= {unquote(part) for part in hidden}
+    return any(part in str(error) for part in hidden if part)
+
+
+def _entries(group: str) -> list[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return list(entry_points(group=group))
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+def _load(group: str, name: str) -> Callable[..., Any]:
+    word = _WORDS[group]
+    entries = _entries(group)
+    found = [entry for entry in entries if entry.name == name]
+    if not found:
+        known = ", ".join(sorted({entry.name for entry in entries})) or "none"
+        install = _INSTALL.get(group, {}).get(name)
+        hint = f"; to install it: {install}" if install else ""
+        raise PluginNotFound(f"no {word} is called {name!r}; installed are: {known}{hint}")
+    if len(found) > 1:
+        owners = " and ".join(sorted(map(_distribution, found)))
+        raise OptionsError(f"the {word} {name!r} is brought by more than one distribution: {owners}; uninstall one")
+    try:
+        made = found[0].load()
+    except Exception as error:
+        raise PluginNotFound(
+            f"the {word} {name!r} of {_distribution(found[0])} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    if not callable(made):
+        raise PluginNotFound(f"the {word} {name!r} of {_distribution(found[0])} is no callable but {type(made)!r}")
+    loaded: Callable[..., Any] = made
+    return loaded
+
+
+def _parameters(make: Callable[..., Any]) -> list[str]:
+    from inspect import Parameter, signature
+
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return [name for name, found in signature(make).parameters.items() if found.kind in named]
+
+
+def _takes(make: Callable[..., Any], option: str) -> bool:
+    return option in _parameters(make)
+
+
+def _bind(make: Callable[..., Any], options: Mapping[str, Any], group: str, name: str) -> None:
+    """Tell a wrong option from a plugin that fails: the first is the caller's to mend."""
+    from inspect import signature
+
+    try:
+        signature(make).bind(**options)
+    except TypeError as error:
+        known = ", ".join(_parameters(make)) or "none"
+        raise OptionsError(f"the {_WORDS[group]} {name!r}: {error}; its options are: {known}") from None
+
+
+def _misfit(made: object, protocol: type, group: str, name: str) -> OptionsError:
+    members = (member for member in vars(protocol) if not member.startswith("_"))
+    lacks = ", ".join(member for member in members if not hasattr(made, member))
+    return OptionsError(f"the {_WORDS[group]} {name!r} made a {type(made).__name__}, which has no {lacks}")
