@@ -1,0 +1,50 @@
+"""The contract between the memory tier and what decides which entry leaves it.
+
+A third party adds a policy as an entry point of the group `cachecore.eviction` that names a `PolicyFactory`; it is then
+chosen by name (`eviction="mine"`). `cachecore.eviction.lru` is the shortest example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class EvictionPolicy(Protocol):
+    """Knows the keys of one tier, sees how they are used, and names the one to give up.
+
+    It sees keys only: bytes are the tier's business, so a tier whose entries are large may be full long before it holds
+    as many as the capacity. Its lock is held in every call but `touch`, and no call waits or raises. What a policy
+    remembers is bounded by the capacity, that of keys which have left included.
+    """
+
+    def touch(self, key: str, /) -> object:
+        """Note a hit. O(1).
+
+        The hot path: called without a lock, by many threads at once, on every hit, so a C function bound in `__init__`
+        (`deque.append`, `OrderedDict.move_to_end`) is worth a lot. `key` may have just left: then do nothing or raise
+        KeyError. A policy may lose some touches when there are too many to note.
+        """
+
+    def add(self, key: str, /) -> None:
+        """Note a key that was not there and now is."""
+
+    def evict(self) -> str:
+        """Choose the key to give up, forget that it is there, and return it.
+
+        Called after `add`, so the newest key may be the answer: that is how a policy declines to admit. Only called
+        while at least one key is there.
+        """
+
+    def discard(self, key: str, /) -> None:
+        """Note that a key which was there left for another reason: deleted or expired. It may come back soon."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def __len__(self) -> int:
+        """Return how many keys are there now; not those remembered beyond."""
+
+
+PolicyFactory = Callable[[int], EvictionPolicy]
+"""Makes a policy for a tier of at most this many entries (1 or more)."""
