@@ -1,0 +1,118 @@
+"""When to stop asking a store that fails, and when to try again. Pure: time and chance are arguments.
+
+    closed ──── failures in a row ────▶ open ──── back-off over ────▶ half_open
+       ▲                                 ▲                                │
+       │                                 └───────── probe failed ─────────┤
+       └────────────────────────── probe succeeded ───────────────────────┘
+
+Every change of state begins a new generation. An admitted call carries the generation as its ticket, and the outcome of
+a call from an earlier one changes nothing: a call that was under way when the store fell ill cannot say it is well.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable
+from typing import Final, Literal
+
+from cachecore.options import StoreOptions, seconds
+
+State = Literal["closed", "open", "half_open"]
+
+_SHORTEST: Final = 0.75  # a back-off is drawn from this part of it up to all of it: never beyond the cap
+
+
+class Breaker:
+    """The breaker of one partition. Safe to share between loops and threads.
+
+    `changed` is told each new state, under the breaker's lock, so in order; it must not call the breaker.
+    """
+
+    def __init__(self, options: StoreOptions, chance: random.Random, changed: Callable[[State], None]) -> None:
+        self._limit = options.breaker_failures
+        self._first = seconds("breaker_backoff", options.breaker_backoff)
+        self._longest = seconds("breaker_backoff_max", options.breaker_backoff_max)
+        self._chance = chance
+        self._changed = changed
+        # Written under the lock only. A call that is admitted or succeeds in the closed state reads and does not lock.
+        self._lock = threading.Lock()
+        self._state: State = "closed"
+        self._generation = 0
+        self._failures = 0  # in a row
+        self._backoff = self._first
+        self._probe_at = math.inf
+
+    @property
+    def state(self) -> State:
+        """Return the state as of the last event; an open breaker becomes half-open only when a probe is let through."""
+        return self._state
+
+    def admit(self) -> int | None:
+        """Return the ticket of a call, or None if it must not be made. Lock-free."""
+        generation = self._generation  # read first: a breaker that opens in between voids this ticket
+        return generation if self._state == "closed" else None
+
+    def probe(self, now: float) -> int | None:
+        """Return the ticket of the one call that finds out whether the store is back, if it is time for it.
+
+        A probe that says nothing (its loop was closed) is replaced once the longest back-off is over.
+        """
+        if now < self._probe_at:
+            return None
+        with self._lock:
+            if now < self._probe_at:  # another thread was faster
+                return None
+            self._become("half_open", now + self._longest)
+            return self._generation
+
+    def succeeded(self, ticket: int) -> None:
+        """The store answered the call of `ticket`."""
+        if self._state == "closed" and not self._failures:
+            return
+        with self._lock:
+            if ticket != self._generation:
+                return
+            self._failures = 0
+            if self._state != "closed":
+                self._backoff = self._first
+                self._become("closed", math.inf)
+
+    def failed(self, ticket: int, now: float) -> None:
+        """The call of `ticket` failed in a way that says the store is sick."""
+        with self._lock:
+            if ticket != self._generation:
+                return
+            self._failures += 1
+            if self._state == "half_open":
+                self._backoff = min(self._backoff * 2, self._longest)
+            elif self._failures < self._limit:
+                return
+            self._become("open", now + min(self._backoff, self._longest) * self._chance.uniform(_SHORTEST, 1.0))
+
+    def undecided(self, ticket: int, now: float) -> None:
+        """The call of `ticket` says nothing about the store; if it was the probe, the next may be made at once."""
+        if self._state == "closed":
+            return
+        with self._lock:
+            if ticket == self._generation:
+                self._probe_at = now
+
+    def hint(self, now: float) -> None:
+        """The store has shown a sign of life elsewhere: let the next call probe it, however long the back-off."""
+        if self._state == "closed":
+            return
+        with self._lock:
+            if self._state == "open":
+                self._backoff = self._first
+                self._probe_at = now
+
+    def _become(self, state: State, probe_at: float) -> None:
+        announce = state != self._state
+        self._state = state
+        self._probe_at = probe_at
+        self._generation += 1
+        self._failures = 0
+        if announce:
+            self._changed(state)
