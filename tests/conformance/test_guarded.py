@@ -73,9 +73,7 @@ def test_guard_has_the_abilities_of_its_backend_and_no_others() -> None:
             self.swap, self.aclose = inner.swap, inner.aclose
 
     for backend in (Plain(), MemoryBackend(), Halves()):
-        guard = Guard(
-            backend, StoreOptions(), clock=SystemClock(), chance=random.Random(1), observer=Unobserved()
-        )
+        guard = Guard(backend, StoreOptions(), clock=SystemClock(), chance=random.Random(1), observer=Unobserved())
         assert isinstance(guard, CacheBackend)
         for ability in (SupportsScan, SupportsTime, SupportsFeed, SupportsPartitions):
             assert isinstance(guard, ability) == isinstance(backend, ability)
