@@ -1,95 +1,129 @@
-"""`RedisBackend`: clients of its own, one for each process and event loop that uses it."""
+"""`RedisBackend`: the contract on one server, or on the primary that Sentinels name."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cachecore.errors import BackendUnavailable
+import hiredis
+
+from cachecore.protocols import FeedEvent
+from cachecore_redis import commands
+from cachecore_redis.address import RedisOptions, UrlDialer, split_options
+from cachecore_redis.channel import Backoff
 from cachecore_redis.client import ClientBackend
+from cachecore_redis.loops import PerLoop
+from cachecore_redis.node import LargeKeys, Node, moment
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.credentials import CredentialProvider
 
 
 class RedisBackend:
-    """CacheBackend on a Redis or Valkey server named by a URL."""
+    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed and time.
 
-    def __init__(self, url: str | Redis) -> None:
-        self._url = url
-        self._process = os.getpid()
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ClientBackend] = weakref.WeakKeyDictionary()
-        self._inherited: list[object] = []
-        self._closed = False
+    Nothing is connected before it is used. Each event loop has connections of its own: one for commands, one for
+    values from `bulk_bytes` on, and on old servers without scripts one for compare and swap.
+
+    Args:
+        url: `redis://user:password@host:port/db`, `rediss://…` (TLS), `unix:///path?db=0`. Further settings of
+            redis-py's connections may follow as a query (`?ssl_ca_certs=…&client_name=…`), and those of `RedisOptions`.
+        credential_provider: where redis-py gets user and password, for each connection anew.
+        settings: the fields of `RedisOptions`; they win over the URL's.
+
+    Raises:
+        OptionsError: the URL or a setting is wrong.
+    """
+
+    def __init__(self, url: str, *, credential_provider: CredentialProvider | None = None, **settings: Any) -> None:
+        address, self._options = split_options(url, settings)
+        self._start(UrlDialer(address, self._options, credential_provider))
+
+    def _start(self, dialer: UrlDialer) -> None:
+        self._dialer = dialer
+        self._backoff = Backoff()
+        self._large = LargeKeys(self._options.bulk_bytes)
+        self._nodes = PerLoop(self._node)
+
+    def _node(self) -> Node:
+        return Node(self._dialer, self._backoff, self._options, self._large)
 
     def __repr__(self) -> str:
-        return "RedisBackend()"
+        return f"{type(self).__name__}({self._dialer.name})"
 
     @staticmethod
     def from_client(client: Redis) -> ClientBackend:
-        """Return a backend on the caller's own client, which stays the caller's to close."""
+        """Return a backend on the caller's own client, which stays the caller's to close. Slower, and without feed."""
         return ClientBackend(client)
 
-    def _backend(self, operation: str) -> ClientBackend:
-        if self._closed:
-            raise BackendUnavailable(operation, transient=False, reason="closed")
-        if self._process != os.getpid():
-            self._inherited.append(self._loops)  # kept, so that nothing closes the parent's sockets
-            self._loops = weakref.WeakKeyDictionary()
-            self._process = os.getpid()
-        loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
-        if found is None:
-            found = self._loops[loop] = ClientBackend(self._client())
-        return found
-
-    def _client(self) -> Redis:
-        if not isinstance(self._url, str):
-            return self._url
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        client: Redis = Redis.from_url(
-            self._url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0), max_connections=1024
-        )
-        return client
+    @property
+    def options(self) -> RedisOptions:
+        """The settings in force."""
+        return self._options
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the live values in the order of `keys`."""
-        return await self._backend("get_many").get_many(keys)
+        """Return the live values in the order of `keys`: one GET or MGET. Keys of other types count as missing."""
+        node = self._nodes.get("get_many")
+        if not keys:
+            return []
+        reply = await node.get_many(keys)
+        if type(reply) is list:
+            return reply
+        raise node.refused("get_many", reply)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
-        """Replace each key; it lives `ttl` seconds, or until evicted if None."""
-        await self._backend("set_many").set_many(items, ttl=ttl)
+        """Replace each key, value and deadline in one SET each, sent together."""
+        node = self._nodes.get("set_many")
+        if not items:
+            return
+        for reply in await node.set_many(list(items.items()), commands.milliseconds(ttl)):
+            if reply != b"OK":
+                raise node.refused("set_many", reply)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
-        """Delete the keys and return how many existed."""
-        return await self._backend("delete_many").delete_many(keys)
+        """Delete the keys in one UNLINK; return how many existed."""
+        node = self._nodes.get("delete_many")
+        if not keys:
+            return 0
+        return int(self._checked(node, "delete_many", await node.ask("delete_many", commands.unlink(keys))))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
-        """Make the value `new` if it is `old` now; return whether it was."""
-        return await self._backend("swap").swap(key, old, new, ttl=ttl)
+        """Make the value `new` if it is `old` now; return whether it was. One command where the server has one."""
+        node = self._nodes.get("swap")
+        return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl))))
 
-    def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
-        """Yield the live keys that start with `prefix`, in pages."""
-        return self._backend("scan").scan(prefix)
+    async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the live keys that start with `prefix`, in pages: SCAN, which never blocks the server for long."""
+        node = self._nodes.get("scan")
+        cursor = b"0"
+        while True:
+            reply = await node.read("scan", commands.scan(cursor, prefix), channel=node.main)
+            cursor, found = self._checked(node, "scan", reply)
+            if found:
+                yield [str(key, "latin-1") for key in found]
+            if cursor == b"0":
+                return
+
+    def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        """Yield what happens to keys that start with `prefix`, pushed by the server."""
+        return self._nodes.get("feed").feeds.feed(prefix)
 
     async def time(self) -> float:
         """Return the server's clock, Unix seconds."""
-        return await self._backend("time").time()
+        node = self._nodes.get("time")
+        return moment(self._checked(node, "time", await node.read("time", commands.TIME)))
 
     async def aclose(self) -> None:
-        """Close the connections of the running loop. Idempotent."""
-        self._closed = True
-        found = self._loops.pop(asyncio.get_running_loop(), None)
-        if found is not None and isinstance(self._url, str):
-            await found._client.aclose()  # noqa: SLF001 - made here
+        """Close the connections of this process, those of other loops in those loops. Idempotent."""
+        await self._nodes.aclose()
+
+    def _checked(self, node: Node, operation: str, reply: Any) -> Any:
+        if isinstance(reply, hiredis.ReplyError):
+            raise node.refused(operation, reply)
+        return reply
 
 
 def from_url(url: str) -> RedisBackend:
-    """Return the backend that `redis://`, `rediss://` or `unix://` means; connects when first used."""
+    """Return the backend that a URL means; connects when first used."""
     return RedisBackend(url)

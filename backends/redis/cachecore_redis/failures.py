@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import hiredis
+
 from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore_redis.lane import NotRedisError
 
 # First word of an error reply -> (reason, transient). What another attempt cannot cure is not transient: the breaker
 # must not open because one value does not fit or one key is of another type.
@@ -61,10 +64,19 @@ def reply_reason(message: str) -> tuple[str, bool]:
     return "error", False
 
 
+def refusal(operation: str, reply: hiredis.ReplyError) -> BackendError:
+    """Return the error of the contract for an error reply, chained to it."""
+    error = failure(operation, *reply_reason(str(reply)))
+    error.__cause__ = reply
+    return error
+
+
 def translate(operation: str, error: BaseException) -> BackendError:
     """Return the error of the contract for what a driver or a socket raised."""
     if isinstance(error, BackendError):
         return error
+    if isinstance(error, NotRedisError):
+        return failure(operation, "protocol", True)
     if isinstance(error, TimeoutError):
         return failure(operation, "timeout", True)
     if isinstance(error, socket.gaierror):

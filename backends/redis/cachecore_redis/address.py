@@ -1,0 +1,151 @@
+"""Where the store is: URLs and settings, checked while a backend is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from cachecore.errors import OptionsError
+from cachecore.options import KIB, parse_duration
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+    from redis.credentials import CredentialProvider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """How the store is spoken to. Each may be given in the URL, too: `redis://host/0?timeout=300ms&lanes=2`."""
+
+    timeout: float = 0.5
+    """Seconds after which a connection whose oldest reply is still owed is given up with all that waits on it. Callers
+    wait less: the deadline of a call is the core's."""
+    connect_timeout: float = 1.0
+    """Seconds that connecting, TLS and logging in may take together."""
+    heartbeat: float = 0.25
+    """Seconds between two heartbeats of the feed."""
+    lanes: int = 1
+    """Connections for small commands in each event loop. More than one pays only with many cores on the server."""
+    bulk_bytes: int = 64 * KIB
+    """Values from this size on have a connection of their own, so that nothing waits behind them."""
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "connect_timeout", "heartbeat"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value < math.inf):  # NaN fails here too
+                raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
+        for name in ("lanes", "bulk_bytes"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise OptionsError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+_OURS: Final = {field.name: field.type for field in fields(RedisOptions)}
+_NOT_OURS: Final = frozenset({"max_connections", "decode_responses", "encoding", "retry", "health_check_interval"})
+
+
+def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions]:
+    """Return `url` without the settings that are ours, and the settings; `given` wins over the URL.
+
+    Raises:
+        OptionsError: a setting is unknown or wrong. The message never holds the URL: it may hold a password.
+    """
+    unknown = sorted(set(given) - set(_OURS))
+    if unknown:
+        raise OptionsError(f"unknown setting {unknown[0]!r}; there are {', '.join(sorted(_OURS))}")
+    parts = urlsplit(url)
+    ours: dict[str, Any] = {}
+    rest: list[tuple[str, str]] = []
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in _NOT_OURS:
+            raise OptionsError(f"{name} has no meaning in the URL of this backend")
+        if name not in _OURS:
+            rest.append((name, text))
+        elif name in ("lanes", "bulk_bytes"):
+            ours[name] = int(text) if text.isdecimal() else text
+        else:
+            ours[name] = parse_duration(name, text)
+    return urlunsplit(parts._replace(query=urlencode(rest))), RedisOptions(**{**ours, **given})
+
+
+def setup(options: RedisOptions) -> dict[str, Any]:
+    """Return what every connection of ours is made with."""
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return {
+        "socket_connect_timeout": options.connect_timeout,
+        "socket_timeout": options.connect_timeout,  # of the replies while logging in; later ones are the lane's
+        "retry": Retry(NoBackoff(), 0),  # redis-py tries up to ten times by default, behind our back
+        "protocol": 3,
+    }
+
+
+class UrlDialer:
+    """Makes connections to the one server that a URL names."""
+
+    def __init__(self, url: str, options: RedisOptions, credential_provider: CredentialProvider | None = None) -> None:
+        from redis.asyncio.connection import Connection, parse_url
+
+        try:
+            kwargs: dict[str, Any] = dict(parse_url(url))
+        except ValueError as error:
+            raise OptionsError(f"the URL of the store is wrong: {error}") from None
+        if credential_provider is not None:
+            kwargs["credential_provider"] = credential_provider
+        make = kwargs.pop("connection_class", Connection)
+        self._start(make, {**setup(options), **kwargs}, options)
+
+    def _start(self, make: Any, kwargs: dict[str, Any], options: RedisOptions) -> None:
+        self._make = make
+        self._kwargs = kwargs
+        self._tls: Any = None
+        self.timeout = options.timeout
+        self.connect_timeout = options.connect_timeout
+        self._check()
+
+    def _check(self) -> None:
+        """Make one connection, unopened, so that a wrong setting fails now; load the certificates once."""
+        from redis.exceptions import RedisError
+
+        try:
+            probe = self._make(**self._kwargs)
+            tls = getattr(probe, "ssl_context", None)
+            if tls is not None:
+                tls.get()
+        except (TypeError, ValueError, OSError, RedisError) as error:
+            raise OptionsError(f"a setting in the URL of the store is wrong: {error}") from None
+        self._tls = tls
+
+    @property
+    def name(self) -> str:
+        """Host and port, or path: what may be shown."""
+        path = self._kwargs.get("path")
+        return str(path) if path else f"{self._kwargs.get('host', 'localhost')}:{self._kwargs.get('port', 6379)}"
+
+    def connection(self) -> AbstractConnection:
+        """Return a redis-py connection, not yet connected."""
+        connection: Any = self._make(**self._kwargs)
+        if self._tls is not None:
+            # Shared, because reading the certificates takes the loop 20 ms.
+            connection.ssl_context = self._tls
+        made: AbstractConnection = connection
+        return made
+
+    def at(self, host: str, port: int) -> UrlDialer:
+        """Return a dialer of another server with the same settings: another node of a cluster."""
+        other = object.__new__(UrlDialer)
+        other.__dict__.update(self.__dict__)
+        other._kwargs = {**self._kwargs, "host": host, "port": port}
+        return other
+
+    def downgrade(self, error: Exception) -> bool:
+        """Return whether `error` means that the server, or a proxy before it, speaks only RESP2; speak that then."""
+        text = str(error).lower()
+        if self._kwargs["protocol"] == 2 or not ("noproto" in text or ("unknown command" in text and "hello" in text)):
+            return False
+        self._kwargs = {**self._kwargs, "protocol": 2}
+        return True

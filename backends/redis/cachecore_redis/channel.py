@@ -1,0 +1,234 @@
+"""A channel: a lane that is opened when it is first needed, and opened again when it was lost.
+
+Opening is redis-py's work (addresses, TLS, ACL users, credential providers, Sentinel): it makes a connection and
+authenticates it, then the transport is handed to a `Lane`. One attempt at a time, shared by all who wait; after a
+failed one, everybody fails at once until the next may be made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cachecore.errors import BackendError, BackendUnavailable
+from cachecore_redis.failures import failure, translate
+from cachecore_redis.lane import Lane
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+_FIRST_WAIT: Final = 0.2
+_LONGEST_WAIT: Final = 0.5
+_YOUNG: Final = 1.0
+"""A connection lost sooner than this after it was made counts as a failed attempt: a server that accepts and hangs up
+must not be connected to in a circle."""
+
+
+class Backoff:
+    """When the next attempt to reach one address may be made; shared by all loops of a process.
+
+    From 0.2 to 0.5 s, jittered: at most five attempts a second, and a store that comes back is found within a second.
+    Without a lock, which a fork could leave locked: threads that race make one attempt too many at worst.
+    """
+
+    def __init__(self, chance: random.Random | None = None) -> None:
+        self.reason = "unavailable"
+        self.transient = True
+        self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._failures = 0
+        self._not_before = 0.0  # monotonic seconds
+
+    def may_try(self) -> bool:
+        """Return whether an attempt may be made now, and if so count it as made."""
+        now = time.monotonic()
+        if now < self._not_before:
+            return False
+        if self._failures:
+            self._not_before = now + self._wait()
+        return True
+
+    def delay(self) -> float:
+        """Return the seconds until an attempt may be made."""
+        return max(0.0, self._not_before - time.monotonic())
+
+    def failed(self, reason: str, transient: bool) -> None:
+        """Count a failed attempt."""
+        self._failures += 1
+        self.reason, self.transient = reason, transient
+        self._not_before = time.monotonic() + self._wait()
+
+    def succeeded(self) -> None:
+        """Forget the failures."""
+        self._failures = 0
+        self._not_before = 0.0
+
+    def _wait(self) -> float:
+        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 1.5 ** min(self._failures - 1, 10))
+        return wait * self._chance.uniform(1.0, 1.25)
+
+
+class Dialer(Protocol):
+    """Makes unopened connections to one server, whichever it is at the moment."""
+
+    connect_timeout: float
+    timeout: float
+
+    def connection(self) -> AbstractConnection:
+        """Return a redis-py connection, not yet connected."""
+
+    def downgrade(self, error: Exception) -> bool:
+        """Return whether `error` means that the server speaks only RESP2 and the next connection will, too."""
+
+
+async def dial(dialer: Dialer) -> Lane:
+    """Return a new lane. Takes at most the dialer's `connect_timeout`; raises what redis-py or the socket raised."""
+    loop = asyncio.get_running_loop()
+    connection: Any = dialer.connection()
+    lane = Lane(loop, dialer.timeout)
+    opening = loop.create_task(_open(connection, lane))
+    # Not asyncio.timeout: on Python 3.11 redis-py swallows cancellations while it sends, so a deadline that works by
+    # cancelling may never fire. The attempt is abandoned instead, and its socket aborted.
+    try:
+        await asyncio.wait({opening}, timeout=dialer.connect_timeout)
+    finally:
+        if not opening.done():
+            opening.add_done_callback(_abandoned(lane))
+            opening.cancel()
+            writer = connection._writer  # noqa: SLF001 - redis-py has no public way to abort
+            if writer is not None:
+                writer.transport.abort()
+    if not opening.done():
+        raise TimeoutError("connecting took too long")
+    opening.result()
+    return lane
+
+
+async def _open(connection: Any, lane: Lane) -> None:
+    await connection.connect()
+    reader, writer = connection._reader, connection._writer  # noqa: SLF001 - the transport is not public
+    connection._reader = connection._writer = None  # noqa: SLF001 - so that its finaliser does not close the socket
+    # The writer goes along: it closes the transport when it is collected.
+    lane.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - what came with the last reply
+
+
+def _abandoned(lane: Lane) -> Callable[[asyncio.Task[None]], None]:
+    def end(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody is told that it was not
+        lane.close()
+
+    return end
+
+
+class Channel:
+    """The way to one server from one loop. `lane` is the open lane, or None; `ready` opens it."""
+
+    def __init__(self, dialer: Dialer, backoff: Backoff) -> None:
+        self.lane: Lane | None = None
+        self.on_lane: Callable[[Lane], None] | None = None
+        self.on_lost: Callable[[Lane], None] | None = None
+        self._dialer = dialer
+        self._backoff = backoff
+        self._opening: asyncio.Task[Lane] | None = None
+        self._closed = False
+
+    @property
+    def retry_in(self) -> float:
+        """Seconds until another attempt may be made."""
+        return self._backoff.delay()
+
+    async def ready(self, operation: str) -> Lane:
+        """Return the open lane; opens it, or joins the attempt under way.
+
+        Raises:
+            BackendError: the attempt failed, or the last one did and the next is not due.
+        """
+        if self.lane is not None:
+            return self.lane
+        opening = self._opening or self._start(operation)
+        try:
+            # Shielded: the attempt belongs to all who wait for it, and to who comes next.
+            return await asyncio.shield(opening)
+        except BackendError as error:
+            # One each: an exception shared by many callers gathers the tracebacks of all of them.
+            raise failure(operation, error.reason, error.transient) from error.__cause__
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and task is not None and not task.cancelling():
+                raise BackendUnavailable(operation, transient=not self._closed, reason="closed") from None
+            raise
+
+    def _start(self, operation: str) -> asyncio.Task[Lane]:
+        if self._closed:
+            raise BackendUnavailable(operation, transient=False, reason="closed")
+        if not self._backoff.may_try():
+            raise failure(operation, self._backoff.reason, self._backoff.transient)
+        # In a context of its own: the attempt is nobody's request.
+        opening = asyncio.get_running_loop().create_task(self._open(operation), context=contextvars.Context())
+        opening.add_done_callback(self._opened)
+        self._opening = opening
+        return opening
+
+    async def _open(self, operation: str) -> Lane:
+        from redis.exceptions import RedisError, ResponseError
+
+        try:
+            try:
+                lane = await dial(self._dialer)
+            except ResponseError as error:
+                if not self._dialer.downgrade(error):
+                    raise
+                lane = await dial(self._dialer)
+        except (RedisError, OSError, EOFError) as error:
+            wrapped = translate(operation, error)
+            self._backoff.failed(wrapped.reason, wrapped.transient)
+            raise wrapped from error
+        old, self.lane = self.lane, lane
+        lane.on_lost = self._lost
+        self._backoff.succeeded()
+        if not lane.alive:
+            self._lost(lane)
+        elif self.on_lane is not None:
+            self.on_lane(lane)
+        if old is not None:
+            old.retire()
+        return lane
+
+    def _opened(self, task: asyncio.Task[Lane]) -> None:
+        self._opening = None
+        if not task.cancelled():
+            task.exception()  # those who waited have it; nobody may have
+
+    def _lost(self, lane: Lane) -> None:
+        if self.lane is not lane:
+            return
+        self.lane = None
+        if not self._closed and asyncio.get_running_loop().time() - lane.born < _YOUNG:
+            self._backoff.failed("reset", True)
+        if self.on_lost is not None:
+            self.on_lost(lane)
+
+    def replace(self) -> None:
+        """Open another lane behind, and let it take over: the server at the end of this one is not the right one.
+
+        Nothing happens for a lane younger than a second: the address leads to the same server again.
+        """
+        lane = self.lane
+        if lane is None or self._opening is not None or self._closed:
+            return
+        if asyncio.get_running_loop().time() - lane.born < _YOUNG or not self._backoff.may_try():
+            return
+        self._start("connect")
+
+    def close(self) -> None:
+        """Close the lane and stop opening one. Must be called in the channel's loop."""
+        self._closed = True
+        lane, self.lane = self.lane, None
+        if self._opening is not None:
+            self._opening.cancel()
+        if lane is not None:
+            lane.close()

@@ -1,0 +1,230 @@
+"""The feed: who changed what, pushed by the server on the very lane that carries the replies.
+
+`CLIENT TRACKING ON BCAST PREFIX … NOLOOP` makes the server push every change of a key with the prefix: writes,
+deletions, expiry, eviction and flushes, except those this lane made itself. Replies and pushes come in one order, so a
+PONG says that every change made before the PING has been delivered.
+
+A server or proxy without tracking gives no feed: the subscription says `Lost` and stays silent, and copies in memory
+live by their age alone. Pub/sub would not do instead: it tells only of writers that publish, and loses silently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import hiredis
+
+from cachecore.errors import BackendError
+from cachecore.protocols import Alive, Changed, FeedEvent, Flushed, Lost
+from cachecore_redis.channel import Channel
+from cachecore_redis.commands import PING, pack
+from cachecore_redis.lane import Lane
+
+_MAX_EVENTS: Final = 10_000
+"""Events kept for a subscriber that does not come to fetch them; then it is told that everything may have changed."""
+
+_ASK_AGAIN: Final = 30.0
+"""Seconds after which a server that has no tracking is asked again; a new connection is asked at once."""
+
+_OFF: Final[bytes] = pack(("CLIENT", "TRACKING", "OFF"))
+
+
+class _Subscription:
+    """What one subscriber has not fetched yet."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.events: deque[FeedEvent] = deque()
+        self.wake: asyncio.Future[None] | None = None
+        self.lost = True  # until the first Alive
+        self.closed = False
+
+    def put(self, event: FeedEvent) -> None:
+        events = self.events
+        if len(events) >= _MAX_EVENTS:
+            events.clear()
+            events.append(Lost() if self.lost else Flushed())
+        if events and type(event) is type(events[-1]) and type(event) is not Changed:
+            events[-1] = event
+        else:
+            events.append(event)
+        self.stir()
+
+    def stir(self) -> None:
+        if self.wake is not None and not self.wake.done():
+            self.wake.set_result(None)
+
+
+class Feeds:
+    """The subscriptions of one loop to one server, and the one task that keeps them fed."""
+
+    def __init__(self, channel: Channel, heartbeat: float) -> None:
+        self.tracking: bool | None = None
+        """Whether the server tracks: None until it was asked."""
+        self._channel = channel
+        self._heartbeat = heartbeat
+        self._subscriptions: list[_Subscription] = []
+        self._task: asyncio.Task[None] | None = None
+        self._lane: Lane | None = None
+        self._prefixes: tuple[str, ...] = ()
+        self._stirred: asyncio.Event | None = None
+        self._closed = False
+
+    async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        """Yield what happens to keys that start with `prefix`, until closed."""
+        mine = _Subscription(prefix)
+        self._subscriptions.append(mine)
+        loop = asyncio.get_running_loop()
+        if self._task is None and not self._closed:
+            self._channel.on_lost = self._lane_changed
+            self._channel.on_lane = self._lane_changed
+            self._stirred = asyncio.Event()
+            self._task = loop.create_task(self._run(), context=contextvars.Context())
+        self._stir()
+        try:
+            while not (self._closed or mine.closed):
+                while mine.events:
+                    yield mine.events.popleft()
+                if self._closed:
+                    return
+                mine.wake = loop.create_future()
+                await mine.wake
+        finally:
+            self._subscriptions.remove(mine)
+            if not self._subscriptions:
+                self._stop()
+
+    def close(self) -> None:
+        """End all subscriptions."""
+        self._closed = True
+        self._stop()
+        for subscription in self._subscriptions:
+            subscription.put(Lost())
+
+    def _stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        lane, self._lane = self._lane, None
+        if lane is not None and lane.alive:
+            lane.on_push = None
+            lane.send(_OFF)
+        self._prefixes = ()
+
+    def _stir(self) -> None:
+        if self._stirred is not None:
+            self._stirred.set()
+
+    def _lane_changed(self, lane: Lane) -> None:
+        if self._lane is not None and lane is not self._lane:
+            lane = self._lane
+        if lane is self._lane:
+            self._lane = None
+            lane.on_push = None
+            self._all(Lost())
+        self._stir()
+
+    def _all(self, event: FeedEvent) -> None:
+        for subscription in self._subscriptions:
+            if type(event) is Lost:
+                subscription.lost = True
+            elif type(event) is Alive:
+                subscription.lost = False
+            subscription.put(event)
+
+    def _push(self, push: list[Any]) -> None:
+        if push[0] != b"invalidate":
+            return
+        if push[1] is None:
+            self._all(Flushed())
+            return
+        keys = [str(key, "latin-1") for key in push[1]]
+        for subscription in self._subscriptions:
+            prefix = subscription.prefix
+            mine = tuple(key for key in keys if key.startswith(prefix))
+            if mine:
+                subscription.put(Changed(mine))
+
+    # The task
+
+    async def _run(self) -> None:
+        stirred = self._stirred
+        assert stirred is not None  # noqa: S101 - made by who made this task
+        said_lost = False
+        while True:
+            stirred.clear()
+            try:
+                lane = self._channel.lane or await self._channel.ready("feed")
+                await self._subscribe(lane)
+                if self.tracking:
+                    said_lost = False
+                    await self._beat(lane, stirred)
+                    continue
+            except (BackendError, OSError):
+                pass  # said by Lost; the channel knows when to try again
+            if not said_lost:
+                said_lost = True
+                self._all(Lost())
+            pause = _ASK_AGAIN if self.tracking is False else max(self._channel.retry_in, self._heartbeat / 5)
+            await _either(stirred, pause)
+
+    async def _subscribe(self, lane: Lane) -> None:
+        """Turn tracking on for what is subscribed, unless it is."""
+        wanted = _roots({subscription.prefix for subscription in self._subscriptions})
+        if lane is self._lane and wanted == self._prefixes:
+            return
+        commands = [pack(("CLIENT", "TRACKING", "ON", "BCAST", *_each(wanted), "NOLOOP"))]
+        if lane is self._lane:
+            commands.insert(0, _OFF)  # overlapping prefixes are refused, so the old ones go first
+        lane.on_push = self._push
+        self._lane, self._prefixes = lane, wanted
+        reply = (await lane.request_many(commands))[-1]
+        self.tracking = not isinstance(reply, hiredis.ReplyError)
+        if self.tracking:
+            self._all(Lost())  # what was read since the last Lost came without pushes
+        else:
+            self._lane = None
+            lane.on_push = None
+
+    async def _beat(self, lane: Lane, stirred: asyncio.Event) -> None:
+        """Send heartbeats until something changes; say Lost when one is not answered within two intervals."""
+        loop = asyncio.get_running_loop()
+        while lane is self._lane and not stirred.is_set():
+            sent = time.monotonic()
+            due = loop.time() + self._heartbeat
+            pong = lane.send(PING)
+            done, _ = await asyncio.wait({pong}, timeout=2 * self._heartbeat)
+            if not done:
+                self._all(Lost())
+                await pong  # late or never: the lane has its own limit; pushes still come before it
+            if isinstance(pong.result(), hiredis.ReplyError):
+                raise ConnectionResetError("the heartbeat was refused")
+            if lane is not self._lane:
+                return
+            self._all(Alive(sent))
+            await _either(stirred, due - loop.time())
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    """Return when `event` is set, or after `seconds`."""
+    if seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+def _roots(prefixes: set[str]) -> tuple[str, ...]:
+    """Return the prefixes that cover all: the server refuses overlapping ones."""
+    return tuple(sorted(p for p in prefixes if not any(p != q and p.startswith(q) for q in prefixes)))
+
+
+def _each(prefixes: tuple[str, ...]) -> list[str]:
+    return [word for prefix in prefixes for word in ("PREFIX", prefix)]

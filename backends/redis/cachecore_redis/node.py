@@ -1,0 +1,215 @@
+"""One server as one event loop sees it: the lanes to it, and the commands that go over them.
+
+Small commands share a lane (or a few); large values have one of their own, so that nothing waits behind them; so does
+WATCH, which is state of its connection. The last two are opened when first needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+
+from cachecore.errors import BackendError
+from cachecore_redis import commands
+from cachecore_redis.address import RedisOptions
+from cachecore_redis.channel import Backoff, Channel, Dialer
+from cachecore_redis.failures import refusal, translate
+from cachecore_redis.feed import Feeds
+from cachecore_redis.lane import Lane, Reply
+from cachecore_redis.swap import Swapper
+
+_WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
+_MAX_LARGE = 1024
+
+
+class LargeKeys:
+    """Keys whose values were seen to be large: read them over the lane of large values. Bounded, oldest out.
+
+    Shared by the loops of a process; each step is one operation on a dict.
+    """
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self.keys: dict[str, None] = {}
+
+    def seen(self, key: str, size: int) -> bool:
+        """Remember how large the value of `key` is; return whether it counts as large."""
+        if size < self.least:
+            if self.keys:
+                self.keys.pop(key, None)
+            return False
+        if len(self.keys) >= _MAX_LARGE:
+            self.keys.pop(next(iter(list(self.keys)), key), None)
+        self.keys[key] = None
+        return True
+
+    def noted(self, keys: Sequence[str], reply: Reply) -> Reply:
+        """Return the reply to a GET or MGET of `keys` as a list of values, or the error reply."""
+        least = self.least
+        if type(reply) is list:
+            for key, value in zip(keys, reply, strict=True):
+                if value is not None and len(value) >= least:
+                    self.seen(key, len(value))
+            return reply
+        if type(reply) is bytes:
+            if len(reply) >= least:
+                self.seen(keys[0], len(reply))
+            return [reply]
+        if reply is None or (len(keys) == 1 and str(reply).startswith("WRONGTYPE")):
+            return [None]  # as MGET answers for a key of another type
+        return reply
+
+
+class Node:
+    """The lanes of one loop to one server. Everything here happens in that loop."""
+
+    def __init__(self, dialer: Dialer, backoff: Backoff, options: RedisOptions, large: LargeKeys) -> None:
+        self.lanes = [Channel(dialer, backoff) for _ in range(options.lanes)]
+        self.main = self.lanes[0]
+        self.feeds = Feeds(self.main, options.heartbeat)
+        self.swapper = Swapper()
+        self._bulk = Channel(dialer, backoff)
+        self._watch = Channel(dialer, backoff)
+        self._large = large
+        self._next = 0 if options.lanes > 1 else None
+
+    def channel(self) -> Channel:
+        """Return the way that the next small command takes."""
+        if self._next is None:
+            return self.main
+        self._next = (self._next + 1) % len(self.lanes)
+        return self.lanes[self._next]
+
+    def close(self) -> None:
+        """Close all lanes."""
+        self.feeds.close()
+        for channel in (*self.lanes, self._bulk, self._watch):
+            channel.close()
+
+    # Requests
+
+    async def ask(self, operation: str, command: bytes, *, channel: Channel | None = None) -> Reply:
+        """Return the reply to one command, error replies too. Raises `BackendError` if there is none."""
+        way = channel or self.channel()
+        lane = way.lane or await way.ready(operation)
+        try:
+            return await lane.request(command)
+        except OSError as error:
+            raise translate(operation, error) from error
+
+    async def read(self, operation: str, command: bytes, *, channel: Channel | None = None) -> Reply:
+        """Return the reply to a command that may be asked twice.
+
+        A server closes connections that were idle too long, and the news may cross with a command on its way. So what
+        was under way on a connection that was closed is asked again on the next one, once.
+        """
+        way = channel or self.channel()
+        lane = way.lane or await way.ready(operation)
+        try:
+            return await lane.request(command)
+        except ConnectionResetError:
+            return await self.ask(operation, command, channel=way)
+        except OSError as error:
+            raise translate(operation, error) from error
+
+    async def ask_many(self, operation: str, batch: list[bytes], *, channel: Channel | None = None) -> list[Reply]:
+        """Return the replies to commands that are sent together."""
+        way = channel or self.channel()
+        lane = way.lane or await way.ready(operation)
+        try:
+            return await lane.request_many(batch)
+        except OSError as error:
+            raise translate(operation, error) from error
+
+    def refused(self, operation: str, reply: hiredis.ReplyError) -> BackendError:
+        """Return the error for an error reply; leave a server that says it is the wrong one."""
+        error = refusal(operation, reply)
+        if error.reason in _WRONG_SERVER and error.transient:
+            for channel in (*self.lanes, self._bulk, self._watch):
+                channel.replace()
+        return error
+
+    # Commands
+
+    async def get_many(self, keys: Sequence[str]) -> Reply:
+        """Return the values, or the error reply. The hot path: no call more than it takes."""
+        large = self._large
+        if large.keys and not large.keys.keys().isdisjoint(keys):
+            return await self._get_mixed(keys, large.keys)
+        lane = self.main.lane
+        if lane is None or self._next is not None:
+            return await self._get(keys, None)
+        try:
+            reply = await lane.request(commands.get(keys))
+        except ConnectionResetError:
+            return await self._get(keys, None)  # once more, as `read` does
+        except OSError as error:
+            raise translate("get_many", error) from error
+        return large.noted(keys, reply)
+
+    async def _get(self, keys: Sequence[str], channel: Channel | None) -> Reply:
+        return self._large.noted(keys, await self.read("get_many", commands.get(keys), channel=channel))
+
+    async def _get_mixed(self, keys: Sequence[str], large: dict[str, None]) -> Reply:
+        heavy = [key for key in keys if key in large]
+        light = [key for key in keys if key not in large]
+        if not light:
+            return await self._get(keys, self._bulk)
+        parts = await asyncio.gather(self._get(light, None), self._get(heavy, self._bulk), return_exceptions=True)
+        found: dict[str, bytes | None] = {}
+        for asked, part in zip((light, heavy), parts, strict=True):
+            if isinstance(part, BaseException):
+                raise part
+            if isinstance(part, hiredis.ReplyError):
+                return part
+            found.update(zip(asked, part, strict=True))
+        return [found[key] for key in keys]
+
+    async def set_many(self, items: Sequence[tuple[str, bytes]], px: int | None) -> Sequence[Reply]:
+        """Return the replies to the SETs."""
+        small: list[bytes] = []
+        heavy: list[bytes] = []
+        for key, value in items:
+            command = commands.set_(key, value, px)
+            (heavy if self._large.seen(key, len(value)) else small).append(command)
+        if not heavy:
+            return await self.ask_many("set_many", small)
+        sent = [self._send_heavy("set_many", heavy)]
+        if small:
+            sent.append(self.ask_many("set_many", small))
+        parts = await asyncio.gather(*sent, return_exceptions=True)
+        for part in parts:
+            if isinstance(part, BaseException):
+                raise part
+        return [reply for part in parts if not isinstance(part, BaseException) for reply in part]
+
+    async def _send_heavy(self, operation: str, batch: list[bytes]) -> list[Reply]:
+        lane = self._bulk.lane or await self._bulk.ready(operation)
+        await lane.drained()
+        return await self.ask_many(operation, batch, channel=self._bulk)
+
+    async def swap(
+        self, key: str, old: bytes | None, new: bytes | None, px: int | None, *, asking: bool = False
+    ) -> Reply:
+        """Return True or False, or the error reply."""
+        size = max(len(old or b""), len(new or b""))
+        way = self._bulk if size >= self._large.least else self.channel()
+        if new is not None:
+            self._large.seen(key, len(new))
+        lane = way.lane or await way.ready("swap")
+        try:
+            return await self.swapper.swap(lane, self._watch_lane, key, old, new, px, asking=asking)
+        except OSError as error:
+            raise translate("swap", error) from error
+
+    async def _watch_lane(self) -> Lane:
+        return self._watch.lane or await self._watch.ready("swap")
+
+
+def moment(reply: Any) -> float:
+    """Return the reply to TIME as Unix seconds."""
+    whole, micro = reply
+    return int(whole) + int(micro) / 1e6

@@ -1,0 +1,143 @@
+"""Compare and swap, in the best way the server has and this user may use.
+
+    SET … NX                          absent -> value: every server
+    SET … IFEQ, DELIFEQ, DELEX        Valkey 8.1 and 9.0, Redis 8.4: one command
+    a cached script                   older servers
+    WATCH, MULTI on its own lane      where scripts are switched off or forbidden
+
+Which it is, is learned from the answers: a way that the server does not know is refused without having done anything,
+and the next one is tried. What was learned holds as long as the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import hiredis
+
+from cachecore_redis.commands import ASKING, EXEC, MULTI, UNWATCH, get, pack, set_, unlink
+from cachecore_redis.lane import Lane, Reply
+
+# Values are compared as bytes; a missing key is `false`. Returns 1 if it was swapped.
+_SCRIPT: Final = b"""\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] == 'del' then redis.call('UNLINK', KEYS[1])
+elseif ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
+return 1"""
+_SHA: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
+
+_WRITE: Final = ("ifeq", "script", "watch")
+_DELETE: Final = ("delifeq", "delex", "script", "watch")
+
+
+def _unknown(reply: Reply) -> bool:
+    """Return whether the server does not know this way, or does not let this user go it."""
+    if not isinstance(reply, hiredis.ReplyError):
+        return False
+    text = str(reply)
+    return (
+        text.startswith(("ERR syntax error", "ERR unknown command", "ERR wrong number", "ERR unknown subcommand"))
+        or (text.startswith("NOPERM") and "to run the" in text)
+        or "not allowed from script" in text
+        or "scripting" in text.lower()
+    )
+
+
+class Swapper:
+    """The ways to swap on one server, best first. One for each node and loop."""
+
+    def __init__(self) -> None:
+        self._lane: Lane | None = None
+        self._write = 0
+        self._delete = 0
+        self._watching = asyncio.Lock()
+
+    @property
+    def way(self) -> str:
+        """The way that values are swapped now, as far as is known."""
+        return _WRITE[self._write]
+
+    async def swap(
+        self,
+        lane: Lane,
+        watch_lane: Callable[[], Awaitable[Lane]],
+        key: str,
+        old: bytes | None,
+        new: bytes | None,
+        px: int | None,
+        *,
+        asking: bool = False,
+    ) -> Reply:
+        """Return True or False, or the error reply of the server."""
+        if lane is not self._lane:
+            self._lane, self._write, self._delete = lane, 0, 0  # another server, or another version of it
+        if old is None:
+            return await self._from_absent(lane, key, new, px, asking)
+        while True:
+            way = _DELETE[self._delete] if new is None else _WRITE[self._write]
+            if way == "watch":
+                return await self._watched(await watch_lane(), key, old, new, px, asking)
+            reply = await self._one_command(lane, way, key, old, new, px, asking)
+            if not _unknown(reply):
+                return _swapped(reply)
+            if new is None:
+                self._delete = max(self._delete, _DELETE.index(way) + 1)
+            else:
+                self._write = max(self._write, _WRITE.index(way) + 1)
+
+    async def _from_absent(self, lane: Lane, key: str, new: bytes | None, px: int | None, asking: bool) -> Reply:
+        if new is None:
+            reply = await _send(lane, pack(("EXISTS", key)), asking)
+            return reply if isinstance(reply, hiredis.ReplyError) else reply == 0
+        return _swapped(await _send(lane, set_(key, new, px, "NX"), asking))
+
+    async def _one_command(
+        self, lane: Lane, way: str, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
+    ) -> Reply:
+        if way == "delifeq":
+            return await _send(lane, pack(("DELIFEQ", key, old)), asking)
+        if way == "delex":
+            return await _send(lane, pack(("DELEX", key, "IFEQ", old)), asking)
+        if way == "ifeq":
+            return await _send(lane, set_(key, new or b"", px, "IFEQ", old), asking)
+        how = "del" if new is None else "" if px is None else px
+        arguments = (1, key, old, how, new or b"")
+        reply = await _send(lane, pack(("EVALSHA", _SHA, *arguments)), asking)
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+            reply = await _send(lane, pack(("EVAL", _SCRIPT, *arguments)), asking)
+        return reply
+
+    async def _watched(
+        self, lane: Lane, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
+    ) -> Reply:
+        ask = [ASKING] if asking else []
+        async with self._watching:
+            # UNWATCH first: a caller that was cancelled between the two steps left its watch behind.
+            *_, watched, value = await lane.request_many([UNWATCH, *ask, pack(("WATCH", key)), *ask, get([key])])
+            for reply in (watched, value):
+                if isinstance(reply, hiredis.ReplyError):
+                    return _swapped(reply)
+            if value != old:
+                return False
+            write = unlink([key]) if new is None else set_(key, new, px)
+            replies = await lane.request_many([*ask, MULTI, write, EXEC])
+        done = replies[-1]  # None: another write came between, so the value is not `old` any more
+        refused = [reply for reply in (*replies, *(done or ())) if isinstance(reply, hiredis.ReplyError)]
+        return refused[0] if refused else done is not None
+
+
+async def _send(lane: Lane, command: bytes, asking: bool) -> Reply:
+    if asking:
+        return (await lane.request_many([ASKING, command]))[1]
+    return await lane.request(command)
+
+
+def _swapped(reply: Reply) -> Reply:
+    if isinstance(reply, hiredis.ReplyError):
+        # A key of another type holds no value of ours, so not the expected one either.
+        return False if "WRONGTYPE" in str(reply) else reply
+    return reply in (b"OK", 1)
