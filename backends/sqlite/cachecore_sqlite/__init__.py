@@ -1,1 +1,9 @@
-"""To come."""
+"""`sqlite:///path`: a cache in one file, shared by all processes of a machine; no server, nothing lost by a kill."""
+
+from __future__ import annotations
+
+from cachecore_sqlite.backend import SQLiteBackend, from_url
+from cachecore_sqlite.options import SQLiteOptions
+from cachecore_sqlite.translate import FileRefused
+
+__all__ = ["FileRefused", "SQLiteBackend", "SQLiteOptions", "from_url"]

@@ -1,0 +1,96 @@
+"""SQLiteBackend: the contract of a backend, kept by threads that hold the connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from cachecore.clock import Clock, SystemClock
+from cachecore_sqlite import rows
+from cachecore_sqlite.engine import Engine
+from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
+
+_KEYS_PER_TRANSACTION: Final = 256
+_CLOSE_SECONDS: Final = 2.0
+
+
+class SQLiteBackend:
+    """CacheBackend in one SQLite file, or in memory for `:memory:`.
+
+    Any number of tasks, event loops, threads and processes may use one file at once. Nothing happens when it is built:
+    the file is opened by the first call, in a thread. A write is acknowledged once it is committed. What is in memory
+    belongs to this process alone; a forked child begins with an empty store of its own.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, options: SQLiteOptions | None = None, clock: Clock | None = None
+    ) -> None:
+        self.path = absolute(path)
+        self.options = options or SQLiteOptions()
+        self._clock = clock or SystemClock()
+        self._engine = Engine(self.path, self.options, self._clock)
+        # A backend that is dropped without `aclose` still ends its threads and leaves a file without a log behind.
+        self._finalizer = weakref.finalize(self, Engine.stop, self._engine, _CLOSE_SECONDS)
+
+    def __repr__(self) -> str:
+        return f"SQLiteBackend({self.path!r})"
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`: one hop to a thread, one statement per 256 keys."""
+        if not keys:
+            return []
+        found: list[bytes | None] = await self._engine.read("get_many", keys)
+        return found
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key; it lives `ttl` seconds of this machine's clock. One transaction per 256 keys."""
+        deadline = self._deadline(ttl)
+        left = iter(items.items())
+        while chunk := dict(islice(left, _KEYS_PER_TRANSACTION)):
+            await self._engine.write("set_many", partial(rows.Transaction.put, items=chunk, deadline=deadline))
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        """Delete the keys and return how many existed."""
+        unique = list(dict.fromkeys(keys))
+        deleted = 0
+        for start in range(0, len(unique), _KEYS_PER_TRANSACTION):
+            chunk = unique[start : start + _KEYS_PER_TRANSACTION]
+            deleted += await self._engine.write("delete_many", partial(rows.Transaction.drop, keys=chunk))
+        return deleted
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""
+        ask = partial(rows.Transaction.swap, key=key, old=old, new=new, deadline=self._deadline(ttl))
+        done: bool = await self._engine.write("swap", ask)
+        return done
+
+    async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the live keys that start with `prefix`, in pages of up to 512, in order."""
+        start: str | None = prefix
+        while start is not None:
+            keys, start = await self._engine.query("scan", partial(rows.page, prefix=prefix, start=start))
+            if keys:
+                yield keys
+
+    async def time(self) -> float:
+        """Return this machine's clock, Unix seconds: all users of the file are on one machine."""
+        return self._clock.time()
+
+    async def aclose(self) -> None:
+        """Finish what is under way, close the file, end the threads. Idempotent."""
+        self._finalizer.detach()
+        await asyncio.to_thread(self._engine.stop, _CLOSE_SECONDS)
+
+    def _deadline(self, ttl: float | None) -> float | None:
+        return None if ttl is None else self._clock.time() + ttl
+
+
+def from_url(url: str) -> SQLiteBackend:
+    """Return the backend that `url` means, such as `sqlite:///cache.db?max_bytes=256MiB`. Raises `OptionsError`."""
+    path, options = parse_url(url)
+    return SQLiteBackend(path, options=options)

@@ -1,0 +1,125 @@
+"""The threads of one backend in this process: started by the first call, stopped at the end, new after a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Final
+
+from cachecore.clock import Clock
+from cachecore.errors import BackendUnavailable
+from cachecore_sqlite import forks, rows
+from cachecore_sqlite.file import Database
+from cachecore_sqlite.options import MEMORY, SQLiteOptions
+from cachecore_sqlite.workers import Job, Reader, Worker, Writer
+
+_FORK_SECONDS: Final = 5.0
+
+WriteAsk = Callable[[rows.Transaction], Any]
+ReadAsk = Callable[[sqlite3.Connection, float], Any]
+
+
+class Engine:
+    """Queues and threads. Every method but `stop` returns at once or awaits a thread's answer."""
+
+    def __init__(self, path: str, options: SQLiteOptions, clock: Clock) -> None:
+        self._path = path
+        self._options = options
+        self._clock = clock
+        self._closed = False
+        self._reset()
+        forks.register(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._workers: list[Worker] = []  # guarded by _lock
+        self._database = Database(self._path, self._options)
+        self._writes: SimpleQueue[Job | None] = SimpleQueue()
+        # What is in memory is seen by one connection only, so one thread does both.
+        self._reads: SimpleQueue[Job | None] = self._writes if self._path == MEMORY else SimpleQueue()
+
+    async def read(self, operation: str, keys: Any) -> Any:
+        """Return the values of `keys`."""
+        if self._path == MEMORY:
+            return await self._asked(self._writes, Job(operation, partial(_get, keys=keys), self._options.timeout))
+        return await self._asked(self._reads, Job(operation, keys, self._options.timeout))
+
+    async def query(self, operation: str, ask: ReadAsk) -> Any:
+        """Return what `ask(connection, now)` returns in a reading thread."""
+        if self._path == MEMORY:
+            return await self.write(operation, lambda transaction: ask(transaction.connection, transaction.now))
+        return await self._asked(self._reads, Job(operation, ask, self._options.timeout))
+
+    async def write(self, operation: str, ask: WriteAsk) -> Any:
+        """Return what `ask(transaction)` returns, once it is committed."""
+        return await self._asked(self._writes, Job(operation, ask, self._options.timeout))
+
+    async def _asked(self, queue: SimpleQueue[Job | None], job: Job) -> Any:
+        if not self._workers:
+            self._start(job.operation)
+        job.loop = asyncio.get_running_loop()
+        job.future = job.loop.create_future()
+        queue.put(job)
+        if self._closed:
+            # Put behind the threads' end, perhaps: nobody may come for it.
+            raise BackendUnavailable(job.operation, transient=False, reason="closed")
+        return await job.future
+
+    def _start(self, operation: str) -> None:
+        with self._lock:
+            if self._closed:
+                raise BackendUnavailable(operation, transient=False, reason="closed")
+            if self._workers:
+                return
+            writer = Writer(self._database, self._clock, self._writes)
+            readers: list[Worker] = []
+            if self._path != MEMORY:
+                readers = [
+                    Reader(f"reader-{number}", self._database, self._clock, self._reads, partial(_repair, self._writes))
+                    for number in range(self._options.readers)
+                ]
+            for worker in (writer, *readers):
+                worker.start()
+            self._workers = [writer, *readers]
+
+    def stop(self, timeout: float) -> None:
+        """Finish the jobs that wait, close all connections, end the threads; wait up to `timeout` seconds for it."""
+        with self._lock:
+            self._closed = True
+            workers, self._workers = self._workers, []
+        limit = time.monotonic() + timeout
+        # The writer goes last: who closes the file last moves the log into it.
+        for worker in reversed(workers):
+            worker.jobs.put(None)
+        for worker in reversed(workers):
+            worker.join(max(0.0, limit - time.monotonic()))
+
+    def before_fork(self) -> None:
+        """Let every thread finish its statement, and close all connections."""
+        self._lock.acquire()
+        for worker in self._workers:
+            if worker.at_work.acquire(timeout=_FORK_SECONDS) and self._path != MEMORY:
+                worker.close()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on with new connections; a child begins with new threads and empty queues too."""
+        if in_child:
+            self._reset()
+            return
+        for worker in self._workers:
+            worker.at_work.release()
+        self._lock.release()
+
+
+def _get(transaction: rows.Transaction, keys: Any) -> list[bytes | None]:
+    found = rows.read(transaction.connection, list(dict.fromkeys(keys)), transaction.now)
+    return [found.values.get(key) for key in keys]
+
+
+def _repair(writes: SimpleQueue[Job | None], keys: list[str]) -> None:
+    writes.put(Job("repair", partial(rows.Transaction.repair, keys=keys), 1.0))

@@ -1,0 +1,249 @@
+"""The file: making it, telling whose it is, opening connections to it, and moving it aside when it is damaged.
+
+Whose a file is, is decided before SQLite may write to it. What is not ours, or from a newer version, is refused and
+left as it is. What is ours and damaged is moved aside under a name that is logged, and the cache goes on empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final, Literal
+from urllib.parse import quote
+
+from cachecore_sqlite import schema
+from cachecore_sqlite.options import MEMORY, SQLiteOptions
+from cachecore_sqlite.translate import FileRefused, Moved, is_damage
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes that open a new file in the same instant are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+_LOG: Final = logging.getLogger(__name__)
+_SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
+_SEARCHED_BYTES: Final = 64 * 1024
+_SMALLEST_DATABASE: Final = 512
+_MAGIC: Final = b"SQLite format 3\0"
+_ATTEMPT_SECONDS: Final = 0.001
+_LOG_BYTES: Final = 4 * 1024 * 1024
+
+Inode = tuple[int, int]
+Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
+
+
+class Database:
+    """One file, for all threads of this process. Every call may wait for the disk, so none belongs on an event loop."""
+
+    def __init__(self, path: str, options: SQLiteOptions) -> None:
+        self.path = path
+        self.options = options
+        self._lock = threading.Lock()
+        self._known: Inode | None = None  # guarded by _lock; the file whose owner and schema have been checked
+
+    def connect(self) -> tuple[sqlite3.Connection, Inode | None]:
+        """Return a connection to the file and its identity (None in memory), making the file first if it is absent.
+
+        Raises:
+            FileRefused: it is somebody else's, or of a newer version.
+            sqlite3.Error, OSError: it cannot be opened now.
+        """
+        if self.path == MEMORY:
+            return self._memory(), None
+        limit = time.monotonic() + self.options.timeout
+        with self._lock:
+            if self._known is None or self._known != inode_of(self.path):
+                with _folder_locked(os.path.dirname(self.path), limit):
+                    self._known = self._prepare()
+            known = self._known
+        connection = self._open("rw")
+        if inode_of(self.path) != known:
+            connection.close()
+            raise Moved(f"{self.path} was replaced while it was being opened")
+        return connection, known
+
+    def move_aside(self) -> None:
+        """Look at the file again after SQLite found it damaged, and move it away if it is ours."""
+        if self.path == MEMORY:
+            return
+        with self._lock, _folder_locked(os.path.dirname(self.path), time.monotonic() + self.options.timeout):
+            found = inode_of(self.path)
+            if found is None or found != self._known:
+                return  # somebody else has done it
+            self._known = None
+            if self._whose() in ("ours", "damaged"):
+                self._rename()
+
+    def _memory(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        schema.create(connection)
+        return connection
+
+    def _open(self, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
+        # No busy handler: whoever waits for a lock does so with a deadline of its own.
+        uri = f"file:{quote(self.path)}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.options.durability]}")
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute("PRAGMA secure_delete = FAST")
+            connection.execute(f"PRAGMA journal_size_limit = {min(_LOG_BYTES, self.options.max_bytes // 8)}")
+            connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() if mode == "rw" else None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self) -> Inode:
+        """Leave a sound file of ours at the path and return its identity; the caller holds the folder's lock."""
+        for _ in range(2):
+            whose = self._whose()
+            if whose in ("foreign", "newer"):
+                raise FileRefused("open", self.path, whose)
+            if whose == "damaged":
+                self._rename()
+            try:
+                self._create_or_check()
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                self._rename()
+                continue
+            found = inode_of(self.path)
+            if found is not None:
+                return found
+        raise Moved(f"{self.path} does not stay where it is")
+
+    def _whose(self) -> Whose:
+        """Tell whose the file is, without SQLite's locks, logs or recovery: nothing is written."""
+        try:
+            size = os.stat(self.path).st_size
+        except FileNotFoundError:
+            return "new"
+        if size == 0:
+            return "new"
+        uri = f"file:{quote(self.path)}?mode=ro&immutable=1"
+        try:
+            with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+                (application,) = connection.execute("PRAGMA application_id").fetchone()
+                (stored,) = connection.execute("PRAGMA user_version").fetchone()
+                empty = application == 0 and stored == 0 and schema.is_empty(connection)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            return self._whose_by_marks(size)
+        if application == schema.APPLICATION_ID:
+            version = schema.unpacked(stored)
+            if version is None:
+                return "damaged"
+            return "newer" if version > schema.VERSION else "ours"
+        if empty and not _size(self.path + "-wal"):
+            return "new"
+        return self._whose_by_marks(size)
+
+    def _whose_by_marks(self, size: int) -> Whose:
+        with open(self.path, "rb") as file:
+            start = file.read(_SEARCHED_BYTES)
+        if schema.MARK.encode() in start or start[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+            return "damaged"
+        if size < _SMALLEST_DATABASE and start.startswith(_MAGIC[:size]):
+            return "damaged"  # the first bytes of a database that was cut off: nobody's data
+        return "foreign"
+
+    def _create_or_check(self) -> None:
+        if inode_of(self.path) is None:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            # Logs of a file that is gone belong to nobody; SQLite must not share them with those who still hold it.
+            for suffix in ("-wal", "-shm", "-journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path + suffix)
+        with contextlib.closing(self._open("rwc")) as connection:
+            if schema.is_empty(connection):
+                # With a rollback journal the schema is in the file itself once it is committed, never in the log alone:
+                # whose the file is can then be told from its first page.
+                connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                connection.execute("BEGIN EXCLUSIVE")
+                schema.create(connection)
+                connection.execute("COMMIT")
+            if not schema.is_sound(connection):
+                raise _damaged("the tables are not those of this version")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise OSError(f"{self.path} is on a file system without shared memory; SQLite cannot share it safely")
+
+    def _rename(self) -> None:
+        aside = f"{self.path}.damaged-{time.time_ns()}"
+        for old in _asides(self.path):
+            os.unlink(old)  # one is enough to look into; more would fill the disk
+        os.rename(self.path, aside)
+        for suffix in ("-wal", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.path + suffix, aside + suffix)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path + "-shm")
+        _LOG.warning("the cache file %s is damaged; it was moved to %s and the cache goes on empty", self.path, aside)
+
+
+_PAGE_BYTES: Final = 4096
+
+
+def inode_of(path: str) -> Inode | None:
+    """Return what tells the file at `path` from any other, None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _asides(path: str) -> list[str]:
+    folder, start = os.path.dirname(path), os.path.basename(path) + ".damaged-"
+    return [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(start)]
+
+
+def _damaged(what: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@contextlib.contextmanager
+def _folder_locked(folder: str, limit: float) -> Iterator[None]:
+    """Keep other processes from making or moving files of ours in `folder`.
+
+    The folder itself is locked, so that no lock file is left behind. Raises `sqlite3.OperationalError` (busy) at
+    `limit` (monotonic s).
+    """
+    os.makedirs(folder, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= limit:
+                    busy = sqlite3.OperationalError("another process is making or moving the file")
+                    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                    raise busy from error
+                time.sleep(_ATTEMPT_SECONDS)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,110 @@
+"""The settings of a SQLite store, and the URL that writes them down."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final, Literal, get_args
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cachecore.errors import OptionsError
+from cachecore.options import KIB, MIB, parse_duration
+
+MEMORY: Final = ":memory:"
+Durability = Literal["process", "file", "power"]
+
+_PREFIX: Final = "sqlite:///"
+_SIZES: Final = {"KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SQLiteOptions:
+    """How a SQLite store behaves. Durations are seconds."""
+
+    timeout: float = 0.04
+    """How long a call waits for a lock that another process holds. Below the core's own deadline of 50 ms."""
+    max_bytes: int = 1024 * MIB
+    """Bytes the entries may take in the file; the file with its log stays within 1.3 of it. At least 1 MiB."""
+    durability: Durability = "file"
+    """What survives. A killed process never loses an acknowledged write. A power cut: with `process` may cost the whole
+    file, with `file` keeps the file whole but may take it back to its state some seconds ago, with `power` loses
+    nothing acknowledged (each commit waits for the disk)."""
+    readers: int = 2
+    """Threads that read, each with a connection of its own."""
+    feed_interval: float = 0.005
+    """How often the feed looks for changes of other processes."""
+    heartbeat: float = 0.25
+    """How often the feed says that it is alive."""
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "feed_interval", "heartbeat"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
+        for name, least in (("max_bytes", MIB), ("readers", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if self.durability not in get_args(Durability):
+            raise OptionsError(f"durability must be one of {', '.join(get_args(Durability))}, not {self.durability!r}")
+
+
+_NAMES: Final = tuple(field.name for field in fields(SQLiteOptions))
+
+
+def parse_url(url: str) -> tuple[str, SQLiteOptions]:
+    """Return the path and the options that `url` means; the path is `:memory:` or absolute.
+
+    `sqlite:///cache.db` is relative to the working directory of now, `sqlite:////var/cache.db` absolute, as in
+    SQLAlchemy. Options are query parameters: `?max_bytes=256MiB&durability=power&timeout=40ms`.
+
+    Raises:
+        OptionsError: the URL has another form, or an option is unknown, given twice or wrong.
+    """
+    if not url.startswith(_PREFIX):
+        raise OptionsError(f"a SQLite URL looks like sqlite:///cache.db or sqlite:////var/cache.db, not {url!r}")
+    parts = urlsplit(url)
+    if parts.fragment:
+        raise OptionsError(f"a SQLite URL has no fragment; write # as %23: {url!r}")
+    path = unquote(parts.path[1:])
+    if not path or "\0" in path or path.endswith("/"):
+        raise OptionsError(f"a SQLite URL names a file, or :memory:, after sqlite:///; this does not: {url!r}")
+    given: dict[str, str] = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name in given:
+            raise OptionsError(f"the option {name} is given twice")
+        given[name] = text
+    return absolute(path), options_from(given)
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return `path` as it will mean the same file after a change of the working directory."""
+    text = os.fspath(path)
+    return MEMORY if text == MEMORY else os.path.abspath(os.path.expanduser(text))
+
+
+def options_from(given: Mapping[str, str]) -> SQLiteOptions:
+    """Return the options that text from a URL or a file means. Raises `OptionsError`."""
+    values: dict[str, object] = {}
+    for name, text in given.items():
+        if name not in _NAMES:
+            raise OptionsError(f"{name!r} is no option of a SQLite store; there are {', '.join(_NAMES)}")
+        if name == "durability":
+            values[name] = text
+        elif name in ("max_bytes", "readers"):
+            values[name] = _whole(name, text)
+        else:
+            values[name] = parse_duration(name, text)
+    return SQLiteOptions(**values)  # type: ignore[arg-type]  # checked by the class itself
+
+
+def _whole(name: str, text: str) -> int:
+    number, factor = text.strip(), 1
+    for unit, size in _SIZES.items():
+        if number.endswith(unit):
+            number, factor = number.removesuffix(unit).strip(), size
+    if not (number.isascii() and number.isdigit()):
+        raise OptionsError(f"{name} must be a whole number (bytes may end in KiB, MiB or GiB), not {text!r}")
+    return int(number) * factor

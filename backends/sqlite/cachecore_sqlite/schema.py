@@ -1,0 +1,63 @@
+"""The tables, the version written into the file, and how a file is known to be ours.
+
+`entries.id` grows with each write, so it is the age of an entry: the oldest are found without an index of their own. It
+is not WITHOUT ROWID, because values are large: each step of a search would pass them by.
+
+`changes` is the log that the feed reads: one row per transaction, the changed keys one a line (keys never hold a
+newline). It is cut off at the old end only, so a reader knows whether it has missed something.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+APPLICATION_ID: Final = 0x6363_5351  # "ccSQ"
+VERSION: Final = 1
+MARK: Final = "cachecore-sqlite:7d1f6c0e-5a0b-4a53-9d53-0d7c2e8f6b1a"
+"""Stands in the schema and in a row, so that a damaged file of ours is still told from somebody else's."""
+
+_TABLES: Final = (
+    f"CREATE TABLE mark(text TEXT NOT NULL /* {MARK} */)",
+    """CREATE TABLE entries(
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    deadline REAL,
+    checksum INTEGER NOT NULL,
+    value BLOB NOT NULL
+)""",
+    "CREATE INDEX entries_deadline ON entries(deadline) WHERE deadline IS NOT NULL",
+    "CREATE TABLE changes(seq INTEGER PRIMARY KEY, keys TEXT NOT NULL)",
+)
+
+
+def packed(version: int) -> int:
+    """Return `version` as it stands in the file: twice, so that a flipped bit does not pass for a newer version."""
+    return version << 16 | version
+
+
+def unpacked(stored: int) -> int | None:
+    """Return the version that `packed` made `stored` of, or None if it did not."""
+    version = stored & 0xFFFF
+    return version if version and stored >> 16 == version else None
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty database; the caller holds a transaction."""
+    for statement in _TABLES:
+        connection.execute(statement)
+    connection.execute("INSERT INTO mark VALUES (?)", (MARK,))
+    connection.execute("INSERT INTO changes VALUES (1, '')")  # so that the log is never empty
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {packed(VERSION)}")
+
+
+def is_sound(connection: sqlite3.Connection) -> bool:
+    """Tell whether the schema is word for word the one that `create` makes."""
+    found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    return found == set(_TABLES)
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Tell whether the database holds nothing at all."""
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None

@@ -1,0 +1,93 @@
+"""What SQLite's errors mean to the core: the one place that knows its error codes."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+
+_WRITE_FAILED: Final = {
+    # A quota and a limit on the size of files are reported so, unlike a full disk; what to do is the same.
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+}
+
+
+class FileRefused(BackendUnavailable):
+    """The file is not a cache that this version may use; it was not touched.
+
+    `reason` is `foreign` (another program's, or no database) or `newer` (made by a newer version of this library).
+    """
+
+    def __init__(self, operation: str, path: str, reason: str) -> None:
+        super().__init__(operation, False, reason)
+        self.args = (operation, path, reason)  # so that it pickles
+        self.path = path
+
+    def __str__(self) -> str:
+        whose = "was made by a newer version" if self.reason == "newer" else "is not a cache of this library"
+        return f"{self.path} {whose}; it was left as it is: choose another path, or remove it yourself"
+
+
+class Moved(OSError):  # noqa: N818 - says what has happened
+    """The file at the path is not the one that was opened, or is gone."""
+
+
+def code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary error code, or 0 if Python itself raised the error."""
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    return extended & 0xFF
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another connection holds the lock."""
+    return code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether the file is not a sound database."""
+    return code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def lacks_room(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite could not write: the disk is full, the folder or the file read-only, or no file can be made.
+
+    Reading may still work.
+    """
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    return (
+        code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+        or extended in _WRITE_FAILED
+        or extended in (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMMAP)
+    )
+
+
+def concerns_one_call(error: Exception) -> bool:
+    """Tell whether the error comes from what one caller passed, and says nothing about the store."""
+    return not isinstance(error, sqlite3.Error) or code(error) in (
+        0,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_RANGE,
+    )
+
+
+def translated(operation: str, error: sqlite3.Error | OSError) -> BackendError:
+    """Return the error that `operation` raises; the caller chains it to `error`."""
+    if isinstance(error, OSError):
+        return BackendUnavailable(operation, reason="moved" if isinstance(error, Moved) else "unavailable")
+    primary = code(error)
+    if is_busy(error):
+        return BackendTimeout(operation, reason="locked")
+    if primary == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _WRITE_FAILED:
+        return BackendError(operation, False, "full")
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return BackendError(operation, False, "readonly")
+    if is_damage(error):
+        # The file is moved aside, so the next call finds a sound one.
+        return BackendError(operation, True, "corrupt")
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return BackendUnavailable(operation)
+    return BackendError(operation, primary == sqlite3.SQLITE_IOERR, "error")
