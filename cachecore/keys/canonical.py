@@ -1,0 +1,166 @@
+"""The canonical encoding `k1`: one byte string per request, and two requests share it only if they mean the same.
+
+MessagePack with sorted map keys, written at C speed. What is not plain data folds into plain data or becomes a tagged
+value (`forms`). `walker` is the same encoding written out slowly; it decides whatever the fast way refuses, so the
+fast way needs to be right only when it succeeds:
+
+- nothing foreign may pass for a tagged value (`foreign`);
+- the nesting is bounded exactly, by starting so deep in lists that ormsgpack's own limit falls on `MAX_DEPTH`;
+- all NaNs are one, though ormsgpack keeps their bits.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import ormsgpack
+from ormsgpack import MsgpackDecodeError, MsgpackEncodeError, packb, unpackb
+
+from cachecore.keys import foreign
+from cachecore.keys.forms import SET_MARK, SETS, Refused, form_of
+from cachecore.keys.walker import MAX_DEPTH, walk
+
+VERSION: Final = "k1"
+"""Part of whatever is hashed. The bytes of a version never change; a change is a new version."""
+
+_OPTIONS: Final = (
+    ormsgpack.OPT_SORT_KEYS
+    | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+_FLAT_OPTIONS: Final = _OPTIONS | ormsgpack.OPT_PASSTHROUGH_TUPLE
+
+_SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_PLAIN: Final = _SCALARS | {list, tuple, dict}
+_all_scalars: Final = _SCALARS.issuperset
+_sortable: Final = (_SCALARS - {float}).issuperset  # two NaNs are two members of a set, and must become one
+
+# Any NaN but the one that Python itself makes; no byte of it can be left out of the pattern's alternatives.
+_ODD_NAN: Final = re.compile(
+    rb"\xcb(?:\x7f(?!\xf8\0{6}|\xf0\0{6})[\xf0-\xff]|\xff(?!\xf0\0{6})[\xf0-\xff])",
+    re.DOTALL,
+)
+
+
+def _leaf(value: Any) -> Any:
+    """Return the tagged form of `value`, for which nesting does not count."""
+    form = form_of(type(value))
+    if not form.tagged:
+        raise Refused
+    return form.make(value)
+
+
+def _unfold(value: Any) -> Any:
+    """Return what ormsgpack can write in the place of `value`, or refuse and leave it to the walker."""
+    kind = type(value)
+    if kind in SETS:
+        if not _sortable(map(type, value)):
+            raise Refused
+        return [SET_MARK, *sorted(value, key=packb)]
+    form = form_of(kind)
+    made = form.make(value)
+    # What a class's own code has just made may be gone again when the whole is looked at, so it is looked at here.
+    if not form.tagged and (type(made) not in _PLAIN or foreign.suspected()):
+        raise Refused
+    return made
+
+
+def _nest(levels: int) -> tuple[list[Any], list[Any]]:
+    """Return a list `levels` deep, and the innermost list, whose only place is free."""
+    outer = inner = [None]
+    for _ in range(levels - 1):
+        outer = [outer]  # type: ignore[list-item]  # a list of lists of lists has no finite type
+    return outer, inner
+
+
+def _native_depth() -> int:
+    """Return how deep lists may nest before ormsgpack itself refuses; 0 if it would take thousands."""
+    value: list[Any] = []
+    for depth in range(1, 4096):
+        try:
+            packb(value)
+        except MsgpackEncodeError:
+            return depth - 1
+        value = [value]
+    return 0
+
+
+_LEVELS: Final = _native_depth() - MAX_DEPTH
+_nests: Final[list[tuple[list[Any], list[Any]]]] = []  # free ones; popping and appending is atomic
+
+_is_tracked: Final[Callable[[Any], bool]] = gc.is_tracked if foreign.dict_tells() else (lambda _: True)
+
+
+def _nested(value: Any) -> bytes:
+    """Return the bytes of any value, its nesting bounded."""
+    if _LEVELS < 1:
+        return walk(value)
+    try:
+        nest = _nests.pop()
+    except IndexError:
+        nest = _nest(_LEVELS)
+    outer, inner = nest
+    inner[0] = value
+    try:
+        data = packb(outer, _unfold, _OPTIONS)
+    except MsgpackEncodeError:
+        return walk(value)
+    finally:
+        inner[0] = None
+        _nests.append(nest)
+    if foreign.suspected() and _may_be_foreign(data):
+        return walk(value)
+    return data[_LEVELS:]
+
+
+def _may_be_foreign(data: bytes) -> bool:
+    """Return whether `data` may hold what somebody else's instance wrote, while there are instances."""
+    if foreign.fragments_suspected():
+        return True  # a fragment leaves no trace in what it wrote
+    try:
+        unpackb(data)
+    except MsgpackDecodeError:  # there is a tagged value, be it ours or not
+        return True
+    return False
+
+
+def _fields_of(value: Any) -> dict[str, Any] | None:
+    """Return the dict that a request which is a record, or any dict but a plain one, folds into."""
+    if type(value) in _PLAIN or type(value) in SETS:
+        return None
+    try:
+        form = form_of(type(value))
+        made = None if form.tagged else form.make(value)
+    except Refused:
+        return None  # the walker says why
+    return made if type(made) is dict else None
+
+
+def encode(value: Any) -> bytes:
+    """Return the canonical `k1` bytes of `value`.
+
+    Costs about 0.4 µs for a flat dict of 3 KB and 7 µs for a chat request of 9 KB with 8 tools.
+
+    Raises:
+        UnkeyableError: something in it has no canonical form; names the path and the type, never the value.
+    """
+    fields = value if type(value) is dict else _fields_of(value)
+    if fields is not None and (not _is_tracked(fields) or _all_scalars(map(type, fields.values()))):
+        # One level of scalars: no nesting to bound, nothing foreign inside.
+        try:
+            data = packb(fields, _leaf, _FLAT_OPTIONS)
+        except MsgpackEncodeError:
+            data = _nested(value)
+    else:
+        data = _nested(value)
+    # Finding one byte is much cheaper than a pattern, and text holds neither of them.
+    if (255 in data or 127 in data) and _ODD_NAN.search(data):
+        return walk(value)
+    return data

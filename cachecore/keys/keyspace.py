@@ -1,0 +1,206 @@
+"""The text of keys: of entries, of the stamps of tags, of leases, and how a namespace becomes part of them.
+
+    p:e:faq/v3:6b86b2…      an entry: prefix, `e`, namespace, digest
+    p:e:faq/v3:{17}6b86b2…  the same where the store has partitions: the hash tag {17} keeps it with its stamps
+    p:s:t%2Fdoc%3A42        the stamp of a tag
+    p.l:e:faq/v3:6b86b2…    the lease of that entry; outside `p:`, which is what a feed watches
+
+Prefix, namespace and tags are percent-encoded down to `A-Z a-z 0-9 _ -` (and the `/` between segments), so no
+separator, glob character or control character of theirs reaches a store, and no two of them make the same text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote_from_bytes
+
+import ormsgpack
+
+from cachecore.errors import OptionsError
+from cachecore.keys.canonical import VERSION, encode
+from cachecore.protocols import KeyHasher
+
+MAX_KEY_BYTES: Final = 250
+ROOT_TAG: Final = "n"
+"""The tag that every entry of a store carries."""
+
+_LEASE_EXTRA: Final = len("p.l:") - len("p:")
+_DIGEST: Final = re.compile(r"[0-9a-f]{32,}")
+_LONG_TAG_BYTES: Final = len("~") + 64
+
+
+def _encoded(what: str, text: str) -> str:
+    given: object = text
+    if not isinstance(given, str):
+        raise OptionsError(f"{what} must be text, not {type(given).__name__}")
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise OptionsError(f"{what} has a lone surrogate and no UTF-8 form") from None
+    # `quote` never escapes `.` and `~`, which here have meanings of their own.
+    return quote_from_bytes(data, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def _segments(namespace: str) -> list[str]:
+    """Return the segments of a namespace, encoded; none for the root."""
+    if not _encoded("namespace", namespace):
+        return []
+    segments = namespace.split("/")
+    for segment in segments:
+        if not segment.strip("."):
+            raise OptionsError(f"namespace must have no empty or dotted segments ('a//b', '..'), not {namespace!r}")
+    return [_encoded("namespace", segment) for segment in segments]
+
+
+def user_tag(tag: str) -> str:
+    """Return the name under which a caller's `tag` is stored, apart from those of namespaces.
+
+    Raises:
+        OptionsError: it is empty or no text.
+    """
+    given: object = tag
+    if not isinstance(given, str) or not given:
+        raise OptionsError(f"a tag must be text and not empty, not {type(given).__name__ if given else repr(given)}")
+    return f"t/{tag}"
+
+
+@lru_cache(maxsize=16_384)
+def _stamp_key(start: str, tag: str) -> str:
+    text = _encoded("a tag", tag)
+    if len(start) + len(text) > MAX_KEY_BYTES:
+        text = "~" + hashlib.sha256(tag.encode()).hexdigest()
+    return start + text
+
+
+class KeySpace:
+    """The keys of one namespace under one prefix; what does not depend on the request is made once.
+
+    Args:
+        prefix: what every key of this application starts with; not empty.
+        namespace: segments separated by `/`, or empty for the root. It is part of the digest as well.
+        hasher: what turns canonical bytes into a digest of at least 128 bits.
+        shards: how many slots entries are spread over, each with stamps of its own; 0 where a store has no partitions.
+
+    Raises:
+        OptionsError: one of them is wrong, or keys would be over 250 bytes.
+    """
+
+    __slots__ = (
+        "_hasher",
+        "_header",
+        "_hexdigest",
+        "_lease_start",
+        "_prefix",
+        "_segments",
+        "_start",
+        "namespace",
+        "prefix",
+        "shards",
+    )
+
+    def __init__(self, prefix: str, namespace: str, hasher: KeyHasher, *, shards: int = 0) -> None:
+        self.prefix = prefix
+        self._prefix = _encoded("prefix", prefix)
+        if not prefix:
+            raise OptionsError("prefix must not be empty: it tells this application's keys from others")
+        slots: object = shards
+        if isinstance(slots, bool) or not isinstance(slots, int) or not 0 <= slots <= 16_384:
+            raise OptionsError(f"shards must be a whole number from 0 to 16384, not {shards!r}")
+        self.namespace = namespace
+        self.shards = shards
+        self._segments = _segments(namespace)
+        self._hasher = hasher
+        self._hexdigest = hasher.hexdigest
+        # Two self-delimiting values before the request's own bytes: no text of one can run into the other.
+        self._header = ormsgpack.packb(VERSION) + ormsgpack.packb(namespace)
+        self._start = f"{self._prefix}:e:{'/'.join(self._segments)}:"
+        self._lease_start = f"{self._prefix}.l:"
+        self._check_lengths(hasher)
+
+    def __repr__(self) -> str:
+        return f"KeySpace({self.prefix!r}, {self.namespace!r}, {self._hasher.name}, shards={self.shards})"
+
+    def _check_lengths(self, hasher: KeyHasher) -> None:
+        digest = hasher.hexdigest(b"")
+        if not _DIGEST.fullmatch(digest):
+            raise OptionsError(f"the hasher {hasher.name} must give at least 32 digits of lower-case hexadecimal")
+        slot = len(f"{{{self.shards - 1}}}") if self.shards else 0
+        size = len(self._start) + slot + len(digest) + _LEASE_EXTRA
+        if size > MAX_KEY_BYTES:
+            raise OptionsError(
+                f"namespace and prefix make keys of {size} bytes (each character outside A-Z a-z 0-9 _ - takes 3 or "
+                f"more), {MAX_KEY_BYTES} are allowed: shorten them by {size - MAX_KEY_BYTES}"
+            )
+        if len(f"{self._prefix}:s:") + slot + _LONG_TAG_BYTES > MAX_KEY_BYTES:
+            raise OptionsError(f"prefix takes {len(self._prefix)} bytes of each key, which leaves no room for tags")
+
+    def key(self, request: Any) -> str:
+        """Return the key of `request`. Costs about 0.6 µs and the hash.
+
+        Raises:
+            UnkeyableError: it holds something that has no canonical form.
+        """
+        digest = self._hexdigest(self._header + encode(request))
+        if self.shards:
+            return f"{self._start}{{{int(digest, 16) % self.shards}}}{digest}"
+        return self._start + digest
+
+    def shard_of(self, key: str) -> int | None:
+        """Return the slot of an entry's `key`; None where there are none."""
+        if not self.shards:
+            return None
+        opened = key.rindex("{")
+        return int(key[opened + 1 : key.index("}", opened)])
+
+    def child(self, namespace: str) -> KeySpace:
+        """Return the keys of `namespace` below this one: `child("v3")` of `faq` is that of `faq/v3`."""
+        if not namespace:
+            return self
+        below = f"{self.namespace}/{namespace}" if self.namespace else namespace
+        return KeySpace(self.prefix, below, self._hasher, shards=self.shards)
+
+    def scan_prefixes(self) -> tuple[str, ...]:
+        """Return what the keys of all entries of this namespace and of those below it start with."""
+        if not self._segments:
+            return (f"{self._prefix}:e:",)
+        return self._start, f"{self._start[:-1]}/"
+
+    def namespace_tags(self) -> tuple[str, ...]:
+        """Return the tags every entry of this namespace carries, the root's first."""
+        tags = [ROOT_TAG]
+        for segment in self.namespace.split("/") if self.namespace else ():
+            tags.append(f"{tags[-1]}/{segment}")
+        return tuple(tags)
+
+    def stamp_key(self, tag: str, shard: int | None = None) -> str:
+        """Return the key of the stamp of `tag` (a namespace's, or made by `user_tag`) in the slot `shard`.
+
+        A tag too long for a key is replaced by its digest.
+
+        Raises:
+            OptionsError: there are slots and none is given, or the other way round.
+        """
+        if not self.shards:
+            if shard is not None:
+                raise OptionsError(f"shard must be None where keys have no slots, not {shard!r}")
+            return _stamp_key(f"{self._prefix}:s:", tag)
+        if shard is None or not 0 <= shard < self.shards:
+            raise OptionsError(f"shard must be from 0 to {self.shards - 1}, not {shard!r}")
+        return _stamp_key(f"{self._prefix}:s:{{{shard}}}", tag)
+
+    def lease_key(self, key: str) -> str:
+        """Return the key of the lease of the entry under `key`."""
+        return self._lease_start + key[len(self._prefix) + 1 :]
+
+
+def make_key(prefix: str, namespace: str, request: Any, hasher: KeyHasher) -> str:
+    """Return the key of one request: `prefix:e:namespace:digest`. Whoever makes many keeps a `KeySpace`.
+
+    Raises:
+        OptionsError: prefix or namespace are wrong.
+        UnkeyableError: the request has no canonical form.
+    """
+    return KeySpace(prefix, namespace, hasher).key(request)
