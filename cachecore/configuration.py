@@ -1,0 +1,252 @@
+"""Where settings come from when they are not written in code: a mapping, the environment, a file.
+
+The first that names a setting decides: the mapping given, then variables called `CACHECORE_` and the setting's name in
+capitals, then the file, which is `cachecore.toml`, or the table `[tool.cachecore]` of `pyproject.toml`:
+
+    backend_env = "REDIS_URL"            # the URL is in that variable: it holds a password
+    ttl = "24h"                          # or seconds, or "forever"
+    stale_if_error = "7d"
+    l1_max_bytes = "128MiB"
+    tags = ["shop"]
+
+    [hasher]                             # or hasher = "sha256"
+    name = "blake2b"
+    secret_file = "/run/secrets/cache"   # relative paths start at the file's folder
+
+    [serializer]                         # or serializer = "compressed+msgpack"
+    name = "encrypted+compressed+msgpack"
+    keys = { k2_env = "CACHE_KEY_2", k1_env = "CACHE_KEY_1" }
+
+The settings are `backend`, `namespace`, `prefix`, `tags`, `hasher`, `serializer` and every field of `Policy`,
+`StoreOptions` and `MemoryOptions`. Any text may be given indirectly: `x_env` names a variable and `x_file` a file that
+holds `x`. In the environment, two underscores lead into a table: `CACHECORE_HASHER__SECRET`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from cachecore import plugins
+from cachecore.errors import OptionsError
+from cachecore.settings import SETTINGS, TABLES, TEXTS, read_field
+
+VARIABLE_PREFIX: Final = "CACHECORE_"
+FILES: Final = ("cachecore.toml", "pyproject.toml")
+
+# What Kubernetes sets in every container beside a service that is called cachecore.
+_NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*")
+
+
+def load(
+    source: str | Path | Mapping[str, object] | None = None,
+    *,
+    value_type: Any = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> dict[str, object]:
+    """Return the settings of a cache as keyword arguments; what nobody names is left out.
+
+    Durations are seconds, sizes bytes, `ttl` None if it is "forever". A hasher or serializer named alone stays its
+    name; one with options is built here, so that its secrets are inside it and nowhere else. The backend's URL is
+    returned as it is.
+
+    Args:
+        source: settings, or the path of a file or of its folder. Without a path the file is looked for in `folder`;
+            it need not be there.
+        value_type: given to the serializer, if it takes one.
+        environment: instead of `os.environ`.
+        folder: instead of the working directory.
+
+    Raises:
+        OptionsError: a setting is unknown, of the wrong type or out of its limits; says where it stands.
+        PluginNotFound: no hasher or serializer is called that.
+    """
+    variables = os.environ if environment is None else environment
+    folder = Path.cwd() if folder is None else folder
+    given = dict(source) if isinstance(source, Mapping) else {}
+    path = _file(folder) if source is None or isinstance(source, Mapping) else _given_file(Path(source))
+    filed = _table(path) if path else {}
+    sources = [
+        _Source(str(path), filed, path.parent if path else folder, variables),
+        _Source(
+            "the environment",
+            _from_environment(variables, _referred(filed) | _referred(given)),
+            folder,
+            variables,
+            text=True,
+        ),
+        _Source("the settings given", given, folder, variables),
+    ]
+    settings: dict[str, object] = {}
+    for origin in sources:
+        for name, value in origin.settings().items():
+            if isinstance(value, dict) and "name" not in value:  # options of what an earlier source named
+                value = {**cast("dict[str, Any]", settings.get(name, {})), **value}
+            settings[name] = value
+    for kind in TABLES & settings.keys():
+        settings[kind] = _built(kind, cast("dict[str, Any]", settings[kind]), value_type)  # _plugin made it
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One place that names settings; errors say which. With `text`, numbers are written as text, as in variables."""
+
+    place: str
+    found: Mapping[str, object] = field(repr=False)
+    folder: Path
+    variables: Mapping[str, str] = field(repr=False)
+    text: bool = False
+
+    def settings(self) -> dict[str, object]:
+        """Return what this source says, read and checked."""
+        found = self._direct(self.found, SETTINGS)
+        return {name: self._read(name, value) for name, value in found.items()}
+
+    def _where(self, name: str) -> str:
+        return VARIABLE_PREFIX + name.upper() if self.text else self.place
+
+    def _direct(self, table: Mapping[str, object], known: frozenset[str] | None) -> dict[str, object]:
+        """Return `table` with what is given as `x_env` or `x_file` in its place."""
+        direct: dict[str, object] = {}
+        for written, value in table.items():
+            name, how = written, ""
+            if known is None or written not in known:
+                for suffix in ("_env", "_file"):
+                    if written.endswith(suffix):
+                        name, how = written.removesuffix(suffix), suffix
+            if known is not None and name not in known:
+                raise OptionsError(f"{self._where(written)}: no setting is called {name!r}{_suggestion(name, known)}")
+            if name in direct:
+                raise OptionsError(f"{self._where(written)}: {name} is given twice, once as {written}")
+            direct[name] = self._indirect(written, value, how) if how else value
+        return direct
+
+    def _indirect(self, written: str, value: object, how: str) -> str:
+        if not isinstance(value, str):
+            raise OptionsError(f"{self._where(written)}: {written} must be text, not {type(value).__name__}")
+        if how == "_env":
+            if value not in self.variables:
+                raise OptionsError(f"{self._where(written)}: {written} names the variable {value}, which is not set")
+            return self.variables[value]
+        try:
+            return (self.folder / value).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+            raise OptionsError(f"{self._where(written)}: {written} names the file {value}: {why}") from None
+
+    def _read(self, name: str, value: object) -> object:
+        if name in TABLES:
+            return self._plugin(name, value)
+        if name == "tags":
+            return self._tags(value)
+        if name in TEXTS:
+            if not isinstance(value, str):  # not shown: a URL may hold a password
+                raise OptionsError(f"{self._where(name)}: {name} must be text, not {type(value).__name__}")
+            return value
+        try:
+            return read_field(name, value, self.text)
+        except OptionsError as error:
+            raise OptionsError(f"{self._where(name)}: {error}") from None
+
+    def _plugin(self, name: str, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, Mapping):
+            raise OptionsError(f"{self._where(name)}: {name} must be a name or a table, not {type(value).__name__}")
+        table = self._direct(value, None)
+        return {
+            option: self._direct(nested, None) if isinstance(nested, Mapping) else nested
+            for option, nested in table.items()
+        }
+
+    def _tags(self, value: object) -> tuple[str, ...]:
+        if self.text and isinstance(value, str):
+            return tuple(tag.strip() for tag in value.split(",") if tag.strip())
+        if not isinstance(value, list | tuple) or not all(isinstance(tag, str) for tag in value):
+            raise OptionsError(f"{self._where('tags')}: tags must be a list of texts, not {value!r}")
+        return tuple(value)
+
+
+def _suggestion(name: str, known: frozenset[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; the settings are: {', '.join(sorted(known))}"
+
+
+def _file(folder: Path) -> Path | None:
+    """Return the first file of `folder` that has settings."""
+    for name in FILES:
+        path = folder / name
+        if path.is_file() and _table(path):
+            return path
+    return None
+
+
+def _given_file(path: Path) -> Path:
+    found = _file(path) if path.is_dir() else path
+    if found is None or not found.is_file():
+        raise OptionsError(f"there are no settings at {path}")
+    return found
+
+
+def _table(path: Path) -> Mapping[str, object]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise OptionsError(f"{path} cannot be read: {error}") from error
+    if path.name == "pyproject.toml":
+        data = data.get("tool", {}).get("cachecore", {})
+    elif set(data) == {"cachecore"}:  # the same table as in pyproject.toml, where it is called [tool.cachecore]
+        data = data["cachecore"]
+    if not isinstance(data, Mapping):
+        raise OptionsError(f"{path}: cachecore must be a table")
+    return data
+
+
+def _from_environment(variables: Mapping[str, str], referred: set[str]) -> dict[str, object]:
+    """Return what our variables say. An empty one says nothing; one that a setting refers to is no setting."""
+    found: dict[str, Any] = {}
+    for variable in sorted(variables.keys() - referred):  # so a name comes before the options of what it names
+        if not _ours(variable) or not variables[variable]:
+            continue
+        table = found
+        *steps, last = variable.removeprefix(VARIABLE_PREFIX).lower().split("__")
+        for step in steps:
+            if not isinstance(table.get(step), dict):
+                table[step] = {"name": table[step]} if step in table else {}
+            table = table[step]
+        table[last] = variables[variable]
+    return found
+
+
+def _referred(table: Mapping[str, object]) -> set[str]:
+    """Return the variables that `table` takes values from."""
+    found = {value for name, value in table.items() if name.endswith("_env") and isinstance(value, str)}
+    return found.union(*(_referred(value) for value in table.values() if isinstance(value, Mapping)))
+
+
+def _ours(variable: str) -> bool:
+    return variable.startswith(VARIABLE_PREFIX) and not _NOT_OURS.fullmatch(variable.removeprefix(VARIABLE_PREFIX))
+
+
+def _built(kind: str, table: Mapping[str, Any], value_type: Any) -> object:
+    """Return the plugin that `table` describes, or its name alone if it says no more."""
+    name, options = table.get("name"), {option: value for option, value in table.items() if option != "name"}
+    if not isinstance(name, str):
+        raise OptionsError(f"the table {kind} needs a name")
+    if not options:
+        return name
+    if kind == "hasher":
+        if isinstance(options.get("secret"), str):
+            options["secret"] = options["secret"].encode()
+        return plugins.hasher(name, **options)
+    if value_type is not None and "typed" in name.split("+"):
+        options["value_type"] = value_type
+    return plugins.serializer(name, **options)
