@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     # Imported where it is used: it costs as much as the rest of the library together.
     from importlib.metadata import EntryPoint
 
+    from cachecore.eviction import PolicyFactory
+
 BACKENDS: Final = "cachecore.backends"
 HASHERS: Final = "cachecore.hashers"
 SERIALIZERS: Final = "cachecore.serializers"
@@ -124,8 +126,8 @@ def serializer(name: str, **options: Any) -> Serializer:
     return inner["inner"]
 
 
-def eviction(name: str) -> Callable[[int], Any]:
-    """Return what makes the eviction policy called `name` for a tier of that many entries.
+def eviction(name: str) -> PolicyFactory:
+    """Return what makes the eviction policy called `name`, given the number of entries of its tier.
 
     Raises:
         PluginNotFound: none is called that, or it cannot be imported.
