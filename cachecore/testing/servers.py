@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import importlib.util
+import ipaddress
 import os
 import shutil
 import signal
@@ -44,6 +46,68 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Certificates:
+    """A certificate authority of a test's own and a certificate for 127.0.0.1, as files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self.authority = folder / "ca.pem"
+        self.certificate = folder / "server.pem"
+        self.key = folder / "server.key"
+        now = datetime.datetime.now(datetime.UTC)
+        signer = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cachecore test authority")])
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            key_cert_sign=True,
+            crl_sign=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        identifier = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+        issued = (
+            x509.CertificateBuilder()
+            .issuer_name(name)
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+        authority = (
+            issued.subject_name(name)
+            .public_key(signer.public_key())
+            .serial_number(x509.random_serial_number())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(identifier, critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        key = ec.generate_private_key(ec.SECP256R1())
+        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        server = (
+            issued.subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .add_extension(address, critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        self.authority.write_bytes(authority.public_bytes(pem))
+        self.certificate.write_bytes(server.public_bytes(pem))
+        self.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+
+    def arguments(self, port: int) -> list[str]:
+        """Return what makes a server speak TLS on `port`, besides plain text on its own."""
+        files = ["--tls-cert-file", str(self.certificate), "--tls-key-file", str(self.key)]
+        return ["--tls-port", str(port), *files, "--tls-ca-cert-file", str(self.authority), "--tls-auth-clients", "no"]
 
 
 class Server:
