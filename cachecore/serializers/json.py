@@ -1,0 +1,98 @@
+"""`json`: plain data as UTF-8 text, for entries that people or other programs are to read.
+
+Slower than MessagePack, most of all for long text with many escapes, and without bytes. Integers may be of any size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import accumulate
+from typing import Any, Final, NoReturn
+
+from cachecore.errors import EncodingError
+from cachecore.options import MIB
+from cachecore.plain import SCALARS_WITHOUT_BYTES, check_plain
+from cachecore.protocols import EntryContext
+from cachecore.serializers.limits import check_limit, check_size
+from cachecore.serializers.shape import MAX_ELEMENTS
+
+MAX_DEPTH: Final = 254
+"""The deepest nesting; that of MessagePack, so that a value fits both or neither."""
+
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class JsonSerializer:
+    """Serializer of plain data without bytes: None, bool, int, float, str, lists, dicts with str keys.
+
+    What `dumps` accepts comes back equal, type for type. Anything else is refused: NaN and infinities, tuples,
+    subclasses, bytes, keys that are not str, text with lone surrogates, nesting over 254.
+
+    Args:
+        max_bytes: the largest payload that is made or read.
+        max_elements: the most elements of one value, keys of dicts included; each may take 64 bytes of memory.
+    """
+
+    name: Final = "json"
+
+    def __init__(self, *, max_bytes: int = 8 * MIB, max_elements: int = MAX_ELEMENTS) -> None:
+        self._max_bytes = check_limit("max_bytes", max_bytes)
+        self._max_elements = check_limit("max_elements", max_elements)
+
+    def __repr__(self) -> str:
+        return "JsonSerializer()"
+
+    def dumps(self, value: Any, context: EntryContext) -> bytes:
+        """Return the bytes of `value`. Raises `EncodingError` if it would not come back as it is."""
+        check_plain(value, self._max_elements, scalars=SCALARS_WITHOUT_BYTES)
+        try:
+            data = _ENCODER.encode(value).encode()
+        except UnicodeEncodeError:
+            raise EncodingError("text with lone surrogates cannot be stored") from None
+        except RecursionError:
+            raise EncodingError(f"nested deeper than {MAX_DEPTH}") from None
+        except ValueError:
+            raise EncodingError("a NaN, an infinity or an int of more than 4,300 digits cannot be stored") from None
+        check_size(data, self._max_bytes)
+        check_json_shape(data, self._max_elements)
+        return data
+
+    def loads(self, data: bytes, context: EntryContext) -> Any:
+        """Return a new value. Raises `EncodingError`, for what is too large before any of it is made."""
+        check_size(data, self._max_bytes)
+        check_json_shape(data, self._max_elements)
+        try:
+            return _DECODER.decode(str(data, "utf-8"))
+        except (ValueError, RecursionError):  # the decoder's own message quotes the text
+            raise EncodingError("the payload is no JSON") from None
+
+
+def check_json_shape(data: bytes, max_elements: int) -> None:
+    """Return if the JSON text `data` has at most `max_elements` elements and 254 levels, told without parsing it.
+
+    About 1 ms for each MiB; more only where the text within it looks like structure. Raises `EncodingError`.
+    """
+    if _at_most(data) <= max_elements and data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    structure = _STRINGS.sub(b"0", data)
+    if _at_most(structure) > max_elements:
+        raise EncodingError(f"a value of more than {max_elements} elements")
+    brackets = structure.translate(None, _NOT_BRACKETS)
+    if len(brackets) > MAX_DEPTH and max(accumulate(map(_STEPS.__getitem__, brackets))) > MAX_DEPTH:
+        raise EncodingError(f"nested deeper than {MAX_DEPTH}")
+
+
+def _at_most(text: bytes) -> int:
+    # Each element but the first follows a comma, a colon, or the opening of what holds it.
+    return 1 + text.count(b",") + text.count(b":") + text.count(b"[") + text.count(b"{")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,133 @@
+"""`typed`: values of one declared type. Needs the extra `struct` (msgspec), or `pydantic` where a model is involved.
+
+Dataclasses, msgspec structs, TypedDicts, NamedTuples, and lists, dicts, tuples, sets and unions of them become
+MessagePack through msgspec; a type that holds a pydantic model anywhere becomes JSON through pydantic.
+
+Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
+shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
+read back while it is written: what the type's encoder would drop or convert (a subclass, an excluded field, a tuple in
+a field declared as `Any`) is refused, and so costs a computation, not a wrong answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from cachecore.errors import EncodingError, OptionsError
+from cachecore.options import MIB
+from cachecore.plain import type_name
+from cachecore.protocols import EntryContext
+from cachecore.serializers.exact import same
+from cachecore.serializers.fingerprint import classes_in, fingerprint
+from cachecore.serializers.json import check_json_shape
+from cachecore.serializers.limits import check_limit, check_size
+from cachecore.serializers.shape import MAX_ELEMENTS, check_shape
+
+
+class TypedSerializer:
+    """Serializer of values of one type.
+
+    Args:
+        value_type: a class or a generic of classes, such as `Answer` or `dict[str, list[Answer]]`.
+        version: any text; another one makes all earlier entries misses.
+        max_bytes: the largest payload that is made or read.
+        max_elements: the most elements of one value, names of fields included.
+    """
+
+    def __init__(
+        self,
+        *,
+        value_type: Any,
+        version: str = "",
+        max_bytes: int = 8 * MIB,
+        max_elements: int = MAX_ELEMENTS,
+    ) -> None:
+        self._max_bytes = check_limit("max_bytes", max_bytes)
+        self._max_elements = check_limit("max_elements", max_elements)
+        try:
+            classes = classes_in(value_type)
+            digits = fingerprint(value_type, version)
+        except (TypeError, NameError) as error:
+            raise OptionsError(f"value_type has annotations that cannot be resolved: {error}") from error
+        self._type_name = type_name(value_type) if isinstance(value_type, type) else repr(value_type)
+        if any(hasattr(cls, "__pydantic_core_schema__") for cls in classes):
+            self._encode, self._decode = _through_pydantic(value_type)
+            self._check_shape: Callable[[bytes, int], None] = check_json_shape
+            wire = "json"
+        else:
+            self._encode, self._decode = _through_msgspec(value_type)
+            self._check_shape = check_shape
+            wire = "msgpack"
+        self.name: Final = f"typed-{wire}-{digits}"
+
+    def __repr__(self) -> str:
+        return f"TypedSerializer(value_type={self._type_name})"
+
+    def dumps(self, value: Any, context: EntryContext) -> bytes:
+        """Return the bytes of `value`. Raises `EncodingError` if it would not come back as it is."""
+        kind = type_name(type(value))
+        try:
+            data = self._encode(value)
+        except Exception as error:  # noqa: BLE001 - the type's own hooks run, and their messages may quote the value
+            raise EncodingError(f"a {kind} is no {self._type_name}: {type_name(type(error))}") from None
+        check_size(data, self._max_bytes)
+        try:
+            unchanged = same(value, self.loads(data, context))
+        except RecursionError:
+            unchanged = False
+        if not unchanged:
+            raise EncodingError(f"a {kind} does not come back as it is from {self.name}")
+        return data
+
+    def loads(self, data: bytes, context: EntryContext) -> Any:
+        """Return a new value of the type. Raises `EncodingError` if the bytes are of no such value."""
+        check_size(data, self._max_bytes)
+        self._check_shape(data, self._max_elements)
+        try:
+            return self._decode(data)
+        except Exception as error:  # noqa: BLE001 - as above; whatever they raise means that the bytes do not fit
+            raise EncodingError(f"the payload is no {self._type_name}: {type_name(type(error))}") from None
+
+
+def _through_msgspec(value_type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    try:
+        import msgspec
+    except ImportError:
+        raise OptionsError("typed values need msgspec: pip install 'cachecore-framework[struct]'") from None
+    try:
+        decode = msgspec.msgpack.Decoder(value_type).decode
+        unknown = _custom_classes(msgspec.inspect.type_info(value_type), msgspec.inspect.CustomType, set())
+    except TypeError as error:
+        raise OptionsError(f"value_type cannot be stored: {error}") from error
+    if unknown:
+        raise OptionsError(f"value_type holds classes that cannot be stored: {', '.join(sorted(unknown))}")
+    return msgspec.msgpack.Encoder().encode, decode
+
+
+def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:
+    """Return the classes in what msgspec says of a type that it would leave to hooks, of which there are none."""
+    if isinstance(info, custom):
+        return {type_name(info.cls) if isinstance(info.cls, type) else repr(info.cls)}
+    if id(info) in seen:
+        return set()
+    seen.add(id(info))
+    parts = (
+        info if isinstance(info, tuple) else [getattr(info, name) for name in getattr(info, "__struct_fields__", ())]
+    )
+    return {found for part in parts for found in _custom_classes(part, custom, seen)}
+
+
+def _through_pydantic(value_type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    # Its class is pydantic's, so pydantic is installed.
+    import pydantic
+
+    try:
+        adapter = pydantic.TypeAdapter(value_type)
+    except pydantic.errors.PydanticUserError as error:
+        raise OptionsError(f"value_type cannot be stored: {error}") from error
+
+    def encode(value: Any) -> bytes:
+        return adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False)
+
+    return encode, adapter.validate_json
