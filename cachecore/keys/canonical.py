@@ -20,7 +20,7 @@ import ormsgpack
 from ormsgpack import MsgpackDecodeError, MsgpackEncodeError, packb, unpackb
 
 from cachecore.keys import foreign
-from cachecore.keys.forms import SET_MARK, SETS, Refused, form_of
+from cachecore.keys.forms import SET_MARK, SETS, Members, Refused, form_of
 from cachecore.keys.walker import MAX_DEPTH, walk
 
 VERSION: Final = "k1"
@@ -61,7 +61,7 @@ def _unfold(value: Any) -> Any:
     """Return what ormsgpack can write in the place of `value`, or refuse and leave it to the walker."""
     kind = type(value)
     if kind in SETS:
-        if not _sortable(map(type, value)):
+        if kind is Members or not _sortable(map(type, value)):
             raise Refused
         return [SET_MARK, *sorted(value, key=packb)]
     form = form_of(kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -14,13 +13,6 @@ from ormsgpack import MsgpackDecodeError, unpackb
 
 from cachecore.errors import EncodingError
 from cachecore.keys import forms
-
-
-@dataclass(frozen=True, slots=True)
-class Members:
-    """A set as it was encoded: its members in the order of their bytes, which need not be hashable here."""
-
-    items: tuple[Any, ...]
 
 
 def _decimal(data: bytes) -> Decimal:
@@ -57,7 +49,7 @@ def _without_marks(value: Any) -> Any:
         return {name: _without_marks(field) for name, field in value.items()}
     if type(value) is list:
         if value and value[0] is forms.SET_MARK:
-            return Members(tuple(map(_without_marks, value[1:])))
+            return forms.Members(tuple(map(_without_marks, value[1:])))
         return [*map(_without_marks, value)]
     return value
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -55,7 +55,22 @@ class SetMark:
 
 
 SET_MARK: Final = SetMark()
-SETS: Final = frozenset({set, frozenset})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Members:
+    """A set as it was encoded: its members in the order of their bytes, which need not be hashable here."""
+
+    items: tuple[Any, ...]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+SETS: Final = frozenset({set, frozenset, Members})
 
 
 def name_of(kind: type) -> str:

@@ -33,6 +33,13 @@ def _head(few: int, many: int, length: int) -> bytes:
     return bytes((many + 1,)) + length.to_bytes(4, "big")
 
 
+def field_path(path: str, name: str, position: int) -> str:
+    """Return the path of a field; `position` is its place among its siblings in their order."""
+    # Other text than a name may be a user's, and errors are logged.
+    shown = name if _NAME.fullmatch(name) else f"<key {position}>"
+    return f"{path}.{shown}" if path else shown
+
+
 def _text(value: str, path: str, what: str) -> bytes:
     try:
         return packb(value)
@@ -105,10 +112,8 @@ class _Walker:
             raise UnkeyableError(path or "request", "a dict with two keys that are the same text")
         parts = []
         for i, name in enumerate(sorted(fields)):
-            # Other text than a name may be a user's, and errors are logged.
-            shown = name if _NAME.fullmatch(name) else f"<key {i}>"
             parts.append(_text(name, path, "a key"))
-            parts.append(self.encode(fields[name], f"{path}.{shown}" if path else shown, depth))
+            parts.append(self.encode(fields[name], field_path(path, name, i), depth))
         return _head(0x80, 0xDE, len(fields)) + b"".join(parts)
 
     def _key(self, key: Any, path: str) -> str:
