@@ -1,1 +1,44 @@
-"""The cache in front of an LLM: exact keys, one computation, honest answers when everything else fails."""
+"""The cache in front of an LLM: exact keys, one computation, honest answers when everything else fails.
+
+from cachecore import Cache
+
+async with Cache("memory://", ttl=3600) as cache:
+    answer = await cache.get_or_set({"q": "…"}, ask_the_model)
+"""
+
+from cachecore.cache import Cache, bypass
+from cachecore.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    CacheError,
+    EncodingError,
+    FlightCycleError,
+    InvalidationPending,
+    OptionsError,
+    PluginNotFound,
+    UnkeyableError,
+)
+from cachecore.results import Computed, Lookup
+from cachecore.telemetry import Stats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "BackendTimeout",
+    "BackendUnavailable",
+    "Cache",
+    "CacheError",
+    "Computed",
+    "EncodingError",
+    "FlightCycleError",
+    "InvalidationPending",
+    "Lookup",
+    "OptionsError",
+    "PluginNotFound",
+    "Stats",
+    "UnkeyableError",
+    "__version__",
+    "bypass",
+]

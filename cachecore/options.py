@@ -1,7 +1,8 @@
 """Every setting, its default and its limits: the one table of them.
 
-Durations are float seconds or `timedelta`; text such as `"24h"` is understood only where settings come from a file or
-the environment (`parse_duration`). A wrong setting fails here, while a cache is being built, and says what is allowed.
+Durations are float seconds; a `timedelta` is accepted and turned into them; text such as `"24h"` is understood only
+where settings come from a file or the environment (`parse_duration`). A wrong setting fails here, while a cache is
+being built, and says what is allowed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def parse_duration(name: str, text: str) -> float:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
-def _whole(name: str, value: int, least: int) -> None:
+def _whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
@@ -81,23 +82,23 @@ def _set_seconds(options: Any, *names: str, zero: bool = False) -> None:
 class Policy:
     """How long answers hold and what happens when they no longer do (RFC 5861, RFC 9111)."""
 
-    ttl: float | timedelta | None
+    ttl: float | None
     """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
     jitter: float = 0.05
     """Each ttl is drawn from ±this part of it, so that what was stored together does not expire together."""
-    stale_while_revalidate: float | timedelta = 0.0
+    stale_while_revalidate: float = 0.0
     """For how long past its ttl an answer may be served while a new one is computed behind it."""
-    stale_if_error: float | timedelta = 0.0
+    stale_if_error: float = 0.0
     """For how long past its ttl an answer may be served because computing a new one failed."""
     refresh_ahead: float = 0.0
     """The beta of XFetch: 1.0 refreshes early, about one compute time before the ttl; 0 never."""
-    soft_timeout: float | timedelta | None = None
+    soft_timeout: float | None = None
     """After how long a stale answer is served, if there is one, while the factory works on behind."""
-    factory_timeout: float | timedelta = 120.0
+    factory_timeout: float = 120.0
     """After how long a computation is cancelled and its key is free again."""
-    retry_after: float | timedelta = 5.0
+    retry_after: float = 5.0
     """For how long after a failed computation a stale answer is served without trying again."""
-    negative_ttl: float | timedelta | None = None
+    negative_ttl: float | None = None
     """How long an answer of None is fresh; None (not given) stores it like any other."""
     rescue_unverified: bool = False
     """Whether a stale answer may be served although its stamps cannot be read."""
@@ -116,17 +117,17 @@ class Policy:
 class StoreOptions:
     """How the store is used, and how long anybody waits for it."""
 
-    backend_timeout: float | timedelta = 0.05
+    backend_timeout: float = 0.05
     """Deadline of one call to the store, before the allowance for its size."""
-    backend_timeout_per_mib: float | timedelta = 0.01
+    backend_timeout_per_mib: float = 0.01
     """What each MiB of a call adds to its deadline."""
-    connect_timeout: float | timedelta = 1.0
+    connect_timeout: float = 1.0
     """Deadline of a connection; connecting happens behind, never in a call's way."""
     breaker_failures: int = 3
     """Transient failures in a row that open the breaker."""
-    breaker_backoff: float | timedelta = 0.1
+    breaker_backoff: float = 0.1
     """How long an open breaker waits before its first probe; doubles with each failure."""
-    breaker_backoff_max: float | timedelta = 5.0
+    breaker_backoff_max: float = 5.0
     """The longest it waits."""
     max_in_flight: int = 1024
     """Calls to the store under way at once; more wait for a place within their deadline."""
@@ -140,7 +141,7 @@ class StoreOptions:
     """Unacknowledged invalidations kept; more collapse upwards (tag, namespace, everything)."""
     pending_path: str | None = None
     """A directory in which unacknowledged invalidations survive this process; None keeps them in memory."""
-    lease_ttl: float | timedelta | None = 0.5
+    lease_ttl: float | None = 0.5
     """How long a lease lives unless renewed; None computes without asking other processes."""
 
     def __post_init__(self) -> None:
@@ -159,7 +160,7 @@ class MemoryOptions:
     """Bytes of all copies together; 0 keeps none."""
     l1_max_entries: int = 100_000
     """Number of copies; 0 keeps none."""
-    l1_max_age: float | timedelta = 1.0
+    l1_max_age: float = 1.0
     """How long a copy is trusted without word from the store: the bound on staleness between processes."""
     eviction: str = "adaptive"
     """Which copies make room: `lru`, `adaptive`, or a plugin of the group `cachecore.eviction`."""

@@ -1,0 +1,203 @@
+"""How a request that memory cannot answer is answered: store, stale, computation, rescue, in this order.
+
+Functions over a `Scope`; `Cache` is the face. Nothing here raises because the store is sick: a read that fails is a
+miss, and the factory's own exception is the only one that comes out of a computation no old answer can cover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any, Literal
+
+from cachecore import reading
+from cachecore.compute import Computation, Factory
+from cachecore.engine import LoopState, Slot
+from cachecore.errors import FlightCycleError
+from cachecore.flight import Flight, Retry
+from cachecore.landing import Landing, lookup_of, lookup_of_entry
+from cachecore.reading import Found, read
+from cachecore.results import UNSET, Lookup, Unset
+from cachecore.scope import Scope, TagSet
+
+Ttl = float | Unset | None
+
+
+async def ask(
+    scope: Scope, key: str, tagset: TagSet, slot: Slot | None, factory: Factory | None, ttl: Ttl, *, stale: bool = False
+) -> Lookup[Any]:
+    """Return the answer under `key`; `slot` is the copy in memory that may be served, if there is one."""
+    engine = scope.engine
+    counts = scope.telemetry.counts
+    state = engine.state()
+    if slot is not None:
+        value = reading.slot_value(scope, slot)
+        if value is not UNSET:
+            counts.hits_l1 += 1
+            if factory is not None and engine.monotonic() >= slot.refresh_at:
+                slot.refresh_at = math.inf  # one draw, one refresh
+                _refresh_behind(scope, state, Found(key, tagset, None), factory, ttl, slot.entry.created)
+            return lookup_of_entry(scope, slot.entry, value, "hit", "l1")
+    found = await read(scope, state, key, tagset)
+    hit = take(scope, found)
+    if hit is not UNSET:
+        return lookup_of(scope, found, hit, "hit")
+    if found.state == "stale" or (stale and found.entry is not None):
+        value = reading.load(scope, found)
+        if value is not UNSET:
+            if factory is not None:
+                _refresh_behind(scope, state, found, factory, ttl, -math.inf)
+            return _serve_stale(scope, found, value, "stale")
+    if factory is None:
+        counts.misses += 1
+        return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
+    return await _compute(scope, state, found, factory, ttl)
+
+
+def take(scope: Scope, found: Found) -> Any:
+    """Return the value of a found entry if it is fresh, counted as a hit and kept in memory; else UNSET."""
+    if found.state != "fresh":
+        return UNSET
+    value = reading.load(scope, found)
+    if value is not UNSET:
+        reading.keep(scope, found, value)
+        scope.telemetry.counts.hits_l2 += 1
+    return value
+
+
+async def recompute(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
+    """Return a new answer, whatever is stored or under way. Raises the factory's own exception."""
+    engine = scope.engine
+    engine.detach_keys([key])
+    state = engine.state()
+    found = await read(scope, state, key, tagset, stamps_too=True)
+    engine.detach_keys([key])  # whoever began while we read began before us
+    flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
+    landing: Landing = await flight.join()
+    scope.telemetry.counts.computed += 1
+    return landing.lookup.value
+
+
+def start(
+    scope: Scope,
+    state: LoopState,
+    found: Found,
+    factory: Factory,
+    ttl: Ttl,
+    *,
+    behind: bool = False,
+    newer_than: float = -math.inf,
+) -> Flight:
+    """Start the flight of a key; its first caller must join it at once."""
+    flight = state.flights.open(found.key, found.tagset.stamp_keys)
+    computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than)
+    state.flights.run([flight], computation.run)
+    return flight
+
+
+async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factory, ttl: Ttl) -> Lookup[Any]:
+    """Return the answer of the key's flight: one under way, or one started here."""
+    key, counts = found.key, scope.telemetry.counts
+    if found.entry is not None and scope.engine.recently_failed(key):
+        value = reading.load(scope, found)
+        if value is not UNSET:
+            return _serve_stale(scope, found, value, "rescued")
+    while True:
+        flight = state.flights.get(key)
+        mine = flight is None
+        try:
+            if flight is None:
+                flight = start(scope, state, found, factory, ttl)
+            elif flight.landing:
+                await flight.landed()
+                raise Retry
+            landing = await _join(scope, flight, found)
+        except Retry:
+            found = await read(scope, state, key, found.tagset)
+            value = take(scope, found)
+            if value is not UNSET:
+                return lookup_of(scope, found, value, "hit")
+            continue
+        except FlightCycleError:
+            raise
+        except Exception:
+            rescued = await _rescue(scope, state, found)
+            if rescued is None:
+                raise
+            return rescued
+        if landing is None:  # the factory is slower than the soft timeout
+            return _serve_stale(scope, found, reading.load(scope, found), "stale")
+        lookup = landing.lookup if mine else landing.for_joiner()
+        if lookup.outcome == "hit":
+            counts.hits_l2 += 1
+        else:
+            counts.computed += 1
+            counts.joined += not mine
+        return lookup
+
+
+async def _join(scope: Scope, flight: Flight, found: Found) -> Landing | None:
+    """Return the flight's answer; None if it takes longer than the soft timeout and there is a stale one."""
+    soft = scope.policy.soft_timeout
+    landing: Landing
+    if soft is None or found.entry is None:
+        landing = await flight.join()
+        return landing
+    flight.hold()  # it goes on behind the stale answer
+    patience = asyncio.timeout(soft)
+    try:
+        async with patience:
+            landing = await flight.join()
+    except TimeoutError:
+        if patience.expired():
+            return None
+        raise
+    return landing
+
+
+async def _rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | None:
+    """Return the old answer, its stamps verified again now, because computing a new one failed."""
+    again = await read(scope, state, found.key, found.tagset)
+    if again.error is not None and scope.policy.rescue_unverified:
+        again = found
+    hit = take(scope, again)  # somebody may have stored one meanwhile
+    if hit is not UNSET:
+        return lookup_of(scope, again, hit, "hit")
+    value = reading.load(scope, again)
+    if value is UNSET:
+        return None
+    scope.engine.note_failure(found.key, scope.policy.retry_after)
+    return _serve_stale(scope, again, value, "rescued")
+
+
+def _refresh_behind(
+    scope: Scope, state: LoopState, found: Found, factory: Factory, ttl: Ttl, newer_than: float
+) -> None:
+    """Start a computation that nobody waits for, unless one is under way or there are too many."""
+    engine, key = scope.engine, found.key
+    if state.background >= engine.store.max_background or state.flights.get(key) or engine.recently_failed(key):
+        return
+    flight = start(scope, state, found, factory, ttl, behind=True, newer_than=newer_than)
+    flight.hold()
+    state.background += 1
+    if flight.task is None:
+        return
+
+    def ended(_: object) -> None:
+        state.background -= 1
+        if flight.failed:
+            engine.note_failure(key, scope.policy.retry_after)
+
+    flight.task.add_done_callback(ended)
+
+
+def _serve_stale(scope: Scope, found: Found, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
+    counts = scope.telemetry.counts
+    if outcome == "stale":
+        counts.stale += 1
+    else:
+        counts.rescued += 1
+    lookup = lookup_of(scope, found, value, outcome)
+    if lookup.fresh_for is not None:
+        scope.telemetry.stale_served(-lookup.fresh_for)
+    return lookup

@@ -1,0 +1,54 @@
+"""How the arguments of a cache become its parts; wrong ones fail here, by name, before anything is opened."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from cachecore import plugins
+from cachecore.errors import OptionsError
+from cachecore.options import (
+    MEMORY_FIELDS,
+    POLICY_FIELDS,
+    STORE_FIELDS,
+    Duration,
+    MemoryOptions,
+    Policy,
+    StoreOptions,
+)
+from cachecore.protocols import Serializer
+
+
+def split_options(ttl: Duration | None, options: Mapping[str, Any]) -> tuple[Policy, StoreOptions, MemoryOptions]:
+    """Return the options of a cache by what they are about. Raises OptionsError for one that there is not."""
+    known = POLICY_FIELDS | STORE_FIELDS | MEMORY_FIELDS
+    for name in options:
+        if name not in known:
+            raise OptionsError(f"there is no option {name!r}; {suggestion(name, known)}")
+
+    def of(fields: frozenset[str]) -> dict[str, Any]:
+        return {name: value for name, value in options.items() if name in fields}
+
+    return (
+        Policy(ttl=cast("float | None", ttl), **of(POLICY_FIELDS - {"ttl"})),
+        StoreOptions(**of(STORE_FIELDS)),
+        MemoryOptions(**of(MEMORY_FIELDS)),
+    )
+
+
+def chosen_serializer(serializer: str | Serializer | None, value_type: Any) -> Serializer:
+    """Return the serializer that the arguments of a cache mean."""
+    if serializer is None:
+        serializer = "msgpack" if value_type is None else "typed"
+    if isinstance(serializer, str):
+        return plugins.serializer(serializer, **({} if value_type is None else {"value_type": value_type}))
+    if value_type is not None:
+        raise OptionsError("value_type goes to a serializer given by name; a serializer object has its own")
+    return serializer
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return what to say to somebody who wrote `name`."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"

@@ -1,0 +1,133 @@
+"""Many reads in one tick of the loop become one read of the store.
+
+Reads asked for while the loop runs its ready callbacks are collected and sent together: each key once, with the stamps
+that its readers need, under one deadline. A caller that is cancelled takes only its own future with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from cachecore.coherence import Coherence, Ticket
+from cachecore.errors import BackendError
+from cachecore.protocols import CacheBackend
+
+_NO_STAMPS: Final[tuple[str, ...]] = ()
+
+
+class Batch(Ticket):
+    """One `get_many` and what came of it; also the ticket of all reads in it."""
+
+    __slots__ = ("asked_at", "entries", "epoch", "error", "stamp_keys", "values", "waiters")
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes | None] = {}
+        """Keys, in the order asked, to what the store had; entries and stamps together."""
+        super().__init__(self.values.keys())
+        self.waiters: list[asyncio.Future[Batch]] = []
+        self.stamp_keys: list[str] = []
+        """Those of the keys that were asked for beside the entries."""
+        self.entries = 0
+        self.epoch = -1
+        """The feed's epoch when the batch was opened; see `Coherence.epoch`."""
+        self.asked_at = 0.0
+        """Monotonic second just before the store was asked."""
+        self.error: BackendError | None = None
+        """Why there are no values, if there are none."""
+
+
+class Coalescer:
+    """Collects the reads of one event loop. Not to be touched from another loop or thread.
+
+    Args:
+        backend: what is read; its `get_many` is called in a task of this loop.
+        coherence: where the tickets are kept.
+        max_keys: entries in one read; more in one tick make further reads.
+        partition: names the node of a key; None where there is one node.
+        answered: told the stamps of each answered batch before its readers are.
+    """
+
+    def __init__(
+        self,
+        backend: CacheBackend,
+        coherence: Coherence,
+        *,
+        max_keys: int,
+        monotonic: Callable[[], float],
+        partition: Callable[[str], str] | None = None,
+        answered: Callable[[Batch], None] | None = None,
+    ) -> None:
+        self._backend = backend
+        self._coherence = coherence
+        self._max_keys = max_keys
+        self._monotonic = monotonic
+        self._partition = partition
+        self._answered = answered
+        self._loop = asyncio.get_running_loop()
+        self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pending(self) -> int:
+        """Reads that the store has not answered yet."""
+        return len(self._tasks)
+
+    def read(self, key: str | None, stamp_keys: tuple[str, ...] = _NO_STAMPS) -> asyncio.Future[Batch]:
+        """Return a future of the batch that `key` and the stamps will be read in.
+
+        The future belongs to the caller alone and never fails: an error of the store is in the batch.
+        """
+        name = "" if self._partition is None else self._partition(key or stamp_keys[0])
+        batch = self._collecting.get(name)
+        if batch is None:
+            batch = self._collecting[name] = Batch()
+            batch.epoch = self._coherence.epoch
+            self._coherence.open(batch)
+            if len(self._collecting) == 1:
+                self._loop.call_soon(self._send_all)
+        values = batch.values
+        if key is not None and key not in values:
+            values[key] = None
+            batch.entries += 1
+        for stamp_key in stamp_keys:
+            if stamp_key not in values:
+                values[stamp_key] = None
+                batch.stamp_keys.append(stamp_key)
+        future: asyncio.Future[Batch] = self._loop.create_future()
+        batch.waiters.append(future)
+        if batch.entries >= self._max_keys:
+            del self._collecting[name]
+            self._send(batch)
+        return future
+
+    def _send_all(self) -> None:
+        batches, self._collecting = self._collecting, {}
+        for batch in batches.values():
+            self._send(batch)
+
+    def _send(self, batch: Batch) -> None:
+        task = self._loop.create_task(self._ask(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, batch: Batch) -> None:
+        keys = list(batch.values)
+        batch.asked_at = self._monotonic()
+        try:
+            batch.values.update(zip(keys, await self._backend.get_many(keys), strict=True))
+            if self._answered is not None:
+                self._answered(batch)
+        except BackendError as error:
+            batch.error = error
+        except BaseException as error:
+            # The loop is closing, or there is a bug below: readers get a miss, and whoever runs this task the error.
+            batch.error = BackendError("get_many", transient=False)
+            batch.error.__cause__ = error
+            raise
+        finally:
+            for future in batch.waiters:
+                if not future.done():  # a cancelled reader is gone already
+                    future.set_result(batch)
+            batch.waiters.clear()

@@ -1,0 +1,170 @@
+"""The leader's work up to the factory's return: who computes a key, from which state of the store, and for how long.
+
+Order matters. The lease is taken first, then entry and stamps are read again: another process may just have stored, and
+what is read now is what the answer will be swapped from and stamped with. A tag invalidated while the factory runs
+makes its answer be born dead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cachecore import reading
+from cachecore.engine import LoopState
+from cachecore.errors import BackendError
+from cachecore.flight import Flight, Retry, computing
+from cachecore.landing import Landing, finish, land_found, longest_life
+from cachecore.lease import Lease, ended, gone
+from cachecore.options import Policy
+from cachecore.reading import Found, read
+from cachecore.results import UNSET, Unset
+from cachecore.scope import Scope
+
+Factory = Callable[[], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class Computation:
+    """One key, its factory and the flight whose callers wait for it."""
+
+    scope: Scope
+    state: LoopState
+    flight: Flight
+    found: Found
+    """What was read of the key: by the caller at first, read again before the factory runs."""
+    factory: Factory
+    policy: Policy
+    ttl: float | Unset | None = UNSET
+    behind: bool = False
+    """Whether it runs behind an answer already given: then it waits for no other process."""
+    newer_than: float = -math.inf
+    """Only an entry created later than this (store's Unix seconds) spares the computation; infinity: none does."""
+
+    async def run(self) -> None:
+        """Compute, store, and answer the flight. An exception of the factory is the flight's answer."""
+        lease: Lease | None = None
+        stored = False
+        try:
+            lease, holder = await self._take_lease()
+            landing: Landing | None = None
+            if holder is not None and lease is not None:
+                if self.behind:
+                    self.flight.answer(error=Retry())
+                    return
+                lease, landing = await self._wait_for(lease, holder)
+            if landing is None:
+                landing = await self._reread()
+            if landing is not None:
+                stored = True
+                self.flight.answer(landing)
+                return
+            value, seconds = await self._call()
+            stored = await finish(
+                self.scope, self.state, self.flight, self.found, self.policy, self.ttl, value, seconds
+            )
+        finally:
+            if lease is not None:
+                await lease.release(stored=stored)
+
+    async def _take_lease(self) -> tuple[Lease | None, bytes | None]:
+        """Return our lease, and who holds it if not we. No lease: nobody can be asked, so compute at once."""
+        engine = self.scope.engine
+        ttl = engine.store.lease_ttl
+        if ttl is None or self.found.error is not None:
+            return None, None
+        lease = Lease(engine.backend, self.scope.keys.lease_key(self.found.key), ttl=ttl, token=engine.token)
+        try:
+            holder = await lease.acquire()
+        except BackendError:
+            return None, None
+        if holder is not None and self.newer_than == math.inf:
+            return None, None  # who asks for a new answer does not wait for one that began before
+        return lease, holder
+
+    async def _wait_for(self, lease: Lease, holder: bytes) -> tuple[Lease | None, Landing | None]:
+        """Wait for the entry of another process's computation: for one holder, or its successor if it was killed."""
+        scope = self.scope
+        engine, key = scope.engine, self.found.key
+        scope.telemetry.counts.lease_waits += 1
+        lease_key = scope.keys.lease_key(key)
+        give_up = engine.monotonic() + self.policy.factory_timeout
+        replaced = False
+        wait = 0.01
+        while engine.monotonic() < give_up:
+            # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
+            await self.state.wakeups.wait(key, wait * (0.75 + 0.5 * engine.chance.random()))
+            wait = min(2 * wait, 0.05)
+            self.flight.late = True
+            found = self.found = await read(
+                scope, self.state, key, self.found.tagset, stamps_too=True, extra=(lease_key,)
+            )
+            if found.error is not None or found.batch is None:
+                return None, None
+            landing = self._served()
+            if landing is not None:
+                return None, landing
+            seen = found.batch.values.get(lease_key)
+            if ended(seen, holder) or (gone(seen, holder) and replaced):
+                return None, None
+            if gone(seen, holder):
+                replaced = True
+                try:
+                    successor = await lease.acquire()
+                except BackendError:
+                    return None, None
+                if successor is None:
+                    return lease, None
+                holder = successor
+        return None, None
+
+    async def _reread(self) -> Landing | None:
+        """Read entry and stamps as they are now; return the entry if there is one to serve after all."""
+        # Whoever joins from here on may have come after an invalidation that this read did not see.
+        self.flight.late = True
+        found = self.found
+        if found.error is not None:
+            return None
+        self.found = await read(self.scope, self.state, found.key, found.tagset, stamps_too=True)
+        return self._served()
+
+    def _served(self) -> Landing | None:
+        found = self.found
+        if found.state != "fresh" or found.entry is None or not found.entry.created > self.newer_than:
+            return None
+        value = reading.load(self.scope, found)
+        return None if value is UNSET else land_found(self.scope, found, value)
+
+    async def _call(self) -> tuple[Any, float]:
+        """Run the factory, within its time; return its value and the seconds it took."""
+        engine, flight = self.scope.engine, self.flight
+        await self._pin()
+        limit = self.policy.factory_timeout
+        flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+        began = engine.monotonic()
+        try:
+            with computing(flight):
+                value = await self.factory()
+        except BaseException:
+            self.scope.telemetry.factory(engine.monotonic() - began, failed=True)
+            raise
+        seconds = engine.monotonic() - began
+        self.scope.telemetry.factory(seconds, failed=False)
+        flight.land()
+        return value, seconds
+
+    async def _pin(self) -> None:
+        """Have a stamp for each tag before the factory reads what the tags stand for."""
+        stamps = self.found.stamps()
+        if stamps is None:
+            return
+        engine = self.scope.engine
+        life = longest_life(self.policy, self.policy.ttl if isinstance(self.ttl, Unset) else self.ttl)
+        try:
+            self.flight.pins.update(
+                await engine.book.create_missing(engine.backend, stamps, ttl=self.scope.stamp_ttl(life))
+            )
+        except BackendError as error:
+            self.found.error = error  # without stamps nothing is stored

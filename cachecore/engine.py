@@ -1,0 +1,311 @@
+"""What all views of one cache share: the guarded store, L1, the stamps, and the state of each event loop.
+
+State that belongs to an event loop (coalescer, flights, background tasks) is kept per loop, so that a second
+`asyncio.run`, a loop in another thread and a forked child each have their own; what belongs to the process (L1, stamps,
+tickets, counts) is shared between them and safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import random
+import weakref
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cachecore import plugins
+from cachecore.clock import Clock
+from cachecore.coalesce import Batch, Coalescer
+from cachecore.coherence import Coherence
+from cachecore.entry import Entry
+from cachecore.errors import BackendError
+from cachecore.flight import Flights
+from cachecore.guard import Guard
+from cachecore.lease import Wakeups, random_token
+from cachecore.memory import MemoryTier
+from cachecore.options import MemoryOptions, StoreOptions
+from cachecore.pending import PendingInvalidations
+from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
+from cachecore.stamps import StampBook
+from cachecore.store_clock import StoreClock
+from cachecore.telemetry import Telemetry
+
+logger = logging.getLogger("cachecore")
+
+SHARDS: Final = 64
+"""Hash tags over which the keys of a store with several nodes are spread."""
+_MOST_FAILED: Final = 10_000
+_DRAIN_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Slot:
+    """One copy in L1: the bytes of a value, or the value itself if nobody can change it."""
+
+    entry: Entry
+    value: Any
+    """The value, or UNSET: then each reader decodes `entry.payload` for itself."""
+    deadline: float
+    """Monotonic second until which it may be served."""
+    refresh_at: float
+    """Monotonic second from which a reader with a factory starts an early refresh; drawn when the copy was made."""
+    fed: bool
+    """Whether it was made under a live feed: then it is good only while the feed is."""
+    generation: int
+    """The stamp generation under which `stamps` were last seen to be current."""
+    stamps: tuple[tuple[str, bytes], ...]
+    """(stamp key, stamp) of each tag."""
+
+
+class LoopState:
+    """What one event loop has of its own."""
+
+    __slots__ = ("background", "coalescer", "flights", "loop", "tasks", "wakeups")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer) -> None:
+        self.loop = loop
+        self.coalescer = coalescer
+        self.flights = Flights()
+        self.wakeups = Wakeups(loop)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.background = 0
+        """Refreshes under way behind answers already given."""
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work` behind; `drain` waits for it."""
+        task = self.loop.create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+class Engine:
+    """The shared machinery under `Cache` and its scoped views. Use through them."""
+
+    def __init__(
+        self,
+        backend: CacheBackend,
+        *,
+        prefix: str,
+        owns_backend: bool,
+        store: StoreOptions,
+        memory: MemoryOptions,
+        clock: Clock,
+        chance: random.Random,
+        telemetry: Telemetry,
+        token: Callable[[], bytes] = random_token,
+    ) -> None:
+        self.prefix = prefix
+        self.store = store
+        self.memory = memory
+        self.clock = clock
+        self.monotonic = clock.monotonic
+        self.chance = chance
+        self.token = token
+        self.telemetry = telemetry
+        self.raw = backend
+        self.owns_backend = owns_backend
+        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=telemetry)
+        self.can_scan = isinstance(backend, SupportsScan)
+        self.feed = backend if isinstance(backend, SupportsFeed) else None
+        self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
+        self.shards = 0 if self.partition is None else SHARDS
+        self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
+        self.coherence = Coherence(max_age=memory.l1_max_age, clock=clock)
+        self.book = StampBook(stamp=token, monotonic=clock.monotonic)
+        self.l1: MemoryTier[Slot] = MemoryTier(
+            max_bytes=memory.l1_max_bytes,
+            max_entries=memory.l1_max_entries,
+            policy=plugins.eviction(memory.eviction),
+            deadline_of=_deadline_of,
+            clock=clock,
+        )
+        self.pending = PendingInvalidations(store, self.backend, clock=clock, chance=chance)
+        telemetry.counts.tier = self.l1
+        telemetry.counts.pending = self.pending.__len__
+        self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
+        self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}
+        self._last: LoopState | None = None
+        self._stamp_prefix = f"{prefix}:s:"
+        self._closed = False
+        _engines.add(self)
+
+    def state(self) -> LoopState:
+        """Return the state of the running loop. Cheap for the loop that asked last."""
+        loop = asyncio.get_running_loop()
+        state = self._last
+        if state is not None and state.loop is loop:
+            return state
+        state = self._states.get(loop)
+        if state is None:
+            coalescer = Coalescer(
+                self.backend,
+                self.coherence,
+                max_keys=self.store.batch_keys,
+                monotonic=self.monotonic,
+                partition=self.partition,
+                answered=self._answered,
+            )
+            # A loop that is closed never runs again; its state would keep it alive.
+            self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
+            state = self._states[loop] = LoopState(loop, coalescer)
+        self._last = state
+        if self.feed is not None:
+            self.coherence.attend(self.feed, f"{self.prefix}:", self)
+        return state
+
+    def _answered(self, batch: Batch) -> None:
+        if batch.epoch != self.coherence.epoch:
+            return  # a change may have gone untold since it was asked
+        values = batch.values
+        prefix = self._stamp_prefix
+        self.book.learn({key: values[key] for key in batch.stamp_keys if key.startswith(prefix) and batch.covers(key)})
+
+    # What the feed says (coherence.Listener)
+
+    def changed(self, keys: Collection[str]) -> None:
+        """Forget what these keys of the store had; flights for them are not joined any more."""
+        stamps = [key for key in keys if key.startswith(self._stamp_prefix)]
+        if stamps:
+            self.book.forget(stamps)
+            self.detach_stamps(stamps)
+        if len(stamps) < len(keys):
+            entries = [key for key in keys if not key.startswith(self._stamp_prefix)]
+            for key in entries:
+                self.l1.discard(key)
+            for state in self._all_states():
+                state.flights.detach_keys(entries)
+                state.wakeups.wake(entries)
+
+    def changed_all(self) -> None:
+        """Forget everything that this process knows of the store."""
+        self.l1.clear()
+        self.book.forget_all()
+        for state in self._all_states():
+            state.flights.detach_all()
+
+    # What this process changes itself
+
+    def forget_stamps(self, stamp_keys: Collection[str]) -> None:
+        """Forget stamps: copies in memory and reads under way that rest on them are worth nothing any more."""
+        self.coherence.void(stamp_keys)
+        self.book.forget(stamp_keys)
+        self.detach_stamps(stamp_keys)
+
+    def detach_keys(self, keys: Collection[str]) -> None:
+        """Let nobody join flights of these keys, in any loop."""
+        for state in self._all_states():
+            state.flights.detach_keys(keys)
+
+    def detach_stamps(self, stamp_keys: Collection[str]) -> None:
+        """Let nobody join flights that carry the tags of these stamps, in any loop."""
+        for state in self._all_states():
+            state.flights.detach_tags(stamp_keys)
+
+    def note_failure(self, key: str, seconds: float) -> None:
+        """Remember that computing `key` failed just now, for about `seconds`."""
+        if len(self.failed) >= _MOST_FAILED:
+            self.failed.clear()  # forgetting means trying again
+        self.failed[key] = self.monotonic() + seconds * (0.9 + 0.2 * self.chance.random())
+
+    def recently_failed(self, key: str) -> bool:
+        """Return whether computing `key` failed within its `retry_after`."""
+        if not self.failed:
+            return False
+        until = self.failed.get(key)
+        if until is None:
+            return False
+        if self.monotonic() < until:
+            return True
+        self.failed.pop(key, None)
+        return False
+
+    def peek(self, key: str) -> Slot | None:
+        """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
+        slot = self.l1.get(key)
+        if slot is None:
+            return None
+        now = self.monotonic()
+        if now >= slot.deadline:
+            self.l1.discard(key)
+            return None
+        if slot.fed and now >= self.coherence.trusted_until:
+            return None
+        generation = self.book.generation
+        if slot.generation != generation:
+            if not self.book.holds(slot.stamps):
+                self.l1.discard(key)
+                return None
+            slot.generation = generation
+        return slot
+
+    def deadline_at(self, unix: float | None) -> float:
+        """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
+        return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
+
+    async def health(self) -> dict[str, object]:
+        """Return what works now, by asking: never raises, bounded by the store's deadline."""
+        began = self.monotonic()
+        problem: str | None = None
+        try:
+            await self.backend.get_many([f"{self.prefix}:s:health"])
+        except BackendError as error:
+            problem = error.reason
+        counts = self.telemetry.counts
+        return {
+            "store": "ok" if problem is None else problem,
+            "store_seconds": self.monotonic() - began,
+            "breakers": dict(counts.breakers),
+            "feed": "none" if self.feed is None else "live" if self.coherence.live else "down",
+            "pending_invalidations": len(self.pending),
+            "l1_entries": len(self.l1),
+        }
+
+    async def aclose(self) -> None:
+        """Finish what runs behind in this loop, within bounded time, and close the store if it is ours."""
+        state = self.state() if not self._closed else None
+        self._closed = True
+        if state is not None:
+            if state.tasks:
+                _, late = await asyncio.wait(set(state.tasks), timeout=_DRAIN_SECONDS)
+                for task in late:
+                    task.cancel()
+            await state.flights.drain(_DRAIN_SECONDS)
+        await self.pending.aclose()
+        await self.coherence.stop()
+        self.l1.clear()
+        if self.owns_backend:
+            try:
+                await self.backend.aclose()
+            except BackendError:
+                logger.warning("the store did not close in time; its connections are dropped")
+
+    def _all_states(self) -> list[LoopState]:
+        return [state for state in list(self._states.values()) if not state.loop.is_closed()]
+
+    def after_fork(self) -> None:
+        """Start anew in a child: flights, tasks and tickets are the parent's; copies in memory are too old to judge."""
+        self._states = {}
+        self._last = None
+        self.coherence.after_fork()
+        self.l1.clear()
+        self.book.forget_all()
+
+
+def _deadline_of(slot: Slot) -> float:
+    return slot.deadline
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,312 @@
+"""One computation for all callers of a key: its value and its exception are shared, its cancellation is not.
+
+A flight belongs to one event loop. The first caller starts it and its context is the one the factory runs in. A caller
+that is cancelled leaves; when the last one leaves, the flight is taken out of the map and then cancelled, unless it is
+landing (the factory has returned and the answer is being stored) or held (nobody waits, on purpose).
+
+States: joinable (callers may join) -> detached (an invalidation came: who is in stays in, who comes later starts anew)
+or landing (callers who come wait until it has landed and look again) -> done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from cachecore.errors import FlightCycleError
+
+_NOTHING: Final = object()
+
+
+class Retry(Exception):  # noqa: N818 - a message to the caller of `join`, not an error
+    """The flight's answer may be older than an invalidation that the caller came after; look again."""
+
+
+class Flight:
+    """One computation under way. Made by `Flights.start`."""
+
+    __slots__ = (
+        "_answered",
+        "_done",
+        "_failed",
+        "_held",
+        "_timer",
+        "_waiters",
+        "depends_on",
+        "flights",
+        "group",
+        "joinable",
+        "key",
+        "landing",
+        "late",
+        "pinned_tags",
+        "pins",
+        "tags",
+        "task",
+    )
+
+    def __init__(self, flights: Flights, key: str, tags: frozenset[str]) -> None:
+        self.flights = flights
+        self.key = key
+        self.tags = tags
+        self.task: asyncio.Task[Any] | None = None
+        self.group: Collection[Flight] = ()
+        """The flights that `task` computes together."""
+        self.joinable = True
+        self.landing = False
+        self.late = False
+        """Whether the store has been read: who joins now may come after an invalidation which that read missed."""
+        self.depends_on: set[Flight] = set()
+        """Flights that this one's factory waits for, for finding cycles."""
+        self.pins: dict[str, bytes | None] = {}
+        """Stamp keys to the stamps that were current before the factory read what their tags stand for."""
+        self.pinned_tags: list[str] = []
+        """Tags that the factory pinned while it worked, as entries store them."""
+        self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
+        self._held = False
+        self._answered = False
+        self._failed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._done: list[asyncio.Future[None]] = []
+
+    @property
+    def answered(self) -> bool:
+        """Whether its callers have their answer, or are all gone."""
+        return self._answered
+
+    @property
+    def failed(self) -> bool:
+        """Whether the answer is an exception of the factory's own."""
+        return self._failed
+
+    @property
+    def waiters(self) -> int:
+        """How many callers wait for the answer."""
+        return len(self._waiters)
+
+    @property
+    def joined_late(self) -> bool:
+        """Whether somebody joined after the store was read."""
+        return any(self._waiters.values())
+
+    async def join(self) -> Any:
+        """Wait for the answer. Raises the factory's own exception, or `Retry`."""
+        running = _current.get()
+        if running is not None:
+            if self is running or self.reaches(running):
+                raise FlightCycleError("a factory asks for the key it is computing: it would wait for itself for ever")
+            running.depends_on.add(self)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiters[future] = self.late
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                future.exception()  # answered and cancelled in one tick: an error nobody else will fetch
+            self._leave(future)
+            raise
+        finally:
+            if running is not None:
+                running.depends_on.discard(self)
+
+    async def landed(self) -> None:
+        """Wait until a landing flight is done; its answer is then found in the cache, if anywhere."""
+        if self._answered:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.append(future)
+        await future
+
+    def reaches(self, other: Flight) -> bool:
+        """Return whether this flight waits for `other`, directly or through others."""
+        seen: set[Flight] = set()
+        ahead = [self]
+        while ahead:
+            flight = ahead.pop()
+            if flight is other:
+                return True
+            if flight not in seen:
+                seen.add(flight)
+                ahead.extend(flight.depends_on)
+        return False
+
+    def hold(self) -> None:
+        """Go on although nobody waits."""
+        self._held = True
+
+    def detach(self) -> None:
+        """Let nobody join any more: what this flight computes may be older than an invalidation."""
+        self.joinable = False
+        self.flights.release(self)
+
+    def land(self) -> None:
+        """Say that the factory has returned: nobody joins, nobody's leaving cancels it any more."""
+        self.landing = True
+        self.joinable = False
+        self.stop_timer()
+
+    def start_timer(self, seconds: float, message: str) -> None:
+        """Answer with TimeoutError after `seconds`, free the key and cancel the task, whatever the task does then."""
+        self.stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, message)
+
+    def stop_timer(self) -> None:
+        """Let the flight take as long as it takes."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self, message: str) -> None:
+        self.answer(error=TimeoutError(message))
+        if self.task is not None:
+            self.task.cancel()
+
+    def answer(self, value: Any = _NOTHING, *, error: BaseException | None = None, late_too: bool = True) -> None:
+        """Give every waiter the value or the error; late ones `Retry` unless `late_too`. The first answer counts."""
+        if self._answered:
+            return
+        self._answered = True
+        self._failed = isinstance(error, Exception) and not isinstance(error, Retry)
+        self.joinable = False
+        self.stop_timer()
+        self.flights.release(self)
+        for future, late in self._waiters.items():
+            if future.done():
+                continue
+            if late and not late_too:
+                future.set_exception(Retry())
+            elif isinstance(error, asyncio.CancelledError):
+                future.cancel()
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+        self._waiters.clear()
+        for done in self._done:
+            if not done.done():
+                done.set_result(None)
+        self._done.clear()
+
+    def _leave(self, future: asyncio.Future[Any]) -> None:
+        self._waiters.pop(future, None)
+        if self._waiters or self.landing or self._held or self._answered:
+            return
+        # Out of the map first: a caller who comes before the task has noticed must not join a dying flight.
+        self.detach()
+        self.flights.abandoned(self)
+
+
+class Flights:
+    """The flights of one event loop, at most one joinable per key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Flight] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    @property
+    def tasks(self) -> int:
+        """Computations under way, detached ones included."""
+        return len(self._tasks)
+
+    def get(self, key: str) -> Flight | None:
+        """Return the flight of `key` that can be joined or is landing."""
+        return self._by_key.get(key)
+
+    def open(self, key: str, tags: Iterable[str]) -> Flight:
+        """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
+        flight = self._by_key[key] = Flight(self, key, frozenset(tags))
+        return flight
+
+    def run(self, flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
+        """Run `compute` for these flights in a task of its own; it answers each of them.
+
+        The task inherits a copy of the caller's context. What it raises is answered to those it has not answered yet.
+        """
+        task = asyncio.get_running_loop().create_task(_fly(flights, compute))
+        for flight in flights:
+            flight.task, flight.group = task, flights
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def release(self, flight: Flight) -> None:
+        """Free the key of `flight`, if it is still the one that has it."""
+        if self._by_key.get(flight.key) is flight:
+            del self._by_key[flight.key]
+
+    def abandoned(self, flight: Flight) -> None:
+        """Cancel the task of `flight` once none of the flights it computes has anybody left."""
+        flight.answer(error=asyncio.CancelledError())
+        if flight.task is not None and all(other.answered for other in flight.group):
+            flight.task.cancel()
+
+    def detach_keys(self, keys: Collection[str]) -> None:
+        """Let nobody join the flights of these keys any more. May be called from another thread."""
+        for key in keys:
+            flight = self._by_key.get(key)
+            if flight is not None and not flight.landing:
+                flight.detach()
+
+    def detach_tags(self, tags: Collection[str]) -> None:
+        """Let nobody join the flights that carry one of these tags any more."""
+        for flight in list(self._by_key.values()):
+            if not flight.landing and not flight.tags.isdisjoint(tags):
+                flight.detach()
+
+    def detach_all(self) -> None:
+        """Let nobody join any flight any more."""
+        for flight in list(self._by_key.values()):
+            if not flight.landing:
+                flight.detach()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait up to `seconds` for what is under way, then cancel the rest and wait for its end as long again."""
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=seconds)
+
+
+_current: ContextVar[Flight | None] = ContextVar("cachecore_flight", default=None)
+
+
+@contextmanager
+def computing(flight: Flight) -> Iterator[None]:
+    """Mark what runs inside as the factory of `flight`."""
+    token = _current.set(flight)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_flight() -> Flight | None:
+    """Return the flight whose factory is running in this context."""
+    return _current.get()
+
+
+async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await compute()
+    except asyncio.CancelledError as error:
+        for flight in flights:
+            flight.answer(error=error)
+        raise
+    except Exception as error:  # noqa: BLE001 - the factory's own: it goes to every caller
+        for flight in flights:
+            flight.answer(error=error)
+    except BaseException as error:
+        # KeyboardInterrupt and SystemExit: callers are told, and the loop sees it too.
+        for flight in flights:
+            flight.answer(error=error)
+        raise
+    finally:
+        for flight in flights:  # a computation that ended without an answer is a bug; nobody may wait for ever
+            flight.answer(error=RuntimeError("the computation ended without an answer"))

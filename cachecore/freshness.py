@@ -1,0 +1,95 @@
+"""Whether an answer still holds: pure decisions about times, no clock and no chance of their own.
+
+The words are those of RFC 5861 and RFC 9111. Early refresh is XFetch (Vattani, Chierichetti, Lowenstein: "Optimal
+Probabilistic Cache Stampede Prevention", VLDB 2015), scaled by what the entry itself cost to compute.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from cachecore.options import Policy
+
+State = Literal["fresh", "refresh", "stale", "rescue", "dead"]
+"""`fresh`: serve. `refresh`: serve, and compute a new one behind it before it ends. `stale`: serve while a new one is
+computed. `rescue`: serve only if computing a new one failed. `dead`: never serve."""
+
+MAX_CLOCK_SKEW: Final = 1.0
+"""Seconds an entry's `created` may lie in the future; more means that its writer's clock cannot be trusted."""
+
+
+class Times(Protocol):
+    """What is asked of an entry; Unix seconds of the store's clock, None for ever."""
+
+    @property
+    def compute_time(self) -> float:
+        """Return the seconds it took to compute."""
+
+    @property
+    def fresh_until(self) -> float | None:
+        """Return when it stops being fresh."""
+
+    @property
+    def dead_until(self) -> float | None:
+        """Return from when nothing may serve it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When an entry stops being fresh and when nothing may serve it any more; None for ever."""
+
+    fresh_until: float | None
+    dead_until: float | None
+
+
+def decide(times: Times, now: float, chance: float, policy: Policy) -> State:
+    """Return what may be done with an entry at `now`.
+
+    Args:
+        times: the entry's own times.
+        now: Unix seconds of the same clock.
+        chance: a draw from (0, 1] for the early refresh; 1.0 never refreshes early.
+        policy: whose stale windows count. An entry never outlives its own `dead_until`, whoever reads it.
+    """
+    fresh_until, dead_until = times.fresh_until, times.dead_until
+    if dead_until is not None and not now < dead_until:  # a NaN is dead
+        return "dead"
+    if fresh_until is None:
+        return "fresh"
+    if now < fresh_until:
+        return "refresh" if now >= refresh_at(times, chance, policy.refresh_ahead) else "fresh"
+    if now < fresh_until + policy.stale_while_revalidate:
+        return "stale"
+    if now < fresh_until + policy.stale_if_error:
+        return "rescue"
+    return "dead"
+
+
+def refresh_at(times: Times, chance: float, beta: float) -> float:
+    """Return the moment from which an early refresh is due: -inf never comes out, +inf means never.
+
+    XFetch: refresh once `now - compute_time * beta * ln(chance) >= fresh_until`.
+    """
+    if times.fresh_until is None or beta <= 0 or times.compute_time <= 0 or chance >= 1.0:
+        return math.inf
+    return times.fresh_until + times.compute_time * beta * math.log(chance)
+
+
+def lifetime(now: float, ttl: float | None, chance: float, policy: Policy) -> Lifetime:
+    """Return the times of an entry made at `now` with `ttl` seconds; `chance` in [0, 1) draws the jitter."""
+    if ttl is None:
+        return Lifetime(None, None)
+    fresh_until = now + ttl * (1.0 + policy.jitter * (2.0 * chance - 1.0))
+    return Lifetime(fresh_until, fresh_until + stale_window(policy))
+
+
+def expired(now: float, policy: Policy) -> Lifetime:
+    """Return the times of an entry that is declared stale at `now` and may still be served as such."""
+    return Lifetime(now, now + stale_window(policy))
+
+
+def stale_window(policy: Policy) -> float:
+    """Return for how many seconds past its freshness an entry is kept at all."""
+    return max(policy.stale_while_revalidate, policy.stale_if_error)

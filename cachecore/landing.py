@@ -1,0 +1,244 @@
+"""What happens to an answer once the factory has returned: admitted, sealed, stored, read back, handed out.
+
+Nothing here loses a paid answer: what cannot be stored is returned all the same, and counted. The owner of the factory
+gets the very object it made; every other caller gets a copy of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cachecore import reading
+from cachecore.engine import LoopState
+from cachecore.entry import Draft, Entry, draft, seal
+from cachecore.errors import BackendError, EncodingError
+from cachecore.flight import Flight
+from cachecore.freshness import lifetime, stale_window
+from cachecore.immutable import is_immutable
+from cachecore.options import Policy
+from cachecore.options import lifetime as checked_ttl
+from cachecore.reading import Found, read
+from cachecore.results import Computed, Lookup, Outcome, Tier, Unset
+from cachecore.scope import Scope
+
+logger = logging.getLogger("cachecore")
+
+TTL_SLACK = 1.0
+"""Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
+
+
+@dataclass(slots=True)
+class Landing:
+    """What a computation gives all its callers."""
+
+    scope: Scope
+    lookup: Lookup[Any]
+    sealed: Sealed | None = None
+
+    def for_joiner(self) -> Lookup[Any]:
+        """Return the answer for a caller whose factory it was not: a value that nobody else holds."""
+        lookup, sealed = replace(self.lookup, joined=True), self.sealed
+        if sealed is None or is_immutable(lookup.value):
+            return lookup
+        try:
+            return replace(lookup, value=self.scope.serializer.loads(sealed.payload, sealed.context))
+        except EncodingError:
+            return lookup  # encodable a moment ago, so this is a faulty serializer; sharing beats losing the answer
+
+
+@dataclass(slots=True)
+class Sealed:
+    """An entry ready to be stored."""
+
+    context: Draft | Entry
+    payload: bytes
+    data: bytes
+    life: float | None
+    """Seconds for which the store must keep it; None for ever."""
+    stamps: dict[str, bytes]
+    """Stamp keys to stamps."""
+
+
+def lookup_of(scope: Scope, found: Found, value: Any, outcome: Outcome, tier: Tier = "l2") -> Lookup[Any]:
+    """Return what a caller is told of a found entry."""
+    entry = found.entry
+    if entry is None:
+        return Lookup(value=None, outcome="miss", key=found.key, reason=found.reason, version=found)
+    return lookup_of_entry(scope, entry, value, outcome, tier, version=found)
+
+
+def lookup_of_entry(
+    scope: Scope, entry: Entry, value: Any, outcome: Outcome, tier: Tier, version: Found | None = None
+) -> Lookup[Any]:
+    """Return what a caller is told of an entry."""
+    now = scope.engine.store_clock.now()
+    return Lookup(
+        value=value,
+        outcome=outcome,
+        tier=tier,
+        age=max(0.0, now - entry.created),
+        fresh_for=None if entry.fresh_until is None else entry.fresh_until - now,
+        key=entry.key,
+        served_by=entry.served_by,
+        metadata=entry.metadata,
+        version=version,
+    )
+
+
+def land_found(scope: Scope, found: Found, value: Any) -> Landing:
+    """Return a found entry as the answer to a whole flight, and keep a copy of it in L1."""
+    reading.keep(scope, found, value)
+    entry = found.entry
+    sealed = None if entry is None else Sealed(entry, entry.payload, b"", None, {})
+    return Landing(scope, lookup_of(scope, found, value, "hit"), sealed)
+
+
+async def finish(
+    scope: Scope,
+    state: LoopState,
+    flight: Flight,
+    found: Found,
+    policy: Policy,
+    ttl: float | Unset | None,
+    value: Any,
+    seconds: float,
+) -> bool:
+    """Store what a factory returned after `seconds`, answer the flight, and return whether it was stored."""
+    counts = scope.telemetry.counts
+    computed = admitted(scope, value)
+    landing = Landing(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
+                                    served_by=computed.served_by, metadata=computed.metadata))  # fmt: skip
+    refused = None if computed.store else "admission"
+    if refused is None and not found.replaceable:
+        refused = "store" if found.error is not None else "newer"
+    try:
+        lasts = _ttl_of(computed, policy, ttl)
+        tags, stamps = await _stamps_for(scope, flight, found, computed, longest_life(policy, lasts))
+        refused = refused or (None if stamps is not None else "store")
+        sealed = landing.sealed = seal_value(scope, found.key, computed, policy, lasts, tags, stamps or {}, seconds)
+        fresh_until = None if lasts is None else lasts
+        landing.lookup = replace(landing.lookup, fresh_for=fresh_until)
+        if refused is None and len(sealed.data) > scope.engine.store.max_value_bytes:
+            refused = "size"
+        if refused is None:
+            refused = await _store(scope, found, sealed)
+    except EncodingError as error:
+        refused = refused or "encoding"
+        logger.warning("an answer was returned but not stored: its value cannot be encoded")
+        logger.debug("why it cannot be encoded", exc_info=error)
+    except BackendError:
+        refused = refused or "store"
+    if refused is None:
+        counts.stored += 1
+    else:
+        counts.not_stored[refused] += 1
+    clean = await _still_right(scope, state, flight, found, landing, stored=refused is None)
+    flight.answer(landing, late_too=clean)
+    return refused is None
+
+
+def admitted(scope: Scope, value: Any) -> Computed[Any]:
+    """Return `value` with what its factory and the admission rule say of storing it."""
+    computed = value if isinstance(value, Computed) else Computed(value)
+    if scope.admit is None or not computed.store:
+        return computed
+    verdict = scope.admit(computed.value)
+    if isinstance(verdict, Computed):
+        return verdict
+    return computed if verdict else replace(computed, store=False)
+
+
+def seal_value(
+    scope: Scope,
+    key: str,
+    computed: Computed[Any],
+    policy: Policy,
+    ttl: float | None,
+    tags: tuple[str, ...],
+    stamps: dict[str, bytes],
+    seconds: float,
+) -> Sealed:
+    """Return the entry of `computed` under `key`. Raises EncodingError."""
+    engine = scope.engine
+    now = engine.store_clock.now()
+    times = lifetime(now, ttl, engine.chance.random(), policy)
+    shard = scope.keys.shard_of(key) if engine.shards else None
+    made = draft(
+        key,
+        created=now,
+        compute_time=seconds,
+        fresh_until=times.fresh_until,
+        dead_until=times.dead_until,
+        serializer=scope.serializer.name,
+        stamps=[(tag, stamp) for tag in tags if (stamp := stamps.get(scope.name(tag, shard))) is not None],
+        metadata=computed.metadata,
+        served_by=computed.served_by,
+    )
+    payload = scope.serializer.dumps(computed.value, made)
+    life = None if times.dead_until is None else times.dead_until - now + TTL_SLACK
+    return Sealed(made, payload, seal(made, payload), life, stamps)
+
+
+def longest_life(policy: Policy, ttl: float | None) -> float | None:
+    """Return the seconds that an entry of `ttl` can live at most, stale windows and jitter included."""
+    return None if ttl is None else ttl * (1 + policy.jitter) + stale_window(policy) + TTL_SLACK
+
+
+def _ttl_of(computed: Computed[Any], policy: Policy, ttl: float | Unset | None) -> float | None:
+    if not isinstance(computed.ttl, Unset):
+        return checked_ttl("ttl", computed.ttl)
+    if computed.value is None and policy.negative_ttl is not None:
+        return policy.negative_ttl
+    return policy.ttl if isinstance(ttl, Unset) else ttl
+
+
+async def _stamps_for(
+    scope: Scope, flight: Flight, found: Found, computed: Computed[Any], life: float | None
+) -> tuple[tuple[str, ...], dict[str, bytes] | None]:
+    """Return all tags of the answer and their stamps; no stamps if one of them could not be had."""
+    engine = scope.engine
+    own = scope.tagset(found.key, tuple(computed.tags))
+    tags = tuple(dict.fromkeys((*found.tagset.tags, *flight.pinned_tags, *own.tags)))
+    if found.error is not None:
+        return tags, None
+    shard = scope.keys.shard_of(found.key) if engine.shards else None
+    names = [scope.name(tag, shard) for tag in tags]
+    stamps = {name: flight.pins.get(name) for name in names}
+    unpinned = [name for name in names if name not in flight.pins]
+    if unpinned:  # tags named only now: they protect from what comes later
+        now = dict(zip(unpinned, await engine.backend.get_many(unpinned), strict=True))
+        stamps.update(await engine.book.create_missing(engine.backend, now, ttl=scope.stamp_ttl(life)))
+    had = {name: stamp for name, stamp in stamps.items() if stamp is not None}
+    return tags, had if len(had) == len(stamps) else None
+
+
+async def _store(scope: Scope, found: Found, sealed: Sealed) -> str | None:
+    """Write the entry over what was read before; return why it was not written, if it was not."""
+    engine = scope.engine
+    alive = await engine.book.prolong(engine.backend, sealed.stamps, life=sealed.life, ttl=scope.stamp_ttl(sealed.life))
+    if alive and await engine.backend.swap(found.key, found.raw, sealed.data, ttl=sealed.life):
+        return None
+    return "changed"
+
+
+async def _still_right(
+    scope: Scope, state: LoopState, flight: Flight, found: Found, landing: Landing, *, stored: bool
+) -> bool:
+    """Return whether the answer may go to callers who joined late; keep a copy in L1 if it may.
+
+    Where the store cannot be asked it may: an outage costs one computation, not one for each caller.
+    """
+    if found.error is not None or not (stored or flight.joined_late):
+        return True
+    again = await read(scope, state, found.key, found.tagset, stamps_too=True)
+    if again.error is not None:
+        return True
+    if not stored or landing.sealed is None:
+        before = {name: flight.pins.get(name) for name in found.tagset.stamp_keys}
+        return again.raw == found.raw and again.stamps() == before
+    if again.raw != landing.sealed.data or again.entry is None:
+        return False
+    reading.keep(scope, again, landing.lookup.value)
+    return True

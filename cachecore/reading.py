@@ -1,0 +1,244 @@
+"""What lies in the store under a key, checked: only what passes every check here is ever served.
+
+An entry counts if its envelope is whole and its own key's, its writer's clock was right, its serializer is ours, it
+carries every tag the caller asks for, and each of its stamps is the current one. Everything else is a miss with a
+reason; nothing raises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cachecore.coalesce import Batch
+from cachecore.engine import LoopState, Slot
+from cachecore.entry import Entry, Rejected, decode
+from cachecore.errors import BackendError, EncodingError
+from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
+from cachecore.immutable import is_immutable
+from cachecore.results import UNSET, Unset
+from cachecore.scope import Scope, TagSet
+
+_UNKNOWN: Final = object()
+_KEEP_REASONS: Final = frozenset({"version"})
+"""Reasons to leave bytes alone that are not ours to judge: a newer version may have written them."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a read found under a key."""
+
+    key: str
+    tagset: TagSet
+    batch: Batch | None
+    raw: bytes | None = None
+    """The bytes in the store: what a later swap compares with."""
+    entry: Entry | None = None
+    """The entry, if everything about it is right but perhaps its age."""
+    state: State = "dead"
+    reason: str | None = "absent"
+    """Why there is nothing to serve: `absent`, `expired`, `deleted`, `invalidated`, `store`, or why it was rejected."""
+    error: BackendError | None = None
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether an answer may be stored over what is there."""
+        return self.error is None and self.reason not in _KEEP_REASONS
+
+    def stamps(self) -> Mapping[str, bytes | None] | None:
+        """Return the stamps of the tag set as they were read, stamp key to stamp; None if they could not be."""
+        batch = self.batch
+        if batch is None or batch.error is not None:
+            return None
+        values = batch.values
+        return {key: values.get(key) for key in self.tagset.stamp_keys}
+
+
+async def read(
+    scope: Scope, state: LoopState, key: str, tagset: TagSet, *, stamps_too: bool = False, extra: tuple[str, ...] = ()
+) -> Found:
+    """Read `key` from the store and check it. One round trip, shared with every other read of this tick.
+
+    With `stamps_too` the stamps come from the store even where the table of a live feed has them; `extra` are further
+    keys of the same node to read along, found in `Found.batch.values`.
+    """
+    engine = scope.engine
+    clock = engine.store_clock
+    if engine.monotonic() >= clock.due_at:
+        if clock.unmeasured:
+            await clock.measure()
+        else:
+            state.spawn(clock.measure(), "cachecore-clock")
+    wanted = tagset.stamp_keys
+    if not stamps_too and engine.coherence.live:
+        current = engine.book.current
+        wanted = tuple(name for name in wanted if name not in current)
+    batch = await state.coalescer.read(key, wanted + extra if extra else wanted)
+    found = check(scope, key, tagset, batch)
+    if found.reason == "unknown_stamps":
+        found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
+    return found
+
+
+def check(
+    scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None = None
+) -> Found:
+    """Judge what `batch` has under `key`; `later` has stamps that were read after it."""
+    found = Found(key, tagset, batch)
+    if batch.error is not None:
+        found.error, found.reason = batch.error, "store"
+        return found
+    raw = found.raw = batch.values[key]
+    if raw is None:
+        return found
+    engine = scope.engine
+    if len(raw) > engine.store.max_value_bytes:
+        return _rejected(scope, found, "length")
+    entry = decode(raw, key)
+    if isinstance(entry, Rejected):
+        return _rejected(scope, found, entry.reason)
+    if entry.tombstone:
+        found.reason = "deleted"
+        return found
+    now = engine.store_clock.now()
+    if not entry.created <= now + MAX_CLOCK_SKEW:
+        return _rejected(scope, found, "clock")
+    if entry.serializer != scope.serializer.name:
+        return _rejected(scope, found, "serializer")
+    verdict = _stamps_hold(scope, entry, tagset, batch, later)
+    if verdict is not None:
+        found.reason = verdict
+        return found
+    policy = scope.policy
+    # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
+    found.state = decide(entry, now, 1.0, policy)
+    if found.state == "dead":
+        found.reason = "expired"
+        return found
+    found.entry, found.reason = entry, None
+    return found
+
+
+def _stamps_hold(
+    scope: Scope, entry: Entry, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None
+) -> str | None:
+    """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
+    engine = scope.engine
+    values = batch.values
+    table: Mapping[str, bytes] = engine.book.current if engine.coherence.live else {}
+    shard = scope.keys.shard_of(entry.key) if engine.shards else None
+    tags = set()
+    names = []
+    unknown = False
+    for tag, stamp in entry.stamps:
+        name = scope.name(tag, shard)
+        names.append(name)
+        tags.add(tag)
+        current: Any = values.get(name, _UNKNOWN)
+        if current is _UNKNOWN:
+            current = table.get(name, _UNKNOWN)
+            if current is _UNKNOWN and later is not None:
+                current = later.get(name, _UNKNOWN)
+            if current is _UNKNOWN:
+                unknown = True
+                continue
+        if current != stamp:
+            return "invalidated"
+    if not tags.issuperset(tagset.tags) or engine.pending.covers(entry.key, names):
+        return "invalidated"
+    return "unknown_stamps" if unknown else None
+
+
+async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tagset: TagSet, batch: Batch) -> Found:
+    """Check an entry that carries tags nobody knew before the read: their stamps cost a second round trip."""
+    engine = scope.engine
+    entry = decode(batch.values[key] or b"", key)
+    if isinstance(entry, Rejected):
+        return check(scope, key, tagset, batch)
+    shard = scope.keys.shard_of(key) if engine.shards else None
+    names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
+    second = await state.coalescer.read(None, names)
+    if second.error is not None:
+        return Found(key, tagset, batch, batch.values[key], error=second.error, reason="store")
+    return check(scope, key, tagset, batch, second.values)
+
+
+def load(scope: Scope, found: Found) -> Any:
+    """Return the value of a found entry, or UNSET if its bytes are no value: then `found` is a miss."""
+    entry = found.entry
+    if entry is None:
+        return UNSET
+    try:
+        return scope.serializer.loads(entry.payload, entry)
+    except EncodingError:
+        found.entry, found.state = None, "dead"
+        _rejected(scope, found, "payload")
+        return UNSET
+
+
+def keep(scope: Scope, found: Found, value: Any) -> None:
+    """Keep a copy of a fresh found entry in L1, if nothing has changed since it was read."""
+    engine, entry, batch = scope.engine, found.entry, found.batch
+    if entry is None or batch is None or found.state != "fresh" or not batch.covers(found.key):
+        return
+    shard = scope.keys.shard_of(found.key) if engine.shards else None
+    stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
+    put(scope, entry, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, void=batch.void)
+
+
+def put(
+    scope: Scope,
+    entry: Entry,
+    value: Any | Unset,
+    stamps: tuple[tuple[str, bytes], ...],
+    *,
+    asked_at: float,
+    epoch: int,
+    void: set[str] | None,
+) -> None:
+    """Put a copy of `entry` into L1, as of the monotonic second `asked_at` and the feed's `epoch`."""
+    engine = scope.engine
+    coherence, book = engine.coherence, engine.book
+    generation = book.generation
+    if void is not None and any(name in void for name, _ in stamps):
+        return
+    if not book.holds(stamps):
+        return  # invalidated since, or not known: the copy would be worthless at once
+    fed = epoch == coherence.epoch and coherence.live
+    deadline = engine.deadline_at(entry.fresh_until)
+    if not fed:
+        deadline = min(deadline, asked_at + coherence.max_age)
+    if not engine.monotonic() < deadline:
+        return
+    early = math.inf
+    beta = scope.policy.refresh_ahead
+    if beta > 0 and entry.fresh_until is not None:
+        at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
+        early = at if at == math.inf else engine.deadline_at(at)
+    kept = value if is_immutable(value) else UNSET
+    engine.l1.put(entry.key, Slot(entry, kept, deadline, early, fed, generation, stamps), len(entry.payload))
+
+
+def slot_value(scope: Scope, slot: Slot) -> Any:
+    """Return the value of a copy in L1: nobody else's, or one that nobody can change. UNSET if it has none."""
+    value = slot.value
+    if value is not UNSET:
+        return value
+    try:
+        return scope.serializer.loads(slot.entry.payload, slot.entry)
+    except EncodingError:
+        return UNSET
+
+
+def _rejected(scope: Scope, found: Found, reason: str) -> Found:
+    scope.telemetry.counts.rejected[reason] += 1
+    found.reason = reason
+    return found
+
+
+def has_tags(slot: Slot, tags: Sequence[str]) -> bool:
+    """Return whether a copy carries all these tags (as entries store them)."""
+    carried = {tag for tag, _ in slot.entry.stamps}
+    return carried.issuperset(tags)

@@ -1,0 +1,83 @@
+"""What a lookup tells, and what a factory may say about its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from cachecore.options import Duration
+
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+
+Outcome = Literal["hit", "stale", "miss", "computed", "rescued", "bypass"]
+"""`hit`: fresh from the cache. `stale`: past its ttl, served knowingly. `miss`: nothing to serve and no factory.
+`computed`: the factory ran, here or in the flight that was joined. `rescued`: stale, because the factory failed.
+`bypass`: the cache was not asked."""
+
+Tier = Literal["l1", "l2"]
+
+
+class Unset:
+    """The type of `UNSET`: an argument that was not given, where None means something."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup(Generic[V_co]):
+    """One answer and where it came from."""
+
+    value: V_co | None
+    """The answer; None for a miss."""
+    outcome: Outcome
+    tier: Tier | None = None
+    """Which tier it came from; None if it was computed or missed."""
+    age: float | None = None
+    """Seconds since it was computed, by the store's clock; None for a miss."""
+    fresh_for: float | None = None
+    """Seconds for which it stays fresh (negative: for how long it has been stale); None: for ever, or a miss."""
+    key: str = ""
+    served_by: str | None = None
+    """What the writer said made it, such as a provider's name."""
+    metadata: Mapping[str, Any] | None = None
+    """What the writer stored beside it."""
+    joined: bool = False
+    """Whether it was computed by another caller's factory, at the same time."""
+    reason: str | None = None
+    """Why it is a miss: `absent`, `expired`, `deleted`, `invalidated`, `store`, or the reason of a rejected entry."""
+    version: Any = field(default=None, repr=False, compare=False)
+    """What `set(since=…)` compares with: what lay in the store, and the stamps, when this lookup read it."""
+
+    @property
+    def found(self) -> bool:
+        """Whether there is an answer in `value`."""
+        return self.outcome != "miss"
+
+    @property
+    def cached(self) -> bool:
+        """Whether the answer came from the cache, not from a factory."""
+        return self.outcome in ("hit", "stale", "rescued")
+
+
+@dataclass(frozen=True, slots=True)
+class Computed(Generic[V]):
+    """A factory's answer together with how it is to be stored: `Computed(value, ttl=30, tags=["doc:42"])`."""
+
+    value: V
+    _: KW_ONLY
+    ttl: Duration | Unset | None = UNSET
+    """Seconds this answer stays fresh; None for ever; not given: the cache's own."""
+    tags: Sequence[str] = ()
+    """Further tags. They protect from later invalidations only: pin what must be protected from earlier ones."""
+    store: bool = True
+    """Whether to store it at all."""
+    served_by: str | None = None
+    """What made it, such as a provider's name; stored beside it."""
+    metadata: Mapping[str, Any] | None = None
+    """Plain data stored beside it, readable without the value's type."""

@@ -1,0 +1,108 @@
+"""One view of a cache: its namespace, its tags, its serializer and how long its answers hold.
+
+Knows which tags and stamp keys a read needs and works them out once: a read of the cache's own tags costs one dict
+look-up and no encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachecore.engine import Engine
+from cachecore.errors import OptionsError
+from cachecore.keys import KeySpace, user_tag
+from cachecore.options import Policy
+from cachecore.pending import Parents
+from cachecore.protocols import Serializer
+from cachecore.results import Computed
+from cachecore.stamps import stamp_life
+from cachecore.telemetry import Telemetry
+
+Admit = Callable[[Any], "bool | Computed[Any]"]
+_MOST_NAMES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class TagSet:
+    """Tags as entries store them, and the stamp keys they have in the store, in the same order."""
+
+    tags: tuple[str, ...]
+    stamp_keys: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """What a `Cache` is made of, besides the engine it shares."""
+
+    engine: Engine
+    keys: KeySpace
+    policy: Policy
+    serializer: Serializer
+    tags: tuple[str, ...]
+    """The caller's own tags that every entry here carries, as given."""
+    telemetry: Telemetry
+    admit: Admit | None
+    _own: TagSet = field(init=False)
+    _permanent: frozenset[str] = field(init=False)
+    _names: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
+    _sharded: dict[int, TagSet] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._own = self._tagset((), None)
+        shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
+        self._permanent = frozenset(
+            self.keys.stamp_key(tag, shard) for tag in self.keys.namespace_tags() for shard in shards
+        )
+
+    def tagset(self, key: str, tags: Sequence[str] = ()) -> TagSet:
+        """Return the tags and stamp keys that an entry under `key` must have, `tags` of the call included."""
+        if not self.engine.shards:
+            return self._own if not tags else self._tagset(tags, None)
+        shard = self.keys.shard_of(key)
+        if tags or shard is None:
+            return self._tagset(tags, shard)
+        found = self._sharded.get(shard)
+        if found is None:
+            found = self._sharded[shard] = self._tagset((), shard)
+        return found
+
+    def name(self, tag: str, shard: int | None) -> str:
+        """Return the stamp key of a tag as entries store it."""
+        name = self._names.get((tag, shard))
+        if name is None:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            name = self._names[tag, shard] = self.keys.stamp_key(tag, shard)
+        return name
+
+    def stamp_keys(self, tags: Sequence[str]) -> list[str]:
+        """Return every copy of the stamps of tags as entries store them: what an invalidation deletes."""
+        shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
+        return [self.keys.stamp_key(tag, shard) for tag in tags for shard in shards]
+
+    def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:
+        """Return how long each stamp must live for entries of `entry_life`; those of namespaces for ever."""
+        life = stamp_life(entry_life)
+        permanent = self._permanent
+        return lambda stamp_key: None if stamp_key in permanent else life
+
+    def parents(self) -> Parents:
+        """Return the stamp keys of the namespaces this view lies in, nearest first."""
+        return tuple(tuple(self.stamp_keys([tag])) for tag in reversed(self.keys.namespace_tags()))
+
+    def _tagset(self, tags: Sequence[str], shard: int | None) -> TagSet:
+        given = (*self.tags, *checked_tags(tags))
+        stored = (*self.keys.namespace_tags(), *(user_tag(tag) for tag in dict.fromkeys(given)))
+        return TagSet(stored, tuple(self.name(tag, shard) for tag in stored))
+
+
+def checked_tags(tags: Sequence[str]) -> Sequence[str]:
+    """Return `tags` if they are a sequence of non-empty strings. Raises OptionsError."""
+    if isinstance(tags, str):
+        raise OptionsError(f"tags must be a sequence of strings, not the one string {tags!r}: write [{tags!r}]")
+    for tag in tags:
+        if not isinstance(tag, str) or not tag:
+            raise OptionsError(f"a tag must be a non-empty string, not {tag!r}")
+    return tags

@@ -1,0 +1,149 @@
+"""Tags and their stamps: what makes an invalidation immediate for every process, at the cost of deleting one key.
+
+A tag's stamp is 16 random bytes under a key of its own. An entry stores the stamps of its tags as they were read before
+its value was computed, and is valid only while each of them is the current one. A missing stamp matches nothing: what
+is lost means misses, never resurrections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from cachecore.protocols import CacheBackend
+
+STAMP_BYTES: Final = 16
+_SHORTEST_LIFE: Final = 86_400.0
+"""Seconds a tag's stamp lives at least, so that short-lived entries do not renew it all the time."""
+_MOST_KNOWN: Final = 100_000
+
+
+def random_stamp() -> bytes:
+    """Return a stamp that nobody has seen before."""
+    return os.urandom(STAMP_BYTES)
+
+
+class StampBook:
+    """What this process knows of stamps: the last value read of each, and a generation that any change bumps.
+
+    A copy in memory remembers the generation under which its stamps were current; as long as that is the generation
+    now, it need not look further. Keys here are those of the store, so that pushes of the feed can be looked up.
+    """
+
+    def __init__(self, *, stamp: Callable[[], bytes] = random_stamp, monotonic: Callable[[], float]) -> None:
+        self.generation = 0
+        self.current: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        self._new_stamp = stamp
+        self._monotonic = monotonic
+        self._lives: dict[str, float] = {}  # stamp key -> monotonic second until which it lives at least
+
+    def learn(self, stamps: Mapping[str, bytes | None]) -> None:
+        """Take over stamps as the store has them now."""
+        current = self.current
+        if all(current.get(key) == stamp for key, stamp in stamps.items()):
+            return
+        with self._lock:
+            for key, stamp in stamps.items():
+                known = current.get(key)
+                if known == stamp:
+                    continue
+                if known is not None:
+                    self.generation += 1
+                if stamp is None:
+                    del current[key]
+                else:
+                    current[key] = stamp
+            if len(current) > _MOST_KNOWN:
+                current.clear()
+                self._lives.clear()
+                self.generation += 1
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Know nothing of these stamps any more; copies that rest on them must ask the store."""
+        with self._lock:
+            for key in keys:
+                self.current.pop(key, None)
+                self._lives.pop(key, None)
+            self.generation += 1
+
+    def forget_all(self) -> None:
+        """Know nothing any more."""
+        with self._lock:
+            self.current.clear()
+            self._lives.clear()
+            self.generation += 1
+
+    def holds(self, stamps: Sequence[tuple[str, bytes]]) -> bool:
+        """Return whether each of these (stamp key, stamp) pairs is what is known to be current."""
+        current = self.current
+        return all(current.get(key) == stamp for key, stamp in stamps)
+
+    async def create_missing(
+        self, backend: CacheBackend, stamps: Mapping[str, bytes | None], *, ttl: Callable[[str], float | None]
+    ) -> dict[str, bytes | None]:
+        """Return `stamps` with those that are None created in the store.
+
+        One stays None if somebody else created it at the same moment and it is gone again. Raises BackendError.
+        """
+        complete = dict(stamps)
+        missing = [key for key, stamp in stamps.items() if stamp is None]
+        if not missing:
+            return complete
+
+        async def create(key: str) -> None:
+            life, new = ttl(key), self._new_stamp()
+            if await backend.swap(key, None, new, ttl=life):
+                complete[key] = new
+                self._note_life(key, life)
+            else:
+                (complete[key],) = await backend.get_many([key])
+
+        await together(create(key) for key in missing)
+        self.learn(complete)
+        return complete
+
+    async def prolong(
+        self,
+        backend: CacheBackend,
+        stamps: Mapping[str, bytes],
+        *,
+        life: float | None,
+        ttl: Callable[[str], float | None],
+    ) -> bool:
+        """See that these stamps outlive an entry of `life` seconds; return False if one is no longer current.
+
+        Costs nothing for stamps that this process knows to live long enough. Raises BackendError.
+        """
+        needed = float("inf") if life is None else self._monotonic() + life
+        short = [key for key in stamps if ttl(key) is not None and self._lives.get(key, 0.0) < needed]
+        if not short:
+            return True
+        done: dict[str, bool] = {}
+
+        async def renew(key: str) -> None:
+            long = ttl(key)
+            done[key] = await backend.swap(key, stamps[key], stamps[key], ttl=long)
+            if done[key]:
+                self._note_life(key, long)
+
+        await together(renew(key) for key in short)
+        return all(done.values())
+
+    def _note_life(self, key: str, life: float | None) -> None:
+        self._lives[key] = float("inf") if life is None else self._monotonic() + life
+
+
+def stamp_life(entry_life: float | None) -> float | None:
+    """Return the ttl of a tag's stamp that serves entries of `entry_life` seconds."""
+    return None if entry_life is None else max(2 * entry_life, _SHORTEST_LIFE)
+
+
+async def together(calls: Iterable[Awaitable[object]]) -> None:
+    """Await all of `calls`; raise the first error once all have ended, so that none is left behind."""
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,61 @@
+"""The store's clock as this process sees it, so that the clocks of hosts are never compared.
+
+The offset between the store's clock and this process's monotonic clock is measured at the first read and every minute;
+a measurement that took longer than 50 ms says too little and is dropped. Without a store that has a clock, the host's
+own is used.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from cachecore.clock import Clock
+from cachecore.errors import BackendError
+from cachecore.protocols import CacheBackend, SupportsTime
+
+MEASURE_EVERY: Final = 60.0
+_SLOWEST: Final = 0.05
+
+
+class StoreClock:
+    """Tells the store's time. `now` is cheap and never waits."""
+
+    def __init__(self, clock: Clock, backend: CacheBackend | None) -> None:
+        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._backend = backend
+        self._offset: float | None = None
+        self.due_at = -math.inf if backend is not None else math.inf
+        """Monotonic second from which `measure` is due."""
+
+    def now(self) -> float:
+        """Return the store's Unix seconds; the host's as long as the store's were never measured."""
+        if self._offset is None:
+            return self._clock.time()
+        return self._monotonic() + self._offset
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the store has a clock that has not been read yet."""
+        return self._offset is None and self._backend is not None
+
+    def expire(self) -> None:
+        """Measure again soon: the store may be another one now."""
+        if self._backend is not None:
+            self.due_at = -math.inf
+
+    async def measure(self) -> None:
+        """Measure the offset. A store that does not answer changes nothing, and is asked again later."""
+        if not isinstance(self._backend, SupportsTime):
+            return
+        began = self._monotonic()
+        self.due_at = began + 1.0  # nobody else measures meanwhile; and not at every read of a sick store
+        try:
+            time = await self._backend.time()
+        except BackendError:
+            return
+        ended = self._monotonic()
+        if ended - began <= _SLOWEST:
+            self._offset = time - (began + ended) / 2
+            self.due_at = ended + MEASURE_EVERY

@@ -1,0 +1,275 @@
+"""What is counted: plain integers here, read by OpenTelemetry when it asks.
+
+A hit adds one to an integer and nothing else; the instruments are observable, so an application without an SDK pays
+for nothing and one with an SDK pays when it collects. Keys, prompts, values and addresses are never attributes.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.trace import ProxyTracerProvider, Tracer
+
+SCOPE: Final = "cachecore"
+BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The counts of one cache since it was built; a snapshot."""
+
+    hits_l1: int
+    hits_l2: int
+    stale: int
+    misses: int
+    """Lookups that found nothing to serve and had no factory."""
+    computed: int
+    """Lookups answered by a factory, their own or the one they joined."""
+    rescued: int
+    bypassed: int
+    joined: int
+    """Of `computed` and `rescued`: those that waited for another caller's factory."""
+    factory_calls: int
+    factory_errors: int
+    lease_waits: int
+    stored: int
+    not_stored: dict[str, int]
+    """Computed but not stored, by reason: `admission`, `encoding`, `size`, `store`, `changed`, `newer`."""
+    rejected: dict[str, int]
+    """Stored bytes that were not served, by reason."""
+    invalidated: dict[str, int]
+    """Invalidations by kind: `tags`, `prefix`, `all`, `delete`, `expire`."""
+    backend_errors: dict[str, int]
+    """Failures of the store, by `operation:reason`."""
+    pending: int
+    """Invalidations that the store has not acknowledged yet."""
+    l1_entries: int
+    l1_bytes: int
+    l1_evictions: int
+
+    @property
+    def hits(self) -> int:
+        """Lookups answered from the cache on purpose: fresh, or stale within the window asked for."""
+        return self.hits_l1 + self.hits_l2 + self.stale
+
+    @property
+    def lookups(self) -> int:
+        """All lookups, bypassed ones left out."""
+        return self.hits + self.misses + self.computed + self.rescued
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits per lookup, 0.0 to 1.0; 0.0 before the first."""
+        return self.hits / self.lookups if self.lookups else 0.0
+
+
+class Sizes(Protocol):
+    """What a memory tier tells of itself."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def bytes(self) -> int:
+        """Return the bytes it holds."""
+
+    @property
+    def evictions(self) -> int:
+        """Return how many copies had to make room so far."""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Counts:
+    """The integers themselves. Added to without a lock: `+= 1` is not interrupted between its steps in CPython."""
+
+    cache: str
+    hits_l1: int = 0
+    hits_l2: int = 0
+    stale: int = 0
+    misses: int = 0
+    computed: int = 0
+    rescued: int = 0
+    bypassed: int = 0
+    joined: int = 0
+    factory_calls: int = 0
+    factory_errors: int = 0
+    lease_waits: int = 0
+    stored: int = 0
+    not_stored: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    invalidated: Counter[str] = field(default_factory=Counter)
+    backend_errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    breakers: dict[str, str] = field(default_factory=dict)
+    pending: Callable[[], int] = int
+    tier: Sizes | None = None
+
+    def snapshot(self) -> Stats:
+        """Return the counts as they are now."""
+        tier = self.tier
+        return Stats(
+            hits_l1=self.hits_l1,
+            hits_l2=self.hits_l2,
+            stale=self.stale,
+            misses=self.misses,
+            computed=self.computed,
+            rescued=self.rescued,
+            bypassed=self.bypassed,
+            joined=self.joined,
+            factory_calls=self.factory_calls,
+            factory_errors=self.factory_errors,
+            lease_waits=self.lease_waits,
+            stored=self.stored,
+            not_stored=dict(self.not_stored),
+            rejected=dict(self.rejected),
+            invalidated=dict(self.invalidated),
+            backend_errors={f"{operation}:{reason}": n for (operation, reason), n in self.backend_errors.items()},
+            pending=self.pending(),
+            l1_entries=len(tier) if tier is not None else 0,
+            l1_bytes=tier.bytes if tier is not None else 0,
+            l1_evictions=tier.evictions if tier is not None else 0,
+        )
+
+
+class Telemetry:
+    """The counts of one cache and the instruments that are written to as things happen.
+
+    Implements what the guard reports to (`backend_call`, `backend_error`, `breaker_state`).
+    """
+
+    def __init__(self, cache: str, meter: Meter | None = None, *, counts: Counts | None = None) -> None:
+        self.counts = counts or Counts(cache)
+        self._meter = meter
+        self._instruments = _instruments_of(meter or metrics.get_meter(SCOPE))
+        self._instruments.add(self.counts)
+        self._attributes = {"cache": cache}
+        self._tracer: Tracer = trace.get_tracer(SCOPE)
+
+    def named(self, cache: str) -> Telemetry:
+        """Return telemetry of its own for a part of this cache, reported under another name."""
+        return Telemetry(cache, self._meter, counts=Counts(cache, pending=self.counts.pending, tier=self.counts.tier))
+
+    def tracer(self) -> Tracer | None:
+        """Return the tracer, or None while the application has set no tracer provider: then spans cost nothing."""
+        return None if isinstance(trace.get_tracer_provider(), ProxyTracerProvider) else self._tracer
+
+    def factory(self, seconds: float, failed: bool) -> None:
+        """Record one call of a factory."""
+        counts = self.counts
+        counts.factory_calls += 1
+        counts.factory_errors += failed
+        self._instruments.factory_duration.record(seconds, {**self._attributes, "failed": failed})
+
+    def stale_served(self, age: float) -> None:
+        """Record for how many seconds a served answer had been stale."""
+        self._instruments.stale_age.record(age, self._attributes)
+
+    def backend_call(self, operation: str, seconds: float) -> None:
+        """Record one answered call of the store."""
+        self._instruments.backend_duration.record(seconds, {"operation": operation})
+
+    def backend_error(self, operation: str, reason: str) -> None:
+        """Count one failed call of the store."""
+        self.counts.backend_errors[operation, reason] += 1
+
+    def breaker_state(self, partition: str, state: str) -> None:
+        """Note the state of a partition's breaker."""
+        self.counts.breakers[partition] = state
+
+
+class _Instruments:
+    """One set of instruments per meter, however many caches report through it."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._live: weakref.WeakSet[Counts] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self.factory_duration: Histogram = meter.create_histogram("cachecore.factory.duration", "s")
+        self.backend_duration: Histogram = meter.create_histogram("cachecore.backend.duration", "s")
+        self.stale_age: Histogram = meter.create_histogram("cachecore.stale.age", "s")
+
+        def counter(name: str, read: Callable[[Counts], Iterable[Observation]]) -> None:
+            meter.create_observable_counter(f"{SCOPE}.{name}", [self._callback(read)])
+
+        def gauge(name: str, read: Callable[[Counts], Iterable[Observation]], unit: str = "") -> None:
+            meter.create_observable_gauge(f"{SCOPE}.{name}", [self._callback(read)], unit)
+
+        counter("lookups", _lookups)
+        counter("entries.rejected", lambda c: _by("reason", c.rejected, c.cache))
+        counter("invalidations", lambda c: _by("kind", c.invalidated, c.cache))
+        counter("flight.joined", lambda c: [Observation(c.joined, {"cache": c.cache})])
+        counter("lease.waits", lambda c: [Observation(c.lease_waits, {"cache": c.cache})])
+        counter("entries.not_stored", lambda c: _by("reason", c.not_stored, c.cache))
+        counter("backend.errors", _backend_errors)
+        gauge("invalidations.pending", lambda c: [Observation(c.pending(), {"cache": c.cache})])
+        gauge("l1.bytes", lambda c: [Observation(c.tier.bytes, {"cache": c.cache})] if c.tier is not None else [], "By")
+        gauge("l1.entries", lambda c: [Observation(len(c.tier), {"cache": c.cache})] if c.tier is not None else [])
+        gauge("breaker.state", _breakers)
+
+    def add(self, counts: Counts) -> None:
+        """Report `counts` for as long as they live."""
+        with self._lock:
+            self._live.add(counts)
+
+    def _callback(
+        self, read: Callable[[Counts], Iterable[Observation]]
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            with self._lock:
+                live = list(self._live)
+            # Caches of one name are one series: two observations of the same attributes would replace each other.
+            sums: dict[tuple[tuple[str, object], ...], float] = {}
+            for counts in live:
+                for seen in read(counts):
+                    attributes = tuple(sorted((seen.attributes or {}).items()))
+                    sums[attributes] = sums.get(attributes, 0) + seen.value
+            return [Observation(value, dict(attributes)) for attributes, value in sums.items()]  # type: ignore[arg-type]  # the attributes went in as they come out
+
+        return observe
+
+
+def _lookups(counts: Counts) -> Iterable[Observation]:
+    cache = counts.cache
+    return [
+        Observation(counts.hits_l1, {"outcome": "hit", "tier": "l1", "cache": cache}),
+        Observation(counts.hits_l2, {"outcome": "hit", "tier": "l2", "cache": cache}),
+        Observation(counts.stale, {"outcome": "stale", "tier": "l2", "cache": cache}),
+        Observation(counts.misses, {"outcome": "miss", "tier": "none", "cache": cache}),
+        Observation(counts.computed, {"outcome": "computed", "tier": "none", "cache": cache}),
+        Observation(counts.rescued, {"outcome": "rescued", "tier": "l2", "cache": cache}),
+        Observation(counts.bypassed, {"outcome": "bypass", "tier": "none", "cache": cache}),
+    ]
+
+
+def _by(label: str, counted: Counter[str], cache: str) -> Iterable[Observation]:
+    return [Observation(number, {label: name, "cache": cache}) for name, number in list(counted.items())]
+
+
+def _backend_errors(counts: Counts) -> Iterable[Observation]:
+    return [
+        Observation(number, {"operation": operation, "reason": reason})
+        for (operation, reason), number in list(counts.backend_errors.items())
+    ]
+
+
+def _breakers(counts: Counts) -> Iterable[Observation]:
+    return [
+        Observation(BREAKER_STATES.get(state, 2), {"partition": partition, "cache": counts.cache})
+        for partition, state in list(counts.breakers.items())
+    ]
+
+
+_by_meter: weakref.WeakKeyDictionary[Meter, _Instruments] = weakref.WeakKeyDictionary()
+_by_meter_lock = threading.Lock()
+
+
+def _instruments_of(meter: Meter) -> _Instruments:
+    with _by_meter_lock:
+        found = _by_meter.get(meter)
+        if found is None:
+            found = _by_meter[meter] = _Instruments(meter)
+        return found
