@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Literal
 
-from cachecore.options import StoreOptions, seconds
+from cachecore.options import StoreOptions
 
 State = Literal["closed", "open", "half_open"]
 
@@ -32,8 +32,8 @@ class Breaker:
 
     def __init__(self, options: StoreOptions, chance: random.Random, changed: Callable[[State], None]) -> None:
         self._limit = options.breaker_failures
-        self._first = seconds("breaker_backoff", options.breaker_backoff)
-        self._longest = seconds("breaker_backoff_max", options.breaker_backoff_max)
+        self._first = options.breaker_backoff
+        self._longest = options.breaker_backoff_max
         self._chance = chance
         self._changed = changed
         # Written under the lock only. A call that is admitted or succeeds in the closed state reads and does not lock.

@@ -110,7 +110,7 @@ class Lane:
         now = self.loop.time()
         call.begun = now
         call.deadline = deadline = now + call.budget
-        if len(self.under_way) + len(self.abandoned) < self._places or call.waiter is None or self._recovered(now):
+        if call.waiter is None or self._has_place(now):
             self._begin(call)
         else:
             self._queue.append(call)
@@ -130,6 +130,10 @@ class Lane:
             del self.abandoned[call]
         self._admit_waiting()
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return the tasks of the calls under way, those given up on included."""
+        return [call.task for call in chain(self.under_way, self.abandoned) if call.task is not None]
+
     def drop_waiting(self, error: Callable[[str], BaseException]) -> None:
         """Fail the calls that wait for a place with what `error` makes of their operation."""
         while self._queue:
@@ -140,13 +144,15 @@ class Lane:
         self.under_way.add(call)
         call.task = self.loop.create_task(self._attend(self, call))
 
-    def _recovered(self, now: float) -> bool:
-        """Whether there is a place after those of the long abandoned are taken back."""
-        while self.abandoned:
-            call, since = next(iter(self.abandoned.items()))
+    def _has_place(self, now: float) -> bool:
+        """Return whether a call may begin, if need be after taking back the places of the long abandoned."""
+        if len(self.under_way) + len(self.abandoned) < self._places:
+            return True
+        for call, since in list(self.abandoned.items()):
             if now - since < FORGET_AFTER:
                 break
             del self.abandoned[call]
+        self._admit_waiting()  # first come, first served
         return len(self.under_way) + len(self.abandoned) < self._places
 
     def _admit_waiting(self) -> None:
