@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
+from cachecore.protocols import CacheBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_sqlite import SQLiteBackend
@@ -21,16 +23,34 @@ class SQLiteHarness:
     def __init__(self, path: str) -> None:
         self.clock = FakeClock()
         self.backend = SQLiteBackend(path, clock=self.clock)
+        self.opened = [self.backend]
 
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
 
+class FileHarness(SQLiteHarness):
+    """A file, which several backends share."""
+
+    async def another(self) -> CacheBackend:
+        self.opened.append(SQLiteBackend(self.backend.path, clock=self.clock))
+        return self.opened[-1]
+
+
+class MemoryHarness(SQLiteHarness):
+    """Memory, which belongs to one backend: a further one is the same."""
+
+    async def another(self) -> CacheBackend:
+        return self.backend
+
+
 @pytest.fixture(params=["file", "memory"])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SQLiteHarness]:
-    made = SQLiteHarness(":memory:" if request.param == "memory" else str(tmp_path / "cache.db"))
+    made = MemoryHarness(":memory:") if request.param == "memory" else FileHarness(str(tmp_path / "cache.db"))
     yield made
-    await made.backend.aclose()
+    for backend in made.opened:
+        await backend.aclose()
+    assert request.param == "memory" or set(os.listdir(tmp_path)) <= {"cache.db"}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))

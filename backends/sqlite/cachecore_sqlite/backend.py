@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from cachecore.clock import Clock, SystemClock
+from cachecore.protocols import FeedEvent
 from cachecore_sqlite import rows
 from cachecore_sqlite.engine import Engine
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
@@ -76,6 +77,18 @@ class SQLiteBackend:
             keys, start = await self._engine.query("scan", partial(rows.page, prefix=prefix, start=start))
             if keys:
                 yield keys
+
+    async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        """Yield what happens to keys that start with `prefix`, this process's own writes included; ends when closed.
+
+        A change of another process is told `feed_interval` after its commit at the latest, plus one hop.
+        """
+        listener = self._engine.subscribe(prefix)
+        try:
+            while (event := await listener.events.get()) is not None:
+                yield event
+        finally:
+            self._engine.unsubscribe(listener)
 
     async def time(self) -> float:
         """Return this machine's clock, Unix seconds: all users of the file are on one machine."""

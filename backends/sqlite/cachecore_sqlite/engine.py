@@ -14,6 +14,7 @@ from typing import Any, Final
 from cachecore.clock import Clock
 from cachecore.errors import BackendUnavailable
 from cachecore_sqlite import forks, rows
+from cachecore_sqlite.feed import Feed, Listener
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.workers import Job, Reader, Worker, Writer
@@ -39,6 +40,7 @@ class Engine:
         self._lock = threading.Lock()
         self._workers: list[Worker] = []  # guarded by _lock
         self._database = Database(self._path, self._options)
+        self._feed = Feed(self._database, self._clock)
         self._writes: SimpleQueue[Job | None] = SimpleQueue()
         # What is in memory is seen by one connection only, so one thread does both.
         self._reads: SimpleQueue[Job | None] = self._writes if self._path == MEMORY else SimpleQueue()
@@ -59,6 +61,16 @@ class Engine:
         """Return what `ask(transaction)` returns, once it is committed."""
         return await self._asked(self._writes, Job(operation, ask, self._options.timeout))
 
+    def subscribe(self, prefix: str) -> Listener:
+        """Begin to tell changes below `prefix` to the running loop."""
+        if not self._workers:
+            self._start("feed")
+        return self._feed.subscribe(prefix)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Stop telling."""
+        self._feed.unsubscribe(listener)
+
     async def _asked(self, queue: SimpleQueue[Job | None], job: Job) -> Any:
         if not self._workers:
             self._start(job.operation)
@@ -76,16 +88,19 @@ class Engine:
                 raise BackendUnavailable(operation, transient=False, reason="closed")
             if self._workers:
                 return
-            writer = Writer(self._database, self._clock, self._writes)
-            readers: list[Worker] = []
-            if self._path != MEMORY:
+            if self._path == MEMORY:
+                writer = Writer(self._database, self._clock, self._writes, self._feed.changed)
+                readers: list[Worker] = []
+            else:
+                writer = Writer(self._database, self._clock, self._writes)
                 readers = [
                     Reader(f"reader-{number}", self._database, self._clock, self._reads, partial(_repair, self._writes))
                     for number in range(self._options.readers)
                 ]
-            for worker in (writer, *readers):
+            workers = [writer, *readers, self._feed]
+            for worker in workers:
                 worker.start()
-            self._workers = [writer, *readers]
+            self._workers = workers
 
     def stop(self, timeout: float) -> None:
         """Finish the jobs that wait, close all connections, end the threads; wait up to `timeout` seconds for it."""
@@ -93,11 +108,13 @@ class Engine:
             self._closed = True
             workers, self._workers = self._workers, []
         limit = time.monotonic() + timeout
-        # The writer goes last: who closes the file last moves the log into it.
-        for worker in reversed(workers):
-            worker.jobs.put(None)
-        for worker in reversed(workers):
-            worker.join(max(0.0, limit - time.monotonic()))
+        # One after the other, the writer last: of connections that close at once each takes another for the last one,
+        # and nobody moves the log into the file.
+        for group in (workers[1:], workers[:1]):
+            for worker in group:
+                worker.jobs.put(None)
+            for worker in group:
+                worker.join(max(0.0, limit - time.monotonic()))
 
     def before_fork(self) -> None:
         """Let every thread finish its statement, and close all connections."""

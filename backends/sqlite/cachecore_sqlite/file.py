@@ -31,7 +31,7 @@ _SEARCHED_BYTES: Final = 64 * 1024
 _SMALLEST_DATABASE: Final = 512
 _MAGIC: Final = b"SQLite format 3\0"
 _ATTEMPT_SECONDS: Final = 0.001
-_LOG_BYTES: Final = 4 * 1024 * 1024
+_LOG_BYTES: Final = 8 * 1024 * 1024
 
 Inode = tuple[int, int]
 Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
@@ -78,6 +78,16 @@ class Database:
             self._known = None
             if self._whose() in ("ours", "damaged"):
                 self._rename()
+
+    @contextlib.contextmanager
+    def last_words(self) -> Iterator[None]:
+        """Keep other processes from closing the file at the same time, if that takes no long wait."""
+        with contextlib.ExitStack() as stack:
+            if self.path != MEMORY:
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    limit = time.monotonic() + self.options.timeout
+                    stack.enter_context(_folder_locked(os.path.dirname(self.path), limit))
+            yield
 
     def _memory(self) -> sqlite3.Connection:
         connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)

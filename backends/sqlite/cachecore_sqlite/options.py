@@ -33,7 +33,7 @@ class SQLiteOptions:
     nothing acknowledged (each commit waits for the disk)."""
     readers: int = 2
     """Threads that read, each with a connection of its own."""
-    feed_interval: float = 0.005
+    feed_interval: float = 0.01
     """How often the feed looks for changes of other processes."""
     heartbeat: float = 0.25
     """How often the feed says that it is alive."""

@@ -27,7 +27,7 @@ from cachecore_sqlite.translate import FileRefused, Moved, concerns_one_call, is
 _BATCH_JOBS: Final = 256
 _TRANSACTION_SECONDS: Final = 0.008
 _PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
-_CHECKPOINT_BYTES: Final = 2 * 1024 * 1024
+_CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 
 
 class Job:
@@ -134,7 +134,11 @@ class Worker:
             with self.at_work:
                 self.work(self._waiting)
         with self.at_work:
-            self.close()
+            self.end()
+
+    def end(self) -> None:
+        """Close the connection for the last time."""
+        self.close()
 
     @abstractmethod
     def work(self, waiting: deque[Job]) -> None:
@@ -248,6 +252,11 @@ class Writer(Worker):
         if self._unsaved >= min(_CHECKPOINT_BYTES, self.database.options.max_bytes // 16) and self._inode is not None:
             self._unsaved = 0
             self._checkpoint(connection)
+
+    def end(self) -> None:
+        """Close the connection, not at the same time as another process, so that the last one cleans up."""
+        with self.database.last_words():
+            self.close()
 
     def _begin(self, waiting: deque[Job]) -> sqlite3.Connection | None:
         """Start a transaction; jobs whose time is up while another process holds the lock are answered with that."""

@@ -1,0 +1,179 @@
+"""The feed: who changed what, read from the change log whenever another connection has committed.
+
+One thread per process looks every `feed_interval` seconds, however many caches listen. `PRAGMA data_version` says in a
+few microseconds whether there is anything new. A write through this very backend is a foreign commit to the feed's
+connection, so it is told too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from cachecore.clock import Clock
+from cachecore.errors import BackendError
+from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore_sqlite.file import Database, Inode
+from cachecore_sqlite.options import MEMORY
+from cachecore_sqlite.translate import is_busy
+from cachecore_sqlite.workers import Job, Worker
+
+_EVENTS: Final = 10_000
+_LAST: Final = "SELECT max(seq) FROM changes"
+_SINCE: Final = "SELECT seq, keys FROM changes WHERE seq >= ? ORDER BY seq"
+
+
+class Listener:
+    """One `feed` that is being iterated, on its own event loop."""
+
+    def __init__(self, prefix: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.prefix = prefix
+        self.events: asyncio.Queue[FeedEvent | None] = asyncio.Queue()
+        self.started = False  # guarded by Feed._lock; whether it has been told that changes are being delivered
+        self._loop = loop
+
+    def tell(self, *events: FeedEvent | None) -> bool:
+        """Queue `events`, from any thread; tell whether the loop is still there. None ends the iteration."""
+        try:
+            self._loop.call_soon_threadsafe(self._put, events)
+        except RuntimeError:
+            return False  # the loop was closed without leaving the iteration
+        return True
+
+    def _put(self, events: Sequence[FeedEvent | None]) -> None:
+        if self.events.qsize() > _EVENTS:
+            # Nobody reads: forgetting everything is right, remembering everything would fill the memory.
+            while not self.events.empty():
+                self.events.get_nowait()
+            self.events.put_nowait(Lost())
+        for event in events:
+            self.events.put_nowait(event)
+
+
+class Feed(Worker):
+    """The thread that polls the log and tells the listeners; it sleeps while there are none."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__("feed", database, clock, SimpleQueue())
+        self._lock = threading.Lock()
+        self._listeners: list[Listener] = []  # guarded by _lock
+        self._version: int | None = None  # the connection's data_version when the log was read; None: read it
+        self._told: tuple[Inode | None, int] | None = None  # the file and the last transaction told; None: the newest
+        self._next_beat = 0.0
+
+    def subscribe(self, prefix: str) -> Listener:
+        """Begin to tell changes below `prefix` to the running loop."""
+        listener = Listener(prefix, asyncio.get_running_loop())
+        with self._lock:
+            self._listeners.append(listener)
+        self.jobs.put(Job("feed", None, 0.0))  # wakes the thread
+        return listener
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Stop telling."""
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+    def changed(self, keys: Sequence[str]) -> None:
+        """Tell that `keys` were changed."""
+        unique = tuple(dict.fromkeys(keys))
+        self._tell(lambda listener: _matching(unique, listener))
+
+    def close(self) -> None:
+        """Close the connection; the next one begins with the log, since its data_version means nothing to this one."""
+        super().close()
+        self._version = None
+
+    def _run(self) -> None:
+        options = self.database.options
+        pause: float | None = None
+        while True:
+            try:
+                if self.jobs.get(timeout=pause) is None:
+                    break
+            except Empty:
+                pass
+            if not self._listeners:
+                self._told = self._version = pause = None  # nobody will miss what happens now
+                continue
+            with self.at_work:
+                pause = options.feed_interval if self._poll() else options.heartbeat
+        with self.at_work:
+            self.close()
+        self._tell(lambda _: (Lost(), None))
+
+    def _poll(self) -> bool:
+        """Tell what is new and, when it is time, that all of it was told; tell whether the store could be read."""
+        sent_at = time.monotonic()
+        try:
+            # In memory the writer itself tells what it has committed.
+            missed = self.database.path != MEMORY and self._read_log(self.connection())
+        except (sqlite3.Error, OSError, BackendError) as error:
+            if isinstance(error, sqlite3.Error) and is_busy(error):
+                return True  # without a heartbeat; whoever relies on it notices
+            self.close()
+            self._told = None
+            self._lose()
+            return False
+        if missed:
+            self._lose()
+        beat = sent_at >= self._next_beat
+        if beat:
+            self._next_beat = sent_at + self.database.options.heartbeat
+        self._tell(lambda listener: (Alive(sent_at),) if listener.started is False or beat else (), starting=True)
+        return True
+
+    def _read_log(self, connection: sqlite3.Connection) -> bool:
+        """Tell the changes since the last time; return whether some may have been missed."""
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return False
+        self._version = version
+        rows: list[tuple[int, str]] = []
+        if self._told is not None and self._told[0] == self._inode:
+            rows = connection.execute(_SINCE, (self._told[1],)).fetchall()
+            if rows and rows[0][0] != self._told[1]:
+                rows = []  # the log was cut off behind what was told last
+        if not rows:
+            missed = self._told is not None
+            (newest,) = connection.execute(_LAST).fetchone()
+            self._told = self._inode, newest
+            return missed
+        self._told = self._inode, rows[-1][0]
+        if len(rows) > 1:
+            self.changed([key for _, keys in rows[1:] for key in keys.split("\n")])
+        return False
+
+    def _lose(self) -> None:
+        with self._lock:
+            told = [listener for listener in self._listeners if listener.started]
+            for listener in told:
+                listener.started = False
+                listener.tell(Lost())
+
+    def _tell(self, events_for: Callable[[Listener], tuple[FeedEvent | None, ...]], *, starting: bool = False) -> None:
+        with self._lock:
+            gone = []
+            for listener in self._listeners:
+                events = events_for(listener)
+                listener.started |= starting
+                if events and not listener.tell(*events):
+                    gone.append(listener)
+            for listener in gone:
+                self._listeners.remove(listener)
+
+    def work(self, waiting: deque[Job]) -> None:
+        """Nothing: the feed answers no jobs."""
+        waiting.clear()
+
+
+def _matching(keys: Sequence[str], listener: Listener) -> tuple[FeedEvent, ...]:
+    ours = tuple(key for key in keys if key.startswith(listener.prefix))
+    return (Changed(ours),) if ours else ()
