@@ -121,10 +121,12 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
         except FlightCycleError:
             raise
         except Exception:
-            rescued = await _rescue(scope, state, found)
+            rescued = await rescue(scope, state, found)
             if rescued is None:
                 raise
             return rescued
+        if landing is not None and landing.lookup.outcome == "miss":
+            continue  # a batch's factory left this key out, which says nothing about ours
         if landing is None:  # the factory is slower than the soft timeout
             return _serve_stale(scope, found, reading.load(scope, found), "stale")
         lookup = landing.lookup if mine else landing.for_joiner()
@@ -155,7 +157,7 @@ async def _join(scope: Scope, flight: Flight, found: Found) -> Landing | None:
     return landing
 
 
-async def _rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | None:
+async def rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | None:
     """Return the old answer, its stamps verified again now, because computing a new one failed."""
     again = await read(scope, state, found.key, found.tagset)
     if again.error is not None and scope.policy.rescue_unverified:

@@ -21,6 +21,7 @@ from opentelemetry.metrics import Meter
 
 from cachecore import configuration, plugins, reading, writing
 from cachecore.asking import ask, recompute, take
+from cachecore.batches import ABSENT, ask_many
 from cachecore.building import chosen_serializer, split_options
 from cachecore.clock import Clock, SystemClock
 from cachecore.compute import Factory
@@ -321,8 +322,7 @@ class Cache(Generic[V]):
             scope.telemetry.counts.bypassed += 1
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
-            value = await factory()
-            return Lookup(value=value.value if isinstance(value, Computed) else value, outcome="bypass", key=key)
+            return Lookup(value=_plain(await factory()), outcome="bypass", key=key)
         if slot is not None and tags and not self._carries(slot, tags):
             slot = None
         with self._span("cachecore.lookup"):
@@ -475,6 +475,34 @@ class Cache(Generic[V]):
         answers = await asyncio.gather(*(self.get(request, _MISSING, tags=tags) for request in named.values()))
         return {name: cast("V", answer) for name, answer in zip(named, answers, strict=True) if answer is not _MISSING}
 
+    async def get_or_set_many(
+        self,
+        requests: Sequence[R] | Mapping[R, Any],
+        factory: Callable[[list[R]], Awaitable[Mapping[R, V | Computed[V]]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[R, V]:
+        """Return the answers to `requests`, computing together those that nobody has or computes.
+
+        `requests` as for `get_many`. `factory` is called once, with the names to compute, and returns a mapping of
+        names to answers; a second time only for keys whose other process failed to compute them. What it leaves out
+        is left out of the result and not stored; what nobody asked for is ignored. Computations under way for single
+        requests are joined, and this one can be joined by them. Raises what `get_or_set` raises.
+        """
+        named = _named(requests)
+        if _bypassed.get():
+            self._scope.telemetry.counts.bypassed += len(named)
+            fresh = await factory(list(named))
+            return {name: _plain(fresh[name]) for name in named if name in fresh}
+        names: dict[str, R] = {}
+        by_name = {name: self._key_of(request) for name, request in named.items()}
+        for name, key in by_name.items():
+            names.setdefault(key, name)
+        with self._span("cachecore.get_or_set_many"):
+            answers = await ask_many(self._scope, names, tags, factory, self._checked(ttl))
+        return {name: cast("V", answers[key]) for name, key in by_name.items() if answers[key] is not ABSENT}
+
     # Around it
 
     @property
@@ -521,6 +549,10 @@ def bypass() -> Iterator[None]:
         yield
     finally:
         _bypassed.reset(token)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Computed) else value
 
 
 def _named(requests: Sequence[R] | Mapping[R, Any]) -> dict[R, Any]:

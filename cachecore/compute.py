@@ -48,15 +48,15 @@ class Computation:
         lease: Lease | None = None
         stored = False
         try:
-            lease, holder = await self._take_lease()
+            lease, holder = await self.take_lease()
             landing: Landing | None = None
             if holder is not None and lease is not None:
                 if self.behind:
                     self.flight.answer(error=Retry())
                     return
-                lease, landing = await self._wait_for(lease, holder)
+                lease, landing = await self.wait_for(lease, holder)
             if landing is None:
-                landing = await self._reread()
+                landing = await self.reread()
             if landing is not None:
                 stored = True
                 self.flight.answer(landing)
@@ -69,7 +69,7 @@ class Computation:
             if lease is not None:
                 await lease.release(stored=stored)
 
-    async def _take_lease(self) -> tuple[Lease | None, bytes | None]:
+    async def take_lease(self) -> tuple[Lease | None, bytes | None]:
         """Return our lease, and who holds it if not we. No lease: nobody can be asked, so compute at once."""
         engine = self.scope.engine
         ttl = engine.store.lease_ttl
@@ -84,7 +84,7 @@ class Computation:
             return None, None  # who asks for a new answer does not wait for one that began before
         return lease, holder
 
-    async def _wait_for(self, lease: Lease, holder: bytes) -> tuple[Lease | None, Landing | None]:
+    async def wait_for(self, lease: Lease, holder: bytes) -> tuple[Lease | None, Landing | None]:
         """Wait for the entry of another process's computation: for one holder, or its successor if it was killed."""
         scope = self.scope
         engine, key = scope.engine, self.found.key
@@ -120,7 +120,7 @@ class Computation:
                 holder = successor
         return None, None
 
-    async def _reread(self) -> Landing | None:
+    async def reread(self) -> Landing | None:
         """Read entry and stamps as they are now; return the entry if there is one to serve after all."""
         # Whoever joins from here on may have come after an invalidation that this read did not see.
         self.flight.late = True
@@ -140,7 +140,7 @@ class Computation:
     async def _call(self) -> tuple[Any, float]:
         """Run the factory, within its time; return its value and the seconds it took."""
         engine, flight = self.scope.engine, self.flight
-        await self._pin()
+        await self.pin()
         limit = self.policy.factory_timeout
         flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
         began = engine.monotonic()
@@ -155,7 +155,7 @@ class Computation:
         flight.land()
         return value, seconds
 
-    async def _pin(self) -> None:
+    async def pin(self) -> None:
         """Have a stamp for each tag before the factory reads what the tags stand for."""
         stamps = self.found.stamps()
         if stamps is None:

@@ -96,9 +96,11 @@ class Flight:
         """Wait for the answer. Raises the factory's own exception, or `Retry`."""
         running = _current.get()
         if running is not None:
-            if self is running or self.reaches(running):
+            if self is running or running in self.group or self.reaches(running):
                 raise FlightCycleError("a factory asks for the key it is computing: it would wait for itself for ever")
             running.depends_on.add(self)
+        if self._answered:
+            raise Retry
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiters[future] = self.late
         try:
@@ -126,7 +128,7 @@ class Flight:
         ahead = [self]
         while ahead:
             flight = ahead.pop()
-            if flight is other:
+            if flight is other or other in flight.group:
                 return True
             if flight not in seen:
                 seen.add(flight)
@@ -229,8 +231,9 @@ class Flights:
         The task inherits a copy of the caller's context. What it raises is answered to those it has not answered yet.
         """
         task = asyncio.get_running_loop().create_task(_fly(flights, compute))
+        waits: set[Flight] = set()  # what one of them waits for, all of them wait for
         for flight in flights:
-            flight.task, flight.group = task, flights
+            flight.task, flight.group, flight.depends_on = task, flights, waits
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

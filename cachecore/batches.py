@@ -1,0 +1,225 @@
+"""Many keys, one call of the factory: for the keys that nobody else is computing, and the others are waited for.
+
+A batch takes part in everything single keys do: it joins the flights that are under way, its own can be joined, and
+its keys are leased. It never waits for another process while it holds leases itself: it computes what it won first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachecore import reading
+from cachecore.asking import Ttl, rescue, take
+from cachecore.compute import Computation
+from cachecore.engine import LoopState
+from cachecore.errors import FlightCycleError
+from cachecore.flight import Flight, Retry, computing
+from cachecore.landing import Landing, finish
+from cachecore.lease import Lease
+from cachecore.reading import Found, read
+from cachecore.results import UNSET, Lookup
+from cachecore.scope import Scope
+
+FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
+ABSENT: Any = object()
+"""What a key comes to that the factory left out."""
+
+
+async def ask_many(
+    scope: Scope, keys: Mapping[str, Hashable], tags: Sequence[str], factory: FactoryMany, ttl: Ttl
+) -> dict[str, Any]:
+    """Return the answers under `keys` (key to the name the factory knows it by); `ABSENT` for those left out."""
+    state = scope.engine.state()
+    answers: dict[str, Any] = {}
+    open_keys = dict(keys)
+    while open_keys:
+        read_now = await asyncio.gather(*(_read(scope, state, key, tags) for key in open_keys))
+        answers.update({found.key: value for found, value in read_now if value is not UNSET})
+        missing = {found.key: (open_keys[found.key], found) for found, value in read_now if value is UNSET}
+        results = await _compute(scope, state, missing, factory, ttl) if missing else {}
+        open_keys = {}
+        for key, result in results.items():
+            if isinstance(result, Retry):  # an invalidation came in between
+                open_keys[key] = keys[key]
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                answers[key] = result
+    return answers
+
+
+async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> tuple[Found, Any]:
+    """Return what the store has, and the value that is fresh in memory or there; else UNSET."""
+    slot = scope.engine.peek(key)
+    tagset = scope.tagset(key, tags)
+    if slot is not None and (not tags or reading.has_tags(slot, tagset.tags)):
+        value = reading.slot_value(scope, slot)
+        if value is not UNSET:
+            scope.telemetry.counts.hits_l1 += 1
+            return Found(key, tagset, None), value
+    found = await read(scope, state, key, tagset)
+    return found, take(scope, found)
+
+
+async def _compute(
+    scope: Scope, state: LoopState, missing: Mapping[str, tuple[Hashable, Found]], factory: FactoryMany, ttl: Ttl
+) -> dict[str, Any]:
+    """Join or start the flights of `missing`; return value or exception of each."""
+    own: dict[str, _One] = {}
+    waits: dict[str, asyncio.Future[Landing]] = {}
+    for key, (name, found) in missing.items():
+        flight = state.flights.get(key)
+        if flight is None:
+            flight = state.flights.open(key, found.tagset.stamp_keys)
+            own[key] = _One(name, Computation(scope, state, flight, found, _nothing, scope.policy, ttl))
+            waits[key] = asyncio.ensure_future(flight.join())  # joins before the batch can answer
+        elif flight.landing:
+            waits[key] = asyncio.ensure_future(_landed(flight))
+        else:
+            waits[key] = asyncio.ensure_future(_joined(flight))
+    if own:
+        batch = _Batch(scope, list(own.values()), factory)
+        state.flights.run([one.computation.flight for one in own.values()], batch.run)
+    outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
+    results: dict[str, Any] = {}
+    for key, outcome in zip(waits, outcomes, strict=True):
+        results[key] = await _result(scope, state, missing[key][1], outcome, mine=key in own)
+    return results
+
+
+async def _result(scope: Scope, state: LoopState, found: Found, outcome: Any, *, mine: bool) -> Any:
+    counts = scope.telemetry.counts
+    if isinstance(outcome, Landing):
+        lookup = outcome.lookup if mine else outcome.for_joiner()
+        if lookup.outcome == "hit":
+            counts.hits_l2 += 1
+        elif lookup.outcome == "miss":
+            counts.misses += 1
+            return ABSENT
+        else:
+            counts.computed += 1
+            counts.joined += not mine
+        return lookup.value
+    if isinstance(outcome, Exception) and not isinstance(outcome, Retry | FlightCycleError):
+        rescued = await rescue(scope, state, found)
+        if rescued is not None:
+            return rescued.value
+    return outcome
+
+
+async def _joined(flight: Flight) -> Landing:
+    landing: Landing = await flight.join()
+    if landing.lookup.outcome == "miss":
+        raise Retry  # left out by another caller's factory, which says nothing about ours
+    return landing
+
+
+async def _landed(flight: Flight) -> Landing:
+    await flight.landed()
+    raise Retry
+
+
+async def _nothing() -> Any:
+    raise AssertionError("a batch calls its own factory")
+
+
+@dataclass(slots=True)
+class _One:
+    """One key of a batch."""
+
+    name: Hashable
+    computation: Computation
+    lease: Lease | None = None
+    stored: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The computation of all keys that one call owns."""
+
+    scope: Scope
+    ones: list[_One]
+    factory: FactoryMany
+    _held: list[tuple[_One, Lease, bytes]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Compute what we lease, then wait for what others lease, then compute what they failed at."""
+        try:
+            await asyncio.gather(*(self._take(one) for one in self.ones))
+            waiting = {id(one) for one, _, _ in self._held}
+            await self._round([one for one in self.ones if id(one) not in waiting])
+            await self._give_back()
+            if self._held:
+                failed = await asyncio.gather(*(self._outwait(*held) for held in self._held))
+                await self._round([one for one in failed if one is not None])
+        finally:
+            await self._give_back()
+
+    async def _take(self, one: _One) -> None:
+        lease, holder = await one.computation.take_lease()
+        if lease is not None and holder is not None:
+            self._held.append((one, lease, holder))
+        else:
+            one.lease = lease
+
+    async def _give_back(self) -> None:
+        held = [one for one in self.ones if one.lease is not None]
+        await asyncio.gather(*(one.lease.release(stored=one.stored) for one in held if one.lease is not None))
+        for one in held:
+            one.lease = None
+
+    async def _outwait(self, one: _One, lease: Lease, holder: bytes) -> _One | None:
+        """Wait for another process's answer; return the key if there came none."""
+        one.lease, landing = await one.computation.wait_for(lease, holder)
+        if landing is None:
+            return one
+        one.computation.flight.answer(landing)
+        return None
+
+    async def _round(self, ones: list[_One]) -> None:
+        """Call the factory once for those of `ones` that are still to be computed."""
+        landings = await asyncio.gather(*(one.computation.reread() for one in ones))
+        wanted: list[_One] = []
+        for one, landing in zip(ones, landings, strict=True):
+            if landing is None:
+                wanted.append(one)
+            else:
+                one.stored = True
+                one.computation.flight.answer(landing)
+        if not wanted:
+            return
+        await asyncio.gather(*(one.computation.pin() for one in wanted))
+        values, seconds = await self._call(wanted)
+        await asyncio.gather(*(self._land(one, values, seconds) for one in wanted))
+
+    async def _call(self, wanted: list[_One]) -> tuple[Mapping[Any, Any], float]:
+        engine, limit = self.scope.engine, self.scope.policy.factory_timeout
+        for one in wanted:
+            one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+        began = engine.monotonic()
+        try:
+            with computing(wanted[0].computation.flight):
+                values = await self.factory([one.name for one in wanted])
+            if not isinstance(values, Mapping):
+                raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
+        except BaseException:
+            self.scope.telemetry.factory(engine.monotonic() - began, failed=True)
+            raise
+        seconds = engine.monotonic() - began
+        self.scope.telemetry.factory(seconds, failed=False)
+        for one in wanted:
+            one.computation.flight.land()
+        return values, seconds
+
+    async def _land(self, one: _One, values: Mapping[Any, Any], seconds: float) -> None:
+        work = one.computation
+        value = values.get(one.name, ABSENT)
+        if value is ABSENT:
+            work.flight.answer(Landing(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
+            return
+        one.stored = await finish(
+            self.scope, work.state, work.flight, work.found, work.policy, work.ttl, value, seconds
+        )
