@@ -17,7 +17,7 @@ from cachecore.eviction.policy import PolicyFactory
 
 T = TypeVar("T")
 
-ENTRY_OVERHEAD_BYTES: Final = 400
+ENTRY_OVERHEAD_BYTES: Final = 550
 """What an entry costs beside its value and the characters of its key: measured, CPython 3.11 to 3.13, any policy."""
 
 _SWEEP_STEP: Final = 2

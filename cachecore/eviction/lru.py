@@ -29,7 +29,7 @@ class LruPolicy:
         return self._order.popitem(last=False)[0]
 
     def discard(self, key: str) -> None:
-        """Forget `key`."""
+        """Forget `key`. Raises KeyError if it is not here."""
         del self._order[key]
 
     def clear(self) -> None:

@@ -7,14 +7,17 @@ chosen by name (`eviction="mine"`). `cachecore.eviction.lru` is the shortest exa
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+TOUCHES_NOTED: Final = 256
+"""Hits remembered between two puts by a policy that defers them. Where there are more, it hits nearly always anyhow."""
 
 
 class EvictionPolicy(Protocol):
     """Knows the keys of one tier, sees how they are used, and names the one to give up.
 
     It sees keys only: bytes are the tier's business, so a tier whose entries are large may be full long before it holds
-    as many as the capacity. Its lock is held in every call but `touch`, and no call waits or raises. What a policy
+    as many as the capacity. Its lock is held in every call but `touch`, and no call waits. What a policy
     remembers is bounded by the capacity, that of keys which have left included.
     """
 
@@ -37,7 +40,10 @@ class EvictionPolicy(Protocol):
         """
 
     def discard(self, key: str, /) -> None:
-        """Note that a key which was there left for another reason: deleted or expired. It may come back soon."""
+        """Note that a key which was there left for another reason: deleted or expired. It may come back soon.
+
+        Raises KeyError if it was not there.
+        """
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,0 +1,191 @@
+"""A tournament: several policies play the same requests in miniature, and the best of them rules the cache.
+
+No policy wins everywhere: LRU is helpless against scans and loops, S3-FIFO against pure recency, W-TinyLFU against new
+popularity, and each loses many points there. So each plays a shadow of the cache, keys without values, and the one that
+proves to hit more takes over. A shadow sees every request while the cache is small and those for a fixed sample of the
+keys when it is large (Waldspurger, Saemundsson, Ahmad, Park: Cache modeling and optimization using miniature
+simulations, USENIX ATC 2017), so what it costs is bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from cachecore.eviction.lru import LruPolicy
+from cachecore.eviction.policy import TOUCHES_NOTED, EvictionPolicy, PolicyFactory
+from cachecore.eviction.s3fifo import S3FifoPolicy
+from cachecore.eviction.shadow import Shadow
+from cachecore.eviction.tinylfu import TinyLfuPolicy
+
+SHADOW_ENTRIES: Final = 512
+"""About the most keys a shadow holds; a larger cache is sampled down to this. More did not choose better."""
+
+_TAKEOVER: Final = 0.1
+"""Hits ahead of the ruler, in sizes of a shadow, that win the rule: about what a change costs in misses."""
+
+_CREDIT: Final = 0.2
+"""How far behind a shadow can fall, likewise: a good past protects the ruler from a bad moment, but not for long."""
+
+_NOISE: Final = 10
+"""Hits added to both, because in a small cache as many are luck."""
+
+_MOVED_PER_ADD: Final = 16
+"""Keys handed from the old ruler to the new one per put, so that no single put pays for a change."""
+
+
+class AdaptivePolicy:
+    """The best of several policies for what is asked now: LRU, S3-FIFO and W-TinyLFU.
+
+    About 110 to 260 bytes per entry beside its key (those of the policy that rules) and at most 1 MB for the shadows.
+
+    Args:
+        capacity: the most entries there will be.
+        candidates: what competes; the first rules until another proves better.
+        chance: decides which keys are sampled and which share a counter; a seeded one makes every run alike.
+    """
+
+    __slots__ = (
+        "_candidates",
+        "_capacity",
+        "_chance",
+        "_leaving",
+        "_mask",
+        "_ruler",
+        "_ruling",
+        "_seed",
+        "_shadows",
+        "_touched",
+        "touch",
+    )
+
+    def __init__(
+        self, capacity: int, *, candidates: Sequence[PolicyFactory] | None = None, chance: Random | None = None
+    ) -> None:
+        self._capacity = capacity
+        self._chance = chance or Random()  # noqa: S311 - secret enough: it only decides who is sampled
+        self._candidates = tuple(candidates or (LruPolicy, S3FifoPolicy, self._tiny_lfu))
+        self._touched: deque[str] = deque(maxlen=TOUCHES_NOTED)
+        self.touch: Callable[[str], object] = self._touched.append
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"AdaptivePolicy(ruler={self._ruler!r}, entries={len(self)})"
+
+    def add(self, key: str) -> None:
+        """Let the shadows see the request, and hand `key` to the ruler."""
+        self._apply_touches()
+        self._resample(len(self) + 1)
+        self._play(key)
+        self._ruler.add(key)
+        if self._leaving is not None:
+            self._hand_over(self._leaving)
+
+    def evict(self) -> str:
+        """Forget and return what the ruler gives up; during a change, what the one before gives up."""
+        self._apply_touches()
+        # A cache that evicts is full, so what it holds, less the newest, is what it has room for; the capacity is only
+        # the most it could have, if its entries were small.
+        room = max(1, (len(self) - 1) // (self._mask + 1))
+        for shadow in self._shadows:
+            shadow.resize(room)
+        if self._leaving is None:
+            self._crown(room)
+        return (self._leaving or self._ruler).evict()
+
+    def discard(self, key: str) -> None:
+        """Forget that `key` is here. Raises KeyError if it is not."""
+        if self._leaving is None:
+            self._ruler.discard(key)
+        else:
+            try:
+                self._leaving.discard(key)
+            except KeyError:
+                self._ruler.discard(key)
+        for shadow in self._shadows:
+            shadow.discard(key)
+
+    def clear(self) -> None:
+        """Forget everything, who ruled included."""
+        self._touched.clear()
+        self._start()
+
+    def __len__(self) -> int:
+        return len(self._ruler) + (len(self._leaving) if self._leaving is not None else 0)
+
+    def _tiny_lfu(self, capacity: int) -> EvictionPolicy:
+        return TinyLfuPolicy(capacity, chance=self._chance)
+
+    def _start(self) -> None:
+        self._shadows = [Shadow(make(min(self._capacity, SHADOW_ENTRIES))) for make in self._candidates]
+        self._ruling = 0
+        self._ruler = self._candidates[0](self._capacity)
+        self._leaving: EvictionPolicy | None = None  # the ruler before, while it still has keys
+        self._seed = self._chance.getrandbits(64)
+        self._mask = 0  # a key is sampled if its digest has none of these bits
+
+    def _apply_touches(self) -> None:
+        touched = self._touched
+        rulers = (self._ruler,) if self._leaving is None else (self._ruler, self._leaving)
+        while touched:
+            key = touched.popleft()
+            for ruler in rulers:
+                try:
+                    ruler.touch(key)
+                except KeyError:  # the other one has it, or it has left since
+                    pass
+            self._play(key)
+
+    def _sampled(self, key: str) -> bool:
+        return not self._mask or not xxh3_64_intdigest(key.encode(), self._seed) & self._mask
+
+    def _play(self, key: str) -> None:
+        """Let every shadow see a request, and note who is how far ahead of the ruler's."""
+        if not self._sampled(key):
+            return
+        shadows = self._shadows
+        mine = shadows[self._ruling].request(key)
+        for place, shadow in enumerate(shadows):
+            if place != self._ruling:
+                hit = shadow.request(key)
+                if hit is not mine:
+                    shadow.lead += 1.0 if hit else -1.0
+                    # Bounded below, and not a sum over all the past: the question is who is better now.
+                    shadow.lead = max(shadow.lead, -_CREDIT * shadow.room - _NOISE)
+
+    def _crown(self, room: int) -> None:
+        best = max(
+            (shadow for place, shadow in enumerate(self._shadows) if place != self._ruling), key=_lead, default=None
+        )
+        if best is None or best.lead <= _TAKEOVER * room + _NOISE:
+            return
+        self._ruling = self._shadows.index(best)
+        self._leaving, self._ruler = self._ruler, self._candidates[self._ruling](self._capacity)
+        for shadow in self._shadows:
+            shadow.lead = 0.0
+        self._hand_over(self._leaving)
+
+    def _hand_over(self, leaving: EvictionPolicy) -> None:
+        # What the old ruler would give up first comes first, so the new one too takes it for the oldest.
+        for _ in range(min(_MOVED_PER_ADD, len(leaving))):
+            self._ruler.add(leaving.evict())
+        if not len(leaving):
+            self._leaving = None
+
+    def _resample(self, count: int) -> None:
+        """Sample half as many keys, or twice as many, when the cache has outgrown its shadows or shrunk far below."""
+        sampled = count // (self._mask + 1)
+        if sampled > SHADOW_ENTRIES:
+            self._mask = self._mask * 2 + 1
+            for shadow in self._shadows:
+                shadow.keep_only(self._sampled)
+        elif self._mask and sampled < SHADOW_ENTRIES // 8:
+            self._mask >>= 1
+
+
+def _lead(shadow: Shadow) -> float:
+    return shadow.lead
