@@ -1,18 +1,23 @@
-"""The Redis backend keeps the contract, on every kind of server this machine has."""
+"""The Redis backend keeps the contract: on each server, over each kind of connection."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from cachecore.protocols import CacheBackend
+from cachecore.testing import servers
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_redis import RedisBackend
+
+each_check = pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))
 
 
 class RedisHarness:
@@ -35,13 +40,54 @@ async def opened(backend: CacheBackend) -> AsyncIterator[RedisHarness]:
         await backend.aclose()
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))
+class Secure:
+    """A server with a password that speaks TLS, too."""
+
+    def __init__(self, server: servers.Server, authority: Path, port: int) -> None:
+        self.url = server.url.replace("://", "://:pass%2Fword@")
+        self.unix_url = f"unix://:pass%2Fword@{server.socket_path}?db=1"
+        self.tls_url = f"rediss://:pass%2Fword@127.0.0.1:{port}/2?ssl_ca_certs={authority}"
+
+
+@pytest.fixture(scope="module")
+def secure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    made = servers.Certificates(tmp_path_factory.mktemp("certificates"))
+    port = servers.free_port()
+    for program in servers.installed().values():
+        if not servers.speaks_tls(program):
+            continue
+        with servers.Server(program, [*made.arguments(port), "--requirepass", "pass/word"]) as server:
+            yield Secure(server, made.authority, port)
+        return
+    pytest.skip("no server here speaks TLS")
+
+
+@pytest.fixture
+def secure(secure_server: Secure) -> Secure:
+    with SyncRedis.from_url(secure_server.url) as client:
+        client.flushall()
+    return secure_server
+
+
+@each_check
 async def test_backend_keeps_the_contract(check: Check, redis_url: str) -> None:
     async with opened(RedisBackend(redis_url)) as harness:
         await check(harness)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))
-async def test_backend_on_the_callers_client_keeps_the_contract(check: Check, redis_url: str) -> None:
-    async with Redis.from_url(redis_url) as client, opened(RedisBackend.from_client(client)) as harness:
+@each_check
+async def test_backend_on_a_unix_socket_keeps_the_contract(check: Check, secure: Secure) -> None:
+    async with opened(RedisBackend(secure.unix_url)) as harness:
+        await check(harness)
+
+
+@each_check
+async def test_backend_over_tls_keeps_the_contract(check: Check, secure: Secure) -> None:
+    async with opened(RedisBackend(secure.tls_url)) as harness:
+        await check(harness)
+
+
+@each_check
+async def test_backend_on_the_callers_client_keeps_the_contract(check: Check, secure: Secure) -> None:
+    async with Redis.from_url(secure.url) as client, opened(RedisBackend.from_client(client)) as harness:
         await check(harness)

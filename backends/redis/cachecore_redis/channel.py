@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 0.5
 _YOUNG: Final = 1.0
-"""A connection lost sooner than this after it was made counts as a failed attempt: a server that accepts and hangs up
-must not be connected to in a circle."""
+"""Seconds before a lane may be replaced because its server says that it is the wrong one."""
 
 
 class Backoff:
@@ -207,7 +206,9 @@ class Channel:
         if self.lane is not lane:
             return
         self.lane = None
-        if not self._closed and asyncio.get_running_loop().time() - lane.born < _YOUNG:
+        # A lane that never answered counts as a failed attempt: a server that accepts and hangs up must not be
+        # connected to in a circle. One that did was closed for being idle, or by a restart.
+        if not self._closed and not lane.served:
             self._backoff.failed("reset", True)
         if self.on_lost is not None:
             self.on_lost(lane)

@@ -25,8 +25,8 @@ from cachecore_redis.channel import Channel
 from cachecore_redis.commands import PING, pack
 from cachecore_redis.lane import Lane
 
-_MAX_EVENTS: Final = 10_000
-"""Events kept for a subscriber that does not come to fetch them; then it is told that everything may have changed."""
+_MAX_KEYS: Final = 10_000
+"""Changed keys kept for a subscriber that does not fetch them; beyond, it is told that all may have changed."""
 
 _ASK_AGAIN: Final = 30.0
 """Seconds after which a server that has no tracking is asked again; a new connection is asked at once."""
@@ -40,20 +40,28 @@ class _Subscription:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.events: deque[FeedEvent] = deque()
+        self.keys = 0  # in `events`
         self.wake: asyncio.Future[None] | None = None
         self.lost = True  # until the first Alive
-        self.closed = False
 
     def put(self, event: FeedEvent) -> None:
         events = self.events
-        if len(events) >= _MAX_EVENTS:
-            events.clear()
-            events.append(Lost() if self.lost else Flushed())
-        if events and type(event) is type(events[-1]) and type(event) is not Changed:
-            events[-1] = event
-        else:
-            events.append(event)
+        if type(event) is Changed:
+            self.keys += len(event.keys)
+            if self.keys > _MAX_KEYS:
+                events.clear()
+                self.keys = 0
+                event = Lost() if self.lost else Flushed()
+        elif events and type(events[-1]) is type(event):
+            events.pop()  # one heartbeat, the latest, is enough; so is one Lost
+        events.append(event)
         self.stir()
+
+    def take(self) -> FeedEvent:
+        event = self.events.popleft()
+        if type(event) is Changed:
+            self.keys -= len(event.keys)
+        return event
 
     def stir(self) -> None:
         if self.wake is not None and not self.wake.done():
@@ -87,9 +95,9 @@ class Feeds:
             self._task = loop.create_task(self._run(), context=contextvars.Context())
         self._stir()
         try:
-            while not (self._closed or mine.closed):
+            while not self._closed:
                 while mine.events:
-                    yield mine.events.popleft()
+                    yield mine.take()
                 if self._closed:
                     return
                 mine.wake = loop.create_future()

@@ -68,7 +68,7 @@ class Lane(asyncio.Protocol):
         self._interval = timeout / _SWEEPS
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
-        self._served = 0
+        self.served = 0
         self._owed: deque[int] = deque(maxlen=_SWEEPS * _PATIENCE)
         self._silent = 0
         self._heard = False
@@ -146,7 +146,7 @@ class Lane(asyncio.Protocol):
         """Hand out the replies in `data`."""
         self._heard = True
         pending = self._pending
-        served = self._served
+        served = self.served
         try:
             self._reader.feed(data)
             gets = self._reader.gets
@@ -170,7 +170,7 @@ class Lane(asyncio.Protocol):
         except (hiredis.ProtocolError, IndexError):
             # No RESP, or an answer nobody asked for: which reply belongs to whom is not known any more.
             self._lose(NotRedisError("the server does not speak the protocol"))
-        self._served = served
+        self.served = served
         if self._retiring and not pending:
             self.close()
 
@@ -255,12 +255,12 @@ class Lane(asyncio.Protocol):
         looks = len(owed)
         if (
             looks >= _SWEEPS
-            and self._served < owed[-_SWEEPS]
-            and (self._silent or (looks == owed.maxlen and self._served < owed[0]))
+            and self.served < owed[-_SWEEPS]
+            and (self._silent or (looks == owed.maxlen and self.served < owed[0]))
         ):
             self._lose(TimeoutError("the reply is late"))
             return
-        owed.append(self._served + len(pending))
+        owed.append(self.served + len(pending))
 
 
 def _look_away(future: asyncio.Future[Reply]) -> None:

@@ -1,0 +1,257 @@
+"""The feed: what it tells, in which order, and that it says so when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from cachecore.protocols import Alive, Changed, FeedEvent, Flushed
+from cachecore.testing.servers import Server
+from cachecore_redis import RedisBackend
+from cachecore_redis.commands import pack
+from cachecore_redis.feed import _MAX_KEYS, _roots
+from tests.redis.waiting import until
+
+
+class Listener:
+    """Collects what a feed says."""
+
+    def __init__(self, backend: RedisBackend, prefix: str) -> None:
+        self.events: list[FeedEvent] = []
+        self._stream = backend.feed(prefix)
+        self._task = asyncio.ensure_future(self._listen())
+
+    async def _listen(self) -> None:
+        async for event in self._stream:
+            self.events.append(event)
+
+    def kinds(self) -> list[str]:
+        """The kinds of events, heartbeats in a row as one."""
+        kinds: list[str] = []
+        for event in self.events:
+            kind = type(event).__name__
+            if not (kind == "Alive" and kinds and kinds[-1] == "Alive"):
+                kinds.append(kind)
+        return kinds
+
+    def changed(self) -> list[str]:
+        return [key for event in self.events if isinstance(event, Changed) for key in event.keys]
+
+    async def alive(self) -> float:
+        """Wait until the feed can be trusted for everything up to now."""
+        now = time.monotonic()
+        return await until(lambda: any(isinstance(event, Alive) and event.sent_at >= now for event in self.events))
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._stream.aclose()  # type: ignore[attr-defined] # an async generator
+
+
+@asynccontextmanager
+async def opened(server: Server, **settings: Any) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(server.url, **settings)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@asynccontextmanager
+async def listening(backend: RedisBackend, prefix: str = "p:") -> AsyncIterator[Listener]:
+    listener = Listener(backend, prefix)
+    try:
+        await listener.alive()
+        yield listener
+    finally:
+        await listener.close()
+
+
+async def test_foreign_changes_are_told_and_own_are_not(own_server: Server) -> None:
+    """Writes, swaps, deletions and expiry by others under the prefix arrive; other keys and own writes do not."""
+    async with opened(own_server, heartbeat=0.05) as reader, opened(own_server) as writer, listening(reader) as heard:
+        await reader.set_many({"p:mine": b"v"}, ttl=60)
+        await writer.set_many({"p:a": b"v", "q:b": b"v", "P:c": b"v"}, ttl=60)
+        await writer.swap("p:d", None, b"v", ttl=60)
+        await writer.delete_many(["p:a"])
+        await writer.set_many({"p:short": b"v"}, ttl=0.02)
+        await until(lambda: heard.changed().count("p:short") == 2)
+        await heard.alive()
+        assert heard.changed() == ["p:a", "p:d", "p:a", "p:short", "p:short"]
+        assert heard.kinds()[0] in ("Alive", "Lost")
+
+
+async def test_alive_follows_everything_before_it(any_server: Server) -> None:
+    """A change that was acknowledged before a heartbeat was sent is told before that heartbeat."""
+    async with opened(any_server, heartbeat=0.005) as reader, opened(any_server) as writer, listening(reader) as heard:
+        acknowledged: dict[str, float] = {}
+        for i in range(300):
+            await writer.set_many({f"p:{i}": b"v"}, ttl=60)
+            acknowledged[f"p:{i}"] = time.monotonic()
+        await heard.alive()
+        told: set[str] = set()
+        checked = 0
+        for event in heard.events:
+            if isinstance(event, Changed):
+                told.update(event.keys)
+            elif isinstance(event, Alive):
+                before = {key for key, at in acknowledged.items() if at < event.sent_at}
+                assert before <= told
+                checked += bool(before)
+        assert checked >= 1
+
+
+async def test_flush_is_told(own_server: Server) -> None:
+    """FLUSHDB by somebody else is `Flushed`."""
+    async with opened(own_server) as reader, opened(own_server) as writer, listening(reader) as heard:
+        assert await writer._nodes.get("test").ask("test", pack(("FLUSHDB",))) == b"OK"
+        await until(lambda: "Flushed" in heard.kinds())
+
+
+async def test_heartbeats_come_at_their_interval(any_server: Server) -> None:
+    """About one `Alive` per interval, each about a moment that is just past."""
+    async with opened(any_server, heartbeat=0.05) as reader, listening(reader) as heard:
+        started = time.monotonic()
+        await until(lambda: len(heard.events) >= 12)
+        lasted = time.monotonic() - started
+        assert lasted >= 0.4  # not a storm
+        moments = [event.sent_at for event in heard.events if isinstance(event, Alive)]
+        assert moments == sorted(moments)
+        assert time.monotonic() - moments[-1] < 0.5
+
+
+async def test_frozen_server_is_lost_within_two_intervals(own_server: Server) -> None:
+    """A server that stops answering is `Lost` after two heartbeats, and trusted again when it is back."""
+    async with (
+        opened(own_server, heartbeat=0.1, timeout=1.0) as reader,
+        opened(own_server) as writer,
+        listening(reader) as heard,
+    ):
+        heard.events.clear()
+        with own_server.paused():
+            took = await until(lambda: "Lost" in heard.kinds())
+            assert took < 0.1 + 2 * 0.1 + 0.2
+            heard.events.clear()
+            await asyncio.sleep(0.1)
+            assert not heard.events
+        await heard.alive()
+        await writer.set_many({"p:after": b"v"}, ttl=60)
+        await until(lambda: "p:after" in heard.changed())
+
+
+async def test_lost_connection_is_told_at_once_and_mended(own_server: Server) -> None:
+    """A connection that is cut is `Lost` at once, and the feed tells changes again by itself."""
+    async with opened(own_server) as reader, opened(own_server) as writer, listening(reader) as heard:
+        for round_ in range(5):
+            heard.events.clear()
+            await writer._nodes.get("t").ask("t", pack(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")))
+            await until(lambda: "Lost" in heard.kinds())
+            await heard.alive()
+            assert heard.kinds()[0] == "Lost"
+            assert heard.kinds()[-1] == "Alive"
+            await writer.set_many({f"p:{round_}": b"v"}, ttl=60)
+            await until(lambda round_=round_: f"p:{round_}" in heard.changed())  # type: ignore[misc]
+
+
+async def test_restart_is_survived(own_server: Server) -> None:
+    """The server dies and comes back: the feed raises nothing and goes on."""
+    async with opened(own_server) as reader, opened(own_server) as writer, listening(reader) as heard:
+        own_server.kill()
+        await until(lambda: "Lost" in heard.kinds())
+        await asyncio.sleep(0.3)
+        own_server.start()
+        assert await heard.alive() < 2.0
+        heard.events.clear()
+        await writer.set_many({"p:x": b"v"}, ttl=60)
+        await until(lambda: heard.changed() == ["p:x"])
+
+
+async def test_feed_of_a_server_that_is_not_there_yet(any_server: Server) -> None:
+    """A feed may be asked for before its server exists: `Lost` first, `Alive` when it appears."""
+    any_server.kill()
+    async with opened(any_server) as reader:
+        heard = Listener(reader, "p:")
+        await until(lambda: heard.kinds() == ["Lost"])
+        any_server.start()
+        await heard.alive()
+        await heard.close()
+
+
+async def test_several_feeds_share_the_connection(any_server: Server) -> None:
+    """Feeds of different prefixes, one inside the other, each hear their own; ending one leaves the others."""
+    async with (
+        opened(any_server, heartbeat=0.05) as reader,
+        opened(any_server) as writer,
+        listening(reader, "a:") as first,
+    ):
+        async with listening(reader, "a:b:") as inner, listening(reader, "c:") as other:
+            await first.alive()
+            for listener in (first, inner, other):
+                listener.events.clear()
+            await writer.set_many({"a:1": b"v", "a:b:2": b"v", "c:3": b"v", "d:4": b"v"}, ttl=60)
+            await until(lambda: bool(other.changed()))
+            await first.alive()
+            assert (first.changed(), inner.changed(), other.changed()) == (["a:1", "a:b:2"], ["a:b:2"], ["c:3"])
+        await first.alive()
+        first.events.clear()
+        await writer.set_many({"a:5": b"v"}, ttl=60)
+        await until(lambda: first.changed() == ["a:5"])
+
+
+async def test_slow_listener_is_told_that_everything_changed(any_server: Server) -> None:
+    """A subscriber that does not come gets `Flushed` instead of endless memory, then goes on."""
+    async with opened(any_server) as reader, opened(any_server) as writer:
+        stream = reader.feed("p:")
+        while not isinstance(await anext(stream), Alive):
+            pass
+        subscription = reader._nodes.get("test").feeds._subscriptions[0]
+        for start in range(0, _MAX_KEYS + 2000, 1000):
+            await writer.set_many({f"p:{start + i}": b"v" for i in range(1000)}, ttl=60)
+        await until(lambda: any(isinstance(event, Flushed) for event in subscription.events))
+        assert subscription.keys <= _MAX_KEYS
+        first = await anext(stream)
+        assert isinstance(first, Flushed)
+        await stream.aclose()  # type: ignore[attr-defined] # an async generator
+
+
+async def test_server_without_tracking(own_server: Server) -> None:
+    """Where tracking is forbidden the feed says `Lost` once and rests, and everything else works."""
+    async with opened(own_server) as admin:
+        rules = ("ACL", "SETUSER", "app", "on", ">pw", "+@all", "-client|tracking", "~*")
+        assert await admin._nodes.get("test").ask("test", pack(rules)) == b"OK"
+    url = own_server.url.replace("://", "://app:pw@")
+    backend = RedisBackend(url, heartbeat=0.02)
+    heard = Listener(backend, "p:")
+    await until(lambda: heard.kinds() == ["Lost"])
+    await backend.set_many({"p:k": b"v"}, ttl=60)
+    await asyncio.sleep(0.3)
+    assert heard.kinds() == ["Lost"]
+    assert backend._nodes.get("test").feeds.tracking is False
+    lane = backend._nodes.get("test").main.lane
+    assert lane is not None
+    assert lane.served < 30  # it does not ask again and again
+    await heard.close()
+    await backend.aclose()
+
+
+async def test_closing_ends_the_feed(any_server: Server) -> None:
+    """A feed of a closed backend ends instead of waiting for ever."""
+    backend = RedisBackend(any_server.url)
+    heard = Listener(backend, "p:")
+    await heard.alive()
+    await backend.aclose()
+    await asyncio.wait_for(heard._task, 1)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "roots"),
+    [({"a:"}, ("a:",)), ({"a:", "a:b:"}, ("a:",)), ({"", "a"}, ("",)), ({"b", "a", "ab"}, ("a", "b"))],
+)
+def test_overlapping_prefixes_are_asked_for_once(prefixes: set[str], roots: tuple[str, ...]) -> None:
+    """The server refuses prefixes that overlap."""
+    assert _roots(prefixes) == roots

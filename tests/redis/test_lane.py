@@ -1,0 +1,243 @@
+"""One connection shared by many tasks: whose reply is whose, and when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import hiredis
+import pytest
+
+from cachecore.testing.servers import Server
+from cachecore_redis.address import RedisOptions, UrlDialer
+from cachecore_redis.channel import dial
+from cachecore_redis.commands import PING, get, pack, set_
+from cachecore_redis.lane import Lane, NotRedisError
+from tests.redis.waiting import until
+
+
+class Peer:
+    """The other end of a lane, played by hand."""
+
+    def __init__(self, lane: Lane, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.lane = lane
+        self.reader = reader
+        self.writer = writer
+
+
+class Recorder(asyncio.Protocol):
+    """Stands where redis-py's reader stands before a lane takes over."""
+
+
+async def connected(timeout: float) -> Peer:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    transport, _ = await loop.create_connection(Recorder, sock=ours)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    lane = Lane(loop, timeout)
+    lane.attach(transport, None)
+    return Peer(lane, reader, writer)
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    peer = await connected(0.2)
+    yield peer
+    peer.lane.close()
+    peer.writer.close()
+    await asyncio.sleep(0)
+
+
+async def test_cancelled_callers_leave_the_stream_in_order(any_server: Server) -> None:
+    """Three thousand reads, a third of them cancelled at random: every other gets its own value."""
+    chance = random.Random(7)
+    lane = await dial(UrlDialer(any_server.url, RedisOptions()))
+    for i in range(100):
+        assert await lane.request(set_(f"k{i}", b"%d" % i, None)) == b"OK"
+
+    async def read(i: int) -> bytes:
+        for _ in range(chance.randrange(3)):
+            await asyncio.sleep(0)
+        reply: bytes = await lane.request(get([f"k{i}"]))
+        return reply
+
+    wrong = cancelled = 0
+    for _ in range(30):
+        tasks = [asyncio.ensure_future(read(i)) for i in range(100)]
+        victims = chance.sample(range(100), 33)
+        for victim in victims:
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+            cancelled += tasks[victim].cancel()
+        for i, reply in enumerate(await asyncio.gather(*tasks, return_exceptions=True)):
+            wrong += reply != b"%d" % i and not isinstance(reply, asyncio.CancelledError)
+    assert wrong == 0
+    assert cancelled > 300
+    lane.close()
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+async def test_commands_of_one_tick_leave_in_one_write() -> None:
+    """An idle lane writes at once; while it waits, everything of a tick goes together."""
+    wire = Wire()
+    lane = Lane(asyncio.get_running_loop(), 1.0)
+    lane.attach(wire, None)
+    replies = [lane.request(PING) for _ in range(50)]
+    assert wire.writes == [PING]
+    await asyncio.sleep(0)
+    assert wire.writes == [PING, PING * 49]
+    lane.data_received(b"+PONG\r\n" * 50)
+    assert await asyncio.gather(*replies) == [b"PONG"] * 50
+    lane.request(PING).cancel()
+    assert wire.writes[2:] == [PING]
+    lane.close()
+
+
+async def test_replies_come_in_any_pieces() -> None:
+    """However the bytes are cut, replies, batches and pushes are put together right."""
+    stream = b"$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n_\r\n*2\r\n$1\r\nx\r\n$-1\r\n-ERR no\r\n:5\r\n"
+    for size in range(1, len(stream) + 1):
+        pushes: list[Any] = []
+        lane = Lane(asyncio.get_running_loop(), 1.0)
+        lane.attach(Wire(), None)
+        lane.on_push = pushes.append
+        one, nil, batch = lane.request(PING), lane.request(PING), lane.request_many([PING, PING, PING])
+        for start in range(0, len(stream), size):
+            lane.data_received(stream[start : start + size])
+        assert one.result() == b"abc"
+        assert nil.result() is None
+        values, refused, number = batch.result()
+        assert (values, number) == ([b"x", None], 5)
+        assert isinstance(refused, hiredis.ReplyError)
+        assert pushes == [[b"invalidate", [b"k"]]]
+        lane.close()
+
+
+async def test_late_reply_gives_up_the_lane(peer: Peer) -> None:
+    """A peer that stays silent fails all who wait within one look after the deadline, and never sooner."""
+    lost: list[Lane] = []
+    peer.lane.on_lost = lost.append
+    started = time.monotonic()
+    replies = [peer.lane.request(PING) for _ in range(3)]
+    outcomes = await asyncio.gather(*replies, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [TimeoutError] * 3
+    assert time.monotonic() - started >= 0.2
+    assert lost == [peer.lane]
+    with pytest.raises(ConnectionResetError):
+        peer.lane.request(PING)
+
+
+async def test_answered_lane_is_never_late(peer: Peer) -> None:
+    """A lane under load that is answered lives on past many deadlines."""
+    ends = time.monotonic() + 0.7
+    while time.monotonic() < ends:
+        reply = peer.lane.request(PING)
+        peer.writer.write(b"+PONG\r\n")
+        assert await reply == b"PONG"
+    assert peer.lane.alive
+
+
+async def test_large_reply_on_a_slow_link_is_not_late(peer: Peer) -> None:
+    """While bytes keep coming, the oldest reply has four deadlines."""
+    reply = peer.lane.request(PING)
+    for byte in b"$4\r\nslow":
+        peer.writer.write(bytes([byte]))
+        await asyncio.sleep(0.04)
+    peer.writer.write(b"\r\n")
+    assert await reply == b"slow"
+
+
+async def test_drip_does_not_hold_the_lane_for_ever(peer: Peer) -> None:
+    """A peer that sends a byte now and then and never a whole reply is given up, too."""
+    reply = peer.lane.request(PING)
+
+    async def drip() -> None:
+        peer.writer.write(b"$99\r\n")
+        while not reply.done():
+            peer.writer.write(b"x")
+            await asyncio.sleep(0.03)
+
+    dripping = asyncio.ensure_future(drip())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(reply), 5)
+    assert not peer.lane.alive
+    await dripping
+
+
+async def test_stalled_loop_is_not_the_servers_fault(peer: Peer) -> None:
+    """A reply that lay in the socket while this process stood still is taken."""
+    reply = peer.lane.request(PING)
+    peer.writer.write(b"+PONG\r\n")
+    time.sleep(1.0)  # noqa: ASYNC251 - the stall under test
+    assert await reply == b"PONG"
+    assert peer.lane.alive
+
+
+@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+PONG\r\n+PONG\r\n", b"\x15\x03\x01\x00"])
+async def test_garbage_ends_the_lane(peer: Peer, garbage: bytes) -> None:
+    """What is no RESP, or one reply too many, ends the lane: nothing after it can be believed."""
+    reply = peer.lane.request(PING)
+    peer.writer.write(garbage)
+    await until(lambda: not peer.lane.alive)
+    outcome = (await asyncio.gather(reply, return_exceptions=True))[0]
+    assert outcome == b"PONG" or isinstance(outcome, NotRedisError)
+
+
+async def test_closed_connection_fails_who_waits(peer: Peer) -> None:
+    """When the server hangs up, waiting callers learn it at once."""
+    replies = [peer.lane.request(PING), peer.lane.request_many([PING, PING])]
+    peer.writer.write(b"+PONG\r\n")
+    await peer.writer.drain()
+    peer.writer.close()
+    outcomes = await asyncio.gather(*replies, return_exceptions=True)
+    assert outcomes[0] == b"PONG"
+    assert isinstance(outcomes[1], ConnectionResetError)
+
+
+async def test_retired_lane_answers_what_is_under_way(peer: Peer) -> None:
+    """A lane that is replaced closes when the last reply has come, not before."""
+    reply = peer.lane.request(PING)
+    peer.lane.retire()
+    assert peer.lane.alive
+    peer.writer.write(b"+PONG\r\n")
+    assert await reply == b"PONG"
+    await until(lambda: not peer.lane.alive)
+
+
+async def test_large_writes_wait_for_a_server_that_does_not_read(peer: Peer) -> None:
+    """What a stuck server does not take holds the writer, not the memory."""
+    peer.reader._limit = 1024  # type: ignore[attr-defined] # it stops reading after two of them
+    written = peer.lane.request(pack(("SET", "k", b"x" * 8_000_000)))
+    await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(peer.lane.drained())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    with pytest.raises(TimeoutError):
+        await written
+    await waiting  # a lane that ends lets its writers go

@@ -1,0 +1,128 @@
+"""Compare and swap on every kind of server, and as a user who may do little."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cachecore.errors import BackendError
+from cachecore.testing.servers import Server
+from cachecore_redis import RedisBackend
+from cachecore_redis.commands import pack
+from cachecore_redis.swap import _DELETE, _WRITE
+
+User = Callable[[str], Awaitable[str]]
+
+
+@pytest.fixture
+async def user(own_server: Server) -> AsyncIterator[User]:
+    """Makes an ACL user from rules and returns its URL."""
+    admin = RedisBackend(own_server.url)
+
+    async def make(rules: str) -> str:
+        words = ("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules.split())
+        assert await admin._nodes.get("test").ask("test", pack(words)) == b"OK"
+        return own_server.url.replace("://", "://app:pw@")
+
+    yield make
+    await admin.aclose()
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(url)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+async def counters(backend: RedisBackend) -> None:
+    """Many tasks increase one number by swapping: none gets lost, whatever way it goes."""
+    await backend.set_many({"n": b"0"}, ttl=60)
+    chance = random.Random(3)
+
+    async def increase() -> None:
+        while True:
+            (value,) = await backend.get_many(["n"])
+            assert value is not None
+            await asyncio.sleep(0 if chance.random() < 0.5 else 0.001)
+            if await backend.swap("n", value, b"%d" % (int(value) + 1), ttl=60):
+                return
+
+    await asyncio.gather(*(increase() for _ in range(30)))
+    assert await backend.get_many(["n"]) == [b"30"]
+    deleted = await asyncio.gather(*(backend.swap("n", b"30", None, ttl=None) for _ in range(10)))
+    assert sum(deleted) == 1
+    assert await backend.get_many(["n"]) == [None]
+
+
+async def test_best_way_of_the_server(own_server: Server) -> None:
+    """Valkey swaps in one command, Redis before 8.4 by a cached script."""
+    async with opened(own_server.url) as backend:
+        await counters(backend)
+        swapper = backend._nodes.get("test").swapper
+        if "valkey" in own_server.program:
+            assert (swapper.way, _DELETE[swapper._delete]) == ("ifeq", "delifeq")
+        else:
+            assert (swapper.way, _DELETE[swapper._delete]) == ("script", "script")
+
+
+async def test_user_without_scripts_and_dangerous_commands(own_server: Server, user: User) -> None:
+    """Everything works for a user who may neither run scripts nor ask for INFO, ROLE or CONFIG."""
+    async with opened(await user("+@all -@scripting -@dangerous ~* &*")) as backend:
+        await counters(backend)
+        swapper = backend._nodes.get("test").swapper
+        assert swapper.way == ("ifeq" if "valkey" in own_server.program else "watch")
+        stream = backend.feed("k")
+        events = [await anext(stream), await anext(stream)]
+        assert type(events[-1]).__name__ == "Alive"
+        await backend.set_many({"k1": b"v"}, ttl=60)
+        assert [page async for page in backend.scan("k")] == [["k1"]]
+        assert await backend.time() > 1_600_000_000
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("way", ["script", "watch"])
+async def test_each_way_keeps_count(own_server: Server, way: str) -> None:
+    """The ways of older servers work on every server."""
+    async with opened(own_server.url) as backend:
+        await backend.get_many(["k"])
+        node = backend._nodes.get("test")
+        node.swapper._lane = node.main.lane
+        node.swapper._write, node.swapper._delete = _WRITE.index(way), _DELETE.index(way)
+        await counters(backend)
+        assert (node.swapper.way, _DELETE[node.swapper._delete]) == (way, way)
+
+
+async def test_cancelled_watch_spoils_nothing(own_server: Server) -> None:
+    """A swap cancelled between its two steps does not make a later one fail."""
+    async with opened(own_server.url) as backend:
+        await backend.set_many({"a": b"1", "b": b"1"}, ttl=60)
+        node = backend._nodes.get("test")
+        node.swapper._lane = node.main.lane
+        node.swapper._write = _WRITE.index("watch")
+        for steps in range(1, 12):
+            task = asyncio.ensure_future(backend.swap("a", b"none", b"2", ttl=60))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await backend.set_many({"a": b"1"}, ttl=60)  # what the cancelled one watched
+            assert await backend.swap("b", b"1", b"1", ttl=60)
+
+
+async def test_user_who_may_not_write(user: User) -> None:
+    """A command that is forbidden is `auth`, and asking again will not help."""
+    async with opened(await user("+@all -set -@scripting ~*")) as backend:
+        with pytest.raises(BackendError) as failed:
+            await backend.swap("k", None, b"new", ttl=60)
+        assert (failed.value.reason, failed.value.transient) == ("auth", False)
+        with pytest.raises(BackendError) as failed:
+            await backend.set_many({"k": b"v"}, ttl=60)
+        assert (failed.value.reason, failed.value.transient) == ("auth", False)
+        assert await backend.get_many(["k"]) == [None]
