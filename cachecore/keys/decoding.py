@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -20,11 +20,12 @@ def _decimal(data: bytes) -> Decimal:
     return Decimal((int(sign), tuple(map(int, digits)), exponent if exponent in "nNF" else int(exponent)))  # type: ignore[arg-type]  # the letters of as_tuple()
 
 
-def _folded(parse: Callable[[str], Any], data: bytes) -> Any:
-    text = data.decode()
+def _clock(parse: Callable[[str], Any], data: bytes) -> Any:
+    text, aware, offset = data.decode().partition(forms.OFFSET_MARK)
+    if aware:
+        return parse(text).replace(tzinfo=timezone(timedelta(microseconds=int(offset))))
     plain = text.removesuffix(forms.FOLD_MARK)
-    value = parse(plain)
-    return value if plain == text else value.replace(fold=1)
+    return parse(plain).replace(fold=int(plain != text))
 
 
 _TAGGED: Final[dict[int, Callable[[bytes], Any]]] = {
@@ -33,8 +34,8 @@ _TAGGED: Final[dict[int, Callable[[bytes], Any]]] = {
     forms.UUID_: lambda data: UUID(bytes=data),
     forms.DECIMAL: _decimal,
     forms.DATE: lambda data: date.fromisoformat(data.decode()),
-    forms.TIME: lambda data: _folded(time.fromisoformat, data),
-    forms.DATETIME: lambda data: _folded(datetime.fromisoformat, data),
+    forms.TIME: lambda data: _clock(time.fromisoformat, data),
+    forms.DATETIME: lambda data: _clock(datetime.fromisoformat, data),
     forms.DURATION: lambda data: timedelta(microseconds=int(data)),
     forms.PATH: lambda data: PurePosixPath(data.decode()),
 }

@@ -33,8 +33,12 @@ DATETIME: Final = 7
 DURATION: Final = 8
 PATH: Final = 9
 
+OFFSET_MARK: Final = "@"
+"""Comes before the offset of an aware time, in microseconds."""
 FOLD_MARK: Final = ";fold"
-"""Ends the text of a naive datetime or time that means the second of two equal wall clocks."""
+"""Ends a naive time that means the second of two equal wall clocks."""
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Refused(Exception):  # noqa: N818 - never leaves this package
@@ -90,16 +94,19 @@ def _decimal(value: Decimal) -> ormsgpack.Ext:
 
 def _clock(tag: int, value: datetime | time) -> ormsgpack.Ext:
     """Return wall clock and offset: equal instants in two zones differ, since an answer may speak of either hour."""
-    if value.tzinfo is not None and value.utcoffset() is None:
+    offset = value.utcoffset()
+    if value.tzinfo is not None and offset is None:
         raise Refused(f"cannot key a {name_of(type(value))} whose time zone gives no offset")
-    text = value.isoformat()
-    if value.fold and value.tzinfo is None:  # with a zone the offset says it already
+    text = value.replace(tzinfo=None, fold=0).isoformat()
+    if offset is not None:  # it says what a fold says
+        text += f"{OFFSET_MARK}{offset // _MICROSECOND}"
+    elif value.fold:
         text += FOLD_MARK
     return ormsgpack.Ext(tag, text.encode())
 
 
 def _duration(value: timedelta) -> ormsgpack.Ext:
-    return ormsgpack.Ext(DURATION, b"%d" % (value // timedelta(microseconds=1)))
+    return ormsgpack.Ext(DURATION, b"%d" % (value // _MICROSECOND))
 
 
 def _path(value: PurePath) -> ormsgpack.Ext:
@@ -231,8 +238,8 @@ def _form_of(kind: type) -> Form:
 def _advice(kind: type) -> str:
     if kind.__module__.partition(".")[0] == "numpy":
         return "; use .item() or .tolist()"
-    for parent in (*_TAGGED, *SETS):
-        if parent is not int and issubclass(kind, parent):
+    for parent in kind.__mro__:  # the nearest first: a datetime is a date too
+        if parent in _TAGGED or parent in SETS:
             return f", a subclass of {parent.__name__}; convert it, or give it a __cachecore_key__ method"
     return "; give it a __cachecore_key__ method, or convert it to plain data"
 

@@ -1,0 +1,190 @@
+"""What cannot be keyed is refused by path and type, and its text is never told."""
+
+from __future__ import annotations
+
+import array
+import collections
+import datetime
+import decimal
+import pathlib
+import pickle
+import threading
+import uuid
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]  # has no stubs
+import msgspec
+import ormsgpack
+import pytest
+
+from cachecore.errors import UnkeyableError
+from cachecore.keys import encode, foreign
+from cachecore.keys.walker import walk
+
+SECRET = "my-secret-prompt"
+
+
+class Opaque:
+    def __repr__(self) -> str:
+        return SECRET
+
+    __str__ = __repr__
+
+
+class Zoneless(datetime.tzinfo):
+    def utcoffset(self, dt: datetime.datetime | None) -> None:
+        return None
+
+    dst = tzname = utcoffset
+
+
+class Twin(str):
+    """Two of it fit into one dict with equal text."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Timestamp(datetime.datetime):
+    nanosecond = 1
+
+
+def released() -> memoryview:
+    view = memoryview(b"x")
+    view.release()
+    return view
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (Opaque(), "cannot key a tests.unit.keys.test_refusals.Opaque; give it a __cachecore_key__ method"),
+    (Opaque, "cannot key a type"),
+    (len, "cannot key a builtin_function_or_method"),
+    (1j, "cannot key a complex"),
+    ((x for x in "ab"), "cannot key a generator"),
+    (iter([]), "cannot key a list_iterator"),
+    (range(3), "cannot key a range"),
+    (collections.deque([1]), "cannot key a collections.deque"),
+    (array.array("b", b"ab"), "cannot key a array.array"),
+    (threading.Lock(), "cannot key a _thread.lock"),
+    ("a\ud800b", "text with a lone surrogate"),
+    ({"\ud800": 1}, "a key with a lone surrogate"),
+    (pathlib.PurePosixPath("a\udcffb"), "a path that is not valid text"),
+    ({1: 2}, "a dict with a key of type int; keys must be str"),
+    ({None: 2}, "a dict with a key of type NoneType"),
+    ({b"a": 2}, "a dict with a key of type bytes"),
+    ({("a",): 2}, "a dict with a key of type tuple"),
+    ({"a": 1, Twin("a"): 2}, "two keys that are the same text"),
+    ({Twin("a"): 1, Twin("a"): 1}, "two keys that are the same text"),
+    (released(), "a memoryview that was released"),
+    (Timestamp(2026, 1, 1), "a subclass of datetime; convert it"),
+    (type("D", (decimal.Decimal,), {})(1), "a subclass of Decimal"),
+    (type("U", (uuid.UUID,), {})(int=1), "a subclass of UUID"),
+    (type("P", (pathlib.PurePosixPath,), {})("a"), "a subclass of PurePosixPath"),
+    (type("S", (frozenset,), {})(), "a subclass of frozenset"),
+    (datetime.time(1, tzinfo=Zoneless()), "time zone gives no offset"),
+    (datetime.datetime(2026, 1, 1, tzinfo=Zoneless()), "time zone gives no offset"),
+    (ormsgpack.Ext(3, b"\0" * 16), "cannot key a ormsgpack.Ext"),
+    (ormsgpack.Fragment(b"\xc0"), "cannot key a ormsgpack.Fragment"),
+    (msgspec.msgpack.Ext(3, b"\0" * 16), "cannot key a msgspec.msgpack.Ext"),
+    (msgspec.Raw(b"\xc0"), "cannot key a msgspec.Raw"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), REFUSED, ids=[reason for _, reason in REFUSED])
+def test_refused_wherever_it_is(value: Any, reason: str) -> None:
+    """The path and the reason are those of the offending value, at the root, nested, in a record, behind a hook."""
+
+    class Hooked:
+        def __cachecore_key__(self) -> Any:
+            return {"deep": [value]}
+
+    for asked, path in (
+        (value, "request"),
+        ({"image": value}, "image"),
+        ({"messages": [{}, {}, {"image": value}]}, "messages[2].image"),
+        ([[value]], "[0][0]"),
+        ((1, (value,)), "[1][0]"),
+        ({"a": Hooked()}, "a.deep[0]"),
+    ):
+        for way in (encode, walk):
+            with pytest.raises(UnkeyableError) as caught:
+                way(asked)
+            assert caught.value.path == path
+            assert reason in caught.value.reason
+
+
+def test_msgpacks_own_extension_is_a_plain_pair() -> None:
+    """`msgpack.ExtType` is a named tuple: it is keyed as one and imitates nothing."""
+    assert encode(msgpack.ExtType(3, b"x")) == encode([3, b"x"])
+
+
+def test_the_value_is_never_told() -> None:
+    """Neither the text of a value nor a key that may be one is in the message, the arguments or the causes."""
+    for asked in (
+        {"a": Opaque()},
+        {"a": SECRET + "\ud800"},
+        {SECRET + " of a user": Opaque()},
+        {SECRET + "\ud800": 1},
+        {Twin(SECRET): 1, Twin(SECRET): 2},
+        {"a": {1: SECRET}},
+        [pathlib.PurePosixPath(SECRET + "\udcff")],
+    ):
+        with pytest.raises(UnkeyableError) as caught:
+            encode(asked)
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert SECRET not in f"{error} {error!r}"
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_a_key_that_is_no_name_is_told_by_its_place() -> None:
+    """`metadata.<key 1>`: the second of its siblings in their order."""
+    with pytest.raises(UnkeyableError) as caught:
+        encode({"metadata": {"a b": 1, "c d": [object()]}})
+    assert caught.value.path == "metadata.<key 1>[0]"
+
+
+def test_members_of_sets_have_a_path_too() -> None:
+    """A set has no order, so the path says only that it is one of its members."""
+    with pytest.raises(UnkeyableError) as caught:
+        encode({"tags": {("a", 1j)}})
+    assert caught.value.path == "tags{item}[1]"
+
+
+def test_cycles_are_refused_as_cycles() -> None:
+    """A list, a dict or a record that holds itself is named where it comes back."""
+    row: list[Any] = [1]
+    row.append(row)
+    with pytest.raises(UnkeyableError, match=r"^\[1\]: list that holds itself$"):
+        encode(row)
+    fields: dict[str, Any] = {"a": {}}
+    fields["a"]["back"] = fields
+    with pytest.raises(UnkeyableError, match=r"^a\.back: dict that holds itself$"):
+        encode(fields)
+    twice = [1]
+    assert encode([twice, twice]) == encode([[1], [1]])
+
+
+def test_errors_survive_pickling() -> None:
+    """An error raised in a worker process arrives whole."""
+    with pytest.raises(UnkeyableError) as caught:
+        encode([1j])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.path, again.reason) == (caught.value.path, caught.value.reason)
+
+
+def test_a_refusal_leaves_nothing_behind() -> None:
+    """After a refusal the same thread keys the next request, and no reference is kept."""
+    asked = [Opaque()]
+    import sys
+
+    before = sys.getrefcount(asked)
+    for _ in range(10):
+        with pytest.raises(UnkeyableError):
+            encode(asked)
+    assert sys.getrefcount(asked) <= before
+    assert encode([[1]]) == b"\x91\x91\x01"
+    assert not foreign.suspected() or any(isinstance(value, ormsgpack.Ext) for value, _ in REFUSED)
