@@ -1,0 +1,87 @@
+"""The settings of the LLM cache and the numbers it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cachecore.errors import OptionsError
+from cachecore.options import positive, seconds
+from cachecore_llm.request import TRANSPORT_FIELDS
+from cachecore_llm.response import LLMResponse
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """How answers are kept. Durations are seconds."""
+
+    ttl_seconds: float | None = 86_400.0
+    """How long an answer is fresh; None means for ever."""
+    prefix: str = "llm:response"
+    """What the keys of this cache begin with; caches with different prefixes never meet."""
+    enabled: bool = True
+    """Whether answers are read and stored at all."""
+    stale_if_error: float = 3 * 86_400.0
+    """For how long past its ttl an answer may still be served when every provider fails."""
+    stale_while_revalidate: float = 0.0
+    """For how long past its ttl an answer is served at once while a new one is made behind it."""
+    fallback_ttl: float = 300.0
+    """How long an answer of a provider other than the first is fresh, so that it does not outlive the outage."""
+    factory_timeout: float = 600.0
+    """Seconds after which a computation is given up; more than the time of all providers together."""
+    label: str | None = None
+    """The label of requests that name none."""
+    ignore: frozenset[str] = TRANSPORT_FIELDS
+    """Parameters that are no part of the key."""
+    admit: Callable[[LLMResponse], bool] | None = None
+    """A rule of your own on what may be stored, asked after the built-in ones."""
+    similar: bool = True
+    """Whether the answer to a similar question may be served when every provider fails."""
+    similar_threshold: float = 0.80
+    """How alike two questions must be at least: cosine of their character 3-grams, over 0 to 1."""
+    similar_max_messages: int = 10_000
+    """Questions that this process remembers for that; the oldest are forgotten first."""
+    similar_max_chars: int = 2_000
+    """The longest question that is matched with others."""
+
+    def __post_init__(self) -> None:
+        if self.ttl_seconds is not None:
+            positive("ttl_seconds", self.ttl_seconds)
+        positive("fallback_ttl", self.fallback_ttl)
+        positive("factory_timeout", self.factory_timeout)
+        for name in ("stale_if_error", "stale_while_revalidate"):
+            if not 0 <= seconds(name, getattr(self, name)) < float("inf"):
+                raise OptionsError(f"{name} must be 0 seconds or more and finite, not {getattr(self, name)!r}")
+        if not self.prefix:
+            raise OptionsError("prefix must not be empty")
+        if not 0 < self.similar_threshold <= 1:
+            raise OptionsError(f"similar_threshold must be over 0 and at most 1, not {self.similar_threshold!r}")
+        for name in ("similar_max_messages", "similar_max_chars"):
+            if getattr(self, name) < 0:
+                raise OptionsError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMetrics:
+    """What happened to the requests of one `ResponseCache` so far; a snapshot."""
+
+    hits: int = 0
+    """Answered fresh from the cache."""
+    misses: int = 0
+    """Not answered fresh from the cache, whatever happened then."""
+    stale: int = 0
+    """Of the misses: answered with the same request's entry past its ttl."""
+    similar: int = 0
+    """Of the misses: answered with the answer to a similar question."""
+    stored: int = 0
+    """Answers stored."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Answers unfit to be stored, by reason."""
+    not_stored: Mapping[str, int] = field(default_factory=dict)
+    """Answers that were fit but not stored, by reason: too large, the store away, overtaken by an invalidation."""
+
+    @property
+    def hit_rate(self) -> float:
+        """Return the part of the requests that were hits, 0.0 to 1.0; 0.0 before the first."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else 0.0

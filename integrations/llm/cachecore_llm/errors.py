@@ -1,0 +1,74 @@
+"""Every error of the LLM integration, in one tree.
+
+LLMError
+├── AllProvidersFailedError               no provider answered, and the cache could not step in
+├── ProviderTimeoutError   (TimeoutError) a provider did not answer in its time
+├── UnusableAnswerError                   a provider answered with something that is no answer
+└── UnsupportedRequestError (ValueError)  the request asks for what this version cannot give honestly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class LLMError(Exception):
+    """The root of the errors of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFailure:
+    """Which provider failed, and how."""
+
+    provider: str
+    error: Exception
+
+
+class AllProvidersFailedError(LLMError):
+    """Every provider failed; `failures` says which and why, in the order they were asked.
+
+    The text names providers and kinds of error only: a provider's own message may hold a prompt or a part of a key.
+    The errors themselves are in `causes`, and chained.
+    """
+
+    def __init__(self, failures: Sequence[ProviderFailure]) -> None:
+        super().__init__(tuple(failures))
+        self.failures = tuple(failures)
+
+    @property
+    def causes(self) -> tuple[Exception, ...]:
+        """Return the providers' own errors, in the order they were asked."""
+        return tuple(failure.error for failure in self.failures)
+
+    def __str__(self) -> str:
+        each = "; ".join(f"{failure.provider}: {type(failure.error).__name__}" for failure in self.failures)
+        return f"all {len(self.failures)} providers failed: {each}"
+
+
+class ProviderTimeoutError(LLMError, TimeoutError):
+    """The provider did not answer within `timeout` seconds."""
+
+    def __init__(self, provider: str, timeout: float) -> None:
+        super().__init__(provider, timeout)
+        self.provider = provider
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"{self.provider} did not answer within {self.timeout:g} s"
+
+
+class UnusableAnswerError(LLMError):
+    """The provider answered in a form that holds no answer; `reason` says in a word what was wrong."""
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(provider, reason)
+        self.provider = provider
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.provider} answered without an answer: {self.reason}"
+
+
+class UnsupportedRequestError(LLMError, ValueError):
+    """The request asks for something that would be lost or wrong if it were answered."""

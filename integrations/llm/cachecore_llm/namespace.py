@@ -1,0 +1,63 @@
+"""Where answers live: the namespace `[tenant/][label/]<digest of the system prompt>`, and how segments are told apart.
+
+Each segment begins with a mark of its kind, so that none can imitate another, whatever it is called:
+
+    t-acme     a tenant, as it is           x-<digest>  a tenant with other characters, or a long one
+    l-faq      one segment of a label       m-<digest>  the same, with other characters or long
+    p-<digest> a system prompt
+
+A label may have several segments (`faq/v3`); a tenant is always one. Digests are the first 128 bits of SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+from cachecore.errors import OptionsError
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,24}")
+_MAX_LABEL_SEGMENTS: Final = 4
+
+
+def prompt_digest(system_prompt: str) -> str:
+    """Return 32 hexadecimal digits that stand for `system_prompt`."""
+    return _digest(system_prompt)
+
+
+def namespace(system_prompt: str, *, tenant: str | None = None, label: str | None = None) -> str:
+    """Return where the answers to `system_prompt` live.
+
+    Raises:
+        OptionsError: `tenant` is empty, or `label` has an empty segment or more than four.
+    """
+    return "/".join([*tenant_segments(tenant), *label_segments(label), "p-" + _digest(system_prompt)])
+
+
+def tenant_segments(tenant: str | None) -> list[str]:
+    """Return the segments of `tenant`: one, or none for None."""
+    if tenant is None:
+        return []
+    if not tenant:
+        raise OptionsError("a tenant must not be empty; leave it out where there is none")
+    return [_marked("t-", "x-", tenant)]
+
+
+def label_segments(label: str | None) -> list[str]:
+    """Return the segments of `label`, outermost first; none for None."""
+    if label is None:
+        return []
+    segments = label.split("/")
+    if not all(segments) or len(segments) > _MAX_LABEL_SEGMENTS:
+        raise OptionsError(f"a label is one to {_MAX_LABEL_SEGMENTS} non-empty segments joined by '/', not {label!r}")
+    return [_marked("l-", "m-", segment) for segment in segments]
+
+
+def _marked(plain: str, hashed: str, text: str) -> str:
+    return plain + text if _PLAIN.fullmatch(text) else hashed + _digest(text)
+
+
+def _digest(text: str) -> str:
+    # surrogatepass: text that cannot be encoded still has a namespace; its key is refused with a clear error later.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
