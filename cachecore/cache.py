@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from opentelemetry.metrics import Meter
 
@@ -25,6 +25,7 @@ from cachecore.batches import ABSENT, ask_many
 from cachecore.building import chosen_serializer, split_options
 from cachecore.clock import Clock, SystemClock
 from cachecore.compute import Factory
+from cachecore.decorator import CachedFunction
 from cachecore.engine import Engine, Slot
 from cachecore.errors import BackendError, OptionsError
 from cachecore.flight import current_flight
@@ -38,6 +39,7 @@ from cachecore.telemetry import Stats, Telemetry
 
 V = TypeVar("V")
 D = TypeVar("D")
+P = ParamSpec("P")
 R = TypeVar("R")
 
 _bypassed: ContextVar[bool] = ContextVar("cachecore_bypassed", default=False)
@@ -504,6 +506,66 @@ class Cache(Generic[V]):
         return {name: cast("V", answers[key]) for name, key in by_name.items() if answers[key] is not ABSENT}
 
     # Around it
+
+    @overload
+    def cached(self, function: Callable[P, Awaitable[R]], /) -> CachedFunction[P, R]: ...
+    @overload
+    def cached(
+        self,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] | Callable[..., Sequence[str]] = (),
+        name: str | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, R]]: ...
+    def cached(
+        self,
+        function: Any = None,
+        /,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] | Callable[..., Sequence[str]] = (),
+        name: str | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Any:
+        """Cache the answers of an async function: `@cache.cached` or `@cache.cached(ttl=60)`.
+
+        Args:
+            function: what is decorated.
+            ttl: seconds an answer stays fresh; None means for ever; not given: the cache's own.
+            tags: tags of every answer, or a function of the arguments that returns them.
+            name: what the function is called in the request; its module and qualified name otherwise.
+            exclude: parameters that do not shape the answer.
+
+        Raises:
+            OptionsError: it is not async, or one name would mean two functions.
+        """
+
+        def decorate(decorated: Callable[P, Awaitable[R]]) -> CachedFunction[P, R]:
+            checked = tags if callable(tags) else tuple(checked_tags(tags))
+            return CachedFunction(
+                self, decorated, ttl=self._checked(ttl), tags=checked, name=name, exclude=tuple(exclude)
+            )
+
+        return decorate if function is None else decorate(function)
+
+    def claim(self, name: str, function: object, *, named: bool) -> None:
+        """Take note that `name` means `function` in this namespace.
+
+        A definition that is run again with other variables around it is another function under the same name: they
+        would get each other's answers. Raises OptionsError.
+        """
+        code = getattr(function, "__code__", None)
+        claims = self._engine.claims
+        place = (self._scope.keys.namespace, name)
+        closed_over = getattr(function, "__closure__", None) is not None
+        if code is not None and not named and closed_over and claims.get(place) is code:
+            raise OptionsError(
+                f"{name} is decorated a second time with other variables around it; both would share their answers. "
+                "Give each a name of its own: cached(name=…)"
+            )
+        if code is not None:
+            claims[place] = code
 
     @property
     def stats(self) -> Stats:

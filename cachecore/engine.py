@@ -127,6 +127,7 @@ class Engine:
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.pending.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
+        self.claims: dict[tuple[str, str], object] = {}  # (namespace, name of a cached function) -> its code
         self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}
         self._last: LoopState | None = None
         self._stamp_prefix = f"{prefix}:s:"

@@ -1,0 +1,206 @@
+"""`@cache.cached`: a function whose answers are cached, with its own types.
+
+The request is the function's name and its arguments as it binds them, defaults included: `f(1)`, `f(a=1)` and
+`f(a=1, b=<its default>)` are one request. A method's own object is left out, unless its class has
+`__cachecore_key__`. Arguments that are immutable built-ins are recognised by type and value, without encoding or
+hashing them again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
+
+from cachecore.errors import OptionsError
+from cachecore.options import Duration
+from cachecore.results import UNSET, Lookup, Unset
+
+if TYPE_CHECKING:
+    from cachecore.cache import Cache
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_ATOMS: Final = frozenset({str, bytes, int, bool, type(None)})
+"""Types whose equal values are one value. Not float: 0.0 == -0.0, and NaN is not even itself."""
+_MEMO_ENTRIES: Final = 4096
+_MEMO_BYTES: Final = 8 * 1024 * 1024
+_MARKS: Final = object()
+
+
+class CachedFunction(Generic[P, R]):
+    """An async function that asks the cache first. Made by `Cache.cached`.
+
+    Calling it is calling the function, with the same arguments and the same type of answer.
+    """
+
+    def __init__(
+        self,
+        cache: Cache[Any],
+        function: Callable[P, Awaitable[R]],
+        *,
+        ttl: Duration | Unset | None,
+        tags: Sequence[str] | Callable[..., Sequence[str]],
+        name: str | None,
+        exclude: Sequence[str],
+    ) -> None:
+        if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for, not whether there is one
+        ):
+            raise OptionsError(
+                f"cached takes an async function; {_name_of(function)} is none: see SyncCache for others"
+            )
+        functools.update_wrapper(self, function)
+        self._cache = cache
+        self._function = function
+        self._ttl = ttl
+        self._tags = tags
+        self._signature = inspect.signature(function)
+        parameters = list(self._signature.parameters)
+        unknown = [one for one in exclude if one not in parameters]
+        if unknown:
+            raise OptionsError(f"{_name_of(function)} has no parameter {unknown[0]!r} to exclude")
+        self._exclude = frozenset(exclude)
+        self._first = parameters[0] if parameters and parameters[0] in ("self", "cls") else None
+        self._name = name or f"{function.__module__}.{_name_of(function)}"
+        cache.claim(self._name, function, named=name is not None)
+        self._memo: dict[object, str] = {}
+        self._memo_bytes = 0
+        if hasattr(inspect, "markcoroutinefunction"):
+            inspect.markcoroutinefunction(self)
+
+    def __repr__(self) -> str:
+        return f"<cached {self._name}>"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> BoundCached[R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> CachedFunction[P, R] | BoundCached[R]:
+        return self if instance is None else BoundCached(self, instance)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the cached answer, or call the function."""
+        return await self.call(args, kwargs)
+
+    async def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        """Return the answer for arguments already collected."""
+        cache = self._cache
+        key = self._known(args, kwargs)
+        if key is not None and type(self._tags) is tuple:
+            value = cache.peek(_MARKS, UNSET, key=key) if not self._tags else UNSET
+            if value is not UNSET:
+                return cast("R", value)
+        request = self.request(args, kwargs)
+        return cast(
+            "R",
+            await cache.get_or_set(
+                request, self._factory(args, kwargs), ttl=self._ttl, tags=self._tags_of(args, kwargs)
+            ),
+        )
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of a call with these arguments."""
+        return self._cache.key(self.request(args, kwargs))
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Delete the answer for these arguments; return whether there was one."""
+        return await self._cache.delete(self.request(args, kwargs))
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function for these arguments, whatever is cached, and cache what it returns."""
+        request = self.request(args, kwargs)
+        tags = self._tags_of(args, kwargs)
+        return cast("R", await self._cache.refresh(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
+
+    async def lookup(self, *args: P.args, **kwargs: P.kwargs) -> Lookup[R]:
+        """Return the answer for these arguments and where it came from; calls the function if there is none."""
+        return await self.lookup_call(args, kwargs)
+
+    async def lookup_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lookup[R]:
+        """Do what `lookup` does, for arguments already collected."""
+        request = self.request(args, kwargs)
+        tags = self._tags_of(args, kwargs)
+        return await self._cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
+
+    def request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return what the answer depends on. Raises TypeError if the function does not take these arguments."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = {
+            name: value
+            for name, value in bound.arguments.items()
+            if name not in self._exclude
+            and (
+                name != self._first or hasattr(type(value), "__cachecore_key__") or hasattr(value, "__cachecore_key__")
+            )
+        }
+        return {"function": self._name, "arguments": arguments}
+
+    def _factory(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Awaitable[R]]:
+        return lambda: self._function(*args, **kwargs)
+
+    def _tags_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[str]:
+        return self._tags(*args, **kwargs) if callable(self._tags) else self._tags
+
+    def _known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Return the key of a call, found without encoding if all arguments are immutable built-ins; else None."""
+        # A tuple of types beside the values: 1, True and "1" must not meet. None of these types can be subclassed here.
+        kinds = tuple(map(type, args))
+        if not _ATOMS.issuperset(kinds):
+            return None
+        known: object
+        if kwargs:
+            values = tuple(kwargs.values())
+            named = tuple(map(type, values))
+            if not _ATOMS.issuperset(named):
+                return None
+            known = (args, kinds, tuple(kwargs), values, named)
+        else:
+            known = (args, kinds)
+        key = self._memo.get(known)
+        if key is None:
+            key = self._cache.key(self.request(args, kwargs))
+            # What the memo holds alive is bounded; starting over costs one encoding for each call that comes back.
+            self._memo_bytes += 200 + sum(len(one) for one in (*args, *kwargs.values()) if isinstance(one, str | bytes))
+            if len(self._memo) >= _MEMO_ENTRIES or self._memo_bytes > _MEMO_BYTES:
+                self._memo.clear()
+                self._memo_bytes = 0
+            self._memo[known] = key
+        return key
+
+
+class BoundCached(Generic[R]):
+    """A cached method of one object."""
+
+    __slots__ = ("_cached", "_instance")
+
+    def __init__(self, cached: CachedFunction[Any, R], instance: object) -> None:
+        self._cached = cached
+        self._instance = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[R]:
+        """Return the cached answer, or call the method."""
+        return self._cached.call((self._instance, *args), kwargs)
+
+    def key(self, *args: Any, **kwargs: Any) -> str:
+        """Return the key of a call with these arguments."""
+        return self._cached.key(self._instance, *args, **kwargs)
+
+    async def invalidate(self, *args: Any, **kwargs: Any) -> bool:
+        """Delete the answer for these arguments; return whether there was one."""
+        return await self._cached.invalidate(self._instance, *args, **kwargs)
+
+    async def refresh(self, *args: Any, **kwargs: Any) -> R:
+        """Call the method for these arguments, whatever is cached, and cache what it returns."""
+        return await self._cached.refresh(self._instance, *args, **kwargs)
+
+    async def lookup(self, *args: Any, **kwargs: Any) -> Lookup[R]:
+        """Return the answer for these arguments and where it came from; calls the method if there is none."""
+        return await self._cached.lookup_call((self._instance, *args), kwargs)
+
+
+def _name_of(function: object) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
