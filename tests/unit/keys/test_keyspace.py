@@ -1,0 +1,141 @@
+"""The text of keys, and what names are allowed in it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from cachecore.errors import OptionsError
+from cachecore.keys import KeySpace, encode, make_key, user_tag
+from cachecore.keys.hashers import sha256, xxh3_128
+
+
+def space(namespace: str = "faq/v3", *, prefix: str = "p", shards: int = 0) -> KeySpace:
+    return KeySpace(prefix, namespace, sha256(), shards=shards)
+
+
+def test_the_parts_of_a_key() -> None:
+    """Prefix, kind, namespace and the digest of version, namespace and request."""
+    hashed = b"\xa2k1" + b"\xa6faq/v3" + encode({"q": 1})
+    digest = hashlib.sha256(hashed).hexdigest()
+    assert space().key({"q": 1}) == f"p:e:faq/v3:{digest}"
+    assert make_key("p", "faq/v3", {"q": 1}, sha256()) == f"p:e:faq/v3:{digest}"
+    assert space("").key({"q": 1}).startswith("p:e::")
+
+
+def test_scan_prefixes_are_those_of_whole_segments() -> None:
+    """`faq/v3` covers itself and `faq/v3/x`, never `faq/v33`."""
+    assert space().scan_prefixes() == ("p:e:faq/v3:", "p:e:faq/v3/")
+    assert space("").scan_prefixes() == ("p:e:",)
+    for namespace, covered in (("faq/v3", True), ("faq/v3/x", True), ("faq/v33", False), ("faq", False), ("", False)):
+        for shards in (0, 64):
+            key = space(namespace, shards=shards).key(1)
+            assert any(key.startswith(prefix) for prefix in space().scan_prefixes()) == covered
+            assert key.startswith(space("").scan_prefixes()[0])
+
+
+def test_tags_of_namespaces_and_users() -> None:
+    """The root's tag first, then each segment's; a user's tag has a name space of its own."""
+    assert space().namespace_tags() == ("n", "n/faq", "n/faq/v3")
+    assert space("").namespace_tags() == ("n",)
+    assert user_tag("doc:42") == "t/doc:42"
+    assert space().stamp_key("n") == "p:s:n"
+    assert space().stamp_key("n/faq") == "p:s:n%2Ffaq"
+    assert space().stamp_key(user_tag("doc:42")) == "p:s:t%2Fdoc%3A42"
+    assert space().stamp_key(user_tag("é.~*")) == "p:s:t%2F%C3%A9%2E%7E%2A"
+
+
+def test_a_long_tag_is_replaced_by_its_digest() -> None:
+    """A tag of any length has a stamp, and no tag can be written that looks like another's digest."""
+    tag = user_tag("d" * 1000)
+    digest = hashlib.sha256(tag.encode()).hexdigest()
+    assert space().stamp_key(tag) == f"p:s:~{digest}"
+    assert space().stamp_key(f"~{digest}") == f"p:s:%7E{digest}"
+    fits = "t" * (250 - len("p:s:"))
+    assert space().stamp_key(fits) == f"p:s:{fits}"
+    assert space().stamp_key(fits + "t").startswith("p:s:~")
+
+
+def test_leases_live_outside_the_prefix() -> None:
+    """A feed that watches `p:` hears nothing of leases, and no other prefix can be made to hold them."""
+    key = space().key(1)
+    assert space().lease_key(key) == "p.l:" + key[2:]
+    assert space(prefix="a:b").lease_key(space(prefix="a:b").key(1)).startswith("a%3Ab.l:e:faq/v3:")
+    assert not space(prefix="p.l").key(1).startswith("p.l:")
+
+
+def test_slots() -> None:
+    """With partitions a key and its stamps carry one hash tag; the slot can be read from the key."""
+    sharded = space(shards=64)
+    key = sharded.key({"q": 1})
+    slot = int(key[-64:], 16) % 64
+    assert key == f"p:e:faq/v3:{{{slot}}}{key[-64:]}"
+    assert sharded.shard_of(key) == slot
+    assert sharded.stamp_key("n", slot) == f"p:s:{{{slot}}}n"
+    assert f"{{{slot}}}" in sharded.lease_key(key)
+    assert space().shard_of(space().key(1)) is None
+    assert {space(shards=4).shard_of(space(shards=4).key(i)) for i in range(100)} == {0, 1, 2, 3}
+    for wrong in (None, -1, 64):
+        with pytest.raises(OptionsError, match="shard must be from 0 to 63"):
+            sharded.stamp_key("n", wrong)
+    with pytest.raises(OptionsError, match="shard must be None"):
+        space().stamp_key("n", 0)
+
+
+def test_children() -> None:
+    """A child has the keys of the namespace below, with the same prefix, hasher and slots."""
+    child = space("faq", prefix="a:b", shards=8).child("v3")
+    assert child.namespace == "faq/v3"
+    assert child.prefix == "a:b"
+    assert child.shards == 8
+    assert child.key(1) == space("faq/v3", prefix="a:b", shards=8).key(1)
+    assert space("").child("x").namespace == "x"
+    assert space("x").child("").key(1) == space("x").key(1)
+
+
+@pytest.mark.parametrize("namespace", ["/", "a/", "/a", "a//b", ".", "..", "a/../b", "a/.", 5, None, b"a", "a\ud800"])
+def test_odd_namespaces_are_refused(namespace: Any) -> None:
+    """Empty and dotted segments, and what is no text, are errors while building."""
+    with pytest.raises(OptionsError, match="namespace"):
+        space(namespace)
+
+
+@pytest.mark.parametrize("prefix", ["", None, 5, "\ud800", "x" * 200])
+def test_odd_prefixes_are_refused(prefix: Any) -> None:
+    """A prefix is text, not empty, and leaves room for the rest."""
+    with pytest.raises(OptionsError, match="prefix"):
+        KeySpace(prefix, "", xxh3_128())
+
+
+@pytest.mark.parametrize("tag", ["", None, 5, b"t"])
+def test_odd_tags_are_refused(tag: Any) -> None:
+    """A tag is text and not empty."""
+    with pytest.raises(OptionsError, match="a tag must be text"):
+        user_tag(tag)
+    with pytest.raises(OptionsError, match="a tag"):
+        space().stamp_key(user_tag("a\ud800"))
+
+
+@pytest.mark.parametrize("shards", [-1, 1.5, True, 20_000, "4", None])
+def test_odd_shards_are_refused(shards: Any) -> None:
+    """A number of slots is a whole number from 0 to what a cluster has."""
+    with pytest.raises(OptionsError, match="shards must be"):
+        space(shards=shards)
+
+
+def test_a_namespace_that_does_not_fit_says_by_how_much() -> None:
+    """The lease's key, the longest, may have 250 bytes and no more."""
+    room = 250 - len("p.l:e:") - len(":") - 64
+    fits = space("x" * room)
+    assert len(fits.lease_key(fits.key(1))) == 250
+    with pytest.raises(OptionsError, match=r"shorten them by 1$"):
+        space("x" * (room + 1))
+    with pytest.raises(OptionsError, match=r"shorten them by 4$"):
+        space("x" * room, shards=64)
+
+
+def test_a_space_shows_what_it_is() -> None:
+    """Its repr helps in a debugger."""
+    assert repr(space(shards=4)) == "KeySpace('p', 'faq/v3', sha256, shards=4)"
