@@ -76,9 +76,9 @@ def _end_of(data: bytes, max_elements: int) -> int:
             elements += children
             if elements > max_elements:
                 raise EncodingError(f"a value of more than {max_elements} elements")
+            missing += children
             floats = position + 9 * children
-            if floats <= size and data[position:floats:9] == b"\xcb" * children:
+            if children > 15 and floats <= size and data[position:floats:9] == b"\xcb" * children:
                 position = floats  # a vector, taken in one step
-            else:
-                missing += children
+                missing -= children
     return position

@@ -1,0 +1,43 @@
+"""The contexts in which serializers are tested, and a measure of what refusing costs."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cachecore.entry import Draft, draft
+from cachecore.errors import EncodingError
+from cachecore.options import MIB
+from cachecore.protocols import EntryContext
+
+KEY = "p:e:faq:" + "ab" * 32
+OTHER_KEY = "p:e:faq:" + "cd" * 32
+
+
+def context(key: str = KEY, **fields: Any) -> Draft:
+    given: dict[str, Any] = {"created": 1.7e9, "fresh_until": None, "dead_until": None, "serializer": "s", **fields}
+    return draft(key, **given)
+
+
+def assert_refused_cheaply(loads: Callable[[bytes, EntryContext], Any], data: bytes) -> None:
+    """Refused with at most 16 MiB, within processor time that no payload of a legitimate size needs."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(EncodingError):
+            loads(data, context())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MIB
+    # Processor time, the best of three, and far over the 50 ms meant: what it must tell is a bomb that goes off.
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        with pytest.raises(EncodingError):
+            loads(data, context())
+        spent.append(time.process_time() - start)
+    assert min(spent) < 1.0
