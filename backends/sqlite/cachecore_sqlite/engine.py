@@ -17,7 +17,9 @@ from cachecore_sqlite import forks, rows
 from cachecore_sqlite.feed import Feed, Listener
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.workers import Job, Reader, Worker, Writer
+from cachecore_sqlite.reader import Reader
+from cachecore_sqlite.workers import Job, Worker
+from cachecore_sqlite.writer import Writer
 
 _FORK_SECONDS: Final = 5.0
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Final, Literal
 from urllib.parse import quote
 
-from cachecore_sqlite import schema
+from cachecore_sqlite import schema, wal
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.translate import FileRefused, Moved, is_damage
+from cachecore_sqlite.translate import FileRefused, Moved, code, is_damage
 
 try:
     import fcntl
@@ -34,6 +34,7 @@ _ATTEMPT_SECONDS: Final = 0.001
 _LOG_BYTES: Final = 8 * 1024 * 1024
 
 Inode = tuple[int, int]
+Frozen = tuple[int, int, int, int]
 Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
 
 
@@ -55,6 +56,14 @@ class Database:
         """
         if self.path == MEMORY:
             return self._memory(), None
+        try:
+            return self._connect()
+        except sqlite3.OperationalError as error:
+            if code(error) == sqlite3.SQLITE_CANTOPEN and not os.access(os.path.dirname(self.path), os.W_OK):
+                error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DIRECTORY
+            raise
+
+    def _connect(self) -> tuple[sqlite3.Connection, Inode | None]:
         limit = time.monotonic() + self.options.timeout
         with self._lock:
             if self._known is None or self._known != inode_of(self.path):
@@ -66,6 +75,36 @@ class Database:
             connection.close()
             raise Moved(f"{self.path} was replaced while it was being opened")
         return connection, known
+
+    def connect_frozen(self) -> tuple[sqlite3.Connection, Frozen] | None:
+        """Return a connection that reads the file without writing anything near it, or None if that is not safe.
+
+        SQLite needs files of its own beside the database even for reading; on a full disk or in a read-only folder it
+        cannot make them. What is read is right if `frozen()` says the same after as before.
+        """
+        before = self.frozen()
+        if before is None or self._whose() != "ours":
+            return None
+        uri = f"file:{quote(self.path)}?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        try:
+            sound = schema.is_sound(connection)
+        except sqlite3.Error:
+            sound = False
+        if not sound or self.frozen() != before:
+            connection.close()
+            return None
+        return connection, before
+
+    def frozen(self) -> Frozen | None:
+        """Return what changes when anybody writes to the file; None if its log holds something."""
+        if _size(self.path + "-wal"):
+            return None  # the file changes only through the log
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def move_aside(self) -> None:
         """Look at the file again after SQLite found it damaged, and move it away if it is ours."""
@@ -187,6 +226,10 @@ class Database:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise OSError(f"{self.path} is on a file system without shared memory; SQLite cannot share it safely")
+            if _size(self.path + "-wal"):
+                with contextlib.closing(self._open("rw")) as second:
+                    if wal.lost_writes(self.path, connection, second):
+                        raise _damaged("acknowledged writes are missing from the log")
 
     def _rename(self) -> None:
         aside = f"{self.path}.damaged-{time.time_ns()}"

@@ -64,6 +64,15 @@ def lacks_room(error: sqlite3.Error) -> bool:
     )
 
 
+def leaves_doubt(error: Exception) -> bool:
+    """Tell whether the connection may be the problem, so that a new one is worth its price."""
+    if not isinstance(error, sqlite3.Error):
+        return isinstance(error, OSError)
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
+        return True
+    return not (is_busy(error) or concerns_one_call(error) or code(error) == sqlite3.SQLITE_FULL)
+
+
 def concerns_one_call(error: Exception) -> bool:
     """Tell whether the error comes from what one caller passed, and says nothing about the store."""
     return not isinstance(error, sqlite3.Error) or code(error) in (

@@ -1,0 +1,115 @@
+"""The thread that writes: whatever waits becomes one transaction, acknowledged when it is committed."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final
+
+from cachecore.clock import Clock
+from cachecore.errors import BackendError
+from cachecore_sqlite import upkeep
+from cachecore_sqlite.file import Database, inode_of
+from cachecore_sqlite.rows import Transaction
+from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy
+from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
+
+_TRANSACTION_SECONDS: Final = 0.008
+_CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+
+
+class Writer(Worker):
+    """Writes, in one transaction for all that wait; in memory, reads too."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        jobs: SimpleQueue[Job | None],
+        committed: Callable[[list[str]], None] | None = None,
+    ) -> None:
+        super().__init__("writer", database, clock, jobs)
+        self._committed = committed
+        self._unsaved = 0  # bytes written to the log since the last checkpoint, about
+
+    def work(self, waiting: deque[Job]) -> None:
+        """Run what waits in one transaction, answer, and only then move the log into the file."""
+        jobs: list[Job] = []
+        try:
+            connection = self._begin(waiting)
+            if connection is None:
+                return
+            transaction = Transaction(connection, self.clock.time(), self.database.options.max_bytes)
+            until = time.monotonic() + _TRANSACTION_SECONDS
+            while waiting:
+                jobs.append(waiting.popleft())
+                jobs[-1].result = jobs[-1].ask(transaction)
+                if time.monotonic() > until:
+                    break
+            if transaction.changed:
+                upkeep.log(transaction)
+                upkeep.reclaim(transaction)
+            connection.execute("COMMIT")
+            if self._inode is not None and inode_of(self.database.path) != self._inode:
+                raise Moved(f"{self.database.path} was moved or deleted while it was written to")
+        except Exception as error:  # noqa: BLE001 - every caller is told, and a bug must not end the thread
+            self._rolled_back(jobs, waiting, error)
+            return
+        if self._committed is not None and transaction.changed:
+            self._committed(transaction.changed)
+        answer(jobs)
+        self._unsaved += transaction.written + 512 * transaction.rows
+        if self._unsaved >= min(_CHECKPOINT_BYTES, self.database.options.max_bytes // 16) and self._inode is not None:
+            self._unsaved = 0
+            self._checkpoint(connection)
+
+    def end(self) -> None:
+        """Close the connection, not at the same time as another process, so that the last one cleans up."""
+        with self.database.last_words():
+            self.close()
+
+    def _begin(self, waiting: deque[Job]) -> sqlite3.Connection | None:
+        """Start a transaction; jobs whose time is up while another process holds the lock are answered with that."""
+        pauses = iter(PAUSES)
+        while True:
+            try:
+                connection = self.connection()
+                connection.execute("BEGIN IMMEDIATE")
+                return connection
+            except (sqlite3.Error, OSError, BackendError) as error:
+                late = list(waiting)
+                if isinstance(error, sqlite3.Error) and is_busy(error):
+                    now = time.monotonic()
+                    late = [job for job in waiting if job.limit <= now]
+                for job in late:
+                    waiting.remove(job)
+                if late:
+                    self.failed(late, error)
+                if not waiting:
+                    return None
+            time.sleep(next(pauses, PAUSES[-1]))
+
+    def _rolled_back(self, jobs: list[Job], waiting: deque[Job], error: Exception) -> None:
+        connection = self._connection
+        if connection is not None and connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.close()
+        if concerns_one_call(error) and not isinstance(error, OSError) and len(jobs) > 1:
+            # The last one begun is the one that failed; the others go again without it.
+            bad = jobs.pop()
+            waiting.extendleft(reversed(jobs))
+            jobs = [bad]
+        self.failed(jobs, error)
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            # Nothing acknowledged is lost: the log holds it. The next transaction meets the fault, if it stays.
+            if not is_busy(error):
+                self.close()
