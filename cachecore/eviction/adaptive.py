@@ -99,6 +99,7 @@ class AdaptivePolicy:
 
     def discard(self, key: str) -> None:
         """Forget that `key` is here. Raises KeyError if it is not."""
+        self._apply_touches()  # or the shadows would see a request for what they have just forgotten
         if self._leaving is None:
             self._ruler.discard(key)
         else:
@@ -121,7 +122,8 @@ class AdaptivePolicy:
         return TinyLfuPolicy(capacity, chance=self._chance)
 
     def _start(self) -> None:
-        self._shadows = [Shadow(make(min(self._capacity, SHADOW_ENTRIES))) for make in self._candidates]
+        room = min(self._capacity, 2 * SHADOW_ENTRIES)  # until evictions show how much room there really is
+        self._shadows = [Shadow(make(room), room) for make in self._candidates]
         self._ruling = 0
         self._ruler = self._candidates[0](self._capacity)
         self._leaving: EvictionPolicy | None = None  # the ruler before, while it still has keys

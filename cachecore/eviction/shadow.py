@@ -12,10 +12,10 @@ class Shadow:
 
     __slots__ = ("_keys", "_policy", "lead", "room")
 
-    def __init__(self, policy: EvictionPolicy) -> None:
+    def __init__(self, policy: EvictionPolicy, room: int) -> None:
         self._policy = policy
         self._keys: set[str] = set()
-        self.room = 1 << 60  # no bound until the real cache has shown where its own is
+        self.room = room
         self.lead = 0.0
         """Recent hits more than the ruling policy's shadow had."""
 
@@ -49,6 +49,9 @@ class Shadow:
         # Sorted, because the order of a set differs from run to run.
         for key in sorted(key for key in self._keys if not wanted(key)):
             self.discard(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
 
     def __len__(self) -> int:
         return len(self._keys)
