@@ -1,0 +1,299 @@
+"""A TCP proxy that behaves as badly as a network: slow, cut off, silent, gone. Loopback only.
+
+    with Proxy(server.port) as proxy:
+        backend = from_url(proxy.url)
+        proxy.blackhole()      # connections stay, nothing passes
+        proxy.heal()           # what was held arrives, late
+
+It runs in a thread with a loop of its own, so it goes on while the loop under test stands still. All methods may be
+called from any thread, also from a running loop; they return when the change is in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, Self
+
+_CHUNK: Final = 65536
+_TIMEOUT: Final = 10.0  # seconds for the proxy's own thread to react
+_RESET_WHEN_CLOSED: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: the peer gets a reset, not an end
+
+
+class Link:
+    """One connection of a client and, unless it was lost, its connection to the server."""
+
+    def __init__(self, number: int, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.number = number
+        self.client = client
+        self.server = server
+        self.lost = False  # the server's side is gone and the client was not told
+        self.left: int | None = None  # bytes of replies until it is cut
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def end(self, *, reset: bool = False) -> None:
+        """Close both sides; the client gets a reset if so asked."""
+        if reset:
+            raw = self.client.get_extra_info("socket")
+            if raw is not None:
+                with contextlib.suppress(OSError):  # closed by the client in this moment
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
+            self.client.transport.abort()
+        for writer in (self.client, self.server):
+            writer.close()
+
+
+OnReply = Callable[[Link, bytes], Iterable[tuple[Link, bytes]]]
+"""Called with each piece of a reply; returns what goes to which connection instead."""
+
+
+class Proxy:
+    """Forwards a free loopback port to `port` of `host`, as well or as badly as it is told.
+
+    `connects`, `bytes_up` and `bytes_down` count what was accepted, sent to and received from the server.
+    """
+
+    def __init__(self, port: int, host: str = "127.0.0.1", *, chance: random.Random | None = None) -> None:
+        self.port = 0
+        self.connects = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self._target = (host, port)
+        self._chance = chance or random.Random(0)  # noqa: S311 - jitter, not secrets
+        self._thread: threading.Thread | None = None
+        # Everything below belongs to the proxy's own loop.
+        self._loop = asyncio.new_event_loop()
+        self._links: set[Link] = set()
+        self._listener: asyncio.Server | None = None
+        self._delay = self._jitter = 0.0
+        self._bytes_per_second: float | None = None
+        self._cut_after: int | None = None
+        self._on_reply: OnReply | None = None
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._run(self._listen())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread is not None:
+            self._thread.join(_TIMEOUT)
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        """The address of a Redis behind the proxy, database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def links(self) -> int:
+        """How many connections there are now."""
+        return len(self._links)
+
+    # Weather
+
+    def slow(self, delay: float = 0.0, *, jitter: float = 0.0, bytes_per_second: float | None = None) -> None:
+        """Let every reply arrive `delay` and up to `jitter` seconds late, and no faster than `bytes_per_second`."""
+
+        def change() -> None:
+            self._delay, self._jitter, self._bytes_per_second = delay, jitter, bytes_per_second
+
+        self._do(change)
+
+    def blackhole(self) -> None:
+        """Let nothing pass in either direction; connections stay, new ones are accepted and hear nothing.
+
+        After `heal` what was held arrives, as after a network found its way again.
+        """
+        self._do(self._flowing.clear)
+
+    def cut(self, after_bytes: int = 0) -> None:
+        """Close each connection, also later ones, once it has received this many more bytes of replies."""
+
+        def change() -> None:
+            self._cut_after = after_bytes
+            for link in self._links:
+                link.left = after_bytes
+
+        self._do(change)
+
+    def reset(self) -> None:
+        """Reset the connections there are now; new ones work."""
+        self._do(self._end_links)
+
+    def lose(self) -> None:
+        """Close the server's side of the connections there are now without telling the clients (half-open).
+
+        They stay silent for ever, after `heal` too; new ones work.
+        """
+
+        def change() -> None:
+            for link in self._links:
+                link.lost = True
+                link.server.close()
+
+        self._do(change)
+
+    def refuse(self) -> None:
+        """Reset all connections and refuse new ones, on the same port until `heal`."""
+
+        async def change() -> None:
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
+            self._end_links()
+
+        self._run(change())
+
+    def alter_replies(self, on_reply: OnReply | None) -> None:
+        """Let `on_reply` decide what becomes of each piece of a reply. It runs in the proxy's thread."""
+
+        def change() -> None:
+            self._on_reply = on_reply
+
+        self._do(change)
+
+    def swap_replies(self) -> None:
+        """Give replies that come at about the same time to each other's connections."""
+        held: list[tuple[Link, bytes]] = []
+
+        def swap(link: Link, piece: bytes) -> list[tuple[Link, bytes]]:
+            if not held:
+                held.append((link, piece))
+                return []
+            other, earlier = held.pop()
+            return [(other, piece), (link, earlier)]
+
+        self.alter_replies(swap)
+
+    def heal(self) -> None:
+        """Be a good network again."""
+
+        async def change() -> None:
+            self._delay = self._jitter = 0.0
+            self._bytes_per_second = self._cut_after = self._on_reply = None
+            for link in self._links:
+                link.left = None
+            self._flowing.set()
+            if self._listener is None:
+                await self._listen()
+
+        self._run(change())
+
+    # The proxy's own loop
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_TIMEOUT)
+
+    def _do(self, change: Callable[[], object]) -> None:
+        async def run() -> None:
+            change()
+
+        self._run(run())
+
+    async def _listen(self) -> None:
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=1024)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    def _end_links(self) -> None:
+        for link in list(self._links):
+            link.end(reset=True)
+
+    async def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._end_links()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports tell of their end in the next turn
+
+    async def _accept(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        self.connects += 1
+        try:
+            from_server, server = await asyncio.open_connection(*self._target)
+        except OSError:
+            client.transport.abort()  # the server is down: so is its proxy
+            return
+        link = Link(self.connects, client, server)
+        link.left = self._cut_after
+        self._links.add(link)
+        link.tasks = [
+            asyncio.create_task(self._upwards(link, from_client)),
+            asyncio.create_task(self._downwards(link, from_server)),
+        ]
+        try:
+            # Whichever side closes first ends both, save that a lost link ends when its client closes.
+            await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in link.tasks:
+                task.cancel()
+            link.end()
+            self._links.discard(link)
+
+    async def _upwards(self, link: Link, source: asyncio.StreamReader) -> None:
+        with contextlib.suppress(ConnectionError):  # however it ends, it ends
+            while piece := await source.read(_CHUNK):
+                await self._flowing.wait()
+                if link.lost:
+                    continue
+                self.bytes_up += len(piece)
+                link.server.write(piece)
+                await link.server.drain()
+
+    async def _downwards(self, link: Link, source: asyncio.StreamReader) -> None:
+        pieces: asyncio.Queue[tuple[float, Link, bytes]] = asyncio.Queue(64)
+        delivery = asyncio.create_task(self._deliver(pieces))
+        due = 0.0
+        try:
+            with contextlib.suppress(ConnectionError):
+                while piece := await source.read(_CHUNK):
+                    self.bytes_down += len(piece)
+                    now = self._loop.time()
+                    due = max(due, now + self._delay + self._chance.uniform(0, self._jitter))
+                    if self._bytes_per_second is not None:
+                        due += len(piece) / self._bytes_per_second
+                    sent = [(link, piece)] if self._on_reply is None else self._on_reply(link, piece)
+                    for to, part in sent:
+                        await pieces.put((due, to, part))
+            if link.lost:
+                await asyncio.Event().wait()  # the client is not told; it closes one day
+            await pieces.put((due, link, b""))
+            await delivery
+        finally:
+            delivery.cancel()
+            link.client.close()
+
+    async def _deliver(self, pieces: asyncio.Queue[tuple[float, Link, bytes]]) -> None:
+        """Write pieces when they are due, in their order; an empty one is the end."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                due, link, piece = await pieces.get()
+                wait = due - self._loop.time()
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                await self._flowing.wait()
+                if not piece:
+                    return
+                if link.left is not None:
+                    piece, link.left = piece[: link.left], max(0, link.left - len(piece))
+                link.client.write(piece)
+                if link.left == 0:
+                    await link.client.drain()
+                    link.end()
+                    return
+                await link.client.drain()
