@@ -6,7 +6,8 @@ async with Cache("memory://", ttl=3600) as cache:
     answer = await cache.get_or_set({"q": "…"}, ask_the_model)
 """
 
-from cachecore.cache import Cache, bypass
+from cachecore.bypassing import bypass
+from cachecore.cache import Cache
 from cachecore.errors import (
     BackendError,
     BackendTimeout,

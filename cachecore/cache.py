@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from cachecore import configuration, plugins, reading, writing
 from cachecore.asking import ask, recompute, take
 from cachecore.batches import ABSENT, ask_many
 from cachecore.building import chosen_serializer, split_options
+from cachecore.bypassing import bypassed
 from cachecore.clock import Clock, SystemClock
 from cachecore.compute import Factory
 from cachecore.decorator import CachedFunction
@@ -35,14 +35,12 @@ from cachecore.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import Admit, Scope, checked_tags
-from cachecore.telemetry import Stats, Telemetry
+from cachecore.telemetry import Counts, Stats, Telemetry
 
 V = TypeVar("V")
 D = TypeVar("D")
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_bypassed: ContextVar[bool] = ContextVar("cachecore_bypassed", default=False)
 
 
 class Cache(Generic[V]):
@@ -73,7 +71,7 @@ class Cache(Generic[V]):
         PluginNotFound: no plugin has that name.
     """
 
-    __slots__ = ("_engine", "_key_of", "_scope")
+    __slots__ = ("__weakref__", "_counts", "_engine", "_key_of", "_peek", "_scope")
 
     def __init__(
         self,
@@ -121,6 +119,8 @@ class Cache(Generic[V]):
         self._scope = scope
         self._engine = scope.engine
         self._key_of = scope.keys.key
+        self._peek = scope.engine.peek
+        self._counts = scope.telemetry.counts
 
     def __repr__(self) -> str:
         return f"Cache({self._engine.raw!r}, namespace={self._scope.keys.namespace!r})"
@@ -198,15 +198,16 @@ class Cache(Generic[V]):
             UnkeyableError: `request` has no canonical form.
         """
         key = self._key_of(request)
-        if not _bypassed.get():
-            slot = self._engine.peek(key)
+        if not bypassed():
+            slot = self._peek(key)
             if slot is not None and (not tags or self._carries(slot, tags)):
                 value = slot.value
                 if value is UNSET:
                     value = reading.slot_value(self._scope, slot)
                 if value is not UNSET:
-                    self._scope.telemetry.counts.hits_l1 += 1
-                    return cast("V", value)
+                    self._counts.hits_l1 += 1
+                    answer: V = value  # not `cast`, which is a call
+                    return answer
             with self._span("cachecore.get"):
                 found = await read(self._scope, self._engine.state(), key, self._scope.tagset(key, tags))
                 value = take(self._scope, found)
@@ -224,14 +225,15 @@ class Cache(Generic[V]):
         """
         if key is None:
             key = self._key_of(request)
-        slot = self._engine.peek(key)
+        slot = self._peek(key)
         if slot is not None:
             value = slot.value
             if value is UNSET:
                 value = reading.slot_value(self._scope, slot)
             if value is not UNSET:
-                self._scope.telemetry.counts.hits_l1 += 1
-                return cast("V", value)
+                self._counts.hits_l1 += 1
+                answer: V = value  # not `cast`, which is a call
+                return answer
         return default
 
     async def get_or_set(
@@ -259,19 +261,20 @@ class Cache(Generic[V]):
             TimeoutError: the factory took longer than `factory_timeout`.
         """
         key = self._key_of(request)
-        slot = self._engine.peek(key)
+        slot = self._peek(key)
         if (
             slot is not None
             and (not tags or self._carries(slot, tags))
             and (slot.refresh_at == math.inf or self._engine.monotonic() < slot.refresh_at)
-            and not _bypassed.get()
+            and not bypassed()
         ):
             value = slot.value
             if value is UNSET:
                 value = reading.slot_value(self._scope, slot)
             if value is not UNSET:
-                self._scope.telemetry.counts.hits_l1 += 1
-                return cast("V", value)
+                self._counts.hits_l1 += 1
+                answer: V = value  # not `cast`, which is a call
+                return answer
         return cast("V", (await self._lookup(key, slot, factory, ttl, tags)).value)
 
     async def lookup(
@@ -320,7 +323,7 @@ class Cache(Generic[V]):
     ) -> Lookup[Any]:
         scope = self._scope
         checked = self._checked(ttl)
-        if _bypassed.get():
+        if bypassed():
             scope.telemetry.counts.bypassed += 1
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
@@ -493,7 +496,7 @@ class Cache(Generic[V]):
         requests are joined, and this one can be joined by them. Raises what `get_or_set` raises.
         """
         named = _named(requests)
-        if _bypassed.get():
+        if bypassed():
             self._scope.telemetry.counts.bypassed += len(named)
             fresh = await factory(list(named))
             return {name: _plain(fresh[name]) for name in named if name in fresh}
@@ -520,8 +523,7 @@ class Cache(Generic[V]):
     ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, R]]: ...
     def cached(
         self,
-        function: Any = None,
-        /,
+        function: Callable[..., Any] | None = None,
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] | Callable[..., Sequence[str]] = (),
@@ -541,7 +543,7 @@ class Cache(Generic[V]):
             OptionsError: it is not async, or one name would mean two functions.
         """
 
-        def decorate(decorated: Callable[P, Awaitable[R]]) -> CachedFunction[P, R]:
+        def decorate(decorated: Callable[..., Any]) -> CachedFunction[..., Any]:
             checked = tags if callable(tags) else tuple(checked_tags(tags))
             return CachedFunction(
                 self, decorated, ttl=self._checked(ttl), tags=checked, name=name, exclude=tuple(exclude)
@@ -566,6 +568,16 @@ class Cache(Generic[V]):
             )
         if code is not None:
             claims[place] = code
+
+    @property
+    def slot_of(self) -> Callable[[str], Slot | None]:
+        """What returns the copy in memory under a key, for callers that keep keys; see `Engine.peek`."""
+        return self._peek
+
+    @property
+    def counts(self) -> Counts:
+        """The live counts; `stats` is a snapshot of them."""
+        return self._counts
 
     @property
     def stats(self) -> Stats:
@@ -601,16 +613,6 @@ class Cache(Generic[V]):
 
 _NO_SPAN: Final = nullcontext()
 _MISSING: Final[Any] = object()
-
-
-@contextmanager
-def bypass() -> Iterator[None]:
-    """Within this block caches are not asked and nothing is stored: every factory runs, every `get` misses."""
-    token = _bypassed.set(True)
-    try:
-        yield
-    finally:
-        _bypassed.reset(token)
 
 
 def _plain(value: Any) -> Any:

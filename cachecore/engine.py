@@ -123,6 +123,7 @@ class Engine:
             deadline_of=_deadline_of,
             clock=clock,
         )
+        self.peek = _peeker(self.l1, self.book, self.coherence, clock)
         self.pending = PendingInvalidations(store, self.backend, clock=clock, chance=chance)
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.pending.__len__
@@ -224,25 +225,6 @@ class Engine:
         self.failed.pop(key, None)
         return False
 
-    def peek(self, key: str) -> Slot | None:
-        """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
-        slot = self.l1.get(key)
-        if slot is None:
-            return None
-        now = self.monotonic()
-        if now >= slot.deadline:
-            self.l1.discard(key)
-            return None
-        if slot.fed and now >= self.coherence.trusted_until:
-            return None
-        generation = self.book.generation
-        if slot.generation != generation:
-            if not self.book.holds(slot.stamps):
-                self.l1.discard(key)
-                return None
-            slot.generation = generation
-        return slot
-
     def deadline_at(self, unix: float | None) -> float:
         """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
         return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
@@ -294,6 +276,32 @@ class Engine:
         self.coherence.after_fork()
         self.l1.clear()
         self.book.forget_all()
+
+
+def _peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock) -> Callable[[str], Slot | None]:
+    """Return the one way to a copy in L1: a closure, because every attribute it need not look up is part of a hit."""
+    get, discard, monotonic = l1.get, l1.discard, clock.monotonic
+
+    def peek(key: str) -> Slot | None:
+        """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
+        slot = get(key)
+        if slot is None:
+            return None
+        now = monotonic()
+        if now >= slot.deadline:
+            discard(key)
+            return None
+        if slot.fed and now >= coherence.trusted_until:
+            return None
+        generation = book.generation
+        if slot.generation != generation:
+            if not book.holds(slot.stamps):
+                discard(key)
+                return None
+            slot.generation = generation
+        return slot
+
+    return peek
 
 
 def _deadline_of(slot: Slot) -> float:
