@@ -1,0 +1,152 @@
+"""What other processes do in these tests: each function runs in a process of its own and talks through a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import random
+import resource
+import sqlite3
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from cachecore.errors import BackendError
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
+
+KEYS = 150
+
+# A server that forks from a clean process: children start in milliseconds and inherit no threads.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([__name__])
+
+
+@contextlib.contextmanager
+def running(program: Callable[..., None], *arguments: Any) -> Iterator[tuple[ForkServerProcess, Connection]]:
+    """Run `program(pipe, *arguments)` in another process; it is killed at the end, if it still runs."""
+    ours, theirs = _context.Pipe()
+    process = _context.Process(target=program, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+        ours.close()
+
+
+def value_of(key: str, number: int) -> bytes:
+    """Return the value of write `number` to `key`: of a size that differs, and unlike that of any other write."""
+    chance = random.Random(f"{key}/{number}")
+    return f"{key}/{number}/".encode() + chance.randbytes(chance.choice((0, 40, 900, 1800, 6000, 40_000)))
+
+
+def write_until_killed(pipe: Connection, path: str, name: str, start: int, durability: str) -> None:
+    """Set and delete keys of its own; tell the plan of each round before it, and when it is acknowledged."""
+
+    async def main() -> None:
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=5.0, durability=durability))  # type: ignore[arg-type]  # checked at run time
+        chance = random.Random(f"{name}{start}")
+        number = start
+        while True:
+            plan: dict[str, int | None] = {}
+            for _ in range(chance.randint(1, 12)):
+                number += 1
+                plan[f"{name}:{chance.randrange(KEYS)}"] = None if chance.random() < 0.2 else number
+            pipe.send(plan)
+            await asyncio.gather(
+                *(
+                    backend.delete_many([key])
+                    if made is None
+                    else backend.set_many({key: value_of(key, made)}, ttl=3600)
+                    for key, made in plan.items()
+                )
+            )
+            pipe.send(None)
+
+    asyncio.run(main())
+
+
+def hold_lock(pipe: Connection, path: str, kind: str) -> None:
+    """Lock the file until told to end: `write` keeps writers out, `all` readers and openers too."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    if kind == "all":
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    connection.execute("INSERT INTO changes(keys) VALUES ('')")
+    pipe.send("locked")
+    pipe.recv()
+    connection.rollback()
+    connection.close()
+    pipe.send("released")
+
+
+def write_much(pipe: Connection, path: str, name: str, count: int) -> None:
+    """Write keys one by one and in fours; tell how many errors there were."""
+
+    async def main() -> int:
+        backend = SQLiteBackend(path)
+        errors = 0
+        for number in range(count):
+            calls = [
+                backend.set_many({f"{name}:{number}:{i}": value_of(name, number)}, ttl=60)
+                for i in range(4 if number % 2 else 1)
+            ]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            errors += sum(result is not None for result in results)
+        await backend.aclose()
+        return errors
+
+    pipe.recv()
+    pipe.send(asyncio.run(main()))
+
+
+def count_up(pipe: Connection, path: str, key: str, count: int) -> None:
+    """Add one to a number `count` times by swap."""
+
+    async def main() -> None:
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=5.0))
+        for _ in range(count):
+            while True:
+                (old,) = await backend.get_many([key])
+                new = b"%d" % (int(old or b"0") + 1)
+                if await backend.swap(key, old, new, ttl=None):
+                    break
+        await backend.aclose()
+
+    pipe.recv()
+    asyncio.run(main())
+    pipe.send("done")
+
+
+def run_out_of_room(pipe: Connection, path: str, limit: int) -> None:
+    """Write under a limit on the size of files; tell the reasons of errors, then go on without the limit."""
+
+    async def main() -> None:
+        backend = SQLiteBackend(path)
+        value = bytes(range(256)) * 16
+        await backend.set_many({"before": b"kept"}, ttl=60)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        reasons, wrong, stored = [], 0, {"before"}
+        for number in range(1500):
+            try:
+                await backend.set_many({f"k{number}": value}, ttl=60)
+                stored.add(f"k{number}")
+            except BackendError as error:
+                reasons.append(error.reason)
+            (before,) = await backend.get_many(["before"])
+            wrong += before != b"kept"
+            if len(reasons) > 20:
+                break
+        wrong += sum(found is None for found in await backend.get_many(sorted(stored)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        await backend.set_many({"after": b"room"}, ttl=60)
+        (after,) = await backend.get_many(["after"])
+        await backend.aclose()
+        pipe.send((reasons, wrong, after))
+
+    asyncio.run(main())

@@ -1,0 +1,96 @@
+"""Other processes at the same file: writing at once, locking it for long, counting together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachecore.errors import BackendTimeout
+from cachecore_sqlite import SQLiteBackend
+from tests.sqlite.children import count_up, hold_lock, running, write_much
+
+LONGEST_CALL = 0.1
+
+
+async def _timed(call: Awaitable[Any]) -> tuple[Any, float]:
+    begun = time.perf_counter()
+    try:
+        result = await call
+    except BackendTimeout as error:
+        result = error
+    return result, time.perf_counter() - begun
+
+
+@pytest.mark.parametrize("kind", ["write", "all"])
+async def test_locked_file_holds_nobody_up(tmp_path: Path, kind: str) -> None:
+    """While another process holds the file, each call ends within its deadline; then all is as before."""
+    path = str(tmp_path / "cache.db")
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    if kind == "all":
+        await backend.aclose()  # nobody gets an exclusive lock on a file that is in use
+        backend = SQLiteBackend(path)
+    with running(hold_lock, path, kind) as (_, pipe):
+        assert await asyncio.to_thread(pipe.recv) == "locked"
+        for _ in range(10):
+            calls = [
+                _timed(backend.set_many({"k2": b"v"}, ttl=60)),
+                _timed(backend.swap("k3", None, b"v", ttl=60)),
+                _timed(backend.delete_many(["k4"])),
+                _timed(backend.get_many(["k"])),
+            ]
+            *writes, read = await asyncio.gather(*calls)
+            for error, _ in writes:
+                assert isinstance(error, BackendTimeout)
+                assert error.reason == "locked"
+                assert error.__cause__ is not None
+            assert [took for _, took in (*writes, read) if took > LONGEST_CALL] == []
+            if kind == "write":
+                assert read[0] == [b"v"]
+            else:
+                assert isinstance(read[0], BackendTimeout)
+        pipe.send("end")
+        assert await asyncio.to_thread(pipe.recv) == "released"
+    await backend.set_many({"k2": b"after"}, ttl=60)
+    assert await backend.get_many(["k", "k2", "k3"]) == [b"v", b"after", None]
+    await backend.aclose()
+
+
+async def test_four_processes_write_at_once_without_an_error(tmp_path: Path) -> None:
+    """Four writers on one file get every write acknowledged with the default deadline."""
+    path = str(tmp_path / "cache.db")
+    with (
+        running(write_much, path, "a", 150) as (_, a),
+        running(write_much, path, "b", 150) as (_, b),
+        running(write_much, path, "c", 150) as (_, c),
+        running(write_much, path, "d", 150) as (_, d),
+    ):
+        pipes = (a, b, c, d)
+        for pipe in pipes:
+            pipe.send("go")
+        assert await asyncio.gather(*(asyncio.to_thread(pipe.recv) for pipe in pipes)) == [0, 0, 0, 0]
+    backend = SQLiteBackend(path)
+    found = [key async for page in backend.scan("") for key in page]
+    assert len(found) == 4 * (75 + 75 * 4)
+    await backend.aclose()
+
+
+async def test_swap_is_atomic_between_processes(tmp_path: Path) -> None:
+    """Three processes that count by swap lose no step."""
+    path = str(tmp_path / "cache.db")
+    with (
+        running(count_up, path, "n", 100) as (_, a),
+        running(count_up, path, "n", 100) as (_, b),
+        running(count_up, path, "n", 100) as (_, c),
+    ):
+        for pipe in (a, b, c):
+            pipe.send("go")
+        await asyncio.gather(*(asyncio.to_thread(pipe.recv) for pipe in (a, b, c)))
+    backend = SQLiteBackend(path)
+    assert await backend.get_many(["n"]) == [b"300"]
+    await backend.aclose()
