@@ -19,7 +19,7 @@ from typing import Final
 _GRAM: Final = 3
 _LOOKED_UP: Final = 0.6
 """The part of a question's grams that a search looks up first; fewer would leave more to compare in full."""
-_SPACE: Final = re.compile(r"\s+")
+_GAP: Final = re.compile(r"[\s?!.,;:¿¡…\"“”„«»()]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Match:
 
 
 def folded(message: str) -> str:
-    """Return `message` as it is compared: compatibility forms, letter case and runs of space count as one."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", message).casefold()).strip()
+    """Return `message` as it is compared: compatibility forms, letter case, space and punctuation do not count."""
+    return _GAP.sub(" ", unicodedata.normalize("NFKC", message).casefold()).strip()
 
 
 def grams(message: str) -> frozenset[str]:
