@@ -21,6 +21,7 @@ from cachecore.errors import (
     UnkeyableError,
 )
 from cachecore.results import Computed, Lookup
+from cachecore.sync import SyncCache
 from cachecore.telemetry import Stats
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "OptionsError",
     "PluginNotFound",
     "Stats",
+    "SyncCache",
     "UnkeyableError",
     "__version__",
     "bypass",

@@ -575,6 +575,11 @@ class Cache(Generic[V]):
         return self._peek
 
     @property
+    def monotonic(self) -> Callable[[], float]:
+        """The clock that `Slot.refresh_at` is told by."""
+        return self._engine.monotonic
+
+    @property
     def counts(self) -> Counts:
         """The live counts; `stats` is a snapshot of them."""
         return self._counts

@@ -1,0 +1,397 @@
+"""`SyncCache`: the same cache for threads.
+
+One thread runs an event loop with the async cache on it; calls are carried there and back. What is in memory is read
+in the caller's own thread and never enters the loop. A factory runs in its caller's own thread too, so that thread
+locals, database sessions and blocking code are where their author expects them; callers of one key in other threads
+wait for it, as they do in `Cache`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextvars
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from cachecore.bypassing import bypassed
+from cachecore.cache import Cache
+from cachecore.errors import CacheError
+from cachecore.options import Duration
+from cachecore.results import UNSET, Computed, Lookup, Unset
+from cachecore.telemetry import Stats
+
+V = TypeVar("V")
+D = TypeVar("D")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_CLOSE_SECONDS = 5.0
+
+
+class SyncCache(Generic[V]):
+    """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
+
+    Any number of threads may use it. In a forked child it starts a thread of its own at its first call.
+
+    Raises:
+        CacheError: when called from a running event loop, which it would block: use `Cache` there.
+    """
+
+    def __init__(self, backend: Any, **arguments: Any) -> None:
+        self._cache: Cache[V] = backend if isinstance(backend, Cache) else Cache(backend, **arguments)
+        self._runner = _Runner()
+
+    def __repr__(self) -> str:
+        return f"SyncCache({self._cache!r})"
+
+    @classmethod
+    def from_config(cls, source: str | Path | Mapping[str, Any] | None = None, **arguments: Any) -> SyncCache[Any]:
+        """Return a cache as configured; see `Cache.from_config`."""
+        return SyncCache(Cache.from_config(source, **arguments))
+
+    def scoped(self, namespace: str = "", **options: Any) -> SyncCache[Any]:
+        """Return a view of `namespace` below this one; see `Cache.scoped`."""
+        view: SyncCache[Any] = SyncCache.__new__(SyncCache)
+        view._cache = self._cache.scoped(namespace, **options)
+        view._runner = self._runner
+        return view
+
+    def key(self, request: Any) -> str:
+        """Return the key of `request`. Raises UnkeyableError."""
+        return self._cache.key(request)
+
+    def peek(self, request: Any = UNSET, default: D | None = None, *, key: str | None = None) -> V | D | None:
+        """Return the fresh answer that is in memory, or `default`; see `Cache.peek`."""
+        return self._cache.peek(request, default, key=key)
+
+    def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
+        """Return the fresh answer to `request`, or `default`; see `Cache.get`."""
+        if not tags and not bypassed():
+            value = self._cache.peek(request, UNSET)
+            if value is not UNSET:
+                return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
+        return self._run(self._cache.get(request, default, tags=tags))
+
+    def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], V | Computed[V]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> V:
+        """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
+
+        After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
+        factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
+        """
+        if not tags and not bypassed():
+            key = self._cache.key(request)
+            slot = self._cache.slot_of(key)
+            if slot is not None and self._cache.monotonic() < slot.refresh_at:
+                value: Any = self._cache.peek(key=key, default=UNSET)
+                if value is not UNSET:
+                    answer: V = value
+                    return answer
+        return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
+
+    def lookup(
+        self,
+        request: Any,
+        factory: Callable[[], V | Computed[V]] | None = None,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        stale: bool = False,
+    ) -> Lookup[V]:
+        """Return the answer together with where it came from; see `Cache.lookup`."""
+        if factory is None:
+            return self._run(self._cache.lookup(request, ttl=ttl, tags=tags, stale=stale))
+        return self._with_factory(
+            factory, lambda carried: self._cache.lookup(request, carried, ttl=ttl, tags=tags, stale=stale)
+        )
+
+    def refresh(
+        self,
+        request: Any,
+        factory: Callable[[], V | Computed[V]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> V:
+        """Compute the answer anew in this thread and store it; see `Cache.refresh`."""
+        return self._with_factory(factory, lambda carried: self._cache.refresh(request, carried, ttl=ttl, tags=tags))
+
+    def set(
+        self,
+        request: Any,
+        value: V | Computed[V],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        since: Lookup[Any] | None = None,
+        served_by: str | None = None,
+    ) -> bool:
+        """Store `value` as the answer to `request`; see `Cache.set`."""
+        return self._run(self._cache.set(request, value, ttl=ttl, tags=tags, since=since, served_by=served_by))
+
+    def delete(self, request: Any) -> bool:
+        """Delete the answer to `request`; see `Cache.delete`."""
+        return self._run(self._cache.delete(request))
+
+    def expire(self, request: Any) -> bool:
+        """Make the answer stale as of now; see `Cache.expire`."""
+        return self._run(self._cache.expire(request))
+
+    def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]:
+        """Return the fresh answers among `requests`; see `Cache.get_many`."""
+        return self._run(self._cache.get_many(requests, tags=tags))
+
+    def set_many(
+        self, items: Mapping[R, V | Computed[V]], *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()
+    ) -> None:
+        """Store several answers in one round trip; see `Cache.set_many`."""
+        self._run(self._cache.set_many(items, ttl=ttl, tags=tags))
+
+    def delete_many(self, requests: Sequence[Any]) -> int:
+        """Delete several answers; see `Cache.delete_many`."""
+        return self._run(self._cache.delete_many(requests))
+
+    def get_or_set_many(
+        self,
+        requests: Sequence[R] | Mapping[R, Any],
+        factory: Callable[[list[R]], Mapping[R, V | Computed[V]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[R, V]:
+        """Return the answers, computing together in this thread those nobody has; see `Cache.get_or_set_many`."""
+        return self._with_factory(
+            factory, lambda carried: self._cache.get_or_set_many(requests, carried, ttl=ttl, tags=tags)
+        )
+
+    def invalidate_tags(self, *tags: str) -> None:
+        """Make every answer that carries one of `tags` invalid; see `Cache.invalidate_tags`."""
+        self._run(self._cache.invalidate_tags(*tags))
+
+    def invalidate_prefix(self, namespace: str) -> int | None:
+        """Make every answer of `namespace` invalid; see `Cache.invalidate_prefix`."""
+        return self._run(self._cache.invalidate_prefix(namespace))
+
+    def invalidate_all(self) -> int | None:
+        """Make every answer of this cache invalid; see `Cache.invalidate_all`."""
+        return self._run(self._cache.invalidate_all())
+
+    @property
+    def stats(self) -> Stats:
+        """The counts so far; a snapshot."""
+        return self._cache.stats
+
+    def health(self) -> dict[str, object]:
+        """Return what works now; see `Cache.health`."""
+        return self._run(self._cache.health())
+
+    def close(self) -> None:
+        """Finish background work, close the store if it was built from a URL, and end the thread. Idempotent."""
+        self._runner.close(self._cache.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self._runner.submit(call).result()
+
+    def _with_factory(
+        self, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Run `call` on the loop with a factory that runs here; return its result."""
+        # What the loop wants of this thread: a factory call to make, or the end of waiting.
+        wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        answered = False  # read and written on the loop's thread only
+
+        async def carried(*args: Any) -> Any:
+            if answered:  # a refresh behind a stale answer: this thread has gone on with it
+                return await asyncio.to_thread(factory, *args)
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[Any] = loop.create_future()
+            context = contextvars.copy_context()
+
+            def compute() -> None:
+                value: Any = None
+                failure: BaseException | None = None
+                try:
+                    value = context.run(factory, *args)
+                except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
+                    failure = error
+                try:
+                    loop.call_soon_threadsafe(_settle, answer, value, failure)
+                except RuntimeError:
+                    pass  # the loop is gone, and with it whoever would have wanted to know
+                if failure is not None and not isinstance(failure, Exception):
+                    raise failure  # KeyboardInterrupt and SystemExit are this thread's first of all
+
+            wanted.put(compute)
+            return await answer
+
+        def end(_: object) -> None:
+            nonlocal answered
+            answered = True
+            wanted.put(None)
+
+        running = self._runner.submit(call(carried))
+        running.add_done_callback(end)
+        try:
+            while (compute := wanted.get()) is not None:
+                compute()
+        except BaseException:
+            running.cancel()
+            raise
+        return running.result()
+
+
+def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:
+    if answer.done():
+        return  # timed out or cancelled meanwhile
+    if failure is None:
+        answer.set_result(value)
+    elif isinstance(failure, StopIteration):  # a future cannot hold one
+        answer.set_exception(RuntimeError("the factory raised StopIteration"))
+    elif isinstance(failure, Exception):
+        answer.set_exception(failure)
+    else:
+        answer.cancel()  # the loop's thread must not end because a caller's did
+
+
+class _Runner:
+    """A thread with an event loop, started at the first call and again in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        _runners.add(self)
+
+    def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run `call` on the loop."""
+        if _in_a_loop():
+            call.close()
+            raise CacheError("SyncCache would block the event loop that is running in this thread: use Cache here")
+        with self._lock:
+            if self._closed:
+                call.close()
+                raise CacheError("the cache is closed")
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = asyncio.new_event_loop()
+                # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
+                self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
+                self._thread.start()
+        context = contextvars.copy_context()
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def begin() -> None:
+            # In a copy of the caller's context, as a task made in its own thread would be.
+            task = loop.create_task(call, context=context)
+            task.add_done_callback(lambda ended: _report(ended, done))
+            done.add_done_callback(lambda asked: _cancel(loop, task) if asked.cancelled() else None)
+
+        loop.call_soon_threadsafe(begin)
+        return done
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `last` on the loop, then end it and its thread."""
+        with self._lock:
+            started = self._loop is not None
+        if started and not self._closed:
+            try:
+                self.submit(last()).result(_CLOSE_SECONDS)
+            except concurrent.futures.TimeoutError:
+                pass  # every part of closing is bounded by itself; a thread that hangs beyond that is left to the exit
+        self.stop()
+
+    def stop(self) -> None:
+        """End the loop and the thread, in order."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            self._closed = True
+        if loop is not None and thread is not None and thread.is_alive():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_CLOSE_SECONDS)
+
+    def after_fork(self) -> None:
+        """Forget the parent's thread, which does not exist here."""
+        self._lock = threading.Lock()
+        self._loop = None
+        self._thread = None
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
+    if done.cancelled() or not done.set_running_or_notify_cancel():
+        if not ended.cancelled():
+            ended.exception()  # nobody will ask
+        return
+    if ended.cancelled():
+        done.set_exception(concurrent.futures.CancelledError())
+    elif (error := ended.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(ended.result())
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)
+
+
+_runners: weakref.WeakSet[_Runner] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for runner in list(_runners):
+        runner.after_fork()
+
+
+def _at_exit() -> None:
+    for runner in list(_runners):
+        runner.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)
