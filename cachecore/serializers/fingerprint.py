@@ -72,7 +72,10 @@ def _fields(cls: type) -> Iterator[tuple[str, Any, str]]:
         names = cls.__struct_fields__[len(cls.__struct_fields__) - len(struct_defaults) :]  # type: ignore[attr-defined]  # seen to be a Struct
         defaults = dict(zip(names, struct_defaults, strict=True))
     elif (model_fields := getattr(cls, "model_fields", None)) is not None:  # pydantic
-        defaults = {name: field.default_factory or field.default for name, field in model_fields.items()}
+        for name, field in model_fields.items():
+            bounds = _ADDRESS.sub("", f"{field.metadata}{field.alias}{field.validation_alias}{field.exclude}")
+            yield name, field.annotation, f" = {_plain(field.default_factory or field.default)} {bounds}"
+        return
     elif not (typing.is_typeddict(cls) or hasattr(cls, "_field_defaults")):
         return
     required = getattr(cls, "__required_keys__", frozenset[str]())

@@ -1,0 +1,174 @@
+"""Types that applications declare for their answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import uuid
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
+
+import msgspec
+import pydantic
+
+T = TypeVar("T")
+
+
+class Reason(enum.Enum):
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclasses.dataclass
+class Usage:
+    prompt: int
+    completion: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    text: str
+    usage: Usage
+    reason: Reason = Reason.STOP
+    parts: tuple[str, ...] = ()
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    at: datetime.datetime | None = None
+    cost: decimal.Decimal = decimal.Decimal("0.00")
+    request: uuid.UUID | None = None
+    kind: Literal["exact", "similar"] = "exact"
+
+
+@dataclasses.dataclass
+class BetterUsage(Usage):
+    cached: int = 0
+
+
+class Struct(msgspec.Struct):
+    name: str
+    usage: Usage
+    following: Struct | None = None
+
+
+class Packed(msgspec.Struct, array_like=True, tag="packed"):
+    numbers: set[int]
+    data: bytes
+
+
+class Row(TypedDict):
+    id: int
+    note: NotRequired[str]
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+class Model(pydantic.BaseModel):
+    text: str = pydantic.Field(alias="content")
+    usage: Usage
+    extras: dict[str, Any] = {}
+    at: datetime.datetime | None = None
+    inner: Model | None = None
+
+
+class Open(pydantic.BaseModel, extra="allow"):
+    text: str
+
+
+class Secretive(pydantic.BaseModel):
+    text: str
+    hidden: str = pydantic.Field(default="", exclude=True)
+
+
+@dataclasses.dataclass
+class Choosy:
+    """A class whose own checks raise what they like."""
+
+    word: str
+
+    def __post_init__(self) -> None:
+        if self.word == "bad":
+            raise KeyError("prompt-xyz is not a good word")
+
+
+@dataclasses.dataclass
+class Loose:
+    anything: Any
+    positive: Annotated[int, msgspec.Meta(gt=0)] = 1
+
+
+class Plain:
+    """No class of fields."""
+
+
+UTC = datetime.datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=datetime.UTC)
+FULL = Answer(
+    "Sure.",
+    Usage(1, 2),
+    Reason.LENGTH,
+    ("a", "b"),
+    {"x": 0.5},
+    UTC,
+    decimal.Decimal("1.50"),
+    uuid.UUID(int=9),
+    "similar",
+)
+GOOD: list[tuple[Any, Any]] = [
+    (Answer, FULL),
+    (Answer, Answer("", Usage(0))),
+    (Struct, Struct("a", Usage(1), Struct("b", Usage(2)))),
+    (Packed, Packed({3, 1}, b"\x00\xff")),
+    (Row, {"id": 1}),
+    (Row, {"id": 1, "note": "n"}),
+    (Pair, Pair(1)),
+    (Page[Answer], Page([FULL])),
+    (list[Answer], [FULL, FULL]),
+    (dict[str, list[Answer]], {"a": [FULL], "b": []}),
+    (dict[int, str], {1: "a", -2: "b"}),
+    (tuple[int, str], (1, "a")),
+    (Answer | None, None),
+    (Answer | None, FULL),
+    (set[int], {1, 2}),
+    (frozenset[str], frozenset({"a"})),
+    (datetime.datetime, UTC),
+    (datetime.date, datetime.date(2024, 5, 6)),
+    (float, float("nan")),
+    (Reason, Reason.STOP),
+    (Model, Model(content="hi", usage=Usage(1), extras={"a": [1, None, {"b": 2.5}]}, at=UTC)),
+    (Model, Model(content="hi", usage=Usage(1), inner=Model(content="there", usage=Usage(2)))),
+    (Open, Open.model_validate({"text": "t", "more": [1]})),
+    (list[Open], [Open(text="t")]),
+    (Model | Open, Open(text="t")),
+]
+BAD: list[tuple[Any, Any]] = [
+    (Usage, BetterUsage(1)),
+    (Usage, {"prompt": 1, "completion": 0}),
+    (Usage, Usage("1")),  # type: ignore[arg-type]  # what no type checker saw
+    (Usage, Usage(True)),
+    (Usage, Usage(1.0)),  # type: ignore[arg-type]  # as above
+    (Answer, None),
+    (Loose, Loose((1, 2))),
+    (Loose, Loose({1})),
+    (Loose, Loose(UTC.replace(tzinfo=None))),
+    (Loose, Loose(Plain())),
+    (Loose, Loose(1, -1)),
+    (Row, {"id": 1, "unknown": 2}),
+    (Row, {}),
+    (Pair, (1, "r")),
+    (tuple[int, str], [1, "a"]),
+    (list[int], (1,)),
+    (float, 1),
+    (int, True),
+    (Secretive, Secretive(text="t", hidden="lost")),
+    (Model, Model(content="hi", usage=Usage(1), extras={"a": (1,)})),
+    (Model, Model(content="hi", usage=Usage(1), extras={"a": float("nan")})),
+    (Model, Open(text="t")),
+    (Model, {"content": "hi", "usage": {"prompt": 1}}),
+]
