@@ -33,7 +33,7 @@ def test_a_hit_in_memory_never_enters_the_loop(cache: SyncCache[object]) -> None
     shared: Cache[object] = Cache("memory://", ttl=60)
     asyncio.run(shared.set("q", 1))
     before = threading.active_count()
-    reader = SyncCache(shared)
+    reader: SyncCache[object] = SyncCache(shared)
     assert reader.get("q") == 1
     assert reader.get_or_set("q", lambda: 2) == 1
     assert threading.active_count() == before
