@@ -1,0 +1,65 @@
+"""A guard on a real server, with the library's own deadlines, and a count of what reaches the server's driver."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from cachecore.clock import SystemClock
+from cachecore.errors import BackendError
+from cachecore.guard import Guard
+from cachecore.options import StoreOptions
+from cachecore.plugins import backend_from_url
+from cachecore.protocols import CacheBackend
+from cachecore.testing.faulty import FaultyBackend
+from tests.unit.guarded import Recording, until
+
+
+class Guarded:
+    """The guard, the counting backend inside it, and who watches."""
+
+    def __init__(self, backend: CacheBackend) -> None:
+        self.store = FaultyBackend(backend)
+        self.seen = Recording()
+        self.guard = Guard(self.store, StoreOptions(), clock=SystemClock(), chance=random.Random(1), observer=self.seen)
+
+    @property
+    def state(self) -> str:
+        return self.guard.states()[""]
+
+    async def ask(self, keys: Sequence[str]) -> list[bytes | None] | BackendError:
+        """Read, and return the error if there is one; anything else than a BackendError is a defect."""
+        try:
+            return await self.guard.get_many(keys)
+        except BackendError as error:
+            return error
+
+    async def opened(self) -> None:
+        """Ask until the breaker opens."""
+        while self.state != "open":
+            assert isinstance(await self.ask(["k0"]), BackendError)
+
+    async def well(self) -> None:
+        """Ask until the server answers again, as a cache's callers would, one after the other."""
+        limit = time.monotonic() + 20
+        while isinstance(error := await self.ask(["k0"]), BackendError):
+            assert time.monotonic() < limit, error
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def guarded(url: str, backend: CacheBackend | None = None) -> AsyncIterator[Guarded]:
+    """A guard on the server at `url` with fifty keys; leaving it checks that nothing is left behind."""
+    before = asyncio.all_tasks()
+    made = Guarded(backend or backend_from_url(url))
+    await made.well()
+    await made.guard.set_many({f"k{i}": b"%d" % i for i in range(50)}, ttl=None)
+    try:
+        yield made
+    finally:
+        await made.guard.aclose()
+    await until(lambda: asyncio.all_tasks() <= before)
+    assert made.guard.under_way == 0
