@@ -155,12 +155,15 @@ class Server:
             raise RuntimeError("the server is not running")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, frozen or not."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start the server and return once it answers."""
-        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--unixsocket", str(self.socket_path), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self.arguments], stdout=log, stderr=log)  # noqa: S603
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)  # noqa: S603
         limit = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > limit:
@@ -168,6 +171,11 @@ class Server:
                 self.close()
                 raise RuntimeError(f"{self.program} did not start: {text}")
             time.sleep(0.005)
+
+    def _command(self) -> list[str]:
+        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--unixsocket", str(self.socket_path), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        return command + self.arguments
 
     def _answers(self) -> bool:
         # The socket file appears with the listening port and needs neither password nor TLS.
