@@ -105,9 +105,9 @@ class CountingDialer(UrlDialer):
 
     made = 0
 
-    def connection(self) -> Any:
+    async def connection(self) -> Any:
         self.made += 1
-        return super().connection()
+        return await super().connection()
 
 
 @contextmanager

@@ -2,12 +2,27 @@
 
     backend = cachecore_redis.from_url("redis://localhost:6379/0")
 
-Importing this does not import redis-py, which takes a third of a second: that happens with the first connection.
+Importing this does not import redis-py, which takes a third of a second: that happens when a backend is built.
 """
 
 from __future__ import annotations
 
-from cachecore_redis.backend import RedisBackend, from_url
+from cachecore_redis.address import RedisOptions
+from cachecore_redis.backend import RedisBackend
 from cachecore_redis.client import ClientBackend
+from cachecore_redis.sentinel import SentinelBackend
 
-__all__ = ["ClientBackend", "RedisBackend", "from_url"]
+__all__ = ["ClientBackend", "RedisBackend", "RedisOptions", "SentinelBackend", "from_url"]
+
+
+def from_url(url: str) -> RedisBackend:
+    """Return the backend that a URL means, by its scheme; connects when first used.
+
+    `redis`, `rediss` (TLS), `unix`: one server. `redis+sentinel`, `rediss+sentinel`: the primary that Sentinels name.
+
+    Raises:
+        OptionsError: the URL or a setting in it is wrong.
+    """
+    if url.partition("://")[0].endswith("+sentinel"):
+        return SentinelBackend(url)
+    return RedisBackend(url)

@@ -97,11 +97,8 @@ class UrlDialer:
         if credential_provider is not None:
             kwargs["credential_provider"] = credential_provider
         make = kwargs.pop("connection_class", Connection)
-        self._start(make, {**setup(options), **kwargs}, options)
-
-    def _start(self, make: Any, kwargs: dict[str, Any], options: RedisOptions) -> None:
-        self._make = make
-        self._kwargs = kwargs
+        self._make: Any = make
+        self._kwargs = {**setup(options), **kwargs}
         self._tls: Any = None
         self.timeout = options.timeout
         self.connect_timeout = options.connect_timeout
@@ -126,7 +123,7 @@ class UrlDialer:
         path = self._kwargs.get("path")
         return str(path) if path else f"{self._kwargs.get('host', 'localhost')}:{self._kwargs.get('port', 6379)}"
 
-    def connection(self) -> AbstractConnection:
+    async def connection(self) -> AbstractConnection:
         """Return a redis-py connection, not yet connected."""
         connection: Any = self._make(**self._kwargs)
         if self._tls is not None:
@@ -137,9 +134,18 @@ class UrlDialer:
 
     def at(self, host: str, port: int) -> UrlDialer:
         """Return a dialer of another server with the same settings: another node of a cluster."""
+        return self._with({**self._kwargs, "host": host, "port": port})
+
+    def logged_in_as(self, login: Mapping[str, str]) -> UrlDialer:
+        """Return a dialer with other credentials, and no database: a Sentinel has users of its own."""
+        private = ("username", "password", "db", "credential_provider")
+        return self._with({name: value for name, value in self._kwargs.items() if name not in private} | dict(login))
+
+    def _with(self, kwargs: dict[str, Any]) -> UrlDialer:
         other = object.__new__(UrlDialer)
-        other.__dict__.update(self.__dict__)
-        other._kwargs = {**self._kwargs, "host": host, "port": port}
+        vars(other).update(
+            _make=self._make, _tls=self._tls, _kwargs=kwargs, timeout=self.timeout, connect_timeout=self.connect_timeout
+        )
         return other
 
     def downgrade(self, error: Exception) -> bool:

@@ -38,13 +38,13 @@ class RedisBackend:
 
     def __init__(self, url: str, *, credential_provider: CredentialProvider | None = None, **settings: Any) -> None:
         address, self._options = split_options(url, settings)
-        self._start(UrlDialer(address, self._options, credential_provider))
-
-    def _start(self, dialer: UrlDialer) -> None:
-        self._dialer = dialer
+        self._dialer = self._dial(address, credential_provider)
         self._backoff = Backoff()
         self._large = LargeKeys(self._options.bulk_bytes)
         self._nodes = PerLoop(self._node)
+
+    def _dial(self, url: str, credential_provider: CredentialProvider | None) -> UrlDialer:
+        return UrlDialer(url, self._options, credential_provider)
 
     def _node(self) -> Node:
         return Node(self._dialer, self._backoff, self._options, self._large)
@@ -122,8 +122,3 @@ class RedisBackend:
         if isinstance(reply, hiredis.ReplyError):
             raise node.refused(operation, reply)
         return reply
-
-
-def from_url(url: str) -> RedisBackend:
-    """Return the backend that a URL means; connects when first used."""
-    return RedisBackend(url)

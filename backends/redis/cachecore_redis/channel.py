@@ -76,51 +76,59 @@ class Dialer(Protocol):
     connect_timeout: float
     timeout: float
 
-    def connection(self) -> AbstractConnection:
-        """Return a redis-py connection, not yet connected."""
+    async def connection(self) -> AbstractConnection:
+        """Return a redis-py connection, not yet connected, to where the server is now."""
 
     def downgrade(self, error: Exception) -> bool:
         """Return whether `error` means that the server speaks only RESP2 and the next connection will, too."""
 
 
-async def dial(dialer: Dialer) -> Lane:
-    """Return a new lane. Takes at most the dialer's `connect_timeout`; raises what redis-py or the socket raised."""
-    loop = asyncio.get_running_loop()
-    connection: Any = dialer.connection()
-    lane = Lane(loop, dialer.timeout)
-    opening = loop.create_task(_open(connection, lane))
-    # Not asyncio.timeout: on Python 3.11 redis-py swallows cancellations while it sends, so a deadline that works by
-    # cancelling may never fire. The attempt is abandoned instead, and its socket aborted.
-    try:
-        await asyncio.wait({opening}, timeout=dialer.connect_timeout)
-    finally:
-        if not opening.done():
-            opening.add_done_callback(_abandoned(lane))
-            opening.cancel()
-            writer = connection._writer  # noqa: SLF001 - redis-py has no public way to abort
-            if writer is not None:
-                writer.transport.abort()
-    if not opening.done():
-        raise TimeoutError("connecting took too long")
-    opening.result()
-    return lane
+class _Attempt:
+    """One connection on its way from redis-py to a lane."""
 
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._connection: Any = None
+        self._lane = Lane(asyncio.get_running_loop(), dialer.timeout)
 
-async def _open(connection: Any, lane: Lane) -> None:
-    await connection.connect()
-    reader, writer = connection._reader, connection._writer  # noqa: SLF001 - the transport is not public
-    connection._reader = connection._writer = None  # noqa: SLF001 - so that its finaliser does not close the socket
-    # The writer goes along: it closes the transport when it is collected.
-    lane.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - what came with the last reply
+    async def run(self) -> Lane:
+        connection: Any = await self._dialer.connection()
+        self._connection = connection
+        await connection.connect()
+        reader, writer = connection._reader, connection._writer  # noqa: SLF001 - the transport is not public
+        connection._reader = connection._writer = None  # noqa: SLF001 - its finaliser would close the socket
+        # The writer goes along: it closes the transport when it is collected.
+        self._lane.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - came with the last reply
+        return self._lane
 
+    def abandon(self, task: asyncio.Task[Lane]) -> None:
+        """Cancel the attempt; abort its socket, since redis-py may swallow the cancellation."""
+        task.add_done_callback(self._abandoned)
+        task.cancel()
+        writer = getattr(self._connection, "_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
-def _abandoned(lane: Lane) -> Callable[[asyncio.Task[None]], None]:
-    def end(task: asyncio.Task[None]) -> None:
+    def _abandoned(self, task: asyncio.Task[Lane]) -> None:
         if not task.cancelled():
             task.exception()  # looked at, so that nobody is told that it was not
-        lane.close()
+        self._lane.close()
 
-    return end
+
+async def dial(dialer: Dialer) -> Lane:
+    """Return a new lane. Takes at most the dialer's `connect_timeout`; raises what redis-py or the socket raised."""
+    attempt = _Attempt(dialer)
+    task = asyncio.get_running_loop().create_task(attempt.run())
+    # Not asyncio.timeout: on Python 3.11 redis-py swallows cancellations while it sends, so a deadline that works by
+    # cancelling may never fire. The attempt is abandoned instead.
+    try:
+        await asyncio.wait({task}, timeout=dialer.connect_timeout)
+    finally:
+        if not task.done():
+            attempt.abandon(task)
+    if not task.done():
+        raise TimeoutError("connecting took too long")
+    return task.result()
 
 
 class Channel:
@@ -146,20 +154,20 @@ class Channel:
         Raises:
             BackendError: the attempt failed, or the last one did and the next is not due.
         """
-        if self.lane is not None:
-            return self.lane
-        opening = self._opening or self._start(operation)
-        try:
-            # Shielded: the attempt belongs to all who wait for it, and to who comes next.
-            return await asyncio.shield(opening)
-        except BackendError as error:
-            # One each: an exception shared by many callers gathers the tracebacks of all of them.
-            raise failure(operation, error.reason, error.transient) from error.__cause__
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if opening.cancelled() and task is not None and not task.cancelling():
-                raise BackendUnavailable(operation, transient=not self._closed, reason="closed") from None
-            raise
+        while self.lane is None:
+            opening = self._opening or self._start(operation)
+            try:
+                # Shielded: the attempt belongs to all who wait for it, and to who comes next.
+                return await asyncio.shield(opening)
+            except BackendError as error:
+                # One each: an exception shared by many callers gathers the tracebacks of all of them.
+                raise failure(operation, error.reason, error.transient) from error.__cause__
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not opening.cancelled() or (task is not None and task.cancelling()):
+                    raise
+                # The attempt was given up, not the caller: the next one, or the end.
+        return self.lane
 
     def _start(self, operation: str) -> asyncio.Task[Lane]:
         if self._closed:
@@ -198,7 +206,8 @@ class Channel:
         return lane
 
     def _opened(self, task: asyncio.Task[Lane]) -> None:
-        self._opening = None
+        if self._opening is task:
+            self._opening = None
         if not task.cancelled():
             task.exception()  # those who waited have it; nobody may have
 
@@ -224,6 +233,15 @@ class Channel:
         if asyncio.get_running_loop().time() - lane.born < _YOUNG or not self._backoff.may_try():
             return
         self._start("connect")
+
+    def restart(self) -> None:
+        """Leave the server at once: another one has taken its place. What waits there fails as reset."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self.lane is not None:
+            self.lane.close()
+        self._backoff.succeeded()
 
     def close(self) -> None:
         """Close the lane and stop opening one. Must be called in the channel's loop."""

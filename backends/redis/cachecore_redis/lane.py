@@ -116,6 +116,12 @@ class Lane(asyncio.Protocol):
         future.add_done_callback(_look_away)
         return future
 
+    def write(self, command: bytes) -> None:
+        """Send a command that has no reply: one that is confirmed by a push."""
+        if self.alive:
+            self._out.append(command)
+            self._flush()
+
     def _submit(self, payload: bytes, waiting: asyncio.Future[Reply] | _Batch) -> None:
         if not self.alive:
             raise ConnectionResetError("the connection is closed")

@@ -83,10 +83,18 @@ class Node:
         self._next = (self._next + 1) % len(self.lanes)
         return self.lanes[self._next]
 
+    def _channels(self) -> tuple[Channel, ...]:
+        return (*self.lanes, self._bulk, self._watch)
+
+    def restart(self) -> None:
+        """Leave the server at once: another one has taken its place."""
+        for channel in self._channels():
+            channel.restart()
+
     def close(self) -> None:
         """Close all lanes."""
         self.feeds.close()
-        for channel in (*self.lanes, self._bulk, self._watch):
+        for channel in self._channels():
             channel.close()
 
     # Requests
@@ -128,7 +136,7 @@ class Node:
         """Return the error for an error reply; leave a server that says it is the wrong one."""
         error = refusal(operation, reply)
         if error.reason in _WRONG_SERVER and error.transient:
-            for channel in (*self.lanes, self._bulk, self._watch):
+            for channel in self._channels():
                 channel.replace()
         return error
 
