@@ -299,7 +299,8 @@ class TestMetrics:
         assert CacheMetrics(hits=1, misses=3).hit_rate == 0.25
 
     async def test_caches_in_one_cache_count_for_themselves(self) -> None:
-        async with Cache("memory://", ttl=60) as shared:
+        shared: Cache[Any] = Cache("memory://", ttl=60)
+        async with shared:
             one, other = (ResponseCache(shared, CacheConfig(prefix=prefix)) for prefix in ("one", "other"))
             await one.get(SYSTEM, USER)
             await shared.get("something else")
@@ -359,7 +360,8 @@ class TestBuilding:
         assert await backend.get_many(["k"]) == [None]  # a closed one would raise
 
     async def test_callers_cache_stays_open_and_keeps_what_is_its_own(self) -> None:
-        async with Cache("memory://", ttl=60) as shared:
+        shared: Cache[Any] = Cache("memory://", ttl=60)
+        async with shared:
             await shared.set("mine", 1)
             async with ResponseCache(shared) as cache:
                 await cache.set(SYSTEM, USER, None, ANSWER)

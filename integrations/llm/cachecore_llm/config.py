@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -85,3 +86,8 @@ class CacheMetrics:
         """Return the part of the requests that were hits, 0.0 to 1.0; 0.0 before the first."""
         asked = self.hits + self.misses
         return self.hits / asked if asked else 0.0
+
+    def unstored_since(self, before: CacheMetrics) -> dict[str, int]:
+        """Return the answers that were not stored since the snapshot `before`, by reason, `rejected` ones included."""
+        now = Counter(self.rejected) + Counter(self.not_stored)
+        return dict(now - (Counter(before.rejected) + Counter(before.not_stored)))

@@ -68,6 +68,20 @@ class SimulatedProvider:
         """How often it has been asked."""
 
     @property
+    def description(self) -> str:
+        """Return in words that this is a simulation, and of what."""
+        slowest = math.exp(self._mean + 2.326 * self._spread)  # 1 % of a normal distribution lie above 2.326 sigma
+        said = [
+            "the provider is SIMULATED: no model is asked",
+            f"it waits {math.exp(self._mean):.2g} s (median; log-normal, 1 % over {slowest:.2g} s)",
+        ]
+        if self._speed != 1:
+            said.append(f"all waiting is shortened {self._speed:g} times here")
+        if self._flawed:
+            said.append(f"{self._flawed:.0%} of the questions get a cut-off, empty or refused answer, or none")
+        return "; ".join(said)
+
+    @property
     def name(self) -> str:
         """Return the name given."""
         return self._name

@@ -1,0 +1,188 @@
+"""`cachecore replay FILE`: the command line around a replay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cachecore.clock import SystemClock
+from cachecore.errors import CacheError
+from cachecore.plugins import redact_url
+from cachecore_llm.config import CacheConfig
+from cachecore_llm.providers import FallbackOrchestrator, Provider
+from cachecore_llm.replay.log import LogReader
+from cachecore_llm.replay.report import Report
+from cachecore_llm.replay.run import CountedProvider, Tally, replay_log
+from cachecore_llm.response_cache import ResponseCache
+from cachecore_llm.service import LLMService
+from cachecore_llm.simulated import SimulatedProvider
+
+_DEFAULT_FILE: Final = "replay.sqlite"
+
+
+class ProviderChoice(str, Enum):  # noqa: UP042 - what typer shows of a StrEnum is the same, but not on Python 3.11
+    """Who answers what the cache cannot."""
+
+    SIMULATED = "simulated"
+    OPENAI = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a log is replayed."""
+
+    backend: str | None = None
+    """A URL; None is a SQLite file in the user's cache folder."""
+    provider: ProviderChoice = ProviderChoice.SIMULATED
+    model: str | None = None
+    concurrency: int = 32
+    speed: float = 1.0
+    flaws: float = 0.0
+    seed: int = 0
+    ttl: float = 86_400.0
+    timeout: float = 60.0
+    params: tuple[str, ...] = ()
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A log of requests, JSON lines or CSV.", exists=True, dir_okay=False)],
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Where answers are kept, a URL. A SQLite file if not given, so a second run finds them all."),
+    ] = None,
+    provider: Annotated[
+        ProviderChoice, typer.Option(help="Who answers what the cache cannot; 'simulated' needs no key.")
+    ] = ProviderChoice.SIMULATED,
+    model: Annotated[str | None, typer.Option(help="With --provider openai: the model to ask.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="Requests under way at once.")] = 32,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="With --provider simulated: by how much its waiting is shortened.")
+    ] = 1.0,
+    flaws: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="With --provider simulated: the part of the questions it answers badly or not."
+        ),
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="With --provider simulated: of everything that is drawn.")] = 0,
+    ttl: Annotated[float, typer.Option(min=0.001, help="Seconds for which an answer is fresh.")] = 86_400.0,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds the provider may take.")] = 60.0,
+    param: Annotated[
+        list[str] | None, typer.Option(help="A field of the log that is a parameter of the request; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+) -> None:
+    """Send a log of requests through the cache and show what it saves.
+
+    Fields of a line: system_prompt, user_message; optionally context, params, tenant, label.
+    """
+    settings = Settings(backend, provider, model, concurrency, speed, flaws, seed, ttl, timeout, tuple(param or ()))
+    console = Console(stderr=True, quiet=as_json)
+    try:
+        report = asyncio.run(run_replay(file, settings, console))
+    except (CacheError, ImportError) as error:
+        Console(stderr=True).print(str(error), markup=False, style="red")
+        raise typer.Exit(2) from error
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
+    else:
+        report.show(Console())
+    if report.tally.requests == 0 or not report.answered:
+        raise typer.Exit(1)
+
+
+async def run_replay(file: Path, settings: Settings, console: Console) -> Report:
+    """Replay `file` and return what happened; progress is shown on `console`.
+
+    Raises:
+        OptionsError: the log or a setting is wrong as a whole; single bad lines are in the report.
+        PluginNotFound: the backend is not installed.
+    """
+    url = settings.backend or default_backend()
+    async with AsyncExitStack() as stack:
+        provider = await _provider(settings, stack)
+        cache = await stack.enter_async_context(ResponseCache(url, CacheConfig(ttl_seconds=settings.ttl)))
+        console.print(f"answers are kept in {redact_url(url)}", markup=False, highlight=False, soft_wrap=True)
+        if isinstance(provider, SimulatedProvider):
+            console.print(provider.description, markup=False, highlight=False, soft_wrap=True)
+        reader = LogReader(file, params=settings.params)
+        return await replay_through(cache, provider, reader, settings, console)
+
+
+async def replay_through(
+    cache: ResponseCache, provider: Provider, reader: LogReader, settings: Settings, console: Console
+) -> Report:
+    """Replay a log through `cache` and `provider`, which stay the caller's, and return what happened."""
+    clock = SystemClock()
+    tally = Tally()
+    asked = CountedProvider(provider)
+    service = LLMService(FallbackOrchestrator([asked], timeout=settings.timeout), cache)
+    before = cache.metrics
+    started = clock.monotonic()
+    with _progress(console, reader, tally) as advance:
+        await replay_log(reader, service, concurrency=settings.concurrency, clock=clock, tally=tally, progress=advance)
+    return Report(
+        log=reader.path.name,
+        backend=redact_url(settings.backend or default_backend()),
+        provider=provider.name,
+        simulated=isinstance(provider, SimulatedProvider),
+        speed=settings.speed if isinstance(provider, SimulatedProvider) else 1.0,
+        concurrency=settings.concurrency,
+        seconds=clock.monotonic() - started,
+        provider_calls=asked.calls,
+        ignored_fields=dict(reader.ignored),
+        tally=tally,
+        not_stored=cache.metrics.unstored_since(before),
+    )
+
+
+def default_backend() -> str:
+    """Return the URL of a SQLite file in the user's cache folder, which is made if it is not there."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(root) if root else Path.home() / ".cache") / "cachecore"
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder.absolute() / _DEFAULT_FILE}"
+
+
+async def _provider(settings: Settings, stack: AsyncExitStack) -> Provider:
+    if settings.provider is ProviderChoice.SIMULATED:
+        return SimulatedProvider(speed=settings.speed, flawed=settings.flaws, seed=settings.seed)
+    from cachecore_llm.openai_provider import OpenAIProvider
+
+    if settings.model is None:
+        raise typer.BadParameter("--provider openai needs --model")
+    return await stack.enter_async_context(OpenAIProvider(settings.model))
+
+
+@contextmanager
+def _progress(console: Console, reader: LogReader, tally: Tally) -> Iterator[Callable[[], None]]:
+    """Show how far the log has been read and what the cache did: live on a terminal, nothing elsewhere."""
+    bar = Progress(
+        TextColumn("replaying"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[requests]:,} requests, {task.fields[rate]:.1%} hits"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("", total=max(1, reader.size), requests=0, rate=0.0)
+
+    def advance() -> None:
+        bar.update(task, completed=reader.position, requests=tally.requests, rate=tally.hit_rate)
+
+    with bar:
+        yield advance
+        advance()

@@ -1,0 +1,132 @@
+"""Sending a log through an `LLMService`, and what is counted on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cachecore.clock import Clock
+from cachecore.errors import UnkeyableError
+from cachecore_llm.errors import AllProvidersFailedError
+from cachecore_llm.providers import Provider, SupportsIdentity
+from cachecore_llm.replay.log import Line
+from cachecore_llm.response import LLMResponse
+from cachecore_llm.service import LLMService
+
+_MAX_BAD_LINES_KEPT: Final = 1000
+
+
+class CountedProvider:
+    """A provider and how often it was asked."""
+
+    def __init__(self, inner: Provider) -> None:
+        self._inner = inner
+        self.calls = 0
+
+    @property
+    def name(self) -> str:
+        """Return the inner provider's name."""
+        return self._inner.name
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return the inner provider's own settings, if it tells them."""
+        return self._inner.identity if isinstance(self._inner, SupportsIdentity) else {}
+
+    async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
+        """Count, and ask the inner provider."""
+        self.calls += 1
+        return await self._inner.generate(system_prompt, user_message, context, **params)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to a log so far."""
+
+    requests: int = 0
+    """Valid lines that were asked."""
+    answers: Counter[str] = field(default_factory=Counter)
+    """Answers by `cache_status`."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Requests without an answer, by kind of error."""
+    bad_lines: int = 0
+    first_bad_lines: list[tuple[int, str]] = field(default_factory=list)
+    """Number and problem of the first thousand lines that were skipped."""
+    hit_latencies: array[float] = field(default_factory=lambda: array("d"))
+    """Seconds, of hits."""
+    miss_latencies: array[float] = field(default_factory=lambda: array("d"))
+    """Seconds, of all other answers: a provider was waited for."""
+
+    @property
+    def hits(self) -> int:
+        """Return how many were answered fresh from the cache."""
+        return self.answers["hit"]
+
+    @property
+    def hit_rate(self) -> float:
+        """Return hits per request, 0.0 to 1.0."""
+        return self.hits / self.requests if self.requests else 0.0
+
+    def skip(self, number: int, problem: str) -> None:
+        """Note a line that is no request."""
+        self.bad_lines += 1
+        if len(self.first_bad_lines) < _MAX_BAD_LINES_KEPT:
+            self.first_bad_lines.append((number, problem))
+
+
+async def replay_log(
+    lines: Iterable[Line],
+    service: LLMService,
+    *,
+    concurrency: int,
+    clock: Clock,
+    tally: Tally,
+    progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Ask every request of `lines`, `concurrency` at a time and in their order, and count in `tally`.
+
+    A line that is no request, or a request that gets no answer, is counted and never ends the run.
+    """
+    waiting = iter(lines)
+
+    async def worker() -> None:
+        for line in waiting:  # shared by all workers: each line is taken by one of them
+            await _ask(line, service, clock, tally)
+            progress()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(worker())
+
+
+async def _ask(line: Line, service: LLMService, clock: Clock, tally: Tally) -> None:
+    if line.request is None:
+        tally.skip(line.number, line.problem or "no request")
+        await asyncio.sleep(0)  # a log of nothing but bad lines must not hold the loop
+        return
+    started = clock.monotonic()
+    try:
+        answer = await service.ask(line.request)
+    except AllProvidersFailedError as error:
+        tally.requests += 1
+        tally.failures.update(type(cause).__name__ for cause in error.causes[:1])
+        return
+    except UnkeyableError as error:
+        tally.skip(line.number, str(error))
+        return
+    took = clock.monotonic() - started
+    tally.requests += 1
+    tally.answers[answer.cache_status] += 1
+    (tally.hit_latencies if answer.cache_status == "hit" else tally.miss_latencies).append(took)
+
+
+def percentile(values: array[float], part: float) -> float | None:
+    """Return the smallest value that at least `part` (0 to 1) of `values` do not exceed; None of none."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
