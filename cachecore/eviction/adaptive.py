@@ -52,9 +52,11 @@ class AdaptivePolicy:
     __slots__ = (
         "_candidates",
         "_capacity",
+        "_challenger",
         "_chance",
         "_leaving",
         "_mask",
+        "_room",
         "_ruler",
         "_ruling",
         "_seed",
@@ -62,6 +64,15 @@ class AdaptivePolicy:
         "_touched",
         "touch",
     )
+
+    _shadows: list[Shadow]
+    _room: int  # of each shadow
+    _ruling: int  # whose policy decides
+    _challenger: int | None  # who has won the rule, until the next eviction
+    _ruler: EvictionPolicy
+    _leaving: EvictionPolicy | None  # the ruler before, while it still has keys
+    _seed: int
+    _mask: int  # a key is sampled if its digest has none of these bits
 
     def __init__(
         self, capacity: int, *, candidates: Sequence[PolicyFactory] | None = None, chance: Random | None = None
@@ -91,11 +102,16 @@ class AdaptivePolicy:
         # A cache that evicts is full, so what it holds, less the newest, is what it has room for; the capacity is only
         # the most it could have, if its entries were small.
         room = max(1, (len(self) - 1) // (self._mask + 1))
-        for shadow in self._shadows:
-            shadow.resize(room)
-        if self._leaving is None:
-            self._crown(room)
-        return (self._leaving or self._ruler).evict()
+        if room != self._room:
+            self._room = room
+            for shadow in self._shadows:
+                shadow.resize(room)
+        challenger, self._challenger = self._challenger, None
+        if challenger is not None and self._leaving is None:
+            self._crown(challenger)
+        if self._leaving:  # there is one, and it has keys: deletes may have taken its last
+            return self._leaving.evict()
+        return self._ruler.evict()
 
     def discard(self, key: str) -> None:
         """Forget that `key` is here. Raises KeyError if it is not."""
@@ -122,13 +138,14 @@ class AdaptivePolicy:
         return TinyLfuPolicy(capacity, chance=self._chance)
 
     def _start(self) -> None:
-        room = min(self._capacity, 2 * SHADOW_ENTRIES)  # until evictions show how much room there really is
-        self._shadows = [Shadow(make(room), room) for make in self._candidates]
+        self._room = min(self._capacity, 2 * SHADOW_ENTRIES)  # until evictions show how much there really is
+        self._shadows = [Shadow(make(self._room), self._room) for make in self._candidates]
         self._ruling = 0
+        self._challenger = None
         self._ruler = self._candidates[0](self._capacity)
-        self._leaving: EvictionPolicy | None = None  # the ruler before, while it still has keys
+        self._leaving = None
         self._seed = self._chance.getrandbits(64)
-        self._mask = 0  # a key is sampled if its digest has none of these bits
+        self._mask = 0
 
     def _apply_touches(self) -> None:
         touched = self._touched
@@ -154,19 +171,17 @@ class AdaptivePolicy:
         for place, shadow in enumerate(shadows):
             if place != self._ruling:
                 hit = shadow.request(key)
-                if hit is not mine:
-                    shadow.lead += 1.0 if hit else -1.0
+                if hit and not mine:
+                    shadow.lead += 1.0
+                    if shadow.lead > _TAKEOVER * self._room + _NOISE:
+                        self._challenger = place
+                elif mine and not hit:
                     # Bounded below, and not a sum over all the past: the question is who is better now.
-                    shadow.lead = max(shadow.lead, -_CREDIT * shadow.room - _NOISE)
+                    shadow.lead = max(shadow.lead - 1.0, -_CREDIT * self._room - _NOISE)
 
-    def _crown(self, room: int) -> None:
-        best = max(
-            (shadow for place, shadow in enumerate(self._shadows) if place != self._ruling), key=_lead, default=None
-        )
-        if best is None or best.lead <= _TAKEOVER * room + _NOISE:
-            return
-        self._ruling = self._shadows.index(best)
-        self._leaving, self._ruler = self._ruler, self._candidates[self._ruling](self._capacity)
+    def _crown(self, challenger: int) -> None:
+        self._ruling = challenger
+        self._leaving, self._ruler = self._ruler, self._candidates[challenger](self._capacity)
         for shadow in self._shadows:
             shadow.lead = 0.0
         self._hand_over(self._leaving)
@@ -187,7 +202,3 @@ class AdaptivePolicy:
                 shadow.keep_only(self._sampled)
         elif self._mask and sampled < SHADOW_ENTRIES // 8:
             self._mask >>= 1
-
-
-def _lead(shadow: Shadow) -> float:
-    return shadow.lead

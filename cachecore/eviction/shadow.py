@@ -34,9 +34,8 @@ class Shadow:
 
     def resize(self, room: int) -> None:
         """Hold at most `room` keys from now on."""
-        if room != self.room:
-            self.room = room
-            self._shrink()
+        self.room = room
+        self._shrink()
 
     def discard(self, key: str) -> None:
         """Forget `key` if it is there."""
