@@ -34,10 +34,8 @@ def meanings(table: type) -> dict[str, str]:
 def rows(table: type) -> list[str]:
     """Return the lines that the docs must have for `table`."""
     said = meanings(table)
-    return [
-        f"| `{field.name}` | {'required' if field.default is MISSING else f'`{field.default!r}`'} | {said[field.name]} |"
-        for field in fields(table)
-    ]
+    defaults = {one.name: "required" if one.default is MISSING else f"`{one.default!r}`" for one in fields(table)}
+    return [f"| `{name}` | {default} | {said[name]} |" for name, default in defaults.items()]
 
 
 @pytest.mark.parametrize("table", TABLES)
