@@ -123,7 +123,7 @@ class Guard:
         if self._partition is None:
             whole: list[bytes | None] = await self._read(self._whole, keys)
             return whole
-        parts = self._parts(keys)
+        parts = self._parts("get_many", keys)
         under_way = [self._read(breaker, part) for breaker, part in parts]
         values: dict[str, bytes | None] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
@@ -140,7 +140,7 @@ class Guard:
             write = partial(self._backend.set_many, part, ttl=ttl)
             return self._calls.start("set_many", breaker, self._budget(size), write, keys[0])
 
-        await self._everywhere(list(items), start)
+        await self._everywhere("set_many", list(items), start)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
@@ -149,11 +149,11 @@ class Guard:
             delete = partial(self._backend.delete_many, keys)
             return self._calls.start("delete_many", breaker, self._timeout, delete, keys[0])
 
-        return sum(await self._everywhere(keys, start))
+        return sum(await self._everywhere("delete_many", keys, start))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. After a timeout nobody knows."""
-        breaker = self._whole if self._partition is None else self._calls.breaker(self._partition(key))
+        breaker = self._calls.breaker(self._node("swap", key))
         size = len(old or b"") + len(new or b"")
         self._remember(size)
         swap = partial(self._backend.swap, key, old, new, ttl=ttl)
@@ -231,23 +231,30 @@ class Guard:
     def _budget(self, size: int) -> float:
         return self._timeout + size * self._timeout_per_byte
 
-    def _parts(self, keys: Sequence[str]) -> list[tuple[Breaker, Sequence[str]]]:
+    def _node(self, operation: str, key: str) -> str:
+        try:
+            return _WHOLE_STORE if self._partition is None else self._partition(key)
+        except Exception as error:
+            self._calls.report("partition", error)
+            raise BackendError(operation, transient=True) from error
+
+    def _parts(self, operation: str, keys: Sequence[str]) -> list[tuple[Breaker, Sequence[str]]]:
         """Return the keys of each partition, and its breaker."""
         if self._partition is None:
             return [(self._whole, keys)]
         parts: dict[str, list[str]] = {}
         for key in dict.fromkeys(keys):
-            parts.setdefault(self._partition(key), []).append(key)
+            parts.setdefault(self._node(operation, key), []).append(key)
         return [(self._calls.breaker(name), part) for name, part in parts.items()]
 
     async def _everywhere(
-        self, keys: Sequence[str], start: Callable[[Breaker, Sequence[str]], asyncio.Future[T]]
+        self, operation: str, keys: Sequence[str], start: Callable[[Breaker, Sequence[str]], asyncio.Future[T]]
     ) -> list[T]:
         """Call each partition with its keys, at the same time; raise the first error once all have ended."""
         under_way: list[asyncio.Future[T]] = []
         answers: list[T] = []
         failure: BackendError | None = None
-        for breaker, part in self._parts(keys) if keys else ():
+        for breaker, part in self._parts(operation, keys) if keys else ():
             try:
                 under_way.append(start(breaker, part))
             except BackendError as error:

@@ -99,6 +99,7 @@ class Lane:
         self.under_way: set[Call] = set()
         self.abandoned: dict[Call, float] = {}  # since when; oldest first
         self._queue: deque[Call] = deque()
+        self._admitting = False
         self._places = places
         self._attend = attend
         self._missed = missed
@@ -156,13 +157,17 @@ class Lane:
         return len(self.under_way) + len(self.abandoned) < self._places
 
     def _admit_waiting(self) -> None:
-        if self.loop.is_closed():  # its tasks are being thrown away
+        # A closed loop's tasks are being thrown away. And where tasks start eagerly, a call that begins here may end
+        # here and come back to this line: a thousand of them would be as many frames deep.
+        if self._admitting or self.loop.is_closed():
             return
+        self._admitting = True
         while self._queue and len(self.under_way) + len(self.abandoned) < self._places:
             call = self._queue.popleft()
             if call.waited_for():
                 call.budget = max(0.0, call.deadline - self.loop.time())
                 self._begin(call)
+        self._admitting = False
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:

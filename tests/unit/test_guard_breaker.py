@@ -131,3 +131,20 @@ async def test_writes_reach_the_partitions_that_work() -> None:
     with pytest.raises(BackendUnavailable):
         await made.guard.swap("a1", None, b"v", ttl=None)
     assert await made.guard.swap("b1", None, b"v", ttl=None)
+
+
+async def test_node_that_cannot_be_told_is_a_failure_of_the_store() -> None:
+    class Lost(Nodes):
+        def partition(self, key: str) -> str:
+            raise KeyError(key)
+
+    made = Guarded(Lost())
+    for call in (
+        made.guard.get_many(["k"]),
+        made.guard.set_many({"k": b"v"}, ttl=None),
+        made.guard.delete_many(["k"]),
+        made.guard.swap("k", None, b"v", ttl=None),
+    ):
+        with pytest.raises(BackendError) as failed:
+            await call
+        assert isinstance(failed.value.__cause__, KeyError)

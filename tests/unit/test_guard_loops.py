@@ -104,3 +104,20 @@ def test_forked_child_starts_anew() -> None:
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.stdout, done.stderr) == ("ok\n", "")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks start eagerly from Python 3.12 on")
+async def test_tasks_that_start_eagerly() -> None:
+    """Where a task may end before it is made, calls get their answers all the same, however many wait for a place."""
+    factory = getattr(asyncio, "eager_task_factory")  # noqa: B009 - not in the oldest Python's types
+    asyncio.get_running_loop().set_task_factory(factory)
+    made = Guarded(backend_timeout=30, max_in_flight=1)
+    made.store.hang("get_many", times=1)
+    calls = [asyncio.ensure_future(made.guard.get_many([f"k{i}"])) for i in range(3000)]
+    await until(lambda: made.store.hanging == 1)
+    made.store.heal()
+    assert await asyncio.gather(*calls) == [[None]] * 3000
+    made.store.fail("get_many", times=1)
+    with pytest.raises(BackendUnavailable):
+        await made.guard.get_many(["k"])
+    assert made.guard.under_way == 0
