@@ -10,8 +10,12 @@ from random import Random
 
 import pytest
 
-from cachecore.eviction import EvictionPolicy
+from cachecore.eviction import PolicyFactory
+from cachecore.eviction.adaptive import AdaptivePolicy
+from cachecore.eviction.lfu import LfuPolicy
 from cachecore.eviction.lru import LruPolicy
+from cachecore.eviction.s3fifo import S3FifoPolicy
+from cachecore.eviction.tinylfu import TinyLfuPolicy
 from cachecore.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from cachecore.testing.clocks import FakeClock
 
@@ -149,8 +153,8 @@ class Slow(LruPolicy):
         return super().evict()
 
 
-@pytest.mark.parametrize("policy", [LruPolicy, Slow])
-def test_threads_leave_exact_accounts(policy: type[EvictionPolicy]) -> None:
+@pytest.mark.parametrize("policy", [LruPolicy, Slow, S3FifoPolicy, TinyLfuPolicy, LfuPolicy, AdaptivePolicy])
+def test_threads_leave_exact_accounts(policy: PolicyFactory) -> None:
     """Eight threads put, read and discard at once; nobody reads another key's slot, bounds and bytes hold."""
     tier = MemoryTier[tuple[str, int]](max_bytes=300_000, max_entries=100, policy=policy)
     faults: list[str] = []
