@@ -214,7 +214,8 @@ def _record(kind: type) -> Callable[[Any], dict[str, Any]] | None:
 
 
 def _form_of(kind: type) -> Form:
-    if hasattr(kind, "__cachecore_key__"):
+    # Not hasattr, which would ask the metaclass too.
+    if any("__cachecore_key__" in vars(parent) for parent in kind.__mro__):
         return Form(False, lambda value: value.__cachecore_key__())
     if kind in _TAGGED:
         return Form(True, _TAGGED[kind])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote_from_bytes
@@ -20,7 +21,7 @@ from urllib.parse import quote_from_bytes
 import ormsgpack
 
 from cachecore.errors import OptionsError
-from cachecore.keys.canonical import VERSION, encode
+from cachecore.keys.canonical import VERSION, digester
 from cachecore.protocols import KeyHasher
 
 MAX_KEY_BYTES: Final = 250
@@ -90,16 +91,18 @@ class KeySpace:
 
     __slots__ = (
         "_hasher",
-        "_header",
-        "_hexdigest",
         "_lease_start",
         "_prefix",
         "_segments",
         "_start",
+        "key",
         "namespace",
         "prefix",
         "shards",
     )
+
+    key: Callable[[Any], str]
+    """Gives the key of a request, in about 0.6 µs and the time of the hash. Raises `UnkeyableError`."""
 
     def __init__(self, prefix: str, namespace: str, hasher: KeyHasher, *, shards: int = 0) -> None:
         self.prefix = prefix
@@ -113,11 +116,14 @@ class KeySpace:
         self.shards = shards
         self._segments = _segments(namespace)
         self._hasher = hasher
-        self._hexdigest = hasher.hexdigest
         # Two self-delimiting values before the request's own bytes: no text of one can run into the other.
-        self._header = ormsgpack.packb(VERSION) + ormsgpack.packb(namespace)
+        header = ormsgpack.packb(VERSION) + ormsgpack.packb(namespace)
         self._start = f"{self._prefix}:e:{'/'.join(self._segments)}:"
         self._lease_start = f"{self._prefix}.l:"
+        if shards:
+            self.key = self._sharded(digester(header, hasher.hexdigest, ""))
+        else:
+            self.key = digester(header, hasher.hexdigest, self._start)
         self._check_lengths(hasher)
 
     def __repr__(self) -> str:
@@ -137,16 +143,14 @@ class KeySpace:
         if len(f"{self._prefix}:s:") + slot + _LONG_TAG_BYTES > MAX_KEY_BYTES:
             raise OptionsError(f"prefix takes {len(self._prefix)} bytes of each key, which leaves no room for tags")
 
-    def key(self, request: Any) -> str:
-        """Return the key of `request`. Costs about 0.6 µs and the hash.
+    def _sharded(self, digest_of: Callable[[Any], str]) -> Callable[[Any], str]:
+        start, shards = self._start, self.shards
 
-        Raises:
-            UnkeyableError: it holds something that has no canonical form.
-        """
-        digest = self._hexdigest(self._header + encode(request))
-        if self.shards:
-            return f"{self._start}{{{int(digest, 16) % self.shards}}}{digest}"
-        return self._start + digest
+        def key(request: Any) -> str:
+            digest = digest_of(request)
+            return f"{start}{{{int(digest, 16) % shards}}}{digest}"
+
+        return key
 
     def shard_of(self, key: str) -> int | None:
         """Return the slot of an entry's `key`; None where there are none."""

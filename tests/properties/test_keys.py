@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -110,6 +111,15 @@ def test_values_that_look_alike_are_told_apart(values: list[Any]) -> None:
 def test_the_fast_way_and_the_walker_agree(asked: Any) -> None:
     """What the C encoder writes is what the encoding says, byte for byte."""
     assert encode(asked) == walk(asked)
+
+
+@given(st.dictionaries(names, scalars | requests, max_size=6), st.sampled_from([0, 7]))
+def test_a_key_is_the_digest_of_version_namespace_and_encoding(asked: dict[str, Any], shards: int) -> None:
+    """However short the way that a key took, its digest is that of the encoding written out."""
+    digest = hashlib.sha256(b"\xa2k1\xa6faq/v3" + walk(asked)).hexdigest()
+    key = KeySpace("p", "faq/v3", sha256(), shards=shards).key(asked)
+    slot = f"{{{int(digest, 16) % shards}}}" if shards else ""
+    assert key == f"p:e:faq/v3:{slot}{digest}"
 
 
 @given(st.dictionaries(names, requests, max_size=8), st.randoms(use_true_random=False))
