@@ -72,6 +72,8 @@ class FallbackOrchestrator:
         if unknown := sorted(set(chosen) - set(names)):
             raise OptionsError(f"timeouts names {', '.join(unknown)}; the providers are: {', '.join(names)}")
         self._timeouts = [positive("timeout", chosen.get(name, timeout)) for name in names]
+        first = self._providers[0]
+        self._identified = first if isinstance(first, SupportsIdentity) else None
         self._clock = clock or SystemClock()
         self._abandoned: set[asyncio.Task[LLMResponse]] = set()
 
@@ -88,8 +90,7 @@ class FallbackOrchestrator:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Return what the first provider's own settings add to every request, for its key."""
-        first = self._providers[0]
-        return first.identity if isinstance(first, SupportsIdentity) else {}
+        return {} if self._identified is None else self._identified.identity
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
         """Return the first answer, marked `fallback` if it is not the first provider's.

@@ -68,10 +68,12 @@ class LLMRequest:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("system_prompt", "user_message"):
-            if not isinstance(getattr(self, name), str):
-                raise OptionsError(f"{name} must be text, not {type(getattr(self, name)).__name__}")
-        if clash := sorted(_ARGUMENTS & self.params.keys()):
+        if not isinstance(self.system_prompt, str):
+            raise OptionsError(f"system_prompt must be text, not {type(self.system_prompt).__name__}")
+        if not isinstance(self.user_message, str):
+            raise OptionsError(f"user_message must be text, not {type(self.user_message).__name__}")
+        if not _ARGUMENTS.isdisjoint(self.params):
+            clash = sorted(_ARGUMENTS & self.params.keys())
             raise OptionsError(f"a parameter cannot be called {clash[0]!r}: that is an argument of its own")
 
     def key_fields(self, ignore: frozenset[str] = TRANSPORT_FIELDS) -> dict[str, Any]:

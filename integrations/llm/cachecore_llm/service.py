@@ -6,7 +6,6 @@ its ttl; the answer to a similar question; `AllProvidersFailedError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +70,8 @@ class LLMService:
         """Return an answer to `request`; as `generate`."""
         if request.params.get("stream"):
             raise UnsupportedRequestError("stream=True: answers are not streamed yet; leave it out to get them whole")
-        keyed = replace(request, params=_with_identity(request.params, self._orchestrator.identity))
+        identity = self._orchestrator.identity
+        keyed = replace(request, params={**identity, **request.params}) if identity else request
 
         async def generate() -> LLMResponse:
             return await self._orchestrator.generate(
@@ -85,7 +85,3 @@ class LLMService:
             if found is None:
                 raise
             return found
-
-
-def _with_identity(params: Mapping[str, Any], identity: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**identity, **params} if identity else params

@@ -26,6 +26,7 @@ class CountedProvider:
 
     def __init__(self, inner: Provider) -> None:
         self._inner = inner
+        self._identified = inner if isinstance(inner, SupportsIdentity) else None
         self.calls = 0
 
     @property
@@ -36,7 +37,7 @@ class CountedProvider:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Return the inner provider's own settings, if it tells them."""
-        return self._inner.identity if isinstance(self._inner, SupportsIdentity) else {}
+        return {} if self._identified is None else self._identified.identity
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
         """Count, and ask the inner provider."""
