@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from cachecore_llm import AllProvidersFailedError, LLMResponse, LLMService, ResponseCache, SimulatedProvider
-from cachecore_llm.replay.command import Settings, replay_through
+from cachecore_llm.replay.command import Settings, open_cache, replay_through
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.workload import zipf_mix
 
@@ -42,8 +42,9 @@ async def main() -> None:
     for old in folder.glob("answers.sqlite*"):
         old.unlink()
     log, unseen = write_log(folder / "log.jsonl")
-    settings = Settings(backend=f"sqlite:///{folder / 'answers.sqlite'}", concurrency=CONCURRENCY, speed=SPEED)
-    provider = SimulatedProvider(speed=SPEED, flawed=settings.flaws)
+    url = f"sqlite:///{folder / 'answers.sqlite'}"
+    settings = Settings(backend=url, concurrency=CONCURRENCY, speed=SPEED)
+    provider = SimulatedProvider(speed=SPEED)
 
     console.rule("What is replayed")
     console.print(
@@ -56,14 +57,14 @@ async def main() -> None:
     )
 
     console.rule("1. An empty cache")
-    async with ResponseCache(settings.backend or "") as cache:
+    async with open_cache(url, settings) as cache:
         (await replay_through(cache, provider, LogReader(log), settings, console)).show(console)
 
-    console.rule("2. The same log again: the file was closed and opened, all answers come from disk")
-    async with ResponseCache(settings.backend or "") as cache:
+    console.rule("2. The same log again, from the file on disk")
+    async with open_cache(url, settings) as cache:
         (await replay_through(cache, provider, LogReader(log), settings, console)).show(console)
 
-        console.rule(f"3. Every provider is down, and {UNSEEN} customers ask what nobody has asked in these words")
+        console.rule(f"3. Every provider is down, and {UNSEEN} customers ask anew")
         await outage(cache, unseen, console)
     console.print(f"\nReplay it yourself: cachecore replay {log} --speed {SPEED:g}")
 
@@ -78,8 +79,8 @@ async def outage(cache: ResponseCache, questions: list[str], console: Console) -
         except AllProvidersFailedError:
             continue
     console.print(
-        f"{len(similar)} of them get the answer to a similar question, marked as such; "
-        f"{len(questions) - len(similar)} get the error, because nothing alike enough was ever answered."
+        f"Nobody has asked in these words before. {len(similar)} of them get the answer to a similar question, marked "
+        f"as such; {len(questions) - len(similar)} get the error, because nothing alike enough was ever answered."
     )
     for question, answer in sorted(similar, key=lambda pair: pair[1].similarity or 0)[:: max(1, len(similar) // 4)][:4]:
         console.print(f"  {answer.similarity:.2f}  {question}\n        {answer.matched_message}", markup=False)

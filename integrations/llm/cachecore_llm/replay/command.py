@@ -30,6 +30,7 @@ from cachecore_llm.service import LLMService
 from cachecore_llm.simulated import SimulatedProvider
 
 _DEFAULT_FILE: Final = "replay.sqlite"
+_BACKEND_TIMEOUT: Final = 2.0
 
 
 class ProviderChoice(str, Enum):  # noqa: UP042 - what typer shows of a StrEnum is the same, but not on Python 3.11
@@ -113,12 +114,20 @@ async def run_replay(file: Path, settings: Settings, console: Console) -> Report
     url = settings.backend or default_backend()
     async with AsyncExitStack() as stack:
         provider = await _provider(settings, stack)
-        cache = await stack.enter_async_context(ResponseCache(url, CacheConfig(ttl_seconds=settings.ttl)))
+        cache = await stack.enter_async_context(open_cache(url, settings))
         console.print(f"answers are kept in {redact_url(url)}", markup=False, highlight=False, soft_wrap=True)
         if isinstance(provider, SimulatedProvider):
             console.print(provider.description, markup=False, highlight=False, soft_wrap=True)
         reader = LogReader(file, params=settings.params)
         return await replay_through(cache, provider, reader, settings, console)
+
+
+def open_cache(url: str, settings: Settings) -> ResponseCache:
+    """Return the cache of a replay at `url`."""
+    # Nobody waits for a replay as they do for a service, and what it could not store in time the next run would miss.
+    in_flight = max(1024, 4 * settings.concurrency)
+    config = CacheConfig(ttl_seconds=settings.ttl)
+    return ResponseCache(url, config, backend_timeout=_BACKEND_TIMEOUT, max_in_flight=in_flight)
 
 
 async def replay_through(
