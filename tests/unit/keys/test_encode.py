@@ -183,6 +183,15 @@ def test_plain_data_has_the_shortest_messagepack_form(shared_data: Any) -> None:
     assert checked > 50
 
 
+@pytest.mark.parametrize(
+    "value", [b"\xcb\xff\xff" * 9, [b"\xcb\x7f\xf1" * 9], "\u02ff\x7f", {"n": -1, "m": 127, "x": 1e308}]
+)
+def test_what_only_looks_like_an_odd_nan_is_left_alone(value: Any) -> None:
+    """Bytes and numbers that hold the bytes of a NaN come through as they are."""
+    assert encode(value) == walk(value)
+    assert decode(encode(value)) == value
+
+
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01", b"\xd4\x63\x00", b"\xd5\x03ab", b"\xd4\x04x"])
 def test_other_bytes_do_not_decode(data: bytes) -> None:
     """What `encode` did not make is an error of its own, not somebody else's."""
