@@ -121,13 +121,12 @@ class Guard:
         if not keys:
             return []
         if self._partition is None:
-            whole: list[bytes | None] = await self._read(self._whole, keys)
-            return whole
+            return self._fitting(keys, await self._read(self._whole, keys))
         parts = self._parts("get_many", keys)
         under_way = [self._read(breaker, part) for breaker, part in parts]
         values: dict[str, bytes | None] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
-            values.update(zip(part, await answer, strict=True))
+            values.update(zip(part, self._fitting(part, await answer), strict=True))
         return [values[key] for key in keys]
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
@@ -215,11 +214,11 @@ class Guard:
             self._largest, self._largest_before = 0, self._largest
             self._remembered_until = now + _REMEMBER
         budget = self._budget(max(self._largest, self._largest_before))
-        return self._calls.start("get_many", breaker, budget, partial(self._fetch, keys), keys[0])
+        return self._calls.start("get_many", breaker, budget, partial(self._backend.get_many, keys), keys[0])
 
-    async def _fetch(self, keys: Sequence[str]) -> list[bytes | None]:
-        values = await self._backend.get_many(keys)
+    def _fitting(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
         if len(values) != len(keys):  # the values of other keys: an answer that must not be believed
+            self._observer.backend_error("get_many", "protocol")
             raise BackendError("get_many", transient=True, reason="protocol")
         self._remember(sum(map(len, filter(None, values))))
         return values
