@@ -55,14 +55,16 @@ class MsgpackSerializer:
         except TypeError as error:
             raise EncodingError(f"msgpack cannot store the value: {error}") from None
         check_plain(value, self._max_elements, keys_are_text=True)  # bytearrays and ormsgpack's own types got here
-        check_size(data, self._max_bytes)
+        if len(data) > self._max_bytes:
+            check_size(data, self._max_bytes)
         if len(data) > self._max_elements:
             check_shape(data, self._max_elements)
         return data
 
     def loads(self, data: bytes, context: EntryContext) -> Any:
         """Return a new value. Raises `EncodingError`, for what is too large before any of it is made."""
-        check_size(data, self._max_bytes)
+        if len(data) > self._max_bytes:
+            check_size(data, self._max_bytes)
         if len(data) > self._max_elements:
             check_shape(data, self._max_elements)
         try:
