@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - a child without rights cannot import it any more
 import contextlib
 import multiprocessing
+import os
 import random
 import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 from cachecore.errors import BackendError
@@ -148,5 +151,50 @@ def run_out_of_room(pipe: Connection, path: str, limit: int) -> None:
         (after,) = await backend.get_many(["after"])
         await backend.aclose()
         pipe.send((reasons, wrong, after))
+
+    asyncio.run(main())
+
+
+def read_only_folder(pipe: Connection, path: str) -> None:
+    """Read and write as a user who may only read; tell what was found, why not written, and what is in the folder."""
+
+    async def main() -> None:
+        backend = SQLiteBackend(path)
+        found = await backend.get_many(["k", "none"])
+        try:
+            await backend.set_many({"k": b"new"}, ttl=60)
+        except BackendError as error:
+            reason = error.reason
+        else:
+            reason = "it was written"
+        await backend.aclose()
+        pipe.send((found, reason, sorted(os.listdir(os.path.dirname(path)))))
+
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+    asyncio.run(main())
+
+
+def fill_folder(ballast: Path) -> None:
+    """Leave no byte of room on the disk of `ballast`."""
+    with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+def write_and_wait(pipe: Connection, path: str, keys: list[str]) -> None:
+    """Write three generations of `keys` and wait to be killed, with all of it in the log."""
+
+    async def main() -> None:
+        backend = SQLiteBackend(path)
+        for generation in range(3):
+            for start in range(0, len(keys), 20):
+                chunk = keys[start : start + 20]
+                await backend.set_many({key: value_of(key, generation) for key in chunk}, ttl=3600)
+        await backend.set_many({"last": bytes(60_000)}, ttl=60)
+        pipe.send("written")
+        pipe.recv()
 
     asyncio.run(main())

@@ -19,9 +19,10 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore.protocols import Alive, Changed, FeedEvent, Lost
-from cachecore_sqlite.file import Database, Inode
+from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY
 from cachecore_sqlite.translate import is_busy
+from cachecore_sqlite.whose import Inode
 from cachecore_sqlite.workers import Job, Worker
 
 _EVENTS: Final = 10_000

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from cachecore_sqlite import schema, wal
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.translate import FileRefused, Moved, code, is_damage
+from cachecore_sqlite.whose import Inode, connected, disconnected, inode_of, is_connected, size_of, whose
 
 try:
     import fcntl
@@ -27,15 +28,10 @@ except ImportError:  # Windows: two processes that open a new file in the same i
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
-_SEARCHED_BYTES: Final = 64 * 1024
-_SMALLEST_DATABASE: Final = 512
-_MAGIC: Final = b"SQLite format 3\0"
 _ATTEMPT_SECONDS: Final = 0.001
 _LOG_BYTES: Final = 8 * 1024 * 1024
 
-Inode = tuple[int, int]
 Frozen = tuple[int, int, int, int]
-Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
 
 
 class Database:
@@ -74,7 +70,14 @@ class Database:
         if inode_of(self.path) != known:
             connection.close()
             raise Moved(f"{self.path} was replaced while it was being opened")
+        connected(known)
         return connection, known
+
+    def disconnect(self, connection: sqlite3.Connection, inode: Inode | None) -> None:
+        """Close what `connect` returned."""
+        connection.close()
+        if inode is not None:
+            disconnected(inode)
 
     def connect_frozen(self) -> tuple[sqlite3.Connection, Frozen] | None:
         """Return a connection that reads the file without writing anything near it, or None if that is not safe.
@@ -83,7 +86,7 @@ class Database:
         cannot make them. What is read is right if `frozen()` says the same after as before.
         """
         before = self.frozen()
-        if before is None or self._whose() != "ours":
+        if before is None or whose(self.path) != "ours":
             return None
         uri = f"file:{quote(self.path)}?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -98,7 +101,7 @@ class Database:
 
     def frozen(self) -> Frozen | None:
         """Return what changes when anybody writes to the file; None if its log holds something."""
-        if _size(self.path + "-wal"):
+        if size_of(self.path + "-wal"):
             return None  # the file changes only through the log
         try:
             found = os.stat(self.path)
@@ -106,7 +109,7 @@ class Database:
             return None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
-    def move_aside(self) -> None:
+    def move_aside(self, reason: str) -> None:
         """Look at the file again after SQLite found it damaged, and move it away if it is ours."""
         if self.path == MEMORY:
             return
@@ -115,8 +118,8 @@ class Database:
             if found is None or found != self._known:
                 return  # somebody else has done it
             self._known = None
-            if self._whose() in ("ours", "damaged"):
-                self._rename()
+            if whose(self.path) in ("ours", "damaged"):
+                self._rename(reason)
 
     @contextlib.contextmanager
     def last_words(self) -> Iterator[None]:
@@ -152,58 +155,22 @@ class Database:
     def _prepare(self) -> Inode:
         """Leave a sound file of ours at the path and return its identity; the caller holds the folder's lock."""
         for _ in range(2):
-            whose = self._whose()
-            if whose in ("foreign", "newer"):
-                raise FileRefused("open", self.path, whose)
-            if whose == "damaged":
-                self._rename()
+            owner = whose(self.path)
+            if owner in ("foreign", "newer"):
+                raise FileRefused("open", self.path, owner)
+            if owner == "damaged":
+                self._rename("its first page is not readable")
             try:
                 self._create_or_check()
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
-                self._rename()
+                self._rename(str(error))
                 continue
             found = inode_of(self.path)
             if found is not None:
                 return found
         raise Moved(f"{self.path} does not stay where it is")
-
-    def _whose(self) -> Whose:
-        """Tell whose the file is, without SQLite's locks, logs or recovery: nothing is written."""
-        try:
-            size = os.stat(self.path).st_size
-        except FileNotFoundError:
-            return "new"
-        if size == 0:
-            return "new"
-        uri = f"file:{quote(self.path)}?mode=ro&immutable=1"
-        try:
-            with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-                (application,) = connection.execute("PRAGMA application_id").fetchone()
-                (stored,) = connection.execute("PRAGMA user_version").fetchone()
-                empty = application == 0 and stored == 0 and schema.is_empty(connection)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            return self._whose_by_marks(size)
-        if application == schema.APPLICATION_ID:
-            version = schema.unpacked(stored)
-            if version is None:
-                return "damaged"
-            return "newer" if version > schema.VERSION else "ours"
-        if empty and not _size(self.path + "-wal"):
-            return "new"
-        return self._whose_by_marks(size)
-
-    def _whose_by_marks(self, size: int) -> Whose:
-        with open(self.path, "rb") as file:
-            start = file.read(_SEARCHED_BYTES)
-        if schema.MARK.encode() in start or start[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
-            return "damaged"
-        if size < _SMALLEST_DATABASE and start.startswith(_MAGIC[:size]):
-            return "damaged"  # the first bytes of a database that was cut off: nobody's data
-        return "foreign"
 
     def _create_or_check(self) -> None:
         if inode_of(self.path) is None:
@@ -212,6 +179,8 @@ class Database:
             for suffix in ("-wal", "-shm", "-journal"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.path + suffix)
+        # With a connection of this process open, the log is in use, and was found sound when that was opened.
+        committed = None if is_connected(inode_of(self.path)) else wal.committed(self.path)
         with contextlib.closing(self._open("rwc")) as connection:
             if schema.is_empty(connection):
                 # With a rollback journal the schema is in the file itself once it is committed, never in the log alone:
@@ -223,15 +192,25 @@ class Database:
                 connection.execute("COMMIT")
             if not schema.is_sound(connection):
                 raise _damaged("the tables are not those of this version")
+            self._check_writable(connection)
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise OSError(f"{self.path} is on a file system without shared memory; SQLite cannot share it safely")
-            if _size(self.path + "-wal"):
+            if committed is not None and committed.frames:
                 with contextlib.closing(self._open("rw")) as second:
-                    if wal.lost_writes(self.path, connection, second):
+                    if wal.lost_writes(self.path, committed, connection, second):
                         raise _damaged("acknowledged writes are missing from the log")
 
-    def _rename(self) -> None:
+    def _check_writable(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("DELETE FROM changes WHERE seq < 0")  # there is none; nothing is written
+        except sqlite3.OperationalError as error:
+            # A flipped bit in the format number makes SQLite take the file for one of the future, to be read only.
+            allowed = os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
+            if error.sqlite_errorcode == sqlite3.SQLITE_READONLY and allowed:
+                raise _damaged("the file says that it may not be written") from error
+
+    def _rename(self, reason: str) -> None:
         aside = f"{self.path}.damaged-{time.time_ns()}"
         for old in _asides(self.path):
             os.unlink(old)  # one is enough to look into; more would fill the disk
@@ -241,26 +220,12 @@ class Database:
                 os.rename(self.path + suffix, aside + suffix)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path + "-shm")
-        _LOG.warning("the cache file %s is damaged; it was moved to %s and the cache goes on empty", self.path, aside)
+        _LOG.warning(
+            "the cache file %s is damaged (%s); it is now %s, and the cache is empty", self.path, reason, aside
+        )
 
 
 _PAGE_BYTES: Final = 4096
-
-
-def inode_of(path: str) -> Inode | None:
-    """Return what tells the file at `path` from any other, None if there is none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _asides(path: str) -> list[str]:

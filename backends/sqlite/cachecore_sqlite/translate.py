@@ -48,7 +48,10 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Tell whether the file is not a sound database."""
-    return code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    if code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return True
+    # Python's own complaint about text with flipped bits; it carries no code.
+    return code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
 
 
 def lacks_room(error: sqlite3.Error) -> bool:

@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
-from cachecore_sqlite.file import Database, Inode, inode_of
+from cachecore_sqlite.file import Database
 from cachecore_sqlite.translate import (
     FileRefused,
     is_damage,
     leaves_doubt,
     translated,
 )
+from cachecore_sqlite.whose import Inode, inode_of
 
 _BATCH_JOBS: Final = 256
 
@@ -106,9 +107,10 @@ class Worker:
 
     def close(self) -> None:
         """Close the connection; the caller holds `at_work`."""
-        connection, self._connection = self._connection, None
+        connection, inode = self._connection, self._inode
+        self._connection = self._inode = None
         if connection is not None:
-            connection.close()
+            self.database.disconnect(connection, inode)
 
     def connection(self) -> sqlite3.Connection:
         """Return the connection to the file that is at the path now."""
@@ -153,7 +155,7 @@ class Worker:
         if isinstance(cause, sqlite3.Error) and is_damage(cause):
             self.close()
             try:
-                self.database.move_aside()
+                self.database.move_aside(str(cause))
             except (sqlite3.Error, OSError) as error:
                 cause.add_note(f"it could not be moved aside: {error}")
         elif leaves_doubt(cause):

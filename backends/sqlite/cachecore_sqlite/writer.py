@@ -12,9 +12,10 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore_sqlite import upkeep
-from cachecore_sqlite.file import Database, inode_of
+from cachecore_sqlite.file import Database
 from cachecore_sqlite.rows import Transaction
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy
+from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _TRANSACTION_SECONDS: Final = 0.008

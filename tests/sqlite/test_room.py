@@ -1,0 +1,132 @@
+"""No room to write: a full disk, a limit on files, a read-only folder. Reading goes on, and writing comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachecore.errors import BackendError
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
+from tests.sqlite.children import fill_folder, read_only_folder, run_out_of_room, running
+
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes, where this user may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not ROOT or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def _fill(backend: SQLiteBackend) -> dict[str, bytes]:
+    """Write until the store says that it is full; return what it acknowledged."""
+    stored: dict[str, bytes] = {}
+    for number in range(3000):
+        key, value = f"k{number}", b"%d" % number * 800
+        try:
+            await backend.set_many({key: value}, ttl=60)
+        except BackendError as error:
+            assert error.reason == "full"
+            assert not error.transient
+            assert error.__cause__ is not None
+            return stored
+        stored[key] = value
+    raise AssertionError("the disk was not full")
+
+
+async def test_full_disk(small_disk: Path) -> None:
+    """Full: reads are right, writes say so, opening again works, and all is well once there is room."""
+    path = small_disk / "cache.db"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(700_000))
+    backend = SQLiteBackend(path)
+    stored = await _fill(backend)
+    assert len(stored) > 50
+    keys = list(stored)
+    assert await backend.get_many(keys) == list(stored.values())
+    fill_folder(ballast)
+    assert await backend.get_many(keys) == list(stored.values())
+
+    again = SQLiteBackend(path)
+    assert await again.get_many(keys) == list(stored.values())
+    with pytest.raises(BackendError):
+        await again.set_many({"k": bytes(100_000)}, ttl=60)
+    await again.aclose()
+    await backend.aclose()
+
+    alone = SQLiteBackend(path)  # the first one on the full disk, without the files SQLite wants
+    assert await alone.get_many(keys) == list(stored.values())
+    ballast.unlink()
+    for number in range(len(stored) // 2):
+        await alone.delete_many([f"k{number}"])
+    await alone.set_many({"after": b"room"}, ttl=60)
+    assert await alone.get_many(["after", "k0", keys[-1]]) == [b"room", None, stored[keys[-1]]]
+    await alone.aclose()
+
+
+async def test_reading_without_room_sees_the_writes_of_others(small_disk: Path) -> None:
+    """What a process reads on a full disk, without locks, is not kept when another one writes."""
+    path = small_disk / "cache.db"
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"old", "other": b"o"}, ttl=60)
+    await backend.aclose()
+    fill_folder(small_disk / "ballast")
+    reader = SQLiteBackend(path)
+    assert await reader.get_many(["k"]) == [b"old"]
+    (small_disk / "ballast").unlink()
+    writer = SQLiteBackend(path)
+    await writer.set_many({"k": b"new"}, ttl=60)
+    assert await reader.get_many(["k", "other"]) == [b"new", b"o"]
+    await writer.aclose()
+    assert await reader.get_many(["k", "other"]) == [b"new", b"o"]
+    await reader.aclose()
+
+
+async def test_limit_on_the_size_of_files(tmp_path: Path) -> None:
+    """Past the limit writes are refused as full, reads go on, and writing works once the limit is lifted."""
+    with running(run_out_of_room, str(tmp_path / "cache.db"), 600_000) as (_, pipe):
+        reasons, wrong, after = await asyncio.to_thread(pipe.recv)
+    assert reasons
+    assert set(reasons) == {"full"}
+    assert wrong == 0
+    assert after == b"room"
+
+
+async def test_read_only_folder(tmp_path: Path) -> None:
+    """In a folder and a file that may only be read, reads are right and writes say why not."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "cache.db"
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    await backend.aclose()
+    for parent in (folder, *folder.parents):
+        if parent.owner() == folder.owner() and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    path.chmod(0o444)
+    folder.chmod(0o555)
+    with running(read_only_folder, str(path)) as (_, pipe):
+        found, reason, names = await asyncio.to_thread(pipe.recv)
+    folder.chmod(0o755)
+    assert found == [b"v", None]
+    assert reason == "readonly"
+    assert names == ["cache.db"]
+
+
+async def test_bound_below_the_disk_never_fills_it(small_disk: Path) -> None:
+    """With `max_bytes` below the room there is, writing goes on for ever."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=SQLiteOptions(max_bytes=1024 * 1024))
+    for number in range(1500):
+        await backend.set_many({f"k{number}": b"%d" % number * 800}, ttl=60)
+    assert await backend.get_many(["k1499"]) == [b"1499" * 800]
+    await backend.aclose()
