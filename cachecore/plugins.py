@@ -93,26 +93,24 @@ def serializer(name: str, **options: Any) -> Serializer:
     """Return the serializer called `name`, made with `options`.
 
     Serializers that wrap others are joined with `+`, the outermost first: `encrypted+compressed+json` seals what was
-    made small. Each option goes to the one that takes an option of that name.
+    made small. Each option goes to all that take one of that name, as a limit of size should.
 
     Raises:
         PluginNotFound: none is called that, or it cannot be imported.
-        OptionsError: no serializer, or more than one, takes an option.
+        OptionsError: no serializer takes an option, or it does not accept its value.
     """
     links = [(link, _load(SERIALIZERS, link)) for link in name.split("+")]
     own: list[dict[str, Any]] = [{} for _ in links]
     for option, value in options.items():
         takers = [position for position, (_, make) in enumerate(links) if _takes(make, option)]
-        if option == "inner" and takers:
-            takers = takers[-1:]  # what the chain ends in, if its last link wraps
-        if len(takers) != 1:
-            which = "none of" if not takers else "more than one of"
+        if not takers:
             known = sorted({known for _, make in links for known in _parameters(make)})
             raise OptionsError(
-                f"{which} the serializers in {name!r} takes the option {option!r}; the options are: "
+                f"none of the serializers in {name!r} takes the option {option!r}; the options are: "
                 f"{', '.join(known) or 'none'}"
             )
-        own[takers[0]][option] = value
+        for taker in takers[-1:] if option == "inner" else takers:  # `inner` is what the chain ends in
+            own[taker][option] = value
     inner: dict[str, Serializer] = {}  # holds one under that name, once there is one
     for (link, make), chosen in reversed(list(zip(links, own, strict=True))):
         if inner and not _takes(make, "inner"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
@@ -234,6 +235,33 @@ def test_serializer_with_options_is_built(folder: Path) -> None:
     made = load(None, folder)["serializer"]
     assert isinstance(made, Serializer)
     assert made.name == "msgpack"
+
+
+def test_serializers_with_keys_and_types_are_built(folder: Path) -> None:
+    """Keys come from variables, each under its id, and are not shown; a typed serializer gets the caller's type."""
+    key = base64.b64encode(b"k" * 32).decode()
+    write(
+        folder,
+        """
+        [serializer]
+        name = "encrypted+compressed+msgpack"
+        keys = { k2_env = "CACHECORE_KEY_2", k1 = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=" }
+        level = 5
+        max_bytes = 1000000
+        """,
+    )
+    made = load(None, folder, {"CACHECORE_KEY_2": key})["serializer"]
+    assert isinstance(made, Serializer)
+    assert made.name == "aesgcm+zstd+msgpack"
+    assert key not in repr(made)
+    typed = configuration.load(
+        {"serializer": {"name": "compressed+typed", "level": 5}},
+        value_type=dict[str, int],
+        environment={},
+        folder=folder / "nowhere",
+    )["serializer"]
+    assert isinstance(typed, Serializer)
+    assert typed.name.startswith("zstd+typed")
 
 
 def test_plugins_that_are_not_there(folder: Path) -> None:

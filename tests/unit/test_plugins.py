@@ -100,8 +100,8 @@ def test_third_party_plugins_are_found(install: Install) -> None:
     assert plugins.serializer("wrap", inner=MsgpackSerializer()).name == "wrap+msgpack"
     with pytest.raises(OptionsError, match=r"none of the serializers.*'lvl'.*level"):
         plugins.serializer("wrap+msgpack", lvl=7)
-    with pytest.raises(OptionsError, match="more than one of"):
-        plugins.serializer("wrap+wrap", level=7)
+    twice = plugins.serializer("wrap+wrap+msgpack", level=7)
+    assert [vars(twice)["level"], vars(vars(twice)["inner"])["level"]] == [7, 7]
     with pytest.raises(OptionsError, match="'msgpack' wraps no other"):
         plugins.serializer("msgpack+wrap")
 
