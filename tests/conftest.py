@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cachecore.testing import servers
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SERVERS = servers.installed()
+
+# How long one example takes on a busy machine says nothing about the code.
+settings.register_profile("calm", deadline=None)
+settings.load_profile("calm")
 
 
 @pytest.fixture(scope="session")
