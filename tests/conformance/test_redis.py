@@ -13,9 +13,9 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from cachecore.protocols import CacheBackend
-from cachecore.testing import servers
+from cachecore.testing import groups, servers
 from cachecore.testing.conformance import CHECKS, Check
-from cachecore_redis import RedisBackend
+from cachecore_redis import RedisBackend, from_url
 
 each_check = pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))
 
@@ -69,6 +69,19 @@ def secure(secure_server: Secure) -> Secure:
     return secure_server
 
 
+@pytest.fixture(scope="module")
+def cluster_servers() -> Iterator[groups.Cluster]:
+    with groups.Cluster(servers.installed()[max(servers.installed())]) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(cluster_servers: groups.Cluster) -> groups.Cluster:
+    for primary in cluster_servers.nodes[:3]:
+        assert groups.ask(primary, "FLUSHALL") == "OK"
+    return cluster_servers
+
+
 @each_check
 async def test_backend_keeps_the_contract(check: Check, redis_url: str) -> None:
     async with opened(RedisBackend(redis_url)) as harness:
@@ -90,4 +103,10 @@ async def test_backend_over_tls_keeps_the_contract(check: Check, secure: Secure)
 @each_check
 async def test_backend_on_the_callers_client_keeps_the_contract(check: Check, secure: Secure) -> None:
     async with Redis.from_url(secure.url) as client, opened(RedisBackend.from_client(client)) as harness:
+        await check(harness)
+
+
+@each_check
+async def test_backend_on_a_cluster_keeps_the_contract(check: Check, cluster: groups.Cluster) -> None:
+    async with opened(from_url(cluster.url)) as harness:
         await check(harness)

@@ -338,7 +338,7 @@ async def test_large_values_have_a_lane_of_their_own(any_server: Server) -> None
     async with opened(any_server.url, bulk_bytes=100_000) as backend:
         await backend.set_many({"large": b"x" * 8_000_000, "small": b"v"}, ttl=60)
         node = backend._nodes.get("test")
-        assert node._bulk.lane is not None
+        assert node.bulk.lane is not None
         assert await backend.get_many(["small", "large", "none"]) == [b"v", b"x" * 8_000_000, None]
         loads = [asyncio.ensure_future(backend.get_many(["large"])) for _ in range(4)]
         await asyncio.sleep(0)
@@ -353,10 +353,10 @@ async def test_large_value_written_by_others_is_found_out(any_server: Server) ->
     """A value that turned out large when read takes the other lane from then on."""
     async with opened(any_server.url) as writer, opened(any_server.url) as reader:
         await writer.set_many({"large": b"x" * 100_000}, ttl=60)
-        assert reader._nodes.get("test")._bulk.lane is None
+        assert reader._nodes.get("test").bulk.lane is None
         for _ in range(2):
             assert await reader.get_many(["large"]) == [b"x" * 100_000]
-        assert reader._nodes.get("test")._bulk.lane is not None
+        assert reader._nodes.get("test").bulk.lane is not None
 
 
 async def test_several_lanes(any_server: Server) -> None:

@@ -10,19 +10,23 @@ from __future__ import annotations
 from cachecore_redis.address import RedisOptions
 from cachecore_redis.backend import RedisBackend
 from cachecore_redis.client import ClientBackend
+from cachecore_redis.cluster_backend import ClusterBackend
 from cachecore_redis.sentinel import SentinelBackend
 
-__all__ = ["ClientBackend", "RedisBackend", "RedisOptions", "SentinelBackend", "from_url"]
+__all__ = ["ClientBackend", "ClusterBackend", "RedisBackend", "RedisOptions", "SentinelBackend", "from_url"]
 
 
-def from_url(url: str) -> RedisBackend:
+def from_url(url: str) -> RedisBackend | ClusterBackend:
     """Return the backend that a URL means, by its scheme; connects when first used.
 
     `redis`, `rediss` (TLS), `unix`: one server. `redis+sentinel`, `rediss+sentinel`: the primary that Sentinels name.
+    `redis+cluster`, `rediss+cluster`: a cluster.
 
     Raises:
         OptionsError: the URL or a setting in it is wrong.
     """
+    if url.partition("://")[0].endswith("+cluster"):
+        return ClusterBackend(url)
     if url.partition("://")[0].endswith("+sentinel"):
         return SentinelBackend(url)
     return RedisBackend(url)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
 
 
+Address = tuple[str, int]
+"""Host and port."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
     """How the store is spoken to. Each may be given in the URL, too: `redis://host/0?timeout=300ms&lanes=2`."""
@@ -71,6 +75,26 @@ def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions
     return urlunsplit(parts._replace(query=urlencode(rest))), RedisOptions(**{**ours, **given})
 
 
+def split_hosts(url: str, default_port: int) -> tuple[str, list[Address]]:
+    """Return `url` with its first host only, and all hosts of `h1:p1,h2:p2`.
+
+    Raises:
+        OptionsError: there is no host, or a port is no number.
+    """
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    found: list[Address] = []
+    for one in hosts.split(","):
+        host, colon, port = one.rpartition(":")
+        if not colon or one.endswith("]"):
+            host, port = one, str(default_port)
+        if not host or not port.isdecimal():
+            raise OptionsError("the URL needs hosts as in host:port,host:port")
+        found.append((host.strip("[]"), int(port)))
+    host, port_number = found[0]
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{f'[{host}]' if ':' in host else host}:{port_number}")), found
+
+
 def setup(options: RedisOptions) -> dict[str, Any]:
     """Return what every connection of ours is made with."""
     from redis.asyncio.retry import Retry
@@ -122,6 +146,11 @@ class UrlDialer:
         """Host and port, or path: what may be shown."""
         path = self._kwargs.get("path")
         return str(path) if path else f"{self._kwargs.get('host', 'localhost')}:{self._kwargs.get('port', 6379)}"
+
+    @property
+    def address(self) -> Address:
+        """Host and port."""
+        return self._kwargs.get("host", "localhost"), self._kwargs.get("port", 6379)
 
     async def connection(self) -> AbstractConnection:
         """Return a redis-py connection, not yet connected."""

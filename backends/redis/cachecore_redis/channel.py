@@ -136,8 +136,9 @@ class Channel:
 
     def __init__(self, dialer: Dialer, backoff: Backoff) -> None:
         self.lane: Lane | None = None
-        self.on_lane: Callable[[Lane], None] | None = None
-        self.on_lost: Callable[[Lane], None] | None = None
+        self.on_lane: list[Callable[[Lane], None]] = []
+        self.on_lost: list[Callable[[Lane], None]] = []
+        self.on_failed: list[Callable[[], None]] = []
         self._dialer = dialer
         self._backoff = backoff
         self._opening: asyncio.Task[Lane] | None = None
@@ -193,14 +194,17 @@ class Channel:
         except (RedisError, OSError, EOFError) as error:
             wrapped = translate(operation, error)
             self._backoff.failed(wrapped.reason, wrapped.transient)
+            for failed in self.on_failed:
+                failed()
             raise wrapped from error
         old, self.lane = self.lane, lane
         lane.on_lost = self._lost
         self._backoff.succeeded()
         if not lane.alive:
             self._lost(lane)
-        elif self.on_lane is not None:
-            self.on_lane(lane)
+        else:
+            for opened in self.on_lane:
+                opened(lane)
         if old is not None:
             old.retire()
         return lane
@@ -219,8 +223,8 @@ class Channel:
         # connected to in a circle. One that did was closed for being idle, or by a restart.
         if not self._closed and not lane.served:
             self._backoff.failed("reset", True)
-        if self.on_lost is not None:
-            self.on_lost(lane)
+        for lost in self.on_lost:
+            lost(lane)
 
     def replace(self) -> None:
         """Open another lane behind, and let it take over: the server at the end of this one is not the right one.

@@ -75,6 +75,8 @@ class Feeds:
         self.tracking: bool | None = None
         """Whether the server tracks: None until it was asked."""
         self._channel = channel
+        channel.on_lost.append(self._lane_changed)
+        channel.on_lane.append(self._lane_changed)
         self._heartbeat = heartbeat
         self._subscriptions: list[_Subscription] = []
         self._task: asyncio.Task[None] | None = None
@@ -89,8 +91,6 @@ class Feeds:
         self._subscriptions.append(mine)
         loop = asyncio.get_running_loop()
         if self._task is None and not self._closed:
-            self._channel.on_lost = self._lane_changed
-            self._channel.on_lane = self._lane_changed
             self._stirred = asyncio.Event()
             self._task = loop.create_task(self._run(), context=contextvars.Context())
         self._stir()

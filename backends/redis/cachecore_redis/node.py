@@ -71,9 +71,9 @@ class Node:
         self.main = self.lanes[0]
         self.feeds = Feeds(self.main, options.heartbeat)
         self.swapper = Swapper()
-        self._bulk = Channel(dialer, backoff)
+        self.bulk = Channel(dialer, backoff)
         self._watch = Channel(dialer, backoff)
-        self._large = large
+        self.large = large
         self._next = 0 if options.lanes > 1 else None
 
     def channel(self) -> Channel:
@@ -84,7 +84,7 @@ class Node:
         return self.lanes[self._next]
 
     def _channels(self) -> tuple[Channel, ...]:
-        return (*self.lanes, self._bulk, self._watch)
+        return (*self.lanes, self.bulk, self._watch)
 
     def restart(self) -> None:
         """Leave the server at once: another one has taken its place."""
@@ -123,12 +123,18 @@ class Node:
         except OSError as error:
             raise translate(operation, error) from error
 
-    async def ask_many(self, operation: str, batch: list[bytes], *, channel: Channel | None = None) -> list[Reply]:
-        """Return the replies to commands that are sent together."""
+    async def ask_many(
+        self, operation: str, batch: list[bytes], *, channel: Channel | None = None, twice: bool = False
+    ) -> list[Reply]:
+        """Return the replies to commands that are sent together; `twice` if they may be asked twice, as `read` does."""
         way = channel or self.channel()
         lane = way.lane or await way.ready(operation)
         try:
             return await lane.request_many(batch)
+        except ConnectionResetError as error:
+            if twice:
+                return await self.ask_many(operation, batch, channel=way)
+            raise translate(operation, error) from error
         except OSError as error:
             raise translate(operation, error) from error
 
@@ -144,7 +150,7 @@ class Node:
 
     async def get_many(self, keys: Sequence[str]) -> Reply:
         """Return the values, or the error reply. The hot path: no call more than it takes."""
-        large = self._large
+        large = self.large
         if large.keys and not large.keys.keys().isdisjoint(keys):
             return await self._get_mixed(keys, large.keys)
         lane = self.main.lane
@@ -159,14 +165,14 @@ class Node:
         return large.noted(keys, reply)
 
     async def _get(self, keys: Sequence[str], channel: Channel | None) -> Reply:
-        return self._large.noted(keys, await self.read("get_many", commands.get(keys), channel=channel))
+        return self.large.noted(keys, await self.read("get_many", commands.get(keys), channel=channel))
 
     async def _get_mixed(self, keys: Sequence[str], large: dict[str, None]) -> Reply:
         heavy = [key for key in keys if key in large]
         light = [key for key in keys if key not in large]
         if not light:
-            return await self._get(keys, self._bulk)
-        parts = await asyncio.gather(self._get(light, None), self._get(heavy, self._bulk), return_exceptions=True)
+            return await self._get(keys, self.bulk)
+        parts = await asyncio.gather(self._get(light, None), self._get(heavy, self.bulk), return_exceptions=True)
         found: dict[str, bytes | None] = {}
         for asked, part in zip((light, heavy), parts, strict=True):
             if isinstance(part, BaseException):
@@ -182,7 +188,7 @@ class Node:
         heavy: list[bytes] = []
         for key, value in items:
             command = commands.set_(key, value, px)
-            (heavy if self._large.seen(key, len(value)) else small).append(command)
+            (heavy if self.large.seen(key, len(value)) else small).append(command)
         if not heavy:
             return await self.ask_many("set_many", small)
         sent = [self._send_heavy("set_many", heavy)]
@@ -195,18 +201,18 @@ class Node:
         return [reply for part in parts if not isinstance(part, BaseException) for reply in part]
 
     async def _send_heavy(self, operation: str, batch: list[bytes]) -> list[Reply]:
-        lane = self._bulk.lane or await self._bulk.ready(operation)
+        lane = self.bulk.lane or await self.bulk.ready(operation)
         await lane.drained()
-        return await self.ask_many(operation, batch, channel=self._bulk)
+        return await self.ask_many(operation, batch, channel=self.bulk)
 
     async def swap(
         self, key: str, old: bytes | None, new: bytes | None, px: int | None, *, asking: bool = False
     ) -> Reply:
         """Return True or False, or the error reply."""
         size = max(len(old or b""), len(new or b""))
-        way = self._bulk if size >= self._large.least else self.channel()
+        way = self.bulk if size >= self.large.least else self.channel()
         if new is not None:
-            self._large.seen(key, len(new))
+            self.large.seen(key, len(new))
         lane = way.lane or await way.ready("swap")
         try:
             return await self.swapper.swap(lane, self._watch_lane, key, old, new, px, asking=asking)

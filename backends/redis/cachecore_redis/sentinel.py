@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import hiredis
 
 from cachecore.errors import OptionsError
-from cachecore_redis.address import RedisOptions, UrlDialer
+from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts
 from cachecore_redis.backend import RedisBackend
 from cachecore_redis.channel import dial
 from cachecore_redis.commands import PING, pack
@@ -32,28 +32,6 @@ _GRACE: Final = 0.05
 """Seconds that the other Sentinels have to answer after the first one did."""
 _PAUSE: Final = 0.5
 """Seconds between two attempts to listen to a Sentinel, and between two signs of life of one listened to."""
-
-Address = tuple[str, int]
-
-
-def split_hosts(url: str, default_port: int) -> tuple[str, list[Address]]:
-    """Return `url` with its first host only, and all hosts of `h1:p1,h2:p2`.
-
-    Raises:
-        OptionsError: there is no host, or a port is no number.
-    """
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    found: list[Address] = []
-    for one in hosts.split(","):
-        host, colon, port = one.rpartition(":")
-        if not colon or one.endswith("]"):
-            host, port = one, str(default_port)
-        if not host or not port.isdecimal():
-            raise OptionsError("the URL needs hosts as in host:port,host:port")
-        found.append((host.strip("[]"), int(port)))
-    host, port_number = found[0]
-    return urlunsplit(parts._replace(netloc=f"{user}{at}{f'[{host}]' if ':' in host else host}:{port_number}")), found
 
 
 class SentinelDialer(UrlDialer):

@@ -1,0 +1,170 @@
+"""`ClusterBackend`: the contract on a Redis or Valkey cluster."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import hiredis
+
+from cachecore.errors import OptionsError
+from cachecore.protocols import FeedEvent
+from cachecore_redis import commands
+from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts, split_options
+from cachecore_redis.channel import Backoff
+from cachecore_redis.cluster import Cluster, Command
+from cachecore_redis.cluster_feed import cluster_feed
+from cachecore_redis.failures import refusal
+from cachecore_redis.lane import Reply
+from cachecore_redis.loops import PerLoop
+from cachecore_redis.node import LargeKeys, moment
+from cachecore_redis.topology import Topology, slot_of
+
+if TYPE_CHECKING:
+    from redis.credentials import CredentialProvider
+
+
+class ClusterBackend:
+    """CacheBackend on a cluster: `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time and partition.
+
+    `rediss+cluster://` for TLS. Any living nodes may be named; the others are found. Keys with the same hash tag
+    (`{…}`) live on one node and are read in one round trip. Otherwise as `RedisBackend`.
+
+    Raises:
+        OptionsError: the URL or a setting is wrong.
+    """
+
+    def __init__(self, url: str, *, credential_provider: CredentialProvider | None = None, **settings: Any) -> None:
+        address, self._options = split_options(url, settings)
+        address, hosts = split_hosts(address, 6379)
+        parts = urlsplit(address)
+        if parts.path.strip("/") not in ("", "0"):
+            raise OptionsError("a cluster has only database 0")
+        plain = urlunsplit(parts._replace(scheme=parts.scheme.partition("+")[0], path=""))
+        first = UrlDialer(plain, self._options, credential_provider)
+        self._seeds = [first.at(*host) for host in hosts]
+        self._topology = Topology()
+        self._backoffs: dict[Address, Backoff] = {}
+        self._large = LargeKeys(self._options.bulk_bytes)
+        self._clusters = PerLoop(self._cluster)
+
+    def _cluster(self) -> Cluster:
+        return Cluster(self._seeds, self._topology, self._backoffs, self._options, self._large)
+
+    def __repr__(self) -> str:
+        return f"ClusterBackend({', '.join(dialer.name for dialer in self._seeds)})"
+
+    @property
+    def options(self) -> RedisOptions:
+        """The settings in force."""
+        return self._options
+
+    def partition(self, key: str) -> str:
+        """Return host and port of the primary that holds `key`, as far as is known; never waits."""
+        address = self._topology.owner(slot_of(key))
+        return f"{address[0]}:{address[1]}" if address else "unknown"
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`: a GET or MGET for each slot, all nodes at the same time."""
+        cluster = self._clusters.get("get_many")
+        if not keys:
+            return []
+        batch = [Command(commands.get(part), part) for part in _by_slot(keys)]
+        replies = await cluster.ask_all("get_many", batch, twice=True)
+        split = [i for i, reply in enumerate(replies) if _try_again(reply)]
+        found: dict[str, bytes | None] = {}
+        for command, reply in zip(batch, replies, strict=True):
+            if not _try_again(reply):
+                values = self._large.noted(command.keys, reply)
+                if isinstance(values, hiredis.ReplyError):
+                    raise refusal("get_many", values)
+                found.update(zip(command.keys, values, strict=True))
+        for i in split:
+            # The slot is moving and its keys are on both nodes: each is asked for by itself.
+            singles = [Command(commands.get([key]), [key]) for key in batch[i].keys]
+            for command, reply in zip(singles, await cluster.ask_all("get_many", singles, twice=True), strict=True):
+                found[command.keys[0]] = _checked("get_many", reply)
+        return [found[key] for key in keys]
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key, value and deadline in one SET each, all nodes at the same time."""
+        cluster = self._clusters.get("set_many")
+        if not items:
+            return
+        px = commands.milliseconds(ttl)
+        for key, value in items.items():
+            self._large.seen(key, len(value))
+        batch = [Command(commands.set_(key, value, px), [key]) for key, value in items.items()]
+        for reply in await cluster.ask_all("set_many", batch):
+            _checked("set_many", reply)
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        """Delete the keys, all nodes at the same time; return how many existed."""
+        cluster = self._clusters.get("delete_many")
+        if not keys:
+            return 0
+        batch = [Command(commands.unlink(part), part) for part in _by_slot(keys)]
+        replies = await cluster.ask_all("delete_many", batch)
+        singles = [
+            key for command, reply in zip(batch, replies, strict=True) if _try_again(reply) for key in command.keys
+        ]
+        if singles:
+            replies = [reply for reply in replies if not _try_again(reply)]
+            replies += await cluster.ask_all("delete_many", [Command(commands.unlink([key]), [key]) for key in singles])
+        return sum(int(_checked("delete_many", reply)) for reply in replies)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+        cluster = self._clusters.get("swap")
+        return bool(_checked("swap", await cluster.swap(key, old, new, commands.milliseconds(ttl))))
+
+    async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the live keys that start with `prefix`, primary after primary; all again if slots moved meanwhile."""
+        cluster = self._clusters.get("scan")
+        version = -1
+        while version != self._topology.version:
+            primaries = await cluster.primaries("scan")
+            version = self._topology.version
+            for _, node in primaries:
+                cursor = b"0"
+                while True:
+                    reply = await node.read("scan", commands.scan(cursor, prefix))
+                    cursor, found = _checked("scan", reply)
+                    if found:
+                        yield [str(key, "latin-1") for key in found]
+                    if cursor == b"0":
+                        break
+
+    def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        """Yield what happens to keys that start with `prefix`, pushed by every primary."""
+        return cluster_feed(self._clusters.get("feed"), prefix)
+
+    async def time(self) -> float:
+        """Return the clock of one primary, the same one as long as the order stays; Unix seconds."""
+        cluster = self._clusters.get("time")
+        (_, node), *_ = await cluster.primaries("time")
+        return moment(_checked("time", await node.read("time", commands.TIME)))
+
+    async def aclose(self) -> None:
+        """Close the connections of this process, those of other loops in those loops. Idempotent."""
+        await self._clusters.aclose()
+
+
+def _by_slot(keys: Sequence[str]) -> list[list[str]]:
+    if len(keys) == 1:
+        return [list(keys)]
+    slots: dict[int, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        slots.setdefault(slot_of(key), []).append(key)
+    return list(slots.values())
+
+
+def _try_again(reply: Reply) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("TRYAGAIN")
+
+
+def _checked(operation: str, reply: Reply) -> Reply:
+    if isinstance(reply, hiredis.ReplyError):
+        raise refusal(operation, reply)
+    return reply

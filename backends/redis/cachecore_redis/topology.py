@@ -1,0 +1,90 @@
+"""Which node of a cluster holds which key: plain data, shared by the loops of a process."""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from cachecore_redis.address import Address
+
+SLOTS: Final = 16384
+
+Ranges = tuple[tuple[int, int, Address], ...]
+"""(first slot, last slot, primary) of each range."""
+
+
+def slot_of(key: str) -> int:
+    """Return the slot of `key`: that of its hash tag, the text in the first `{…}`, if it has one."""
+    begin = key.find("{")
+    if begin >= 0:
+        end = key.find("}", begin + 1)
+        if end > begin + 1:
+            key = key[begin + 1 : end]
+    return crc_hqx(key.encode("ascii"), 0) % SLOTS
+
+
+def ranges_of(reply: Any, asked: Address) -> Ranges | None:
+    """Return what a reply to CLUSTER SLOTS says, None if nothing; a node without a host is at that of `asked`."""
+    if not isinstance(reply, list) or not reply:
+        return None
+    found = []
+    for first, last, primary, *_ in reply:
+        host = primary[0].decode() if primary[0] else ""
+        found.append((first, last, (host if host not in ("", "?") else asked[0], primary[1])))
+    return tuple(sorted(found))
+
+
+def agreed(answers: Sequence[Ranges]) -> Ranges:
+    """Return what most of the nodes asked say: one that was cut off may still believe in an old order."""
+    return Counter(answers).most_common(1)[0][0]
+
+
+def redirection(text: str, asked: Address) -> tuple[str, int, Address] | None:
+    """Return (`MOVED` or `ASK`, slot, address) of an error reply, or None if it is another."""
+    kind, _, rest = text.partition(" ")
+    if kind not in ("MOVED", "ASK"):
+        return None
+    slot, _, where = rest.partition(" ")
+    host, _, port = where.rpartition(":")
+    if not (slot.isdecimal() and port.isdecimal()):
+        return None
+    return kind, int(slot), (host if host not in ("", "?") else asked[0], int(port))
+
+
+class Topology:
+    """The owner of each slot, as far as is known. Each step is one assignment: no lock is needed."""
+
+    def __init__(self) -> None:
+        self.known = False
+        self.version = 0
+        self.primaries: tuple[Address, ...] = ()
+        self._owners: list[Address | None] = [None] * SLOTS
+
+    def owner(self, slot: int) -> Address | None:
+        """Return the primary of `slot`. O(1)."""
+        return self._owners[slot]
+
+    def learn(self, ranges: Ranges) -> bool:
+        """Take over a whole new order; return whether the primaries are others than before."""
+        owners: list[Address | None] = [None] * SLOTS
+        for first, last, address in ranges:
+            owners[first : last + 1] = [address] * (last + 1 - first)
+        if owners != self._owners:
+            self._owners = owners
+            self.version += 1
+        self.known = True
+        return self._settle({address for _, _, address in ranges})
+
+    def moved(self, slot: int, address: Address) -> bool:
+        """Note that a node said that `slot` is at `address`; return whether that is a primary not known before."""
+        if self._owners[slot] != address:
+            self._owners[slot] = address
+            self.version += 1
+        return self._settle({*self.primaries, address})
+
+    def _settle(self, primaries: Iterable[Address]) -> bool:
+        now = tuple(sorted(primaries))
+        changed, self.primaries = now != self.primaries, now
+        return changed
