@@ -131,7 +131,9 @@ class Cache(Generic[V]):
 
         `source` is a path, a mapping, or None: then `cachecore.toml` or `[tool.cachecore]` in the working directory.
         """
-        settings = {**configuration.load(source), **arguments}
+        settings = {**configuration.load(source, value_type=arguments.get("value_type")), **arguments}
+        if "serializer" not in arguments and not isinstance(settings.get("serializer", ""), str):
+            settings.pop("value_type", None)  # the configured serializer was built with it
         backend = settings.pop("backend", None)
         if backend is None:
             raise OptionsError(

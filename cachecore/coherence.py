@@ -56,6 +56,9 @@ class Listener(Protocol):
     def changed_all(self) -> None:
         """Forget everything."""
 
+    def revived(self) -> None:
+        """Take note that the store is there again, and may be another one."""
+
 
 class Coherence:
     """The tickets and the feed of one cache in one process. Safe to use from several threads."""
@@ -98,11 +101,15 @@ class Coherence:
         return ticket
 
     def close_write(self, ticket: Ticket) -> None:
-        """End a write: reads that began while it was under way may have seen either value, so they keep nothing."""
+        """End a write: reads that began while it was under way may have seen either value, so they keep nothing.
+
+        The ticket stays in force until it is let go of: what was written may be kept only if nobody changed it since.
+        """
         with self._lock:
-            self._open.discard(ticket)
+            ticket.writes = False
             for other in self._open:
-                other.cancel(ticket.keys)
+                if other is not ticket:
+                    other.cancel(ticket.keys)
 
     def void(self, keys: Collection[str]) -> None:
         """Void what is under way for these keys."""
@@ -177,6 +184,7 @@ class Coherence:
                     self.epoch += 1
                     self.void_all()
                     listener.changed_all()
+                    listener.revived()
                 self.trusted_until = max(self.trusted_until, sent_at + self.max_age)
             case Changed(keys):
                 self.void(keys)

@@ -12,15 +12,16 @@ import logging
 import math
 import os
 import random
+import threading
 import weakref
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cachecore import plugins
 from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
-from cachecore.coherence import Coherence
+from cachecore.coherence import Coherence, Ticket
 from cachecore.entry import Entry
 from cachecore.errors import BackendError
 from cachecore.flight import Flights
@@ -64,7 +65,7 @@ class Slot:
 class LoopState:
     """What one event loop has of its own."""
 
-    __slots__ = ("background", "coalescer", "flights", "loop", "tasks", "wakeups")
+    __slots__ = ("background", "coalescer", "flights", "loop", "measuring", "tasks", "wakeups")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer) -> None:
         self.loop = loop
@@ -74,12 +75,15 @@ class LoopState:
         self.tasks: set[asyncio.Task[None]] = set()
         self.background = 0
         """Refreshes under way behind answers already given."""
+        self.measuring: asyncio.Task[None] | None = None
+        """The measurement of the store's clock that is under way, or the last one."""
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run `work` behind; `drain` waits for it."""
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run `work` behind; closing waits for it."""
         task = self.loop.create_task(work, name=name)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
 
 class Engine:
@@ -124,12 +128,17 @@ class Engine:
             clock=clock,
         )
         self.peek = _peeker(self.l1, self.book, self.coherence, clock)
-        self.pending = PendingInvalidations(store, self.backend, clock=clock, chance=chance)
+        self.pending = PendingInvalidations(
+            store, self.backend, clock=clock, chance=chance, delivered=self._delivered
+        )
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.pending.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
         self.claims: dict[tuple[str, str], object] = {}  # (namespace, name of a cached function) -> its code
-        self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}
+        self.longest_computation = 0.0
+        """The longest `factory_timeout` of all views: how long a tombstone must stand."""
+        self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}  # written under _lock
+        self._lock = threading.Lock()
         self._last: LoopState | None = None
         self._stamp_prefix = f"{prefix}:s:"
         self._closed = False
@@ -151,20 +160,55 @@ class Engine:
                 partition=self.partition,
                 answered=self._answered,
             )
-            # A loop that is closed never runs again; its state would keep it alive.
-            self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
-            state = self._states[loop] = LoopState(loop, coalescer)
+            with self._lock:
+                # A loop that is closed never runs again; its state would keep it alive.
+                self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
+                state = self._states[loop] = LoopState(loop, coalescer)
+            self.pending.attend()
         self._last = state
-        if self.feed is not None:
+        if self.feed is not None and not self._closed:
             self.coherence.attend(self.feed, f"{self.prefix}:", self)
         return state
 
+    async def measured(self, state: LoopState) -> None:
+        """See that the store's clock is known, as far as it can be: waits for the first measurement only."""
+        clock = self.store_clock
+        if self.monotonic() >= clock.due_at and (state.measuring is None or state.measuring.done()):
+            state.measuring = state.spawn(clock.measure(), "cachecore-clock")
+        if clock.unmeasured and state.measuring is not None and not state.measuring.done():
+            await asyncio.wait([state.measuring])
+
+    # Stamps
+
     def _answered(self, batch: Batch) -> None:
-        if batch.epoch != self.coherence.epoch:
-            return  # a change may have gone untold since it was asked
         values = batch.values
         prefix = self._stamp_prefix
-        self.book.learn({key: values[key] for key in batch.stamp_keys if key.startswith(prefix) and batch.covers(key)})
+        self._learn({key: values[key] for key in batch.stamp_keys if key.startswith(prefix)}, batch, batch.epoch)
+
+    def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket, epoch: int) -> None:
+        """Take over stamps that were read under `ticket`, opened in the feed's `epoch`."""
+        if epoch != self.coherence.epoch:
+            return  # a change may have gone untold since it was asked
+        withheld = self.pending.withholds
+        self.book.learn({key: stamp for key, stamp in stamps.items() if ticket.covers(key) and not withheld(key)})
+        if ticket.void is not None and not ticket.void.isdisjoint(stamps):  # by another thread, since the line above
+            self.book.forget(ticket.void)
+
+    async def create_stamps(
+        self, stamps: Mapping[str, bytes | None], ttl: Callable[[str], float | None]
+    ) -> dict[str, bytes | None]:
+        """Return `stamps` with those that are None created in the store, as far as it can be done. Raises BackendError.
+
+        `ttl` says how long each stamp shall live.
+        """
+        missing = [key for key, stamp in stamps.items() if stamp is None]
+        if not missing:
+            return dict(stamps)
+        ticket, epoch = Ticket(missing), self.coherence.epoch
+        self.coherence.open(ticket)
+        complete = await self.book.create_missing(self.backend, stamps, ttl=ttl)
+        self._learn({key: complete[key] for key in missing}, ticket, epoch)
+        return complete
 
     # What the feed says (coherence.Listener)
 
@@ -186,8 +230,14 @@ class Engine:
         """Forget everything that this process knows of the store."""
         self.l1.clear()
         self.book.forget_all()
+        self.store_clock.expire()  # another server may answer now
         for state in self._all_states():
             state.flights.detach_all()
+
+    def revived(self) -> None:
+        """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
+        self.backend.sign_of_life()
+        self.store_clock.expire()
 
     # What this process changes itself
 
@@ -206,6 +256,15 @@ class Engine:
         """Let nobody join flights that carry the tags of these stamps, in any loop."""
         for state in self._all_states():
             state.flights.detach_tags(stamp_keys)
+
+    def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
+        """Forget what pending invalidations named, now that the store has heard: reads meanwhile saw what was there."""
+        self.coherence.void(keys)
+        for key in keys:
+            self.l1.discard(key)
+        self.detach_keys(keys)
+        if stamp_keys:
+            self.forget_stamps(stamp_keys)
 
     def note_failure(self, key: str, seconds: float) -> None:
         """Remember that computing `key` failed just now, for about `seconds`."""
@@ -249,14 +308,16 @@ class Engine:
 
     async def aclose(self) -> None:
         """Finish what runs behind in this loop, within bounded time, and close the store if it is ours."""
-        state = self.state() if not self._closed else None
         self._closed = True
+        loop = asyncio.get_running_loop()
+        state = self._states.get(loop)
         if state is not None:
+            ends = loop.time() + _DRAIN_SECONDS
+            await state.flights.drain(_DRAIN_SECONDS)
             if state.tasks:
-                _, late = await asyncio.wait(set(state.tasks), timeout=_DRAIN_SECONDS)
+                _, late = await asyncio.wait(set(state.tasks), timeout=max(0.0, ends - loop.time()))
                 for task in late:
                     task.cancel()
-            await state.flights.drain(_DRAIN_SECONDS)
         await self.pending.aclose()
         await self.coherence.stop()
         self.l1.clear()
@@ -271,11 +332,14 @@ class Engine:
 
     def after_fork(self) -> None:
         """Start anew in a child: flights, tasks and tickets are the parent's; copies in memory are too old to judge."""
+        self._lock = threading.Lock()
+        self.chance.seed()  # or every child would jitter alike
         self._states = {}
         self._last = None
         self.coherence.after_fork()
+        self.pending.after_fork()
         self.l1.clear()
-        self.book.forget_all()
+        self.book.after_fork()
 
 
 def _peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock) -> Callable[[str], Slot | None]:

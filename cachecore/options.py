@@ -127,8 +127,8 @@ class StoreOptions:
     """Transient failures in a row that open the breaker."""
     breaker_backoff: float = 0.1
     """How long an open breaker waits before its first probe; doubles with each failure."""
-    breaker_backoff_max: float = 5.0
-    """The longest it waits."""
+    breaker_backoff_max: float = 0.4
+    """The longest it waits. Probes cost no caller anything, and a store that is back is used again this soon."""
     max_in_flight: int = 1024
     """Calls to the store under way at once; more wait for a place within their deadline."""
     batch_keys: int = 256
