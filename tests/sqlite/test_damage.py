@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import shutil
 import sqlite3
@@ -55,6 +56,11 @@ def _damage(path: Path, chance: random.Random) -> str:
     return kind
 
 
+def _remove(path: Path) -> None:
+    for left in path.parent.glob(path.name + "*"):
+        left.unlink()
+
+
 async def _use(path: Path, right: dict[str, bytes]) -> tuple[int, int]:
     """Read everything twice, write, read again; return how many values were wrong and how many calls failed."""
     backend = SQLiteBackend(path)
@@ -65,13 +71,12 @@ async def _use(path: Path, right: dict[str, bytes]) -> tuple[int, int]:
             try:
                 found = await backend.get_many(keys)
             except BackendError as error:
-                assert error.reason in ("corrupt", "foreign", "newer"), error.__cause__
-                failed += 1
+                failed += 1 if error.reason in ("corrupt", "foreign", "newer") else 1000
                 continue
             wrong += sum(value is not None and value != right[key] for key, value in zip(keys, found, strict=True))
         try:
             async for page in backend.scan("p:e:"):
-                assert set(page) <= set(KEYS) or failed is not None
+                assert len(page) == len(set(page))
             await backend.set_many({"new": b"value"}, ttl=60)
             (found_new,) = await backend.get_many(["new"])
             wrong += found_new not in (b"value", None)
@@ -94,8 +99,8 @@ async def _damaged_files(folder: Path, count: int, seed: int) -> None:
         assert bad == 0, f"{kind} of file {number}"
         wrong += bad
         refused += failed > 2
-        for left in folder.glob(f"{number}.db*"):
-            left.unlink()
+        assert failed < 1000, f"{kind} of file {number}: another error"
+        _remove(path)
     assert refused <= count // 25  # only where nothing is left that says whose it is
 
 
@@ -122,8 +127,7 @@ async def test_every_byte_of_the_header_may_be_damaged(tmp_path: Path) -> None:
         wrong, failed = await _use(path, right)
         assert wrong == 0
         assert failed <= 1, f"byte {offset}"
-        for left in tmp_path.glob("cache.db*"):
-            left.unlink()
+        _remove(path)
 
 
 async def test_flipped_values_are_misses_and_are_removed(tmp_path: Path) -> None:
@@ -160,7 +164,7 @@ async def test_damaged_file_is_moved_aside_and_named(tmp_path: Path, caplog: pyt
             await backend.set_many({"p:e:1": b"new"}, ttl=60)
             assert await backend.get_many(["p:e:1"]) == [b"new"]
             await backend.aclose()
-        aside = [found for found in tmp_path.iterdir() if ".damaged-" in found.name]
+        aside = [tmp_path / name for name in os.listdir(tmp_path) if ".damaged-" in name]
         assert [found.read_bytes() for found in aside] == [bytes(data)]
         assert str(aside[0]) in caplog.text
 
@@ -175,15 +179,15 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
         for page in range(1, path.stat().st_size // 4096):
             file.seek(page * 4096)
             file.write(b"\xa5" * 200)
+    told = []
     for _ in range(3):
         try:
             found = await backend.get_many(KEYS)
         except BackendError as error:
-            assert error.reason == "corrupt"
-            assert isinstance(error.__cause__, sqlite3.DatabaseError)
-            assert error.transient
+            told.append((error.reason, error.transient, isinstance(error.__cause__, sqlite3.DatabaseError)))
         else:
             assert [v for k, v in zip(KEYS, found, strict=True) if v not in (None, right[k])] == []
+    assert told == [("corrupt", True, True)]
     await backend.set_many({"k": b"v"}, ttl=60)
     assert await backend.get_many(["k"]) == [b"v"]
     await backend.aclose()
@@ -210,8 +214,7 @@ async def test_damaged_log_does_not_bring_old_values_back(tmp_path: Path) -> Non
         assert [v for k, v in zip(KEYS, found, strict=True) if v not in (None, value_of(k, 2))] == []
         emptied += found == [None] * len(KEYS)
         await backend.aclose()
-        for left in tmp_path.glob("cache.db*"):
-            left.unlink()
+        _remove(path)
     assert emptied
 
 
@@ -228,7 +231,7 @@ async def test_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: b
         assert not raised.value.transient
     await backend.aclose()
     assert path.read_bytes() == content
-    assert [found.name for found in tmp_path.iterdir()] == ["diary.txt"]
+    assert os.listdir(tmp_path) == ["diary.txt"]
     path.unlink()
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
@@ -272,7 +275,7 @@ async def test_newer_version_is_refused(tmp_path: Path) -> None:
     assert raised.value.reason == "newer"
     await backend.aclose()
     assert path.read_bytes() == before
-    assert [found.name for found in tmp_path.iterdir()] == ["cache.db"]
+    assert os.listdir(tmp_path) == ["cache.db"]
 
 
 async def test_empty_database_is_taken(tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
 
 
+def is_full(error: Exception) -> bool:
+    """Tell whether there is no room for a write."""
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    return extended & 0xFF == sqlite3.SQLITE_FULL or extended in _WRITE_FAILED
+
+
 def lacks_room(error: sqlite3.Error) -> bool:
     """Tell whether SQLite could not write: the disk is full, the folder or the file read-only, or no file can be made.
 
@@ -61,8 +67,8 @@ def lacks_room(error: sqlite3.Error) -> bool:
     """
     extended: int = getattr(error, "sqlite_errorcode", 0)
     return (
-        code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-        or extended in _WRITE_FAILED
+        is_full(error)
+        or code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
         or extended in (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMMAP)
     )
 
@@ -73,7 +79,7 @@ def leaves_doubt(error: Exception) -> bool:
         return isinstance(error, OSError)
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
         return True
-    return not (is_busy(error) or concerns_one_call(error) or code(error) == sqlite3.SQLITE_FULL)
+    return not (is_busy(error) or concerns_one_call(error) or is_full(error))
 
 
 def concerns_one_call(error: Exception) -> bool:
@@ -93,7 +99,7 @@ def translated(operation: str, error: sqlite3.Error | OSError) -> BackendError:
     primary = code(error)
     if is_busy(error):
         return BackendTimeout(operation, reason="locked")
-    if primary == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _WRITE_FAILED:
+    if is_full(error):
         return BackendError(operation, False, "full")
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return BackendError(operation, False, "readonly")

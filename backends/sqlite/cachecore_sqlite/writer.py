@@ -14,11 +14,12 @@ from cachecore.errors import BackendError
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.rows import Transaction
-from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy
+from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
 from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _TRANSACTION_SECONDS: Final = 0.008
+_ATTEMPT_SECONDS: Final = 0.5
 _CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -34,6 +35,7 @@ class Writer(Worker):
     ) -> None:
         super().__init__("writer", database, clock, jobs)
         self._committed = committed
+        self._next_attempt = 0.0
         self._unsaved = 0  # bytes written to the log since the last checkpoint, about
 
     def work(self, waiting: deque[Job]) -> None:
@@ -106,6 +108,10 @@ class Writer(Worker):
             waiting.extendleft(reversed(jobs))
             jobs = [bad]
         self.failed(jobs, error)
+        if self._connection is not None and is_full(error) and time.monotonic() > self._next_attempt:
+            # The log may be what fills the disk; moved into the file, it is written from its beginning again.
+            self._next_attempt = time.monotonic() + _ATTEMPT_SECONDS
+            self._checkpoint(self._connection)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         try:
