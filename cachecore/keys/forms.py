@@ -14,12 +14,13 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import ormsgpack
 
@@ -217,8 +218,6 @@ def _form_of(kind: type) -> Form:
     # Not hasattr, which would ask the metaclass too.
     if any("__cachecore_key__" in vars(parent) for parent in kind.__mro__):
         return Form(False, lambda value: value.__cachecore_key__())
-    if kind in _TAGGED:
-        return Form(True, _TAGGED[kind])
     if issubclass(kind, enum.Enum):
         return Form(False, lambda value: value._value_)
     record = _record(kind)
@@ -245,5 +244,18 @@ def _advice(kind: type) -> str:
     return "; give it a __cachecore_key__ method, or convert it to plain data"
 
 
-form_of: Final[Callable[[type], Form]] = lru_cache(maxsize=2048)(_form_of)
-"""How values of exactly this type are written; not for plain types and sets. Raises `Refused` if they cannot be."""
+_TAGGED_FORMS: Final = {kind: Form(True, make) for kind, make in _TAGGED.items()}
+# Weak, because a class made inside a function holds on to whatever that function had.
+_seen: Final[WeakKeyDictionary[type, Form]] = WeakKeyDictionary()
+
+
+def form_of(kind: type) -> Form:
+    """Return how values of exactly `kind` are written; not for plain types and sets.
+
+    Raises:
+        Refused: they cannot be.
+    """
+    form = _TAGGED_FORMS.get(kind) or _seen.get(kind)
+    if form is None:
+        form = _seen[kind] = _form_of(kind)
+    return form

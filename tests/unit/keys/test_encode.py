@@ -82,6 +82,9 @@ EQUAL: list[tuple[Any, Any]] = [
         datetime(2026, 7, 1, 12, tzinfo=timezone(timedelta(hours=2))),
     ),
     ({Level.LOW, "x"}, {1, "x"}),
+    ({Colour.RED, "red"}, {"red"}),
+    ({math.nan, -math.nan}, {math.nan}),
+    ({float("nan"), float("nan"), "x"}, {math.nan, "x"}),
 ]
 
 

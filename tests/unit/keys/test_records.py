@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import gc
+import weakref
 from functools import cached_property
 from typing import Any
 
@@ -204,3 +206,21 @@ def test_a_record_that_is_also_a_container_is_refused() -> None:
 
     with pytest.raises(UnkeyableError, match="record and a dict at once"):
         encode([Both(1)])
+
+
+def test_a_class_is_not_kept_alive() -> None:
+    """What is remembered of a class goes with it: a class made in a function holds what that function had."""
+
+    def local_class() -> type:
+        @dataclasses.dataclass
+        class Local:
+            a: int
+
+        return Local
+
+    made = local_class()
+    assert encode(made(1)) == encode({"a": 1})
+    gone = weakref.ref(made)
+    del made
+    gc.collect()
+    assert gone() is None

@@ -10,6 +10,7 @@ import pathlib
 import pickle
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # has no stubs
@@ -18,7 +19,7 @@ import ormsgpack
 import pytest
 
 from cachecore.errors import UnkeyableError
-from cachecore.keys import encode, foreign
+from cachecore.keys import encode
 from cachecore.keys.walker import walk
 
 SECRET = "my-secret-prompt"
@@ -58,44 +59,46 @@ def released() -> memoryview:
     return view
 
 
-REFUSED: list[tuple[Any, str]] = [
-    (Opaque(), "cannot key a tests.unit.keys.test_refusals.Opaque; give it a __cachecore_key__ method"),
-    (Opaque, "cannot key a type"),
-    (len, "cannot key a builtin_function_or_method"),
-    (1j, "cannot key a complex"),
-    ((x for x in "ab"), "cannot key a generator"),
-    (iter([]), "cannot key a list_iterator"),
-    (range(3), "cannot key a range"),
-    (collections.deque([1]), "cannot key a collections.deque"),
-    (array.array("b", b"ab"), "cannot key a array.array"),
-    (threading.Lock(), "cannot key a _thread.lock"),
-    ("a\ud800b", "text with a lone surrogate"),
-    ({"\ud800": 1}, "a key with a lone surrogate"),
-    (pathlib.PurePosixPath("a\udcffb"), "a path that is not valid text"),
-    ({1: 2}, "a dict with a key of type int; keys must be str"),
-    ({None: 2}, "a dict with a key of type NoneType"),
-    ({b"a": 2}, "a dict with a key of type bytes"),
-    ({("a",): 2}, "a dict with a key of type tuple"),
-    ({"a": 1, Twin("a"): 2}, "two keys that are the same text"),
-    ({Twin("a"): 1, Twin("a"): 1}, "two keys that are the same text"),
-    (released(), "a memoryview that was released"),
-    (Timestamp(2026, 1, 1), "a subclass of datetime; convert it"),
-    (type("D", (decimal.Decimal,), {})(1), "a subclass of Decimal"),
-    (type("U", (uuid.UUID,), {})(int=1), "a subclass of UUID"),
-    (type("P", (pathlib.PurePosixPath,), {})("a"), "a subclass of PurePosixPath"),
-    (type("S", (frozenset,), {})(), "a subclass of frozenset"),
-    (datetime.time(1, tzinfo=Zoneless()), "time zone gives no offset"),
-    (datetime.datetime(2026, 1, 1, tzinfo=Zoneless()), "time zone gives no offset"),
-    (ormsgpack.Ext(3, b"\0" * 16), "cannot key a ormsgpack.Ext"),
-    (ormsgpack.Fragment(b"\xc0"), "cannot key a ormsgpack.Fragment"),
-    (msgspec.msgpack.Ext(3, b"\0" * 16), "cannot key a msgspec.msgpack.Ext"),
-    (msgspec.Raw(b"\xc0"), "cannot key a msgspec.Raw"),
+# Made when they are used: while an Ext or a Fragment is alive, every nested request takes the slow way.
+REFUSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: Opaque(), "cannot key a tests.unit.keys.test_refusals.Opaque; give it a __cachecore_key__ method"),
+    (lambda: Opaque, "cannot key a type"),
+    (lambda: len, "cannot key a builtin_function_or_method"),
+    (lambda: 1j, "cannot key a complex"),
+    (lambda: (x for x in "ab"), "cannot key a generator"),
+    (lambda: iter([]), "cannot key a list_iterator"),
+    (lambda: range(3), "cannot key a range"),
+    (lambda: collections.deque([1]), "cannot key a collections.deque"),
+    (lambda: array.array("b", b"ab"), "cannot key a array.array"),
+    (lambda: threading.Lock(), "cannot key a _thread.lock"),
+    (lambda: "a\ud800b", "text with a lone surrogate"),
+    (lambda: {"\ud800": 1}, "a key with a lone surrogate"),
+    (lambda: pathlib.PurePosixPath("a\udcffb"), "a path that is not valid text"),
+    (lambda: {1: 2}, "a dict with a key of type int; keys must be str"),
+    (lambda: {None: 2}, "a dict with a key of type NoneType"),
+    (lambda: {b"a": 2}, "a dict with a key of type bytes"),
+    (lambda: {("a",): 2}, "a dict with a key of type tuple"),
+    (lambda: {"a": 1, Twin("a"): 2}, "two keys that are the same text"),
+    (lambda: {Twin("a"): 1, Twin("a"): 1}, "two keys that are the same text"),
+    (lambda: released(), "a memoryview that was released"),
+    (lambda: Timestamp(2026, 1, 1), "a subclass of datetime; convert it"),
+    (lambda: type("D", (decimal.Decimal,), {})(1), "a subclass of Decimal"),
+    (lambda: type("U", (uuid.UUID,), {})(int=1), "a subclass of UUID"),
+    (lambda: type("P", (pathlib.PurePosixPath,), {})("a"), "a subclass of PurePosixPath"),
+    (lambda: type("S", (frozenset,), {})(), "a subclass of frozenset"),
+    (lambda: datetime.time(1, tzinfo=Zoneless()), "time zone gives no offset"),
+    (lambda: datetime.datetime(2026, 1, 1, tzinfo=Zoneless()), "time zone gives no offset"),
+    (lambda: ormsgpack.Ext(3, b"\0" * 16), "cannot key a ormsgpack.Ext"),
+    (lambda: ormsgpack.Fragment(b"\xc0"), "cannot key a ormsgpack.Fragment"),
+    (lambda: msgspec.msgpack.Ext(3, b"\0" * 16), "cannot key a msgspec.msgpack.Ext"),
+    (lambda: msgspec.Raw(b"\xc0"), "cannot key a msgspec.Raw"),
 ]
 
 
-@pytest.mark.parametrize(("value", "reason"), REFUSED, ids=[reason for _, reason in REFUSED])
-def test_refused_wherever_it_is(value: Any, reason: str) -> None:
+@pytest.mark.parametrize(("make", "reason"), REFUSED, ids=[reason for _, reason in REFUSED])
+def test_refused_wherever_it_is(make: Callable[[], Any], reason: str) -> None:
     """The path and the reason are those of the offending value, at the root, nested, in a record, behind a hook."""
+    value = make()
 
     class Hooked:
         def __cachecore_key__(self) -> Any:
@@ -187,4 +190,3 @@ def test_a_refusal_leaves_nothing_behind() -> None:
             encode(asked)
     assert sys.getrefcount(asked) <= before
     assert encode([[1]]) == b"\x91\x91\x01"
-    assert not foreign.suspected() or any(isinstance(value, ormsgpack.Ext) for value, _ in REFUSED)
