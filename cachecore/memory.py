@@ -27,8 +27,8 @@ _SWEEP_STEP: Final = 2
 class MemoryTier(Generic[T]):
     """Slots under keys, in this process; the least useful leave when there are too many.
 
-    Any number of threads may use it. A reader never waits: `get` is one dict read and one note to the policy, both
-    atomic in themselves. Writers hold one lock, so the bounds hold at every moment when it is free.
+    A slot is anything but None. Any number of threads may use them. A reader never waits: `get` is one dict read and
+    one note to the policy, both atomic in themselves. Writers hold one lock, so the bounds hold whenever it is free.
 
     Args:
         max_bytes: bound on values, keys and `ENTRY_OVERHEAD_BYTES` per entry together; 0 keeps nothing.
