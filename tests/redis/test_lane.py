@@ -112,7 +112,7 @@ async def test_commands_of_one_tick_leave_in_one_write() -> None:
     assert wire.writes == [PING]
     await asyncio.sleep(0)
     assert wire.writes == [PING, PING * 49]
-    lane.data_received(b"+PONG\r\n" * 50)
+    lane.received(b"+PONG\r\n" * 50)
     assert await asyncio.gather(*replies) == [b"PONG"] * 50
     lane.request(PING).cancel()
     assert wire.writes[2:] == [PING]
@@ -129,7 +129,7 @@ async def test_replies_come_in_any_pieces() -> None:
         lane.on_push = pushes.append
         one, nil, batch = lane.request(PING), lane.request(PING), lane.request_many([PING, PING, PING])
         for start in range(0, len(stream), size):
-            lane.data_received(stream[start : start + size])
+            lane.received(stream[start : start + size])
         assert one.result() == b"abc"
         assert nil.result() is None
         values, refused, number = batch.result()

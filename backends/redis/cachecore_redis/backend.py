@@ -9,6 +9,7 @@ import hiredis
 
 from cachecore.protocols import FeedEvent
 from cachecore_redis import commands
+from cachecore_redis.about import about_all
 from cachecore_redis.address import RedisOptions, UrlDialer, split_options
 from cachecore_redis.channel import Backoff
 from cachecore_redis.client import ClientBackend
@@ -113,6 +114,10 @@ class RedisBackend:
         """Return the server's clock, Unix seconds."""
         node = self._nodes.get("time")
         return moment(self._checked(node, "time", await node.read("time", commands.TIME)))
+
+    async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
+        """Return, by address, what the server is and can do; writes nothing. See `cachecore_redis.about`."""
+        return await about_all({self._dialer.name: self._dialer}, prefix)
 
     async def aclose(self) -> None:
         """Close the connections of this process, those of other loops in those loops. Idempotent."""

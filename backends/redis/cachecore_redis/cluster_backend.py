@@ -11,6 +11,7 @@ import hiredis
 from cachecore.errors import OptionsError
 from cachecore.protocols import FeedEvent
 from cachecore_redis import commands
+from cachecore_redis.about import about_all
 from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts, split_options
 from cachecore_redis.channel import Backoff
 from cachecore_redis.cluster import Cluster, Command
@@ -145,6 +146,11 @@ class ClusterBackend:
         cluster = self._clusters.get("time")
         (_, node), *_ = await cluster.primaries("time")
         return moment(_checked("time", await node.read("time", commands.TIME)))
+
+    async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
+        """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.about`."""
+        primaries = await self._clusters.get("about").primaries("about")
+        return await about_all({f"{a[0]}:{a[1]}": self._seeds[0].at(*a) for a, _ in primaries}, prefix)
 
     async def aclose(self) -> None:
         """Close the connections of this process, those of other loops in those loops. Idempotent."""

@@ -15,10 +15,14 @@ from typing import Any, Final
 
 import hiredis
 
+from cachecore.options import KIB
+
 _SWEEPS: Final = 4
 """Looks at the oldest reply within one deadline; a reply counts as late at most one look after its deadline."""
 _PATIENCE: Final = 4
 """Deadlines that the oldest reply may take while bytes keep coming: a large value on a slow link is not lateness."""
+
+_BUFFER_BYTES: Final = 128 * KIB
 
 _MORE: Final = object()
 
@@ -41,7 +45,7 @@ class _Batch:
         self.replies: list[Reply] = []
 
 
-class Lane(asyncio.Protocol):
+class Lane(asyncio.BufferedProtocol):
     """One connection to one server. Not reusable: once it is lost, it stays so.
 
     Everything here happens in the loop that made it. `owner` is kept alive as long as the connection: it is what
@@ -58,7 +62,8 @@ class Lane(asyncio.Protocol):
         self._call_soon = loop.call_soon
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
-        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._reader: Any = hiredis.Reader(notEnoughData=_MORE)  # its stub knows no buffers
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._pending: deque[asyncio.Future[Reply] | _Batch] = deque()
         self._out: list[bytes] = []
         self._flushing = False
@@ -85,7 +90,7 @@ class Lane(asyncio.Protocol):
         transport.set_protocol(self)
         transport.resume_reading()
         if leftover:
-            self.data_received(leftover)
+            self.received(leftover)
         if transport.is_closing():
             self.connection_lost(None)
 
@@ -148,7 +153,15 @@ class Lane(asyncio.Protocol):
 
     # What the transport calls
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what comes in: one buffer for good, since a new one for each read takes longer."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand out the replies in what came in."""
+        self.received(self._buffer[:nbytes])
+
+    def received(self, data: bytes | memoryview) -> None:
         """Hand out the replies in `data`."""
         self._heard = True
         pending = self._pending

@@ -1,0 +1,85 @@
+"""What a server can do and may be asked for: for `cachecore doctor`, and for anybody who wonders.
+
+Asked over a connection of its own, with commands that an ordinary user may use: HELLO says what INFO would. Nothing is
+written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import hiredis
+
+from cachecore.errors import BackendError
+from cachecore_redis.channel import Dialer, dial
+from cachecore_redis.commands import pack
+from cachecore_redis.failures import reply_reason, translate
+from cachecore_redis.lane import Lane
+from cachecore_redis.swap import Swapper
+
+
+async def about(dialer: Dialer, prefix: str) -> Mapping[str, str]:
+    """Return what was found out about the server, as words for people; `prefix` is that of the cache's keys.
+
+    Keys: `server`, `protocol`, `role` (where the server says it), `feed`, `swap`.
+
+    Raises:
+        BackendError: the server cannot be reached.
+    """
+    from redis.exceptions import RedisError
+
+    try:
+        lane = await dial(dialer)
+    except (RedisError, OSError, EOFError) as error:
+        raise translate("about", error) from error
+    try:
+        return {**await _hello(lane), "feed": await _feed(lane, prefix), "swap": await _swap(lane, prefix)}
+    except OSError as error:
+        raise translate("about", error) from error
+    finally:
+        lane.close()
+        await asyncio.sleep(0)
+
+
+async def _hello(lane: Lane) -> dict[str, str]:
+    reply: Any = await lane.request(pack(("HELLO",)))
+    if isinstance(reply, hiredis.ReplyError):
+        return {"server": "unknown", "protocol": "RESP2"}
+    said = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    found = {name: _text(said[key]) for name, key in (("role", b"role"), ("mode", b"mode")) if key in said}
+    server = f"{_text(said.get(b'server', b'unknown'))} {_text(said.get(b'version', b''))}".strip()
+    return {"server": server, "protocol": f"RESP{said.get(b'proto', 2)}", **found}
+
+
+async def _feed(lane: Lane, prefix: str) -> str:
+    reply = await lane.request(pack(("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix, "NOLOOP")))
+    if isinstance(reply, hiredis.ReplyError):
+        return f"none ({reply_reason(str(reply))[0]}): copies in memory live for l1_max_age only"
+    return "client tracking"
+
+
+async def _swap(lane: Lane, prefix: str) -> str:
+    async def same() -> Lane:
+        return lane
+
+    swapper = Swapper()
+    reply = await swapper.swap(lane, same, f"{prefix}about", b"never", b"never", 1)
+    return f"refused ({reply_reason(str(reply))[0]})" if isinstance(reply, hiredis.ReplyError) else swapper.way
+
+
+def _text(value: Any) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+
+
+async def about_all(dialers: Mapping[str, Dialer], prefix: str) -> dict[str, Mapping[str, str]]:
+    """Return what was found out about several servers; for one that cannot be reached, why."""
+
+    async def one(dialer: Dialer) -> Mapping[str, str]:
+        try:
+            return await about(dialer, prefix)
+        except BackendError as error:
+            return {"error": error.reason}
+
+    return dict(zip(dialers, await asyncio.gather(*map(one, dialers.values())), strict=True))

@@ -1,0 +1,44 @@
+"""What a server says of itself, to users who may ask for little."""
+
+from __future__ import annotations
+
+from cachecore.testing.servers import Server
+from cachecore_redis import RedisBackend
+from cachecore_redis.commands import pack
+
+
+async def asked(url: str) -> dict[str, str]:
+    backend = RedisBackend(url)
+    ((name, found),) = (await backend.about("p:")).items()
+    assert name in url
+    assert await backend.get_many(["p:about"]) == [None]
+    await backend.aclose()
+    return dict(found)
+
+
+async def test_server_and_its_abilities(own_server: Server) -> None:
+    """Name, version, role, feed and the way of swapping are told."""
+    found = await asked(own_server.url)
+    assert found["server"].split()[0] in ("redis", "valkey")
+    assert found["server"].split()[1][0].isdecimal()
+    assert (found["protocol"], found["role"], found["feed"]) == ("RESP3", "master", "client tracking")
+    assert found["swap"] == ("ifeq" if "valkey" in own_server.program else "script")
+
+
+async def test_user_who_may_little(own_server: Server) -> None:
+    """Without INFO, scripts and tracking the answer says what is left."""
+    admin = RedisBackend(own_server.url)
+    rules = ("ACL", "SETUSER", "app", "on", ">pw", "+@all", "-@dangerous", "-@scripting", "-client|tracking", "~p:*")
+    assert await admin._nodes.get("t").ask("t", pack(rules)) == b"OK"
+    await admin.aclose()
+    found = await asked(own_server.url.replace("://", "://app:pw@"))
+    assert found["feed"].startswith("none (auth)")
+    assert found["swap"] == ("ifeq" if "valkey" in own_server.program else "watch")
+
+
+async def test_server_that_is_down(any_server: Server) -> None:
+    """A server that cannot be reached is told with the reason, without an error."""
+    any_server.kill()
+    backend = RedisBackend(any_server.url)
+    assert list((await backend.about("p:")).values()) == [{"error": "refused"}]
+    await backend.aclose()
