@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import struct
 from typing import Any
 
 import pytest
@@ -139,3 +141,11 @@ def test_a_namespace_that_does_not_fit_says_by_how_much() -> None:
 def test_a_space_shows_what_it_is() -> None:
     """Its repr helps in a debugger."""
     assert repr(space(shards=4)) == "KeySpace('p', 'faq/v3', sha256, shards=4)"
+
+
+@pytest.mark.parametrize("bits", ["7ff8000000000001", "fff8000000000000", "7ff0000000000001", "ffffffffffffffff"])
+def test_every_nan_has_one_key(bits: str) -> None:
+    """Also in a flat request, which takes a shorter way to its digest."""
+    odd = struct.unpack(">d", bytes.fromhex(bits))[0]
+    assert space().key({"x": odd}) == space().key({"x": math.nan})
+    assert space(shards=4).key({"x": odd}) == space(shards=4).key({"x": math.nan})
