@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from cachecore import Cache, InvalidationPending, OptionsError, UnkeyableError
 from cachecore.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore_llm import CacheConfig, CacheMetrics, LLMResponse, ResponseCache, ToolCall, Usage
+from tests.llm.timeless import TimelessBackend
 
 SYSTEM = "You are a helpful assistant."
 USER = "What is the capital of France?"
@@ -27,12 +27,19 @@ ANSWER = LLMResponse(
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock(time=time.time())  # near the server's clock, as that of any host
+    return FakeClock()
 
 
 @pytest.fixture
-async def cache(redis_url: str, clock: FakeClock) -> AsyncIterator[ResponseCache]:
-    async with ResponseCache(redis_url, CacheConfig(ttl_seconds=10), clock=clock, jitter=0) as made:
+async def store(redis_url: str) -> AsyncIterator[TimelessBackend]:
+    made = TimelessBackend(redis_url)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def cache(store: TimelessBackend, clock: FakeClock) -> AsyncIterator[ResponseCache]:
+    async with ResponseCache(store, CacheConfig(ttl_seconds=10), clock=clock, jitter=0) as made:
         yield made
 
 
@@ -64,7 +71,6 @@ class TestGetAndSet:
 
     async def test_cache_respects_ttl(self, cache: ResponseCache, clock: FakeClock) -> None:
         """An answer is found until its ttl is over, not after."""
-        assert await cache.get(SYSTEM, USER) is None
         await cache.set(SYSTEM, USER, None, ANSWER)
         clock.advance(9)
         assert await cache.get(SYSTEM, USER) is not None
@@ -79,10 +85,10 @@ class TestGetAndSet:
             clock.advance(1.9)
         assert await cache.get(SYSTEM, USER) is None
 
-    async def test_fallback_answer_lives_shorter(self, redis_url: str, clock: FakeClock) -> None:
+    async def test_fallback_answer_lives_shorter(self, store: TimelessBackend, clock: FakeClock) -> None:
         """An answer of a fallback provider does not outlive the outage by a day."""
         config = CacheConfig(ttl_seconds=30, fallback_ttl=5)
-        async with ResponseCache(redis_url, config, clock=clock, jitter=0) as cache:
+        async with ResponseCache(store, config, clock=clock, jitter=0) as cache:
             await cache.set(SYSTEM, USER, None, LLMResponse("Paris, I think.", provider="backup", fallback=True))
             found = await cache.get(SYSTEM, USER)
             assert found is not None
@@ -245,14 +251,13 @@ class TestInvalidation:
         assert await cache.get(SYSTEM, USER, tenant="acme", label="faq/v3", temperature=1) is None
         assert await cache.get(SYSTEM + " ", USER) is not None
 
-    async def test_other_process_sees_the_invalidation(self, redis_url: str) -> None:
+    async def test_other_process_sees_the_invalidation(self, store: TimelessBackend, clock: FakeClock) -> None:
         """What one cache invalidates, another one no longer serves, though it has a copy in memory."""
-        clock = FakeClock(time=time.time())
-        async with ResponseCache(redis_url) as mine, ResponseCache(redis_url, clock=clock) as theirs:
+        async with ResponseCache(store, clock=clock) as mine, ResponseCache(store, clock=clock) as theirs:
             await mine.set(SYSTEM, USER, None, ANSWER)
             assert await theirs.get(SYSTEM, USER) is not None
             await mine.invalidate_prompt(SYSTEM)
-            clock.advance(1.1)  # the bound on staleness, should the news be late
+            clock.advance(1.1)  # the bound on staleness where nobody brings the news
             assert await theirs.get(SYSTEM, USER) is None
 
     async def test_tenant_cannot_pass_for_a_label(self, cache: ResponseCache) -> None:

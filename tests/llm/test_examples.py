@@ -1,0 +1,59 @@
+"""The examples run as they are, in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, folder: Path) -> str:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONWARNINGS": "error", "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        cwd=folder,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_plain_cache(tmp_path: Path) -> None:
+    assert run("plain_cache.py", tmp_path).split() == ["144", "computed", "144", "hit", "144", "hit"]
+
+
+def test_llm_service(tmp_path: Path) -> None:
+    lines = run("llm_service.py", tmp_path).splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["miss", "second"], ["hit", "second"]]
+    assert lines[2] == "hit rate 50%"
+
+
+def test_demo(tmp_path: Path) -> None:
+    """The whole demo: it declares what it does, and the second run calls nobody."""
+    shown = run("demo.py", tmp_path)
+    for said in ("BANKING77", "CC BY 4.0", "SIMULATED", "repetition is OURS", str(tmp_path / "cachecore" / "demo")):
+        assert said in shown
+    cold, warm = (part for part in shown.split("log.jsonl")[1:3])
+    assert "│     2,000 │" in cold
+    assert "100.0%" in warm
+    calls = next(line for line in warm.splitlines() if "calls made" in line)
+    assert calls.split("│")[2].strip() == "0"
+    assert "get the answer to a similar question" in shown
+    assert (tmp_path / "cachecore" / "demo" / "answers.sqlite").is_file()
+
+
+@pytest.mark.parametrize("name", ["banking77.csv", "ATTRIBUTION.md"])
+def test_questions_are_attributed(name: str) -> None:
+    """Attribution is a condition of the data's licence."""
+    assert (EXAMPLES / "questions" / name).is_file()
+    assert "PolyAI" in (EXAMPLES / "questions" / "ATTRIBUTION.md").read_text()
