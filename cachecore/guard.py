@@ -28,6 +28,7 @@ from cachecore.protocols import (
     SupportsFeed,
     SupportsPartitions,
     SupportsScan,
+    SupportsSizes,
     SupportsTime,
 )
 
@@ -62,6 +63,7 @@ class Guard:
 
     # Set in __init__ where `backend` has them, so that isinstance says of the guard what it says of the backend.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
+    sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     partition: Callable[[str], str]
@@ -86,6 +88,8 @@ class Guard:
             self.partition = self._partition = backend.partition
         if isinstance(backend, SupportsScan):
             self.scan = partial(self._scan, backend)
+        if isinstance(backend, SupportsSizes):
+            self.sizes = partial(self._sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsFeed):
@@ -203,6 +207,18 @@ class Guard:
             close = getattr(pages, "aclose", None)
             if between_pages and close is not None and not self._calls.closed:
                 await self._calls.start("scan", self._whole, self._timeout, close, prefix)
+
+    async def _sizes(self, backend: SupportsSizes, keys: Sequence[str]) -> list[int]:
+        """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
+        parts = self._parts("sizes", keys) if keys else []
+        under_way = [
+            self._calls.start("sizes", breaker, self._timeout, partial(backend.sizes, part), part[0])
+            for breaker, part in parts
+        ]
+        sizes: dict[str, int] = {}
+        for (_, part), answer in zip(parts, under_way, strict=True):
+            sizes.update(zip(part, await answer, strict=True))
+        return [sizes[key] for key in keys]
 
     async def _time(self, backend: SupportsTime) -> float:
         now: float = await self._calls.start("time", self._whole, self._timeout, backend.time, _PROBE)

@@ -73,6 +73,12 @@ class MemoryBackend:
         for start in range(0, len(found), _PAGE):
             yield found[start : start + _PAGE]
 
+    async def sizes(self, keys: Sequence[str]) -> list[int]:
+        """Return the length of each key's live value, 0 where there is none."""
+        with self._open("sizes"):
+            now = self._clock.monotonic()
+            return [len(self._live(key, now) or b"") for key in keys]
+
     async def time(self) -> float:
         """Return this host's clock, Unix seconds: the store lives here."""
         return self._clock.time()

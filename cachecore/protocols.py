@@ -54,6 +54,14 @@ class SupportsScan(Protocol):
         """
 
 
+@runtime_checkable
+class SupportsSizes(Protocol):
+    """A store that can tell how long values are without sending them."""
+
+    async def sizes(self, keys: Sequence[str]) -> list[int]:
+        """Return the length in bytes of each key's live value, in the order of `keys`; 0 where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Changed:
     """These keys may have changed: written, deleted or expired."""

@@ -27,6 +27,7 @@ from cachecore.protocols import (
     Lost,
     SupportsFeed,
     SupportsScan,
+    SupportsSizes,
     SupportsTime,
 )
 
@@ -322,6 +323,18 @@ async def check_deleting_while_scanning(harness: Harness) -> None:
     async for page in harness.backend.scan("p:"):
         deleted += await harness.backend.delete_many(page)
     assert deleted == 2000
+
+
+@_check
+async def check_sizes_are_lengths_of_live_values(harness: Harness) -> None:
+    """Sizes follow the keys asked, duplicates included; what is missing, dead or empty is 0 bytes long."""
+    if not isinstance(harness.backend, SupportsSizes):
+        return
+    await harness.backend.set_many({"a": b"1234", "empty": b"", "large": b"\xff" * 100_000}, ttl=60)
+    await harness.backend.set_many({"dead": b"v"}, ttl=0.05)
+    await harness.advance(0.2 + harness.ttl_rounding)
+    assert await harness.backend.sizes(["large", "none", "a", "dead", "empty", "a"]) == [100_000, 0, 4, 0, 0, 4]
+    assert await harness.backend.sizes([]) == []
 
 
 @_check

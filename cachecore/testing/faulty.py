@@ -20,7 +20,15 @@ from functools import partial
 
 from cachecore.errors import BackendUnavailable
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import CacheBackend, FeedEvent, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
+from cachecore.protocols import (
+    CacheBackend,
+    FeedEvent,
+    SupportsFeed,
+    SupportsPartitions,
+    SupportsScan,
+    SupportsSizes,
+    SupportsTime,
+)
 
 Alter = Callable[[str, bytes], bytes | None]
 """What a read value becomes: (key, value) -> value, or None for a missing one."""
@@ -65,6 +73,7 @@ class FaultyBackend:
 
     # Set in __init__ where `inner` has them, so that isinstance says of the wrapper what it says of `inner`.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
+    sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     partition: Callable[[str], str]
@@ -88,6 +97,8 @@ class FaultyBackend:
         self._seen: dict[str, bytes] = {}  # the last two values read, to hand out under wrong keys
         if isinstance(inner, SupportsScan):
             self.scan = partial(self._scan, inner)
+        if isinstance(inner, SupportsSizes):
+            self.sizes = partial(self._sizes, inner)
         if isinstance(inner, SupportsTime):
             self.time = partial(self._time, inner)
         if isinstance(inner, SupportsFeed):
@@ -264,6 +275,12 @@ class FaultyBackend:
             yield page
             call = await self._begin("scan", [prefix])
         await self._end(call)
+
+    async def _sizes(self, inner: SupportsSizes, keys: Sequence[str]) -> list[int]:
+        call = await self._begin("sizes", keys)
+        sizes = await inner.sizes(keys)
+        await self._end(call)
+        return sizes
 
     async def _time(self, inner: SupportsTime) -> float:
         call = await self._begin("time", [])
