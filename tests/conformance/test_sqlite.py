@@ -12,7 +12,7 @@ import pytest
 from cachecore.protocols import CacheBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
-from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
 
 class SQLiteHarness:
@@ -22,7 +22,7 @@ class SQLiteHarness:
 
     def __init__(self, path: str) -> None:
         self.clock = FakeClock()
-        self.backend = SQLiteBackend(path, clock=self.clock)
+        self.backend = SQLiteBackend(path, options=SQLiteOptions(heartbeat=0.05), clock=self.clock)
         self.opened = [self.backend]
 
     async def advance(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ import random
 import resource
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -198,3 +199,72 @@ def write_and_wait(pipe: Connection, path: str, keys: list[str]) -> None:
         pipe.recv()
 
     asyncio.run(main())
+
+
+def fork_many(pipe: Connection, path: str, forks: int) -> None:
+    """Fork in the middle of traffic; parent and children read and write. Tell the reads of the children, and the wrong
+    ones of all.
+    """
+    backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
+    keys = {f"k{number}": value_of(f"k{number}", 1) for number in range(50)}
+    reads = wrong = 0
+
+    async def read(count: int) -> int:
+        bad = 0
+        for _ in range(count):
+            found = await backend.get_many(list(keys))
+            bad += found != list(keys.values())
+        return bad
+
+    async def child(number: int) -> int:
+        await backend.set_many({f"child{number}": b"was here"}, ttl=60)
+        return await read(100)
+
+    async def parent() -> None:
+        nonlocal reads, wrong
+        await backend.set_many(keys, ttl=600)
+        traffic = [asyncio.ensure_future(_keep_writing(backend, name)) for name in "ab"]
+        for number in range(forks):
+            await asyncio.sleep(0.002)
+            pid = os.fork()
+            if not pid:
+                code = 99
+                try:
+                    # The loop of the parent is not the child's: it makes one in a thread that has none.
+                    with ThreadPoolExecutor(1) as pool:
+                        code = pool.submit(asyncio.run, child(number)).result()
+                finally:
+                    os._exit(code)
+            wrong += await read(20)
+            _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+            wrong += os.waitstatus_to_exitcode(status)
+            reads += 100
+            (mark,) = await backend.get_many([f"child{number}"])
+            wrong += mark != b"was here"
+        for task in traffic:
+            task.cancel()
+            (end,) = await asyncio.gather(task, return_exceptions=True)
+            wrong += not isinstance(end, asyncio.CancelledError)
+        await backend.aclose()
+
+    asyncio.run(parent())
+    pipe.send((reads, wrong))
+
+
+async def _keep_writing(backend: SQLiteBackend, name: str) -> None:
+    number = 0
+    while True:
+        number += 1
+        await backend.set_many({f"{name}{number % 20}": value_of(name, number)}, ttl=60)
+
+
+def write_when_told(pipe: Connection, path: str) -> None:
+    """Write each key that comes through the pipe."""
+
+    async def main() -> None:
+        backend = SQLiteBackend(path)
+        while True:
+            await backend.set_many({await asyncio.to_thread(pipe.recv): b"v"}, ttl=60)
+
+    with contextlib.suppress(EOFError):
+        asyncio.run(main())

@@ -19,10 +19,10 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore_sqlite import schema
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY
 from cachecore_sqlite.translate import is_busy
-from cachecore_sqlite.whose import Inode
 from cachecore_sqlite.workers import Job, Worker
 
 _EVENTS: Final = 10_000
@@ -65,7 +65,8 @@ class Feed(Worker):
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []  # guarded by _lock
         self._version: int | None = None  # the connection's data_version when the log was read; None: read it
-        self._told: tuple[Inode | None, int] | None = None  # the file and the last transaction told; None: the newest
+        self._told: tuple[str, int] | None = None  # the database and the last transaction told; None: the newest
+        self._identity = ""  # of the database that is open
         self._next_beat = 0.0
 
     def subscribe(self, prefix: str) -> Listener:
@@ -136,18 +137,20 @@ class Feed(Worker):
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version == self._version:
             return False
+        if self._version is None:
+            self._identity = schema.identity(connection)
         self._version = version
         rows: list[tuple[int, str]] = []
-        if self._told is not None and self._told[0] == self._inode:
+        if self._told is not None and self._told[0] == self._identity:
             rows = connection.execute(_SINCE, (self._told[1],)).fetchall()
             if rows and rows[0][0] != self._told[1]:
                 rows = []  # the log was cut off behind what was told last
         if not rows:
             missed = self._told is not None
             (newest,) = connection.execute(_LAST).fetchone()
-            self._told = self._inode, newest
+            self._told = self._identity, newest
             return missed
-        self._told = self._inode, rows[-1][0]
+        self._told = self._identity, rows[-1][0]
         if len(rows) > 1:
             self.changed([key for _, keys in rows[1:] for key in keys.split("\n")])
         return False

@@ -30,6 +30,7 @@ _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _ATTEMPT_SECONDS: Final = 0.001
 _LOG_BYTES: Final = 8 * 1024 * 1024
+_PAGE_BYTES: Final = 4096
 
 Frozen = tuple[int, int, int, int]
 
@@ -40,6 +41,8 @@ class Database:
     def __init__(self, path: str, options: SQLiteOptions) -> None:
         self.path = path
         self.options = options
+        self.log_bytes = min(_LOG_BYTES, options.max_bytes // 16)
+        """About how long the write-ahead log gets before it is moved into the file."""
         self._lock = threading.Lock()
         self._known: Inode | None = None  # guarded by _lock; the file whose owner and schema have been checked
 
@@ -76,8 +79,8 @@ class Database:
     def disconnect(self, connection: sqlite3.Connection, inode: Inode | None) -> None:
         """Close what `connect` returned."""
         connection.close()
-        if inode is not None:
-            disconnected(inode)
+        if inode is not None and disconnected(inode):
+            self._known = None
 
     def connect_frozen(self) -> tuple[sqlite3.Connection, Frozen] | None:
         """Return a connection that reads the file without writing anything near it, or None if that is not safe.
@@ -145,7 +148,9 @@ class Database:
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.options.durability]}")
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA secure_delete = FAST")
-            connection.execute(f"PRAGMA journal_size_limit = {min(_LOG_BYTES, self.options.max_bytes // 8)}")
+            connection.execute(f"PRAGMA journal_size_limit = {self.log_bytes}")
+            # The writer moves the log into the file when it has answered; this is for when it has misjudged its size.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes * 3 // 2 // _PAGE_BYTES}")
             connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() if mode == "rw" else None
         except BaseException:
             connection.close()
@@ -223,9 +228,6 @@ class Database:
         _LOG.warning(
             "the cache file %s is damaged (%s); it is now %s, and the cache is empty", self.path, reason, aside
         )
-
-
-_PAGE_BYTES: Final = 4096
 
 
 def _asides(path: str) -> list[str]:

@@ -4,7 +4,8 @@
 is not WITHOUT ROWID, because values are large: each step of a search would pass them by.
 
 `changes` is the log that the feed reads: one row per transaction, the changed keys one a line (keys never hold a
-newline). It is cut off at the old end only, so a reader knows whether it has missed something.
+newline). `seq` counts the bytes ever logged, so that the log can be kept to a size. It is cut off at the old end only:
+a reader that does not find what it read last knows that it has missed something.
 """
 
 from __future__ import annotations
@@ -46,10 +47,16 @@ def create(connection: sqlite3.Connection) -> None:
     """Make the tables in an empty database; the caller holds a transaction."""
     for statement in _TABLES:
         connection.execute(statement)
-    connection.execute("INSERT INTO mark VALUES (?)", (MARK,))
+    connection.execute("INSERT INTO mark VALUES (? || ' ' || hex(randomblob(16)))", (MARK,))
     connection.execute("INSERT INTO changes VALUES (1, '')")  # so that the log is never empty
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {packed(VERSION)}")
+
+
+def identity(connection: sqlite3.Connection) -> str:
+    """Return what tells this database from any other, one that took its place included."""
+    (text,) = connection.execute("SELECT text FROM mark").fetchone()
+    return str(text)
 
 
 def is_sound(connection: sqlite3.Connection) -> bool:

@@ -7,22 +7,25 @@ from typing import Final
 from cachecore_sqlite.rows import Transaction
 
 PAGE_BYTES: Final = 4096
-_LOG_TRANSACTIONS: Final = 4096
-_TRIM_EVERY: Final = 64
+_LOG_BYTES: Final = 1024 * 1024
+_TRIM_BYTES: Final = 16 * 1024
 _ROW_OVERHEAD: Final = 200
-_VACUUM_PAGES: Final = 256
+_VACUUM_PAGES: Final = 64
+_SPARE_PAGES: Final = 256
+_LOG: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
 _EXPIRE: Final = (
     "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE deadline <= ? ORDER BY deadline LIMIT ?)"
 )
 
 
 def log(transaction: Transaction) -> None:
-    """Write the changed keys down for the feeds of all processes."""
+    """Write the changed keys down for the feeds of all processes, and cut off the end of the log."""
     connection = transaction.connection
-    cursor = connection.execute("INSERT INTO changes(keys) VALUES (?)", ("\n".join(transaction.changed),))
-    seq = cursor.lastrowid or 0
-    if seq % _TRIM_EVERY == 0:
-        connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - _LOG_TRANSACTIONS,))
+    keys = "\n".join(transaction.changed)
+    seq = connection.execute(_LOG, (len(keys) + 1, keys)).lastrowid or 0
+    if seq % _TRIM_BYTES <= len(keys):
+        kept = min(_LOG_BYTES, transaction.max_bytes // 32)
+        connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - kept,))
 
 
 def reclaim(transaction: Transaction) -> None:
@@ -38,9 +41,10 @@ def reclaim(transaction: Transaction) -> None:
     if over > 0:
         _evict(transaction, min(over, 2 * transaction.written + 64 * PAGE_BYTES))
         pages, free = _pages(transaction)
-    if free * PAGE_BYTES > max(transaction.max_bytes // 16, pages * PAGE_BYTES // 4):
-        # Each returned row is one page given back: the statement must be run to its end.
-        connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    if free > max(_SPARE_PAGES, pages // 4):
+        # One page a time: the statement has a step for each, and Python takes the first step only.
+        for _ in range(min(_VACUUM_PAGES, free)):
+            connection.execute("PRAGMA incremental_vacuum(1)")
 
 
 def _pages(transaction: Transaction) -> tuple[int, int]:

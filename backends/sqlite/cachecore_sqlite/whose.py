@@ -98,14 +98,16 @@ def is_connected(inode: Inode | None) -> bool:
         return inode is not None and _connected[inode] > 0
 
 
-def disconnected(inode: Inode) -> None:
-    """Note that it was closed."""
+def disconnected(inode: Inode) -> bool:
+    """Note that it was closed; tell whether it was the last one, so that another file may get the same identity."""
     with _lock:
         _connected[inode] -= 1
-        if not _connected[inode]:
-            del _connected[inode]
-            for handle in _kept.pop(inode, ()):
-                os.close(handle)
+        if _connected[inode]:
+            return False
+        del _connected[inode]
+        for handle in _kept.pop(inode, ()):
+            os.close(handle)
+        return True
 
 
 def _beginning(path: str) -> bytes:

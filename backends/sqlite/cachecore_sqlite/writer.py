@@ -20,7 +20,7 @@ from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _TRANSACTION_SECONDS: Final = 0.008
 _ATTEMPT_SECONDS: Final = 0.5
-_CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+_ROW_OVERHEAD: Final = 1024
 
 
 class Writer(Worker):
@@ -64,8 +64,8 @@ class Writer(Worker):
         if self._committed is not None and transaction.changed:
             self._committed(transaction.changed)
         answer(jobs)
-        self._unsaved += transaction.written + 512 * transaction.rows
-        if self._unsaved >= min(_CHECKPOINT_BYTES, self.database.options.max_bytes // 16) and self._inode is not None:
+        self._unsaved += transaction.written + _ROW_OVERHEAD * transaction.rows
+        if self._unsaved >= self.database.log_bytes and self._inode is not None:
             self._unsaved = 0
             self._checkpoint(connection)
 

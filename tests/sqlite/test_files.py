@@ -1,0 +1,93 @@
+"""What happens to the file underneath: deleted, replaced, moved; and what lies around from before."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cachecore_sqlite import SQLiteBackend
+
+
+async def test_file_deleted_underneath(tmp_path: Path) -> None:
+    """After somebody deletes the file, everybody is in the new one: nobody writes into the void."""
+    path = tmp_path / "cache.db"
+    first, second = SQLiteBackend(path), SQLiteBackend(path)
+    await first.set_many({"k": b"v"}, ttl=60)
+    assert await second.get_many(["k"]) == [b"v"]
+    path.unlink()
+    await first.set_many({"k2": b"new"}, ttl=60)
+    assert await second.get_many(["k", "k2"]) == [None, b"new"]
+    await second.set_many({"k3": b"new"}, ttl=60)
+    assert await first.get_many(["k", "k2", "k3"]) == [None, b"new", b"new"]
+    await first.aclose()
+    await second.aclose()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    assert os.listdir(tmp_path) == ["cache.db"]
+
+
+async def test_folder_deleted_underneath(tmp_path: Path) -> None:
+    """Even the folder may go; it is made again."""
+    folder = tmp_path / "folder"
+    path = folder / "cache.db"
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    for name in os.listdir(folder):
+        (folder / name).unlink()
+    folder.rmdir()
+    assert await backend.get_many(["k"]) == [None]
+    await backend.set_many({"k": b"again"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"again"]
+    await backend.aclose()
+
+
+async def test_file_replaced_underneath(tmp_path: Path) -> None:
+    """A file put in the place of another is the cache from the next call on."""
+    other = SQLiteBackend(tmp_path / "other.db")
+    await other.set_many({"k": b"other"}, ttl=60)
+    await other.aclose()
+    path = tmp_path / "cache.db"
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"first"}, ttl=60)
+    os.replace(tmp_path / "other.db", path)
+    for suffix in ("-wal", "-shm"):
+        os.unlink(f"{path}{suffix}")
+    assert await backend.get_many(["k"]) == [b"other"]
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+async def test_leftovers_of_another_file_are_not_taken_in(tmp_path: Path, suffix: str) -> None:
+    """Logs that outlived their database are not applied to a new one."""
+    path = tmp_path / "cache.db"
+    (tmp_path / f"cache.db{suffix}").write_bytes(os.urandom(40_000))
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"v"]
+    await backend.aclose()
+    assert os.listdir(tmp_path) == ["cache.db"]
+
+
+async def test_path_with_characters_that_mean_something_in_urls(tmp_path: Path) -> None:
+    """A file name is only a name."""
+    path = tmp_path / "a b?c#d%20e&f=é.db"
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    await backend.aclose()
+    assert os.listdir(tmp_path) == [path.name]
+
+
+async def test_two_processes_make_the_file_at_once(tmp_path: Path) -> None:
+    """Backends that open a new file together agree on one."""
+    path = tmp_path / "cache.db"
+    backends = [SQLiteBackend(path) for _ in range(6)]
+    for number, backend in enumerate(backends):
+        await backend.set_many({f"k{number}": b"v"}, ttl=60)
+    for backend in backends:
+        assert await backend.get_many([f"k{number}" for number in range(6)]) == [b"v"] * 6
+    for backend in backends:
+        await backend.aclose()

@@ -1,0 +1,130 @@
+"""Forks, event loops, threads and ends: whoever calls, from wherever, gets an answer of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cachecore.errors import BackendUnavailable
+from cachecore_sqlite import SQLiteBackend
+from tests.sqlite.children import fork_many, running
+
+
+async def test_forks_share_nothing_open(tmp_path: Path) -> None:
+    """Thirty forks in the middle of traffic: parent and child read right, in the file and on new connections."""
+    with running(fork_many, str(tmp_path / "cache.db"), 30) as (_, pipe):
+        assert await asyncio.to_thread(pipe.recv) == (30 * 100, 0)
+    assert os.listdir(tmp_path) == ["cache.db"]
+
+
+def test_one_backend_serves_a_hundred_event_loops(tmp_path: Path) -> None:
+    """Loops that come and go, each with its own calls."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+
+    async def use(number: int) -> None:
+        await backend.set_many({f"k{number}": b"%d" % number}, ttl=60)
+        assert await backend.get_many([f"k{number}", f"k{number - 1}"]) == [
+            b"%d" % number,
+            b"%d" % (number - 1) if number else None,
+        ]
+
+    for number in range(100):
+        asyncio.run(use(number))
+    asyncio.run(backend.aclose())
+    assert os.listdir(tmp_path) == ["cache.db"]
+
+
+def test_loops_in_threads_share_one_backend(tmp_path: Path) -> None:
+    """Four loops in four threads at once."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    errors: list[BaseException] = []
+
+    async def use(name: int) -> None:
+        for number in range(50):
+            await backend.set_many({f"{name}:{number}": b"%d" % name}, ttl=60)
+            got = await asyncio.gather(*(backend.get_many([f"{name}:{number}"]) for _ in range(4)))
+            assert got == [[b"%d" % name]] * 4
+
+    def run(name: int) -> None:
+        try:
+            asyncio.run(use(name))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asyncio.run(backend.aclose())
+    assert errors == []
+
+
+async def test_event_loop_is_never_held_up(tmp_path: Path) -> None:
+    """While megabytes are written and read, the loop goes on turning."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    turning = asyncio.ensure_future(turn())
+    before = turns
+    await backend.set_many({f"k{number}": bytes(8_000_000) for number in range(4)}, ttl=60)
+    written = turns
+    assert written - before > 10
+    found = await backend.get_many([f"k{number}" for number in range(4)])
+    assert turns - written > 10
+    assert found == [bytes(8_000_000)] * 4
+    turning.cancel()
+    await backend.aclose()
+
+
+async def test_nothing_happens_before_the_first_call(tmp_path: Path) -> None:
+    """Building and closing make no file, no folder and no thread; a missing folder is made by the first call."""
+    before = threading.active_count()
+    backend = SQLiteBackend(tmp_path / "folder" / "cache.db")
+    assert threading.active_count() == before
+    assert os.listdir(tmp_path) == []
+    await backend.get_many(["k"])
+    assert os.listdir(tmp_path) == ["folder"]
+    await backend.aclose()
+    assert not [thread for thread in threading.enumerate() if "cachecore-sqlite" in thread.name]
+    with pytest.raises(BackendUnavailable) as raised:
+        await backend.set_many({"k": b"v"}, ttl=1)
+    assert raised.value.reason == "closed"
+
+
+async def test_dropped_backend_ends_its_threads(tmp_path: Path) -> None:
+    """Without `aclose`, the threads end and the log is moved into the file when the backend is collected."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.set_many({"k": b"v"}, ttl=60)
+    assert "cache.db-wal" in os.listdir(tmp_path)
+    del backend
+    gc.collect()
+    limit = time.monotonic() + 5
+    while os.listdir(tmp_path) != ["cache.db"]:
+        assert time.monotonic() < limit
+        await asyncio.sleep(0.01)
+
+
+async def test_calls_under_way_are_answered_before_closing(tmp_path: Path) -> None:
+    """Closing waits for what was asked before."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.get_many(["k"])
+    calls = [asyncio.ensure_future(backend.set_many({f"k{number}": b"v"}, ttl=60)) for number in range(300)]
+    await asyncio.sleep(0)
+    await backend.aclose()
+    assert await asyncio.gather(*calls) == [None] * 300
+    again = SQLiteBackend(tmp_path / "cache.db")
+    assert await again.get_many([f"k{number}" for number in range(300)]) == [b"v"] * 300
+    await again.aclose()

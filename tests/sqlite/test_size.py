@@ -1,0 +1,85 @@
+"""The file stays within its bounds: expiry, eviction and the end of the log, in small steps."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cachecore.options import MIB
+from cachecore.testing.clocks import FakeClock
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    return sum((folder / name).stat().st_size for name in os.listdir(folder))
+
+
+@pytest.mark.parametrize("size", [300, 1_700, 30_000])
+async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int) -> None:
+    """Three times `max_bytes` written: never more than 1.3 of it on disk, and most of it is used for what is newest."""
+    options = SQLiteOptions(max_bytes=16 * MIB, durability="process")
+    backend = SQLiteBackend(tmp_path / "cache.db", options=options)
+    number, largest = 0, 0
+    while number * (size + 60) < 3 * options.max_bytes:
+        items = {f"k{number + i:050d}": os.urandom(size) for i in range(max(1, 20_000 // size))}
+        number += len(items)
+        await backend.set_many(items, ttl=3600)
+        largest = max(largest, _bytes_on_disk(tmp_path))
+    assert largest <= 1.3 * options.max_bytes
+    kept = [key async for page in backend.scan("k") for key in page]
+    assert kept[-1] == f"k{number - 1:050d}"
+    assert kept == [f"k{n:050d}" for n in range(number - len(kept), number)]
+    assert len(kept) * (size + 51) > 0.4 * options.max_bytes
+    await backend.aclose()
+
+
+async def test_expired_rows_are_reclaimed_by_writes(tmp_path: Path) -> None:
+    """Rows that nobody reads any more go away while others are written; the file gets smaller in the end."""
+    clock = FakeClock()
+    path = tmp_path / "cache.db"
+    backend = SQLiteBackend(path, clock=clock)
+    for start in range(0, 3000, 250):
+        await backend.set_many({f"old{number}": bytes(2000) for number in range(start, start + 250)}, ttl=10)
+    await backend.set_many({"ever": b"v"}, ttl=None)
+    clock.advance(11)
+    for number in range(200):
+        await backend.set_many({f"new{number}": b"v"}, ttl=60)
+    await backend.aclose()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM entries").fetchone() == (201,)
+    connection.close()
+    assert path.stat().st_size < 2_000_000
+
+
+async def test_memory_is_bounded_too() -> None:
+    """`:memory:` evicts the oldest like a file."""
+    backend = SQLiteBackend(":memory:", options=SQLiteOptions(max_bytes=MIB))
+    for number in range(2000):
+        await backend.set_many({f"k{number}": bytes(2000)}, ttl=None)
+    assert await backend.get_many(["k0", "k1999"]) == [None, bytes(2000)]
+    await backend.aclose()
+
+
+async def test_value_over_the_bound_is_not_kept(tmp_path: Path) -> None:
+    """A value larger than the whole store evicts nobody but its own key."""
+    backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(max_bytes=MIB))
+    await backend.set_many({"small": b"s", "large": b"before"}, ttl=60)
+    await backend.set_many({"large": bytes(2 * MIB)}, ttl=60)
+    assert await backend.get_many(["small", "large"]) == [b"s", None]
+    await backend.aclose()
+
+
+async def test_log_of_changes_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """The feed's log keeps its newest megabyte only."""
+    path = tmp_path / "cache.db"
+    backend = SQLiteBackend(path, options=SQLiteOptions(durability="process"))
+    for _ in range(100):
+        await backend.set_many({f"{i:0200d}": b"v" for i in range(100)}, ttl=60)
+    await backend.aclose()
+    connection = sqlite3.connect(path)
+    (size,) = connection.execute("SELECT sum(length(keys)) FROM changes").fetchone()
+    connection.close()
+    assert 0.9 * MIB < size < 1.2 * MIB
