@@ -6,21 +6,23 @@ miss, and the factory's own exception is the only one that comes out of a comput
 
 from __future__ import annotations
 
-import asyncio
 import math
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cachecore import reading
 from cachecore.compute import Computation, Factory
 from cachecore.engine import LoopState, Slot
 from cachecore.errors import FlightCycleError
-from cachecore.flight import Flight, Retry
+from cachecore.flight import LATER, Flight, Retry
 from cachecore.landing import Landing, lookup_of, lookup_of_entry
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Lookup, Unset
 from cachecore.scope import Scope, TagSet
 
 Ttl = float | Unset | None
+
+_MOST_RETRIES: Final = 3
+"""After so many flights that a caller came too late for, it starts its own."""
 
 
 async def ask(
@@ -68,10 +70,13 @@ def take(scope: Scope, found: Found) -> Any:
 async def recompute(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
     """Return a new answer, whatever is stored or under way. Raises the factory's own exception."""
     engine = scope.engine
-    engine.detach_keys([key])
     state = engine.state()
+    engine.detach_keys([key], supersede=True)
+    under_way = state.flights.get(key)
+    if under_way is not None:  # landing: what it stores is what ours is stored over
+        await under_way.landed()
     found = await read(scope, state, key, tagset, stamps_too=True)
-    engine.detach_keys([key])  # whoever began while we read began before us
+    engine.detach_keys([key], supersede=True)  # whoever began while we read began before us
     flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
     landing: Landing = await flight.join()
     scope.telemetry.counts.computed += 1
@@ -102,8 +107,9 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
         value = reading.load(scope, found)
         if value is not UNSET:
             return _serve_stale(scope, found, value, "rescued")
+    retries = 0
     while True:
-        flight = state.flights.get(key)
+        flight = state.flights.to_join(key, found.tagset.stamp_keys) if retries < _MOST_RETRIES else None
         mine = flight is None
         try:
             if flight is None:
@@ -111,8 +117,14 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
             elif flight.landing:
                 await flight.landed()
                 raise Retry
-            landing = await _join(scope, flight, found)
+            landing = await flight.join(None if found.entry is None else scope.policy.soft_timeout)
+            if landing is LATER:
+                old = await _old_answer(scope, state, found, "stale")
+                if old is not None:
+                    return old
+                landing = await flight.join()
         except Retry:
+            retries += 1
             found = await read(scope, state, key, found.tagset)
             value = take(scope, found)
             if value is not UNSET:
@@ -125,11 +137,9 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
             if rescued is None:
                 raise
             return rescued
-        if landing is not None and landing.lookup.outcome == "miss":
+        lookup: Lookup[Any] = landing.lookup if mine else landing.for_joiner()
+        if lookup.outcome == "miss":
             continue  # a batch's factory left this key out, which says nothing about ours
-        if landing is None:  # the factory is slower than the soft timeout
-            return _serve_stale(scope, found, reading.load(scope, found), "stale")
-        lookup = landing.lookup if mine else landing.for_joiner()
         if lookup.outcome == "hit":
             counts.hits_l2 += 1
         else:
@@ -138,27 +148,18 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
         return lookup
 
 
-async def _join(scope: Scope, flight: Flight, found: Found) -> Landing | None:
-    """Return the flight's answer; None if it takes longer than the soft timeout and there is a stale one."""
-    soft = scope.policy.soft_timeout
-    landing: Landing
-    if soft is None or found.entry is None:
-        landing = await flight.join()
-        return landing
-    flight.hold()  # it goes on behind the stale answer
-    patience = asyncio.timeout(soft)
-    try:
-        async with patience:
-            landing = await flight.join()
-    except TimeoutError:
-        if patience.expired():
-            return None
-        raise
-    return landing
-
-
 async def rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | None:
     """Return the old answer, its stamps verified again now, because computing a new one failed."""
+    old = await _old_answer(scope, state, found, "rescued")
+    if old is not None and old.outcome == "rescued":
+        scope.engine.note_failure(found.key, scope.policy.retry_after)
+    return old
+
+
+async def _old_answer(
+    scope: Scope, state: LoopState, found: Found, outcome: Literal["stale", "rescued"]
+) -> Lookup[Any] | None:
+    """Return what is in the store now, fresh or as `outcome`; None if that cannot be served, or not be verified."""
     again = await read(scope, state, found.key, found.tagset)
     if again.error is not None and scope.policy.rescue_unverified:
         again = found
@@ -166,10 +167,7 @@ async def rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | 
     if hit is not UNSET:
         return lookup_of(scope, again, hit, "hit")
     value = reading.load(scope, again)
-    if value is UNSET:
-        return None
-    scope.engine.note_failure(found.key, scope.policy.retry_after)
-    return _serve_stale(scope, again, value, "rescued")
+    return None if value is UNSET else _serve_stale(scope, again, value, outcome)
 
 
 def _refresh_behind(

@@ -71,7 +71,7 @@ async def _compute(
     own: dict[str, _One] = {}
     waits: dict[str, asyncio.Future[Landing]] = {}
     for key, (name, found) in missing.items():
-        flight = state.flights.get(key)
+        flight = state.flights.to_join(key, found.tagset.stamp_keys)
         if flight is None:
             flight = state.flights.open(key, found.tagset.stamp_keys)
             own[key] = _One(name, Computation(scope, state, flight, found, _nothing, scope.policy, ttl))
@@ -176,7 +176,7 @@ class _Batch:
         one.lease, landing = await one.computation.wait_for(lease, holder)
         if landing is None:
             return one
-        one.computation.flight.answer(landing)
+        one.computation.flight.answer(landing, late_too=False)
         return None
 
     async def _round(self, ones: list[_One]) -> None:
@@ -188,7 +188,7 @@ class _Batch:
                 wanted.append(one)
             else:
                 one.stored = True
-                one.computation.flight.answer(landing)
+                one.computation.flight.answer(landing, late_too=False)
         if not wanted:
             return
         await asyncio.gather(*(one.computation.pin() for one in wanted))

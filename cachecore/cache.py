@@ -29,6 +29,7 @@ from cachecore.decorator import CachedFunction
 from cachecore.engine import Engine, Slot
 from cachecore.errors import BackendError, OptionsError
 from cachecore.flight import current_flight
+from cachecore.invalidating import delete_entries, invalidate_stamps
 from cachecore.keys import KeySpace, user_tag
 from cachecore.options import POLICY_FIELDS, Duration, lifetime
 from cachecore.protocols import CacheBackend, KeyHasher, Serializer
@@ -36,6 +37,7 @@ from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import Admit, Scope, checked_tags
 from cachecore.telemetry import Counts, Stats, Telemetry
+from cachecore.writing import carried
 
 V = TypeVar("V")
 D = TypeVar("D")
@@ -370,12 +372,12 @@ class Cache(Generic[V]):
         with self._span("cachecore.set"):
             state = self._engine.state()
             if since is None:
-                await writing.store(self._scope, state, {key: computed}, tags, life)
+                await carried(state, writing.store(self._scope, state, {key: computed}, tags, life))
                 return True
             seen = since.version
             if not isinstance(seen, Found) or seen.key != key:
                 raise OptionsError("since must be what `lookup` returned for the same request, read from the store")
-            return await writing.store_since(self._scope, state, key, computed, life, seen)
+            return await carried(state, writing.store_since(self._scope, state, key, computed, life, seen))
 
     async def set_many(
         self, items: Mapping[R, V | Computed[V]], *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()
@@ -387,7 +389,8 @@ class Cache(Generic[V]):
         }
         if entries:
             with self._span("cachecore.set_many"):
-                await writing.store(self._scope, self._engine.state(), entries, tags, self._life(ttl))
+                state = self._engine.state()
+                await carried(state, writing.store(self._scope, state, entries, tags, self._life(ttl)))
 
     async def delete(self, request: Any) -> bool:
         """Delete the answer to `request`, also one that is being computed; return whether there was one.
@@ -401,7 +404,8 @@ class Cache(Generic[V]):
         """Delete several answers; return how many there were. Raises what `delete` raises."""
         keys = list(dict.fromkeys(self._key_of(request) for request in requests))
         with self._span("cachecore.delete"):
-            return await writing.delete(self._scope, self._engine.state(), keys)
+            state = self._engine.state()
+            return await carried(state, writing.delete(self._scope, state, keys))
 
     async def expire(self, request: Any) -> bool:
         """Make the answer stale as of now, keeping its bytes for rescue; return whether there was one.
@@ -410,7 +414,8 @@ class Cache(Generic[V]):
             InvalidationPending: the store did not acknowledge; until it has, the answer is treated as deleted.
         """
         with self._span("cachecore.expire"):
-            return await writing.expire(self._scope, self._engine.state(), self._key_of(request))
+            state, key = self._engine.state(), self._key_of(request)
+            return await carried(state, writing.expire(self._scope, state, key))
 
     async def invalidate_tags(self, *tags: str) -> None:
         """Make every answer that carries one of `tags` invalid, in every process, at once. O(1) per tag.
@@ -421,8 +426,7 @@ class Cache(Generic[V]):
         stored = [user_tag(tag) for tag in checked_tags(tags)]
         if stored:
             with self._span("cachecore.invalidate_tags"):
-                self._engine.state()
-                await writing.invalidate_stamps(self._scope, stored, "tags")
+                await carried(self._engine.state(), invalidate_stamps(self._scope, stored, "tags"))
 
     async def invalidate_prefix(self, namespace: str) -> int | None:
         """Make every answer of `namespace` (whole segments, below this cache's own) invalid, at once.
@@ -441,9 +445,9 @@ class Cache(Generic[V]):
     async def _invalidate_namespace(self, keys: KeySpace, kind: str) -> int | None:
         scope = replace(self._scope, keys=keys)
         with self._span("cachecore.invalidate"):
-            self._engine.state()
-            await writing.invalidate_stamps(scope, keys.namespace_tags()[-1:], kind)
-            return await writing.delete_entries(scope)
+            state = self._engine.state()
+            await carried(state, invalidate_stamps(scope, keys.namespace_tags()[-1:], kind))
+            return await delete_entries(scope, state, kind)
 
     async def pin_tag(self, tag: str) -> None:
         """Inside a factory: depend on `tag` from now on. Call it before reading what the tag stands for.
@@ -452,9 +456,9 @@ class Cache(Generic[V]):
         a factory it does nothing. A store that cannot be read means that the answer will not be stored.
         """
         flight = current_flight()
-        if flight is None:
-            return
         scope, engine = self._scope, self._engine
+        if flight is None or flight.flights is not engine.state().flights:  # none, or another cache's
+            return
         (stored,) = (user_tag(one) for one in checked_tags([tag]))
         name = scope.name(stored, scope.keys.shard_of(flight.key) if engine.shards else None)
         flight.pinned_tags.append(stored)
@@ -463,12 +467,11 @@ class Cache(Generic[V]):
         batch = await engine.state().coalescer.read(None, (name,))
         if batch.error is None and flight.pins[name] is None:
             try:
-                created = await engine.book.create_missing(
-                    engine.backend, {name: batch.values[name]}, ttl=scope.stamp_ttl(scope.policy.ttl)
-                )
+                created = await engine.create_stamps({name: batch.values[name]}, scope.stamp_ttl(scope.policy.ttl))
             except BackendError:
                 return  # stays unpinned: without its stamp the answer is not stored
-            flight.pins[name] = created[name]
+            if flight.pins[name] is None:  # the earliest counts
+                flight.pins[name] = created[name]
 
     # Many at once
 

@@ -10,20 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cachecore import reading
 from cachecore.engine import LoopState
 from cachecore.errors import BackendError
 from cachecore.flight import Flight, Retry, computing
 from cachecore.landing import Landing, finish, land_found, longest_life
-from cachecore.lease import Lease, ended, gone
+from cachecore.lease import Lease, ended
 from cachecore.options import Policy
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope
 
 Factory = Callable[[], Awaitable[Any]]
+
+_LONGEST_POLL: Final = 0.045
+"""Seconds between two looks at another process's lease, a tenth more at most: who waits is never 50 ms late."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class Computation:
                 landing = await self.reread()
             if landing is not None:
                 stored = True
-                self.flight.answer(landing)
+                self.flight.answer(landing, late_too=False)
                 return
             value, seconds = await self._call()
             stored = await finish(
@@ -80,7 +83,9 @@ class Computation:
             holder = await lease.acquire()
         except BackendError:
             return None, None
-        if holder is not None and self.newer_than == math.inf:
+        if holder is None or self.behind:
+            return lease, holder
+        if self.newer_than == math.inf:
             return None, None  # who asks for a new answer does not wait for one that began before
         return lease, holder
 
@@ -93,11 +98,13 @@ class Computation:
         give_up = engine.monotonic() + self.policy.factory_timeout
         replaced = False
         wait = 0.01
-        while engine.monotonic() < give_up:
+        # Never while another key's factory waits for this one: it may hold a lease of its own, and two processes that
+        # wait for each other's would wait for ever.
+        while engine.monotonic() < give_up and not self.flight.urgent:
             # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
-            await self.state.wakeups.wait(key, wait * (0.75 + 0.5 * engine.chance.random()))
-            wait = min(2 * wait, 0.05)
-            self.flight.late = True
+            await self.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
+            wait = min(2 * wait, _LONGEST_POLL)
+            self.flight.reading()
             found = self.found = await read(
                 scope, self.state, key, self.found.tagset, stamps_too=True, extra=(lease_key,)
             )
@@ -107,9 +114,9 @@ class Computation:
             if landing is not None:
                 return None, landing
             seen = found.batch.values.get(lease_key)
-            if ended(seen, holder) or (gone(seen, holder) and replaced):
+            if ended(seen, holder) or (seen != holder and replaced):
                 return None, None
-            if gone(seen, holder):
+            if seen != holder:
                 replaced = True
                 try:
                     successor = await lease.acquire()
@@ -123,7 +130,7 @@ class Computation:
     async def reread(self) -> Landing | None:
         """Read entry and stamps as they are now; return the entry if there is one to serve after all."""
         # Whoever joins from here on may have come after an invalidation that this read did not see.
-        self.flight.late = True
+        self.flight.reading()
         found = self.found
         if found.error is not None:
             return None
@@ -163,8 +170,6 @@ class Computation:
         engine = self.scope.engine
         life = longest_life(self.policy, self.policy.ttl if isinstance(self.ttl, Unset) else self.ttl)
         try:
-            self.flight.pins.update(
-                await engine.book.create_missing(engine.backend, stamps, ttl=self.scope.stamp_ttl(life))
-            )
+            self.flight.pins.update(await engine.create_stamps(stamps, self.scope.stamp_ttl(life)))
         except BackendError as error:
             self.found.error = error  # without stamps nothing is stored

@@ -72,7 +72,7 @@ class LoopState:
         self.coalescer = coalescer
         self.flights = Flights()
         self.wakeups = Wakeups(loop)
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self.background = 0
         """Refreshes under way behind answers already given."""
         self.measuring: asyncio.Task[None] | None = None
@@ -128,9 +128,7 @@ class Engine:
             clock=clock,
         )
         self.peek = _peeker(self.l1, self.book, self.coherence, clock)
-        self.pending = PendingInvalidations(
-            store, self.backend, clock=clock, chance=chance, delivered=self._delivered
-        )
+        self.pending = PendingInvalidations(store, self.backend, clock=clock, chance=chance, delivered=self._delivered)
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.pending.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
@@ -247,10 +245,10 @@ class Engine:
         self.book.forget(stamp_keys)
         self.detach_stamps(stamp_keys)
 
-    def detach_keys(self, keys: Collection[str]) -> None:
-        """Let nobody join flights of these keys, in any loop."""
+    def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
+        """Let nobody join flights of these keys, in any loop; with `supersede` their answers are not stored either."""
         for state in self._all_states():
-            state.flights.detach_keys(keys)
+            state.flights.detach_keys(keys, supersede=supersede)
 
     def detach_stamps(self, stamp_keys: Collection[str]) -> None:
         """Let nobody join flights that carry the tags of these stamps, in any loop."""

@@ -163,9 +163,6 @@ def draft(
     if not (0.0 <= created and 0.0 <= compute_time and 0.0 <= created + compute_time + fresh_until + dead_until < _INF):
         raise EncodingError("the times of an entry must be finite and not negative")
     found = dict(stamps)
-    for stamp in found.values():
-        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
-            raise EncodingError(f"a stamp must be {_STAMP_BYTES} bytes")
     if len(found) != len(stamps):
         raise EncodingError("an entry must not name a tag twice")
     if len(found) > MAX_TAGS:
@@ -182,12 +179,24 @@ def draft(
         raise EncodingError(f"the name of a serializer must be text of at most {MAX_NAME_LENGTH} characters")
     if served_by is not None and (type(served_by) is not str or len(served_by) > MAX_NAME_LENGTH):
         raise EncodingError(f"served_by must be text of at most {MAX_NAME_LENGTH} characters")
+    for stamp in found.values():
+        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
+            raise EncodingError(f"a stamp must be {_STAMP_BYTES} bytes")
     array_bytes = len(array)
     if array_bytes > _MAX_ARRAY_BYTES:
         raise EncodingError(f"the header of an entry is over {MAX_HEADER_BYTES} bytes: fewer tags or less metadata")
     digest = xxh3_128_digest(key.encode())
     fixed = _pack_fixed(b"cc", VERSION, flags, array_bytes, created, compute_time, fresh_until, dead_until, digest)
     return _make(Draft, (key, fixed + array))
+
+
+def tombstone(key: str, *, created: float, dead_until: float, nonce: bytes) -> bytes:
+    """Return what lies under a deleted key: `TOMBSTONE_BYTES` long, and different from any other tombstone.
+
+    `nonce` is 8 random bytes: whoever read one tombstone must not take a later one for it.
+    """
+    made = draft(key, created=created, fresh_until=created, dead_until=dead_until, serializer="", tombstone=True)
+    return seal(made, nonce)
 
 
 def seal(made: Draft, payload: bytes) -> bytes:
@@ -239,22 +248,11 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
             fresh_until = None
         if flags & NEVER_DEAD:
             dead_until = None
-    try:
-        serializer, stamps, metadata, served_by = _unpack(data[_FIXED_BYTES:end])
-    except (ValueError, TypeError):  # no MessagePack, no array, or not of four
+    array = data[_FIXED_BYTES:end]
+    header = _headers_read.get(array) or _read_header(array)
+    if header is None:
         return _HEADER
-    # The keys of a map that was read are text, and different from each other; its values may be anything.
-    if not (
-        type(serializer) is str
-        and type(stamps) is dict
-        and len(stamps) <= MAX_TAGS
-        and (metadata is None or type(metadata) is dict)
-        and (served_by is None or (type(served_by) is str and len(served_by) <= MAX_NAME_LENGTH))
-    ):
-        return _HEADER
-    for stamp in stamps.values():
-        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
-            return _HEADER
+    serializer, stamps, metadata, served_by = header
     return _make(
         Entry,
         (
@@ -264,7 +262,7 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
             fresh_until,
             dead_until,
             serializer,
-            tuple(stamps.items()),
+            stamps,
             metadata,
             served_by,
             flags & TOMBSTONE == TOMBSTONE,
@@ -274,9 +272,45 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
     )
 
 
+_Header = tuple[str, tuple[tuple[str, bytes], ...], dict[str, Any] | None, str | None]
+_headers_read: dict[bytes, _Header] = {}  # entries of one namespace have one header until a stamp changes
+_MOST_HEADERS = 1024
+_LONGEST_KEPT = 1024
+
+
+def _read_header(array: bytes) -> _Header | None:
+    """Return the fields of a header that hold for its bytes, whatever entry they stand in; None if they are wrong."""
+    try:
+        serializer, stamps, metadata, served_by = _unpack(array)
+    except (ValueError, TypeError):  # no MessagePack, no array, or not of four
+        return None
+    # The keys of a map that was read are text, and different from each other; its values may be anything.
+    if not (
+        type(serializer) is str
+        and type(stamps) is dict
+        and len(stamps) <= MAX_TAGS
+        and (metadata is None or type(metadata) is dict)
+        and (served_by is None or (type(served_by) is str and len(served_by) <= MAX_NAME_LENGTH))
+    ):
+        return None
+    for stamp in stamps.values():
+        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
+            return None
+    header = serializer, tuple(stamps.items()), metadata, served_by
+    if metadata is None and len(array) <= _LONGEST_KEPT:  # nothing in it that a caller could change
+        if len(_headers_read) >= _MOST_HEADERS:
+            _headers_read.clear()
+        _headers_read[array] = header
+    return header
+
+
 def check_clock(entry: Entry, now: float) -> Rejected | None:
     """Return why an entry read at `now` (Unix seconds of the store's clock) cannot be trusted, or None if it can.
 
     One that was made in the future comes from a clock that runs ahead, and would live that much too long.
     """
     return _CLOCK if entry.created > now + MAX_CLOCK_SKEW else None
+
+
+TOMBSTONE_BYTES: Final = len(tombstone("", created=0.0, dead_until=0.0, nonce=bytes(8)))
+"""The length of every tombstone, and of nothing else: an entry carries the root tag and its stamp at least."""

@@ -19,6 +19,9 @@ from typing import Any, Final
 from cachecore.errors import FlightCycleError
 
 _NOTHING: Final = object()
+_LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
+LATER: Final = object()
+"""What `Flight.join` returns to a caller whose patience ended first."""
 
 
 class Retry(Exception):  # noqa: N818 - a message to the caller of `join`, not an error
@@ -31,9 +34,12 @@ class Flight:
     __slots__ = (
         "_answered",
         "_done",
+        "_error",
         "_failed",
         "_held",
+        "_late_too",
         "_timer",
+        "_value",
         "_waiters",
         "depends_on",
         "flights",
@@ -44,8 +50,10 @@ class Flight:
         "late",
         "pinned_tags",
         "pins",
+        "superseded",
         "tags",
         "task",
+        "urgent",
     )
 
     def __init__(self, flights: Flights, key: str, tags: frozenset[str]) -> None:
@@ -58,16 +66,23 @@ class Flight:
         self.joinable = True
         self.landing = False
         self.late = False
-        """Whether the store has been read: who joins now may come after an invalidation which that read missed."""
+        """Whether the store is being or was read: who joins now may come after an invalidation that the read missed."""
         self.depends_on: set[Flight] = set()
         """Flights that this one's factory waits for, for finding cycles."""
         self.pins: dict[str, bytes | None] = {}
         """Stamp keys to the stamps that were current before the factory read what their tags stand for."""
         self.pinned_tags: list[str] = []
         """Tags that the factory pinned while it worked, as entries store them."""
+        self.superseded = False
+        """Whether a newer computation was asked for on purpose: then this one's answer is not stored."""
+        self.urgent = False
+        """Whether another flight's factory waits for this one."""
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
         self._held = False
         self._answered = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._late_too = True
         self._failed = False
         self._timer: asyncio.TimerHandle | None = None
         self._done: list[asyncio.Future[None]] = []
@@ -92,17 +107,34 @@ class Flight:
         """Whether somebody joined after the store was read."""
         return any(self._waiters.values())
 
-    async def join(self) -> Any:
-        """Wait for the answer. Raises the factory's own exception, or `Retry`."""
+    def reading(self) -> None:
+        """Say that the store is read from now on: what that read finds holds for everybody who is here by now."""
+        self._waiters = dict.fromkeys(self._waiters, False)
+        self.late = True
+
+    async def join(self, patience: float | None = None) -> Any:
+        """Wait for the answer. Raises the factory's own exception, or `Retry`.
+
+        Who has to wait longer than `patience` seconds gets `LATER`, and the flight goes on although nobody waits.
+        """
         running = _current.get()
         if running is not None:
-            if self is running or running in self.group or self.reaches(running):
+            if running.landing or running.answered:
+                running = None  # a task that the factory has left behind: nobody waits for it
+            elif self is running or self.reaches(running):
                 raise FlightCycleError("a factory asks for the key it is computing: it would wait for itself for ever")
-            running.depends_on.add(self)
-        if self._answered:
-            raise Retry
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiters[future] = self.late
+            else:
+                running.depends_on.add(self)
+                self.urgent = True
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        timer: asyncio.TimerHandle | None = None
+        if self._answered:  # before the first caller joined, as under an eager task factory, or while one was away
+            self._settle(future, self._value, Retry() if self._held and not self._late_too else self._error)
+        else:
+            self._waiters[future] = self.late
+            if patience is not None:
+                timer = loop.call_later(patience, self._part, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -111,8 +143,16 @@ class Flight:
             self._leave(future)
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             if running is not None:
                 running.depends_on.discard(self)
+
+    def _part(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            self._held = True
+            del self._waiters[future]
+            future.set_result(LATER)
 
     async def landed(self) -> None:
         """Wait until a landing flight is done; its answer is then found in the cache, if anywhere."""
@@ -175,22 +215,25 @@ class Flight:
         self.joinable = False
         self.stop_timer()
         self.flights.release(self)
+        self._value, self._error, self._late_too = value, error, late_too
         for future, late in self._waiters.items():
-            if future.done():
-                continue
-            if late and not late_too:
-                future.set_exception(Retry())
-            elif isinstance(error, asyncio.CancelledError):
-                future.cancel()
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
+            self._settle(future, value, Retry() if late and not late_too else error)
         self._waiters.clear()
         for done in self._done:
             if not done.done():
                 done.set_result(None)
         self._done.clear()
+
+    @staticmethod
+    def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if isinstance(error, asyncio.CancelledError):
+            future.cancel()
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
 
     def _leave(self, future: asyncio.Future[Any]) -> None:
         self._waiters.pop(future, None)
@@ -206,7 +249,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], Collection[Flight]] = {}
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -219,6 +262,18 @@ class Flights:
     def get(self, key: str) -> Flight | None:
         """Return the flight of `key` that can be joined or is landing."""
         return self._by_key.get(key)
+
+    def to_join(self, key: str, tags: Iterable[str]) -> Flight | None:
+        """Return the flight of `key` for a caller whose answer depends on `tags`: to join, or to wait for if landing.
+
+        A flight that lacks one of the tags may have begun before an invalidation of it, which did not concern the
+        flight but concerns this caller: nobody joins it any more.
+        """
+        flight = self._by_key.get(key)
+        if flight is None or flight.landing or flight.tags.issuperset(tags):
+            return flight
+        flight.detach()
+        return None
 
     def open(self, key: str, tags: Iterable[str]) -> Flight:
         """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
@@ -234,13 +289,13 @@ class Flights:
         waits: set[Flight] = set()  # what one of them waits for, all of them wait for
         for flight in flights:
             flight.task, flight.group, flight.depends_on = task, flights, waits
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = flights
+        task.add_done_callback(self._tasks.pop)
 
     def release(self, flight: Flight) -> None:
         """Free the key of `flight`, if it is still the one that has it."""
         if self._by_key.get(flight.key) is flight:
-            del self._by_key[flight.key]
+            self._by_key.pop(flight.key, None)  # another thread may have been faster
 
     def abandoned(self, flight: Flight) -> None:
         """Cancel the task of `flight` once none of the flights it computes has anybody left."""
@@ -248,11 +303,15 @@ class Flights:
         if flight.task is not None and all(other.answered for other in flight.group):
             flight.task.cancel()
 
-    def detach_keys(self, keys: Collection[str]) -> None:
-        """Let nobody join the flights of these keys any more. May be called from another thread."""
+    def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
+        """Let nobody join the flights of these keys any more. May be called from another thread.
+
+        With `supersede` their answers are not to be stored either.
+        """
         for key in keys:
             flight = self._by_key.get(key)
             if flight is not None and not flight.landing:
+                flight.superseded |= supersede
                 flight.detach()
 
     def detach_tags(self, tags: Collection[str]) -> None:
@@ -268,13 +327,18 @@ class Flights:
                 flight.detach()
 
     async def drain(self, seconds: float) -> None:
-        """Wait up to `seconds` for what is under way, then cancel the rest and wait for its end as long again."""
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=seconds)
+        """Wait up to `seconds` for what is under way, then cancel what nobody waits for.
+
+        A computation that has callers is theirs: it goes on, and its answer reaches them.
+        """
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
+        alone = [task for task in late if not any(flight.waiters for flight in self._tasks.get(task, ()))]
+        for task in alone:
+            task.cancel()
+        if alone:
+            await asyncio.wait(alone, timeout=_LAST_WAIT)
 
 
 _current: ContextVar[Flight | None] = ContextVar("cachecore_flight", default=None)

@@ -16,17 +16,20 @@ from cachecore.entry import Draft, Entry, draft, seal
 from cachecore.errors import BackendError, EncodingError
 from cachecore.flight import Flight
 from cachecore.freshness import lifetime, stale_window
-from cachecore.immutable import is_immutable
 from cachecore.options import Policy
 from cachecore.options import lifetime as checked_ttl
 from cachecore.reading import Found, read
-from cachecore.results import Computed, Lookup, Outcome, Tier, Unset
+from cachecore.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.scope import Scope
 
 logger = logging.getLogger("cachecore")
 
 TTL_SLACK = 1.0
 """Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
+
+
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+"""Types whose values are the same after a round trip through any serializer, and which nobody can change."""
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class Landing:
     def for_joiner(self) -> Lookup[Any]:
         """Return the answer for a caller whose factory it was not: a value that nobody else holds."""
         lookup, sealed = replace(self.lookup, joined=True), self.sealed
-        if sealed is None or is_immutable(lookup.value):
+        if sealed is None or type(lookup.value) in _PLAIN:
             return lookup
         try:
             return replace(lookup, value=self.scope.serializer.loads(sealed.payload, sealed.context))
@@ -113,6 +116,8 @@ async def finish(
     refused = None if computed.store else "admission"
     if refused is None and not found.replaceable:
         refused = "store" if found.error is not None else "newer"
+    if flight.superseded:
+        refused = refused or "changed"
     try:
         lasts = _ttl_of(computed, policy, ttl)
         tags, stamps = await _stamps_for(scope, flight, found, computed, longest_life(policy, lasts))
@@ -123,7 +128,7 @@ async def finish(
         if refused is None and len(sealed.data) > scope.engine.store.max_value_bytes:
             refused = "size"
         if refused is None:
-            refused = await _store(scope, found, sealed)
+            refused = await _store(scope, policy, found, sealed)
     except EncodingError as error:
         refused = refused or "encoding"
         logger.warning("an answer was returned but not stored: its value cannot be encoded")
@@ -209,18 +214,32 @@ async def _stamps_for(
     unpinned = [name for name in names if name not in flight.pins]
     if unpinned:  # tags named only now: they protect from what comes later
         now = dict(zip(unpinned, await engine.backend.get_many(unpinned), strict=True))
-        stamps.update(await engine.book.create_missing(engine.backend, now, ttl=scope.stamp_ttl(life)))
+        stamps.update(await engine.create_stamps(now, scope.stamp_ttl(life)))
     had = {name: stamp for name, stamp in stamps.items() if stamp is not None}
     return tags, had if len(had) == len(stamps) else None
 
 
-async def _store(scope: Scope, found: Found, sealed: Sealed) -> str | None:
+async def _store(scope: Scope, policy: Policy, found: Found, sealed: Sealed) -> str | None:
     """Write the entry over what was read before; return why it was not written, if it was not."""
-    engine = scope.engine
-    alive = await engine.book.prolong(engine.backend, sealed.stamps, life=sealed.life, ttl=scope.stamp_ttl(sealed.life))
-    if alive and await engine.backend.swap(found.key, found.raw, sealed.data, ttl=sealed.life):
-        return None
-    return "changed"
+    engine, key = scope.engine, found.key
+    alive = await engine.book.prolong(
+        engine.backend,
+        sealed.stamps,
+        life=sealed.life,
+        ttl=scope.stamp_ttl(sealed.life),
+        permanent=scope.permanent,
+    )
+    if not alive:
+        return "changed"
+    if found.batch is None or engine.monotonic() - found.batch.asked_at > policy.factory_timeout + TTL_SLACK:
+        return "late"  # what a `set` or `delete` left under the key to be found here may have ended by now
+    ticket = engine.coherence.open_write(key)
+    try:
+        stored = await engine.backend.swap(key, found.raw, sealed.data, ttl=sealed.life)
+    finally:
+        engine.coherence.close_write(ticket)
+        engine.l1.discard(key)
+    return None if stored else "changed"
 
 
 async def _still_right(
@@ -240,5 +259,9 @@ async def _still_right(
         return again.raw == found.raw and again.stamps() == before
     if again.raw != landing.sealed.data or again.entry is None:
         return False
-    reading.keep(scope, again, landing.lookup.value)
+    # The value as a reader will get it, so that a hit from memory and one from the store are the same.
+    value = landing.lookup.value
+    kept = value if type(value) in _PLAIN else reading.load(scope, again)
+    if kept is not UNSET:
+        reading.keep(scope, again, kept)
     return True

@@ -18,9 +18,12 @@ from cachecore.protocols import CacheBackend
 _ENDED: Final = b"ended:"
 
 
+TOKEN_BYTES: Final = 16
+
+
 def random_token() -> bytes:
     """Return a token that no other holder has."""
-    return os.urandom(16)
+    return os.urandom(TOKEN_BYTES)
 
 
 class Lease:
@@ -35,7 +38,7 @@ class Lease:
         self._backend = backend
         self._key = key
         self._ttl = ttl
-        self._token = token()
+        self._token = self._value = token()
         self._renewing: asyncio.Task[None] | None = None
 
     @property
@@ -47,7 +50,9 @@ class Lease:
         """Take the lease, or return who holds it (an opaque token); None means it is ours. Raises BackendError."""
         known: bytes | None = None
         for _ in range(3):  # the holder may change between the two calls
-            if await self._backend.swap(self._key, known, self._token, ttl=self._ttl):
+            # Whom it came after is part of it, so that who waited for that one learns that it ended.
+            self._value = self._token if known is None else self._token + known[len(_ENDED) :]
+            if await self._backend.swap(self._key, known, self._value, ttl=self._ttl):
                 self._renewing = asyncio.get_running_loop().create_task(self._renew(), name="cachecore-lease")
                 return None
             (known,) = await self._backend.get_many([self._key])
@@ -66,7 +71,7 @@ class Lease:
         task.cancel()
         mark = None if stored else _ENDED + self._token
         try:
-            await self._backend.swap(self._key, self._token, mark, ttl=self._ttl)
+            await self._backend.swap(self._key, self._value, mark, ttl=self._ttl)
         except BackendError:
             pass  # counted where it happened; the lease ends by itself
 
@@ -74,20 +79,22 @@ class Lease:
         while True:
             await asyncio.sleep(self._ttl / 3)
             try:
-                if not await self._backend.swap(self._key, self._token, self._token, ttl=self._ttl):
-                    return  # lost: somebody else may compute too, which costs a call and nothing more
+                if await self._backend.swap(self._key, self._value, self._value, ttl=self._ttl):
+                    continue
+                # It ran out while this loop was blocked. If nobody has taken it since, it is ours again; if somebody
+                # has, both compute, which costs a call and nothing more.
+                if not await self._backend.swap(self._key, None, self._value, ttl=self._ttl):
+                    return
             except BackendError:
                 continue  # it may be back before the lease has run out
 
 
 def ended(seen: bytes | None, holder: bytes) -> bool:
     """Return whether what lies under a lease key says that `holder` ended without an entry."""
-    return seen == _ENDED + holder
-
-
-def gone(seen: bytes | None, holder: bytes) -> bool:
-    """Return whether `holder` no longer holds the lease."""
-    return seen != holder
+    if seen is None:
+        return False
+    token = holder[:TOKEN_BYTES]
+    return seen == _ENDED + token or seen[TOKEN_BYTES:] == token
 
 
 class Wakeups:

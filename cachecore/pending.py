@@ -1,6 +1,7 @@
 """Invalidations that the store has not acknowledged: kept, bounded, delivered as soon as it answers.
 
-Until then this process treats what they name as gone: its own reads do not trust a store that has yet to hear of it.
+Until then this process treats what they name as gone: its own reads do not trust a store that has yet to hear of it,
+nor a read that began before the store had heard.
 What does not fit collapses upwards (a tag or a key into its namespace, a namespace into everything) and is never
 dropped: invalidating too much costs computations, too little costs wrong answers.
 """
@@ -9,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from cachecore.clock import Clock
@@ -44,40 +46,74 @@ copies."""
 
 
 class PendingInvalidations:
-    """What is still to be delivered. Safe to use from several threads; delivered by whichever loop adds to it."""
+    """What is still to be delivered. Safe to use from several threads; delivered by whichever loop adds to it.
 
-    def __init__(self, options: StoreOptions, backend: CacheBackend, *, clock: Clock, chance: random.Random) -> None:
+    `delivered` is told the keys of entries and of stamps each time the store has acknowledged them.
+    """
+
+    def __init__(
+        self,
+        options: StoreOptions,
+        backend: CacheBackend,
+        *,
+        clock: Clock,
+        chance: random.Random,
+        delivered: Callable[[Collection[str], Collection[str]], None],
+    ) -> None:
         self._most = options.max_pending
         self._backend = backend
-        self._clock = clock
+        self._now = clock.monotonic
         self._chance = chance
+        self._delivered = delivered
         self._lock = threading.Lock()
         self._entries: dict[str, tuple[Tombstone, Parents]] = {}
         self._stamps: dict[str, Parents] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
+        self._again: list[_Repetition] = []
+        self._tasks: dict[asyncio.Task[None], asyncio.Event] = {}
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._stamps)
 
-    def covers(self, key: str, stamp_keys: Iterable[str]) -> bool:
-        """Return whether an entry under `key` with these stamps is to be treated as gone. Cheap while nothing pends."""
-        if not self._entries and not self._stamps:
+    def covers(self, key: str, stamp_keys: Iterable[str], asked_at: float) -> bool:
+        """Return whether an entry under `key` with these stamps, asked for at `asked_at`, is to be treated as gone.
+
+        Cheap while nothing pends.
+        """
+        if not self._entries and not self._stamps and not self._acknowledged:
             return False
-        return key in self._entries or any(stamp_key in self._stamps for stamp_key in stamp_keys)
+        return any(
+            name in self._entries or name in self._stamps or self._acknowledged.get(name, -math.inf) >= asked_at
+            for name in (key, *stamp_keys)
+        )
+
+    def withholds(self, stamp_key: str) -> bool:
+        """Return whether this stamp is to be treated as gone, whatever the store says."""
+        return stamp_key in self._stamps
 
     def add_stamps(self, stamp_keys: Collection[str], parents: Parents) -> None:
         """Keep the deletion of these stamps, and try it again until it is acknowledged. Needs a running loop."""
         with self._lock:
             self._stamps.update(dict.fromkeys(stamp_keys, parents))
             self._collapse()
-        self._start()
+        self.attend()
 
     def add_entries(self, tombstones: Mapping[str, Tombstone], parents: Parents) -> None:
         """Keep the deletion of these entries, and try it again until it is acknowledged. Needs a running loop."""
         with self._lock:
             self._entries.update({key: (tombstone, parents) for key, tombstone in tombstones.items()})
             self._collapse()
-        self._start()
+        self.attend()
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Forget the deletion of these entries: the store has acknowledged something newer under their keys."""
+        if not self._entries and not self._again:
+            return
+        with self._lock:
+            for key in keys:
+                self._entries.pop(key, None)
+                for repetition in self._again:
+                    repetition.entries.pop(key, None)
 
     async def deliver(self) -> bool:
         """Try once to deliver everything; return whether nothing is left."""
@@ -88,20 +124,49 @@ class PendingInvalidations:
         except BackendError:
             return False
         with self._lock:
+            now = self._now()
+            self._acknowledged.update(dict.fromkeys((*entries, *stamps), now))
+            self._again.append(_Repetition(now + AGAIN_AFTER, entries, stamps))
+        self._delivered(list(entries), list(stamps))
+        with self._lock:
+            # What was added again meanwhile is another invalidation, which the store has not acknowledged.
             for key, sent in entries.items():
                 if self._entries.get(key) is sent:
                     del self._entries[key]
-            for key in stamps:
-                self._stamps.pop(key, None)
+            for key, parents in stamps.items():
+                if self._stamps.get(key) is parents:
+                    del self._stamps[key]
             return not self._entries and not self._stamps
+
+    def attend(self) -> None:
+        """See that the running loop delivers what there is."""
+        if not len(self) and not self._again:
+            return
+        loop = asyncio.get_running_loop()
+        for task, added in list(self._tasks.items()):
+            if task.get_loop() is loop and not task.done():
+                added.set()
+                return
+        added = asyncio.Event()
+        task = loop.create_task(self._keep_trying(added), name="cachecore-pending")
+        self._tasks[task] = added
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def aclose(self) -> None:
         """Try a last time, and stop trying; what is left is said in the log, by number."""
-        for task in list(self._tasks):
-            if task.get_loop() is asyncio.get_running_loop():
-                task.cancel()
+        loop = asyncio.get_running_loop()
+        trying = [task for task in list(self._tasks) if task.get_loop() is loop]
+        for task in trying:
+            task.cancel()
+        if trying:
+            await asyncio.wait(trying)
         if len(self) and not await self.deliver():
             logger.warning("%d invalidations were never acknowledged by the store and end with this process", len(self))
+
+    def after_fork(self) -> None:
+        """Start anew in a child process: what is pending pends here too, but nobody delivers it yet."""
+        self._lock = threading.Lock()
+        self._tasks = {}
 
     async def _send(self, entries: Mapping[str, tuple[Tombstone, Parents]], stamps: Mapping[str, Parents]) -> None:
         names = list(stamps)
@@ -123,28 +188,51 @@ class PendingInvalidations:
             self._entries.clear()
             self._stamps = {key: chain for chain in parents for key in chain[level]}
 
-    def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        if any(task.get_loop() is loop and not task.done() for task in self._tasks):
-            return
-        task = loop.create_task(self._keep_trying(), name="cachecore-pending")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _keep_trying(self) -> None:
+    async def _keep_trying(self, added: asyncio.Event) -> None:
         wait = _FIRST_WAIT
         while True:
-            await asyncio.sleep(wait * (0.5 + self._chance.random()))
+            if len(self):
+                await asyncio.sleep(wait * (0.5 + self._chance.random()))
+                wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
+                continue
             with self._lock:
-                sent = dict(self._entries), dict(self._stamps)
-            if await self.deliver():
-                break
-            wait = min(2 * wait, _LONGEST_WAIT)
-        await asyncio.sleep(AGAIN_AFTER)
-        try:
-            await self._send(*sent)
-        except BackendError:
+                due = min((repetition.at for repetition in self._again), default=None)
+            if due is None:
+                return
+            if due <= self._now():
+                await self._repeat()
+                continue
+            added.clear()
+            try:
+                async with asyncio.timeout(due - self._now()):
+                    await added.wait()
+            except TimeoutError:
+                pass
+
+    async def _repeat(self) -> None:
+        now = self._now()
+        with self._lock:
+            due = [repetition for repetition in self._again if repetition.at <= now]
+        for repetition in due:
+            entries, stamps = dict(repetition.entries), repetition.stamps
+            try:
+                await self._send(entries, stamps)
+            except BackendError:
+                repetition.at = self._now() + _LONGEST_WAIT
+                continue
+            self._delivered(list(entries), list(stamps))
             with self._lock:
-                self._entries.update(sent[0])
-                self._stamps.update(sent[1])
-            await self._keep_trying()
+                self._again = [other for other in self._again if other is not repetition]
+                kept = {key for other in self._again for key in (*other.entries, *other.stamps)}
+                self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
+
+
+class _Repetition:
+    """What was delivered once and is delivered again at the monotonic second `at`."""
+
+    __slots__ = ("at", "entries", "stamps")
+
+    def __init__(self, at: float, entries: dict[str, tuple[Tombstone, Parents]], stamps: Mapping[str, Parents]) -> None:
+        self.at = at
+        self.entries = entries
+        self.stamps = stamps

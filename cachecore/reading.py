@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cachecore.coalesce import Batch
+from cachecore.coherence import Ticket
 from cachecore.engine import LoopState, Slot
 from cachecore.entry import Entry, Rejected, decode
 from cachecore.errors import BackendError, EncodingError
@@ -41,6 +42,8 @@ class Found:
     reason: str | None = "absent"
     """Why there is nothing to serve: `absent`, `expired`, `deleted`, `invalidated`, `store`, or why it was rejected."""
     error: BackendError | None = None
+    known: Mapping[str, bytes] | None = None
+    """Stamps of the tag set that were not read because the table of a live feed had them."""
 
     @property
     def replaceable(self) -> bool:
@@ -52,8 +55,11 @@ class Found:
         batch = self.batch
         if batch is None or batch.error is not None:
             return None
-        values = batch.values
-        return {key: values.get(key) for key in self.tagset.stamp_keys}
+        values, known = batch.values, self.known or {}
+        stamps = {key: values[key] if key in values else known.get(key) for key in self.tagset.stamp_keys}
+        if any(stamp is None and key not in values for key, stamp in stamps.items()):
+            return None
+        return stamps
 
 
 async def read(
@@ -66,11 +72,8 @@ async def read(
     """
     engine = scope.engine
     clock = engine.store_clock
-    if engine.monotonic() >= clock.due_at:
-        if clock.unmeasured:
-            await clock.measure()
-        else:
-            state.spawn(clock.measure(), "cachecore-clock")
+    if clock.unmeasured or engine.monotonic() >= clock.due_at:
+        await engine.measured(state)
     wanted = tagset.stamp_keys
     if not stamps_too and engine.coherence.live:
         current = engine.book.current
@@ -90,10 +93,14 @@ def check(
     if batch.error is not None:
         found.error, found.reason = batch.error, "store"
         return found
+    engine = scope.engine
+    unread = [name for name in tagset.stamp_keys if name not in batch.values]
+    if unread:
+        table = later or (engine.book.current if engine.coherence.live else {})
+        found.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     raw = found.raw = batch.values[key]
     if raw is None:
         return found
-    engine = scope.engine
     if len(raw) > engine.store.max_value_bytes:
         return _rejected(scope, found, "length")
     entry = decode(raw, key)
@@ -146,7 +153,7 @@ def _stamps_hold(
                 continue
         if current != stamp:
             return "invalidated"
-    if not tags.issuperset(tagset.tags) or engine.pending.covers(entry.key, names):
+    if not tags.issuperset(tagset.tags) or engine.pending.covers(entry.key, names, batch.asked_at):
         return "invalidated"
     return "unknown_stamps" if unknown else None
 
@@ -185,7 +192,7 @@ def keep(scope: Scope, found: Found, value: Any) -> None:
         return
     shard = scope.keys.shard_of(found.key) if engine.shards else None
     stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
-    put(scope, entry, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, void=batch.void)
+    put(scope, entry, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, ticket=batch)
 
 
 def put(
@@ -196,13 +203,13 @@ def put(
     *,
     asked_at: float,
     epoch: int,
-    void: set[str] | None,
+    ticket: Ticket,
 ) -> None:
     """Put a copy of `entry` into L1, as of the monotonic second `asked_at` and the feed's `epoch`."""
     engine = scope.engine
     coherence, book = engine.coherence, engine.book
     generation = book.generation
-    if void is not None and any(name in void for name, _ in stamps):
+    if ticket.void is not None and not ticket.void.isdisjoint((entry.key, *(name for name, _ in stamps))):
         return
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
@@ -219,6 +226,8 @@ def put(
         early = at if at == math.inf else engine.deadline_at(at)
     kept = value if is_immutable(value) else UNSET
     engine.l1.put(entry.key, Slot(entry, kept, deadline, early, fed, generation, stamps), len(entry.payload))
+    if not ticket.covers(entry.key):  # voided by another thread meanwhile, whose own discard may have come before
+        engine.l1.discard(entry.key)
 
 
 def slot_value(scope: Scope, slot: Slot) -> Any:

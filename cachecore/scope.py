@@ -51,6 +51,7 @@ class Scope:
 
     def __post_init__(self) -> None:
         self._own = self._tagset((), None)
+        self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         self._permanent = frozenset(
             self.keys.stamp_key(tag, shard) for tag in self.keys.namespace_tags() for shard in shards
@@ -88,6 +89,11 @@ class Scope:
         permanent = self._permanent
         return lambda stamp_key: None if stamp_key in permanent else life
 
+    @property
+    def permanent(self) -> frozenset[str]:
+        """Stamp keys of the namespaces this view lies in: they are never given a ttl."""
+        return self._permanent
+
     def parents(self) -> Parents:
         """Return the stamp keys of the namespaces this view lies in, nearest first."""
         return tuple(tuple(self.stamp_keys([tag])) for tag in reversed(self.keys.namespace_tags()))
@@ -103,6 +109,7 @@ def checked_tags(tags: Sequence[str]) -> Sequence[str]:
     if isinstance(tags, str):
         raise OptionsError(f"tags must be a sequence of strings, not the one string {tags!r}: write [{tags!r}]")
     for tag in tags:
-        if not isinstance(tag, str) or not tag:
+        given: object = tag
+        if not isinstance(given, str) or not tag:
             raise OptionsError(f"a tag must be a non-empty string, not {tag!r}")
     return tags

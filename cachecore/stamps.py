@@ -8,12 +8,15 @@ is lost means misses, never resurrections.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from cachecore.protocols import CacheBackend
+
+T = TypeVar("T")
 
 STAMP_BYTES: Final = 16
 _SHORTEST_LIFE: Final = 86_400.0
@@ -87,7 +90,8 @@ class StampBook:
     ) -> dict[str, bytes | None]:
         """Return `stamps` with those that are None created in the store.
 
-        One stays None if somebody else created it at the same moment and it is gone again. Raises BackendError.
+        One stays None if somebody else created it at the same moment and it is gone again. What comes out is not
+        learned here: `stamps` may have been read before an invalidation that is known by now. Raises BackendError.
         """
         complete = dict(stamps)
         missing = [key for key, stamp in stamps.items() if stamp is None]
@@ -103,7 +107,6 @@ class StampBook:
                 (complete[key],) = await backend.get_many([key])
 
         await together(create(key) for key in missing)
-        self.learn(complete)
         return complete
 
     async def prolong(
@@ -113,13 +116,15 @@ class StampBook:
         *,
         life: float | None,
         ttl: Callable[[str], float | None],
+        permanent: Container[str],
     ) -> bool:
         """See that these stamps outlive an entry of `life` seconds; return False if one is no longer current.
 
-        Costs nothing for stamps that this process knows to live long enough. Raises BackendError.
+        Costs nothing for stamps that are `permanent` or that this process knows to live long enough. Raises
+        BackendError.
         """
-        needed = float("inf") if life is None else self._monotonic() + life
-        short = [key for key in stamps if ttl(key) is not None and self._lives.get(key, 0.0) < needed]
+        needed = math.inf if life is None else self._monotonic() + life
+        short = [key for key in stamps if key not in permanent and self._lives.get(key, 0.0) < needed]
         if not short:
             return True
         done: dict[str, bool] = {}
@@ -134,7 +139,12 @@ class StampBook:
         return all(done.values())
 
     def _note_life(self, key: str, life: float | None) -> None:
-        self._lives[key] = float("inf") if life is None else self._monotonic() + life
+        self._lives[key] = math.inf if life is None else self._monotonic() + life
+
+    def after_fork(self) -> None:
+        """Start anew in a child process, where nobody is left who could release the lock."""
+        self._lock = threading.Lock()
+        self.forget_all()
 
 
 def stamp_life(entry_life: float | None) -> float | None:
@@ -142,8 +152,11 @@ def stamp_life(entry_life: float | None) -> float | None:
     return None if entry_life is None else max(2 * entry_life, _SHORTEST_LIFE)
 
 
-async def together(calls: Iterable[Awaitable[object]]) -> None:
+async def together(calls: Iterable[Awaitable[T]]) -> list[T]:
     """Await all of `calls`; raise the first error once all have ended, so that none is left behind."""
+    results: list[T] = []
     for result in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
+        results.append(result)
+    return results

@@ -1,8 +1,8 @@
 """The store's clock as this process sees it, so that the clocks of hosts are never compared.
 
 The offset between the store's clock and this process's monotonic clock is measured at the first read and every minute;
-a measurement that took longer than 50 ms says too little and is dropped. Without a store that has a clock, the host's
-own is used.
+a measurement that took longer than 50 ms says too little and counts only until there is a better one. Without a store
+that has a clock, the host's own is used.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class StoreClock:
         self._monotonic = clock.monotonic
         self._backend = backend
         self._offset: float | None = None
+        self._error = math.inf  # seconds by which the offset may be wrong
         self.due_at = -math.inf if backend is not None else math.inf
         """Monotonic second from which `measure` is due."""
 
@@ -43,7 +44,7 @@ class StoreClock:
     def expire(self) -> None:
         """Measure again soon: the store may be another one now."""
         if self._backend is not None:
-            self.due_at = -math.inf
+            self.due_at, self._error = -math.inf, math.inf
 
     async def measure(self) -> None:
         """Measure the offset. A store that does not answer changes nothing, and is asked again later."""
@@ -56,6 +57,9 @@ class StoreClock:
         except BackendError:
             return
         ended = self._monotonic()
+        error = (ended - began) / 2
+        if self._offset is None or error < self._error or ended - began <= _SLOWEST:
+            # Until there is a good one a bad one serves: it is nearer than the host's own clock may be.
+            self._offset, self._error = time - (began + ended) / 2, error
         if ended - began <= _SLOWEST:
-            self._offset = time - (began + ended) / 2
             self.due_at = ended + MEASURE_EVERY

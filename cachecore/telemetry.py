@@ -41,7 +41,7 @@ class Stats:
     lease_waits: int
     stored: int
     not_stored: dict[str, int]
-    """Computed but not stored, by reason: `admission`, `encoding`, `size`, `store`, `changed`, `newer`."""
+    """Computed but not stored, by reason: `admission`, `encoding`, `size`, `store`, `changed`, `newer`, `late`."""
     rejected: dict[str, int]
     """Stored bytes that were not served, by reason."""
     invalidated: dict[str, int]

@@ -1,4 +1,4 @@
-"""Explicit writes: `set`, `delete`, `expire` and the invalidations, in the order that leaves nothing old behind.
+"""Explicit writes: `set`, `delete` and `expire`, in the order that leaves nothing old behind.
 
 Each begins by making this process forget its own copies and ends by doing so again, because a read that began in
 between may have seen either state. What the store did not acknowledge becomes pending and raises.
@@ -6,25 +6,46 @@ between may have seen either state. What the store did not acknowledge becomes p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import math
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, Self, TypeVar
 
 from cachecore import reading
 from cachecore.coherence import Ticket
 from cachecore.engine import LoopState
-from cachecore.entry import Entry, decode, draft, seal
+from cachecore.entry import Entry, decode, draft, seal, tombstone
 from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
 from cachecore.pending import Tombstone
-from cachecore.protocols import SupportsScan
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed
 from cachecore.scope import Scope, TagSet
+from cachecore.stamps import together
+
+T = TypeVar("T")
 
 _TRIES: Final = 4
-_PAGE: Final = 256
+_AT_ONCE: Final = 64
+"""Keys that are deleted at the same time."""
+
+
+async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
+    """Return what `write` returns; a caller that is cancelled leaves it to end by itself.
+
+    A write that is given up half-way would land when nobody looks any more, and leave copies in memory older than it.
+    """
+    task = state.loop.create_task(write)
+    state.tasks.add(task)
+    task.add_done_callback(state.tasks.discard)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.add_done_callback(_retrieve)
+        raise
+    return task.result()
 
 
 async def store(
@@ -36,24 +57,40 @@ async def store(
         InvalidationPending: the store did not acknowledge; until it has, the old values are treated as deleted.
     """
     engine = scope.engine
-    life = longest_life(scope.policy, ttl)
     tagsets = {key: scope.tagset(key, (*tags, *computed.tags)) for key, computed in items.items()}
-    for key, computed in items.items():  # wrong values are refused before anything is touched
-        _sized(scope, _sealed(scope, key, computed, tagsets[key], {}, ttl))
-    with _Writing(scope, items) as writing:
+
+    def seal_all(stamps: dict[str, bytes]) -> dict[str, Sealed]:
+        return {
+            key: _sized(scope, _sealed(scope, key, computed, tagsets[key], stamps, ttl))
+            for key, computed in items.items()
+        }
+
+    await engine.measured(state)
+    writing = _Writing(scope, items)
+    try:
+        stamps = await _stamps_of(scope, state, tagsets, longest_life(scope.policy, ttl))
+    except BackendError as error:
+        seal_all({})  # a value that would have been refused anyway leaves the old one alone
+        with writing:
+            _leave_pending(scope, list(items))
+        raise InvalidationPending("set") from error
+    sealed = seal_all(stamps)
+    # Stored for as long as the longest of them lives (each entry knows for itself when it is dead), and long enough to
+    # be found by every computation that began before.
+    lives = [one.life for one in sealed.values()]
+    longest = None if None in lives else max(_protection(scope), *(life for life in lives if life is not None))
+    with writing:
         try:
-            stamps = await _stamps_of(scope, state, tagsets, life)
-            sealed = {key: _sealed(scope, key, computed, tagsets[key], stamps, ttl) for key, computed in items.items()}
-            # Stored for as long as the longest of them lives: each entry knows for itself when it is dead.
-            lives = [one.life for one in sealed.values()]
-            longest = None if None in lives else max((life for life in lives if life is not None), default=None)
-            await engine.book.prolong(engine.backend, stamps, life=longest, ttl=scope.stamp_ttl(longest))
+            await engine.book.prolong(
+                engine.backend, stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
+            )
             await engine.backend.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
         except BackendError as error:
             _leave_pending(scope, list(items))
             raise InvalidationPending("set") from error
+    engine.pending.settle(items)
     for key, one in sealed.items():
-        _keep_own(scope, writing, key, one, items[key].value)
+        _keep_own(scope, writing, key, one)
     scope.telemetry.counts.stored += len(sealed)
 
 
@@ -63,22 +100,28 @@ async def store_since(
     """Store a value if the key and its stamps are still as `seen`; return whether it was stored."""
     engine = scope.engine
     stamps = seen.stamps()
-    if not seen.replaceable or stamps is None:
+    if not seen.replaceable or stamps is None or seen.batch is None:
         return False
+    if engine.monotonic() - seen.batch.asked_at > engine.longest_computation:
+        return False  # what a `delete` left under the key to be found here may have ended by now
     tagset = seen.tagset
     with _Writing(scope, (key,)) as writing:
         try:
-            known = await engine.book.create_missing(
-                engine.backend, stamps, ttl=scope.stamp_ttl(longest_life(scope.policy, ttl))
-            )
+            known = await engine.create_stamps(stamps, scope.stamp_ttl(longest_life(scope.policy, ttl)))
             had = {name: stamp for name, stamp in known.items() if stamp is not None}
             one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
-            if len(had) < len(known) or not await engine.backend.swap(key, seen.raw, one.data, ttl=one.life):
+            life = None if one.life is None else max(one.life, _protection(scope))
+            if len(had) < len(known) or not await engine.book.prolong(
+                engine.backend, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
+            ):
+                return False
+            if not await engine.backend.swap(key, seen.raw, one.data, ttl=life):
                 return False
         except BackendError as error:
             _leave_pending(scope, [key])
             raise InvalidationPending("set") from error
-    _keep_own(scope, writing, key, one, computed.value)
+    engine.pending.settle([key])
+    _keep_own(scope, writing, key, one)
     scope.telemetry.counts.stored += 1
     return True
 
@@ -89,11 +132,13 @@ async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
     existed = 0
     with _Writing(scope, keys):
         try:
-            for key in keys:
-                existed += await _bury(scope, state, key)
+            for start in range(0, len(keys), _AT_ONCE):
+                part = keys[start : start + _AT_ONCE]
+                existed += sum(await together(_bury(scope, state, key) for key in part))
         except BackendError as error:
             _leave_pending(scope, keys)
             raise InvalidationPending("delete") from error
+    engine.pending.settle(keys)
     for key in keys:
         engine.failed.pop(key, None)
     scope.telemetry.counts.invalidated["delete"] += len(keys)
@@ -104,63 +149,25 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
     """Make the entry stale as of now; its bytes stay for as long as the policy may serve stale answers."""
     engine = scope.engine
     with _Writing(scope, (key,)):
-        for _ in range(_TRIES):
-            found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
-            if found.error is not None:
-                _leave_pending(scope, [key])  # deleted rather than stale: what cannot be marked must not be served
-                raise InvalidationPending("expire") from found.error
-            value = reading.load(scope, found)
-            entry = found.entry
-            if value is UNSET or entry is None:
-                return False
-            data, life = _expired(scope, entry, value)
-            try:
+        try:
+            for _ in range(_TRIES):
+                found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
+                if found.error is not None:
+                    raise found.error
+                value = reading.load(scope, found)
+                entry = found.entry
+                if value is UNSET or entry is None:
+                    return False
+                data, life = _expired(scope, entry, value)
                 if await engine.backend.swap(key, found.raw, data, ttl=life):
-                    scope.telemetry.counts.invalidated["expire"] += 1
-                    return True
-            except BackendError as error:
-                _leave_pending(scope, [key])
-                raise InvalidationPending("expire") from error
-    return False
-
-
-async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str) -> None:
-    """Delete the stamps of these tags (as entries store them): every entry that carries one is dead from now on."""
-    engine = scope.engine
-    names = scope.stamp_keys(tags)
-    engine.forget_stamps(names)
-    scope.telemetry.counts.invalidated[kind] += 1
-    try:
-        await engine.backend.delete_many(names)
-    except BackendError as error:
-        engine.pending.add_stamps(names, scope.parents())
-        raise InvalidationPending(f"invalidate_{kind}") from error
-    finally:
-        engine.forget_stamps(names)  # a read that began meanwhile may have brought the old ones back
-
-
-async def delete_entries(scope: Scope) -> int | None:
-    """Delete every entry of this namespace and those below it, page by page; return how many there were.
-
-    The stamp is deleted before: the entries are dead already, this gives their memory back. None where the store
-    cannot list its keys or stopped answering on the way.
-    """
-    engine = scope.engine
-    backend = engine.backend
-    if not isinstance(backend, SupportsScan):
-        return None
-    deleted = 0
-    try:
-        for prefix in scope.keys.scan_prefixes():
-            async for page in backend.scan(prefix):
-                for start in range(0, len(page), _PAGE):
-                    keys = page[start : start + _PAGE]
-                    for key in keys:
-                        engine.l1.discard(key)
-                    deleted += await backend.delete_many(keys)
-    except BackendError:
-        return None
-    return deleted
+                    break
+            else:
+                await _bury(scope, state, key)  # somebody writes all the time: deleted rather than fresh
+        except BackendError as error:
+            _leave_pending(scope, [key])  # deleted rather than stale: what cannot be marked must not be served
+            raise InvalidationPending("expire") from error
+    scope.telemetry.counts.invalidated["expire"] += 1
+    return True
 
 
 class _Writing(ExitStack):
@@ -169,18 +176,25 @@ class _Writing(ExitStack):
     def __init__(self, scope: Scope, keys: Sequence[str] | Mapping[str, Any]) -> None:
         super().__init__()
         self._engine = scope.engine
+        self._keys = keys
         self.tickets: dict[str, Ticket] = {}
+        self.epoch = -1
+        self.asked_at = 0.0
+
+    def __enter__(self) -> Self:
         self.epoch = self._engine.coherence.epoch
         self.asked_at = self._engine.monotonic()
-        for key in keys:
-            self._forget(key)
+        for key in self._keys:
             ticket = self.tickets[key] = self._engine.coherence.open_write(key)
+            self._forget(key)
             self.callback(self._end, key, ticket)
-        self._engine.detach_keys(list(keys))
+        self._engine.detach_keys(list(self._keys))
+        return super().__enter__()
 
     def _end(self, key: str, ticket: Ticket) -> None:
         self._engine.coherence.close_write(ticket)
         self._forget(key)
+        self._engine.detach_keys((key,))  # who began in between may have seen what was there before
 
     def _forget(self, key: str) -> None:
         self._engine.l1.discard(key)
@@ -189,11 +203,15 @@ class _Writing(ExitStack):
 async def _stamps_of(
     scope: Scope, state: LoopState, tagsets: Mapping[str, TagSet], life: float | None
 ) -> dict[str, bytes]:
-    names = tuple(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
-    engine = scope.engine
-    now = dict(zip(names, await engine.backend.get_many(names), strict=True))
-    created = await engine.book.create_missing(engine.backend, now, ttl=scope.stamp_ttl(life))
-    engine.book.learn(created)
+    """Return the stamps of all these tags, by stamp key. Raises BackendError."""
+    had: dict[str, bytes | None] = {}
+    names = list(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
+    # A read like any other, so that what it learns is void if it is old by the time it comes.
+    for batch in await asyncio.gather(*(state.coalescer.read(None, (name,)) for name in names)):
+        if batch.error is not None:
+            raise batch.error
+        had.update({name: batch.values[name] for name in names if name in batch.values})
+    created = await scope.engine.create_stamps(had, scope.stamp_ttl(life))
     return {name: stamp for name, stamp in created.items() if stamp is not None}
 
 
@@ -211,26 +229,30 @@ def _sized(scope: Scope, sealed: Sealed) -> Sealed:
     return sealed
 
 
-def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed, value: Any) -> None:
+def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None:
     """Keep a copy of what was just written, unless somebody else changed the key meanwhile."""
     ticket = writing.tickets[key]
     entry = decode(sealed.data, key)
-    if not isinstance(entry, Entry) or ticket.void is not None:
+    if not isinstance(entry, Entry) or not ticket.covers(key):
         return
     # The value as a reader will get it, so that a hit from memory and one from the store are the same.
     found = Found(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
     loaded = reading.load(scope, found)
     if loaded is not UNSET:
-        reading.put(scope, entry, loaded, tuple(sealed.stamps.items()), asked_at=writing.asked_at,
-                    epoch=writing.epoch, void=None)  # fmt: skip
+        stamps = tuple(sealed.stamps.items())
+        reading.put(scope, entry, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket)
+
+
+def _protection(scope: Scope) -> float:
+    """Return the seconds after which no computation that began before now is stored any more."""
+    return scope.engine.longest_computation + 2 * TTL_SLACK
 
 
 def _tombstone(scope: Scope, key: str) -> Tombstone:
     """Return what outlives every computation that began before now."""
-    life = scope.policy.factory_timeout + 2 * TTL_SLACK
-    now = scope.engine.store_clock.now()
-    made = draft(key, created=now, fresh_until=now, dead_until=now + life, serializer="", tombstone=True)
-    return Tombstone(seal(made, b""), life)
+    engine, life = scope.engine, _protection(scope)
+    now = engine.store_clock.now()
+    return Tombstone(tombstone(key, created=now, dead_until=now + life, nonce=engine.token()[:8]), life)
 
 
 async def _bury(scope: Scope, state: LoopState, key: str) -> bool:
@@ -253,11 +275,13 @@ def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
     dead_until = times.dead_until if times.dead_until is not None else now
     if entry.dead_until is not None:
         dead_until = min(dead_until, entry.dead_until)
+    # Never the same bytes as before: a computation that read those must not store over these.
+    fresh_until = now if entry.fresh_until is None else math.nextafter(min(now, entry.fresh_until), 0.0)
     made = draft(
         entry.key,
         created=entry.created,
         compute_time=entry.compute_time,
-        fresh_until=min(now, entry.fresh_until) if entry.fresh_until is not None else now,
+        fresh_until=fresh_until,
         dead_until=dead_until,
         serializer=entry.serializer,
         stamps=entry.stamps,
@@ -265,8 +289,13 @@ def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
         served_by=entry.served_by,
     )
     payload = scope.serializer.dumps(value, made)
-    return seal(made, payload), max(dead_until - now, 0.0) + TTL_SLACK
+    return seal(made, payload), max(dead_until - now + TTL_SLACK, _protection(scope))
 
 
 def _leave_pending(scope: Scope, keys: Sequence[str]) -> None:
     scope.engine.pending.add_entries({key: _tombstone(scope, key) for key in keys}, scope.parents())
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody is left to be told; what it means was counted or is pending

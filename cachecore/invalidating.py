@@ -1,0 +1,72 @@
+"""Invalidations: a stamp deleted, at once and for every process; then the memory of what it made worthless given back.
+
+Each begins by making this process forget what it knows of the stamps and ends by doing so again, because a read that
+began in between may have seen either state. What the store did not acknowledge becomes pending and raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cachecore.engine import LoopState
+from cachecore.entry import TOMBSTONE_BYTES
+from cachecore.errors import BackendError, InvalidationPending
+from cachecore.protocols import SupportsScan, SupportsSizes
+from cachecore.scope import Scope
+from cachecore.writing import carried
+
+_PAGE: Final = 256
+
+
+async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, again: bool = False) -> None:
+    """Delete the stamps of these tags (as entries store them): every entry that carries one is dead from now on."""
+    engine = scope.engine
+    names = scope.stamp_keys(tags)
+    engine.forget_stamps(names)
+    scope.telemetry.counts.invalidated[kind] += not again
+    try:
+        await engine.backend.delete_many(names)
+    except BackendError as error:
+        engine.pending.add_stamps(names, scope.parents())
+        raise InvalidationPending(f"invalidate_{kind}") from error
+    finally:
+        engine.forget_stamps(names)  # a read that began meanwhile may have brought the old ones back
+
+
+async def delete_entries(scope: Scope, state: LoopState, kind: str) -> int | None:
+    """Delete every entry of this namespace and those below it, page by page; return how many there were.
+
+    The stamp is deleted before: the entries are dead already, this gives their memory back. None where the store
+    cannot list its keys or stopped answering on the way.
+
+    What this deletes may include what a `delete` of that moment left to be found by computations that began before it;
+    so the stamp is deleted once more at the end, and they are dead as well.
+    """
+    if not isinstance(scope.engine.backend, SupportsScan):
+        return None
+    deleted = 0
+    touched = False
+    try:
+        for prefix in scope.keys.scan_prefixes():
+            async for page in scope.engine.backend.scan(prefix):
+                for start in range(0, len(page), _PAGE):
+                    touched = True
+                    deleted += await _delete_page(scope, page[start : start + _PAGE])
+    except BackendError:
+        return None
+    finally:
+        if touched:
+            await carried(state, invalidate_stamps(scope, scope.keys.namespace_tags()[-1:], kind, again=True))
+    return deleted
+
+
+async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:
+    """Delete the entries among these keys and return how many there were; tombstones end by themselves."""
+    backend = scope.engine.backend
+    if isinstance(backend, SupportsSizes):
+        sizes = await backend.sizes(keys)
+        keys = [key for key, size in zip(keys, sizes, strict=True) if size != TOMBSTONE_BYTES]
+    for key in keys:
+        scope.engine.l1.discard(key)
+    return await backend.delete_many(keys) if keys else 0
