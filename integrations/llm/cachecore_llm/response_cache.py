@@ -233,9 +233,8 @@ class ResponseCache:
         Raises:
             InvalidationPending: the store did not acknowledge; it is tried again until it does.
         """
-        segment = "p-" + prompt_digest(system_prompt)
-        await self._root.invalidate_tags(_prompt_tag(system_prompt))
-        return await sweep(self._root, lambda segments: segments[-1:] == [segment])
+        tag = _prompt_tag(system_prompt)
+        return await sweep(self._root, tag, lambda segments: segments[-1] == tag)
 
     async def invalidate_prefix(self, label: str) -> int | None:
         """Make every answer with `label`, or a label below it (`faq` and `faq/v3`), invalid, of every tenant.
@@ -243,13 +242,12 @@ class ResponseCache:
         Returns and raises as `invalidate_prompt`.
         """
         wanted = label_segments(label)
-        await self._root.invalidate_tags("/".join(wanted))
 
         def labelled(segments: list[str]) -> bool:
             own = segments[1:] if segments[0].startswith(("t-", "x-")) else segments
             return own[: len(wanted)] == wanted
 
-        return await sweep(self._root, labelled)
+        return await sweep(self._root, "/".join(wanted), labelled)
 
     async def invalidate_tenant(self, tenant: str) -> int | None:
         """Make every answer of `tenant` invalid. Returns and raises as `invalidate_prompt`."""

@@ -1,4 +1,4 @@
-"""Deleting and counting the entries that an invalidation of a tag has already killed, to give their memory back."""
+"""Invalidating a tag, and giving back the memory of what it marked, wherever in the cache that lies."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from cachecore import BackendError, Cache
 from cachecore.protocols import SupportsScan
 
 
-async def sweep(cache: Cache[Any], wanted: Callable[[list[str]], bool]) -> int | None:
-    """Delete the entries below `cache`'s namespace whose further segments are `wanted`; return how many there were.
+async def sweep(cache: Cache[Any], tag: str, wanted: Callable[[list[str]], bool]) -> int | None:
+    """Make every answer with `tag` invalid, then delete those in namespaces that are `wanted`; return how many.
 
-    None where the store cannot list its keys, or stopped answering on the way. Looks at every key, page by page.
+    The first is done at once and for every process; the second looks at every key of `cache`, page by page. None where
+    the store cannot list its keys, or stopped answering on the way. `wanted` is given the segments of a namespace below
+    that of `cache`.
+
+    Raises:
+        InvalidationPending: the store did not acknowledge; it is tried again until it does.
     """
+    await cache.invalidate_tags(tag)
     # The core sweeps namespaces only; what a tag marks may lie in any of them.
     backend, keys = cache._engine.backend, cache._scope.keys  # noqa: SLF001 - the core offers no such sweep
     if not isinstance(backend, SupportsScan):
@@ -28,6 +34,10 @@ async def sweep(cache: Cache[Any], wanted: Callable[[list[str]], bool]) -> int |
                     deleted += await backend.delete_many(dead)
     except BackendError:
         return None
+    finally:
+        if deleted:
+            # What was deleted may have been a mark against a computation under way: that must be born dead as well.
+            await cache.invalidate_tags(tag)
     return deleted
 
 
