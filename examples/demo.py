@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from cachecore_llm import AllProvidersFailedError, LLMResponse, LLMService, ResponseCache, SimulatedProvider
-from cachecore_llm.replay.command import Settings, open_cache, replay_through
+from cachecore_llm.replay.command import Settings, open_cache, replay_through, sqlite_url
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.workload import zipf_mix
 
@@ -42,7 +42,7 @@ async def main() -> None:
     for old in folder.glob("answers.sqlite*"):
         old.unlink()
     log, unseen = write_log(folder / "log.jsonl")
-    url = f"sqlite:///{folder / 'answers.sqlite'}"
+    url = sqlite_url(folder / "answers.sqlite")
     settings = Settings(backend=url, concurrency=CONCURRENCY, speed=SPEED)
     provider = SimulatedProvider(speed=SPEED)
 

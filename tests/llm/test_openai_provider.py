@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from aiohttp import web
+from typer.testing import CliRunner
 
+from cachecore import cli
 from cachecore_llm import (
     AllProvidersFailedError,
     CacheConfig,
@@ -259,6 +263,33 @@ async def test_credentials_are_not_shown(endpoint: Endpoint) -> None:
         shown = f"{provider!r} {provider.identity}"
         assert "sk-1234" not in shown
         assert "hunter2" not in shown
+
+
+async def test_replay_through_the_real_wire_format(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cachecore replay --provider openai` asks the endpoint of the environment, once for each question."""
+    monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"system_prompt": "S", "user_message": "U", "params": {"temperature": 0, "stream": true}}\n' * 3)
+    arguments = ["replay", str(log), "--provider", "openai", "--model", "gpt-test", "--backend", "memory://"]
+    result = await asyncio.to_thread(CliRunner().invoke, cli.app(), [*arguments, "--concurrency", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["requests"], found["provider_calls"], found["hits"], found["simulated"]) == (3, 1, 2, False)
+    assert endpoint.bodies[0]["temperature"] == 0
+
+
+async def test_replay_without_a_key_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"system_prompt": "S", "user_message": "U"}\n')
+    arguments = ["replay", str(log), "--provider", "openai", "--model", "gpt-test", "--backend", "memory://"]
+    result = await asyncio.to_thread(CliRunner().invoke, cli.app(), arguments)
+    assert result.exit_code == 2
+    assert "OPENAI_API_KEY" in result.stderr
+    assert "Traceback" not in result.output
 
 
 async def test_callers_client_stays_open(endpoint: Endpoint) -> None:

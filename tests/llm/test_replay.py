@@ -24,11 +24,12 @@ from cachecore_llm.replay.run import CountedProvider, Tally, percentile, replay_
 from cachecore_llm.workload import zipf_mix
 
 Replay = Callable[..., Result]
+CACHE_FOLDER = "caché #1 100%?x=y"  # every character that means something in a URL
 
 
 @pytest.fixture
 def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replay:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / CACHE_FOLDER))
 
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(cli.app(), ["replay", *map(str, arguments)])
@@ -70,7 +71,7 @@ def test_second_run_answers_everything_from_disk(replay: Replay, log: Path, tmp_
     second = numbers(replay(log, "--json", "--speed", 1000))
     assert first["provider_calls"] == 30
     assert first["backend"].startswith("sqlite:")
-    assert (tmp_path / "cache" / "cachecore" / "replay.sqlite").is_file()
+    assert (tmp_path / CACHE_FOLDER / "cachecore" / "replay.sqlite").is_file()
     assert (second["provider_calls"], second["hits"], second["hit_rate"]) == (0, 60, 1.0)
     assert second["latency"]["miss"] == {"p50": None, "p99": None}
 

@@ -14,12 +14,19 @@ from cachecore_llm.errors import UnsupportedRequestError, UnusableAnswerError
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse, ToolCall, Usage
 
+try:
+    from openai import AsyncOpenAI
+    from openai import OpenAIError as SDKError
+except ImportError as missing:
+    raise ImportError("OpenAIProvider needs the SDK: pip install 'cachecore-llm[openai]'") from missing
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletion
+
+__all__ = ["OpenAIProvider", "SDKError"]
 
 _LOST: Final = ("logprobs", "top_logprobs", "audio", "stream")
 """What an `LLMResponse` cannot hold: asking for it is refused, so that nothing is dropped silently."""
@@ -57,10 +64,6 @@ class OpenAIProvider:
             max_retries: how often the SDK asks again by itself after a refusal that may pass.
             client: the caller's own client, instead of the three before.
         """
-        try:
-            from openai import AsyncOpenAI
-        except ImportError as error:
-            raise ImportError("OpenAIProvider needs the SDK: pip install 'cachecore-llm[openai]'") from error
         self._owned = client is None
         self._client = client or AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries)
         self._model = model

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -162,17 +163,26 @@ def default_backend() -> str:
     root = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(root) if root else Path.home() / ".cache") / "cachecore"
     folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder.absolute() / _DEFAULT_FILE}"
+    return sqlite_url(folder / _DEFAULT_FILE)
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file; what a URL gives a meaning is quoted."""
+    return f"sqlite:///{quote(str(path.absolute()))}"
 
 
 async def _provider(settings: Settings, stack: AsyncExitStack) -> Provider:
     if settings.provider is ProviderChoice.SIMULATED:
         return SimulatedProvider(speed=settings.speed, flawed=settings.flaws, seed=settings.seed)
-    from cachecore_llm.openai_provider import OpenAIProvider
-
     if settings.model is None:
         raise typer.BadParameter("--provider openai needs --model")
-    return await stack.enter_async_context(OpenAIProvider(settings.model))
+    from cachecore_llm.openai_provider import OpenAIProvider, SDKError
+
+    try:
+        made = OpenAIProvider(settings.model)
+    except SDKError as error:  # such as no key in the environment
+        raise typer.BadParameter(str(error)) from error
+    return await stack.enter_async_context(made)
 
 
 @contextmanager
