@@ -25,6 +25,7 @@ from tests.llm.timeless import TimelessBackend
 
 SYSTEM = "You are a helpful assistant."
 USER = "How do I reset my password?"
+PATIENT: dict[str, Any] = {"backend_timeout": 10}  # a loaded machine is not what is tested here
 
 
 class ScriptedProvider:
@@ -71,7 +72,7 @@ def provider() -> ScriptedProvider:
 async def cache(redis_url: str, clock: FakeClock) -> AsyncIterator[ResponseCache]:
     store = TimelessBackend(redis_url)
     config = CacheConfig(ttl_seconds=10, stale_if_error=20, fallback_ttl=5)
-    async with ResponseCache(store, config, clock=clock, jitter=0) as made:
+    async with ResponseCache(store, config, clock=clock, jitter=0, **PATIENT) as made:
         yield made
     await store.aclose()
 
@@ -141,7 +142,7 @@ class TestCacheFirst:
         assert cache.metrics.rejected == {"truncated": 1}
 
     async def test_disabled_cache_asks_every_time(self, redis_url: str, provider: ScriptedProvider) -> None:
-        async with ResponseCache(redis_url, CacheConfig(enabled=False)) as cache:
+        async with ResponseCache(redis_url, CacheConfig(enabled=False), **PATIENT) as cache:
             service = LLMService(provider, cache)
             answers = [await service.generate(SYSTEM, USER) for _ in range(2)]
         assert [answer.cache_status for answer in answers] == ["bypass", "bypass"]
@@ -321,16 +322,16 @@ class TestLastResort:
 
     async def test_question_seen_only_as_a_hit_is_remembered(self, redis_url: str, provider: ScriptedProvider) -> None:
         """A process that started with a full store learns questions as it reads their answers."""
-        async with ResponseCache(redis_url) as before:
+        async with ResponseCache(redis_url, **PATIENT) as before:
             await LLMService(provider, before).generate(SYSTEM, USER)
-        async with ResponseCache(redis_url) as after:
+        async with ResponseCache(redis_url, **PATIENT) as after:
             service = LLMService(provider, after)
             assert (await service.generate(SYSTEM, USER)).cache_status == "hit"
             provider.error = ConnectionError("down")
             assert (await service.generate(SYSTEM, "how can I reset my password")).cache_status == "similar"
 
     async def test_similar_can_be_switched_off(self, redis_url: str, provider: ScriptedProvider) -> None:
-        async with ResponseCache(redis_url, CacheConfig(similar=False)) as cache:
+        async with ResponseCache(redis_url, CacheConfig(similar=False), **PATIENT) as cache:
             service = LLMService(provider, cache)
             await service.generate(SYSTEM, USER)
             provider.error = ConnectionError("down")

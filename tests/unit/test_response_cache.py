@@ -15,6 +15,7 @@ from tests.llm.timeless import TimelessBackend
 
 SYSTEM = "You are a helpful assistant."
 USER = "What is the capital of France?"
+PATIENT: dict[str, Any] = {"backend_timeout": 10}  # a loaded machine is not what is tested here
 ANSWER = LLMResponse(
     content="Paris.",
     model="m-1",
@@ -39,7 +40,7 @@ async def store(redis_url: str) -> AsyncIterator[TimelessBackend]:
 
 @pytest.fixture
 async def cache(store: TimelessBackend, clock: FakeClock) -> AsyncIterator[ResponseCache]:
-    async with ResponseCache(store, CacheConfig(ttl_seconds=10), clock=clock, jitter=0) as made:
+    async with ResponseCache(store, CacheConfig(ttl_seconds=10), clock=clock, jitter=0, **PATIENT) as made:
         yield made
 
 
@@ -62,9 +63,9 @@ class TestGetAndSet:
 
     async def test_cache_stores_response(self, redis_url: str) -> None:
         """What one cache stored, another one finds."""
-        async with ResponseCache(redis_url) as writer:
+        async with ResponseCache(redis_url, **PATIENT) as writer:
             assert await writer.set(SYSTEM, USER, {"lang": "en"}, ANSWER, model="m-1")
-        async with ResponseCache(redis_url) as reader:
+        async with ResponseCache(redis_url, **PATIENT) as reader:
             found = await reader.get(SYSTEM, USER, {"lang": "en"}, model="m-1")
         assert found is not None
         assert found.content == "Paris."
@@ -88,7 +89,7 @@ class TestGetAndSet:
     async def test_fallback_answer_lives_shorter(self, store: TimelessBackend, clock: FakeClock) -> None:
         """An answer of a fallback provider does not outlive the outage by a day."""
         config = CacheConfig(ttl_seconds=30, fallback_ttl=5)
-        async with ResponseCache(store, config, clock=clock, jitter=0) as cache:
+        async with ResponseCache(store, config, clock=clock, jitter=0, **PATIENT) as cache:
             await cache.set(SYSTEM, USER, None, LLMResponse("Paris, I think.", provider="backup", fallback=True))
             found = await cache.get(SYSTEM, USER)
             assert found is not None
@@ -221,8 +222,8 @@ class TestInvalidation:
 
     async def test_invalidate_all_stays_within_its_prefix(self, redis_url: str) -> None:
         async with (
-            ResponseCache(redis_url, CacheConfig(prefix="llm:response")) as one,
-            ResponseCache(redis_url, CacheConfig(prefix="llm:response2")) as other,
+            ResponseCache(redis_url, CacheConfig(prefix="llm:response"), **PATIENT) as one,
+            ResponseCache(redis_url, CacheConfig(prefix="llm:response2"), **PATIENT) as other,
         ):
             await one.set(SYSTEM, USER, None, ANSWER)
             await other.set(SYSTEM, USER, None, ANSWER)
@@ -253,7 +254,10 @@ class TestInvalidation:
 
     async def test_other_process_sees_the_invalidation(self, store: TimelessBackend, clock: FakeClock) -> None:
         """What one cache invalidates, another one no longer serves, though it has a copy in memory."""
-        async with ResponseCache(store, clock=clock) as mine, ResponseCache(store, clock=clock) as theirs:
+        async with (
+            ResponseCache(store, clock=clock, **PATIENT) as mine,
+            ResponseCache(store, clock=clock, **PATIENT) as theirs,
+        ):
             await mine.set(SYSTEM, USER, None, ANSWER)
             assert await theirs.get(SYSTEM, USER) is not None
             await mine.invalidate_prompt(SYSTEM)
@@ -342,9 +346,9 @@ class TestAdmissionOnSet:
 
 class TestBuilding:
     async def test_disabled_cache_neither_reads_nor_stores(self, redis_url: str) -> None:
-        async with ResponseCache(redis_url) as cache:
+        async with ResponseCache(redis_url, **PATIENT) as cache:
             await cache.set(SYSTEM, USER, None, ANSWER)
-        async with ResponseCache(redis_url, CacheConfig(enabled=False)) as cache:
+        async with ResponseCache(redis_url, CacheConfig(enabled=False), **PATIENT) as cache:
             assert not await cache.set(SYSTEM, "new?", None, ANSWER)
             assert await cache.get(SYSTEM, USER) is None
             assert cache.metrics == CacheMetrics()
@@ -353,7 +357,7 @@ class TestBuilding:
         from redis.asyncio import Redis
 
         async with Redis.from_url(redis_url) as client:
-            async with ResponseCache(client) as cache:
+            async with ResponseCache(client, **PATIENT) as cache:
                 await cache.set(SYSTEM, USER, None, ANSWER)
                 assert await cache.get(SYSTEM, USER) is not None
             assert await client.ping()
