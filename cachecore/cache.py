@@ -28,6 +28,7 @@ from cachecore.compute import Factory
 from cachecore.decorator import CachedFunction
 from cachecore.engine import Engine, Slot
 from cachecore.errors import BackendError, OptionsError
+from cachecore.explain import Explanation, explain
 from cachecore.flight import current_flight
 from cachecore.invalidating import delete_entries, invalidate_stamps
 from cachecore.keys import KeySpace, user_tag
@@ -36,6 +37,7 @@ from cachecore.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import Admit, Scope, checked_tags
+from cachecore.stamps import sound
 from cachecore.telemetry import Counts, Stats, Telemetry
 from cachecore.writing import carried
 
@@ -189,6 +191,11 @@ class Cache(Generic[V]):
     def key(self, request: Any) -> str:
         """Return the key of `request`. Raises UnkeyableError."""
         return self._key_of(request)
+
+    @staticmethod
+    def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
+        """Return which fields make two requests differ; see `cachecore.explain`."""
+        return explain(a, b, text=text)
 
     async def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
         """Return the fresh answer to `request`, or `default`. A store that fails reads as empty.
@@ -467,7 +474,9 @@ class Cache(Generic[V]):
         batch = await engine.state().coalescer.read(None, (name,))
         if batch.error is None and flight.pins[name] is None:
             try:
-                created = await engine.create_stamps({name: batch.values[name]}, scope.stamp_ttl(scope.policy.ttl))
+                created = await engine.create_stamps(
+                    {name: sound(batch.values[name])}, scope.stamp_ttl(scope.policy.ttl)
+                )
             except BackendError:
                 return  # stays unpinned: without its stamp the answer is not stored
             if flight.pins[name] is None:  # the earliest counts

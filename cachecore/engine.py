@@ -31,7 +31,7 @@ from cachecore.memory import MemoryTier
 from cachecore.options import MemoryOptions, StoreOptions
 from cachecore.pending import PendingInvalidations
 from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
-from cachecore.stamps import StampBook
+from cachecore.stamps import StampBook, sound
 from cachecore.store_clock import StoreClock
 from cachecore.telemetry import Telemetry
 
@@ -181,7 +181,8 @@ class Engine:
     def _answered(self, batch: Batch) -> None:
         values = batch.values
         prefix = self._stamp_prefix
-        self._learn({key: values[key] for key in batch.stamp_keys if key.startswith(prefix)}, batch, batch.epoch)
+        stamps = {key: sound(values[key]) for key in batch.stamp_keys if key.startswith(prefix)}
+        self._learn(stamps, batch, batch.epoch)
 
     def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket, epoch: int) -> None:
         """Take over stamps that were read under `ticket`, opened in the feed's `epoch`."""

@@ -21,6 +21,7 @@ from cachecore.options import lifetime as checked_ttl
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.scope import Scope
+from cachecore.stamps import sound
 
 logger = logging.getLogger("cachecore")
 
@@ -213,7 +214,7 @@ async def _stamps_for(
     stamps = {name: flight.pins.get(name) for name in names}
     unpinned = [name for name in names if name not in flight.pins]
     if unpinned:  # tags named only now: they protect from what comes later
-        now = dict(zip(unpinned, await engine.backend.get_many(unpinned), strict=True))
+        now = dict(zip(unpinned, map(sound, await engine.backend.get_many(unpinned)), strict=True))
         stamps.update(await engine.create_stamps(now, scope.stamp_ttl(life)))
     had = {name: stamp for name, stamp in stamps.items() if stamp is not None}
     return tags, had if len(had) == len(stamps) else None

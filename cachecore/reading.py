@@ -21,6 +21,7 @@ from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.immutable import is_immutable
 from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope, TagSet
+from cachecore.stamps import sound
 
 _UNKNOWN: Final = object()
 _KEEP_REASONS: Final = frozenset({"version"})
@@ -56,7 +57,7 @@ class Found:
         if batch is None or batch.error is not None:
             return None
         values, known = batch.values, self.known or {}
-        stamps = {key: values[key] if key in values else known.get(key) for key in self.tagset.stamp_keys}
+        stamps = {key: sound(values[key] if key in values else known.get(key)) for key in self.tagset.stamp_keys}
         if any(stamp is None and key not in values for key, stamp in stamps.items()):
             return None
         return stamps

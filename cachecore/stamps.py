@@ -29,6 +29,11 @@ def random_stamp() -> bytes:
     return os.urandom(STAMP_BYTES)
 
 
+def sound(stamp: bytes | None) -> bytes | None:
+    """Return what was read as a stamp if it is one; what is damaged is as good as missing."""
+    return stamp if stamp is not None and len(stamp) == STAMP_BYTES else None
+
+
 class StampBook:
     """What this process knows of stamps: the last value read of each, and a generation that any change bumps.
 
@@ -100,11 +105,16 @@ class StampBook:
 
         async def create(key: str) -> None:
             life, new = ttl(key), self._new_stamp()
-            if await backend.swap(key, None, new, ttl=life):
-                complete[key] = new
-                self._note_life(key, life)
-            else:
-                (complete[key],) = await backend.get_many([key])
+            there: bytes | None = None
+            for _ in range(2):  # what is there may be damaged: then it is replaced
+                if await backend.swap(key, there, new, ttl=life):
+                    complete[key] = new
+                    self._note_life(key, life)
+                    return
+                (there,) = await backend.get_many([key])
+                complete[key] = sound(there)
+                if complete[key] is not None:
+                    return
 
         await together(create(key) for key in missing)
         return complete

@@ -23,7 +23,7 @@ from cachecore.pending import Tombstone
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed
 from cachecore.scope import Scope, TagSet
-from cachecore.stamps import together
+from cachecore.stamps import sound, together
 
 T = TypeVar("T")
 
@@ -210,7 +210,7 @@ async def _stamps_of(
     for batch in await asyncio.gather(*(state.coalescer.read(None, (name,)) for name in names)):
         if batch.error is not None:
             raise batch.error
-        had.update({name: batch.values[name] for name in names if name in batch.values})
+        had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
     created = await scope.engine.create_stamps(had, scope.stamp_ttl(life))
     return {name: stamp for name, stamp in created.items() if stamp is not None}
 
