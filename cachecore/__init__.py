@@ -20,6 +20,7 @@ from cachecore.errors import (
     PluginNotFound,
     UnkeyableError,
 )
+from cachecore.explain import Explanation, explain
 from cachecore.results import Computed, Lookup
 from cachecore.sync import SyncCache
 from cachecore.telemetry import Stats
@@ -34,6 +35,7 @@ __all__ = [
     "CacheError",
     "Computed",
     "EncodingError",
+    "Explanation",
     "FlightCycleError",
     "InvalidationPending",
     "Lookup",
@@ -44,4 +46,5 @@ __all__ = [
     "UnkeyableError",
     "__version__",
     "bypass",
+    "explain",
 ]

@@ -122,6 +122,12 @@ _FLAGS = Rejected("flags")
 _CLOCK = Rejected("clock")
 
 
+_Header = tuple[str, tuple[tuple[str, bytes], ...], dict[str, Any] | None, str | None]
+_headers_read: dict[bytes, _Header] = {}  # entries of one namespace have one header until a stamp changes
+_MOST_HEADERS = 1024
+_LONGEST_KEPT = 1024
+
+
 def draft(
     key: str,
     *,
@@ -165,29 +171,41 @@ def draft(
     found = dict(stamps)
     if len(found) != len(stamps):
         raise EncodingError("an entry must not name a tag twice")
-    if len(found) > MAX_TAGS:
-        raise EncodingError(f"an entry may have {MAX_TAGS} tags, not {len(found)}")
     if metadata is not None:
         metadata = dict(metadata)
     try:
         array = _pack((serializer, found, metadata, served_by))
     except TypeError as error:
         raise EncodingError(f"tags must be text, and the metadata of an entry plain data: {error}") from None
+    array_bytes = len(array)
+    if array not in _headers_read:  # one that a reader has accepted need not be looked at again
+        _check_header(array, serializer, found, metadata, served_by)
+    digest = xxh3_128_digest(key.encode())
+    fixed = _pack_fixed(b"cc", VERSION, flags, array_bytes, created, compute_time, fresh_until, dead_until, digest)
+    return _make(Draft, (key, fixed + array))
+
+
+def _check_header(
+    array: bytes,
+    serializer: object,
+    stamps: Mapping[str, object],
+    metadata: Mapping[str, Any] | None,
+    served_by: object,
+) -> None:
+    """Raise EncodingError for what no reader would accept."""
+    for stamp in stamps.values():
+        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
+            raise EncodingError(f"a stamp must be {_STAMP_BYTES} bytes")
+    if len(stamps) > MAX_TAGS:
+        raise EncodingError(f"an entry may have {MAX_TAGS} tags, not {len(stamps)}")
     if metadata is not None:
         check_plain(metadata, MAX_HEADER_BYTES, keys_are_text=True)
     if type(serializer) is not str or len(serializer) > MAX_NAME_LENGTH:
         raise EncodingError(f"the name of a serializer must be text of at most {MAX_NAME_LENGTH} characters")
     if served_by is not None and (type(served_by) is not str or len(served_by) > MAX_NAME_LENGTH):
         raise EncodingError(f"served_by must be text of at most {MAX_NAME_LENGTH} characters")
-    for stamp in found.values():
-        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
-            raise EncodingError(f"a stamp must be {_STAMP_BYTES} bytes")
-    array_bytes = len(array)
-    if array_bytes > _MAX_ARRAY_BYTES:
+    if len(array) > _MAX_ARRAY_BYTES:
         raise EncodingError(f"the header of an entry is over {MAX_HEADER_BYTES} bytes: fewer tags or less metadata")
-    digest = xxh3_128_digest(key.encode())
-    fixed = _pack_fixed(b"cc", VERSION, flags, array_bytes, created, compute_time, fresh_until, dead_until, digest)
-    return _make(Draft, (key, fixed + array))
 
 
 def tombstone(key: str, *, created: float, dead_until: float, nonce: bytes) -> bytes:
@@ -270,12 +288,6 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
             data[end:-8],
         ),
     )
-
-
-_Header = tuple[str, tuple[tuple[str, bytes], ...], dict[str, Any] | None, str | None]
-_headers_read: dict[bytes, _Header] = {}  # entries of one namespace have one header until a stamp changes
-_MOST_HEADERS = 1024
-_LONGEST_KEPT = 1024
 
 
 def _read_header(array: bytes) -> _Header | None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import ormsgpack
 from ormsgpack import MsgpackDecodeError, MsgpackEncodeError, packb, unpackb
 
-from cachecore.keys import foreign
+from cachecore import foreign
 from cachecore.keys.forms import SET_MARK, SETS, Members, Refused, form_of
 from cachecore.keys.walker import MAX_DEPTH, walk
 
@@ -151,6 +151,11 @@ def encode(value: Any) -> bytes:
     Raises:
         UnkeyableError: something in it has no canonical form; names the path and the type, never the value.
     """
+    if type(value) is str:
+        try:
+            return packb(value)
+        except MsgpackEncodeError:
+            return walk(value)
     fields = value if type(value) is dict else _fields_of(value)
     if fields is not None and (not _is_tracked(fields) or _all_scalars(map(type, fields.values()))):
         # One level of scalars: no nesting to bound, nothing foreign inside.

@@ -25,7 +25,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cachecore.errors import OptionsError, UnkeyableError
-from cachecore.keys import KeySpace, Members, decode, encode, foreign, make_key, user_tag
+from cachecore import foreign
+from cachecore.keys import KeySpace, Members, decode, encode, make_key, user_tag
 from cachecore.keys.hashers import sha256
 from cachecore.keys.walker import walk
 

@@ -30,7 +30,8 @@ def test_nothing_is_suspected_in_a_fresh_process() -> None:
     """The cheap check works on this interpreter; without it nested requests would still be right, and slow."""
     code = """
 import cachecore
-from cachecore.keys import encode, foreign
+from cachecore import foreign
+from cachecore.keys import encode
 from uuid import UUID
 import ormsgpack
 calm = [foreign.suspected(), foreign.fragments_suspected()]
