@@ -45,7 +45,7 @@ class Secure:
 
     def __init__(self, server: servers.Server, authority: Path, port: int) -> None:
         self.url = server.url.replace("://", "://:pass%2Fword@")
-        self.unix_url = f"unix://:pass%2Fword@{server.socket_path}?db=1"
+        self.unix_url = f"unix://little:pw@{server.socket_path}?db=1"
         self.tls_url = f"rediss://:pass%2Fword@127.0.0.1:{port}/2?ssl_ca_certs={authority}"
 
 
@@ -66,6 +66,7 @@ def secure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 def secure(secure_server: Secure) -> Secure:
     with SyncRedis.from_url(secure_server.url) as client:
         client.flushall()
+        client.execute_command("ACL", "SETUSER", "little", "on", ">pw", "~*", "+@all", "-@scripting", "-@dangerous")
     return secure_server
 
 
@@ -89,7 +90,7 @@ async def test_backend_keeps_the_contract(check: Check, redis_url: str) -> None:
 
 
 @each_check
-async def test_backend_on_a_unix_socket_keeps_the_contract(check: Check, secure: Secure) -> None:
+async def test_user_without_scripts_and_dangerous_commands_on_a_unix_socket(check: Check, secure: Secure) -> None:
     async with opened(RedisBackend(secure.unix_url)) as harness:
         await check(harness)
 

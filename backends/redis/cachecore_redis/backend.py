@@ -87,12 +87,12 @@ class RedisBackend:
         node = self._nodes.get("delete_many")
         if not keys:
             return 0
-        return int(self._checked(node, "delete_many", await node.ask("delete_many", commands.unlink(keys))))
+        return int(self._checked(node, "delete_many", await node.ask("delete_many", commands.unlink(keys)), int))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. One command where the server has one."""
         node = self._nodes.get("swap")
-        return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl))))
+        return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl)), bool))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages: SCAN, which never blocks the server for long."""
@@ -100,7 +100,7 @@ class RedisBackend:
         cursor = b"0"
         while True:
             reply = await node.read("scan", commands.scan(cursor, prefix), channel=node.main)
-            cursor, found = self._checked(node, "scan", reply)
+            cursor, found = self._checked(node, "scan", reply, list)
             if found:
                 yield [str(key, "latin-1") for key in found]
             if cursor == b"0":
@@ -113,7 +113,7 @@ class RedisBackend:
     async def time(self) -> float:
         """Return the server's clock, Unix seconds."""
         node = self._nodes.get("time")
-        return moment(self._checked(node, "time", await node.read("time", commands.TIME)))
+        return moment(self._checked(node, "time", await node.read("time", commands.TIME), list))
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return, by address, what the server is and can do; writes nothing. See `cachecore_redis.about`."""
@@ -123,7 +123,7 @@ class RedisBackend:
         """Close the connections of this process, those of other loops in those loops. Idempotent."""
         await self._nodes.aclose()
 
-    def _checked(self, node: Node, operation: str, reply: Any) -> Any:
-        if isinstance(reply, hiredis.ReplyError):
+    def _checked(self, node: Node, operation: str, reply: Any, kind: type) -> Any:
+        if type(reply) is not kind:
             raise node.refused(operation, reply)
         return reply

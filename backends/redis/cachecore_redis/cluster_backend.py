@@ -78,7 +78,7 @@ class ClusterBackend:
         for command, reply in zip(batch, replies, strict=True):
             if not _try_again(reply):
                 values = self._large.noted(command.keys, reply)
-                if isinstance(values, hiredis.ReplyError):
+                if type(values) is not list:
                     raise refusal("get_many", values)
                 found.update(zip(command.keys, values, strict=True))
         for i in split:
@@ -113,12 +113,12 @@ class ClusterBackend:
         if singles:
             replies = [reply for reply in replies if not _try_again(reply)]
             replies += await cluster.ask_all("delete_many", [Command(commands.unlink([key]), [key]) for key in singles])
-        return sum(int(_checked("delete_many", reply)) for reply in replies)
+        return sum(_checked("delete_many", reply, int) for reply in replies)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""
         cluster = self._clusters.get("swap")
-        return bool(_checked("swap", await cluster.swap(key, old, new, commands.milliseconds(ttl))))
+        return bool(_checked("swap", await cluster.swap(key, old, new, commands.milliseconds(ttl)), bool))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, primary after primary; all again if slots moved meanwhile."""
@@ -131,7 +131,7 @@ class ClusterBackend:
                 cursor = b"0"
                 while True:
                     reply = await node.read("scan", commands.scan(cursor, prefix))
-                    cursor, found = _checked("scan", reply)
+                    cursor, found = _checked("scan", reply, list)
                     if found:
                         yield [str(key, "latin-1") for key in found]
                     if cursor == b"0":
@@ -145,7 +145,7 @@ class ClusterBackend:
         """Return the clock of one primary, the same one as long as the order stays; Unix seconds."""
         cluster = self._clusters.get("time")
         (_, node), *_ = await cluster.primaries("time")
-        return moment(_checked("time", await node.read("time", commands.TIME)))
+        return moment(_checked("time", await node.read("time", commands.TIME), list))
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.about`."""
@@ -170,7 +170,7 @@ def _try_again(reply: Reply) -> bool:
     return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("TRYAGAIN")
 
 
-def _checked(operation: str, reply: Reply) -> Reply:
-    if isinstance(reply, hiredis.ReplyError):
+def _checked(operation: str, reply: Reply, *kinds: type) -> Reply:
+    if isinstance(reply, hiredis.ReplyError) or (kinds and type(reply) not in kinds):
         raise refusal(operation, reply)
     return reply

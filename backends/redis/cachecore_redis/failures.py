@@ -64,8 +64,10 @@ def reply_reason(message: str) -> tuple[str, bool]:
     return "error", False
 
 
-def refusal(operation: str, reply: hiredis.ReplyError) -> BackendError:
-    """Return the error of the contract for an error reply, chained to it."""
+def refusal(operation: str, reply: object) -> BackendError:
+    """Return the error of the contract for an error reply, chained to it, or for one that answers something else."""
+    if not isinstance(reply, hiredis.ReplyError):
+        return failure(operation, "protocol", True)
     error = failure(operation, *reply_reason(str(reply)))
     error.__cause__ = reply
     return error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import hiredis
 
@@ -23,6 +23,9 @@ from cachecore_redis.swap import Swapper
 
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
 _MAX_LARGE = 1024
+
+MISFIT: Final = object()
+"""Instead of a reply that cannot be the answer to what was asked."""
 
 
 class LargeKeys:
@@ -47,12 +50,17 @@ class LargeKeys:
         return True
 
     def noted(self, keys: Sequence[str], reply: Reply) -> Reply:
-        """Return the reply to a GET or MGET of `keys` as a list of values, or the error reply."""
+        """Return the reply to a GET or MGET of `keys` as a list of values, the error reply, or `MISFIT`."""
         least = self.least
         if type(reply) is list:
+            if len(reply) != len(keys):
+                return MISFIT
             for key, value in zip(keys, reply, strict=True):
-                if value is not None and len(value) >= least:
-                    self.seen(key, len(value))
+                if type(value) is bytes:
+                    if len(value) >= least:
+                        self.seen(key, len(value))
+                elif value is not None:
+                    return MISFIT
             return reply
         if type(reply) is bytes:
             if len(reply) >= least:
@@ -60,7 +68,7 @@ class LargeKeys:
             return [reply]
         if reply is None or (len(keys) == 1 and str(reply).startswith("WRONGTYPE")):
             return [None]  # as MGET answers for a key of another type
-        return reply
+        return reply if isinstance(reply, hiredis.ReplyError) else MISFIT
 
 
 class Node:
@@ -138,9 +146,17 @@ class Node:
         except OSError as error:
             raise translate(operation, error) from error
 
-    def refused(self, operation: str, reply: hiredis.ReplyError) -> BackendError:
-        """Return the error for an error reply; leave a server that says it is the wrong one."""
+    def refused(self, operation: str, reply: Reply) -> BackendError:
+        """Return the error for an error reply; leave a server that says it is the wrong one.
+
+        Any other reply here is the answer to something else: replies were lost or doubled on the way, and which belongs
+        to whom is not known any more, so the connections are given up.
+        """
         error = refusal(operation, reply)
+        if not isinstance(reply, hiredis.ReplyError):
+            for channel in self._channels():
+                if channel.lane is not None:
+                    channel.lane.close()
         if error.reason in _WRONG_SERVER and error.transient:
             for channel in self._channels():
                 channel.replace()

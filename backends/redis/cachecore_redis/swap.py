@@ -140,4 +140,6 @@ def _swapped(reply: Reply) -> Reply:
     if isinstance(reply, hiredis.ReplyError):
         # A key of another type holds no value of ours, so not the expected one either.
         return False if "WRONGTYPE" in str(reply) else reply
-    return reply in (b"OK", 1)
+    if reply is None or reply == 0:
+        return False
+    return True if reply in (b"OK", 1) else reply  # the answer to something else

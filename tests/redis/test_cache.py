@@ -1,0 +1,57 @@
+"""The cache on this backend, as the documentation says it is set up."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cachecore import Cache
+from cachecore.testing.servers import Server
+from cachecore_redis import RedisBackend
+from cachecore_redis.commands import pack
+from tests.redis.waiting import until
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
+
+
+async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -> None:
+    """With the documented rules a cache does everything without one refusal."""
+    (line,) = re.findall(r"^    (ACL SETUSER .*)$", DOCUMENT.read_text(), re.MULTILINE)
+    admin = RedisBackend(own_server.url)
+    assert await admin._nodes.get("test").ask("test", pack(tuple(line.split()))) == b"OK"
+    await admin.aclose()
+    url = own_server.url.replace("://", "://app:password@")
+
+    async def answer() -> dict[str, int]:
+        return {"a": 1}
+
+    async with Cache[Any](url, namespace="faq", ttl=60) as cache, Cache[Any](url, namespace="faq", ttl=60) as other:
+        assert await cache.get_or_set({"q": 1}, answer, tags=["doc:1"]) == {"a": 1}
+        assert await other.get({"q": 1}) == {"a": 1}
+        await other.invalidate_tags("doc:1")
+        assert await other.get({"q": 1}) is None
+        await until(lambda: cache.peek({"q": 1}) is None)
+        assert await cache.get_or_set({"q": 1}, answer) == {"a": 1}
+        await cache.delete({"q": 1})
+        await cache.set({"q": 2}, {"b": 2})
+        assert await other.invalidate_all() == 2  # the entry, and what deleting left
+        assert not cache.stats.backend_errors
+        assert not other.stats.backend_errors
+
+
+async def test_second_process_sees_changes_through_the_feed(own_server: Server) -> None:
+    """What one cache deletes is gone from the memory of another, told by the server and not by age."""
+    async with (
+        Cache[Any](own_server.url, ttl=600, l1_max_age=60) as one,
+        Cache[Any](own_server.url, ttl=600, l1_max_age=60) as two,
+    ):
+        for i in range(50):
+            await one.set({"q": i}, i)
+            await until(lambda i=i: _copied(two, i))  # type: ignore[misc]
+            await one.delete({"q": i})
+            assert await until(lambda i=i: two.peek({"q": i}) is None) < 0.5  # type: ignore[misc]
+
+
+async def _copied(cache: Cache[Any], i: int) -> bool:
+    return await cache.get({"q": i}) == i and cache.peek({"q": i}) == i
