@@ -343,17 +343,21 @@ class Engine:
 
 def _peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock) -> Callable[[str], Slot | None]:
     """Return the one way to a copy in L1: a closure, because every attribute it need not look up is part of a hit."""
-    get, discard, monotonic = l1.get, l1.discard, clock.monotonic
+    (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
 
     def peek(key: str) -> Slot | None:
         """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
-        slot = get(key)
+        slot = look(key)
         if slot is None:
             return None
         now = monotonic()
         if now >= slot.deadline:
             discard(key)
             return None
+        try:
+            touch(key)
+        except KeyError:  # a writer took it out since it was looked up
+            pass
         if slot.fed and now >= coherence.trusted_until:
             return None
         generation = book.generation

@@ -92,6 +92,14 @@ class MemoryTier(Generic[T]):
                 pass
         return slot
 
+    @property
+    def reader(self) -> tuple[Callable[[str], T | None], Callable[[str], object]]:
+        """The two calls that `get` consists of, look and touch, for one caller that cannot afford a third.
+
+        The touch is due after each look that found something, and may raise KeyError as the policy's does.
+        """
+        return self._slots.get, self._touch
+
     def put(self, key: str, slot: T, size: int) -> None:
         """Keep `slot` under `key` in place of what was there, and make room for it. O(1) amortised.
 
@@ -133,8 +141,8 @@ class MemoryTier(Generic[T]):
     def clear(self) -> None:
         """Drop every slot, and what the policy learned."""
         with self._lock:
-            dropped = self._slots
-            self._slots = {}  # the old one is freed after the lock, as in put
+            dropped = dict(self._slots)  # freed after the lock, as in put
+            self._slots.clear()  # the dict itself stays: readers hold on to it
             self._sizes.clear()
             self._bytes = 0
             self._policy.clear()
