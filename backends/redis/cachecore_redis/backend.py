@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import hiredis
-
 from cachecore.protocols import FeedEvent
 from cachecore_redis import commands
 from cachecore_redis.about import about_all
