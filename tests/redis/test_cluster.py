@@ -100,6 +100,15 @@ async def test_keys_live_on_all_nodes(calm: Cluster, backend: ClusterBackend) ->
     assert await backend.delete_many([*KEYS, "none"]) == 64
 
 
+async def test_about_every_primary(calm: Cluster, backend: ClusterBackend) -> None:
+    """Each primary says what it is and can do."""
+    found = await backend.about("k:")
+    assert set(found) == {f"127.0.0.1:{node.port}" for node in calm.nodes[:3]}
+    for said in found.values():
+        assert (said["mode"], said["role"], said["feed"]) == ("cluster", "master", "client tracking")
+        assert said["swap"] in ("ifeq", "script")
+
+
 async def test_wrong_order_is_put_right_by_redirections(calm: Cluster, backend: ClusterBackend) -> None:
     """With an order of the slots that is all wrong, every verb still reaches the right node."""
     await backend.set_many(dict.fromkeys(KEYS, b"v"), ttl=60)

@@ -20,8 +20,10 @@ from cachecore_redis.lane import Lane
 from cachecore_redis.swap import Swapper
 
 
-async def about(dialer: Dialer, prefix: str) -> Mapping[str, str]:
-    """Return what was found out about the server, as words for people; `prefix` is that of the cache's keys.
+async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
+    """Return what was found out about the server, as words for people.
+
+    `prefix` is that of the cache's keys, `key` one that the server would hold and nobody uses.
 
     Keys: `server`, `protocol`, `role` (where the server says it), `feed`, `swap`.
 
@@ -35,7 +37,7 @@ async def about(dialer: Dialer, prefix: str) -> Mapping[str, str]:
     except (RedisError, OSError, EOFError) as error:
         raise translate("about", error) from error
     try:
-        return {**await _hello(lane), "feed": await _feed(lane, prefix), "swap": await _swap(lane, prefix)}
+        return {**await _hello(lane), "feed": await _feed(lane, prefix), "swap": await _swap(lane, key)}
     except OSError as error:
         raise translate("about", error) from error
     finally:
@@ -60,12 +62,12 @@ async def _feed(lane: Lane, prefix: str) -> str:
     return "client tracking"
 
 
-async def _swap(lane: Lane, prefix: str) -> str:
+async def _swap(lane: Lane, key: str) -> str:
     async def same() -> Lane:
         return lane
 
     swapper = Swapper()
-    reply = await swapper.swap(lane, same, f"{prefix}about", b"never", b"never", 1)
+    reply = await swapper.swap(lane, same, key, b"never", b"never", 1)
     return f"refused ({reply_reason(str(reply))[0]})" if isinstance(reply, hiredis.ReplyError) else swapper.way
 
 
@@ -73,13 +75,14 @@ def _text(value: Any) -> str:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
-async def about_all(dialers: Mapping[str, Dialer], prefix: str) -> dict[str, Mapping[str, str]]:
-    """Return what was found out about several servers; for one that cannot be reached, why."""
+async def about_all(servers: Mapping[str, tuple[Dialer, str]], prefix: str) -> dict[str, Mapping[str, str]]:
+    """Return what was found out about several servers, each with a key of its own; for one out of reach, why."""
 
-    async def one(dialer: Dialer) -> Mapping[str, str]:
+    async def one(dialer: Dialer, key: str) -> Mapping[str, str]:
         try:
-            return await about(dialer, prefix)
+            return await about(dialer, prefix, key)
         except BackendError as error:
             return {"error": error.reason}
 
-    return dict(zip(dialers, await asyncio.gather(*map(one, dialers.values())), strict=True))
+    found = await asyncio.gather(*(one(dialer, key) for dialer, key in servers.values()))
+    return dict(zip(servers, found, strict=True))

@@ -115,7 +115,7 @@ class RedisBackend:
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return, by address, what the server is and can do; writes nothing. See `cachecore_redis.about`."""
-        return await about_all({self._dialer.name: self._dialer}, prefix)
+        return await about_all({self._dialer.name: (self._dialer, f"{prefix}about")}, prefix)
 
     async def aclose(self) -> None:
         """Close the connections of this process, those of other loops in those loops. Idempotent."""

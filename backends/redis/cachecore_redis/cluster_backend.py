@@ -20,7 +20,7 @@ from cachecore_redis.failures import refusal
 from cachecore_redis.lane import Reply
 from cachecore_redis.loops import PerLoop
 from cachecore_redis.node import LargeKeys, moment
-from cachecore_redis.topology import Topology, slot_of
+from cachecore_redis.topology import SLOTS, Topology, slot_of
 
 if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
@@ -149,8 +149,12 @@ class ClusterBackend:
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.about`."""
-        primaries = await self._clusters.get("about").primaries("about")
-        return await about_all({f"{a[0]}:{a[1]}": self._seeds[0].at(*a) for a, _ in primaries}, prefix)
+        servers: dict[str, tuple[UrlDialer, str]] = {}
+        for address, _ in await self._clusters.get("about").primaries("about"):
+            tags = (n for n in range(SLOTS) if self._topology.owner(slot_of(str(n))) == address)
+            key = f"{prefix}{{{next(tags, 0)}}}about"
+            servers[f"{address[0]}:{address[1]}"] = (self._seeds[0].at(*address), key)
+        return await about_all(servers, prefix)
 
     async def aclose(self) -> None:
         """Close the connections of this process, those of other loops in those loops. Idempotent."""
