@@ -1,0 +1,113 @@
+"""The table of reliability figures: what is aimed at, what was measured, and how to measure it again.
+
+The table lives in `docs/reliability.md`, a line a figure; a long run replaces the lines of the figures that it
+measured and leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+
+SCALE: Final = float(os.environ.get("CACHECORE_SOAK_SCALE", "1"))
+"""What the sizes of the long runs are multiplied by: 0.1 takes about a tenth of the time."""
+
+GOALS: Final = {
+    "A1": "30 kinds of fault and more, 1,000 calls each: every call answered, no error, no wrong value",
+    "A2": "frozen server: the first calls cost ≤ 60 ms over the factory, then p99 ≤ 2 ms",
+    "A3": "refused, DNS, max clients, wrong password: p99 ≤ 2 ms, ≤ 5 connects a second",
+    "A4": "replies 300 ms late: a call costs ≤ 60 ms, then ≤ 2 ms",
+    "A5": "healed: the store is used again within 500 ms, memory is trusted again within 1 s",
+    "A6": "cluster, one node frozen: keys of healthy nodes ≤ 100 ms, no error",
+    "A7": "Sentinel failover: no error, the store is used again ≤ 1 s after the promotion",
+    "A8": "idle connections closed by the server: 0 of 1,000 reads lost",
+    "A9": "1,000 calls at once on 1,000 keys: no error, ≤ 32 connections",
+    "A10": "built and opened with the server down: ≤ 100 ms; attaches by itself ≤ 1 s after it appears",
+    "A11": "OOM, READONLY, failing leases: ≤ 10 commands a call, < 5 % CPU",
+    "A12": "open breaker: a call costs ≤ 100 µs more than its factory",
+    "A13": "store down, 200 callers of one key: one computation",
+    "C1": "cancellation at random and at every loop step of every public call: 0 wrong, 0 swallowed, 0 left over",
+    "C2": "any callers of a computation cancelled: the others answered, one factory call",
+    "C3": "100 forks × 200 reads, parent and child: 0 wrong, 0 errors",
+    "C4": "100 changes of event loop, 4 loops in threads: 0 errors",
+    "C5": "10,000 calls, then close: nothing pending, no warning, ≤ 1 s with a frozen server",
+    "S1": "deleted in one process, gone in another: p50 ≤ 0.5, p99 ≤ 2, p99.9 ≤ 5, max ≤ 50 ms",
+    "S2": "fill race, loader race, write/write race: 0 stale in 10,000 each",
+    "S3": "deleted during an outage: visibly pending, and no old value from 500 ms after the link is back",
+    "S4": "invalidation link silently dead: copies in memory stale ≤ 1 s",
+    "S5": "3 processes, all faults, 10 min, ≥ 500,000 reads: 0 wrong, 0 errors, staleness p99.9 ≤ 1 s, 0 stale at rest",
+    "S6": "10⁶ writes without faults, 3 processes: 0 inconsistent after 1 s",
+    "S7": "4 processes × 25 callers of a 2 s factory: 1 call, ≤ 200 commands, slowest ≤ factory + 50 ms",
+    "S7b": "its holder killed: taken over ≤ 1 s",
+    "X1": "≥ 50 deserialisation gadgets under our keys: 0 executed",
+    "X2": "10⁶ forged, moved or downgraded entries under `encrypted`: 0 accepted",
+    "X3": "10⁵ tenant × prompt pairs: 0 answers of another pair",
+    "X4": "planted secrets found in logs, errors, metrics, spans, key names, SLOWLOG, under faults: 0",
+    "X5": "an ACL user without @scripting and @dangerous: everything works",
+    "X6": "a proxy that swaps replies between connections: 0 wrong in 10⁵ reads",
+}
+
+_HEAD: Final = """\
+# Reliability
+
+What happens when the store, the network or the process misbehaves, measured. Every row is a scenario under
+`tests/faults/`, on real servers (Redis, Valkey, SQLite) that are frozen, killed, filled and cut off. `make test` runs
+each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left over, how many
+calls and connections); `make soak` runs them at full size and writes this table. `CACHECORE_SOAK_SCALE=0.1 make soak`
+runs a tenth of it; the column *size* says what was run here. Times are wall-clock on a shared machine of two cores;
+a goal that was not met is shown as it is.
+
+| | goal | measured | met | size | again with `pytest -m soak` and |
+|---|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table."""
+
+    row: str
+    measured: str
+    met: bool
+    size: str
+    command: str
+
+    def line(self) -> str:
+        met = "yes" if self.met else "**no**"
+        return f"| {self.row} | {GOALS[self.row]} | {self.measured} | {met} | {self.size} | `{self.command}` |"
+
+
+def scaled(size: int, least: int = 1) -> int:
+    """Return the size of a long run."""
+    return max(least, round(size * SCALE))
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """Return the value that `part` (0 to 1) of `values` do not exceed; 0 if there are none."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def ms(seconds: float) -> str:
+    """Return a time for the table."""
+    return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+
+
+def write(figures: Sequence[Figure], document: Path = DOCUMENT) -> None:
+    """Replace the lines of `figures` in the table, in the order of the goals."""
+    lines: dict[str, str] = {}
+    if document.exists():
+        for line in document.read_text(encoding="utf-8").splitlines():
+            row = line.split("|")[1].strip() if line.startswith("| ") else ""
+            if row in GOALS:
+                lines[row] = line
+    lines.update({figure.row: figure.line() for figure in figures})
+    ordered = sorted(lines, key=list(GOALS).index)
+    document.write_text(_HEAD + "".join(lines[row] + "\n" for row in ordered), encoding="utf-8")
