@@ -32,6 +32,7 @@ from cachecore.explain import Explanation, explain
 from cachecore.flight import current_flight
 from cachecore.invalidating import delete_entries, invalidate_stamps
 from cachecore.keys import KeySpace, user_tag
+from cachecore.lease import random_token
 from cachecore.options import POLICY_FIELDS, Duration, lifetime
 from cachecore.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.reading import Found, read
@@ -67,7 +68,7 @@ class Cache(Generic[V]):
         tags: tags that every entry carries, for `invalidate_tags`.
         admit: told each computed value; returns whether to store it, or a `Computed` that says how.
         name: what metrics call this cache.
-        clock, chance, meter: where time, randomness and instruments come from.
+        clock, chance, token, meter: where time, randomness, unique tokens of 16 bytes and instruments come from.
         options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.options`.
 
     Raises:
@@ -92,6 +93,7 @@ class Cache(Generic[V]):
         name: str = "default",
         clock: Clock | None = None,
         chance: random.Random | None = None,
+        token: Callable[[], bytes] = random_token,
         meter: Meter | None = None,
         **options: Any,
     ) -> None:
@@ -114,6 +116,7 @@ class Cache(Generic[V]):
             memory=memory,
             clock=clock or SystemClock(),
             chance=chance or random.Random(),  # noqa: S311 - jitter, not secrets
+            token=token,
             telemetry=telemetry,
         )
         keys = KeySpace(prefix, namespace, named, shards=self._engine.shards)

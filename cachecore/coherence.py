@@ -80,6 +80,11 @@ class Coherence:
         """Whether the feed has proved itself within `max_age`."""
         return self._clock.monotonic() < self.trusted_until
 
+    @property
+    def tickets(self) -> int:
+        """How many reads and writes are under way."""
+        return len(self._open)
+
     def open(self, ticket: Ticket) -> None:
         """Take notice of `ticket` for as long as somebody holds it."""
         with self._lock:

@@ -104,6 +104,9 @@ class Wakeups:
         self._loop = loop
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     async def wait(self, key: str, seconds: float) -> None:
         """Return after `seconds`, or as soon as `key` is said to have changed."""
         future: asyncio.Future[None] = self._loop.create_future()
