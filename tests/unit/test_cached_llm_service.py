@@ -299,6 +299,22 @@ class TestLastResort:
             with pytest.raises(AllProvidersFailedError):
                 await service.generate(SYSTEM, message)
 
+    async def test_answer_under_way_when_its_prompt_is_withdrawn_is_not_stored(
+        self, service: LLMService, provider: ScriptedProvider, cache: ResponseCache
+    ) -> None:
+        """Its caller gets it; who asks after the withdrawal neither joins it nor finds it."""
+        provider.gate = asyncio.Event()
+        before = asyncio.create_task(service.generate(SYSTEM, USER))
+        await provider.reached.wait()
+        await cache.invalidate_prompt(SYSTEM)
+        after = asyncio.create_task(service.generate(SYSTEM, USER))
+        await asyncio.sleep(0)  # it has begun before the first one ends
+        provider.gate.set()
+        answers = [(await task).content for task in (before, after)]
+        assert answers[0] != answers[1]
+        found = await cache.get(SYSTEM, USER)
+        assert found is None or found.content == answers[1]
+
     async def test_similar_answer_may_be_stale_but_not_dead(
         self, service: LLMService, provider: ScriptedProvider, clock: FakeClock
     ) -> None:
