@@ -206,7 +206,10 @@ class Guard:
         finally:
             close = getattr(pages, "aclose", None)
             if between_pages and close is not None and not self._calls.closed:
-                await self._calls.start("scan", self._whole, self._timeout, close, prefix)
+                try:
+                    await self._calls.start("scan", self._whole, self._timeout, close, prefix)
+                except BackendError:
+                    pass  # counted where it happened; whoever leaves a scan wants nothing more of it
 
     async def _sizes(self, backend: SupportsSizes, keys: Sequence[str]) -> list[int]:
         """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
