@@ -1,0 +1,266 @@
+"""Who knows what a cache may answer: the history of a simulation, and the promises it must keep.
+
+Every value is numbered and remembered with the moment from which on it is old: for a computed one the moment at which
+its factory began, for a written one the moment at which its writer knew that it was there. Every invalidation, `set`
+and `delete` that was acknowledged (or became pending, for the process that asked) is a *cut*: a call that starts after
+it must not be given a value that was old when the cut began. Other processes are granted `l1_max_age` to hear of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+SLACK: Final = 1.0
+"""Seconds by which a process's idea of the store's clock may be wrong here, rounding included."""
+LATE_WRITE: Final = 7.0
+"""Seconds in which a write that was not acknowledged may still turn up: until the deletion is sent a second time."""
+
+
+class Wrong(AssertionError):  # noqa: N818 - what it says of the cache
+    """The cache broke a promise."""
+
+
+@dataclass(slots=True, eq=False)
+class Made:
+    """A value, and what is known of how it came about."""
+
+    number: int
+    name: str
+    process: str
+    old_from: float
+    """Moment from which on it is as old as a cut that begins later."""
+    tags: dict[str, float]
+    """Tag -> moment from which the value is protected from older invalidations of it."""
+    ttl: float
+    began_at: float
+    at: float = math.inf
+    """Second at which it was made; infinity while it is being made."""
+    first_seen: float = math.inf
+    """Moment at which a caller first had it."""
+    unsure_until: float = -math.inf
+    """Second until which it may still turn up: it was written, and the store did not say so."""
+    late_tags: tuple[str, ...] = ()
+    """Tags named only with the value: they count from when a caller first had it."""
+
+
+@dataclass(slots=True, eq=False)
+class Cut:
+    """An invalidation, `set` or `delete` that the cache has answered for."""
+
+    process: str
+    kind: str
+    began: float
+    began_at: float
+    known: float
+    """Moment from which on the process that asked must heed it."""
+    told: float = math.inf
+    """Moment at which the store had acknowledged it."""
+    told_at: float = math.inf
+    """The same in seconds of the loop."""
+    awaited: set[str] = field(default_factory=set)
+    """Keys of the store that must be invalidated again, since a failover has undone it."""
+    store_keys: tuple[str, ...] = ()
+    only_fresh: bool = False
+    """Whether older values may still be served as stale, as after `expire`."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """One call under way."""
+
+    process: str
+    name: str
+    moment: float
+    at: float
+    tags: tuple[str, ...] = ()
+
+
+class Oracle:
+    """What happened in a simulation, and whether an answer was right.
+
+    `now` returns the seconds of the loop; `l1_max_age` is that of all caches.
+    """
+
+    def __init__(self, now: Callable[[], float], *, l1_max_age: float, windows: float) -> None:
+        self._now = now
+        self._max_age = l1_max_age
+        self._windows = windows
+        self.made: dict[int, Made] = {}
+        self.answers = 0
+        self.cuts: defaultdict[str, list[Cut]] = defaultdict(list)
+        self._cuts: list[Cut] = []
+        self._moment = 0.0
+        self._computing: defaultdict[tuple[str, str], list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
+
+    def moment(self) -> float:
+        """Return a number larger than all before."""
+        self._moment += 1
+        return self._moment
+
+    # What happens
+
+    def make(self, process: str, name: str, tags: Iterable[str], ttl: float) -> Made:
+        """Take note that a value is being made from now on."""
+        born = self.moment()
+        made = Made(len(self.made) + 1, name, process, born, dict.fromkeys(tags, born), ttl, self._now())
+        self.made[made.number] = made
+        return made
+
+    def computing(self, process: str, name: str, since: float, tags: tuple[str, ...]) -> None:
+        """A factory of `name` begins in `process`, for a call with `tags` that began at the moment `since`."""
+        active = self._computing[process, name]
+        # A flight that lacks a tag of the caller's is parted from those who come later.
+        active[:] = [(other, carried) for other, carried in active if carried.issuperset(tags)]
+        disturbed = max(self._disturbed[process, name], self._disturbed[process, ""])
+        if any(other > disturbed for other, _ in active):
+            raise Wrong(f"{process} computes {name} twice at a time, and nothing asked for it")
+        active.append((since, frozenset(tags)))
+
+    def computed(self, process: str, name: str, since: float) -> None:
+        """A factory has ended."""
+        active = self._computing[process, name]
+        active[:] = [one for one in active if one[0] != since]
+
+    def disturb(self, process: str, name: str = "") -> None:
+        """From now on this process may compute `name` (or anything) again although it is computing it."""
+        self._disturbed[process, name] = self.moment()
+
+    def ask(self, process: str, name: str, tags: tuple[str, ...] = ()) -> Asked:
+        """Take note of a call that begins."""
+        return Asked(process, name, self.moment(), self._now(), tags)
+
+    def cut(self, began: Asked, kind: str, targets: Iterable[str], store_keys: Iterable[str], *, pending: bool) -> Cut:
+        """Take note that a call has invalidated `targets`, or that its process has taken it on itself (`pending`)."""
+        cut = Cut(began.process, kind, began.moment, began.at, self.moment(), store_keys=tuple(store_keys))
+        cut.only_fresh = kind == "expire"
+        if not pending:
+            self.tell(cut)
+        for target in targets:
+            self.cuts[target].append(cut)
+        self._cuts.append(cut)
+        return cut
+
+    def tell(self, cut: Cut) -> None:
+        """Take note that the store has acknowledged a cut."""
+        cut.told, cut.told_at = self.moment(), self._now()
+
+    def delivered(self, process: str) -> None:
+        """Nothing that `process` asked for is pending any more."""
+        for cut in self._cuts:
+            if cut.process == process and cut.told == math.inf and not cut.awaited and cut.known < math.inf:
+                self.tell(cut)
+
+    def undone(self, seen: float) -> None:
+        """A replica has taken over that had seen only what happened before the second `seen`."""
+        for cut in self._cuts:
+            if cut.told_at > seen and (cut.told_at < math.inf or cut.awaited):
+                cut.told = cut.told_at = cut.known = math.inf
+                # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
+                cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
+
+    def executed(self, process: str, keys: Iterable[str]) -> None:
+        """The store has changed `keys` for `process`."""
+        for cut in self._cuts:
+            if cut.awaited and cut.process == process:
+                cut.awaited.difference_update(keys)
+                if not cut.awaited:
+                    self.tell(cut)
+                    cut.known = cut.told
+
+    def gone(self, process: str) -> None:
+        """A process was killed: what it had not delivered nobody will."""
+        for cut in self._cuts:
+            if cut.process == process and cut.told == math.inf:
+                cut.known = math.inf
+                cut.awaited = {""}
+
+    def cut_lately(self, store_key: str) -> bool:
+        """Return whether this key of the store was written or deleted by a call of late."""
+        since = self._now() - LATE_WRITE
+        return any(cut.began_at >= since and store_key in cut.store_keys for cut in self._cuts)
+
+    @property
+    def undelivered(self) -> list[Cut]:
+        """Cuts that a failover has undone and that were not sent again, though their process lives."""
+        return [cut for cut in self._cuts if cut.awaited and "" not in cut.awaited]
+
+    # What is right
+
+    def check(
+        self,
+        asked: Asked,
+        value: Any,
+        *,
+        outcome: str | None,
+        prompt: bool = False,
+        isolated_at: float = -math.inf,
+        started_after: float | None = None,
+    ) -> None:
+        """Judge an answer. Raises `Wrong`.
+
+        `outcome` None means that the caller was not told. `prompt`: no copy in memory was involved and the process has
+        no feed, so that it must know of every cut. `isolated_at`: second at which the store last did not answer this
+        process: who joins a computation that could not ask the store may get what it comes to.
+        `started_after`: the moment after which its computation must have begun.
+        """
+        self.answers += 1
+        made = self._made(asked, value)
+        isolated = isolated_at >= made.began_at - 0.5 and made.at >= asked.at
+        moment = self.moment()
+        made.first_seen = min(made.first_seen, moment)
+        for tag in made.late_tags:
+            made.tags.setdefault(tag, made.first_seen)
+        if not set(asked.tags) <= made.tags.keys():
+            raise Wrong(f"{asked.process} asked {asked.name} with {asked.tags} and got a value with {[*made.tags]}")
+        if started_after is not None and made.old_from <= started_after:
+            raise Wrong(f"{asked.process} refreshed {asked.name} and got value {made.number}, which began earlier")
+        age = self._now() - made.at
+        window = 0.0 if outcome == "hit" else self._windows
+        if age > made.ttl * 1.06 + window + SLACK:
+            raise Wrong(f"{asked.name}: value {made.number} is {age:.3f} s old, {made.ttl:.3f} s allowed ({outcome})")
+        for target, old_from in self._covers(made):
+            for cut in self.cuts.get(target, ()):
+                if old_from >= cut.began or made.unsure_until >= cut.began_at:
+                    continue
+                if not self._heeds(asked, cut, prompt=prompt, isolated=isolated):
+                    continue
+                if cut.only_fresh and outcome != "hit":
+                    continue
+                raise Wrong(
+                    f"{asked.process} asked {asked.name} at {asked.at:.4f} and got value {made.number} of "
+                    f"{made.process}, old from {old_from:.0f}, ({outcome}) although {cut.process} had cut {target} "
+                    f"({cut.kind}) between moments {cut.began:.0f} and {cut.known:.0f}, told {cut.told_at:.4f}"
+                )
+
+    def _made(self, asked: Asked, value: Any) -> Made:
+        if type(value) is not dict or set(value) != {"name", "number", "text"}:
+            raise Wrong(f"{asked.name}: {value!r} is no value that anybody made, or somebody has changed it")
+        made = self.made.get(value["number"])
+        if made is None or value["name"] != made.name or value["text"] != made.name * 8:
+            raise Wrong(f"{asked.name}: {value!r} is no value that anybody made")
+        if made.name != asked.name:
+            raise Wrong(f"{asked.process} asked {asked.name} and got the value of {made.name}")
+        return made
+
+    def _covers(self, made: Made) -> Iterable[tuple[str, float]]:
+        yield "key:" + made.name, made.old_from
+        segments = made.name.split(":")[0]
+        yield "namespace:", made.old_from
+        path = ""
+        for segment in segments.split("/") if segments else ():
+            path = f"{path}/{segment}" if path else segment
+            yield "namespace:" + path, made.old_from
+        for tag, since in made.tags.items():
+            yield "tag:" + tag, since
+
+    def _heeds(self, asked: Asked, cut: Cut, *, prompt: bool, isolated: bool) -> bool:
+        if asked.process == cut.process:
+            return asked.moment > cut.known
+        if prompt:
+            return asked.moment > cut.told
+        return not isolated and asked.at > cut.told_at + self._max_age

@@ -1,0 +1,486 @@
+"""A store and the network before it, simulated in one virtual loop: what a real one may do, it does, from a seed.
+
+One `SimulatedStore` is the server; each `SimulatedBackend` is the driver of one process and keeps the contract of a
+backend, the feed and the clock included. Messages take time and never overtake each other on one connection; between
+connections they do. A connection that is given up is not taken back: what was sent on it may still be carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from cachecore.clock import Clock
+from cachecore.errors import BackendError, BackendUnavailable
+from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+
+_EPOCH: Final = 1_700_000_000.0
+_TICK: Final = 1e-6
+_HEARTBEAT: Final = 0.25
+_PING_PATIENCE: Final = 0.75
+_REMEMBERED: Final = 4.0  # seconds of changes that a lagging replica may lack
+_PAGE: Final = 4
+
+Trace = Callable[..., None]
+Executed = Callable[[str, str, tuple[str, ...]], None]
+"""Told of each change that the store carried out: process, operation, keys."""
+
+
+class SimulatedStore:
+    """The server: one state, changed by one command at a time.
+
+    `executed` is told of each change that was carried out. `skew` is by how many seconds its clock is wrong.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, trace: Trace, *, skew: float = 0.0) -> None:
+        self.loop = loop
+        self.trace = trace
+        self.skew = skew
+        self.executed: Executed = lambda process, operation, keys: None
+        self.up = True
+        self.refuses: str | None = None
+        """Why writes are refused (`full`, `readonly`), if they are."""
+        self.messages = 0
+        self.epoch = 0
+        """Counts the times it was stopped: what was sent to an earlier one never arrives at a later."""
+        self._paused = False
+        self._values: dict[str, tuple[bytes, float | None]] = {}
+        self._log: deque[tuple[float, str, tuple[bytes, float | None] | None]] = deque()
+        self._backlog: list[tuple[Connection, tuple[Any, ...], asyncio.Future[Any]]] = []
+        self._connections: dict[Connection, None] = {}
+
+    # What a command does
+
+    def execute(self, process: str, command: tuple[Any, ...]) -> Any:
+        """Carry out one command. Raises BackendError where the store refuses it."""
+        operation = command[0]
+        self.messages += 1
+        if operation == "get_many":
+            return [self.live(key) for key in command[1]]
+        if operation == "time":
+            return self.time()
+        if operation == "scan":
+            return [key for key in list(self._values) if key.startswith(command[1]) and self.live(key) is not None]
+        if self.refuses is not None and (operation != "delete_many" or self.refuses == "readonly"):
+            raise BackendError(operation, transient=self.refuses == "readonly", reason=self.refuses)
+        if operation == "set_many":
+            items, ttl = command[1:]
+            for key, value in items.items():
+                self._put(key, value, ttl)
+            self._tell(process, operation, tuple(items))
+            return None
+        if operation == "delete_many":
+            found = [key for key in dict.fromkeys(command[1]) if self.live(key) is not None]
+            for key in found:
+                self._put(key, None, None)
+            self._tell(process, operation, tuple(command[1]), tuple(found))
+            return len(found)
+        key, old, new, ttl = command[1:]
+        if self.live(key) != old:
+            return False
+        self._put(key, new, ttl)
+        self._tell(process, operation, (key,))
+        return True
+
+    def time(self) -> float:
+        """Return the server's clock, Unix seconds."""
+        return _EPOCH + self.loop.time() + self.skew
+
+    def live(self, key: str) -> bytes | None:
+        """Return what lies under `key` now."""
+        found = self._values.get(key)
+        if found is None:
+            return None
+        value, deadline = found
+        if deadline is not None and deadline <= self.loop.time():
+            self._put(key, None, None)
+            self._push((key,), "")
+            return None
+        return value
+
+    def keys(self) -> list[str]:
+        """Return the keys of this moment, oldest first."""
+        return [key for key in list(self._values) if self.live(key) is not None]
+
+    def _put(self, key: str, value: bytes | None, ttl: float | None) -> None:
+        now = self.loop.time()
+        self._log.append((now, key, self._values.get(key)))
+        while self._log and self._log[0][0] < now - _REMEMBERED:
+            self._log.popleft()
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = (bytes(value), None if ttl is None else now + ttl)
+
+    def _tell(
+        self, process: str, operation: str, keys: tuple[str, ...], changed: tuple[str, ...] | None = None
+    ) -> None:
+        self.executed(process, operation, keys)
+        self._push(keys if changed is None else changed, process)
+
+    def _push(self, keys: tuple[str, ...], process: str) -> None:
+        for connection in list(self._connections):
+            prefix = connection.prefix
+            if prefix is not None and not (connection.noloop and connection.process == process):
+                told = tuple(key for key in keys if key.startswith(prefix))
+                if told:
+                    connection.push(Changed(told))
+
+    # What happens to it
+
+    def evict(self, key: str) -> None:
+        """Lose one key, as under memory pressure."""
+        self._put(key, None, None)
+        self._push((key,), "")
+
+    def corrupt(self, key: str, value: bytes) -> None:
+        """Change the bytes of a key without telling anybody."""
+        found = self._values.get(key)
+        if found is not None:
+            self._log.append((self.loop.time(), key, found))
+            self._values[key] = (value, found[1])
+
+    def pause(self) -> None:
+        """Stop carrying out commands; they queue."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Carry out what has queued, also for those who have given up, and go on."""
+        self._paused = False
+        backlog, self._backlog = self._backlog, []
+        for connection, command, reply in backlog:
+            self.arrive(connection, command, reply)
+
+    def stop(self) -> None:
+        """Be gone: connections break, new ones are refused."""
+        self.up, self._paused, self._backlog = False, False, []
+        self.epoch += 1
+        for connection in list(self._connections):
+            connection.broken()
+
+    def start(self, *, empty: bool, skew: float) -> None:
+        """Be there again, without the data if `empty`, with a clock that is wrong by `skew`."""
+        self.up, self.skew = True, skew
+        if empty:
+            self._values.clear()
+            self._log.clear()
+
+    def roll_back(self, lag: float) -> float:
+        """Become what a replica had that lagged by `lag` seconds; return the second (of the loop) that it had seen."""
+        seen = self.loop.time() - lag
+        while self._log and self._log[-1][0] > seen:
+            _, key, before = self._log.pop()
+            if before is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = before
+        return seen
+
+    # Connections
+
+    def connections(self) -> list[Connection]:
+        """Return the connections that somebody uses."""
+        return list(self._connections)
+
+    def accept(self, connection: Connection) -> None:
+        """Take a new connection."""
+        self._connections[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection."""
+        self._connections.pop(connection, None)
+
+    def arrive(self, connection: Connection, command: tuple[Any, ...], reply: asyncio.Future[Any]) -> None:
+        """A command has come in on `connection`."""
+        if not self.up:
+            return
+        if self._paused:
+            self._backlog.append((connection, command, reply))
+            return
+        self.trace("exec", connection.process, command[0], command[1] if len(command) > 1 else None)
+        try:
+            answer: Any = self.execute(connection.process, command)
+        except BackendError as error:
+            answer = error
+        connection.answer(reply, answer)
+
+
+class Link:
+    """The network between one process and the store, and what is wrong with it now."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.slow = 1.0
+        """By how much everything takes longer."""
+        self.cut = False
+        self.loss = 0.0
+        """With which probability a message breaks its connection, or makes it fall silent."""
+        self.feed_deaf = False
+        """Whether nothing more comes in on the feed, and nothing says so."""
+        self.held: list[tuple[Connection, Callable[[], None]]] = []
+        """Messages that wait for a cut network."""
+
+    def heal(self) -> None:
+        """Be well again: what was held goes on its way, except some of what was sent by those who have given up."""
+        self.slow, self.cut, self.loss, self.feed_deaf = 1.0, False, 0.0, False
+        held, self.held = self.held, []
+        late = self.chance.random() < 0.5
+        for connection, go_on in held:
+            if not connection.over and (late or not connection.given_up):
+                go_on()
+
+    def latency(self) -> float:
+        """Return the seconds that the next message takes."""
+        return self.slow * (0.0002 + 0.001 * self.chance.random() ** 3)
+
+
+class Connection:
+    """One connection of a process: an ordered stream each way."""
+
+    def __init__(self, store: SimulatedStore, link: Link, process: str, *, prefix: str | None = None) -> None:
+        self.store = store
+        self.link = link
+        self.process = process
+        self.prefix = prefix
+        """What the feed on this connection watches; None: it is none."""
+        self.noloop = False
+        self._epoch = store.epoch
+        self._broken = False
+        self.given_up = False
+        """Whether the client has let go of it: then it hears nothing more."""
+        self.events: deque[FeedEvent] = deque()
+        self.woken: asyncio.Future[None] | None = None
+        self._silent = False
+        self._sent_until = self._answered_until = 0.0
+        self._waiting: dict[asyncio.Future[Any], str] = {}
+        store.accept(self)
+
+    def send(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Send a command; return the future of its answer."""
+        loop, link = self.store.loop, self.link
+        reply: asyncio.Future[Any] = loop.create_future()
+        self._waiting[reply] = command[0]
+        if self._lost():
+            return reply
+        self._sent_until = max(self._sent_until + _TICK, loop.time() + link.latency())
+        loop.call_at(self._sent_until, self._over, lambda: self.store.arrive(self, command, reply))
+        return reply
+
+    def answer(self, reply: asyncio.Future[Any], answer: Any) -> None:
+        """Send the answer to a command back."""
+        if not self._lost():
+            self._down(lambda: self._settle(reply, answer))
+
+    def push(self, event: FeedEvent) -> None:
+        """Send an event of the feed."""
+        self._down(lambda: self.deliver(event))
+
+    def deliver(self, event: FeedEvent) -> None:
+        """Hand an event of the feed to its reader."""
+        if self.given_up or self.link.feed_deaf:
+            return
+        self.events.append(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reader of the feed look."""
+        if self.woken is not None and not self.woken.done():
+            self.woken.set_result(None)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing on it can arrive any more."""
+        return self._broken or self._epoch != self.store.epoch
+
+    def give_up(self) -> None:
+        """Abort it, from the client's side."""
+        if not self.given_up:
+            self.given_up = True
+            self._fail("reset")
+            self.store.forget(self)
+
+    def broken(self) -> None:
+        """End it, from the network's or the server's side."""
+        self._broken = self.given_up = True
+        self.store.forget(self)
+        self._fail("reset")
+        self.wake()
+
+    def _fail(self, reason: str) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for future, operation in waiting.items():
+            if not future.done():
+                future.set_exception(BackendUnavailable(operation, reason=reason))
+                future.exception()
+
+    def _lost(self) -> bool:
+        link = self.link
+        if self._silent:
+            return True
+        if link.loss and self.prefix is None and link.chance.random() < link.loss:
+            if link.chance.random() < 0.5:
+                self._silent = True  # it and all that follow it are lost, and nobody says so
+            else:
+                self.store.loop.call_later(0.001, self.broken)
+            return True
+        return False
+
+    def _down(self, arrive: Callable[[], None]) -> None:
+        loop = self.store.loop
+        self._answered_until = max(self._answered_until + _TICK, loop.time() + self.link.latency())
+        loop.call_at(self._answered_until, self._over, arrive)
+
+    def _over(self, arrive: Callable[[], None]) -> None:
+        """Let a message arrive, or wait for the network."""
+        if self.over:
+            return
+        if self.link.cut:
+            self.link.held.append((self, arrive))
+        else:
+            arrive()
+
+    def _settle(self, reply: asyncio.Future[Any], answer: Any) -> None:
+        self._waiting.pop(reply, None)
+        if reply.done():
+            return
+        if isinstance(answer, BackendError):
+            reply.set_exception(answer)
+            reply.exception()
+        else:
+            reply.set_result(answer)
+
+
+class SimulatedBackend:
+    """CacheBackend of one process on a `SimulatedStore`. Without a feed and a clock; see `connected`."""
+
+    def __init__(self, store: SimulatedStore, link: Link, process: str, clock: Clock, *, connections: int = 2) -> None:
+        self.store = store
+        self.link = link
+        self.process = process
+        self.clock = clock
+        self.noloop = False
+        self.patient = False
+        """Whether its feed goes on believing in a connection on which nothing comes in."""
+        self.failed_at = -math.inf
+        """Second at which a call last failed or was given up."""
+        self._closed = False
+        self._pool: list[Connection | None] = [None] * connections
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`."""
+        values: list[bytes | None] = await self._call("get_many", list(keys))
+        return values
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key."""
+        await self._call("set_many", dict(items), ttl)
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        """Delete the keys and return how many of them existed."""
+        count: int = await self._call("delete_many", list(keys))
+        return count
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+        swapped: bool = await self._call("swap", key, old, new, ttl)
+        return swapped
+
+    async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the live keys that start with `prefix`, in pages."""
+        found: list[str] = await self._call("scan", prefix)
+        for start in range(0, len(found), _PAGE):
+            if start:
+                await self._call("scan", prefix)  # a page is a round trip
+            yield found[start : start + _PAGE]
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        self._closed = True
+        for connection in self._pool:
+            if connection is not None:
+                connection.give_up()
+
+    def connections(self) -> list[Connection]:
+        """Return the connections in use."""
+        return [connection for connection in self._pool if connection is not None and not connection.given_up]
+
+    async def _call(self, operation: str, *arguments: Any) -> Any:
+        if self._closed:
+            raise BackendUnavailable(operation, transient=False, reason="closed")
+        if not self.store.up:
+            self.failed_at = self.store.loop.time()
+            await asyncio.sleep(self.link.latency())
+            raise BackendUnavailable(operation, reason="refused")
+        place = self.link.chance.randrange(len(self._pool))
+        connection = self._pool[place]
+        if connection is None or connection.given_up:
+            connection = self._pool[place] = Connection(self.store, self.link, self.process)
+        try:
+            return await connection.send((operation, *arguments))
+        except BackendError:
+            self.failed_at = self.store.loop.time()
+            raise
+        except asyncio.CancelledError:
+            self.failed_at = self.store.loop.time()
+            connection.give_up()  # a reply that comes late must not be taken for another's
+            raise
+
+
+class TimedBackend(SimulatedBackend):
+    """A `SimulatedBackend` with the store's clock."""
+
+    async def time(self) -> float:
+        """Return the store's clock, Unix seconds."""
+        seconds: float = await self._call("time")
+        return seconds
+
+
+class FedBackend(TimedBackend):
+    """A `TimedBackend` with a feed."""
+
+    async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        """Yield what happens to keys that start with `prefix`, for ever."""
+        while True:
+            connection = Connection(self.store, self.link, self.process, prefix=None)
+            connection.noloop = self.noloop
+            try:
+                async for event in self._listen(connection, prefix):
+                    yield event
+            finally:
+                connection.give_up()
+                self.store.forget(connection)
+            yield Lost()
+            await asyncio.sleep(0.02 + 0.1 * self.link.chance.random())
+
+    async def _listen(self, connection: Connection, prefix: str) -> AsyncIterator[FeedEvent]:
+        loop = self.store.loop
+        if not self.store.up:
+            return
+        connection.prefix = prefix  # from here on the server tells; what it told before the first answer counts too
+        pings: deque[tuple[asyncio.Future[Any], float]] = deque()
+        due = loop.time()
+        while not connection.given_up:
+            while pings and pings[0][0].done():
+                ping, sent_at = pings.popleft()
+                if ping.exception() is None:
+                    connection.deliver(Alive(sent_at))
+            while connection.events:
+                yield connection.events.popleft()
+            now = loop.time()
+            if pings and not self.patient and now - pings[0][1] + self.clock.monotonic() - now > _PING_PATIENCE:
+                return
+            if now >= due:
+                due = now + _HEARTBEAT
+                ping = connection.send(("time",))
+                ping.add_done_callback(lambda _: connection.wake())
+                pings.append((ping, self.clock.monotonic()))
+            connection.woken = loop.create_future()
+            timer = loop.call_at(due, connection.wake)
+            try:
+                await connection.woken
+            finally:
+                timer.cancel()
