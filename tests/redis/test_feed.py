@@ -246,6 +246,7 @@ async def test_closing_ends_the_feed(any_server: Server) -> None:
     await heard.alive()
     await backend.aclose()
     await asyncio.wait_for(heard._task, 1)
+    assert [event async for event in backend.feed("p:")] == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cachecore_redis.about import about_all
 from cachecore_redis.address import RedisOptions, UrlDialer, split_options
 from cachecore_redis.channel import Backoff
 from cachecore_redis.client import ClientBackend
+from cachecore_redis.feed import ended
 from cachecore_redis.loops import PerLoop
 from cachecore_redis.node import LargeKeys, Node, moment
 
@@ -105,7 +106,9 @@ class RedisBackend:
                 return
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, pushed by the server."""
+        """Yield what happens to keys that start with `prefix`, pushed by the server; ends when the backend is closed."""
+        if self._nodes.closed:
+            return ended()
         return self._nodes.get("feed").feeds.feed(prefix)
 
     async def time(self) -> float:

@@ -234,7 +234,7 @@ class Channel:
         lane = self.lane
         if lane is None or self._opening is not None or self._closed:
             return
-        if asyncio.get_running_loop().time() - lane.born < _YOUNG or not self._backoff.may_try():
+        if asyncio.get_running_loop().time() - lane.born < _YOUNG or self._backoff.delay() > 0:
             return
         self._start("connect")
 

@@ -75,12 +75,17 @@ class ClientBackend:
             return await self._watched_swap(client, key, old, new, px)
 
     async def _watched_swap(self, client: Any, key: str, old: bytes | None, new: bytes | None, px: int | None) -> bool:
-        from redis.exceptions import WatchError
+        from redis.exceptions import ResponseError, WatchError
 
         async with client.pipeline() as pipe:
             await pipe.watch(key)
-            if await pipe.get(key) != old:
-                return False
+            try:
+                if await pipe.get(key) != old:
+                    return False
+            except ResponseError as error:
+                if str(error).startswith("WRONGTYPE"):
+                    return False  # a key of another type holds no value of ours, so not the expected one either
+                raise
             if old is None:
                 return True  # absent, and to stay so
             pipe.multi()

@@ -17,6 +17,7 @@ from cachecore_redis.channel import Backoff
 from cachecore_redis.cluster import Cluster, Command
 from cachecore_redis.cluster_feed import cluster_feed
 from cachecore_redis.failures import refusal
+from cachecore_redis.feed import ended
 from cachecore_redis.lane import Reply
 from cachecore_redis.loops import PerLoop
 from cachecore_redis.node import LargeKeys, moment
@@ -138,7 +139,9 @@ class ClusterBackend:
                         break
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, pushed by every primary."""
+        """Yield what happens to keys that start with `prefix`, pushed by every primary; ends when closed."""
+        if self._clusters.closed:
+            return ended()
         return cluster_feed(self._clusters.get("feed"), prefix)
 
     async def time(self) -> float:

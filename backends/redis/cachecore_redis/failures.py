@@ -116,7 +116,8 @@ def _driver_reason(error: BaseException) -> tuple[str, bool]:
         case driver.InvalidResponse():
             return "protocol", True
         case driver.ConnectionError() | driver.RedisError():
-            if "max number of clients" in str(error):
+            # The server's words, or those of a pool of redis-py that is empty.
+            if "max number of clients" in str(error) or "Too many connections" in str(error):
                 return "max_clients", True
             if isinstance(cause, OSError):
                 inner = translate("", cause)

@@ -218,6 +218,12 @@ class Feeds:
             await _either(stirred, due - loop.time())
 
 
+async def ended() -> AsyncIterator[FeedEvent]:
+    """The feed of a closed backend."""
+    return
+    yield Lost()  # what makes it a generator
+
+
 async def _either(event: asyncio.Event, seconds: float) -> None:
     """Return when `event` is set, or after `seconds`."""
     if seconds <= 0:
