@@ -111,6 +111,8 @@ async def _result(scope: Scope, state: LoopState, found: Found, outcome: Any, *,
 
 
 async def _joined(flight: Flight) -> Landing:
+    if flight.answered:  # in the turn since it was found: given up by its last caller, or too old an answer for us
+        raise Retry
     landing: Landing = await flight.join()
     if landing.lookup.outcome == "miss":
         raise Retry  # left out by another caller's factory, which says nothing about ours

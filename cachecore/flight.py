@@ -42,6 +42,7 @@ class Flight:
         "_value",
         "_waiters",
         "depends_on",
+        "deserted",
         "flights",
         "group",
         "joinable",
@@ -75,6 +76,8 @@ class Flight:
         """Tags that the factory pinned while it worked, as entries store them."""
         self.superseded = False
         """Whether a newer computation was asked for on purpose: then this one's answer is not stored."""
+        self.deserted = False
+        """Whether it was given up because its last caller left."""
         self.urgent = False
         """Whether another flight's factory waits for this one."""
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
@@ -130,7 +133,8 @@ class Flight:
         future: asyncio.Future[Any] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
         if self._answered:  # before the first caller joined, as under an eager task factory, or while one was away
-            self._settle(future, self._value, Retry() if self._held and not self._late_too else self._error)
+            again = self.deserted or (self._held and not self._late_too)
+            self._settle(future, self._value, Retry() if again else self._error)
         else:
             self._waiters[future] = self.late
             if patience is not None:
@@ -299,6 +303,7 @@ class Flights:
 
     def abandoned(self, flight: Flight) -> None:
         """Cancel the task of `flight` once none of the flights it computes has anybody left."""
+        flight.deserted = True
         flight.answer(error=asyncio.CancelledError())
         if flight.task is not None and all(other.answered for other in flight.group):
             flight.task.cancel()

@@ -1,0 +1,218 @@
+"""C1, C2: callers that are cancelled anywhere harm nobody, and their cancellation is not swallowed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from cachecore import Cache
+from cachecore.testing.servers import Server
+from tests.faults.callers import answer, cache_at, filled, request, sizes, until
+from tests.faults.conftest import Record
+from tests.faults.public_calls import CALLS
+
+_KEYS = 40
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a healthy store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/cache.db"
+    server: Server = request.getfixturevalue("any_server")
+    return server.url
+
+
+@asynccontextmanager
+async def nothing_left_over(url: str, **options: Any) -> AsyncIterator[Cache[Any]]:
+    """A cache, of which nothing may be left over: no task, flight, place at the guard, ticket or connection."""
+    before = asyncio.all_tasks()
+    async with cache_at(url, backend_timeout=10, **options) as cache:
+        await filled(cache, 2)
+        clients = _clients(url)
+        yield cache
+        engine = cache._engine
+        state = engine.state()
+        await until(lambda: not state.flights.tasks and len(state.flights) == 0)
+        await until(lambda: engine.backend.under_way == 0)
+        assert state.background == 0
+        assert len(engine.pending) == 0
+        assert _clients(url) == clients
+        assert cache.stats.backend_errors == {}
+    await until(lambda: asyncio.all_tasks() <= before)
+
+
+def _clients(url: str) -> int:
+    if not url.startswith("redis"):
+        return 0
+    with Redis.from_url(url) as admin:
+        return len(admin.client_list())
+
+
+@sizes(10_000, 500_000)
+@pytest.mark.parametrize("l1", [0, 1000], ids=["store", "memory"])
+async def test_c1_storm(size: int, l1: int, any_server: Server, record: Record) -> None:
+    """Reads and computations, two in three cancelled at random await points, over a live server."""
+    await storm(any_server.url, size, random.Random(l1), l1_max_entries=l1)
+    _stormed["calls"] += size
+    record("C1", _c1(), met=True, size=_c1_size())
+
+
+@sizes(2000, 50_000)
+async def test_c1_storm_on_sqlite(size: int, tmp_path: Path, record: Record) -> None:
+    await storm(f"sqlite:///{tmp_path}/cache.db", size, random.Random(3), l1_max_entries=0)
+    _stormed["calls"] += size
+    record("C1", _c1(), met=True, size=_c1_size())
+
+
+_stormed = {"calls": 0, "steps": 0}
+
+
+def _c1() -> str:
+    return "0 wrong, 0 swallowed, 0 left over"
+
+
+def _c1_size() -> str:
+    return f"{_stormed['calls']:,} random, {_stormed['steps']:,} loop steps of {len(CALLS)} calls"
+
+
+async def storm(url: str, size: int, chance: random.Random, **options: Any) -> None:
+    """Make `size` calls in waves; every one is answered rightly or cancelled because somebody asked for that."""
+    names = ["get", "get_or_set", "get_or_set", "lookup", "pinning", "get_many", "refresh", "delete", "get_or_set_many"]
+    async with nothing_left_over(url, **options) as cache:
+        done = cancelled = 0
+        while done < size:
+            wave = []
+            for _ in range(100):
+                call = CALLS[chance.choice(names)]
+                wave.append(asyncio.ensure_future(call(cache, chance.randrange(_KEYS))))
+            asked = set()
+            for task in wave:
+                if chance.random() < 0.3:
+                    for _ in range(chance.randrange(4)):
+                        await asyncio.sleep(0)
+                if chance.random() < 0.66 and task.cancel():
+                    asked.add(task)
+            async with asyncio.timeout(60):
+                results = await asyncio.gather(*wave, return_exceptions=True)
+            for task, result in zip(wave, results, strict=True):
+                if task in asked:
+                    assert task.cancelled(), f"a cancellation was swallowed: {result!r}"
+                else:
+                    assert result is None, repr(result)
+            done += len(wave)
+            cancelled += len(asked)
+        assert cancelled > size // 4
+        for number in range(_KEYS):
+            await CALLS["get_or_set"](cache, number)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_c1_every_loop_step(name: str, store: str, record: Record) -> None:
+    """Cancelled after one turn of the loop, two turns, three … until the call is done before it is cancelled."""
+    call = CALLS[name]
+    async with nothing_left_over(store, l1_max_entries=10) as cache:
+        steps = in_time = 0
+        number = 0
+        while in_time < 3:  # done before it could be cancelled, three times in a row
+            number += 2
+            bystander = asyncio.ensure_future(CALLS["get_or_set"](cache, number))
+            task = asyncio.ensure_future(call(cache, number))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if task.cancel():
+                in_time = 0
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            else:
+                in_time += 1
+                await task
+            steps += max(1, (steps - 200) // 10)  # beyond, the call only waits for the store
+            await asyncio.wait_for(bystander, 10)
+            assert steps < 20_000
+        _stormed["steps"] += steps
+        await asyncio.wait_for(call(cache, 1), 10)
+        assert await cache.get(request(2)) in (None, answer(2))
+
+
+@sizes(100, 1000)
+async def test_c2_any_waiters_cancelled(size: int, any_server: Server, record: Record) -> None:
+    """Whoever of the callers of a computation is cancelled, the first one too: the others get it, once."""
+    chance = random.Random(2)
+    async with nothing_left_over(any_server.url) as cache:
+        for trial in range(size):
+            calls = 0
+            number = 1000 + trial
+
+            async def factory(number: int = number) -> dict[str, Any]:
+                nonlocal calls
+                calls += 1
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                return answer(number)
+
+            callers = [asyncio.ensure_future(cache.get_or_set(request(number), factory)) for _ in range(10)]
+            for _ in range(chance.randrange(25)):
+                await asyncio.sleep(0)
+            leaving = [caller for caller in chance.sample(callers, chance.randint(1, 9)) if caller.cancel()]
+            results = await asyncio.gather(*callers, return_exceptions=True)
+            for caller, result in zip(callers, results, strict=True):
+                assert caller.cancelled() if caller in leaving else result == answer(number)
+            assert calls == 1
+        record("C2", "the others answered, 1 call each", met=True, size=f"{size:,} trials")
+
+
+async def test_c2_all_cancelled_frees_the_key(any_server: Server) -> None:
+    """When the last caller leaves, the factory is cancelled and the next caller starts anew."""
+    async with nothing_left_over(any_server.url) as cache:
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def endless() -> dict[str, Any]:
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return {}
+
+        callers = [asyncio.ensure_future(cache.get_or_set(request(7), endless)) for _ in range(5)]
+        await began.wait()
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        await asyncio.wait_for(ended.wait(), 5)
+        await CALLS["get_or_set"](cache, 7)
+
+
+async def test_c1_batch_joins_as_the_last_caller_leaves() -> None:
+    """A batch that finds a computation whose last caller leaves in that turn of the loop computes for itself."""
+    async with nothing_left_over("memory://") as cache:
+        for steps in range(40):
+            number = 1000 + steps
+            began, go_on = asyncio.Event(), asyncio.Event()
+
+            async def single(number: int, began: asyncio.Event, go_on: asyncio.Event) -> dict[str, Any]:
+                began.set()
+                await go_on.wait()
+                return answer(number)
+
+            async def factory(names: list[str], number: int = number) -> dict[str, Any]:
+                return {name: answer(number) for name in names}
+
+            leaver = asyncio.ensure_future(cache.get_or_set(request(number), partial(single, number, began, go_on)))
+            await began.wait()
+            batch = asyncio.ensure_future(cache.get_or_set_many({"one": request(number)}, factory))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            leaver.cancel()
+            await asyncio.wait([leaver])
+            go_on.set()  # for a batch that joined in time
+            assert await asyncio.wait_for(batch, 5) == {"one": answer(number)}
