@@ -150,6 +150,17 @@ async def test_flipped_values_are_misses_and_are_removed(tmp_path: Path) -> None
     await backend.aclose()
 
 
+@pytest.mark.parametrize("name", [b"sqlite_autoindex_entries_1", b"entries_deadline", b"CREATE TABLE entries", b"mark"])
+async def test_flipped_schema_is_damage(tmp_path: Path, name: bytes) -> None:
+    """Names that are no text any more make Python itself fail, in error messages even: every call is answered."""
+    path = tmp_path / "cache.db"
+    right = await _sound(path)
+    data = path.read_bytes()
+    at = data.index(name) + 2
+    path.write_bytes(data[:at] + b"\xbe" + data[at + 1 :])
+    assert await asyncio.wait_for(_use(path, right), 10) == (0, 0)
+
+
 async def test_damaged_file_is_moved_aside_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be a database any more is kept under another name, once, and the name is logged."""
     path = tmp_path / "cache.db"

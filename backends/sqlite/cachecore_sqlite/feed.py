@@ -22,7 +22,7 @@ from cachecore.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import schema
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY
-from cachecore_sqlite.translate import is_busy
+from cachecore_sqlite.translate import StoreError, is_busy
 from cachecore_sqlite.workers import Job, Worker
 
 _EVENTS: Final = 10_000
@@ -117,8 +117,8 @@ class Feed(Worker):
         try:
             # In memory the writer itself tells what it has committed.
             missed = self.database.path != MEMORY and self._read_log(self.connection())
-        except (sqlite3.Error, OSError, BackendError) as error:
-            if isinstance(error, sqlite3.Error) and is_busy(error):
+        except (*StoreError, BackendError) as error:
+            if is_busy(error):
                 return True  # without a heartbeat; whoever relies on it notices
             self.close()
             self._told = None

@@ -95,7 +95,7 @@ class Database:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         try:
             sound = schema.is_sound(connection)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             sound = False
         if not sound or self.frozen() != before:
             connection.close()
@@ -167,7 +167,7 @@ class Database:
                 self._rename("its first page is not readable")
             try:
                 self._create_or_check()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 if not is_damage(error):
                     raise
                 self._rename(str(error))

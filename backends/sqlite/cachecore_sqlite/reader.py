@@ -43,7 +43,7 @@ class Reader(Worker):
             try:
                 self._attempt(jobs)
             except Exception as error:  # noqa: BLE001 - every caller is told, and a bug must not end the thread
-                if isinstance(error, sqlite3.Error) and is_busy(error) and time.monotonic() < limit:
+                if is_busy(error) and time.monotonic() < limit:
                     time.sleep(PAUSES[-1])
                     continue
                 self.failed(jobs, error)

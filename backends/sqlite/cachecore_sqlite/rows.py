@@ -44,6 +44,11 @@ def checksum(key: str, deadline: float | None, value: bytes) -> int:
     return number - _SIGN
 
 
+def _is_live(deadline: object, now: float) -> bool:
+    # A flipped bit may change the type of a column as well as its value.
+    return deadline is None or (type(deadline) is float and deadline > now)
+
+
 def _chunks(keys: Sequence[str]) -> Iterable[tuple[int, Sequence[str]]]:
     """Yield a size and that many keys, the last one repeated where there are fewer."""
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
@@ -65,7 +70,6 @@ def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Fou
     found = Found()
     for size, chunk in _chunks(keys):
         for key, deadline, stored, value, _ in connection.execute(_GETS[size], chunk):
-            # A flipped bit may change the type of a column as well as its value.
             if type(value) is not bytes or not (deadline is None or type(deadline) is float):
                 found.damaged.append(key)
             elif deadline is not None and deadline <= now:
@@ -85,7 +89,7 @@ def live(connection: sqlite3.Connection, key: str, now: float) -> bytes | None:
 def page(connection: sqlite3.Connection, now: float, *, prefix: str, start: str) -> tuple[list[str], str | None]:
     """Return up to a page of live keys with `prefix`, from `start` on, and where the next begins, None at the end."""
     rows = connection.execute(_PAGE, (start, prefix + _AFTER_ASCII, _SCAN_PAGE)).fetchall()
-    keys = [key for key, deadline in rows if deadline is None or deadline > now]
+    keys = [key for key, deadline in rows if _is_live(deadline, now)]
     return keys, rows[-1][0] + "\0" if len(rows) == _SCAN_PAGE else None
 
 
@@ -117,7 +121,7 @@ class Transaction:
         existed = 0
         for size, chunk in _chunks(list(dict.fromkeys(keys))):
             for (deadline,) in self.connection.execute(_DEADLINES[size], chunk):
-                existed += deadline is None or deadline > self.now
+                existed += _is_live(deadline, self.now)
             self.connection.execute(_DELETES[size], chunk)
         self.changed.extend(keys)
         self.rows += len(keys)

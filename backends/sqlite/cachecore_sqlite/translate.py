@@ -35,23 +35,27 @@ class Moved(OSError):  # noqa: N818 - says what has happened
     """The file at the path is not the one that was opened, or is gone."""
 
 
-def code(error: sqlite3.Error) -> int:
+StoreError = (sqlite3.Error, UnicodeDecodeError, OSError)
+"""What a call to SQLite may raise; Python decodes the text of a damaged file itself, error messages included."""
+
+
+def code(error: Exception) -> int:
     """Return SQLite's primary error code, or 0 if Python itself raised the error."""
     extended: int = getattr(error, "sqlite_errorcode", 0)
     return extended & 0xFF
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     """Tell whether another connection holds the lock."""
     return code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Tell whether the file is not a sound database."""
-    if code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if isinstance(error, UnicodeDecodeError) or code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return True
     # Python's own complaint about text with flipped bits; it carries no code.
-    return code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
+    return isinstance(error, sqlite3.Error) and code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
 
 
 def is_full(error: Exception) -> bool:
@@ -60,7 +64,7 @@ def is_full(error: Exception) -> bool:
     return extended & 0xFF == sqlite3.SQLITE_FULL or extended in _WRITE_FAILED
 
 
-def lacks_room(error: sqlite3.Error) -> bool:
+def lacks_room(error: Exception) -> bool:
     """Tell whether SQLite could not write: the disk is full, the folder or the file read-only, or no file can be made.
 
     Reading may still work.
@@ -92,7 +96,7 @@ def concerns_one_call(error: Exception) -> bool:
     )
 
 
-def translated(operation: str, error: sqlite3.Error | OSError) -> BackendError:
+def translated(operation: str, error: Exception) -> BackendError:
     """Return the error that `operation` raises; the caller chains it to `error`."""
     if isinstance(error, OSError):
         return BackendUnavailable(operation, reason="moved" if isinstance(error, Moved) else "unavailable")

@@ -58,7 +58,7 @@ def _evict(transaction: Transaction, over: int) -> None:
     connection = transaction.connection
     last, freed = 0, 0
     for id_, size in connection.execute("SELECT id, length(value) FROM entries ORDER BY id"):
-        last, freed = id_, freed + size + _ROW_OVERHEAD
+        last, freed = id_, freed + (size or 0) + _ROW_OVERHEAD
         if freed >= over:
             break
     connection.execute("DELETE FROM entries WHERE id <= ?", (last,))

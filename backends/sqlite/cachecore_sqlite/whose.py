@@ -55,7 +55,7 @@ def whose(path: str) -> Whose:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (stored,) = connection.execute("PRAGMA user_version").fetchone()
             empty = application == 0 and stored == 0 and schema.is_empty(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
         return _by_marks(path)

@@ -22,6 +22,7 @@ from cachecore.errors import BackendError
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.translate import (
     FileRefused,
+    StoreError,
     is_damage,
     leaves_doubt,
     translated,
@@ -75,7 +76,7 @@ def answer(jobs: Iterable[Job]) -> None:
 def fail(jobs: Iterable[Job], cause: Exception) -> None:
     """Give each job an error of its own, chained to what SQLite said."""
     for job in jobs:
-        if isinstance(cause, sqlite3.Error | OSError):
+        if isinstance(cause, StoreError):
             job.error = translated(job.operation, cause)
             job.error.__cause__ = cause
         elif isinstance(cause, FileRefused):
@@ -152,11 +153,11 @@ class Worker:
 
     def failed(self, jobs: Iterable[Job], cause: Exception) -> None:
         """Answer `jobs` with `cause`; leave a damaged or replaced file behind."""
-        if isinstance(cause, sqlite3.Error) and is_damage(cause):
+        if is_damage(cause):
             self.close()
             try:
                 self.database.move_aside(str(cause))
-            except (sqlite3.Error, OSError) as error:
+            except StoreError as error:
                 cause.add_note(f"it could not be moved aside: {error}")
         elif leaves_doubt(cause):
             self.close()

@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from typing import Final
 
 from cachecore.clock import Clock
-from cachecore.errors import BackendError
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.rows import Transaction
@@ -82,9 +81,9 @@ class Writer(Worker):
                 connection = self.connection()
                 connection.execute("BEGIN IMMEDIATE")
                 return connection
-            except (sqlite3.Error, OSError, BackendError) as error:
+            except Exception as error:  # noqa: BLE001 - every caller is told, and a bug must not end the thread
                 late = list(waiting)
-                if isinstance(error, sqlite3.Error) and is_busy(error):
+                if is_busy(error):
                     now = time.monotonic()
                     late = [job for job in waiting if job.limit <= now]
                 for job in late:
