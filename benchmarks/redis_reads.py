@@ -28,6 +28,7 @@ from redis.asyncio import Redis
 from benchmarks.hot_path import RESPONSE
 from benchmarks.keys import flat_request
 from cachecore import Cache
+from cachecore.protocols import Alive, Changed
 from cachecore.testing import servers
 from cachecore_redis import RedisBackend
 
@@ -36,6 +37,8 @@ TASKS = (1, 16, 64, 256)
 TURNS = 7
 READS = 4096
 REQUESTS = 64
+CHANGES = 2000
+WRITE = "write"
 DEFAULT, TUNED = "plain design, redis-py's defaults", "plain design, timeouts off"
 CACHE, WARM = "cachecore, memory off", "cachecore, memory on"
 BYTES, OURS_ONE, OURS_THREE = "GET by redis-py, timeouts off", "GET by our backend", "MGET of 3 by our backend"
@@ -113,6 +116,39 @@ async def measure(url: str) -> dict[int, dict[str, list[float]]]:
     return samples
 
 
+async def staleness(url: str) -> list[float]:
+    """Return, for each of many changes by another process, the µs between its acknowledgement and our hearing of it."""
+    reader = RedisBackend(url)
+    stream = reader.feed("stale:")
+    while not isinstance(await anext(stream), Alive):
+        pass
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.redis_reads", WRITE, url, stdout=asyncio.subprocess.PIPE
+    )
+    heard: dict[str, float] = {}
+    async for event in stream:
+        if isinstance(event, Changed):
+            heard.update(dict.fromkeys(event.keys, time.monotonic()))
+            if len(heard) == CHANGES:
+                break
+    written, _ = await writer.communicate()
+    await reader.aclose()
+    acknowledged = [float(moment) for moment in written.split()]
+    return sorted(max(0.0, heard[f"stale:{i}"] - at) * 1e6 for i, at in enumerate(acknowledged))
+
+
+async def write(url: str) -> None:
+    """Change keys and print when each was acknowledged; monotonic time is one for all processes of a machine."""
+    writer = RedisBackend(url)
+    moments = []
+    for i in range(CHANGES):
+        await writer.set_many({f"stale:{i}": b"v"}, ttl=60)
+        moments.append(time.monotonic())
+        await asyncio.sleep(0.0005)
+    await writer.aclose()
+    print("\n".join(map(repr, moments)))
+
+
 # contender, what it is compared with, tasks -> the least its ratio may be
 GOALS: list[tuple[str, str, dict[int, float]]] = [
     (CACHE, TUNED, {1: 1.0, 16: 2.5, 64: 3.0, 256: 3.0}),
@@ -127,6 +163,7 @@ def main() -> int:
     name = max(found)
     with servers.Server(found[name]) as server:
         samples = asyncio.run(measure(server.url))
+        late = asyncio.run(staleness(server.url))
     medians = {
         tasks: {row: round(statistics.median(rates)) for row, rates in rows.items()} for tasks, rows in samples.items()
     }
@@ -143,12 +180,15 @@ def main() -> int:
             verdict = "reached" if ratio >= goal else "missed"
             print(f"  {ours} / {other}, {tasks} tasks: {ratio:.1f}, goal {goal:.1f} {verdict}")
             goals.append({"figure": ours, "against": other, "tasks": tasks, "ratio": round(ratio, 2), "goal": goal})
+    p50, p99 = late[len(late) // 2], late[len(late) * 99 // 100]
+    print(f"  a change by another is heard of {p50:.0f} µs (p99 {p99:.0f}) after it was acknowledged to them")
     results = {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "server": name,
         "unit": "answers a second",
         "medians": {str(tasks): rows for tasks, rows in medians.items()},
+        "staleness_us": {"p50": round(p50, 1), "p99": round(p99, 1), "changes": CHANGES},
         "goals": goals,
     }
     RESULTS.parent.mkdir(exist_ok=True)
@@ -157,4 +197,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [WRITE]:
+        asyncio.run(write(sys.argv[2]))
+        sys.exit(0)
     sys.exit(main())

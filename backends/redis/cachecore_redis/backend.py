@@ -106,7 +106,7 @@ class RedisBackend:
                 return
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, pushed by the server; ends when the backend is closed."""
+        """Yield what happens to keys that start with `prefix`, pushed by the server; ends when closed."""
         if self._nodes.closed:
             return ended()
         return self._nodes.get("feed").feeds.feed(prefix)
