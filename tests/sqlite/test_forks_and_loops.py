@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,3 +129,15 @@ async def test_calls_under_way_are_answered_before_closing(tmp_path: Path) -> No
     again = SQLiteBackend(tmp_path / "cache.db")
     assert await again.get_many([f"k{number}" for number in range(300)]) == [b"v"] * 300
     await again.aclose()
+
+
+async def test_one_wrong_value_harms_no_other_call(tmp_path: Path) -> None:
+    """Calls that share a transaction fail alone: whoever passes no bytes is told, everybody else is stored."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.get_many(["k"])
+    items: list[dict[str, Any]] = [{f"k{number}": b"v" if number % 7 else object()} for number in range(40)]
+    results = await asyncio.gather(*(backend.set_many(item, ttl=60) for item in items), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None) if number % 7 else TypeError for number in range(40)]
+    found = await backend.get_many([f"k{number}" for number in range(40)])
+    assert found == [b"v" if number % 7 else None for number in range(40)]
+    await backend.aclose()

@@ -56,7 +56,7 @@ class Engine:
     async def query(self, operation: str, ask: ReadAsk) -> Any:
         """Return what `ask(connection, now)` returns in a reading thread."""
         if self._path == MEMORY:
-            return await self.write(operation, lambda transaction: ask(transaction.connection, transaction.now))
+            return await self.write(operation, partial(_query, ask=ask))
         return await self._asked(self._reads, Job(operation, ask, self._options.timeout))
 
     async def write(self, operation: str, ask: WriteAsk) -> Any:
@@ -136,8 +136,14 @@ class Engine:
 
 
 def _get(transaction: rows.Transaction, keys: Any) -> list[bytes | None]:
+    transaction.flush()
     found = rows.read(transaction.connection, list(dict.fromkeys(keys)), transaction.now)
     return [found.values.get(key) for key in keys]
+
+
+def _query(transaction: rows.Transaction, ask: ReadAsk) -> Any:
+    transaction.flush()
+    return ask(transaction.connection, transaction.now)
 
 
 def _repair(writes: SimpleQueue[Job | None], keys: list[str]) -> None:

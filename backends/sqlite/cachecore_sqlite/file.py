@@ -28,6 +28,7 @@ except ImportError:  # Windows: two processes that open a new file in the same i
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
+_MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who finds it being made waits for that
 _ATTEMPT_SECONDS: Final = 0.001
 _LOG_BYTES: Final = 8 * 1024 * 1024
 _PAGE_BYTES: Final = 4096
@@ -63,7 +64,7 @@ class Database:
             raise
 
     def _connect(self) -> tuple[sqlite3.Connection, Inode | None]:
-        limit = time.monotonic() + self.options.timeout
+        limit = time.monotonic() + max(self.options.timeout, _MAKING_SECONDS)
         with self._lock:
             if self._known is None or self._known != inode_of(self.path):
                 with _folder_locked(os.path.dirname(self.path), limit):

@@ -35,11 +35,13 @@ class Writer(Worker):
         super().__init__("writer", database, clock, jobs)
         self._committed = committed
         self._next_attempt = 0.0
+        self._singly = 0  # how many jobs must have a transaction of their own
         self._unsaved = 0  # bytes written to the log since the last checkpoint, about
 
     def work(self, waiting: deque[Job]) -> None:
         """Run what waits in one transaction, answer, and only then move the log into the file."""
         jobs: list[Job] = []
+        self._singly = max(0, self._singly - 1)
         try:
             connection = self._begin(waiting)
             if connection is None:
@@ -49,8 +51,9 @@ class Writer(Worker):
             while waiting:
                 jobs.append(waiting.popleft())
                 jobs[-1].result = jobs[-1].ask(transaction)
-                if time.monotonic() > until:
+                if self._singly or time.monotonic() > until:
                     break
+            transaction.flush()
             if transaction.changed:
                 upkeep.log(transaction)
                 upkeep.reclaim(transaction)
@@ -102,10 +105,10 @@ class Writer(Worker):
             except sqlite3.Error:
                 self.close()
         if concerns_one_call(error) and not isinstance(error, OSError) and len(jobs) > 1:
-            # The last one begun is the one that failed; the others go again without it.
-            bad = jobs.pop()
+            # One of them is at fault; each goes again, alone, so that the others do not suffer for it.
             waiting.extendleft(reversed(jobs))
-            jobs = [bad]
+            self._singly = len(jobs) + 1
+            return
         self.failed(jobs, error)
         if self._connection is not None and is_full(error) and time.monotonic() > self._next_attempt:
             # The log may be what fills the disk; moved into the file, it is written from its beginning again.

@@ -1,0 +1,221 @@
+"""What the SQLite backend costs, beside diskcache and a bare prepared statement on a warm connection.
+
+    python -m benchmarks.sqlite          # prints a table, writes benchmarks/results/sqlite.json
+
+All contenders take turns, round after round, so that a busy machine slows all alike; ratios are medians of those within
+a round. Values are 1.7 KB, keys 70 characters. `bare` is one prepared SELECT on a connection that is open, in a thread:
+what no asyncio program can do without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from cachecore_sqlite import SQLiteBackend
+
+RESULTS = Path(__file__).parent / "results" / "sqlite.json"
+VALUE = os.urandom(1700)
+KEYS = [f"p:e:{number:066d}" for number in range(4000)]
+ROUNDS = 7
+READS = 400
+WRITES = 2000
+SELECT = "SELECT value FROM entries WHERE key = ?"
+WRITER = """
+import asyncio, sys
+from cachecore_sqlite import SQLiteBackend
+async def main():
+    backend = SQLiteBackend(sys.argv[1])
+    await backend.get_many(["k"])
+    sys.stdin.readline()
+    async def write(task):
+        failed = 0
+        for number in range(250):
+            try:
+                await backend.set_many({f"{sys.argv[2]}:{task}:{number:050d}": bytes(1700)}, ttl=60)
+            except Exception:
+                failed += 1
+        return failed
+    errors = sum(await asyncio.gather(*(write(task) for task in range(8))))
+    await backend.aclose()
+    print(errors)
+asyncio.run(main())
+"""
+
+
+async def _p50(call: Callable[[str], Awaitable[Any]], start: int) -> float:
+    took = []
+    for number in range(READS):
+        key = KEYS[(start + number * 7) % len(KEYS)]
+        begun = time.perf_counter()
+        await call(key)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took)
+
+
+async def _rate(count: int, work: Awaitable[Any]) -> float:
+    begun = time.perf_counter()
+    await work
+    return count / (time.perf_counter() - begun)
+
+
+async def reads(folder: str, backend: SQLiteBackend) -> dict[str, float]:
+    """Return the p50 of one read, and the rates of many."""
+    pool = ThreadPoolExecutor(1)
+    loop = asyncio.get_running_loop()
+    connection = sqlite3.connect(f"{folder}/cache.db", check_same_thread=False, isolation_level=None)
+    disk = diskcache.Cache(f"{folder}/disk")
+    for key in KEYS[:1000]:
+        disk.set(key, VALUE, expire=600)
+
+    def select(key: str) -> Any:
+        return connection.execute(SELECT, (key,)).fetchone()
+
+    rows: list[dict[str, float]] = []
+    for round_ in range(ROUNDS):
+        bare = await _p50(lambda key: loop.run_in_executor(pool, select, key), round_)
+        ours = await _p50(lambda key: backend.get_many([key]), round_)
+        other = await _p50(lambda key: loop.run_in_executor(pool, disk.get, KEYS[hash(key) % 1000]), round_)
+        keys = KEYS[round_ * 100 : round_ * 100 + 100]
+
+        async def one_by_one(keys: list[str] = keys) -> None:
+            for key in keys:
+                await backend.get_many([key])
+
+        single = await _rate(100, one_by_one())
+        together = await _rate(100, asyncio.gather(*(backend.get_many([key]) for key in keys)))
+        many = statistics.median([await _rate(100, backend.get_many(keys)) for _ in range(9)])
+        rows.append(
+            {
+                "bare_select_and_hop_us": bare * 1e6,
+                "ours_us": ours * 1e6,
+                "diskcache_and_hop_us": other * 1e6,
+                "ours_over_bare": ours / bare,
+                "get_many_100_over_100_gets": many / single,
+                "get_many_100_over_100_gets_at_once": many / together,
+            }
+        )
+    connection.close()
+    disk.close()
+    pool.shutdown()
+    return _medians(rows)
+
+
+async def writes(folder: str, backend: SQLiteBackend) -> dict[str, float]:
+    """Return the sustained rates of single sets."""
+    disk = diskcache.Cache(f"{folder}/disk")
+    rows: list[dict[str, float]] = []
+    for round_ in range(ROUNDS):
+
+        def theirs(round_: int = round_) -> None:
+            for number in range(WRITES // 4):
+                disk.set(f"w{round_}:{number:060d}", VALUE, expire=600)
+
+        async def ours(tasks: int, count: int, round_: int = round_) -> None:
+            async def write(task: int) -> None:
+                for number in range(count // tasks):
+                    await backend.set_many({f"w{round_}:{tasks}:{task}:{number:050d}": VALUE}, ttl=600)
+
+            await asyncio.gather(*(write(task) for task in range(tasks)))
+
+        async def in_batches(round_: int = round_) -> None:
+            for start in range(0, 4 * WRITES, 250):
+                items = {f"b{round_}:{number:060d}": VALUE for number in range(start, start + 250)}
+                await backend.set_many(items, ttl=600)
+
+        other = await _rate(WRITES // 4, asyncio.to_thread(theirs))
+        one = await _rate(WRITES // 4, ours(1, WRITES // 4))
+        some = await _rate(WRITES, ours(16, WRITES))
+        much = await _rate(4 * WRITES, ours(256, 4 * WRITES))
+        batches = await _rate(4 * WRITES, in_batches())
+        rows.append(
+            {
+                "diskcache_per_s": other,
+                "ours_1_task_per_s": one,
+                "ours_16_tasks_per_s": some,
+                "ours_256_tasks_per_s": much,
+                "ours_set_many_250_per_s": batches,
+                "ours_1_over_diskcache": one / other,
+                "ours_16_over_diskcache": some / other,
+                "ours_256_over_diskcache": much / other,
+                "ours_set_many_over_diskcache": batches / other,
+            }
+        )
+    disk.close()
+    return _medians(rows)
+
+
+async def four_processes(folder: str) -> dict[str, float]:
+    """Return the rate and the errors of four processes that write at once."""
+    programs = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            WRITER,
+            f"{folder}/four.db",
+            name,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for name in "abcd"
+    ]
+    begun = time.perf_counter()
+    told = await asyncio.gather(*(program.communicate(b"go\n") for program in programs))
+    took = time.perf_counter() - begun
+    return {"errors": float(sum(int(out) for out, _ in told)), "writes_per_s_with_start": 8000 / took}
+
+
+async def idle_feed(folder: str) -> dict[str, float]:
+    """Return what listening costs while nothing happens, in percent of one core."""
+    backend = SQLiteBackend(f"{folder}/cache.db")
+    feed = backend.feed("p:")
+    await anext(feed)
+    cpu, begun = time.process_time(), time.perf_counter()
+    while time.perf_counter() < begun + 3:
+        await anext(feed)
+    percent = 100 * (time.process_time() - cpu) / (time.perf_counter() - begun)
+    await backend.aclose()
+    return {"feed_idle_percent_of_a_core": percent}
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+async def measure() -> dict[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory(prefix="cachecore-bench-") as folder:
+        backend = SQLiteBackend(f"{folder}/cache.db")
+        await backend.set_many(dict.fromkeys(KEYS, VALUE), ttl=600)
+        found = {"reads": await reads(folder, backend), "writes": await writes(folder, backend)}
+        await backend.aclose()
+        found["four processes"] = await four_processes(folder)
+        found["feed"] = await idle_feed(folder)
+    return found
+
+
+def main() -> None:
+    found = asyncio.run(measure())
+    for part, figures in found.items():
+        print(part)
+        for name, figure in figures.items():
+            print(f"  {name:40} {figure:12,.2f}", flush=True)
+    machine = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "cores": os.cpu_count()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
