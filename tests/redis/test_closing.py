@@ -1,0 +1,60 @@
+"""Closing leaves nothing behind and waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+
+import pytest
+
+from cachecore.errors import BackendError
+from cachecore.testing.servers import Server
+from cachecore_redis import RedisBackend
+from tests.redis.opening import connections, opened
+from tests.redis.waiting import until
+
+
+async def test_closing_leaves_nothing(any_server: Server) -> None:
+    """After ten thousand calls and a close no task, timer, warning or connection remains."""
+    before = await connections(any_server)
+    async with opened(any_server.url) as backend:
+        for _ in range(100):
+            await asyncio.gather(*(backend.get_many([f"k{i}"]) for i in range(100)))
+        await backend.set_many({"large": b"x" * 100_000}, ttl=60)
+        stream = backend.feed("k")
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined] # an async generator
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    gc.collect()
+
+    async def gone() -> bool:
+        return await connections(any_server) == before
+
+    await until(gone)
+
+
+async def test_closing_with_a_frozen_server(any_server: Server) -> None:
+    """Closing does not wait for a server that does not answer; who waits is told."""
+    async with opened(any_server.url) as backend:
+        await backend.get_many(["k"])
+        with any_server.paused():
+            waiting = asyncio.ensure_future(backend.get_many(["k"]))
+            await asyncio.sleep(0.01)
+            started = time.monotonic()
+            await backend.aclose()
+            assert time.monotonic() - started < 0.1
+            with pytest.raises(BackendError):
+                await waiting
+
+
+async def test_closing_while_connecting(any_server: Server) -> None:
+    """A caller whose connection is being made when the backend is closed gets an error, not a hang."""
+    with any_server.paused():
+        backend = RedisBackend(any_server.url)
+        waiting = asyncio.ensure_future(backend.get_many(["k"]))
+        await asyncio.sleep(0.05)
+        await backend.aclose()
+        with pytest.raises(BackendError):
+            await asyncio.wait_for(waiting, 1)

@@ -1,0 +1,122 @@
+"""Servers that come back, are full, became replicas; and large values beside small ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from cachecore.errors import BackendError, BackendUnavailable
+from cachecore.testing.servers import Server, free_port
+from cachecore_redis.commands import pack
+from tests.redis.opening import counted, opened
+from tests.redis.waiting import until_it_works
+
+
+async def test_server_that_comes_back(own_server: Server) -> None:
+    """After a crash and a restart the backend works again within a second, without being told."""
+    async with opened(own_server.url) as backend:
+        await backend.set_many({"k": b"v"}, ttl=60)
+        own_server.kill()
+        with pytest.raises(BackendUnavailable):
+            await backend.get_many(["k"])
+            await backend.get_many(["k"])
+        own_server.start()
+        assert await until_it_works(lambda: backend.get_many(["k"])) < 1.5
+        assert await backend.get_many(["k"]) == [None]
+
+
+async def test_server_that_appears_later() -> None:
+    """A backend that was used before its server existed attaches when it appears."""
+    from tests.redis.conftest import SERVERS
+
+    port = free_port()
+    async with opened(f"redis://127.0.0.1:{port}/0") as backend:
+        with pytest.raises(BackendUnavailable):
+            await backend.get_many(["k"])
+        with Server(SERVERS[max(SERVERS)], port=port):
+            assert await until_it_works(lambda: backend.get_many(["k"])) < 1.0
+
+
+async def test_full_server(own_server: Server) -> None:
+    """OOM is `full` and not transient; reads and deletions go on."""
+    own_server.arguments = ["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]
+    own_server.kill()
+    own_server.start()
+    async with opened(own_server.url) as backend:
+        with pytest.raises(BackendError) as failed:
+            for i in range(100):
+                await backend.set_many({f"k{i}": b"x" * 100_000}, ttl=60)
+        assert (failed.value.reason, failed.value.transient) == ("full", False)
+        with pytest.raises(BackendError) as failed:
+            await backend.swap("new", None, b"x" * 100_000, ttl=60)
+        assert failed.value.reason == "full"
+        assert (await backend.get_many(["k0"]))[0] == b"x" * 100_000
+        assert await backend.delete_many(["k0"]) == 1
+
+
+async def test_read_only_server(own_server: Server) -> None:
+    """A replica refuses writes as `readonly`, transient, without a storm of connections; reads work."""
+    async with opened(own_server.url) as backend:
+        await backend.set_many({"k": b"v"}, ttl=60)
+        node = backend._nodes.get("test")
+        await node.ask("test", pack(("REPLICAOF", "127.0.0.1", str(free_port()))))
+        with counted(backend) as dialer:
+            started = time.monotonic()
+            while time.monotonic() < started + 2.5:
+                with pytest.raises(BackendError) as failed:
+                    await backend.set_many({"k": b"w"}, ttl=60)
+                assert (failed.value.reason, failed.value.transient) == ("readonly", True)
+                await asyncio.sleep(0.005)
+            assert 1 <= dialer.made <= 3  # it looks whether the address leads elsewhere by now
+        assert await backend.get_many(["k"]) == [b"v"]
+        await node.ask("test", pack(("REPLICAOF", "NO", "ONE")))
+        await backend.set_many({"k": b"w"}, ttl=60)
+
+
+async def test_key_of_another_type(redis_url: str) -> None:
+    """A list under our key reads as missing, alone or among others; the first write replaces it."""
+    async with opened(redis_url) as backend:
+        node = backend._nodes.get("test")
+        await node.ask("test", pack(("LPUSH", "k", "x")))
+        assert await backend.get_many(["k"]) == [None]
+        assert await backend.get_many(["k", "none"]) == [None, None]
+        assert not await backend.swap("k", b"old", b"new", ttl=60)
+        await backend.set_many({"k": b"v"}, ttl=60)
+        assert await backend.get_many(["k"]) == [b"v"]
+
+
+async def test_large_values_have_a_lane_of_their_own(any_server: Server) -> None:
+    """While eight megabytes travel, small reads are not behind them."""
+    async with opened(any_server.url, bulk_bytes=100_000) as backend:
+        await backend.set_many({"large": b"x" * 8_000_000, "small": b"v"}, ttl=60)
+        node = backend._nodes.get("test")
+        assert node.bulk.lane is not None
+        assert await backend.get_many(["small", "large", "none"]) == [b"v", b"x" * 8_000_000, None]
+        loads = [asyncio.ensure_future(backend.get_many(["large"])) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert await backend.get_many(["small"]) == [b"v"]
+        assert not any(load.done() for load in loads)
+        assert [len(value or b"") for (value,) in await asyncio.gather(*loads)] == [8_000_000] * 4
+        await backend.set_many({"large": b"little"}, ttl=60)
+        assert "large" not in backend._large.keys
+
+
+async def test_large_value_written_by_others_is_found_out(any_server: Server) -> None:
+    """A value that turned out large when read takes the other lane from then on."""
+    async with opened(any_server.url) as writer, opened(any_server.url) as reader:
+        await writer.set_many({"large": b"x" * 100_000}, ttl=60)
+        assert reader._nodes.get("test").bulk.lane is None
+        for _ in range(2):
+            assert await reader.get_many(["large"]) == [b"x" * 100_000]
+        assert reader._nodes.get("test").bulk.lane is not None
+
+
+async def test_several_lanes(any_server: Server) -> None:
+    """`lanes=3` spreads calls over three connections."""
+    async with opened(any_server.url, lanes=3) as backend:
+        for i in range(9):
+            await backend.set_many({f"k{i}": b"%d" % i}, ttl=60)
+            assert await backend.get_many([f"k{i}"]) == [b"%d" % i]
+        assert [channel.lane is not None for channel in backend._nodes.get("test").lanes] == [True] * 3
