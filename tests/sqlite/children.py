@@ -93,7 +93,8 @@ def write_much(pipe: Connection, path: str, name: str, count: int) -> None:
     """Write keys one by one and in fours; tell how many errors there were."""
 
     async def main() -> int:
-        backend = SQLiteBackend(path)
+        # Patient, because a busy machine may put the holder of the lock to sleep for longer than the usual deadline.
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
         errors = 0
         for number in range(count):
             calls = [

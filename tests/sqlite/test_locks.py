@@ -62,7 +62,7 @@ async def test_locked_file_holds_nobody_up(tmp_path: Path, kind: str) -> None:
 
 
 async def test_four_processes_write_at_once_without_an_error(tmp_path: Path) -> None:
-    """Four writers on one file get every write acknowledged with the default deadline."""
+    """Four writers on one file get every write acknowledged, and nothing is lost among them."""
     path = str(tmp_path / "cache.db")
     with (
         running(write_much, path, "a", 150) as (_, a),

@@ -89,7 +89,8 @@ def live(connection: sqlite3.Connection, key: str, now: float) -> bytes | None:
 def page(connection: sqlite3.Connection, now: float, *, prefix: str, start: str) -> tuple[list[str], str | None]:
     """Return up to a page of live keys with `prefix`, from `start` on, and where the next begins, None at the end."""
     rows = connection.execute(_PAGE, (start, prefix + _AFTER_ASCII, _SCAN_PAGE)).fetchall()
-    keys = [key for key, deadline in rows if _is_live(deadline, now)]
+    # In a damaged index any key may stand between two others.
+    keys = [key for key, deadline in rows if _is_live(deadline, now) and key.startswith(prefix)]
     return keys, rows[-1][0] + "\0" if len(rows) == _SCAN_PAGE else None
 
 
