@@ -37,7 +37,7 @@ class Journal:
     def wrote(self, key: int, version: int, began: float, acknowledged: float) -> None:
         """Take note of a write: of the moment before the source changed, and of the one when the cache had been told.
 
-        `acknowledged` is infinite if the cache was never told.
+        `acknowledged` is infinite if the cache was never told. Of several notes of one version the earliest counts.
         """
         self._writes.extend((key, version, began, acknowledged))
 
@@ -112,7 +112,8 @@ def audit(journals: Iterable[Journal]) -> Verdict:
     for journal in kept:
         for key, version, began, acknowledged in journal.writes:
             begun.setdefault(int(key), {})[int(version)] = began
-            told.setdefault(int(key), {})[int(version)] = acknowledged
+            of_key = told.setdefault(int(key), {})
+            of_key[int(version)] = min(acknowledged, of_key.get(int(version), math.inf))
             writes += 1
     newer = {key: _newer(versions) for key, versions in told.items()}
     stale: list[float] = []
