@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ class _InstantSelector(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.now = _START
+        self.turns = 0
+        self.at_turn: dict[int, Callable[[], object]] = {}
         self._map: dict[int, selectors.SelectorKey] = {}
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -41,6 +43,10 @@ class _InstantSelector(selectors.BaseSelector):
         return self._map.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turns += 1
+        if self.turns in self.at_turn:
+            self.at_turn.pop(self.turns)()
+            return []
         if timeout is None:
             raise Stuck("nothing is ready and no timer is set: whoever waits now waits for ever")
         self.now += max(0.0, timeout)
@@ -60,6 +66,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual seconds so far."""
         return self._instant.now
+
+    @property
+    def turns(self) -> int:
+        """How often the loop has gone round so far."""
+        return self._instant.turns
+
+    def call_at_turn(self, turn: int, callback: Callable[[], object]) -> None:
+        """Call `callback` when the loop has gone round `turn` times: at that step of whatever is running."""
+        self._instant.at_turn[turn] = callback
 
     def stall(self, seconds: float) -> None:
         """Let `seconds` pass at once, as when something blocks the loop for that long."""
