@@ -24,10 +24,10 @@ from cachecore.batches import ABSENT, ask_many
 from cachecore.building import chosen_serializer, split_options
 from cachecore.bypassing import bypassed
 from cachecore.clock import Clock, SystemClock
-from cachecore.compute import Factory
+from cachecore.compute import Factory, pin_tag
 from cachecore.decorator import CachedFunction
 from cachecore.engine import Engine, Slot
-from cachecore.errors import BackendError, OptionsError
+from cachecore.errors import OptionsError
 from cachecore.explain import Explanation, explain
 from cachecore.flight import current_flight
 from cachecore.invalidating import delete_entries, invalidate_stamps
@@ -38,7 +38,6 @@ from cachecore.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import Admit, Scope, checked_tags
-from cachecore.stamps import sound
 from cachecore.telemetry import Counts, Stats, Telemetry
 from cachecore.writing import carried
 
@@ -466,24 +465,12 @@ class Cache(Generic[V]):
         a factory it does nothing. A store that cannot be read means that the answer will not be stored.
         """
         flight = current_flight()
-        scope, engine = self._scope, self._engine
-        if flight is None or flight.flights is not engine.state().flights:  # none, or another cache's
-            return
         (stored,) = (user_tag(one) for one in checked_tags([tag]))
-        name = scope.name(stored, scope.keys.shard_of(flight.key) if engine.shards else None)
-        flight.pinned_tags.append(stored)
-        flight.tags |= {name}
-        flight.pins.setdefault(name, None)
-        batch = await engine.state().coalescer.read(None, (name,))
-        if batch.error is None and flight.pins[name] is None:
-            try:
-                created = await engine.create_stamps(
-                    {name: sound(batch.values[name])}, scope.stamp_ttl(scope.policy.ttl)
-                )
-            except BackendError:
-                return  # stays unpinned: without its stamp the answer is not stored
-            if flight.pins[name] is None:  # the earliest counts
-                flight.pins[name] = created[name]
+        state = self._engine.state()
+        if flight is None or flight.flights is not state.flights:  # none, or another cache's
+            return
+        # One factory computes a whole batch, and nobody can tell for which of its answers it pins.
+        await asyncio.gather(*(pin_tag(self._scope, state, one, stored) for one in flight.group if not one.answered))
 
     # Many at once
 

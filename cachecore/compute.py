@@ -22,6 +22,7 @@ from cachecore.options import Policy
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope
+from cachecore.stamps import sound
 
 Factory = Callable[[], Awaitable[Any]]
 
@@ -173,3 +174,24 @@ class Computation:
             self.flight.pins.update(await engine.create_stamps(stamps, self.scope.stamp_ttl(life)))
         except BackendError as error:
             self.found.error = error  # without stamps nothing is stored
+
+
+async def pin_tag(scope: Scope, state: LoopState, flight: Flight, tag: str) -> None:
+    """Make the answer of `flight` depend on `tag` (as entries store it) from now on.
+
+    A tag that cannot be read stays unpinned, and the answer will not be stored.
+    """
+    engine = scope.engine
+    name = scope.name(tag, scope.keys.shard_of(flight.key) if engine.shards else None)
+    flight.pinned_tags.append(tag)
+    flight.tags |= {name}
+    flight.pins.setdefault(name, None)
+    batch = await state.coalescer.read(None, (name,))
+    if batch.error is not None or flight.pins[name] is not None:
+        return
+    try:
+        created = await engine.create_stamps({name: sound(batch.values[name])}, scope.stamp_ttl(scope.policy.ttl))
+    except BackendError:
+        return
+    if flight.pins[name] is None:  # the earliest counts
+        flight.pins[name] = created[name]

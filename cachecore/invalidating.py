@@ -6,7 +6,9 @@ began in between may have seen either state. What the store did not acknowledge 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from cachecore.engine import LoopState
@@ -46,7 +48,7 @@ async def delete_entries(scope: Scope, state: LoopState, kind: str) -> int | Non
     if not isinstance(scope.engine.backend, SupportsScan):
         return None
     deleted = 0
-    touched = False
+    complete, touched = True, False
     try:
         for prefix in scope.keys.scan_prefixes():
             async for page in scope.engine.backend.scan(prefix):
@@ -54,11 +56,19 @@ async def delete_entries(scope: Scope, state: LoopState, kind: str) -> int | Non
                     touched = True
                     deleted += await _delete_page(scope, page[start : start + _PAGE])
     except BackendError:
-        return None
-    finally:
+        complete = False
+    except asyncio.CancelledError:
         if touched:
-            await carried(state, invalidate_stamps(scope, scope.keys.namespace_tags()[-1:], kind, again=True))
-    return deleted
+            with suppress(InvalidationPending):  # it pends all the same, and the cancellation is what the caller gets
+                await _invalidate_again(scope, state, kind)
+        raise
+    if touched:
+        await _invalidate_again(scope, state, kind)
+    return deleted if complete else None
+
+
+async def _invalidate_again(scope: Scope, state: LoopState, kind: str) -> None:
+    await carried(state, invalidate_stamps(scope, scope.keys.namespace_tags()[-1:], kind, again=True))
 
 
 async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:
