@@ -101,6 +101,11 @@ class Flight:
         return self._failed
 
     @property
+    def timed(self) -> bool:
+        """Whether its factory is running, within a time."""
+        return self._timer is not None
+
+    @property
     def waiters(self) -> int:
         """How many callers wait for the answer."""
         return len(self._waiters)
@@ -207,6 +212,9 @@ class Flight:
 
     def _expire(self, message: str) -> None:
         self.answer(error=TimeoutError(message))
+        for other in self.group:
+            if not other.timed:  # its turn in the batch has not come: somebody else may compute it
+                other.answer(error=Retry())
         if self.task is not None:
             self.task.cancel()
 
