@@ -107,13 +107,13 @@ class Caller:
         value["name"] = "spoiled"
 
     def factory(
-        self, process: Process, asked: Asked, ttl: float, *, nested: bool = True
+        self, process: Process, asked: Asked, ttl: float, batch: list[Made] | None = None
     ) -> Callable[[], Awaitable[Any]]:
-        """Return a factory for the call `asked`, with a mind of its own; if `nested`, it may ask the cache itself."""
+        """Return a factory for the call `asked`, with a mind of its own: part of one that makes a `batch`, or alone."""
         draw = self.chance.random
         seconds = 0.08 * draw() ** 2 if draw() < 0.9 else 0.7 * draw() if draw() < 0.8 else FACTORY_TIMEOUT * 2 * draw()
         fails, pins, refuses, late = draw() < 0.08, draw() < 0.2, draw() < 0.05, draw() < 0.1
-        nested = nested and draw() < 0.1
+        nested = batch is None and draw() < 0.1
         tag = self.chance.choice(TAGS)
         further = [name for name in NAMES if name > asked.name]
         inner = self.chance.choice(further) if nested and further else None
@@ -124,9 +124,15 @@ class Caller:
             self.oracle.computing(process.name, asked.name, asked.moment, asked.tags)
             try:
                 made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
+                together = [made] if batch is None else batch
+                if batch is not None:
+                    made.tags = {**(batch[0].tags if batch else {}), **made.tags}  # what is pinned holds for them all
+                    batch.append(made)
                 if pins:
                     await process.view(asked.name).pin_tag(tag)
-                    made.tags.setdefault(tag, self.oracle.moment())
+                    pinned = self.oracle.moment()
+                    for one in together:
+                        one.tags.setdefault(tag, pinned)
                 if inner is not None:
                     if inner in self.slow:
                         self.slow.add(asked.name)
@@ -227,9 +233,11 @@ class Caller:
         names, tags = self._names_of_one_view(), self.some_tags()
         asked = {name: self.oracle.ask(process.name, name, tags) for name in names}
         left_out = self.chance.random() < 0.1
-        factories = {name: self.factory(process, one, process.ttl, nested=False) for name, one in asked.items()}
+        batch: list[Made] = []
+        factories = {name: self.factory(process, one, process.ttl, batch) for name, one in asked.items()}
 
         async def many(wanted: list[str]) -> Mapping[str, Any]:
+            batch.clear()  # a second round is a computation of its own
             values = {name: await factories[name]() for name in wanted}
             if left_out:
                 del values[wanted[-1]]
