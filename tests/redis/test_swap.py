@@ -13,7 +13,7 @@ from cachecore.errors import BackendError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
-from cachecore_redis.swap import _DELETE, _WRITE
+from cachecore_redis.swap import _DELETE, _DELETES, _WRITE, _WRITES, ways
 
 User = Callable[[str], Awaitable[str]]
 
@@ -65,19 +65,21 @@ async def test_best_way_of_the_server(own_server: Server) -> None:
     """Valkey swaps in one command, Redis before 8.4 by a cached script."""
     async with opened(own_server.url) as backend:
         await counters(backend)
-        swapper = backend._nodes.get("test").swapper
+        lane = backend._nodes.get("test").main.lane
+        assert lane is not None
         if "valkey" in own_server.program:
-            assert (swapper.way, _DELETE[swapper._delete]) == ("ifeq", "delifeq")
+            assert ways(lane) == ("ifeq", "delifeq")
         else:
-            assert (swapper.way, _DELETE[swapper._delete]) == ("script", "script")
+            assert ways(lane) == ("script", "script")
 
 
 async def test_user_without_scripts_and_dangerous_commands(own_server: Server, user: User) -> None:
     """Everything works for a user who may neither run scripts nor ask for INFO, ROLE or CONFIG."""
     async with opened(await user("+@all -@scripting -@dangerous ~* &*")) as backend:
         await counters(backend)
-        swapper = backend._nodes.get("test").swapper
-        assert swapper.way == ("ifeq" if "valkey" in own_server.program else "watch")
+        lane = backend._nodes.get("test").main.lane
+        assert lane is not None
+        assert ways(lane)[0] == ("ifeq" if "valkey" in own_server.program else "watch")
         stream = backend.feed("k")
         events = [await anext(stream), await anext(stream)]
         assert type(events[-1]).__name__ == "Alive"
@@ -92,20 +94,20 @@ async def test_each_way_keeps_count(own_server: Server, way: str) -> None:
     """The ways of older servers work on every server."""
     async with opened(own_server.url) as backend:
         await backend.get_many(["k"])
-        node = backend._nodes.get("test")
-        node.swapper._lane = node.main.lane
-        node.swapper._write, node.swapper._delete = _WRITE.index(way), _DELETE.index(way)
+        lane = backend._nodes.get("test").main.lane
+        assert lane is not None
+        lane.notes.update({_WRITES: _WRITE.index(way), _DELETES: _DELETE.index(way)})
         await counters(backend)
-        assert (node.swapper.way, _DELETE[node.swapper._delete]) == (way, way)
+        assert ways(lane) == (way, way)
 
 
 async def test_cancelled_watch_spoils_nothing(own_server: Server) -> None:
     """A swap cancelled between its two steps does not make a later one fail."""
     async with opened(own_server.url) as backend:
         await backend.set_many({"a": b"1", "b": b"1"}, ttl=60)
-        node = backend._nodes.get("test")
-        node.swapper._lane = node.main.lane
-        node.swapper._write = _WRITE.index("watch")
+        lane = backend._nodes.get("test").main.lane
+        assert lane is not None
+        lane.notes[_WRITES] = _WRITE.index("watch")
         for steps in range(1, 12):
             task = asyncio.ensure_future(backend.swap("a", b"none", b"2", ttl=60))
             for _ in range(steps):

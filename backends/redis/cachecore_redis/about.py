@@ -17,7 +17,7 @@ from cachecore_redis.channel import Dialer, dial
 from cachecore_redis.commands import pack
 from cachecore_redis.failures import reply_reason, translate
 from cachecore_redis.lane import Lane
-from cachecore_redis.swap import Swapper
+from cachecore_redis.swap import Swapper, ways
 
 
 async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
@@ -66,9 +66,8 @@ async def _swap(lane: Lane, key: str) -> str:
     async def same() -> Lane:
         return lane
 
-    swapper = Swapper()
-    reply = await swapper.swap(lane, same, key, b"never", b"never", 1)
-    return f"refused ({reply_reason(str(reply))[0]})" if isinstance(reply, hiredis.ReplyError) else swapper.way
+    reply = await Swapper().swap(lane, same, key, b"never", b"never", 1)
+    return f"refused ({reply_reason(str(reply))[0]})" if isinstance(reply, hiredis.ReplyError) else ways(lane)[0]
 
 
 def _text(value: Any) -> str:

@@ -19,7 +19,7 @@ from cachecore.errors import BackendError, BackendUnavailable
 from cachecore_redis.address import Address, RedisOptions, UrlDialer
 from cachecore_redis.channel import Backoff
 from cachecore_redis.commands import ASKING, pack
-from cachecore_redis.failures import failure
+from cachecore_redis.failures import failure, refusal
 from cachecore_redis.lane import Lane, Reply
 from cachecore_redis.node import LargeKeys, Node
 from cachecore_redis.topology import Ranges, Topology, agreed, ranges_of, redirection, slot_of
@@ -284,6 +284,11 @@ class Cluster:
             self._primaries_changed()
         self._look_behind()
         return False, address
+
+    def refused(self, operation: str, slot: int, reply: Reply) -> BackendError:
+        """Return the error for a reply that is no answer; see `Node.refused`."""
+        address = self.topology.owner(slot)
+        return self.node(address).refused(operation, reply) if address else refusal(operation, reply)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, px: int | None) -> Reply:
         """Return True or False, or the error reply."""

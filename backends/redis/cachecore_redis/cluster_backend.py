@@ -16,7 +16,6 @@ from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_host
 from cachecore_redis.channel import Backoff
 from cachecore_redis.cluster import Cluster, Command
 from cachecore_redis.cluster_feed import cluster_feed
-from cachecore_redis.failures import refusal
 from cachecore_redis.feed import ended
 from cachecore_redis.lane import Reply
 from cachecore_redis.loops import PerLoop
@@ -80,13 +79,16 @@ class ClusterBackend:
             if not _try_again(reply):
                 values = self._large.noted(command.keys, reply)
                 if type(values) is not list:
-                    raise refusal("get_many", values)
+                    raise cluster.refused("get_many", command.slot, values)
                 found.update(zip(command.keys, values, strict=True))
         for i in split:
             # The slot is moving and its keys are on both nodes: each is asked for by itself.
             singles = [Command(commands.get([key]), [key]) for key in batch[i].keys]
             for command, reply in zip(singles, await cluster.ask_all("get_many", singles, twice=True), strict=True):
-                found[command.keys[0]] = _checked("get_many", reply)
+                values = self._large.noted(command.keys, reply)
+                if type(values) is not list:
+                    raise cluster.refused("get_many", command.slot, values)
+                found[command.keys[0]] = values[0]
         return [found[key] for key in keys]
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
@@ -98,8 +100,9 @@ class ClusterBackend:
         for key, value in items.items():
             self._large.seen(key, len(value))
         batch = [Command(commands.set_(key, value, px), [key]) for key, value in items.items()]
-        for reply in await cluster.ask_all("set_many", batch):
-            _checked("set_many", reply)
+        for command, reply in zip(batch, await cluster.ask_all("set_many", batch), strict=True):
+            if reply != b"OK":
+                raise cluster.refused("set_many", command.slot, reply)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys, all nodes at the same time; return how many existed."""
@@ -108,18 +111,23 @@ class ClusterBackend:
             return 0
         batch = [Command(commands.unlink(part), part) for part in _by_slot(keys)]
         replies = await cluster.ask_all("delete_many", batch)
-        singles = [
-            key for command, reply in zip(batch, replies, strict=True) if _try_again(reply) for key in command.keys
-        ]
-        if singles:
-            replies = [reply for reply in replies if not _try_again(reply)]
-            replies += await cluster.ask_all("delete_many", [Command(commands.unlink([key]), [key]) for key in singles])
-        return sum(_checked("delete_many", reply, int) for reply in replies)
+        answered = [pair for pair in zip(batch, replies, strict=True) if not _try_again(pair[1])]
+        keys = [key for command, reply in zip(batch, replies, strict=True) if _try_again(reply) for key in command.keys]
+        if keys:
+            singles = [Command(commands.unlink([key]), [key]) for key in keys]
+            answered += zip(singles, await cluster.ask_all("delete_many", singles), strict=True)
+        for command, reply in answered:
+            if type(reply) is not int:
+                raise cluster.refused("delete_many", command.slot, reply)
+        return sum(reply for _, reply in answered)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""
         cluster = self._clusters.get("swap")
-        return bool(_checked("swap", await cluster.swap(key, old, new, commands.milliseconds(ttl)), bool))
+        reply = await cluster.swap(key, old, new, commands.milliseconds(ttl))
+        if type(reply) is not bool:
+            raise cluster.refused("swap", slot_of(key), reply)
+        return reply
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, primary after primary; all again if slots moved meanwhile."""
@@ -132,7 +140,9 @@ class ClusterBackend:
                 cursor = b"0"
                 while True:
                     reply = await node.read("scan", commands.scan(cursor, prefix))
-                    cursor, found = _checked("scan", reply, list)
+                    if type(reply) is not list:
+                        raise node.refused("scan", reply)
+                    cursor, found = reply
                     if found:
                         yield [str(key, "latin-1") for key in found]
                     if cursor == b"0":
@@ -148,7 +158,10 @@ class ClusterBackend:
         """Return the clock of one primary, the same one as long as the order stays; Unix seconds."""
         cluster = self._clusters.get("time")
         (_, node), *_ = await cluster.primaries("time")
-        return moment(_checked("time", await node.read("time", commands.TIME), list))
+        reply = await node.read("time", commands.TIME)
+        if type(reply) is not list:
+            raise node.refused("time", reply)
+        return moment(reply)
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.about`."""
@@ -175,9 +188,3 @@ def _by_slot(keys: Sequence[str]) -> list[list[str]]:
 
 def _try_again(reply: Reply) -> bool:
     return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("TRYAGAIN")
-
-
-def _checked(operation: str, reply: Reply, *kinds: type) -> Reply:
-    if isinstance(reply, hiredis.ReplyError) or (kinds and type(reply) not in kinds):
-        raise refusal(operation, reply)
-    return reply

@@ -58,6 +58,8 @@ class Lane(asyncio.BufferedProtocol):
         self.on_push: Callable[[list[Any]], None] | None = None
         self.on_lost: Callable[[Lane], None] | None = None
         self.owner: object = None
+        self.notes: dict[str, int] = {}
+        """What was learned of the server at the other end by those who use this lane; gone with it."""
         self._loop = loop
         self._call_soon = loop.call_soon
         self._create_future = loop.create_future

@@ -193,7 +193,7 @@ class Node:
         for asked, part in zip((light, heavy), parts, strict=True):
             if isinstance(part, BaseException):
                 raise part
-            if isinstance(part, hiredis.ReplyError):
+            if type(part) is not list:
                 return part
             found.update(zip(asked, part, strict=True))
         return [found[key] for key in keys]

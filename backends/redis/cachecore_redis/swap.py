@@ -32,6 +32,8 @@ _SHA: Final = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 
 _WRITE: Final = ("ifeq", "script", "watch")
 _DELETE: Final = ("delifeq", "delex", "script", "watch")
+_WRITES: Final = "swap: write"
+_DELETES: Final = "swap: delete"
 
 
 def _unknown(reply: Reply) -> bool:
@@ -47,19 +49,16 @@ def _unknown(reply: Reply) -> bool:
     )
 
 
+def ways(lane: Lane) -> tuple[str, str]:
+    """Return how values are replaced and deleted on `lane`, as far as is known."""
+    return _WRITE[lane.notes.get(_WRITES, 0)], _DELETE[lane.notes.get(_DELETES, 0)]
+
+
 class Swapper:
-    """The ways to swap on one server, best first. One for each node and loop."""
+    """Compare and swap on one server. One for each node and loop."""
 
     def __init__(self) -> None:
-        self._lane: Lane | None = None
-        self._write = 0
-        self._delete = 0
         self._watching = asyncio.Lock()
-
-    @property
-    def way(self) -> str:
-        """The way that values are swapped now, as far as is known."""
-        return _WRITE[self._write]
 
     async def swap(
         self,
@@ -73,26 +72,22 @@ class Swapper:
         asking: bool = False,
     ) -> Reply:
         """Return True or False, or the error reply of the server."""
-        if lane is not self._lane:
-            self._lane, self._write, self._delete = lane, 0, 0  # another server, or another version of it
         if old is None:
             return await self._from_absent(lane, key, new, px, asking)
+        name, known = (_DELETES, _DELETE) if new is None else (_WRITES, _WRITE)
         while True:
-            way = _DELETE[self._delete] if new is None else _WRITE[self._write]
-            if way == "watch":
+            at = lane.notes.get(name, 0)
+            if known[at] == "watch":
                 return await self._watched(await watch_lane(), key, old, new, px, asking)
-            reply = await self._one_command(lane, way, key, old, new, px, asking)
+            reply = await self._one_command(lane, known[at], key, old, new, px, asking)
             if not _unknown(reply):
                 return _swapped(reply)
-            if new is None:
-                self._delete = max(self._delete, _DELETE.index(way) + 1)
-            else:
-                self._write = max(self._write, _WRITE.index(way) + 1)
+            lane.notes[name] = max(lane.notes.get(name, 0), at + 1)
 
     async def _from_absent(self, lane: Lane, key: str, new: bytes | None, px: int | None, asking: bool) -> Reply:
         if new is None:
             reply = await _send(lane, pack(("EXISTS", key)), asking)
-            return reply if isinstance(reply, hiredis.ReplyError) else reply == 0
+            return reply == 0 if type(reply) is int else reply
         return _swapped(await _send(lane, set_(key, new, px, "NX"), asking))
 
     async def _one_command(
