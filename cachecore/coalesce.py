@@ -7,13 +7,15 @@ that its readers need, under one deadline. A caller that is cancelled takes only
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from cachecore.coherence import Coherence, Ticket
 from cachecore.errors import BackendError
-from cachecore.protocols import CacheBackend
 
+Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
+"""Takes the values in the order of the keys, or none and the error."""
 _NO_STAMPS: Final[tuple[str, ...]] = ()
 
 
@@ -42,7 +44,7 @@ class Coalescer:
     """Collects the reads of one event loop. Not to be touched from another loop or thread.
 
     Args:
-        backend: what is read; its `get_many` is called in a task of this loop.
+        begin: begins a read of the store, and gives its values or its error to the function it is handed.
         coherence: where the tickets are kept.
         max_keys: entries in one read; more in one tick make further reads.
         partition: names the node of a key; None where there is one node.
@@ -51,7 +53,7 @@ class Coalescer:
 
     def __init__(
         self,
-        backend: CacheBackend,
+        begin: Callable[[Sequence[str], Answered], None],
         coherence: Coherence,
         *,
         max_keys: int,
@@ -59,7 +61,7 @@ class Coalescer:
         partition: Callable[[str], str] | None = None,
         answered: Callable[[Batch], None] | None = None,
     ) -> None:
-        self._backend = backend
+        self._begin = begin
         self._coherence = coherence
         self._max_keys = max_keys
         self._monotonic = monotonic
@@ -67,12 +69,12 @@ class Coalescer:
         self._answered = answered
         self._loop = asyncio.get_running_loop()
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
 
     @property
     def pending(self) -> int:
-        """Reads that the store has not answered yet."""
-        return len(self._tasks)
+        """Reads of the store that are collecting or not answered yet."""
+        return self._under_way + len(self._collecting)
 
     def read(self, key: str | None, stamp_keys: tuple[str, ...] = _NO_STAMPS) -> asyncio.Future[Batch]:
         """Return a future of the batch that `key` and the stamps will be read in.
@@ -108,26 +110,21 @@ class Coalescer:
             self._send(batch)
 
     def _send(self, batch: Batch) -> None:
-        task = self._loop.create_task(self._ask(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _ask(self, batch: Batch) -> None:
-        keys = list(batch.values)
         batch.asked_at = self._monotonic()
+        self._under_way += 1
         try:
-            batch.values.update(zip(keys, await self._backend.get_many(keys), strict=True))
+            self._begin(list(batch.values), partial(self._arrived, batch))
+        except BackendError as error:
+            self._arrived(batch, [], error)
+
+    def _arrived(self, batch: Batch, values: list[bytes | None], error: BackendError | None) -> None:
+        self._under_way -= 1
+        batch.error = error
+        if error is None:
+            batch.values.update(zip(batch.values, values, strict=True))
             if self._answered is not None:
                 self._answered(batch)
-        except BackendError as error:
-            batch.error = error
-        except BaseException as error:
-            # The loop is closing, or there is a bug below: readers get a miss, and whoever runs this task the error.
-            batch.error = BackendError("get_many", transient=False)
-            batch.error.__cause__ = error
-            raise
-        finally:
-            for future in batch.waiters:
-                if not future.done():  # a cancelled reader is gone already
-                    future.set_result(batch)
-            batch.waiters.clear()
+        for future in batch.waiters:
+            if not future.done():  # a cancelled reader is gone already
+                future.set_result(batch)
+        batch.waiters.clear()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from cachecore.breaker import Breaker, State
 from cachecore.clock import Clock
 from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
-from cachecore.lane import Call, Lane
+from cachecore.lane import Call, Lane, Waiter
 from cachecore.options import StoreOptions
 from cachecore.protocols import CacheBackend
 
@@ -70,6 +70,20 @@ class Dispatch:
 
         An open breaker raises `BackendUnavailable` instead, and if it is time to, `key` is read behind.
         """
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.start_for(waiter, operation, breaker, budget, start, key)
+        return waiter
+
+    def start_for(
+        self,
+        waiter: Waiter,
+        operation: str,
+        breaker: Breaker,
+        budget: float,
+        start: Callable[[], Awaitable[Any]],
+        key: str,
+    ) -> None:
+        """Begin a call whose answer goes to `waiter`; otherwise as `start`."""
         if self.closed:
             raise closed_error(operation)
         loop = asyncio.get_running_loop()
@@ -81,9 +95,7 @@ class Dispatch:
                 lane.enter(Call("probe", breaker, ticket, budget, partial(self._backend.get_many, [key]), None))
             self._observer.backend_error(operation, "breaker_open")
             raise BackendUnavailable(operation, reason="breaker_open")
-        waiter: asyncio.Future[Any] = loop.create_future()
         lane.enter(Call(operation, breaker, ticket, budget, start, waiter))
-        return waiter
 
     async def _attend(self, lane: Lane, call: Call) -> None:
         """Be the task of `call`: carry it out and tell everyone who has to know how it went."""

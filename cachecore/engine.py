@@ -127,6 +127,8 @@ class Engine:
             deadline_of=_deadline_of,
             clock=clock,
         )
+        self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
+        """Whether there is an L1 at all."""
         self.peek = _peeker(self.l1, self.book, self.coherence, clock)
         self.pending = PendingInvalidations(store, self.backend, clock=clock, chance=chance, delivered=self._delivered)
         telemetry.counts.tier = self.l1
@@ -151,7 +153,7 @@ class Engine:
         state = self._states.get(loop)
         if state is None:
             coalescer = Coalescer(
-                self.backend,
+                self.backend.begin_read,
                 self.coherence,
                 max_keys=self.store.batch_keys,
                 monotonic=self.monotonic,

@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cachecore.breaker import Breaker
 from cachecore.errors import BackendTimeout
@@ -25,6 +25,22 @@ INSIST_AFTER: Final = 1.0
 """Seconds after which a task that did not end when cancelled is cancelled again."""
 FORGET_AFTER: Final = 60.0
 """Seconds after which a call whose task never ends gives its place back all the same."""
+
+
+class Waiter(Protocol):
+    """Who gets the answer of a call: a future, or whoever has these four of its methods."""
+
+    def done(self) -> bool:
+        """Return whether nobody waits any more."""
+
+    def set_result(self, answer: Any, /) -> None:
+        """Take the answer."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take the error."""
+
+    def exception(self) -> object:
+        """Note that the error was seen."""
 
 
 class Call:
@@ -50,7 +66,7 @@ class Call:
         ticket: int,
         budget: float,
         start: Callable[[], Awaitable[Any]],
-        waiter: asyncio.Future[Any] | None,
+        waiter: Waiter | None,
     ) -> None:
         self.operation = operation
         self.breaker = breaker

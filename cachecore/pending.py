@@ -75,12 +75,17 @@ class PendingInvalidations:
     def __len__(self) -> int:
         return len(self._entries) + len(self._stamps)
 
+    @property
+    def busy(self) -> bool:
+        """Whether `covers` may say yes to anything."""
+        return bool(self._entries or self._stamps or self._acknowledged)
+
     def covers(self, key: str, stamp_keys: Iterable[str], asked_at: float) -> bool:
         """Return whether an entry under `key` with these stamps, asked for at `asked_at`, is to be treated as gone.
 
         Cheap while nothing pends.
         """
-        if not self._entries and not self._stamps and not self._acknowledged:
+        if not self.busy:
             return False
         return any(
             name in self._entries or name in self._stamps or self._acknowledged.get(name, -math.inf) >= asked_at

@@ -73,12 +73,19 @@ async def read(
     """
     engine = scope.engine
     clock = engine.store_clock
-    if clock.unmeasured or engine.monotonic() >= clock.due_at:
+    now = engine.monotonic()
+    if clock.unmeasured or now >= clock.due_at:
         await engine.measured(state)
     wanted = tagset.stamp_keys
-    if not stamps_too and engine.coherence.live:
-        current = engine.book.current
-        wanted = tuple(name for name in wanted if name not in current)
+    if not stamps_too and now < engine.coherence.trusted_until:
+        generation = engine.book.generation
+        if tagset.complete_at == generation:
+            wanted = ()
+        else:
+            current = engine.book.current
+            wanted = tuple(name for name in wanted if name not in current)
+            if not wanted:
+                tagset.complete_at = generation
     batch = await state.coalescer.read(key, wanted + extra if extra else wanted)
     found = check(scope, key, tagset, batch)
     if found.reason == "unknown_stamps":
@@ -95,13 +102,9 @@ def check(
         found.error, found.reason = batch.error, "store"
         return found
     engine = scope.engine
-    unread = [name for name in tagset.stamp_keys if name not in batch.values]
-    if unread:
-        table = later or (engine.book.current if engine.coherence.live else {})
-        found.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     raw = found.raw = batch.values[key]
     if raw is None:
-        return found
+        return _missed(scope, found, later)
     if len(raw) > engine.store.max_value_bytes:
         return _rejected(scope, found, "length")
     entry = decode(raw, key)
@@ -109,7 +112,7 @@ def check(
         return _rejected(scope, found, entry.reason)
     if entry.tombstone:
         found.reason = "deleted"
-        return found
+        return _missed(scope, found, later)
     now = engine.store_clock.now()
     if not entry.created <= now + MAX_CLOCK_SKEW:
         return _rejected(scope, found, "clock")
@@ -118,14 +121,24 @@ def check(
     verdict = _stamps_hold(scope, entry, tagset, batch, later)
     if verdict is not None:
         found.reason = verdict
-        return found
-    policy = scope.policy
+        return _missed(scope, found, later)
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
-    found.state = decide(entry, now, 1.0, policy)
-    if found.state == "dead":
+    found.state = state = decide(entry, now, 1.0, scope.policy)
+    if state == "dead":
         found.reason = "expired"
-        return found
+        return _missed(scope, found, later)
     found.entry, found.reason = entry, None
+    return found if state == "fresh" else _missed(scope, found, later)
+
+
+def _missed(scope: Scope, found: Found, later: Mapping[str, bytes | None] | None) -> Found:
+    """Note the stamps that were not read because they are known: who computes an answer now will need them."""
+    batch, engine = found.batch, scope.engine
+    if batch is not None:
+        unread = [name for name in found.tagset.stamp_keys if name not in batch.values]
+        if unread:
+            table = later or (engine.book.current if engine.coherence.live else {})
+            found.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     return found
 
 
@@ -135,7 +148,15 @@ def _stamps_hold(
     """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
     engine = scope.engine
     values = batch.values
-    table: Mapping[str, bytes] = engine.book.current if engine.coherence.live else {}
+    live = engine.coherence.live
+    book = engine.book
+    generation = book.generation
+    # Entries of one namespace have one tuple of stamps (see `entry.decode`): what held for it still does, as long as
+    # no stamp has changed.
+    held = tagset.held
+    if live and entry.stamps is held[0] and generation == held[2] and not engine.pending.busy:
+        return None
+    table: Mapping[str, bytes] = book.current if live else {}
     shard = scope.keys.shard_of(entry.key) if engine.shards else None
     tags = set()
     names = []
@@ -156,7 +177,12 @@ def _stamps_hold(
             return "invalidated"
     if not tags.issuperset(tagset.tags) or engine.pending.covers(entry.key, names, batch.asked_at):
         return "invalidated"
-    return "unknown_stamps" if unknown else None
+    if unknown:
+        return "unknown_stamps"
+    named = tuple((name, stamp) for name, (_, stamp) in zip(names, entry.stamps, strict=True))
+    if live and book.holds(named):
+        tagset.held = entry.stamps, named, generation
+    return None
 
 
 async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tagset: TagSet, batch: Batch) -> Found:
@@ -189,10 +215,14 @@ def load(scope: Scope, found: Found) -> Any:
 def keep(scope: Scope, found: Found, value: Any) -> None:
     """Keep a copy of a fresh found entry in L1, if nothing has changed since it was read."""
     engine, entry, batch = scope.engine, found.entry, found.batch
-    if entry is None or batch is None or found.state != "fresh" or not batch.covers(found.key):
+    if entry is None or batch is None or found.state != "fresh" or not engine.keeps or not batch.covers(found.key):
         return
-    shard = scope.keys.shard_of(found.key) if engine.shards else None
-    stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
+    held = found.tagset.held
+    if entry.stamps is held[0]:
+        stamps = held[1]
+    else:
+        shard = scope.keys.shard_of(found.key) if engine.shards else None
+        stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
     put(scope, entry, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, ticket=batch)
 
 

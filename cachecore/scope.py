@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachecore.engine import Engine
+from cachecore.entry import Stamps
 from cachecore.errors import OptionsError
 from cachecore.keys import KeySpace, user_tag
 from cachecore.options import Policy
@@ -24,12 +25,22 @@ Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class TagSet:
-    """Tags as entries store them, and the stamp keys they have in the store, in the same order."""
+    """Tags as entries store them, and the stamp keys they have in the store, in the same order.
+
+    Remembers what the table of a live feed said of them, for as long as no stamp changes: `generation` is the table's.
+    """
 
     tags: tuple[str, ...]
     stamp_keys: tuple[str, ...]
+    complete_at: int = -1
+    """The generation at which the table had all of them."""
+    held: tuple[Stamps | None, tuple[tuple[str, bytes], ...], int] = (None, (), -1)
+    """Stamps of an entry that all were in the table, the same by stamp key, and the generation at which they were.
+
+    One value, so that threads see all of it or none.
+    """
 
 
 @dataclass(slots=True, eq=False)

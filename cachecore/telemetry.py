@@ -7,6 +7,7 @@ for nothing and one with an SDK pays when it collects. Keys, prompts, values and
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.trace import ProxyTracerProvider, Tracer
 
 SCOPE: Final = "cachecore"
+_LOOK_EVERY: Final = 1.0
 BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -149,14 +151,23 @@ class Telemetry:
         self._instruments.add(self.counts)
         self._attributes = {"cache": cache}
         self._tracer: Tracer = trace.get_tracer(SCOPE)
+        self._tracing = False
+        self._look_again = 0.0
 
     def named(self, cache: str) -> Telemetry:
         """Return telemetry of its own for a part of this cache, reported under another name."""
         return Telemetry(cache, self._meter, counts=Counts(cache, pending=self.counts.pending, tier=self.counts.tier))
 
     def tracer(self) -> Tracer | None:
-        """Return the tracer, or None while the application has set no tracer provider: then spans cost nothing."""
-        return None if isinstance(trace.get_tracer_provider(), ProxyTracerProvider) else self._tracer
+        """Return the tracer, or None while the application has set no tracer provider: then spans cost nothing.
+
+        Looked up once a second: asking OpenTelemetry reads the environment, which takes longer than a hit.
+        """
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._look_again = now + _LOOK_EVERY
+            self._tracing = not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+        return self._tracer if self._tracing else None
 
     def factory(self, seconds: float, failed: bool) -> None:
         """Record one call of a factory."""
