@@ -23,7 +23,7 @@ from typing import Any, Final
 from cachecore.cache import Cache
 from cachecore.keys.hashers import xxh3_128
 from cachecore.serializers.msgpack import MsgpackSerializer
-from cachecore.testing.simulation_calls import FACTORY_TIMEOUT, NAMES, NAMESPACES, Caller, Process
+from cachecore.testing.simulation_calls import FACTORY_TIMEOUT, NAMES, NAMESPACES, Caller, Process, request_of
 from cachecore.testing.simulation_faults import Faults
 from cachecore.testing.simulation_oracle import Oracle, Wrong
 from cachecore.testing.simulation_store import FedBackend, Link, SimulatedBackend, SimulatedStore, TimedBackend
@@ -95,7 +95,7 @@ class World:
         draw = self.chance
         self.windows = draw.choice((0.0, 0.0, 2.0))
         self.store = SimulatedStore(loop, self.note, skew=0.0 if calm else 3600.0 * (draw.random() - 0.5))
-        self.oracle = Oracle(loop.time, l1_max_age=_L1_MAX_AGE, windows=self.windows)
+        self.oracle = Oracle(loop.time, l1_max_age=_L1_MAX_AGE, windows=self.windows, strict=calm)
         self.store.executed = self._executed
         self.timed = draw.random() < 0.8
         if not self.timed:
@@ -112,6 +112,7 @@ class World:
         }
         self.ttl = draw.choice((2.0, 6.0, 60.0))
         self.processes: list[Process] = []
+        self._names: dict[str, str] = {}  # key of the store -> name
         self._made = 0
         self.caller = Caller(self.oracle, draw, loop.time, self._isolated_at, calm=calm)
         self.faults = Faults(self, self.store, self.oracle, loop, draw)
@@ -148,6 +149,7 @@ class World:
             views[namespace] = cache.scoped(namespace, tags=("view",) if namespace == "c" else ())
         process = Process(name, cache, views, backend, fed, self.ttl)
         self.processes.append(process)
+        self._names = self._names or {process.view(name).key(request_of(name)): name for name in NAMES}
         return process
 
     def replace(self, process: Process) -> None:
@@ -173,11 +175,10 @@ class World:
     def _executed(self, process: str, operation: str, keys: tuple[str, ...]) -> None:
         self.oracle.executed(process, keys)
         for other in self.processes:
-            if other.fed:
-                self.oracle.disturb(other.name)  # a push may part its callers
-            if other.name == process and operation != "swap":
-                self.oracle.disturb(process)
-                self.loop.call_later(0.2, self.oracle.disturb, process)  # and the acknowledgement, when it comes
+            if other.fed and self.calm:  # a push parts its callers
+                for key in keys:
+                    if not key.startswith("cc.l:"):
+                        self.oracle.disturb(other.name, self._names.get(key, ""))
 
     # The run
 

@@ -72,12 +72,12 @@ class Caller:
         """Names of which some factory took longer than it may."""
         reads: list[tuple[Callable[[Process], Awaitable[str]], int]] = [
             (self.get, 14), (self.get_or_set, 26), (self.lookup, 14), (self.get_many, 5), (self.get_or_set_many, 6),
-            (self.peek, 4), (self.bypassed, 1), (self.health, 1),
+            (self.peek, 4), (self.health, 1),
         ]  # fmt: skip
         writes: list[tuple[Callable[[Process], Awaitable[str]], int]] = [
             (self.refresh, 5), (self.set, 7), (self.set_since, 3), (self.set_many, 3), (self.delete, 7),
             (self.delete_many, 3), (self.expire, 3), (self.invalidate_tags, 8), (self.invalidate_prefix, 4),
-            (self.invalidate_all, 2),
+            (self.invalidate_all, 2), (self.bypassed, 1),
         ]  # fmt: skip
         kinds = reads if calm else reads + writes
         self._kinds = [kind for kind, _ in kinds]
@@ -121,7 +121,7 @@ class Caller:
             self.slow.add(asked.name)
 
         async def work() -> Any:
-            self.oracle.computing(process.name, asked.name, asked.moment, asked.tags)
+            self.oracle.computing(process.name, asked.name, asked.moment)
             try:
                 made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
                 together = [made] if batch is None else batch
@@ -268,7 +268,6 @@ class Caller:
         """`get_or_set` inside `bypass`."""
         name = self.name()
         asked = self.oracle.ask(process.name, name)
-        self.oracle.disturb(process.name, name)
         with bypass():
             try:
                 value = await process.view(name).get_or_set(
@@ -304,7 +303,6 @@ class Caller:
         """`refresh`."""
         name, tags = self.name(), self.some_tags()
         asked = self.oracle.ask(process.name, name, tags)
-        self.oracle.disturb(process.name, name)
         try:
             value = await process.view(name).refresh(
                 request_of(name), self.factory(process, asked, process.ttl), tags=tags
@@ -329,7 +327,6 @@ class Caller:
         seen = await process.view(name).lookup(request_of(name))
         if seen.tier == "l1":
             return "l1"
-        self.oracle.disturb(process.name)
         await asyncio.sleep(0.01 * self.chance.random())
         return await self._set(process, [name], seen, asked)
 
@@ -340,7 +337,6 @@ class Caller:
         asked = began or self.oracle.ask(process.name, names[0], tags)
         written = {}
         for name in names:
-            self.oracle.disturb(process.name, name)
             made = written[name] = self.oracle.make(process.name, name, (), process.ttl)
             made.old_from = math.inf  # until its writer knows that it is there, it is as new as can be
             made.tags = dict.fromkeys((*tags, *process.own_tags(name)), math.inf)
@@ -363,7 +359,6 @@ class Caller:
             made.old_from = moment
             made.tags = dict.fromkeys(made.tags, moment)
         if not stored:
-            self.oracle.disturb(process.name)
             return "not stored"
         self._cut(process, asked, "set", names, pending)
         return "pending" if pending else "stored"
@@ -379,8 +374,6 @@ class Caller:
     async def _delete(self, process: Process, names: Sequence[str]) -> str:
         asked = self.oracle.ask(process.name, names[0])
         pending = False
-        for name in names:
-            self.oracle.disturb(process.name, name)
         try:
             await process.view(names[0]).delete_many([request_of(name) for name in names])
         except InvalidationPending:
@@ -393,7 +386,6 @@ class Caller:
         name = self.name()
         asked = self.oracle.ask(process.name, name)
         pending, done = False, False
-        self.oracle.disturb(process.name, name)
         try:
             done = await process.view(name).expire(request_of(name))
         except InvalidationPending:
@@ -403,8 +395,6 @@ class Caller:
         return "pending" if pending else str(done)
 
     def _cut(self, process: Process, asked: Asked, kind: str, names: Sequence[str], pending: bool) -> None:
-        for name in names:
-            self.oracle.disturb(process.name, name)
         keys = [process.view(name).key(request_of(name)) for name in names]
         self.oracle.cut(asked, kind, [f"key:{name}" for name in names], keys, pending=pending)
 
@@ -430,13 +420,11 @@ class Caller:
         self, process: Process, call: Awaitable[Any], kind: str, targets: Sequence[str], stored: Sequence[str]
     ) -> str:
         asked = self.oracle.ask(process.name, "")
-        self.oracle.disturb(process.name)
         pending = False
         try:
             await call
         except InvalidationPending:
             pending = True
-        self.oracle.disturb(process.name)
         keys = process.cache._scope.stamp_keys(stored)  # noqa: SLF001 - what the store will be asked to delete
         self.oracle.cut(asked, kind, targets, keys, pending=pending)
         return "pending" if pending else "done"

@@ -82,19 +82,21 @@ class Asked:
 class Oracle:
     """What happened in a simulation, and whether an answer was right.
 
-    `now` returns the seconds of the loop; `l1_max_age` is that of all caches.
+    `now` returns the seconds of the loop; `l1_max_age` is that of all caches, `windows` the longest time for which
+    they may serve stale answers. `strict`: nothing but `disturb` lets a process compute a key twice at a time.
     """
 
-    def __init__(self, now: Callable[[], float], *, l1_max_age: float, windows: float) -> None:
+    def __init__(self, now: Callable[[], float], *, l1_max_age: float, windows: float, strict: bool) -> None:
         self._now = now
         self._max_age = l1_max_age
         self._windows = windows
+        self._strict = strict
         self.made: dict[int, Made] = {}
         self.answers = 0
         self.cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._cuts: list[Cut] = []
         self._moment = 0.0
-        self._computing: defaultdict[tuple[str, str], list[tuple[float, frozenset[str]]]] = defaultdict(list)
+        self._computing: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
 
     def moment(self) -> float:
@@ -111,20 +113,18 @@ class Oracle:
         self.made[made.number] = made
         return made
 
-    def computing(self, process: str, name: str, since: float, tags: tuple[str, ...]) -> None:
-        """A factory of `name` begins in `process`, for a call with `tags` that began at the moment `since`."""
+    def computing(self, process: str, name: str, since: float) -> None:
+        """A factory of `name` begins in `process`, for a call that began at the moment `since`."""
         active = self._computing[process, name]
-        # A flight that lacks a tag of the caller's is parted from those who come later.
-        active[:] = [(other, carried) for other, carried in active if carried.issuperset(tags)]
         disturbed = max(self._disturbed[process, name], self._disturbed[process, ""])
-        if any(other > disturbed for other, _ in active):
+        if self._strict and any(other > disturbed for other in active):
             raise Wrong(f"{process} computes {name} twice at a time, and nothing asked for it")
-        active.append((since, frozenset(tags)))
+        active.append(since)
 
     def computed(self, process: str, name: str, since: float) -> None:
         """A factory has ended."""
         active = self._computing[process, name]
-        active[:] = [one for one in active if one[0] != since]
+        active[:] = [one for one in active if one != since]
 
     def disturb(self, process: str, name: str = "") -> None:
         """From now on this process may compute `name` (or anything) again although it is computing it."""
