@@ -260,6 +260,14 @@ def _unable_to_save(scene: Scene) -> Iterator[Again | None]:
     scene.tell("CONFIG", "SET", "save", "")
 
 
+def _busy(scene: Scene) -> bool:
+    try:
+        scene.tell("PING")
+    except RedisError as error:
+        return "BUSY" in str(error)
+    return False
+
+
 @_fault("errors")
 def _busy_with_a_script(scene: Scene) -> Iterator[Again | None]:
     scene.tell("CONFIG", "SET", "busy-reply-threshold", "10")
@@ -270,6 +278,9 @@ def _busy_with_a_script(scene: Scene) -> Iterator[Again | None]:
 
     script = threading.Thread(target=run)
     script.start()
+    limit = time.monotonic() + 10
+    while not _busy(scene):
+        assert time.monotonic() < limit
     yield None
     scene.tell("SCRIPT", "KILL")
     script.join(10)
