@@ -170,12 +170,16 @@ class Engine:
             self.coherence.attend(self.feed, f"{self.prefix}:", self)
         return state
 
-    async def measured(self, state: LoopState) -> None:
-        """See that the store's clock is known, as far as it can be: waits for the first measurement only."""
+    def measure(self, state: LoopState) -> None:
+        """Begin to measure the store's clock, if it is time to."""
         clock = self.store_clock
         if self.monotonic() >= clock.due_at and (state.measuring is None or state.measuring.done()):
             state.measuring = state.spawn(clock.measure(), "cachecore-clock")
-        if clock.unmeasured and state.measuring is not None and not state.measuring.done():
+
+    async def measured(self, state: LoopState) -> None:
+        """See that the store's clock is known, as far as it can be: waits for the first measurement only."""
+        self.measure(state)
+        if self.store_clock.unmeasured and state.measuring is not None and not state.measuring.done():
             await asyncio.wait([state.measuring])
 
     # Stamps
@@ -239,6 +243,7 @@ class Engine:
         """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
         self.backend.sign_of_life()
         self.store_clock.expire()
+        self.pending.hurry()
 
     # What this process changes itself
 

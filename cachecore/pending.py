@@ -9,6 +9,7 @@ dropped: invalidating too much costs computations, too little costs wrong answer
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -26,7 +27,9 @@ logger = logging.getLogger("cachecore")
 AGAIN_AFTER: Final = 5.0
 """Seconds after a delivery until it is delivered once more: a lagging replica may have brought old values back."""
 _FIRST_WAIT: Final = 0.1
-_LONGEST_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 0.3
+"""Seconds between two attempts, half as much again at most: an open breaker refuses most of them at no cost, and half a
+second after an outage no other process may be serving what was invalidated in it."""
 _CHUNK: Final = 256
 
 
@@ -70,7 +73,7 @@ class PendingInvalidations:
         self._stamps: dict[str, Parents] = {}
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
         self._again: list[_Repetition] = []
-        self._tasks: dict[asyncio.Task[None], asyncio.Event] = {}
+        self._tasks: dict[asyncio.Task[None], _Signals] = {}
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._stamps)
@@ -148,14 +151,20 @@ class PendingInvalidations:
         if not len(self) and not self._again:
             return
         loop = asyncio.get_running_loop()
-        for task, added in list(self._tasks.items()):
+        for task, signals in list(self._tasks.items()):
             if task.get_loop() is loop and not task.done():
-                added.set()
+                signals.added.set()
                 return
-        added = asyncio.Event()
-        task = loop.create_task(self._keep_trying(added), name="cachecore-pending")
-        self._tasks[task] = added
+        signals = _Signals()
+        task = loop.create_task(self._keep_trying(signals), name="cachecore-pending")
+        self._tasks[task] = signals
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    def hurry(self) -> None:
+        """Try again soon: the store has shown a sign of life. May be called from any thread."""
+        for task, signals in list(self._tasks.items()):
+            with contextlib.suppress(RuntimeError):  # its loop is closed, and so is what it had to do
+                task.get_loop().call_soon_threadsafe(signals.alive.set)
 
     async def aclose(self) -> None:
         """Try a last time, and stop trying; what is left is said in the log, by number."""
@@ -193,11 +202,13 @@ class PendingInvalidations:
             self._entries.clear()
             self._stamps = {key: chain for chain in parents for key in chain[level]}
 
-    async def _keep_trying(self, added: asyncio.Event) -> None:
+    async def _keep_trying(self, signals: _Signals) -> None:
         wait = _FIRST_WAIT
         while True:
             if len(self):
-                await asyncio.sleep(wait * (0.5 + self._chance.random()))
+                if await _set_within(signals.alive, wait * (0.5 + self._chance.random())):
+                    signals.alive.clear()
+                    wait = _FIRST_WAIT / 2  # the first attempt may be refused, and be what makes the guard look
                 wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
                 continue
             with self._lock:
@@ -207,12 +218,8 @@ class PendingInvalidations:
             if due <= self._now():
                 await self._repeat()
                 continue
-            added.clear()
-            try:
-                async with asyncio.timeout(due - self._now()):
-                    await added.wait()
-            except TimeoutError:
-                pass
+            signals.added.clear()
+            await _set_within(signals.added, due - self._now())
 
     async def _repeat(self) -> None:
         now = self._now()
@@ -230,6 +237,26 @@ class PendingInvalidations:
                 self._again = [other for other in self._again if other is not repetition]
                 kept = {key for other in self._again for key in (*other.entries, *other.stamps)}
                 self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
+
+
+class _Signals:
+    """What one loop's delivery is woken by."""
+
+    __slots__ = ("added", "alive")
+
+    def __init__(self) -> None:
+        self.added = asyncio.Event()
+        self.alive = asyncio.Event()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until `event` is set, at most so long; return whether it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+    return event.is_set()
 
 
 class _Repetition:
