@@ -74,8 +74,8 @@ async def read(
     engine = scope.engine
     clock = engine.store_clock
     now = engine.monotonic()
-    if clock.unmeasured or now >= clock.due_at:
-        await engine.measured(state)
+    if now >= clock.due_at:
+        engine.measure(state)
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.coherence.trusted_until:
         generation = engine.book.generation
@@ -87,6 +87,8 @@ async def read(
             if not wanted:
                 tagset.complete_at = generation
     batch = await state.coalescer.read(key, wanted + extra if extra else wanted)
+    if clock.unmeasured:  # asked at the same time as the read, so that a store that hangs costs one deadline
+        await engine.measured(state)
     found = check(scope, key, tagset, batch)
     if found.reason == "unknown_stamps":
         found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)

@@ -65,7 +65,7 @@ async def store(
             for key, computed in items.items()
         }
 
-    await engine.measured(state)
+    engine.measure(state)
     writing = _Writing(scope, items)
     try:
         stamps = await _stamps_of(scope, state, tagsets, longest_life(scope.policy, ttl))
@@ -74,6 +74,7 @@ async def store(
         with writing:
             _leave_pending(scope, list(items))
         raise InvalidationPending("set") from error
+    await engine.measured(state)
     sealed = seal_all(stamps)
     # Stored for as long as the longest of them lives (each entry knows for itself when it is dead), and long enough to
     # be found by every computation that began before.
