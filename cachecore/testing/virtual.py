@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _START: Final = 1000.0
 _EPOCH: Final = 1_700_000_000.0
+_PAST: Final = 1e-9
 
 
 class Stuck(AssertionError):  # noqa: N818 - what it says of the loop
@@ -49,7 +50,8 @@ class _InstantSelector(selectors.BaseSelector):
             return []
         if timeout is None:
             raise Stuck("nothing is ready and no timer is set: whoever waits now waits for ever")
-        self.now += max(0.0, timeout)
+        if timeout > 0:
+            self.now += timeout + _PAST  # rounding must not leave it just before the timer, for ever
         return []
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:

@@ -1,0 +1,136 @@
+"""Invalidations that the store has not acknowledged: nothing they name is served, and they are delivered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cachecore.errors import InvalidationPending
+from cachecore.pending import AGAIN_AFTER
+
+from .virtual_caches import Answer, Scene, virtual
+
+
+@virtual
+async def test_failed_delete_hides_the_old_value_and_is_delivered(scene: Scene) -> None:
+    """Hidden at once although the store answers reads; gone for everybody within half a second of its recovery."""
+    one, two = scene.cache(), scene.cache()
+    await one.set("q", "old")
+    assert await two.get("q") == "old"
+    scene.store.fail("swap")
+    scene.store.fail("set_many")
+    with pytest.raises(InvalidationPending):
+        await one.delete("q")
+    assert await one.get("q") is None
+    assert one.peek("q") is None
+    assert one.stats.pending == 1
+    await asyncio.sleep(2)
+    scene.store.heal()
+    await asyncio.sleep(1.5)
+    assert one.stats.pending == 0
+    assert await scene.cache().get("q") is None
+
+
+@virtual
+async def test_failed_invalidation_of_a_tag_hides_copies_in_memory(scene: Scene) -> None:
+    """Another read that brings the old stamp back from the store does not revive a copy that rested on it."""
+    cache = scene.cache(l1_max_age=60)
+    await cache.set("q", "old", tags=["t"])
+    await cache.set("r", "old", tags=["t"])
+    assert (await cache.get("q"), await cache.get("r")) == ("old", "old")
+    scene.store.fail("delete_many")
+    with pytest.raises(InvalidationPending):
+        await cache.invalidate_tags("t")
+    assert await cache.get("q") is None
+    assert await cache.get("r") is None
+    assert await cache.get_or_set("q", Answer(), tags=["t"]) == 1
+    scene.store.heal()
+    await asyncio.sleep(1.5)
+    assert cache.stats.pending == 0
+    assert await cache.get("r", tags=["t"]) is None
+
+
+@virtual
+async def test_second_outage_is_not_waited_out_behind_the_repetition(scene: Scene) -> None:
+    """What is added while a delivered invalidation awaits its repetition is delivered at once."""
+    cache = scene.cache()
+    for name in ("a", "b"):
+        await cache.set(name, "old")
+        scene.store.fail("swap")
+        with pytest.raises(InvalidationPending):
+            await cache.delete(name)
+        scene.store.heal()
+        await asyncio.sleep(0.5)
+        assert cache.stats.pending == 0
+
+
+@virtual
+async def test_delivered_invalidation_is_repeated(scene: Scene) -> None:
+    """A lagging replica that takes over brings the old entry back; five seconds later it is gone again."""
+    cache = scene.cache(l1_max_entries=0)
+    await cache.set("q", "old")
+    key = cache.key("q")
+    (old,) = await scene.memory.get_many([key])
+    assert old is not None
+    scene.store.fail("swap")
+    with pytest.raises(InvalidationPending):
+        await cache.delete("q")
+    scene.store.heal()
+    await asyncio.sleep(1)
+    await scene.memory.set_many({key: old}, ttl=60)
+    await asyncio.sleep(AGAIN_AFTER)
+    assert await cache.get("q") is None
+
+
+@virtual
+async def test_acknowledged_set_ends_what_pends_under_its_key(scene: Scene) -> None:
+    """The pending deletion of an older value does not take a newer one along, now or when it is repeated."""
+    cache = scene.cache()
+    scene.store.fail("set_many", times=1)
+    with pytest.raises(InvalidationPending):
+        await cache.set("q", "lost")
+    await cache.set("q", "kept")
+    assert await cache.get("q") == "kept"
+    await asyncio.sleep(2 * AGAIN_AFTER)
+    assert await cache.get("q") == "kept"
+
+
+@virtual
+async def test_too_many_collapse_upwards_and_nothing_is_dropped(scene: Scene) -> None:
+    cache = scene.cache(namespace="faq", max_pending=4)
+    for number in range(10):
+        await cache.set(number, "old")
+    scene.store.fail("swap")
+    for number in range(8):
+        with pytest.raises(InvalidationPending):
+            await cache.delete(number)
+    assert cache.stats.pending <= 4
+    assert [await cache.get(number) for number in range(8)] == [None] * 8
+    scene.store.heal()
+    await asyncio.sleep(2)
+    fresh = scene.cache(namespace="faq")
+    assert [await fresh.get(number) for number in range(10)] == [None] * 10
+
+
+@virtual
+async def test_read_that_began_before_the_delivery_is_not_believed(scene: Scene) -> None:
+    """Its bytes are older than the invalidation, and it is answered after nothing pends any more."""
+    cache = scene.cache(l1_max_entries=0, backend_timeout=10)
+    await cache.set("q", "old")
+    scene.store.fail("swap", times=1)
+    with pytest.raises(InvalidationPending):
+        await cache.delete("q")
+    value = await scene.memory.get_many([cache.key("q")])
+    assert value != [None]
+
+    async def answer_late(_: object) -> None:
+        await asyncio.sleep(1)
+
+    from cachecore.testing.faulty import Fault
+
+    scene.store._add(Fault("get_many", "cc:e", 1, 1.0, after=answer_late))
+    reading = asyncio.ensure_future(cache.get("q"))
+    await asyncio.sleep(0.5)
+    assert cache.stats.pending == 0
+    assert await reading is None
