@@ -135,6 +135,7 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
         except Exception:
             rescued = await rescue(scope, state, found)
             if rescued is None:
+                counts.failed += 1
                 raise
             return rescued
         lookup: Lookup[Any] = landing.lookup if mine else landing.for_joiner()

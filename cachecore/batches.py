@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from cachecore import reading
@@ -164,8 +165,9 @@ class _Batch:
         lease, holder = await one.computation.take_lease()
         if lease is not None and holder is not None:
             self._held.append((one, lease, holder))
-        else:
+        elif lease is not None:
             one.lease = lease
+            one.computation.flight.on_detach = partial(one.computation.give_up, lease)
 
     async def _give_back(self) -> None:
         held = [one for one in self.ones if one.lease is not None]

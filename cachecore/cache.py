@@ -451,12 +451,24 @@ class Cache(Generic[V]):
         """Make every answer of this cache's namespace and those below it invalid; returns as `invalidate_prefix`."""
         return await self._invalidate_namespace(self._scope.keys, "all")
 
+    async def sweep_tag(self, tag: str, wanted: Callable[[str], bool]) -> int | None:
+        """Make every answer that carries `tag` invalid, at once, then delete those that lie in `wanted` namespaces.
+
+        For tags whose answers the caller can find by namespace: `wanted` is given each namespace below this cache's own
+        (`faq/v3`) and says whether what lies there carries the tag. Returns and raises as `invalidate_prefix`.
+        """
+        return await self._sweep(self._scope, [user_tag(one) for one in checked_tags([tag])], "tags", wanted)
+
     async def _invalidate_namespace(self, keys: KeySpace, kind: str) -> int | None:
-        scope = replace(self._scope, keys=keys)
+        return await self._sweep(replace(self._scope, keys=keys), keys.namespace_tags()[-1:], kind)
+
+    async def _sweep(
+        self, scope: Scope, tags: Sequence[str], kind: str, wanted: Callable[[str], bool] | None = None
+    ) -> int | None:
         with self._span("cachecore.invalidate"):
             state = self._engine.state()
-            await carried(state, invalidate_stamps(scope, keys.namespace_tags()[-1:], kind))
-            return await delete_entries(scope, state, kind)
+            await carried(state, invalidate_stamps(scope, tags, kind))
+            return await delete_entries(scope, state, kind, tags, wanted)
 
     async def pin_tag(self, tag: str) -> None:
         """Inside a factory: depend on `tag` from now on. Call it before reading what the tag stands for.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from cachecore import reading
@@ -59,6 +60,8 @@ class Computation:
                     self.flight.answer(error=Retry())
                     return
                 lease, landing = await self.wait_for(lease, holder)
+            if lease is not None:
+                self.flight.on_detach = partial(self.give_up, lease)
             if landing is None:
                 landing = await self.reread()
             if landing is not None:
@@ -72,6 +75,12 @@ class Computation:
         finally:
             if lease is not None:
                 await lease.release(stored=stored)
+
+    def give_up(self, lease: Lease) -> None:
+        """Let others compute at once: what comes of this one is not for those who come after an invalidation."""
+        loop = self.state.loop
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(lambda: self.state.spawn(lease.release(stored=False), "cachecore-lease"))
 
     async def take_lease(self) -> tuple[Lease | None, bytes | None]:
         """Return our lease, and who holds it if not we. No lease: nobody can be asked, so compute at once."""

@@ -49,6 +49,7 @@ class Flight:
         "key",
         "landing",
         "late",
+        "on_detach",
         "pinned_tags",
         "pins",
         "superseded",
@@ -70,12 +71,14 @@ class Flight:
         """Whether the store is being or was read: who joins now may come after an invalidation that the read missed."""
         self.depends_on: set[Flight] = set()
         """Flights that this one's factory waits for, for finding cycles."""
+        self.on_detach: Callable[[], None] | None = None
+        """Told once, from whatever thread, when nobody may join any more."""
         self.pins: dict[str, bytes | None] = {}
         """Stamp keys to the stamps that were current before the factory read what their tags stand for."""
         self.pinned_tags: list[str] = []
         """Tags that the factory pinned while it worked, as entries store them."""
         self.superseded = False
-        """Whether a newer computation was asked for on purpose: then this one's answer is not stored."""
+        """Whether its answer is not to be stored: a newer one was asked for on purpose, or it would be dead at once."""
         self.deserted = False
         """Whether it was given up because its last caller left."""
         self.urgent = False
@@ -192,6 +195,9 @@ class Flight:
         """Let nobody join any more: what this flight computes may be older than an invalidation."""
         self.joinable = False
         self.flights.release(self)
+        told, self.on_detach = self.on_detach, None
+        if told is not None:
+            told()
 
     def land(self) -> None:
         """Say that the factory has returned: nobody joins, nobody's leaving cancels it any more."""
@@ -331,6 +337,7 @@ class Flights:
         """Let nobody join the flights that carry one of these tags any more."""
         for flight in list(self._by_key.values()):
             if not flight.landing and not flight.tags.isdisjoint(tags):
+                flight.superseded |= flight.late  # its stamps were read before: what it stored would be dead
                 flight.detach()
 
     def detach_all(self) -> None:

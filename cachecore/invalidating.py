@@ -7,9 +7,10 @@ began in between may have seen either state. What the store did not acknowledge 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
+from urllib.parse import unquote
 
 from cachecore.engine import LoopState
 from cachecore.entry import TOMBSTONE_BYTES
@@ -36,8 +37,13 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
         engine.forget_stamps(names)  # a read that began meanwhile may have brought the old ones back
 
 
-async def delete_entries(scope: Scope, state: LoopState, kind: str) -> int | None:
+async def delete_entries(
+    scope: Scope, state: LoopState, kind: str, tags: Sequence[str], wanted: Callable[[str], bool] | None = None
+) -> int | None:
     """Delete every entry of this namespace and those below it, page by page; return how many there were.
+
+    `tags` (as entries store them) have just been invalidated. With `wanted` only what lies in namespaces it returns
+    True for is deleted; it is given their path below this one.
 
     The stamp is deleted before: the entries are dead already, this gives their memory back. None where the store
     cannot list its keys or stopped answering on the way.
@@ -47,11 +53,13 @@ async def delete_entries(scope: Scope, state: LoopState, kind: str) -> int | Non
     """
     if not isinstance(scope.engine.backend, SupportsScan):
         return None
+    below = 0 if not scope.keys.namespace else len(scope.keys.namespace.split("/"))
     deleted = 0
     complete, touched = True, False
     try:
         for prefix in scope.keys.scan_prefixes():
-            async for page in scope.engine.backend.scan(prefix):
+            async for found in scope.engine.backend.scan(prefix):
+                page = found if wanted is None else [key for key in found if wanted(_path(key, below))]
                 for start in range(0, len(page), _PAGE):
                     touched = True
                     deleted += await _delete_page(scope, page[start : start + _PAGE])
@@ -60,15 +68,20 @@ async def delete_entries(scope: Scope, state: LoopState, kind: str) -> int | Non
     except asyncio.CancelledError:
         if touched:
             with suppress(InvalidationPending):  # it pends all the same, and the cancellation is what the caller gets
-                await _invalidate_again(scope, state, kind)
+                await _invalidate_again(scope, state, kind, tags)
         raise
     if touched:
-        await _invalidate_again(scope, state, kind)
+        await _invalidate_again(scope, state, kind, tags)
     return deleted if complete else None
 
 
-async def _invalidate_again(scope: Scope, state: LoopState, kind: str) -> None:
-    await carried(state, invalidate_stamps(scope, scope.keys.namespace_tags()[-1:], kind, again=True))
+async def _invalidate_again(scope: Scope, state: LoopState, kind: str, tags: Sequence[str]) -> None:
+    await carried(state, invalidate_stamps(scope, tags, kind, again=True))
+
+
+def _path(key: str, below: int) -> str:
+    """Return the namespace in an entry's key `prefix:e:namespace:digest`, less its first `below` segments."""
+    return "/".join(unquote(segment) for segment in key.split(":")[2].split("/")[below:])
 
 
 async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:

@@ -1,9 +1,9 @@
 """Invalidations that the store has not acknowledged: kept, bounded, delivered as soon as it answers.
 
 Until then this process treats what they name as gone: its own reads do not trust a store that has yet to hear of it,
-nor a read that began before the store had heard.
-What does not fit collapses upwards (a tag or a key into its namespace, a namespace into everything) and is never
-dropped: invalidating too much costs computations, too little costs wrong answers.
+nor a read that began before the store had heard. What was delivered is delivered again five seconds later, and what
+was acknowledged within the last seconds once more when the store has been away: a replica that lags, or that has taken
+over, may bring old values back.
 """
 
 from __future__ import annotations
@@ -14,23 +14,30 @@ import logging
 import math
 import random
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
+from cachecore.journal import Journal
 from cachecore.options import StoreOptions
+from cachecore.outstanding import Groups, Item, Outstanding, entries, stamps
 from cachecore.protocols import CacheBackend
 
 logger = logging.getLogger("cachecore")
 
 AGAIN_AFTER: Final = 5.0
-"""Seconds after a delivery until it is delivered once more: a lagging replica may have brought old values back."""
+"""Seconds after a delivery until it is delivered once more: a lagging replica may have brought old values back. Also
+for how long, at least, what the store acknowledged is remembered in case it comes back as another."""
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 0.3
 """Seconds between two attempts, half as much again at most: an open breaker refuses most of them at no cost, and half a
 second after an outage no other process may be serving what was invalidated in it."""
+_CALM: Final = 1.0  # seconds between two reasons to send again what was acknowledged
 _CHUNK: Final = 256
+
+Parents = Groups
 
 
 class Tombstone:
@@ -43,15 +50,16 @@ class Tombstone:
         self.ttl = ttl
 
 
-Parents = tuple[tuple[str, ...], ...]
-"""Stamp keys of the namespaces an item lies in, nearest first, everything last; several keys each where stamps have
-copies."""
-
-
 class PendingInvalidations:
-    """What is still to be delivered. Safe to use from several threads; delivered by whichever loop adds to it.
+    """What is still to be delivered. Safe to use from several threads; delivered by whichever loops there are.
 
-    `delivered` is told the keys of entries and of stamps each time the store has acknowledged them.
+    Args:
+        options: how much is kept, and where on the disk.
+        backend: where to.
+        bury: makes a tombstone for a key, another one each time: whoever read an earlier one must not take a later
+            one for it.
+        delivered: told the keys of entries and of stamps each time the store has acknowledged them.
+        prefix, root: what keys begin with, and the stamp keys of the root.
     """
 
     def __init__(
@@ -61,27 +69,39 @@ class PendingInvalidations:
         *,
         clock: Clock,
         chance: random.Random,
+        bury: Callable[[str], Tombstone],
         delivered: Callable[[Collection[str], Collection[str]], None],
+        prefix: str,
+        root: Sequence[str],
     ) -> None:
         self._most = options.max_pending
         self._backend = backend
         self._now = clock.monotonic
         self._chance = chance
+        self._bury = bury
         self._delivered = delivered
         self._lock = threading.Lock()
-        self._entries: dict[str, tuple[Tombstone, Parents]] = {}
-        self._stamps: dict[str, Parents] = {}
+        self._waiting = Outstanding(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
         self._again: list[_Repetition] = []
+        # What the store acknowledged at once: of the last 5 to 10 seconds, in two halves.
+        self._recent, self._recent_before = Outstanding(self._most), Outstanding(self._most)
+        self._recent_until = -math.inf
+        self._resent_at = -math.inf
         self._tasks: dict[asyncio.Task[None], _Signals] = {}
+        self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._journal: Journal | None = None
+        if options.pending_path is not None:
+            self._journal = Journal(options.pending_path, prefix, root)
+            self._waiting.add(self._journal.adopt())
 
     def __len__(self) -> int:
-        return len(self._entries) + len(self._stamps)
+        return len(self._waiting)
 
     @property
     def busy(self) -> bool:
         """Whether `covers` may say yes to anything."""
-        return bool(self._entries or self._stamps or self._acknowledged)
+        return bool(self._waiting or self._acknowledged)
 
     def covers(self, key: str, stamp_keys: Iterable[str], asked_at: float) -> bool:
         """Return whether an entry under `key` with these stamps, asked for at `asked_at`, is to be treated as gone.
@@ -90,67 +110,98 @@ class PendingInvalidations:
         """
         if not self.busy:
             return False
+        waiting, acknowledged = self._waiting, self._acknowledged
         return any(
-            name in self._entries or name in self._stamps or self._acknowledged.get(name, -math.inf) >= asked_at
-            for name in (key, *stamp_keys)
+            name in waiting or acknowledged.get(name, -math.inf) >= asked_at for name in (key, *stamp_keys)
         )
 
     def withholds(self, stamp_key: str) -> bool:
         """Return whether this stamp is to be treated as gone, whatever the store says."""
-        return stamp_key in self._stamps
+        return stamp_key in self._waiting
+
+    # What comes in
 
     def add_stamps(self, stamp_keys: Collection[str], parents: Parents) -> None:
         """Keep the deletion of these stamps, and try it again until it is acknowledged. Needs a running loop."""
+        self._add(stamps(stamp_keys, parents))
+
+    def add_entries(self, keys: Collection[str], parents: Parents) -> None:
+        """Keep the deletion of these entries, and try it again until it is acknowledged. Needs a running loop."""
+        self._add(entries(keys, parents))
+
+    def _add(self, items: Collection[Item]) -> None:
         with self._lock:
-            self._stamps.update(dict.fromkeys(stamp_keys, parents))
-            self._collapse()
+            self._waiting.add(items)
+            if self._journal is not None:
+                self._journal.append(items)
         self.attend()
 
-    def add_entries(self, tombstones: Mapping[str, Tombstone], parents: Parents) -> None:
-        """Keep the deletion of these entries, and try it again until it is acknowledged. Needs a running loop."""
-        with self._lock:
-            self._entries.update({key: (tombstone, parents) for key, tombstone in tombstones.items()})
-            self._collapse()
-        self.attend()
+    async def saved(self) -> None:
+        """Return once what was added is on the disk, if it is to be kept there."""
+        if self._journal is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._journal.flush, lambda: list(self._waiting))
 
     def settle(self, keys: Iterable[str]) -> None:
         """Forget the deletion of these entries: the store has acknowledged something newer under their keys."""
-        if not self._entries and not self._again:
+        if not self._waiting and not self._again and not self._recent and not self._recent_before:
             return
+        names = list(keys)
         with self._lock:
-            for key in keys:
-                self._entries.pop(key, None)
-                for repetition in self._again:
-                    repetition.entries.pop(key, None)
+            self._waiting.forget(names)
+            for known in (self._recent, self._recent_before, *(repetition.items for repetition in self._again)):
+                known.forget(names)
+
+    def note_stamps(self, stamp_keys: Collection[str], parents: Parents) -> None:
+        """Remember for a while that the store has acknowledged the deletion of these stamps."""
+        self._note(stamps(stamp_keys, parents))
+
+    def note_entries(self, keys: Collection[str], parents: Parents) -> None:
+        """Remember for a while that the store has acknowledged the deletion of these entries."""
+        self._note(entries(keys, parents))
+
+    def _note(self, items: Iterable[Item]) -> None:
+        with self._lock:
+            self._forget_old()
+            self._recent.add(items)
+
+    def _forget_old(self) -> None:
+        now = self._now()
+        if now < self._recent_until:
+            return
+        if now >= self._recent_until + AGAIN_AFTER:
+            self._recent = Outstanding(self._most)
+        self._recent_before, self._recent = self._recent, Outstanding(self._most)
+        self._recent_until = now + AGAIN_AFTER
+
+    # What goes out
 
     async def deliver(self) -> bool:
         """Try once to deliver everything; return whether nothing is left."""
         with self._lock:
-            entries, stamps = dict(self._entries), dict(self._stamps)
+            items = list(self._waiting)
+        if not items:
+            return True
         try:
-            await self._send(entries, stamps)
+            await self._send(items)
         except BackendError:
             return False
         with self._lock:
             now = self._now()
-            self._acknowledged.update(dict.fromkeys((*entries, *stamps), now))
-            self._again.append(_Repetition(now + AGAIN_AFTER, entries, stamps))
-        self._delivered(list(entries), list(stamps))
+            self._acknowledged.update({item.name: now for item in items})
+            self._again.append(_Repetition(now + AGAIN_AFTER, Outstanding(self._most, items)))
+        self._tell(items)
         with self._lock:
             # What was added again meanwhile is another invalidation, which the store has not acknowledged.
-            for key, sent in entries.items():
-                if self._entries.get(key) is sent:
-                    del self._entries[key]
-            for key, parents in stamps.items():
-                if self._stamps.get(key) is parents:
-                    del self._stamps[key]
-            return not self._entries and not self._stamps
+            self._waiting.remove(items)
+            return not self._waiting
 
     def attend(self) -> None:
         """See that the running loop delivers what there is."""
-        if not len(self) and not self._again:
-            return
         loop = asyncio.get_running_loop()
+        self._loops.add(loop)
+        if not self._waiting and not self._again:
+            return
         for task, signals in list(self._tasks.items()):
             if task.get_loop() is loop and not task.done():
                 signals.added.set()
@@ -158,7 +209,16 @@ class PendingInvalidations:
         signals = _Signals()
         task = loop.create_task(self._keep_trying(signals), name="cachecore-pending")
         self._tasks[task] = signals
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if task.cancelled() and not self._tasks:  # its loop ends; another one takes over
+            for loop in list(self._loops):
+                if loop is not task.get_loop():
+                    with contextlib.suppress(RuntimeError):  # closed
+                        loop.call_soon_threadsafe(self.attend)
+                        return
 
     def hurry(self) -> None:
         """Try again soon: the store has shown a sign of life. May be called from any thread."""
@@ -166,46 +226,74 @@ class PendingInvalidations:
             with contextlib.suppress(RuntimeError):  # its loop is closed, and so is what it had to do
                 task.get_loop().call_soon_threadsafe(signals.alive.set)
 
+    def send_again(self) -> None:
+        """Deliver what was acknowledged of late once more: the store has been away, and may be another one now.
+
+        Needs a running loop. At most once a second.
+        """
+        now = self._now()
+        with self._lock:
+            if now < self._resent_at + _CALM:
+                return
+            self._forget_old()
+            items = [*self._recent_before, *self._recent]
+            for repetition in self._again:
+                items += repetition.items
+            if not items:
+                return
+            self._resent_at = now
+            # Newer items of a name are newer invalidations, which must not be taken out with the older.
+            self._waiting.add([item for item in items if item.name not in self._waiting])
+        self.attend()
+
     async def aclose(self) -> None:
         """Try a last time, and stop trying; what is left is said in the log, by number."""
         loop = asyncio.get_running_loop()
         trying = [task for task in list(self._tasks) if task.get_loop() is loop]
+        self._loops.discard(loop)
         for task in trying:
             task.cancel()
         if trying:
             await asyncio.wait(trying)
-        if len(self) and not await self.deliver():
-            logger.warning("%d invalidations were never acknowledged by the store and end with this process", len(self))
+        if self._waiting and not await self.deliver():
+            then = "end with this process" if self._journal is None else "are left to the next process"
+            logger.warning("%d invalidations were never acknowledged by the store and %s", len(self), then)
+        if self._journal is not None:
+            if not self._waiting:
+                self._journal.clear()
+            await loop.run_in_executor(None, self._journal.close)
 
     def after_fork(self) -> None:
         """Start anew in a child process: what is pending pends here too, but nobody delivers it yet."""
         self._lock = threading.Lock()
         self._tasks = {}
+        self._loops = weakref.WeakSet()
+        if self._journal is not None:
+            self._journal.after_fork()
 
-    async def _send(self, entries: Mapping[str, tuple[Tombstone, Parents]], stamps: Mapping[str, Parents]) -> None:
-        names = list(stamps)
+    async def _send(self, items: Iterable[Item]) -> None:
+        names = [item.name for item in items if item.is_stamp]
         for start in range(0, len(names), _CHUNK):
             await self._backend.delete_many(names[start : start + _CHUNK])
         by_ttl: dict[float, dict[str, bytes]] = {}
-        for key, (tombstone, _) in entries.items():
-            by_ttl.setdefault(tombstone.ttl, {})[key] = tombstone.data
-        for ttl, items in by_ttl.items():
-            keys = list(items)
+        for item in items:
+            if not item.is_stamp:
+                tombstone = self._bury(item.name)
+                by_ttl.setdefault(tombstone.ttl, {})[item.name] = tombstone.data
+        for ttl, buried in by_ttl.items():
+            keys = list(buried)
             for start in range(0, len(keys), _CHUNK):
-                await self._backend.set_many({key: items[key] for key in keys[start : start + _CHUNK]}, ttl=ttl)
+                await self._backend.set_many({key: buried[key] for key in keys[start : start + _CHUNK]}, ttl=ttl)
 
-    def _collapse(self) -> None:
-        for level in (0, -1):  # into the nearest namespaces, then into everything
-            if len(self) <= self._most:
-                return
-            parents = [parents for _, parents in self._entries.values()] + list(self._stamps.values())
-            self._entries.clear()
-            self._stamps = {key: chain for chain in parents for key in chain[level]}
+    def _tell(self, items: Iterable[Item]) -> None:
+        self._delivered(
+            [item.name for item in items if not item.is_stamp], [item.name for item in items if item.is_stamp]
+        )
 
     async def _keep_trying(self, signals: _Signals) -> None:
         wait = _FIRST_WAIT
         while True:
-            if len(self):
+            if self._waiting:
                 if await _set_within(signals.alive, wait * (0.5 + self._chance.random())):
                     signals.alive.clear()
                     wait = _FIRST_WAIT / 2  # the first attempt may be refused, and be what makes the guard look
@@ -213,6 +301,8 @@ class PendingInvalidations:
                 continue
             with self._lock:
                 due = min((repetition.at for repetition in self._again), default=None)
+                if due is None and self._journal is not None and not self._waiting:
+                    self._journal.clear()
             if due is None:
                 return
             if due <= self._now():
@@ -226,16 +316,16 @@ class PendingInvalidations:
         with self._lock:
             due = [repetition for repetition in self._again if repetition.at <= now]
         for repetition in due:
-            entries, stamps = dict(repetition.entries), repetition.stamps
+            items = list(repetition.items)
             try:
-                await self._send(entries, stamps)
+                await self._send(items)
             except BackendError:
                 repetition.at = self._now() + _LONGEST_WAIT
                 continue
-            self._delivered(list(entries), list(stamps))
+            self._tell(items)
             with self._lock:
                 self._again = [other for other in self._again if other is not repetition]
-                kept = {key for other in self._again for key in (*other.entries, *other.stamps)}
+                kept = {item.name for other in self._again for item in other.items}
                 self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
 
 
@@ -249,6 +339,16 @@ class _Signals:
         self.alive = asyncio.Event()
 
 
+class _Repetition:
+    """What was delivered once and is delivered again at the monotonic second `at`."""
+
+    __slots__ = ("at", "items")
+
+    def __init__(self, at: float, items: Outstanding) -> None:
+        self.at = at
+        self.items = items
+
+
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     """Wait until `event` is set, at most so long; return whether it is."""
     try:
@@ -257,14 +357,3 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         pass
     return event.is_set()
-
-
-class _Repetition:
-    """What was delivered once and is delivered again at the monotonic second `at`."""
-
-    __slots__ = ("at", "entries", "stamps")
-
-    def __init__(self, at: float, entries: dict[str, tuple[Tombstone, Parents]], stamps: Mapping[str, Parents]) -> None:
-        self.at = at
-        self.entries = entries
-        self.stamps = stamps

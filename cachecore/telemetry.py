@@ -35,6 +35,8 @@ class Stats:
     computed: int
     """Lookups answered by a factory, their own or the one they joined."""
     rescued: int
+    failed: int
+    """Lookups whose factory failed and that no old answer could cover."""
     bypassed: int
     joined: int
     """Of `computed` and `rescued`: those that waited for another caller's factory."""
@@ -64,7 +66,7 @@ class Stats:
     @property
     def lookups(self) -> int:
         """All lookups, bypassed ones left out."""
-        return self.hits + self.misses + self.computed + self.rescued
+        return self.hits + self.misses + self.computed + self.rescued + self.failed
 
     @property
     def hit_rate(self) -> float:
@@ -97,6 +99,7 @@ class Counts:
     misses: int = 0
     computed: int = 0
     rescued: int = 0
+    failed: int = 0
     bypassed: int = 0
     joined: int = 0
     factory_calls: int = 0
@@ -121,6 +124,7 @@ class Counts:
             misses=self.misses,
             computed=self.computed,
             rescued=self.rescued,
+            failed=self.failed,
             bypassed=self.bypassed,
             joined=self.joined,
             factory_calls=self.factory_calls,

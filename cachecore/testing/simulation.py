@@ -305,7 +305,7 @@ class World:
                 "tickets": engine.coherence.tickets,
             }
             if any(left.values()):
-                raise Wrong(f"{process.name}: left over: {({name: n for name, n in left.items() if n})}")
+                raise Wrong(f"{process.name}: left over: { ({name: n for name, n in left.items() if n}) }")
 
 
 def simulate(seed: int, steps: int = 200, *, calm: bool | None = None, digest: bool = False) -> Report:

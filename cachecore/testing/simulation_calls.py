@@ -270,9 +270,7 @@ class Caller:
         asked = self.oracle.ask(process.name, name)
         with bypass():
             try:
-                value = await process.view(name).get_or_set(
-                    request_of(name), self.factory(process, asked, process.ttl)
-                )
+                value = await process.view(name).get_or_set(request_of(name), self.factory(process, asked, process.ttl))
             except Exception as error:
                 return self.allowed(error, name)
         self.judge(asked, process, value, outcome=None, started_after=asked.moment)

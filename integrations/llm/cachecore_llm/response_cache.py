@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from cachecore import Cache, Computed, OptionsError, UnkeyableError
+from cachecore import Cache, Computed, OptionsError
 from cachecore.clock import Clock
 from cachecore.protocols import CacheBackend
 from cachecore.results import Outcome
@@ -18,7 +18,6 @@ from cachecore_llm.namespace import label_segments, namespace, prompt_digest, te
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import CacheStatus, LLMResponse, StoredAnswer, as_made, marked
 from cachecore_llm.similar_answers import AnsweredQuestions
-from cachecore_llm.sweep import sweep
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -88,7 +87,6 @@ class ResponseCache:
         self._views: OrderedDict[str, Cache[StoredAnswer]] = OrderedDict()
         self._questions = AnsweredQuestions(config)
         self._rejected: Counter[str] = Counter()
-        self._failed = 0
         self._similar = 0
 
     async def __aenter__(self) -> Self:
@@ -110,7 +108,7 @@ class ResponseCache:
         stats = self._root.stats
         return CacheMetrics(
             hits=stats.hits_l1 + stats.hits_l2,
-            misses=stats.misses + stats.computed + stats.stale + stats.rescued + self._failed,
+            misses=stats.misses + stats.computed + stats.stale + stats.rescued + stats.failed,
             stale=stats.stale + stats.rescued,
             similar=self._similar,
             stored=stats.stored,
@@ -197,13 +195,7 @@ class ResponseCache:
         async def factory() -> Computed[StoredAnswer]:
             return self._computed(request, await generate())
 
-        try:
-            found = await view.lookup(fields, factory)
-        except UnkeyableError:  # never asked: it has no key
-            raise
-        except Exception:
-            self._failed += 1
-            raise
+        found = await view.lookup(fields, factory)
         stored = cast("StoredAnswer", found.value)  # with a factory there is an answer, or an exception
         if found.outcome == "hit" and found.tier == "l2":
             self._questions.remember(request, self._view(request), stored)
@@ -234,7 +226,7 @@ class ResponseCache:
             InvalidationPending: the store did not acknowledge; it is tried again until it does.
         """
         tag = _prompt_tag(system_prompt)
-        return await sweep(self._root, tag, lambda segments: segments[-1] == tag)
+        return await self._root.sweep_tag(tag, lambda place: place.split("/")[-1] == tag)
 
     async def invalidate_prefix(self, label: str) -> int | None:
         """Make every answer with `label`, or a label below it (`faq` and `faq/v3`), invalid, of every tenant.
@@ -243,11 +235,12 @@ class ResponseCache:
         """
         wanted = label_segments(label)
 
-        def labelled(segments: list[str]) -> bool:
+        def labelled(place: str) -> bool:
+            segments = place.split("/")
             own = segments[1:] if segments[0].startswith(("t-", "x-")) else segments
             return own[: len(wanted)] == wanted
 
-        return await sweep(self._root, "/".join(wanted), labelled)
+        return await self._root.sweep_tag("/".join(wanted), labelled)
 
     async def invalidate_tenant(self, tenant: str) -> int | None:
         """Make every answer of `tenant` invalid. Returns and raises as `invalidate_prompt`."""
