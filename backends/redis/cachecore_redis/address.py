@@ -118,6 +118,10 @@ class UrlDialer:
             kwargs: dict[str, Any] = dict(parse_url(url))
         except ValueError as error:
             raise OptionsError(f"the URL of the store is wrong: {error}") from None
+        database = urlsplit(url).path.strip("/")
+        if database and "path" not in kwargs and not database.isdecimal():
+            # redis-py would take database 0 for it.
+            raise OptionsError("the URL of the store is wrong: after the host comes the number of a database, as in /0")
         if credential_provider is not None:
             kwargs["credential_provider"] = credential_provider
         make = kwargs.pop("connection_class", Connection)
