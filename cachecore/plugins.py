@@ -37,6 +37,10 @@ _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
         "redis": "pip install cachecore-redis",
         "rediss": "pip install cachecore-redis",
         "unix": "pip install cachecore-redis",
+        "redis+sentinel": "pip install cachecore-redis",
+        "rediss+sentinel": "pip install cachecore-redis",
+        "redis+cluster": "pip install cachecore-redis",
+        "rediss+cluster": "pip install cachecore-redis",
         "sqlite": "pip install cachecore-sqlite",
     },
 }

@@ -119,6 +119,14 @@ class SupportsPartitions(Protocol):
 
 
 @runtime_checkable
+class SupportsAbout(Protocol):
+    """A store that can say what it is, for `cachecore doctor`."""
+
+    async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
+        """Return, by server, what it is and can do for keys under `prefix`, as words for people. Writes nothing."""
+
+
+@runtime_checkable
 class KeyHasher(Protocol):
     """Names a canonical request by a digest of at least 128 bits."""
 

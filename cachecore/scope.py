@@ -61,7 +61,7 @@ class Scope:
     _sharded: dict[int, TagSet] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._own = self._tagset((), None)
+        self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         self._permanent = frozenset(

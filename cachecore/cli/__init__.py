@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 GROUP: Final = "cachecore.commands"
 
-_BUILT_IN: Final = (EntryPoint("explain", "cachecore.cli.explain:explain", GROUP),)
+_BUILT_IN: Final = (
+    EntryPoint("doctor", "cachecore.cli.doctor:doctor", GROUP),
+    EntryPoint("explain", "cachecore.cli.explain:explain", GROUP),
+)
 
 
 def main() -> None:

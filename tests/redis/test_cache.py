@@ -8,10 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cachecore import Cache
-from cachecore.errors import OptionsError
 from cachecore.testing.groups import Cluster
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
@@ -60,7 +57,6 @@ async def test_second_process_sees_changes_through_the_feed(own_server: Server) 
             assert await until(lambda i=i: two.peek({"q": i}) is None) < 0.5  # type: ignore[misc]
 
 
-@pytest.mark.xfail(strict=True, raises=OptionsError, reason="a view over partitions asks for a stamp without a shard")
 async def test_frozen_node_costs_its_own_keys_only() -> None:
     """One node of a cluster freezes: every call is answered, and keys of healthy nodes take no longer than 100 ms."""
     with Cluster(SERVERS[max(SERVERS)], timeout_ms=2000) as cluster:

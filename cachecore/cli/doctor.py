@@ -1,0 +1,94 @@
+"""`cachecore doctor URL`: whether a store works, what it can do, and what that means for a cache on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from cachecore import plugins
+from cachecore.errors import BackendError, CacheError
+from cachecore.protocols import (
+    CacheBackend,
+    SupportsAbout,
+    SupportsFeed,
+    SupportsPartitions,
+    SupportsScan,
+    SupportsTime,
+)
+
+_PATIENCE = 5.0
+_ABILITIES = {
+    "scan": (
+        SupportsScan,
+        "invalidating a namespace gives memory back and counts",
+        "it cannot count or give memory back",
+    ),
+    "feed": (SupportsFeed, "copies in memory are told of changes", "copies in memory live for l1_max_age"),
+    "time": (SupportsTime, "one clock for all hosts", "the clocks of hosts are compared"),
+    "partitions": (SupportsPartitions, "several nodes, guarded one by one", "one node"),
+}
+
+
+def doctor(
+    url: Annotated[str, typer.Argument(help="The store, such as redis://localhost:6379/0.", metavar="URL")],
+    prefix: Annotated[str, typer.Option(help="The prefix of the cache's keys.")] = "cc",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask a store how it is and what it can do. Writes nothing.
+
+    Exits with 0 if it answers, 1 if it does not, 2 if the URL is wrong.
+    """
+    try:
+        backend = plugins.backend_from_url(url)
+    except CacheError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    found = asyncio.run(_examine(backend, prefix))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        _show(plugins.redact_url(url), found)
+    raise typer.Exit(0 if found["answers"] else 1)
+
+
+async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"answers": True}
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await backend.get_many([f"{prefix}:s:doctor"])  # connects
+            began = time.perf_counter()
+            await backend.get_many([f"{prefix}:s:doctor"])
+            found["read_seconds"] = time.perf_counter() - began
+            if isinstance(backend, SupportsTime):
+                found["clock_ahead_seconds"] = await backend.time() - time.time()
+            if isinstance(backend, SupportsAbout):
+                found["servers"] = {name: dict(said) for name, said in (await backend.about(f"{prefix}:")).items()}
+    except BackendError as error:
+        found.update(answers=False, reason=error.reason)
+    except TimeoutError:
+        found.update(answers=False, reason="timeout")
+    finally:
+        await backend.aclose()
+    found["abilities"] = {name: isinstance(backend, kind) for name, (kind, _, _) in _ABILITIES.items()}
+    return found
+
+
+def _show(url: str, found: dict[str, Any]) -> None:
+    typer.echo(url)
+    if found["answers"]:
+        typer.echo(f"  answers a read in {found['read_seconds'] * 1e3:.2f} ms")
+    else:
+        typer.echo(f"  does not answer: {found['reason']}")
+    if "clock_ahead_seconds" in found:
+        typer.echo(f"  its clock is {found['clock_ahead_seconds']:+.3f} s from this host's")
+    for name, (_, there, absent) in _ABILITIES.items():
+        has = found["abilities"][name]
+        typer.echo(f"  {name}: {'yes' if has else 'no'}: {there if has else absent}")
+    for server, said in found.get("servers", {}).items():
+        typer.echo(f"  {server}")
+        for name, value in said.items():
+            typer.echo(f"    {name}: {value}")
