@@ -29,6 +29,9 @@ Factory = Callable[[], Awaitable[Any]]
 
 _LONGEST_POLL: Final = 0.045
 """Seconds between two looks at another process's lease, a tenth more at most: who waits is never 50 ms late."""
+_LONGEST_FED_POLL: Final = 0.09
+"""The same while the feed is live: it wakes who waits for an entry, so that looking only finds holders that ended
+without one."""
 
 
 @dataclass(slots=True)
@@ -113,7 +116,7 @@ class Computation:
         while engine.monotonic() < give_up and not self.flight.urgent:
             # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
             await self.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
-            wait = min(2 * wait, _LONGEST_POLL)
+            wait = min(2 * wait, _LONGEST_FED_POLL if engine.coherence.live else _LONGEST_POLL)
             self.flight.reading()
             found = self.found = await read(
                 scope, self.state, key, self.found.tagset, stamps_too=True, extra=(lease_key,)
