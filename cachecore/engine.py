@@ -22,14 +22,15 @@ from cachecore import plugins
 from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
 from cachecore.coherence import Coherence, Ticket
-from cachecore.entry import Entry
+from cachecore.entry import Entry, tombstone
 from cachecore.errors import BackendError
 from cachecore.flight import Flights
 from cachecore.guard import Guard
+from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.lease import Wakeups, random_token
 from cachecore.memory import MemoryTier
 from cachecore.options import MemoryOptions, StoreOptions
-from cachecore.pending import PendingInvalidations
+from cachecore.pending import PendingInvalidations, Tombstone
 from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
 from cachecore.stamps import StampBook, sound
 from cachecore.store_clock import StoreClock
@@ -41,6 +42,9 @@ SHARDS: Final = 64
 """Hash tags over which the keys of a store with several nodes are spread."""
 _MOST_FAILED: Final = 10_000
 _DRAIN_SECONDS: Final = 1.0
+_TOMBSTONE_SLACK: Final = 2.0
+_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
+"""Reasons of errors after which another server may answer, with what it knew a while ago."""
 
 
 @dataclass(slots=True)
@@ -112,7 +116,7 @@ class Engine:
         self.telemetry = telemetry
         self.raw = backend
         self.owns_backend = owns_backend
-        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=telemetry)
+        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=_Observer(telemetry, self._was_away))
         self.can_scan = isinstance(backend, SupportsScan)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
@@ -130,7 +134,16 @@ class Engine:
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
         self.peek = _peeker(self.l1, self.book, self.coherence, clock)
-        self.pending = PendingInvalidations(store, self.backend, clock=clock, chance=chance, delivered=self._delivered)
+        self.pending = PendingInvalidations(
+            store,
+            self.backend,
+            clock=clock,
+            chance=chance,
+            bury=self.bury,
+            delivered=self._delivered,
+            prefix=prefix,
+            root=[f"{prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{prefix}:s:{ROOT_TAG}"],
+        )
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.pending.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
@@ -243,6 +256,7 @@ class Engine:
         """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
         self.backend.sign_of_life()
         self.store_clock.expire()
+        self.pending.send_again()
         self.pending.hurry()
 
     # What this process changes itself
@@ -271,6 +285,20 @@ class Engine:
         self.detach_keys(keys)
         if stamp_keys:
             self.forget_stamps(stamp_keys)
+
+    @property
+    def protection(self) -> float:
+        """Seconds after which no computation that began before now is stored any more."""
+        return self.longest_computation + _TOMBSTONE_SLACK
+
+    def bury(self, key: str) -> Tombstone:
+        """Return what outlives every computation of `key` that began before now."""
+        now, life = self.store_clock.now(), self.protection
+        return Tombstone(tombstone(key, created=now, dead_until=now + life, nonce=self.token()[:8]), life)
+
+    def _was_away(self) -> None:
+        if not self._closed:
+            self.pending.send_again()
 
     def note_failure(self, key: str, seconds: float) -> None:
         """Remember that computing `key` failed just now, for about `seconds`."""
@@ -376,6 +404,27 @@ def _peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: 
         return slot
 
     return peek
+
+
+class _Observer:
+    """Counts what the guard tells, and learns from it when the store has been away."""
+
+    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None]) -> None:
+        self.backend_call = telemetry.backend_call
+        self._telemetry = telemetry
+        self._was_away = was_away
+
+    def backend_error(self, operation: str, reason: str) -> None:
+        """A call failed."""
+        self._telemetry.backend_error(operation, reason)
+        if reason in _AWAY:
+            self._was_away()
+
+    def breaker_state(self, partition: str, state: str) -> None:
+        """A breaker has opened or closed."""
+        self._telemetry.breaker_state(partition, state)
+        if state == "closed":
+            self._was_away()
 
 
 def _deadline_of(slot: Slot) -> float:

@@ -32,7 +32,10 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
         await engine.backend.delete_many(names)
     except BackendError as error:
         engine.pending.add_stamps(names, scope.parents())
+        await engine.pending.saved()
         raise InvalidationPending(f"invalidate_{kind}") from error
+    else:
+        engine.pending.note_stamps(names, scope.parents())
     finally:
         engine.forget_stamps(names)  # a read that began meanwhile may have brought the old ones back
 

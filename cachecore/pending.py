@@ -111,9 +111,7 @@ class PendingInvalidations:
         if not self.busy:
             return False
         waiting, acknowledged = self._waiting, self._acknowledged
-        return any(
-            name in waiting or acknowledged.get(name, -math.inf) >= asked_at for name in (key, *stamp_keys)
-        )
+        return any(name in waiting or acknowledged.get(name, -math.inf) >= asked_at for name in (key, *stamp_keys))
 
     def withholds(self, stamp_key: str) -> bool:
         """Return whether this stamp is to be treated as gone, whatever the store says."""
@@ -144,12 +142,12 @@ class PendingInvalidations:
 
     def settle(self, keys: Iterable[str]) -> None:
         """Forget the deletion of these entries: the store has acknowledged something newer under their keys."""
-        if not self._waiting and not self._again and not self._recent and not self._recent_before:
+        if not self._waiting and not self._again:
             return
         names = list(keys)
         with self._lock:
-            self._waiting.forget(names)
-            for known in (self._recent, self._recent_before, *(repetition.items for repetition in self._again)):
+            # What is remembered in case of a failover stays: that would take the newer thing away, too.
+            for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
 
     def note_stamps(self, stamp_keys: Collection[str], parents: Parents) -> None:
@@ -229,21 +227,23 @@ class PendingInvalidations:
     def send_again(self) -> None:
         """Deliver what was acknowledged of late once more: the store has been away, and may be another one now.
 
-        Needs a running loop. At most once a second.
+        Needs a running loop. At most once a second: signs that come sooner count together, when the second is over.
         """
         now = self._now()
         with self._lock:
-            if now < self._resent_at + _CALM:
-                return
             self._forget_old()
             items = [*self._recent_before, *self._recent]
             for repetition in self._again:
                 items += repetition.items
-            if not items:
+            if not items or now < self._resent_at:
                 return
-            self._resent_at = now
-            # Newer items of a name are newer invalidations, which must not be taken out with the older.
-            self._waiting.add([item for item in items if item.name not in self._waiting])
+            if now < self._resent_at + _CALM:
+                self._resent_at += _CALM
+                self._again.append(_Repetition(self._resent_at, Outstanding(self._most, items)))
+            else:
+                self._resent_at = now
+                # Newer items of a name are newer invalidations, which must not be taken out with the older.
+                self._waiting.add([item for item in items if item.name not in self._waiting])
         self.attend()
 
     async def aclose(self) -> None:

@@ -15,11 +15,10 @@ from typing import Any, Final, Self, TypeVar
 from cachecore import reading
 from cachecore.coherence import Ticket
 from cachecore.engine import LoopState
-from cachecore.entry import Entry, decode, draft, seal, tombstone
+from cachecore.entry import Entry, decode, draft, seal
 from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
-from cachecore.pending import Tombstone
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed
 from cachecore.scope import Scope, TagSet
@@ -72,14 +71,14 @@ async def store(
     except BackendError as error:
         seal_all({})  # a value that would have been refused anyway leaves the old one alone
         with writing:
-            _leave_pending(scope, list(items))
+            await _leave_pending(scope, list(items))
         raise InvalidationPending("set") from error
     await engine.measured(state)
     sealed = seal_all(stamps)
     # Stored for as long as the longest of them lives (each entry knows for itself when it is dead), and long enough to
     # be found by every computation that began before.
     lives = [one.life for one in sealed.values()]
-    longest = None if None in lives else max(_protection(scope), *(life for life in lives if life is not None))
+    longest = None if None in lives else max(engine.protection, *(life for life in lives if life is not None))
     with writing:
         try:
             await engine.book.prolong(
@@ -87,7 +86,7 @@ async def store(
             )
             await engine.backend.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
         except BackendError as error:
-            _leave_pending(scope, list(items))
+            await _leave_pending(scope, list(items))
             raise InvalidationPending("set") from error
     engine.pending.settle(items)
     for key, one in sealed.items():
@@ -111,7 +110,7 @@ async def store_since(
             known = await engine.create_stamps(stamps, scope.stamp_ttl(longest_life(scope.policy, ttl)))
             had = {name: stamp for name, stamp in known.items() if stamp is not None}
             one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
-            life = None if one.life is None else max(one.life, _protection(scope))
+            life = None if one.life is None else max(one.life, engine.protection)
             if len(had) < len(known) or not await engine.book.prolong(
                 engine.backend, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
             ):
@@ -119,7 +118,7 @@ async def store_since(
             if not await engine.backend.swap(key, seen.raw, one.data, ttl=life):
                 return False
         except BackendError as error:
-            _leave_pending(scope, [key])
+            await _leave_pending(scope, [key])
             raise InvalidationPending("set") from error
     engine.pending.settle([key])
     _keep_own(scope, writing, key, one)
@@ -137,9 +136,10 @@ async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
                 part = keys[start : start + _AT_ONCE]
                 existed += sum(await together(_bury(scope, state, key) for key in part))
         except BackendError as error:
-            _leave_pending(scope, keys)
+            await _leave_pending(scope, keys)
             raise InvalidationPending("delete") from error
     engine.pending.settle(keys)
+    engine.pending.note_entries(keys, scope.parents())
     for key in keys:
         engine.failed.pop(key, None)
     scope.telemetry.counts.invalidated["delete"] += len(keys)
@@ -165,7 +165,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
             else:
                 await _bury(scope, state, key)  # somebody writes all the time: deleted rather than fresh
         except BackendError as error:
-            _leave_pending(scope, [key])  # deleted rather than stale: what cannot be marked must not be served
+            await _leave_pending(scope, [key])  # deleted rather than stale: what cannot be marked must not be served
             raise InvalidationPending("expire") from error
     scope.telemetry.counts.invalidated["expire"] += 1
     return True
@@ -244,21 +244,9 @@ def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None
         reading.put(scope, entry, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket)
 
 
-def _protection(scope: Scope) -> float:
-    """Return the seconds after which no computation that began before now is stored any more."""
-    return scope.engine.longest_computation + 2 * TTL_SLACK
-
-
-def _tombstone(scope: Scope, key: str) -> Tombstone:
-    """Return what outlives every computation that began before now."""
-    engine, life = scope.engine, _protection(scope)
-    now = engine.store_clock.now()
-    return Tombstone(tombstone(key, created=now, dead_until=now + life, nonce=engine.token()[:8]), life)
-
-
 async def _bury(scope: Scope, state: LoopState, key: str) -> bool:
     engine = scope.engine
-    tombstone = _tombstone(scope, key)
+    tombstone = engine.bury(key)
     for _ in range(_TRIES):
         found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
         if found.error is not None:
@@ -290,11 +278,13 @@ def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
         served_by=entry.served_by,
     )
     payload = scope.serializer.dumps(value, made)
-    return seal(made, payload), max(dead_until - now + TTL_SLACK, _protection(scope))
+    return seal(made, payload), max(dead_until - now + TTL_SLACK, scope.engine.protection)
 
 
-def _leave_pending(scope: Scope, keys: Sequence[str]) -> None:
-    scope.engine.pending.add_entries({key: _tombstone(scope, key) for key in keys}, scope.parents())
+async def _leave_pending(scope: Scope, keys: Sequence[str]) -> None:
+    pending = scope.engine.pending
+    pending.add_entries(keys, scope.parents())
+    await pending.saved()
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

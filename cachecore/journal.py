@@ -1,0 +1,241 @@
+"""Pending invalidations in a file, so that they outlive their process.
+
+Each process appends to a file of its own in the directory, and holds a lock on it. Whoever starts later and finds a
+file that nobody holds takes it over: its owner is dead. A line holds keys, never a value, and is on the disk when
+`flush` returns; a last line that was cut off was never promised to anybody. When nothing is pending any more the file
+is emptied.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from cachecore.errors import OptionsError
+from cachecore.outstanding import Item, as_lines, from_line, stamps
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment] # looked at before each use
+
+logger = logging.getLogger("cachecore")
+
+_VERSION: Final = 1
+_SUFFIX: Final = ".pending"
+_REWRITE_BYTES: Final = 1 << 20
+_MAX_BYTES: Final = 1 << 26
+
+
+class Journal:
+    """The file of one process, and the way to those of the dead.
+
+    Args:
+        directory: where the files are; made if it is not there. One for each store.
+        prefix: what all keys begin with; files of another prefix are left alone.
+        root: the stamp keys of the root: what is invalidated if a file cannot be read.
+
+    Raises:
+        OptionsError: the directory cannot be used, or this system has no file locks.
+    """
+
+    def __init__(self, directory: str, prefix: str, root: Sequence[str]) -> None:
+        if fcntl is None:
+            raise OptionsError("pending_path needs file locks, which this system does not have")
+        self._directory = Path(directory)
+        self._prefix = prefix
+        self._lock = threading.Lock()  # held while the disk is waited for
+        self._buffer_lock = threading.Lock()  # held for a moment only
+        self._buffered: list[dict[str, object]] = []
+        self._incomplete = False
+        """Whether the file lacks something that pends, because writing failed."""
+        self._root = tuple(root)
+        self._file: int | None = None
+        self._path: Path | None = None
+        self._bytes = 0
+        self._compact_bytes = 0
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self._directory, os.W_OK | os.X_OK):
+                raise PermissionError
+        except OSError as error:
+            raise OptionsError(f"pending_path must be a directory to write to: {type(error).__name__}") from error
+
+    def append(self, items: Iterable[Item]) -> None:
+        """Note that these pend; `flush` brings it to the disk. Never waits."""
+        lines = as_lines(items)
+        with self._buffer_lock:
+            self._buffered += lines
+
+    def flush(self, items: Callable[[], Iterable[Item]]) -> bool:
+        """Write what was appended, and return whether it is on the disk now; `items` returns all that pends.
+
+        Waits for the disk: call it from a thread. A disk that fails is said in the log; what pends stays in memory,
+        and is written once the disk works again.
+        """
+        with self._lock:
+            with self._buffer_lock:
+                lines, self._buffered = self._buffered, []
+            if not lines and not self._incomplete:
+                return True
+            try:
+                if self._incomplete:
+                    lines = as_lines(items())
+                self._write(self._open() if self._file is None else self._file, lines)
+                if self._bytes > _REWRITE_BYTES + 4 * self._compact_bytes:
+                    self._rewrite(as_lines(items()))
+                self._incomplete = False
+            except OSError as error:
+                self._incomplete = True
+                logger.error("pending invalidations cannot be written to their file: %s", error.strerror)
+            return not self._incomplete
+
+    def clear(self) -> None:
+        """Forget what the file holds: nothing pends. Never waits; what is left all the same is delivered once more."""
+        with self._buffer_lock:
+            self._buffered = []
+        if not self._bytes or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._file is not None:
+                os.ftruncate(self._file, 0)
+                self._bytes = self._compact_bytes = 0
+        except OSError as error:
+            logger.warning("pending invalidations stay in their file: %s", error.strerror)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Let go of the file: whoever starts next takes over what is in it. An empty one is removed."""
+        with self._lock:
+            if self._file is None:
+                return
+            if not self._bytes and self._path is not None:
+                self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None
+
+    def after_fork(self) -> None:
+        """Let the parent keep its file: a child that pends something opens one of its own."""
+        self._lock, self._buffer_lock = threading.Lock(), threading.Lock()
+        self._incomplete = True
+        if self._file is not None:
+            os.close(self._file)  # only this copy of the descriptor: the parent's lock stays
+            self._file = None
+        self._bytes = self._compact_bytes = 0
+
+    def adopt(self) -> list[Item]:
+        """Take over the files of the dead, and return what pends by them. It is in this process's own file then."""
+        found: list[Item] = []
+        for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
+            try:
+                found += self._take_over(path)
+            except OSError as error:
+                logger.warning("a file of pending invalidations could not be taken over: %s", error.strerror)
+        return found
+
+    def _take_over(self, path: Path) -> list[Item]:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not _locked(file, path):
+                return []
+            with os.fdopen(os.dup(file), "rb") as reader:
+                data = reader.read(_MAX_BYTES)
+            items = _parsed(data, self._prefix)
+            if items is None:
+                return []
+            self.append(items)
+            if self.flush(lambda: items):  # else it stays there as well; delivered twice is no harm
+                path.unlink(missing_ok=True)
+            return items
+        finally:
+            os.close(file)
+
+    def _open(self) -> int:
+        while True:
+            path = self._directory / f"{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            if _locked(file, path):  # else somebody held it for a dead one's, in the moment since it was made
+                self._file, self._path, self._bytes = file, path, 0
+                _sync_directory(self._directory)
+                return file
+            os.close(file)
+
+    def _write(self, file: int, lines: Sequence[dict[str, object]]) -> None:
+        if not self._bytes:
+            head: dict[str, object] = {"version": _VERSION, "prefix": self._prefix, "root": self._root}
+            lines = [head, *lines]
+        data = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+        self._bytes += len(data)
+
+    def _rewrite(self, lines: Sequence[dict[str, object]]) -> None:
+        """Begin a new file with what still pends, and remove the old one once that is on the disk."""
+        old, old_path = self._file, self._path
+        self._file = None
+        try:
+            self._write(self._open(), lines)
+        except OSError:
+            if self._file is not None and self._path is not None:
+                os.close(self._file)
+                self._path.unlink(missing_ok=True)
+            self._file, self._path = old, old_path
+            raise
+        self._compact_bytes = self._bytes
+        if old is not None and old_path is not None:
+            old_path.unlink(missing_ok=True)
+            os.close(old)
+
+
+def _locked(file: int, path: Path) -> bool:
+    """Lock an open file; return whether it is ours, and still the one under its name."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _parsed(data: bytes, prefix: str) -> list[Item] | None:
+    """Return what a file says pends; None if it is not for us to judge."""
+    lines = data.split(b"\n")
+    lines.pop()  # what follows the last newline was never promised
+    if not lines:
+        return []
+    items: list[Item] = []
+    damaged = False
+    try:
+        head = json.loads(lines[0])
+        if head["version"] != _VERSION or head["prefix"] != prefix:
+            return None
+        root = stamps(head["root"], ())
+    except (ValueError, TypeError, KeyError):
+        logger.warning("a file of pending invalidations has no head and is left alone")
+        return None
+    for line in lines[1:]:
+        try:
+            items += from_line(json.loads(line))
+        except (ValueError, TypeError, AttributeError):
+            damaged = True
+    if damaged:
+        # Something in the middle cannot be read any more, so everything must go.
+        logger.warning("a file of pending invalidations is damaged: everything under its prefix is invalidated")
+        items += root
+    return items

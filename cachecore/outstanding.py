@@ -1,0 +1,121 @@
+"""What is to be invalidated, kept within bounds by naming less of it more broadly. Pure.
+
+An entry stands for itself, a stamp for all entries that carry it. Where there are too many, entries become their
+namespaces, and namespaces those above them; a tag knows no namespace, so it becomes the root. Nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+Groups = tuple[tuple[str, ...], ...]
+"""Stamp keys of namespaces, nearest first, the root's last; several keys each where stamps have copies."""
+_NAME: Final = re.compile(r"[!-~]{1,250}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One key to be invalidated. Two items of one key are two invalidations: identity counts."""
+
+    name: str
+    is_stamp: bool
+    above: Groups
+    """What it may collapse into; empty for a stamp of the root."""
+
+
+def entries(keys: Iterable[str], parents: Groups) -> list[Item]:
+    """Return the items of entries that lie in the namespaces `parents`."""
+    return [Item(key, False, parents) for key in keys]
+
+
+def stamps(names: Collection[str], parents: Groups) -> list[Item]:
+    """Return the items of stamps, invalidated from within the namespaces `parents`: theirs, or tags."""
+    above = parents[-1:]  # of a tag: entries that carry it may lie anywhere
+    for depth, group in enumerate(parents):
+        if set(group).issuperset(names):
+            above = parents[depth + 1 :]
+            break
+    return [Item(name, True, above) for name in names]
+
+
+class Outstanding:
+    """Items by name, at most `most` of them unless they are all the root's."""
+
+    def __init__(self, most: int, items: Iterable[Item] = ()) -> None:
+        self._most = most
+        self._items: dict[str, Item] = {}
+        self.add(items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(list(self._items.values()))
+
+    def add(self, items: Iterable[Item]) -> None:
+        """Take these in place of earlier ones of their names."""
+        self._items.update({item.name: item for item in items})
+        while len(self._items) > self._most and self._collapse():
+            pass
+
+    def remove(self, items: Iterable[Item]) -> None:
+        """Take these very items out; another of the same name stays."""
+        for item in items:
+            if self._items.get(item.name) is item:
+                del self._items[item.name]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take out what has one of these names."""
+        for name in names:
+            self._items.pop(name, None)
+
+    def _collapse(self) -> bool:
+        """Replace what is not a namespace, else the lowest namespaces, by what is above; return whether that helps."""
+        items = self._items
+        lowest = max((len(item.above) for item in items.values()), default=0)
+        if not lowest:
+            return False
+        entries_first = any(not item.is_stamp for item in items.values())
+        kept: dict[str, Item] = {}
+        for item in items.values():
+            if not item.is_stamp if entries_first else len(item.above) == lowest:
+                for name in item.above[0]:
+                    kept[name] = Item(name, True, item.above[1:])
+            else:
+                kept[item.name] = item
+        self._items = kept  # at once, for those who look without a lock
+        return True
+
+
+def as_lines(items: Iterable[Item]) -> list[dict[str, object]]:
+    """Return what a file keeps of these: names only, grouped by what is above them."""
+    grouped: dict[tuple[bool, Groups], list[str]] = {}
+    for item in items:
+        grouped.setdefault((item.is_stamp, item.above), []).append(item.name)
+    return [
+        {"stamps" if is_stamp else "entries": names, "above": above} for (is_stamp, above), names in grouped.items()
+    ]
+
+
+def from_line(line: Mapping[str, object]) -> list[Item]:
+    """Return the items that one line of a file means. Raises ValueError."""
+    above = line.get("above")
+    if not isinstance(above, list):
+        raise ValueError("a line of pending invalidations does not say what is above")
+    groups: Groups = tuple(tuple(_names(group)) for group in above)
+    items: list[Item] = []
+    for kind, is_stamp in (("stamps", True), ("entries", False)):
+        items += [Item(name, is_stamp, groups) for name in _names(line.get(kind, []))]
+    return items
+
+
+def _names(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in value):
+        raise ValueError("a line of pending invalidations does not list keys")
+    return value
