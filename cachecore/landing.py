@@ -214,8 +214,11 @@ async def _stamps_for(
     stamps = {name: flight.pins.get(name) for name in names}
     unpinned = [name for name in names if name not in flight.pins]
     if unpinned:  # tags named only now: they protect from what comes later
-        now = dict(zip(unpinned, map(sound, await engine.backend.get_many(unpinned)), strict=True))
-        stamps.update(await engine.create_stamps(now, scope.stamp_ttl(life)))
+        try:
+            now = dict(zip(unpinned, map(sound, await engine.backend.get_many(unpinned)), strict=True))
+            stamps.update(await engine.create_stamps(now, scope.stamp_ttl(life)))
+        except BackendError:
+            return tags, None  # not stored, but sealed all the same: each joiner gets a copy of its own
     had = {name: stamp for name, stamp in stamps.items() if stamp is not None}
     return tags, had if len(had) == len(stamps) else None
 
