@@ -394,7 +394,9 @@ class Caller:
 
     def _cut(self, process: Process, asked: Asked, kind: str, names: Sequence[str], pending: bool) -> None:
         keys = [process.view(name).key(request_of(name)) for name in names]
-        self.oracle.cut(asked, kind, [f"key:{name}" for name in names], keys, pending=pending)
+        groups = process.view(names[0])._scope.parents()  # noqa: SLF001 - as below
+        above = [name for group in groups for name in group]
+        self.oracle.cut(asked, kind, [f"key:{name}" for name in names], keys, above, pending=pending)
 
     async def invalidate_tags(self, process: Process) -> str:
         """`invalidate_tags`."""
@@ -419,10 +421,15 @@ class Caller:
     ) -> str:
         asked = self.oracle.ask(process.name, "")
         pending = False
+        keys = process.cache._scope.stamp_keys(stored)  # noqa: SLF001 - as below
         try:
             await call
         except InvalidationPending:
             pending = True
-        keys = process.cache._scope.stamp_keys(stored)  # noqa: SLF001 - what the store will be asked to delete
-        self.oracle.cut(asked, kind, targets, keys, pending=pending)
+        scope = process.cache._scope  # noqa: SLF001 - what the store will be asked to delete
+        above = ["n"]
+        while kind == "namespace" and "/" in stored[0]:
+            stored = [stored[0].rpartition("/")[0]]
+            above.append(stored[0])
+        self.oracle.cut(asked, kind, targets, keys, scope.stamp_keys(above), pending=pending)
         return "pending" if pending else "done"

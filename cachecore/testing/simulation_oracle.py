@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -64,6 +64,10 @@ class Cut:
     awaited: set[str] = field(default_factory=set)
     """Keys of the store that must be invalidated again, since a failover has undone it."""
     store_keys: tuple[str, ...] = ()
+    above: frozenset[str] = frozenset()
+    """Stamps of namespaces that hold all of it: invalidating one of them is as good."""
+    undone_at: float = -math.inf
+    """Second at which a failover undid it."""
     only_fresh: bool = False
     """Whether older values may still be served as stale, as after `expire`."""
 
@@ -134,9 +138,22 @@ class Oracle:
         """Take note of a call that begins."""
         return Asked(process, name, self.moment(), self._now(), tags)
 
-    def cut(self, began: Asked, kind: str, targets: Iterable[str], store_keys: Iterable[str], *, pending: bool) -> Cut:
-        """Take note that a call has invalidated `targets`, or that its process has taken it on itself (`pending`)."""
+    def cut(
+        self,
+        began: Asked,
+        kind: str,
+        targets: Iterable[str],
+        store_keys: Iterable[str],
+        above: Iterable[str],
+        *,
+        pending: bool,
+    ) -> Cut:
+        """Take note that a call has invalidated `targets`, or that its process has taken it on itself (`pending`).
+
+        In the store that is the deletion of `store_keys`, or of one of the stamps `above`.
+        """
         cut = Cut(began.process, kind, began.moment, began.at, self.moment(), store_keys=tuple(store_keys))
+        cut.above = frozenset(above)
         cut.only_fresh = kind == "expire"
         if not pending:
             self.tell(cut)
@@ -162,13 +179,15 @@ class Oracle:
                 cut.told = cut.told_at = cut.known = math.inf
                 # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
                 cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
+                cut.undone_at = self._now()
 
-    def executed(self, process: str, keys: Iterable[str]) -> None:
+    def executed(self, process: str, keys: Sequence[str]) -> None:
         """The store has changed `keys` for `process`."""
         for cut in self._cuts:
             if cut.awaited and cut.process == process:
                 cut.awaited.difference_update(keys)
-                if not cut.awaited:
+                if not cut.awaited or not cut.above.isdisjoint(keys):
+                    cut.awaited.clear()
                     self.tell(cut)
                     cut.known = cut.told
 

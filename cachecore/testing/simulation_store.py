@@ -367,6 +367,8 @@ class SimulatedBackend:
         """Whether its feed goes on believing in a connection on which nothing comes in."""
         self.failed_at = -math.inf
         """Second at which a call last failed or was given up."""
+        self.reset_at = -math.inf
+        """Second at which a call last learned that the store was not there, or no longer the same."""
         self._closed = False
         self._pool: list[Connection | None] = [None] * connections
 
@@ -421,8 +423,10 @@ class SimulatedBackend:
             connection = self._pool[place] = Connection(self.store, self.link, self.process)
         try:
             return await connection.send((operation, *arguments))
-        except BackendError:
+        except BackendError as error:
             self.failed_at = self.store.loop.time()
+            if error.reason in ("reset", "refused", "readonly"):
+                self.reset_at = self.failed_at
             raise
         except asyncio.CancelledError:
             self.failed_at = self.store.loop.time()
