@@ -1,0 +1,136 @@
+"""Reads asked for in one tick are one read of the store; copies in memory follow what is known of the store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+
+from cachecore import Cache
+from cachecore.memory_backend import MemoryBackend
+from cachecore.testing.virtual import VirtualClock
+
+from .virtual_caches import Answer, Scene, soon, virtual
+
+
+@virtual
+async def test_reads_of_one_tick_are_one_read_with_each_key_once(scene: Scene) -> None:
+    cache = scene.cache(l1_max_entries=0)
+    await cache.get("warm")
+    scene.store.calls.clear()
+    await asyncio.gather(*(cache.get(number % 20) for number in range(100)))
+    (call,) = scene.store.calls
+    assert call.operation == "get_many"
+    assert len(call.keys) == len(set(call.keys)) == 20 + 1  # the stamp of the root in the same trip
+
+
+@virtual
+async def test_batches_are_bounded(scene: Scene) -> None:
+    cache = scene.cache(l1_max_entries=0, batch_keys=16)
+    await cache.get("warm")
+    scene.store.calls.clear()
+    await asyncio.gather(*(cache.get(number, tags=[f"t{number}"]) for number in range(100)))
+    assert all(len(call.keys) <= 2 * 16 + 1 for call in scene.store.calls)
+    assert len(scene.store.calls) == 7
+
+
+@virtual
+async def test_one_deadline_for_all_readers_of_a_hung_store(scene: Scene) -> None:
+    cache = scene.cache()
+    await cache.get("warm")
+    scene.store.hang("get_many")
+    began = scene.clock.monotonic()
+    assert await asyncio.gather(*(cache.get(number) for number in range(50))) == [None] * 50
+    assert scene.clock.monotonic() - began < 0.06
+
+
+@virtual
+async def test_cancelled_reader_takes_nobody_along(scene: Scene) -> None:
+    cache = scene.cache(backend_timeout=5)
+    await cache.set("q", "value")
+    scene.store.delay("get_many", 1.0)
+    other = scene.cache(backend_timeout=5)
+    readers = await soon(lambda: other.get("q"), 10)
+    for reader in readers[::2]:
+        reader.cancel()
+    answers = await asyncio.gather(*readers, return_exceptions=True)
+    assert answers[1::2] == ["value"] * 5
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[::2])
+
+
+@virtual
+async def test_answers_share_nothing_mutable_whichever_tier_they_come_from(scene: Scene) -> None:
+    cache = scene.cache()
+
+    async def factory() -> dict[str, list[int]]:
+        await asyncio.sleep(0.01)
+        return {"list": [1]}
+
+    own, joined = await asyncio.gather(cache.get_or_set("q", factory), cache.get_or_set("q", factory))
+    for answer in (own, joined, cache.peek("q"), await scene.cache().get("q")):
+        assert answer == {"list": [1]}
+        answer["list"].append(2)
+    assert cache.peek("q") == await scene.cache().get("q") == {"list": [1]}
+
+
+@virtual
+async def test_computation_replaces_the_copy_in_memory(scene: Scene) -> None:
+    """Also when the read back fails: then there is no copy rather than an old one."""
+    cache = scene.cache(l1_max_age=60)
+    await cache.set("q", "old")
+    assert cache.peek("q") == "old"
+
+    async def factory() -> str:
+        return "new"
+
+    scene.store.calls.clear()
+    assert await cache.refresh("q", factory) == "new"
+    assert cache.peek("q") == "new"
+
+
+def test_eager_tasks_change_nothing() -> None:
+    """From Python 3.12 on tasks may run at once when they are made: before their flight's first caller has joined."""
+    factory_of_tasks = getattr(asyncio, "eager_task_factory", None)
+    clock = VirtualClock()
+    if factory_of_tasks is not None:
+        clock.loop.set_task_factory(factory_of_tasks)
+
+    async def main() -> None:
+        store = MemoryBackend(clock=clock)
+        cache = Cache[int](store, ttl=60, clock=clock, chance=random.Random(1), lease_ttl=None)
+        assert await cache.get_or_set("q", Answer()) == 1
+        await store.aclose()  # from now on nothing waits for anything
+        assert await cache.get_or_set("r", Answer()) == 1
+        await cache.aclose()
+
+    clock.run(main())
+
+
+def test_two_loops_see_each_others_changes_at_once() -> None:
+    """Acknowledged in one thread, never older in the other, however both fill the memory they share."""
+    cache = Cache[int](MemoryBackend(), ttl=60, l1_max_age=60)
+    floor = [0]
+    problems: list[str] = []
+
+    async def read() -> None:
+        while floor[0] < 300:
+            lowest = floor[0]
+            value = await cache.get("q")
+            if value is not None and value < lowest:
+                problems.append(f"{value} after {lowest}")
+
+    async def write() -> None:
+        for number in range(1, 301):
+            if number % 3 == 0:
+                await cache.delete("q")
+            elif number % 3 == 1:
+                await cache.set("q", number)
+            else:
+                await cache.invalidate_all()
+            floor[0] = number
+
+    reader = threading.Thread(target=lambda: asyncio.run(read()))
+    reader.start()
+    asyncio.run(write())
+    reader.join()
+    assert not problems
