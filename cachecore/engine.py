@@ -235,7 +235,7 @@ class Engine:
         stamps = [key for key in keys if key.startswith(self._stamp_prefix)]
         if stamps:
             self.book.forget(stamps)
-            self.detach_stamps(stamps)
+            self.detach_stamps(stamps, pushed=True)
         if len(stamps) < len(keys):
             entries = [key for key in keys if not key.startswith(self._stamp_prefix)]
             for key in entries:
@@ -272,10 +272,10 @@ class Engine:
         for state in self._all_states():
             state.flights.detach_keys(keys, supersede=supersede)
 
-    def detach_stamps(self, stamp_keys: Collection[str]) -> None:
-        """Let nobody join flights that carry the tags of these stamps, in any loop."""
+    def detach_stamps(self, stamp_keys: Collection[str], *, pushed: bool = False) -> None:
+        """Let nobody join flights that carry the tags of these stamps, in any loop; `pushed`: the feed said so."""
         for state in self._all_states():
-            state.flights.detach_tags(stamp_keys)
+            state.flights.detach_tags(stamp_keys, pushed=pushed)
 
     def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
         """Forget what pending invalidations named, now that the store has heard: reads meanwhile saw what was there."""

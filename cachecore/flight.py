@@ -333,11 +333,17 @@ class Flights:
                 flight.superseded |= supersede
                 flight.detach()
 
-    def detach_tags(self, tags: Collection[str]) -> None:
-        """Let nobody join the flights that carry one of these tags any more."""
+    def detach_tags(self, tags: Collection[str], *, pushed: bool = False) -> None:
+        """Let nobody join the flights that carry one of these tags any more.
+
+        What was `pushed` by the store may be that a stamp was created: the flight keeps its lease and stores its answer.
+        """
         for flight in list(self._by_key.values()):
             if not flight.landing and not flight.tags.isdisjoint(tags):
-                flight.superseded |= flight.late  # its stamps were read before: what it stored would be dead
+                if pushed:
+                    flight.on_detach = None
+                else:
+                    flight.superseded |= flight.late  # its stamps were read before: what it stored would be dead
                 flight.detach()
 
     def detach_all(self) -> None:
