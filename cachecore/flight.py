@@ -308,7 +308,13 @@ class Flights:
         for flight in flights:
             flight.task, flight.group, flight.depends_on = task, flights, waits
         self._tasks[task] = flights
-        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        # A cancelled task keeps the exception, whose frames know the flights. On Python 3.11 the garbage collector does
+        # not see that reference: were the task known to its flights, they would all be there for ever.
+        for flight in self._tasks.pop(task):
+            flight.task, flight.group = None, ()
 
     def release(self, flight: Flight) -> None:
         """Free the key of `flight`, if it is still the one that has it."""
