@@ -87,7 +87,7 @@ class PendingInvalidations:
         # What the store acknowledged at once: of the last 5 to 10 seconds, in two halves.
         self._recent, self._recent_before = Outstanding(self._most), Outstanding(self._most)
         self._recent_until = -math.inf
-        self._resent_at = -math.inf
+        self._resent_at, self._resend_at = -math.inf, math.inf
         self._tasks: dict[asyncio.Task[None], _Signals] = {}
         self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._journal: Journal | None = None
@@ -198,7 +198,7 @@ class PendingInvalidations:
         """See that the running loop delivers what there is."""
         loop = asyncio.get_running_loop()
         self._loops.add(loop)
-        if not self._waiting and not self._again:
+        if not self._waiting and not self._again and self._resend_at == math.inf:
             return
         for task, signals in list(self._tasks.items()):
             if task.get_loop() is loop and not task.done():
@@ -235,13 +235,12 @@ class PendingInvalidations:
             items = [*self._recent_before, *self._recent]
             for repetition in self._again:
                 items += repetition.items
-            if not items or now < self._resent_at:
+            if not items:
                 return
             if now < self._resent_at + _CALM:
-                self._resent_at += _CALM
-                self._again.append(_Repetition(self._resent_at, Outstanding(self._most, items)))
+                self._resend_at = self._resent_at + _CALM
             else:
-                self._resent_at = now
+                self._resent_at, self._resend_at = now, math.inf
                 # Newer items of a name are newer invalidations, which must not be taken out with the older.
                 self._waiting.add([item for item in items if item.name not in self._waiting])
         self.attend()
@@ -300,16 +299,20 @@ class PendingInvalidations:
                 wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
                 continue
             with self._lock:
-                due = min((repetition.at for repetition in self._again), default=None)
-                if due is None and self._journal is not None and not self._waiting:
+                due = min((repetition.at for repetition in self._again), default=math.inf)
+                if due == math.inf and self._journal is not None and not self._waiting:
                     self._journal.clear()
-            if due is None:
+            if min(due, self._resend_at) == math.inf:
                 return
+            if self._resend_at <= self._now():
+                self._resend_at = math.inf
+                self.send_again()
+                continue
             if due <= self._now():
                 await self._repeat()
                 continue
             signals.added.clear()
-            await _set_within(signals.added, due - self._now())
+            await _set_within(signals.added, min(due, self._resend_at) - self._now())
 
     async def _repeat(self) -> None:
         now = self._now()
