@@ -150,7 +150,7 @@ class Trouble:
             admin.execute_command(*words)
 
 
-@sizes(8, 600)
+@sizes(6, 600)
 async def test_s5_all_faults(size: int, any_server: Server, record: Record, tmp_path: Path) -> None:
     """Three processes, `size` seconds of one fault after the other: nothing wrong, no error, nothing stale at rest."""
     async with AsyncExitStack() as stack:

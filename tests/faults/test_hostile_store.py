@@ -71,8 +71,9 @@ def plain(value: object) -> bool:
     return value is None or type(value) in (str, bytes, int, float, bool, msgspec.msgpack.Ext)
 
 
+@sizes(1, 1)
 @pytest.mark.parametrize("name", chains())
-async def test_x1_gadgets(name: str, any_server: Server, record: Record) -> None:
+async def test_x1_gadgets(name: str, size: int, any_server: Server, record: Record) -> None:
     """What would make other deserialisers run code is a miss or plain data, bare and inside a whole entry."""
     CANARY.unlink(missing_ok=True)
     served = 0

@@ -43,7 +43,7 @@ async def _in_use_again(cache: Cache[Any]) -> None:
     tally.clean()
 
 
-@sizes(120, 1000)
+@sizes(80, 1000)
 @pytest.mark.parametrize("name", FAULTS)
 async def test_every_call_is_answered(name: str, size: int, record: Record) -> None:
     """A mixed load over a faulty store: values are right, only explicit writes may raise, and it recovers by itself."""
@@ -85,7 +85,7 @@ UNREACHABLE = {
 }
 
 
-@sizes(120, 1000)
+@sizes(80, 1000)
 @pytest.mark.parametrize("name", UNREACHABLE)
 async def test_store_that_cannot_be_reached(name: str, size: int, record: Record, any_server: Server) -> None:
     """A cache whose store was never there computes, and only explicit writes raise."""
@@ -96,7 +96,7 @@ async def test_store_that_cannot_be_reached(name: str, size: int, record: Record
         assert sum(cache.stats.backend_errors.values()) > 0
 
 
-@sizes(120, 1000)
+@sizes(80, 1000)
 async def test_certificate_of_nobody_we_know(size: int, record: Record, tmp_path: Path) -> None:
     """A server whose certificate does not verify gets no request and no password."""
     made = Certificates(tmp_path)
