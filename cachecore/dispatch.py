@@ -97,15 +97,40 @@ class Dispatch:
             raise BackendUnavailable(operation, reason="breaker_open")
         lane.enter(Call(operation, breaker, ticket, budget, start, waiter))
 
-    async def _attend(self, lane: Lane, call: Call) -> None:
-        """Be the task of `call`: carry it out and tell everyone who has to know how it went."""
+    def _begin(self, lane: Lane, call: Call) -> None:
+        """Carry `call` out: in a task of its own, or without one where the backend hands out a future by itself."""
+        try:
+            started = call.start()
+        except Exception as error:  # noqa: BLE001 - as in _raised
+            self._raised(lane, call, error)
+            lane.leave(call)
+            return
+        if isinstance(started, asyncio.Future):
+            call.task = started
+            call.deadline = lane.loop.time() + call.budget
+            started.add_done_callback(partial(self._ended, lane, call))
+        else:
+            call.task = lane.loop.create_task(self._attend(lane, call, started))
+
+    def _ended(self, lane: Lane, call: Call, future: asyncio.Future[Any]) -> None:
+        """Do for a call without a task what `_attend` does in one."""
+        try:
+            self._answered(lane, call, future.result())
+        except asyncio.CancelledError:
+            if not call.abandoned:
+                self._failed(lane, call, BackendError(call.operation, transient=True, reason="cancelled"))
+        except Exception as error:  # noqa: BLE001 - as in _raised
+            self._raised(lane, call, error)
+        finally:
+            lane.leave(call)
+
+    async def _attend(self, lane: Lane, call: Call, started: Awaitable[Any]) -> None:
+        """Be the task of `call`: wait for it and tell everyone who has to know how it went."""
         call.deadline = lane.loop.time() + call.budget  # counted from here: a busy loop is not the store's fault
         try:
-            answer = await call.start()
-        except BackendError as error:
-            self._failed(lane, call, error)
+            answer = await started
         except asyncio.CancelledError:
-            task = call.task
+            task = asyncio.current_task()
             if call.abandoned:
                 return
             if task is not None and task.cancelling():  # the loop is being shut down
@@ -113,11 +138,8 @@ class Dispatch:
                 call.fail(BackendUnavailable(call.operation, reason="cancelled"))
                 raise
             self._failed(lane, call, BackendError(call.operation, transient=True, reason="cancelled"))
-        except Exception as error:  # noqa: BLE001 - a driver's bug costs a computation like any failure; it is logged
-            self.report(call.operation, error)
-            failure = BackendError(call.operation, transient=True)
-            failure.__cause__ = error
-            self._failed(lane, call, failure)
+        except Exception as error:  # noqa: BLE001 - as in _raised
+            self._raised(lane, call, error)
         except (KeyboardInterrupt, SystemExit) as error:
             call.breaker.undecided(call.ticket, self._now())
             failure = BackendError(call.operation, transient=True)
@@ -125,14 +147,26 @@ class Dispatch:
             call.fail(failure)
             raise
         else:
-            self._observer.backend_call(call.operation, lane.loop.time() - call.begun)
-            if not call.abandoned:
-                call.breaker.succeeded(call.ticket)
-                if call.waiter is None:
-                    lane.forget(call.breaker)
-                call.settle(answer)
+            self._answered(lane, call, answer)
         finally:
             lane.leave(call)
+
+    def _answered(self, lane: Lane, call: Call, answer: Any) -> None:
+        self._observer.backend_call(call.operation, lane.loop.time() - call.begun)
+        if not call.abandoned:
+            call.breaker.succeeded(call.ticket)
+            if call.waiter is None:
+                lane.forget(call.breaker)
+            call.settle(answer)
+
+    def _raised(self, lane: Lane, call: Call, error: Exception) -> None:
+        """Count what a backend raised. A driver's bug costs a computation like any failure; it is logged."""
+        if not isinstance(error, BackendError):
+            self.report(call.operation, error)
+            failure = BackendError(call.operation, transient=True)
+            failure.__cause__ = error
+            error = failure
+        self._failed(lane, call, error)
 
     def _failed(self, lane: Lane, call: Call, error: BackendError) -> None:
         self._observer.backend_call(call.operation, lane.loop.time() - call.begun)
@@ -173,7 +207,7 @@ class Dispatch:
         if lane is None:
             for other in [other for other, lane in list(self._lanes.items()) if lane.loop.is_closed()]:
                 self._lanes.pop(other, None)
-            lane = self._lanes[id(loop)] = Lane(loop, self._options.max_in_flight, self._attend, self._missed)
+            lane = self._lanes[id(loop)] = Lane(loop, self._options.max_in_flight, self._begin, self._missed)
         return lane
 
     def lanes(self) -> list[Lane]:

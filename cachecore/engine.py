@@ -198,6 +198,8 @@ class Engine:
     # Stamps
 
     def _answered(self, batch: Batch) -> None:
+        if not batch.stamp_keys:
+            return
         values = batch.values
         prefix = self._stamp_prefix
         stamps = {key: sound(values[key]) for key in batch.stamp_keys if key.startswith(prefix)}

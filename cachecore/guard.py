@@ -15,7 +15,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cachecore.breaker import Breaker, State
 from cachecore.clock import Clock
@@ -340,7 +340,7 @@ class Guard:
         return answers
 
 
-async def _ended(tasks: Sequence[asyncio.Task[None]], deadline: float) -> bool:
+async def _ended(tasks: Sequence[asyncio.Future[Any]], deadline: float) -> bool:
     """Wait until `tasks` have ended, or until `deadline` (the loop's clock); return whether they have."""
     waiting = [task for task in tasks if not task.done()]
     if waiting:

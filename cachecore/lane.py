@@ -74,7 +74,7 @@ class Call:
         self.budget = budget
         self.start = start
         self.waiter = waiter  # None: nobody waits, as for a probe
-        self.task: asyncio.Task[None] | None = None  # None: waits for a place
+        self.task: asyncio.Future[Any] | None = None  # None: waits for a place
         self.begun = 0.0
         self.deadline = math.inf
         self.abandoned = False
@@ -100,7 +100,7 @@ class Call:
 class Lane:
     """The calls of one event loop. Only ever touched from that loop's thread, hence no locks.
 
-    `attend` is the coroutine that a call's task runs; it calls `leave` when it is done. `missed` is told of each call
+    `begin` carries a call out and calls `leave` when it is done. `missed` is told of each call
     that missed its deadline, and whether the store is to blame for it.
     """
 
@@ -108,7 +108,7 @@ class Lane:
         self,
         loop: asyncio.AbstractEventLoop,
         places: int,
-        attend: Callable[[Lane, Call], Any],
+        begin: Callable[[Lane, Call], None],
         missed: Callable[[Call, BackendTimeout, bool], None],
     ) -> None:
         self.loop = loop
@@ -117,7 +117,7 @@ class Lane:
         self._queue: deque[Call] = deque()
         self._admitting = False
         self._places = places
-        self._attend = attend
+        self._carry_out = begin
         self._missed = missed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -147,7 +147,7 @@ class Lane:
             del self.abandoned[call]
         self._admit_waiting()
 
-    def tasks(self) -> list[asyncio.Task[None]]:
+    def tasks(self) -> list[asyncio.Future[Any]]:
         """Return the tasks of the calls under way, those given up on included."""
         return [call.task for call in chain(self.under_way, self.abandoned) if call.task is not None]
 
@@ -159,7 +159,7 @@ class Lane:
 
     def _begin(self, call: Call) -> None:
         self.under_way.add(call)
-        call.task = self.loop.create_task(self._attend(self, call))
+        self._carry_out(self, call)
 
     def _has_place(self, now: float) -> bool:
         """Return whether a call may begin, if need be after taking back the places of the long abandoned."""

@@ -7,7 +7,7 @@ once, when a cache is built.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,8 +21,12 @@ class CacheBackend(Protocol):
     `BackendError`, chained to the driver's own.
     """
 
-    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the live values in the order of `keys`, in one round trip where the store can."""
+    def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
+        """Return the live values in the order of `keys`, in one round trip where the store can.
+
+        `async def`, or a function that returns a future: then the read has begun, and costs no task. Cancelling it
+        abandons the answer and harms nobody else.
+        """
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key, value and deadline atomically per key; it lives `ttl` seconds (> 0), or for ever if None.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cachecore.protocols import FeedEvent
@@ -62,9 +62,13 @@ class RedisBackend:
         """The settings in force."""
         return self._options
 
-    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+    def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one GET or MGET. Keys of other types count as missing."""
         node = self._nodes.get("get_many")
+        begun = node.begin_get_many(keys) if keys else None
+        return begun if begun is not None else self._get_many(node, keys)
+
+    async def _get_many(self, node: Node, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
             return []
         reply = await node.get_many(keys)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import hiredis
 
@@ -32,6 +32,19 @@ Reply = Any
 
 class NotRedisError(ConnectionError):
     """What came in is no RESP, or an answer that nobody asked for."""
+
+
+class Waiting(Protocol):
+    """Who gets a reply: a future, or whoever has these three of its methods."""
+
+    def done(self) -> bool:
+        """Return whether nobody waits any more."""
+
+    def set_result(self, reply: Reply, /) -> None:
+        """Take the reply."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take the loss of the lane."""
 
 
 class _Batch:
@@ -66,7 +79,7 @@ class Lane(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._reader: Any = hiredis.Reader(notEnoughData=_MORE)  # its stub knows no buffers
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._pending: deque[asyncio.Future[Reply] | _Batch] = deque()
+        self._pending: deque[Waiting | _Batch] = deque()
         self._out: list[bytes] = []
         self._flushing = False
         self._writable: asyncio.Future[None] | None = None
@@ -111,6 +124,10 @@ class Lane(asyncio.BufferedProtocol):
         self._submit(command, future)
         return future
 
+    def request_for(self, command: bytes, waiting: Waiting) -> None:
+        """Send one command whose reply goes to `waiting`, as to a future. Raises as `request`."""
+        self._submit(command, waiting)
+
     def request_many(self, commands: list[bytes]) -> asyncio.Future[list[Reply]]:
         """Send several commands together; the future gets the list of their replies."""
         future: asyncio.Future[list[Reply]] = self._create_future()
@@ -129,7 +146,7 @@ class Lane(asyncio.BufferedProtocol):
             self._out.append(command)
             self._flush()
 
-    def _submit(self, payload: bytes, waiting: asyncio.Future[Reply] | _Batch) -> None:
+    def _submit(self, payload: bytes, waiting: Waiting | _Batch) -> None:
         if not self.alive:
             raise ConnectionResetError("the connection is closed")
         pending = self._pending

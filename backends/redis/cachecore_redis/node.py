@@ -7,7 +7,7 @@ WATCH, which is state of its connection. The last two are opened when first need
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import hiredis
@@ -19,6 +19,7 @@ from cachecore_redis.channel import Backoff, Channel, Dialer
 from cachecore_redis.failures import refusal, translate
 from cachecore_redis.feed import Feeds
 from cachecore_redis.lane import Lane, Reply
+from cachecore_redis.reads import Reading
 from cachecore_redis.swap import Swapper
 
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
@@ -83,6 +84,7 @@ class Node:
         self._watch = Channel(dialer, backoff)
         self.large = large
         self._next = 0 if options.lanes > 1 else None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def channel(self) -> Channel:
         """Return the way that the next small command takes."""
@@ -164,21 +166,25 @@ class Node:
 
     # Commands
 
+    def begin_get_many(self, keys: Sequence[str]) -> asyncio.Future[list[bytes | None]] | None:
+        """Begin the read of `keys` on the open lane; None if that takes more than sending a command."""
+        large, lane = self.large.keys, self.main.lane
+        if lane is None or not lane.alive or self._next is not None or (large and not large.keys().isdisjoint(keys)):
+            return None
+        return Reading(self, keys).begin(lane)
+
     async def get_many(self, keys: Sequence[str]) -> Reply:
-        """Return the values, or the error reply. The hot path: no call more than it takes."""
-        large = self.large
-        if large.keys and not large.keys.keys().isdisjoint(keys):
-            return await self._get_mixed(keys, large.keys)
-        lane = self.main.lane
-        if lane is None or self._next is not None:
-            return await self._get(keys, None)
-        try:
-            reply = await lane.request(commands.get(keys))
-        except ConnectionResetError:
-            return await self._get(keys, None)  # once more, as `read` does
-        except OSError as error:
-            raise translate("get_many", error) from error
-        return large.noted(keys, reply)
+        """Return the values, or the error reply, where `begin_get_many` does not do."""
+        large = self.large.keys
+        if large and not large.keys().isdisjoint(keys):
+            return await self._get_mixed(keys, large)
+        return await self._get(keys, None)
+
+    def behind(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` in a task that is kept alive until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _get(self, keys: Sequence[str], channel: Channel | None) -> Reply:
         return self.large.noted(keys, await self.read("get_many", commands.get(keys), channel=channel))
