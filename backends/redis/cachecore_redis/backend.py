@@ -115,6 +115,13 @@ class RedisBackend:
             return ended()
         return self._nodes.get("feed").feeds.feed(prefix)
 
+    async def sizes(self, keys: Sequence[str]) -> list[int]:
+        """Return the length of each key's live value, 0 where there is none: one STRLEN each, sent together."""
+        node = self._nodes.get("sizes")
+        asked = [commands.pack(("STRLEN", key)) for key in keys]
+        replies = await node.ask_many("sizes", asked, twice=True) if asked else []
+        return [self._checked(node, "sizes", reply, int) for reply in replies]
+
     async def time(self) -> float:
         """Return the server's clock, Unix seconds."""
         node = self._nodes.get("time")

@@ -90,6 +90,11 @@ class SQLiteBackend:
         finally:
             self._engine.unsubscribe(listener)
 
+    async def sizes(self, keys: Sequence[str]) -> list[int]:
+        """Return the length of each key's live value, 0 where there is none."""
+        found: list[int] = await self._engine.query("sizes", partial(rows.sizes, keys=list(keys)))
+        return found
+
     async def time(self) -> float:
         """Return this machine's clock, Unix seconds: all users of the file are on one machine."""
         return self._clock.time()

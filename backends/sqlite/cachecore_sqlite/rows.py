@@ -19,6 +19,7 @@ _PUT: Final = "REPLACE INTO entries(key, deadline, checksum, value) VALUES (?, ?
 _GET: Final = "SELECT key, deadline, checksum, value, id FROM entries WHERE key IN (%s)"
 _DELETE: Final = "DELETE FROM entries WHERE key IN (%s)"
 _DEADLINE: Final = "SELECT deadline FROM entries WHERE key IN (%s)"
+_LENGTHS: Final = "SELECT key, deadline, length(value) FROM entries WHERE key IN (%s)"
 _PAGE: Final = "SELECT key, deadline FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 _SCAN_PAGE: Final = 512
 _AFTER_ASCII: Final = "\x7f"
@@ -84,6 +85,15 @@ def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Fou
 def live(connection: sqlite3.Connection, key: str, now: float) -> bytes | None:
     """Return the value of one key, None if it is absent, dead or damaged."""
     return read(connection, (key,), now).values.get(key)
+
+
+def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) -> list[int]:
+    """Return the lengths of the live values of `keys`, 0 where there is none; the values themselves are not read."""
+    found: dict[str, int] = {}
+    for size, chunk in _chunks(keys):
+        rows = connection.execute(_LENGTHS % _marks(size), chunk).fetchall()
+        found.update({key: length for key, deadline, length in rows if _is_live(deadline, now) and length})
+    return [found.get(key, 0) for key in keys]
 
 
 def page(connection: sqlite3.Connection, now: float, *, prefix: str, start: str) -> tuple[list[str], str | None]:
