@@ -62,6 +62,18 @@ calls and connections); `make soak` runs them at full size and writes this table
 runs a tenth of it; the column *size* says what was run here. Times are wall-clock on a shared machine of two cores;
 a goal that was not met is shown as it is.
 
+How to read it:
+
+- A *wrong* value is another request's, an invalidated one served by who knew better, or a damaged one. An *error* is
+  anything that a reading caller gets and the factory did not raise. Writes and invalidations raise
+  `InvalidationPending` while the store cannot acknowledge them; that is what they are for, and each is counted.
+- *Staleness* is what `cachecore.testing.audit` measures: from the acknowledgement of an invalidation, in any process,
+  to the start of a read that still gets the old answer. What was not acknowledged is shown apart.
+- Where a p99 is wall-clock time, the processor time of the same calls stands beside it: on a busy machine a call that
+  takes 100 µs now and then waits 4 ms for its turn.
+- Secrets: names of namespaces and tags are parts of key names, and so can be read by whoever can read the store or its
+  SLOWLOG. Requests are digests; values are readable unless the serializer is `encrypted`.
+
 | | goal | measured | met | size | again with `pytest -m soak` and |
 |---|---|---|---|---|---|
 """
