@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # has no stubs
+import msgpack
 import msgspec
 import ormsgpack
 import pytest
