@@ -16,6 +16,7 @@ import math
 import threading
 import weakref
 from collections.abc import Collection, Iterable
+from contextvars import Context
 from typing import Protocol
 
 from cachecore.clock import Clock
@@ -137,8 +138,9 @@ class Coherence:
                 return
             loop = asyncio.get_running_loop()
             self._loop = weakref.ref(loop)
-            # The feed is nobody's request: it inherits no caller's context beyond its creation and no cancellation.
-            self._feeding = loop.create_task(self._read(backend, prefix, listener), name="cachecore-feed")
+            # The feed is nobody's request: it inherits no caller's context and no cancellation.
+            reading = self._read(backend, prefix, listener)
+            self._feeding = loop.create_task(reading, name="cachecore-feed", context=Context())
 
     def _attended(self) -> bool:
         task = self._feeding

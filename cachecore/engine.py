@@ -15,6 +15,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,8 +84,8 @@ class LoopState:
         """The measurement of the store's clock that is under way, or the last one."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` behind; closing waits for it."""
-        task = self.loop.create_task(work, name=name)
+        """Run `work` behind; closing waits for it. It knows nothing of the request during which it was found due."""
+        task = self.loop.create_task(work, name=name, context=Context())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

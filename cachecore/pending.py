@@ -16,6 +16,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextvars import Context
 from typing import Final
 
 from cachecore.clock import Clock
@@ -205,7 +206,8 @@ class PendingInvalidations:
                 signals.added.set()
                 return
         signals = _Signals()
-        task = loop.create_task(self._keep_trying(signals), name="cachecore-pending")
+        # In a context of its own: it outlives the request that found it necessary.
+        task = loop.create_task(self._keep_trying(signals), name="cachecore-pending", context=Context())
         self._tasks[task] = signals
         task.add_done_callback(self._ended)
 
