@@ -32,6 +32,7 @@ AGAIN_AFTER: Final = 5.0
 """Seconds after a delivery until it is delivered once more: a lagging replica may have brought old values back. Also
 for how long, at least, what the store acknowledged is remembered in case it comes back as another."""
 _FIRST_WAIT: Final = 0.1
+_SOON: Final = 0.02
 _LONGEST_WAIT: Final = 0.3
 """Seconds between two attempts, half as much again at most: an open breaker refuses most of them at no cost, and half a
 second after an outage no other process may be serving what was invalidated in it."""
@@ -297,7 +298,7 @@ class PendingInvalidations:
             if self._waiting:
                 if await _set_within(signals.alive, wait * (0.5 + self._chance.random())):
                     signals.alive.clear()
-                    wait = _FIRST_WAIT / 2  # the first attempt may be refused, and be what makes the guard look
+                    wait = _SOON  # the first attempt may be refused, and be what makes the guard look
                 wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
                 continue
             with self._lock:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 _FIRST_WAIT: Final = 0.2
-_LONGEST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 0.25
 _YOUNG: Final = 1.0
 """Seconds before a lane may be replaced because its server says that it is the wrong one."""
 
