@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.conftest import SERVERS
 from tests.faults.callers import KEYS, Tally, answer, ask, cache_at, filled, request, sizes, together, until
 from tests.faults.conftest import Record
 from tests.faults.kinds import FAULTS, Scene
+from tests.sqlite.children import hold_lock, running
 
 NEW = 1000
 """A request that nobody has asked yet."""
@@ -110,3 +112,72 @@ async def test_certificate_of_nobody_we_know(size: int, record: Record, tmp_path
                     assert tally.pending > 0
                     return
     pytest.skip("no server here speaks TLS")
+
+
+def _deleted(path: Path, chance: random.Random) -> None:
+    for file in path.parent.glob("cache.db*"):
+        file.unlink(missing_ok=True)
+
+
+def _truncated(path: Path, chance: random.Random) -> None:
+    if path.exists():
+        os.truncate(path, chance.randrange(path.stat().st_size + 1))
+
+
+def _overwritten(path: Path, chance: random.Random) -> None:
+    if path.exists():
+        with path.open("r+b") as file:
+            file.seek(chance.randrange(path.stat().st_size + 1))
+            file.write(chance.randbytes(chance.randrange(8192)))
+
+
+def _log_overwritten(path: Path, chance: random.Random) -> None:
+    log = path.with_name("cache.db-wal")
+    if log.exists():
+        _overwritten(log, chance)
+
+
+def _replaced(path: Path, chance: random.Random) -> None:
+    other = path.with_name("other")
+    other.write_text("This is no database.\n" * 100)
+    other.replace(path)
+
+
+FILE_FAULTS = {
+    fault.__name__.strip("_").replace("_", " "): fault
+    for fault in (_deleted, _truncated, _overwritten, _log_overwritten, _replaced)
+}
+
+
+@sizes(80, 1000)
+@pytest.mark.parametrize("name", FILE_FAULTS)
+async def test_every_call_is_answered_over_a_bad_file(name: str, size: int, tmp_path: Path, record: Record) -> None:
+    """SQLite, and somebody who does to its file what must not be done to it, again and again."""
+    path, chance = tmp_path / "cache.db", random.Random(name)
+    async with cache_at(f"sqlite:///{path}", l1_max_entries=0) as cache:
+        await filled(cache)
+        FILE_FAULTS[name](path, chance)
+        tally = await together(cache, size, between=lambda: FILE_FAULTS[name](path, chance))
+        _note(record, f"SQLite file {name}", tally)
+        assert tally.factory_calls > 0, "what was in the file is gone"
+        if name == "replaced":
+            path.unlink()  # somebody else's file is left alone for as long as it lies there
+        await until(lambda: cache.stats.pending == 0)
+        await _in_use_again(cache)
+
+
+@sizes(80, 1000)
+async def test_every_call_is_answered_over_a_locked_file(size: int, tmp_path: Path, record: Record) -> None:
+    """Another process holds the file all the time."""
+    path = tmp_path / "cache.db"
+    async with cache_at(f"sqlite:///{path}", l1_max_entries=0) as cache:
+        await filled(cache)
+        with running(hold_lock, str(path), "write") as (_, pipe):
+            assert await asyncio.to_thread(pipe.recv) == "locked"
+            tally = await together(cache, size)
+            pipe.send("end")
+            assert await asyncio.to_thread(pipe.recv) == "released"
+        _note(record, "SQLite file locked", tally)
+        assert tally.pending > 0
+        await until(lambda: cache.stats.pending == 0)
+        await _in_use_again(cache)
