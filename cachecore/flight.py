@@ -342,7 +342,7 @@ class Flights:
     def detach_tags(self, tags: Collection[str], *, pushed: bool = False) -> None:
         """Let nobody join the flights that carry one of these tags any more.
 
-        What was `pushed` by the store may be that a stamp was created: the flight keeps its lease and stores its answer.
+        What the store `pushed` may be that a stamp was created: the flight keeps its lease and stores its answer.
         """
         for flight in list(self._by_key.values()):
             if not flight.landing and not flight.tags.isdisjoint(tags):

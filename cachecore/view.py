@@ -1,0 +1,68 @@
+"""What every face of a cache rests on: one view, its keys, its counts, and how its arguments are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Generic, TypeVar
+
+from cachecore.engine import Slot
+from cachecore.options import Duration, lifetime
+from cachecore.results import Unset
+from cachecore.scope import Scope
+from cachecore.telemetry import Counts, Stats
+
+V = TypeVar("V")
+
+_NO_SPAN: Final = nullcontext()
+
+
+class View(Generic[V]):
+    """One view of a cache. What it can do is in the classes below it; `Cache` is all of them."""
+
+    __slots__ = ("__weakref__", "_counts", "_engine", "_key_of", "_peek", "_scope")
+
+    def _use(self, scope: Scope) -> None:
+        self._scope = scope
+        self._engine = scope.engine
+        self._key_of = scope.keys.key
+        self._peek = scope.engine.peek
+        self._counts = scope.telemetry.counts
+
+    def key(self, request: Any) -> str:
+        """Return the key of `request`. Raises UnkeyableError."""
+        return self._key_of(request)
+
+    @property
+    def slot_of(self) -> Callable[[str], Slot | None]:
+        """What returns the copy in memory under a key, for callers that keep keys; see `Engine.peek`."""
+        return self._peek
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """The clock that `Slot.refresh_at` is told by."""
+        return self._engine.monotonic
+
+    @property
+    def counts(self) -> Counts:
+        """The live counts; `stats` is a snapshot of them."""
+        return self._counts
+
+    @property
+    def stats(self) -> Stats:
+        """The counts so far; a snapshot."""
+        return self._scope.telemetry.counts.snapshot()
+
+    async def health(self) -> dict[str, object]:
+        """Return what works now, by asking the store; never raises and is bounded by the store's deadline."""
+        return await self._engine.health()
+
+    def _checked(self, ttl: Duration | Unset | None) -> float | Unset | None:
+        return ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)
+
+    def _life(self, ttl: Duration | Unset | None) -> float | None:
+        return self._scope.policy.ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)
+
+    def _span(self, name: str) -> AbstractContextManager[object]:
+        tracer = self._scope.telemetry.tracer()
+        return _NO_SPAN if tracer is None else tracer.start_as_current_span(name)

@@ -1,0 +1,82 @@
+"""Many requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from cachecore.batches import ABSENT, ask_many
+from cachecore.bypassing import bypassed
+from cachecore.errors import OptionsError
+from cachecore.options import Duration
+from cachecore.results import UNSET, Computed, Unset
+from cachecore.view_reads import Reads, plain
+
+V = TypeVar("V")
+R = TypeVar("R")
+
+_MISSING: Final[Any] = object()
+
+
+class Many(Reads[V]):
+    """What asks for many answers."""
+
+    __slots__ = ()
+
+    async def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]:
+        """Return the fresh answers among `requests`, in as few round trips as the store allows.
+
+        `requests` is a sequence of hashable requests, or a mapping of names to requests of any kind; the result has
+        the requests, or the names, that had an answer.
+        """
+        named = _named(requests)
+        answers = await asyncio.gather(*(self.get(request, _MISSING, tags=tags) for request in named.values()))
+        return {name: cast("V", answer) for name, answer in zip(named, answers, strict=True) if answer is not _MISSING}
+
+    async def get_or_set_many(
+        self,
+        requests: Sequence[R] | Mapping[R, Any],
+        factory: Callable[[list[R]], Awaitable[Mapping[R, V | Computed[V]]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[R, V]:
+        """Return the answers to `requests`, computing together those that nobody has or computes.
+
+        `requests` as for `get_many`. `factory` is called once, with the names to compute, and returns a mapping of
+        names to answers; a second time only for keys whose other process failed to compute them. What it leaves out
+        is left out of the result and not stored; what nobody asked for is ignored. Computations under way for single
+        requests are joined, and this one can be joined by them. Raises what `get_or_set` raises.
+        """
+        named = _named(requests)
+        if bypassed():
+            self._scope.telemetry.counts.bypassed += len(named)
+            fresh = await factory(list(named))
+            return {name: plain(fresh[name]) for name in named if name in fresh}
+        names: dict[str, R] = {}
+        by_name = {name: self._key_of(request) for name, request in named.items()}
+        for name, key in by_name.items():
+            names.setdefault(key, name)
+        with self._span("cachecore.get_or_set_many"):
+            answers = await ask_many(self._scope, names, tags, factory, self._checked(ttl))
+        return {name: cast("V", answers[key]) for name, key in by_name.items() if answers[key] is not ABSENT}
+
+
+def _named(requests: Sequence[R] | Mapping[R, Any]) -> dict[R, Any]:
+    """Return requests by name; a request of a sequence is its own name."""
+    if isinstance(requests, Mapping):
+        return dict(requests)
+    named: dict[R, Any] = {}
+    for request in requests:
+        try:
+            known = named.setdefault(request, request)
+        except TypeError as error:
+            raise OptionsError(
+                f"a {type(request).__name__} cannot name its answer in a dict; give a mapping of names to requests"
+            ) from error
+        if type(known) is not type(request):
+            raise OptionsError(
+                f"requests {known!r} and {request!r} are equal in Python but different here; give a mapping of names"
+            )
+    return named

@@ -1,0 +1,194 @@
+"""The reads of a cache: from memory, from the store, or from one computation that all callers share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from cachecore import reading
+from cachecore.asking import ask, recompute, take
+from cachecore.bypassing import bypassed
+from cachecore.compute import Factory
+from cachecore.engine import Slot
+from cachecore.explain import Explanation, explain
+from cachecore.keys import user_tag
+from cachecore.options import Duration
+from cachecore.reading import read
+from cachecore.results import UNSET, Computed, Lookup, Unset
+from cachecore.scope import checked_tags
+from cachecore.view import View
+
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+class Reads(View[V]):
+    """What asks for one answer."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
+        """Return which fields make two requests differ; see `cachecore.explain`."""
+        return explain(a, b, text=text)
+
+    async def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
+        """Return the fresh answer to `request`, or `default`. A store that fails reads as empty.
+
+        Args:
+            request: what the answer depends on.
+            default: what to return if there is no fresh answer.
+            tags: an entry that lacks one of these is not served.
+
+        Raises:
+            UnkeyableError: `request` has no canonical form.
+        """
+        key = self._key_of(request)
+        if not bypassed():
+            slot = self._peek(key)
+            if slot is not None and (not tags or self._carries(slot, tags)):
+                value = slot.value
+                if value is UNSET:
+                    value = reading.slot_value(self._scope, slot)
+                if value is not UNSET:
+                    self._counts.hits_l1 += 1
+                    answer: V = value  # not `cast`, which is a call
+                    return answer
+            scope = self._scope
+            tracer = scope.telemetry.tracer()
+            if tracer is None:  # a context manager that does nothing takes as long as reading the clock ten times
+                value = take(scope, await read(scope, self._engine.state(), key, scope.tagset(key, tags)))
+            else:
+                with tracer.start_as_current_span("cachecore.get"):
+                    value = take(scope, await read(scope, self._engine.state(), key, scope.tagset(key, tags)))
+            if value is not UNSET:
+                found: V = value
+                return found
+            self._counts.misses += 1
+            return default
+        self._counts.bypassed += 1
+        return default
+
+    def peek(self, request: Any = UNSET, default: D | None = None, *, key: str | None = None) -> V | D | None:
+        """Return the fresh answer that is in this process's memory, or `default`. Synchronous; asks nobody.
+
+        `key` may be given instead of the request, if it is at hand (`cache.key(request)`).
+        """
+        if key is None:
+            key = self._key_of(request)
+        slot = self._peek(key)
+        if slot is not None:
+            value = slot.value
+            if value is UNSET:
+                value = reading.slot_value(self._scope, slot)
+            if value is not UNSET:
+                self._counts.hits_l1 += 1
+                answer: V = value  # not `cast`, which is a call
+                return answer
+        return default
+
+    async def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[V | Computed[V]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> V:
+        """Return the stored answer to `request`, computing it if there is none.
+
+        Callers asking for one request at the same time share one `factory`, its value and its exception. A store that
+        fails costs a computation, never an error.
+
+        Args:
+            request: what the answer depends on; the order of fields does not count.
+            factory: awaited at most once, however many callers wait for it.
+            ttl: seconds the answer stays fresh; None means for ever; not given: the cache's own.
+            tags: tags of this answer beside the cache's own.
+
+        Raises:
+            UnkeyableError: `request` has no canonical form.
+            FlightCycleError: the factory asks for the request it is computing.
+            TimeoutError: the factory took longer than `factory_timeout`.
+        """
+        key = self._key_of(request)
+        slot = self._peek(key)
+        if (
+            slot is not None
+            and (not tags or self._carries(slot, tags))
+            and (slot.refresh_at == math.inf or self._engine.monotonic() < slot.refresh_at)
+            and not bypassed()
+        ):
+            value = slot.value
+            if value is UNSET:
+                value = reading.slot_value(self._scope, slot)
+            if value is not UNSET:
+                self._counts.hits_l1 += 1
+                answer: V = value  # not `cast`, which is a call
+                return answer
+        return cast("V", (await self._lookup(key, slot, factory, ttl, tags)).value)
+
+    async def lookup(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[V | Computed[V]]] | None = None,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        stale: bool = False,
+    ) -> Lookup[V]:
+        """Return the answer to `request` together with where it came from and how old it is.
+
+        Without a `factory` nothing is computed. `stale=True` accepts any answer that is not dead, however stale, whose
+        stamps are verified. Raises what `get_or_set` raises.
+        """
+        key = self._key_of(request)
+        return await self._lookup(key, self._engine.peek(key), factory, ttl, tags, stale=stale)
+
+    async def refresh(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[V | Computed[V]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> V:
+        """Compute the answer to `request` anew and store it, whatever is stored; return it.
+
+        Never joins a computation that began earlier. Raises what `get_or_set` raises.
+        """
+        key = self._key_of(request)
+        with self._span("cachecore.refresh"):
+            tagset = self._scope.tagset(key, tags)
+            return cast("V", await recompute(self._scope, key, tagset, factory, self._checked(ttl)))
+
+    async def _lookup(
+        self,
+        key: str,
+        slot: Slot | None,
+        factory: Factory | None,
+        ttl: Duration | Unset | None,
+        tags: Sequence[str],
+        *,
+        stale: bool = False,
+    ) -> Lookup[Any]:
+        scope = self._scope
+        checked = self._checked(ttl)
+        if bypassed():
+            scope.telemetry.counts.bypassed += 1
+            if factory is None:
+                return Lookup(value=None, outcome="miss", key=key, reason="bypass")
+            return Lookup(value=plain(await factory()), outcome="bypass", key=key)
+        if slot is not None and tags and not self._carries(slot, tags):
+            slot = None
+        with self._span("cachecore.lookup"):
+            return await ask(scope, key, scope.tagset(key, tags), slot, factory, checked, stale=stale)
+
+    def _carries(self, slot: Slot, tags: Sequence[str]) -> bool:
+        return reading.has_tags(slot, [user_tag(tag) for tag in checked_tags(tags)])
+
+
+def plain(value: Any) -> Any:
+    """Return what a factory returned, without what it said of storing it."""
+    return value.value if isinstance(value, Computed) else value

@@ -1,0 +1,163 @@
+"""The writes of a cache: answers set, deleted, expired and invalidated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from cachecore import writing
+from cachecore.compute import pin_tag
+from cachecore.errors import OptionsError
+from cachecore.flight import current_flight
+from cachecore.invalidating import delete_entries, invalidate_stamps
+from cachecore.keys import KeySpace, user_tag
+from cachecore.options import Duration
+from cachecore.reading import Found
+from cachecore.results import UNSET, Computed, Lookup, Unset
+from cachecore.scope import Scope, checked_tags
+from cachecore.view import View
+from cachecore.writing import carried
+
+V = TypeVar("V")
+R = TypeVar("R")
+
+
+class Writes(View[V]):
+    """What changes answers. Each raises `InvalidationPending` if the store did not acknowledge it."""
+
+    __slots__ = ()
+
+    async def set(
+        self,
+        request: Any,
+        value: V | Computed[V],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        since: Lookup[Any] | None = None,
+        served_by: str | None = None,
+    ) -> bool:
+        """Store `value` as the answer to `request`; return whether it was stored.
+
+        Args:
+            request: what the answer depends on.
+            value: the answer, or a `Computed` that says how to store it.
+            ttl: seconds it stays fresh; None means for ever; not given: the cache's own.
+            tags: tags of this answer beside the cache's own.
+            since: store only if nothing was stored, deleted or invalidated since this lookup of the same request.
+            served_by: what made it; told by later lookups.
+
+        Raises:
+            EncodingError: the value cannot be encoded, or is over `max_value_bytes`.
+            InvalidationPending: the store did not acknowledge. The old answer is treated as deleted.
+        """
+        key = self._key_of(request)
+        computed = value if isinstance(value, Computed) else Computed(value, served_by=served_by)
+        life = self._life(ttl if isinstance(computed.ttl, Unset) else computed.ttl)
+        with self._span("cachecore.set"):
+            state = self._engine.state()
+            if since is None:
+                await carried(state, writing.store(self._scope, state, {key: computed}, tags, life))
+                return True
+            seen = since.version
+            if not isinstance(seen, Found) or seen.key != key:
+                raise OptionsError("since must be what `lookup` returned for the same request, read from the store")
+            return await carried(state, writing.store_since(self._scope, state, key, computed, life, seen))
+
+    async def set_many(
+        self, items: Mapping[R, V | Computed[V]], *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()
+    ) -> None:
+        """Store several answers, request to value, in one round trip. Raises what `set` raises."""
+        entries = {
+            self._key_of(request): value if isinstance(value, Computed) else Computed(value)
+            for request, value in items.items()
+        }
+        if entries:
+            with self._span("cachecore.set_many"):
+                state = self._engine.state()
+                await carried(state, writing.store(self._scope, state, entries, tags, self._life(ttl)))
+
+    async def delete(self, request: Any) -> bool:
+        """Delete the answer to `request`, also one that is being computed; return whether there was one.
+
+        Raises:
+            InvalidationPending: the store did not acknowledge; it is tried again until it does.
+        """
+        return bool(await self.delete_many([request]))
+
+    async def delete_many(self, requests: Sequence[Any]) -> int:
+        """Delete several answers; return how many there were. Raises what `delete` raises."""
+        keys = list(dict.fromkeys(self._key_of(request) for request in requests))
+        with self._span("cachecore.delete"):
+            state = self._engine.state()
+            return await carried(state, writing.delete(self._scope, state, keys))
+
+    async def expire(self, request: Any) -> bool:
+        """Make the answer stale as of now, keeping its bytes for rescue; return whether there was one.
+
+        Raises:
+            InvalidationPending: the store did not acknowledge; until it has, the answer is treated as deleted.
+        """
+        with self._span("cachecore.expire"):
+            state, key = self._engine.state(), self._key_of(request)
+            return await carried(state, writing.expire(self._scope, state, key))
+
+    async def invalidate_tags(self, *tags: str) -> None:
+        """Make every answer that carries one of `tags` invalid, in every process, at once. O(1) per tag.
+
+        Raises:
+            InvalidationPending: the store did not acknowledge; it is tried again until it does.
+        """
+        stored = [user_tag(tag) for tag in checked_tags(tags)]
+        if stored:
+            with self._span("cachecore.invalidate_tags"):
+                await carried(self._engine.state(), invalidate_stamps(self._scope, stored, "tags"))
+
+    async def invalidate_prefix(self, namespace: str) -> int | None:
+        """Make every answer of `namespace` (whole segments, below this cache's own) invalid, at once.
+
+        Returns how many entries were deleted to give their memory back: exact without concurrent writers, None where
+        the store cannot list its keys. Raises what `invalidate_tags` raises.
+        """
+        if not namespace:
+            raise OptionsError("namespace must not be empty here; `invalidate_all` invalidates everything")
+        return await self._invalidate_namespace(self._scope.keys.child(namespace), "prefix")
+
+    async def invalidate_all(self) -> int | None:
+        """Make every answer of this cache's namespace and those below it invalid; returns as `invalidate_prefix`."""
+        return await self._invalidate_namespace(self._scope.keys, "all")
+
+    async def sweep_tag(self, tag: str, wanted: Callable[[str], bool]) -> int | None:
+        """Make every answer that carries `tag` invalid, at once, then delete those that lie in `wanted` namespaces.
+
+        For tags whose answers the caller can find by namespace: `wanted` is given each namespace below this cache's own
+        (`faq/v3`) and says whether what lies there carries the tag. Returns and raises as `invalidate_prefix`.
+        """
+        return await self._sweep(self._scope, [user_tag(one) for one in checked_tags([tag])], "tags", wanted)
+
+    async def _invalidate_namespace(self, keys: KeySpace, kind: str) -> int | None:
+        return await self._sweep(replace(self._scope, keys=keys), keys.namespace_tags()[-1:], kind)
+
+    async def _sweep(
+        self, scope: Scope, tags: Sequence[str], kind: str, wanted: Callable[[str], bool] | None = None
+    ) -> int | None:
+        with self._span("cachecore.invalidate"):
+            state = self._engine.state()
+            await carried(state, invalidate_stamps(scope, tags, kind))
+            return await delete_entries(scope, state, kind, tags, wanted)
+
+    async def pin_tag(self, tag: str) -> None:
+        """Inside a factory: depend on `tag` from now on. Call it before reading what the tag stands for.
+
+        An invalidation of the tag between this call and the end of the factory makes the answer be born dead. Outside
+        a factory it does nothing. A store that cannot be read means that the answer will not be stored.
+        """
+        flight = current_flight()
+        (stored,) = (user_tag(one) for one in checked_tags([tag]))
+        state = self._engine.state()
+        if flight is None or flight.flights is not state.flights:  # none, or another cache's
+            return
+        # One factory computes a whole batch, and nobody can tell for which of its answers it pins.
+        await asyncio.gather(*(pin_tag(self._scope, state, one, stored) for one in flight.group if not one.answered))
