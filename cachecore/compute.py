@@ -14,11 +14,11 @@ from functools import partial
 from typing import Any, Final
 
 from cachecore import reading
-from cachecore.engine import LoopState
 from cachecore.errors import BackendError
 from cachecore.flight import Flight, Retry, computing
 from cachecore.landing import Landing, finish, land_found, longest_life
 from cachecore.lease import Lease, ended
+from cachecore.loop_state import LoopState
 from cachecore.options import Policy
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Unset

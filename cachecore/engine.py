@@ -14,21 +14,20 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextvars import Context
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
 
 from cachecore import plugins
 from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
 from cachecore.coherence import Coherence, Ticket
-from cachecore.entry import Entry, tombstone
+from cachecore.copies import Slot, deadline_of, peeker
+from cachecore.entry import tombstone
 from cachecore.errors import BackendError
-from cachecore.flight import Flights
 from cachecore.guard import Guard
 from cachecore.keys.keyspace import ROOT_TAG
-from cachecore.lease import Wakeups, random_token
+from cachecore.lease import random_token
+from cachecore.loop_state import LoopState
 from cachecore.memory import MemoryTier
 from cachecore.options import MemoryOptions, StoreOptions
 from cachecore.pending import PendingInvalidations, Tombstone
@@ -46,49 +45,6 @@ _DRAIN_SECONDS: Final = 1.0
 _TOMBSTONE_SLACK: Final = 2.0
 _AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
 """Reasons of errors after which another server may answer, with what it knew a while ago."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One copy in L1: the bytes of a value, or the value itself if nobody can change it."""
-
-    entry: Entry
-    value: Any
-    """The value, or UNSET: then each reader decodes `entry.payload` for itself."""
-    deadline: float
-    """Monotonic second until which it may be served."""
-    refresh_at: float
-    """Monotonic second from which a reader with a factory starts an early refresh; drawn when the copy was made."""
-    fed: bool
-    """Whether it was made under a live feed: then it is good only while the feed is."""
-    generation: int
-    """The stamp generation under which `stamps` were last seen to be current."""
-    stamps: tuple[tuple[str, bytes], ...]
-    """(stamp key, stamp) of each tag."""
-
-
-class LoopState:
-    """What one event loop has of its own."""
-
-    __slots__ = ("background", "coalescer", "flights", "loop", "measuring", "tasks", "wakeups")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer) -> None:
-        self.loop = loop
-        self.coalescer = coalescer
-        self.flights = Flights()
-        self.wakeups = Wakeups(loop)
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.background = 0
-        """Refreshes under way behind answers already given."""
-        self.measuring: asyncio.Task[None] | None = None
-        """The measurement of the store's clock that is under way, or the last one."""
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` behind; closing waits for it. It knows nothing of the request during which it was found due."""
-        task = self.loop.create_task(work, name=name, context=Context())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
 
 
 class Engine:
@@ -129,12 +85,12 @@ class Engine:
             max_bytes=memory.l1_max_bytes,
             max_entries=memory.l1_max_entries,
             policy=plugins.eviction(memory.eviction),
-            deadline_of=_deadline_of,
+            deadline_of=deadline_of,
             clock=clock,
         )
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
-        self.peek = _peeker(self.l1, self.book, self.coherence, clock)
+        self.peek = peeker(self.l1, self.book, self.coherence, clock)
         self.pending = PendingInvalidations(
             store,
             self.backend,
@@ -379,36 +335,6 @@ class Engine:
         self.book.after_fork()
 
 
-def _peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock) -> Callable[[str], Slot | None]:
-    """Return the one way to a copy in L1: a closure, because every attribute it need not look up is part of a hit."""
-    (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
-
-    def peek(key: str) -> Slot | None:
-        """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
-        slot = look(key)
-        if slot is None:
-            return None
-        now = monotonic()
-        if now >= slot.deadline:
-            discard(key)
-            return None
-        try:
-            touch(key)
-        except KeyError:  # a writer took it out since it was looked up
-            pass
-        if slot.fed and now >= coherence.trusted_until:
-            return None
-        generation = book.generation
-        if slot.generation != generation:
-            if not book.holds(slot.stamps):
-                discard(key)
-                return None
-            slot.generation = generation
-        return slot
-
-    return peek
-
-
 class _Observer:
     """Counts what the guard tells, and learns from it when the store has been away."""
 
@@ -428,10 +354,6 @@ class _Observer:
         self._telemetry.breaker_state(partition, state)
         if state == "closed":
             self._was_away()
-
-
-def _deadline_of(slot: Slot) -> float:
-    return slot.deadline
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
 
-from cachecore.engine import LoopState
 from cachecore.entry import TOMBSTONE_BYTES
 from cachecore.errors import BackendError, InvalidationPending
+from cachecore.loop_state import LoopState
 from cachecore.protocols import SupportsScan, SupportsSizes
 from cachecore.scope import Scope
 from cachecore.writing import carried

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cachecore import reading
-from cachecore.engine import LoopState
 from cachecore.entry import Draft, Entry, draft, seal
 from cachecore.errors import BackendError, EncodingError
 from cachecore.flight import Flight
 from cachecore.freshness import lifetime, stale_window
+from cachecore.loop_state import LoopState
 from cachecore.options import Policy
 from cachecore.options import lifetime as checked_ttl
 from cachecore.reading import Found, read

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from cachecore.coalesce import Batch
 from cachecore.coherence import Ticket
-from cachecore.engine import LoopState, Slot
+from cachecore.copies import Slot
 from cachecore.entry import Entry, Rejected, decode
 from cachecore.errors import BackendError, EncodingError
 from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.immutable import is_immutable
+from cachecore.loop_state import LoopState
 from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope, TagSet
 from cachecore.stamps import sound

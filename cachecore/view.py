@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, TypeVar
 
-from cachecore.engine import Slot
+from cachecore.copies import Slot
 from cachecore.options import Duration, lifetime
 from cachecore.results import Unset
 from cachecore.scope import Scope

@@ -10,7 +10,7 @@ from cachecore import reading
 from cachecore.asking import ask, recompute, take
 from cachecore.bypassing import bypassed
 from cachecore.compute import Factory
-from cachecore.engine import Slot
+from cachecore.copies import Slot
 from cachecore.explain import Explanation, explain
 from cachecore.keys import user_tag
 from cachecore.options import Duration

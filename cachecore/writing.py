@@ -14,11 +14,11 @@ from typing import Any, Final, Self, TypeVar
 
 from cachecore import reading
 from cachecore.coherence import Ticket
-from cachecore.engine import LoopState
 from cachecore.entry import Entry, decode, draft, seal
 from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
+from cachecore.loop_state import LoopState
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed
 from cachecore.scope import Scope, TagSet

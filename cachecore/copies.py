@@ -1,0 +1,67 @@
+"""A copy in L1, and the one way to it: whether it may be served is decided here, without waiting or locking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cachecore.clock import Clock
+from cachecore.coherence import Coherence
+from cachecore.entry import Entry
+from cachecore.memory import MemoryTier
+from cachecore.stamps import StampBook
+
+
+@dataclass(slots=True)
+class Slot:
+    """One copy in L1: the bytes of a value, or the value itself if nobody can change it."""
+
+    entry: Entry
+    value: Any
+    """The value, or UNSET: then each reader decodes `entry.payload` for itself."""
+    deadline: float
+    """Monotonic second until which it may be served."""
+    refresh_at: float
+    """Monotonic second from which a reader with a factory starts an early refresh; drawn when the copy was made."""
+    fed: bool
+    """Whether it was made under a live feed: then it is good only while the feed is."""
+    generation: int
+    """The stamp generation under which `stamps` were last seen to be current."""
+    stamps: tuple[tuple[str, bytes], ...]
+    """(stamp key, stamp) of each tag."""
+
+
+def peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock) -> Callable[[str], Slot | None]:
+    """Return the one way to a copy in L1: a closure, because every attribute it need not look up is part of a hit."""
+    (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
+
+    def peek(key: str) -> Slot | None:
+        """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
+        slot = look(key)
+        if slot is None:
+            return None
+        now = monotonic()
+        if now >= slot.deadline:
+            discard(key)
+            return None
+        try:
+            touch(key)
+        except KeyError:  # a writer took it out since it was looked up
+            pass
+        if slot.fed and now >= coherence.trusted_until:
+            return None
+        generation = book.generation
+        if slot.generation != generation:
+            if not book.holds(slot.stamps):
+                discard(key)
+                return None
+            slot.generation = generation
+        return slot
+
+    return peek
+
+
+def deadline_of(slot: Slot) -> float:
+    """Return the monotonic second from which a copy is useless."""
+    return slot.deadline

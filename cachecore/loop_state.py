@@ -1,0 +1,36 @@
+"""What one event loop has of its own; state of one loop is never touched from another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import Any
+
+from cachecore.coalesce import Coalescer
+from cachecore.flight import Flights
+from cachecore.lease import Wakeups
+
+
+class LoopState:
+    """What one event loop has of its own."""
+
+    __slots__ = ("background", "coalescer", "flights", "loop", "measuring", "tasks", "wakeups")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer) -> None:
+        self.loop = loop
+        self.coalescer = coalescer
+        self.flights = Flights()
+        self.wakeups = Wakeups(loop)
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.background = 0
+        """Refreshes under way behind answers already given."""
+        self.measuring: asyncio.Task[None] | None = None
+        """The measurement of the store's clock that is under way, or the last one."""
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run `work` behind; closing waits for it. It knows nothing of the request during which it was found due."""
+        task = self.loop.create_task(work, name=name, context=Context())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
