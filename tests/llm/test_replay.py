@@ -184,6 +184,27 @@ async def test_unkeyable_request_is_a_bad_line() -> None:
     assert "context" in tally.first_bad_lines[0][1]
 
 
+def test_request_that_no_cache_could_take_is_a_bad_line(replay: Replay, tmp_path: Path) -> None:
+    """A label that is none, and parameters beyond what their kind holds, are told by number like any other."""
+    path = tmp_path / "log.jsonl"
+    asked = '{"system_prompt": "s", "user_message": "u", %s}'
+    extras = ['"label": "//"', '"label": "a/b/c/d/e"', '"params": {"temperature": 1%s}' % ("0" * 400), '"label": "faq"']
+    path.write_text("\n".join(asked % extra for extra in extras))
+    found = numbers(replay(path, "--json", "--speed", 1000, "--backend", "memory://"))
+    assert found["requests"] == 2
+    assert [bad["line"] for bad in found["first_bad_lines"]] == [1, 2]
+    assert "label" in found["first_bad_lines"][0]["problem"]
+
+
+def test_log_that_is_wrong_as_a_whole_is_told_without_a_traceback(replay: Replay, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("question,answer\nq,a\n")
+    result = replay(path, "--backend", "memory://")
+    assert result.exit_code == 2
+    assert "there is no system_prompt" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+
+
 async def test_counted_provider_tells_what_the_inner_one_tells() -> None:
     class Identified(SimulatedProvider):
         identity = {"model": "m"}  # noqa: RUF012 - as a provider may write it

@@ -33,6 +33,11 @@ def test_real_numbers_are_one_kind() -> None:
     ]
 
 
+def test_integer_beyond_every_real_number_stays_itself() -> None:
+    fields = LLMRequest("s", "u", None, {"temperature": 10**400}).key_fields()
+    assert fields["params"] == {"temperature": 10**400}
+
+
 def test_partition_is_all_but_the_question() -> None:
     one, other = LLMRequest("s", "u", 1, {"a": 1}, "t"), LLMRequest("s", "v", 1, {"a": 1}, "t")
     assert one.partition_fields() == other.partition_fields()

@@ -83,7 +83,7 @@ class LLMRequest:
     def partition_fields(self, ignore: frozenset[str] = TRANSPORT_FIELDS) -> dict[str, Any]:
         """Return `key_fields` without the user message: what two questions must share to be compared at all."""
         params = {
-            name: float(value) if name in FLOAT_FIELDS and type(value) is int else value
+            name: _real(value) if name in FLOAT_FIELDS and type(value) is int else value
             for name, value in self.params.items()
             if name not in ignore
         }
@@ -109,6 +109,15 @@ class LLMRequest:
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
         return None
+
+
+def _real(value: int) -> float:
+    """Return `value` as a real number if there is one that is equal to it."""
+    try:
+        real = float(value)
+    except OverflowError:
+        return value
+    return real if real == value else value
 
 
 def _is_json(form: object) -> bool:

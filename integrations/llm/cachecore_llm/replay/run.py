@@ -8,10 +8,11 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Final
 
 from cachecore.clock import Clock
-from cachecore.errors import UnkeyableError
+from cachecore.errors import OptionsError, UnkeyableError
 from cachecore_llm.errors import AllProvidersFailedError
 from cachecore_llm.providers import Provider, SupportsIdentity
 from cachecore_llm.replay.log import Line
@@ -92,8 +93,13 @@ async def replay_log(
     """Ask every request of `lines`, `concurrency` at a time and in their order, and count in `tally`.
 
     A line that is no request, or a request that gets no answer, is counted and never ends the run.
+
+    Raises:
+        OptionsError: the log is wrong as a whole.
     """
     waiting = iter(lines)
+    first = list(islice(waiting, 1))  # before any task is: a log that is wrong as a whole says so here
+    waiting = chain(first, waiting)
 
     async def worker() -> None:
         for line in waiting:  # shared by all workers: each line is taken by one of them
@@ -117,7 +123,7 @@ async def _ask(line: Line, service: LLMService, clock: Clock, tally: Tally) -> N
         tally.requests += 1
         tally.failures.update(type(cause).__name__ for cause in error.causes[:1])
         return
-    except UnkeyableError as error:
+    except (UnkeyableError, OptionsError) as error:  # a label, say, that is none
         tally.skip(line.number, str(error))
         return
     took = clock.monotonic() - started
