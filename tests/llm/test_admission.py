@@ -31,6 +31,7 @@ def test_answer_that_fills_its_bound_is_truncated() -> None:
     spent = Usage(prompt_tokens=1, completion_tokens=16)
     assert why("Once upon a", {"max_tokens": 16}, usage=spent) == "truncated"
     assert why("Once upon a time.", {"max_tokens": 17}, usage=spent) is None
+    assert why("Once upon a", {"max_tokens": 16}, usage={"completion_tokens": 16, "total_tokens": 20}) == "truncated"
     assert why("Exactly so.", {"max_tokens": 16}, usage=spent, finish_reason="stop") is None
 
 

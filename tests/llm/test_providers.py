@@ -69,6 +69,15 @@ async def test_next_provider_answers_for_one_that_fails() -> None:
     assert (answer.content, answer.provider, answer.fallback) == ("from second", "second", True)
 
 
+async def test_attribute_that_is_no_mapping_is_no_identity() -> None:
+    """`identity` is a common word: a provider's credential may be called that."""
+
+    class Credentialed(Answers):
+        identity = "managed"
+
+    assert FallbackOrchestrator([Credentialed("a")]).identity == {}
+
+
 async def test_every_cause_is_carried_in_order() -> None:
     errors = [ConnectionError("sk-secret"), ValueError("prompt")]
     orchestrator = FallbackOrchestrator([Answers(f"p{i}", error) for i, error in enumerate(errors)])

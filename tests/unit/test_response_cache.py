@@ -44,6 +44,18 @@ async def cache(store: TimelessBackend, clock: FakeClock) -> AsyncIterator[Respo
         yield made
 
 
+def test_usage_may_be_given_as_providers_give_it() -> None:
+    """A dict, or an SDK's own object; what cannot be read so stays for the serializer to refuse."""
+
+    class Counted:
+        prompt_tokens, completion_tokens, total_tokens = 12, 2, 14
+
+    given: list[Any] = [{"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}, Counted()]
+    assert [LLMResponse("Paris.", usage=usage).usage for usage in given] == [ANSWER.usage] * 2
+    odd: Any = {"prompt_tokens": "many"}
+    assert LLMResponse("Paris.", usage=odd).usage == odd
+
+
 class TestGetAndSet:
     async def test_cache_miss_returns_none(self, cache: ResponseCache) -> None:
         """What was never stored is None."""

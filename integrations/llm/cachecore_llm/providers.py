@@ -90,7 +90,9 @@ class FallbackOrchestrator:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Return what the first provider's own settings add to every request, for its key."""
-        return {} if self._identified is None else self._identified.identity
+        found: object = {} if self._identified is None else self._identified.identity
+        # A common word: what a provider calls so may be its credential.
+        return found if isinstance(found, Mapping) else {}
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
         """Return the first answer, marked `fallback` if it is not the first provider's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 import msgspec
@@ -44,6 +45,7 @@ class LLMResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str = ""
     """The name of the provider that made it, also when it comes from the cache."""
     usage: Usage | None = None
+    """Also taken as a dict or an object of a provider's SDK with the fields of `Usage`."""
     finish_reason: str | None = None
     """The provider's own word (`stop`, `length`, `tool_calls`, …); None if it gives none."""
     latency: float = 0.0
@@ -62,6 +64,12 @@ class LLMResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """With `similar`: how alike the two questions are, from the threshold to 1."""
     matched_message: str | None = None
     """With `similar`: the question that this is the answer to."""
+
+    def __post_init__(self) -> None:
+        if self.usage is not None and type(self.usage) is not Usage:
+            with contextlib.suppress(msgspec.ValidationError):
+                usage = msgspec.convert(self.usage, Usage, from_attributes=True)
+                msgspec.structs.force_setattr(self, "usage", usage)
 
 
 class StoredAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
