@@ -52,7 +52,13 @@ class Lease:
         for _ in range(3):  # the holder may change between the two calls
             # Whom it came after is part of it, so that who waited for that one learns that it ended.
             self._value = self._token if known is None else self._token + known[len(_ENDED) :]
-            if await self._backend.swap(self._key, known, self._value, ttl=self._ttl):
+            try:
+                won = await self._backend.swap(self._key, known, self._value, ttl=self._ttl)
+            except asyncio.CancelledError:
+                # The store may carry it out all the same, and who comes next would wait for a holder that is gone.
+                await self._give_back(stored=False)
+                raise
+            if won:
                 self._renewing = asyncio.get_running_loop().create_task(self._renew(), name="cachecore-lease")
                 return None
             (known,) = await self._backend.get_many([self._key])
@@ -69,6 +75,9 @@ class Lease:
         if task is None:
             return
         task.cancel()
+        await self._give_back(stored=stored)
+
+    async def _give_back(self, *, stored: bool) -> None:
         mark = None if stored else _ENDED + self._token
         try:
             await self._backend.swap(self._key, self._value, mark, ttl=self._ttl)

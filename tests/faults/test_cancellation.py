@@ -138,7 +138,7 @@ async def test_c1_every_loop_step(name: str, store: str, size: int, record: Reco
                 in_time += 1
                 await task
             trials += 1
-            steps += max(1, (steps - 100) // 5)  # beyond, the call only waits for the store
+            steps += max(1, (steps - 60) // 3)  # beyond, the call only waits for the store
             await asyncio.wait_for(bystander, 10)
             assert steps < 20_000
         _stormed["steps"] += trials
@@ -220,3 +220,17 @@ async def test_c1_batch_joins_as_the_last_caller_leaves() -> None:
             await asyncio.wait([leaver])
             go_on.set()  # for a batch that joined in time
             assert await asyncio.wait_for(batch, 5) == {"one": answer(number)}
+
+
+@pytest.mark.parametrize("name", ["get_or_set", "get_or_set_many", "refresh"])
+async def test_c1_who_gives_up_leaves_no_lease(name: str, store: str) -> None:
+    """A caller cancelled while the lease of its key is on its way leaves none: who comes next waits for nobody."""
+    async with nothing_left_over(store, l1_max_entries=0, lease_ttl=60) as cache:
+        for steps in range(40):
+            number = 3000 + 10 * steps
+            leaver = asyncio.ensure_future(CALLS[name](cache, number))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            leaver.cancel()
+            await asyncio.wait([leaver])
+            await asyncio.wait_for(CALLS["get_or_set"](cache, number), 10)

@@ -58,7 +58,7 @@ _failovers: list[float] = []
 
 
 @sizes(1, 3)
-@pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("frozen", marks=pytest.mark.soak)])
 async def test_a7_sentinel_failover(how: str, size: int, record: Record) -> None:
     """Nobody gets an error while Sentinels promote a replica, and the store is used again soon after."""
     for _ in range(size):

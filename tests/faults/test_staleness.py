@@ -176,7 +176,7 @@ OUTAGES: dict[str, tuple[Callable[[Server, Proxy], object], Callable[[Server, Pr
 }
 
 
-@sizes(2, 20)
+@sizes(1, 20)
 @pytest.mark.parametrize("how", OUTAGES)
 async def test_s3_delete_during_an_outage(how: str, size: int, any_server: Server, link: Proxy, record: Record) -> None:
     """It raises, it is visible, this process serves nothing old meanwhile, and nobody does soon after the outage."""
