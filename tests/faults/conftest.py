@@ -45,8 +45,8 @@ def record(request: pytest.FixtureRequest) -> Record:
         print(f"\n{row}: {measured} [{size}]{'' if met else ' NOT MET'}")
         if request.node.get_closest_marker("soak") is None:
             return
-        command = request.node.nodeid.partition("[")[0].removeprefix("tests/faults/")
-        _measured.append(reliability.Figure(row, measured, met, size, f"tests/faults/{command}"))
+        command = request.node.nodeid.partition("::")[0]
+        _measured.append(reliability.Figure(row, measured, met, size, command))
 
     return put
 
