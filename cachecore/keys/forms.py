@@ -14,10 +14,10 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
-from types import MappingProxyType
+from types import MappingProxyType, MemberDescriptorType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -39,6 +39,7 @@ OFFSET_MARK: Final = "@"
 FOLD_MARK: Final = ";fold"
 """Ends a naive time that means the second of two equal wall clocks."""
 
+_WAYS_OUT: Final = "; give it a __cachecore_key__ method, or convert it to plain data"
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -197,20 +198,50 @@ def _pydantic(names: tuple[str, ...], value: Any) -> dict[str, Any]:
     return {**extra, **fields} if extra else fields
 
 
+def _old_pydantic(value: Any) -> dict[str, Any]:
+    # Fields and extras, and what cached properties keep.
+    fields = dict(vars(value))
+    for name in fields.keys() - value.__fields_set__ - type(value).__fields__.keys():
+        if isinstance(getattr(type(value), name, None), cached_property):
+            del fields[name]
+    return fields
+
+
+def _declared(kind: type, mark: str, names: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
+    """Return what gives the dict of the fields `names`, which the class that holds `mark` has declared.
+
+    A class that only inherits them may add attributes that nobody has declared: they would be lost.
+    """
+    read = _attributes(names)
+    if mark in vars(kind):
+        return read
+    below = kind.__mro__[: next(i for i, parent in enumerate(kind.__mro__) if mark in vars(parent))]
+    slots = [name for parent in below for name, held in vars(parent).items() if type(held) is MemberDescriptorType]
+
+    def fields(value: Any) -> dict[str, Any]:
+        held = {*getattr(value, "__dict__", ()), *(name for name in slots if hasattr(value, name))}
+        for name in sorted(held.difference(names)):
+            if not (name.startswith("__") or isinstance(getattr(kind, name, None), cached_property)):
+                raise Refused(f"cannot key a {name_of(kind)}, whose {name} is no field{_WAYS_OUT}")
+        return read(value)
+
+    return fields
+
+
 def _record(kind: type) -> Callable[[Any], dict[str, Any]] | None:
     """Return what gives the dict of the fields of an instance of `kind`, if it is some kind of record."""
     if dataclasses.is_dataclass(kind):
-        return _attributes(tuple(field.name for field in dataclasses.fields(kind)))
+        return _declared(kind, "__dataclass_fields__", tuple(field.name for field in dataclasses.fields(kind)))
     if hasattr(kind, "__struct_config__"):
         return _struct(kind)
     if hasattr(kind, "__pydantic_validator__"):
         names = getattr(kind, "__pydantic_fields__", None) or getattr(kind, "model_fields", {})
         return partial(_pydantic, tuple(names))
     if hasattr(kind, "__fields__") and hasattr(kind, "__private_attributes__"):
-        return lambda value: dict(vars(value))  # pydantic 1: fields and extras, nothing else
+        return _old_pydantic
     attributes = getattr(kind, "__attrs_attrs__", None)
     if attributes is not None:
-        return _attributes(tuple(attribute.name for attribute in attributes))
+        return _declared(kind, "__attrs_attrs__", tuple(attribute.name for attribute in attributes))
     return None
 
 
@@ -241,7 +272,7 @@ def _advice(kind: type) -> str:
     for parent in kind.__mro__:  # the nearest first: a datetime is a date too
         if parent in _TAGGED or parent in SETS:
             return f", a subclass of {parent.__name__}; convert it, or give it a __cachecore_key__ method"
-    return "; give it a __cachecore_key__ method, or convert it to plain data"
+    return _WAYS_OUT
 
 
 _TAGGED_FORMS: Final = {kind: Form(True, make) for kind, make in _TAGGED.items()}

@@ -7,7 +7,7 @@ import enum
 import gc
 import weakref
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 import msgspec
@@ -18,6 +18,8 @@ from pydantic import v1 as pydantic_v1
 from cachecore.errors import UnkeyableError
 from cachecore.keys import encode
 from cachecore.keys.walker import walk
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass
@@ -107,6 +109,59 @@ def test_a_cached_property_is_no_field() -> None:
     before = encode(model)
     assert model.derived == "mm"
     assert encode(model) == before
+
+
+def test_a_cached_property_of_an_old_model_is_no_field() -> None:
+    """An extra field of the same name is one all the same."""
+
+    class Old(pydantic_v1.BaseModel, extra="allow", keep_untouched=(cached_property,)):
+        model: str
+
+        @cached_property
+        def derived(self) -> str:
+            return self.model * 2
+
+    asked = Old(model="m")
+    before = encode(asked)
+    assert asked.derived == "mm"
+    assert encode(asked) == before
+    assert encode(Old(model="m", derived="other")) == encode({"model": "m", "derived": "other"})
+
+
+@dataclasses.dataclass
+class _Typed(Generic[T]):
+    model: T
+
+
+@attrs.define(slots=False)
+class _OpenAttrs:
+    model: str
+
+
+@pytest.mark.parametrize("parent", [Data, Slotted, _Typed, _OpenAttrs])
+def test_attributes_that_a_subclass_adds_are_not_lost(parent: Any) -> None:
+    """A class that inherits its fields and is no record by itself is refused as soon as it holds more than them."""
+
+    class Plain(parent):  # type: ignore[misc]  # any of several classes
+        @cached_property
+        def derived(self) -> str:
+            return "d"
+
+    class InSlots(parent):  # type: ignore[misc]  # any of several classes
+        __slots__ = ("tenant",)
+
+    same = Plain("m")
+    object.__setattr__(same, "__orig_class__", parent)  # as typing leaves it
+    assert same.derived == "d"
+    assert encode(same) == encode(parent("m"))
+    assert encode(InSlots("m")) == encode(parent("m"))
+    for kind in (Plain, InSlots):
+        more = kind("m")
+        object.__setattr__(more, "tenant", "a")
+        with pytest.raises(UnkeyableError, match=r"a: cannot key a .*, whose tenant is no field"):
+            encode({"a": more})
+        with pytest.raises(UnkeyableError, match="whose tenant is no field"):
+            encode(more)
 
 
 def test_extra_fields_count_and_private_attributes_do_not() -> None:
