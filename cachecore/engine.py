@@ -257,6 +257,7 @@ class Engine:
 
     def _was_away(self) -> None:
         if not self._closed:
+            self.store_clock.expire()
             self.pending.send_again()
 
     def note_failure(self, key: str, seconds: float) -> None:
