@@ -94,7 +94,7 @@ class World:
         self.trace: list[tuple[Any, ...]] = []
         self.problem: BaseException | None = None
         draw = self.chance
-        self.windows = draw.choice((0.0, 0.0, 2.0))
+        self.windows = draw.choice((0.0, 2.0, 2.0))
         self.store = SimulatedStore(loop, self.note, skew=0.0 if calm else 3600.0 * (draw.random() - 0.5))
         self.oracle = Oracle(loop.time, l1_max_age=_L1_MAX_AGE, windows=self.windows, strict=calm)
         self.store.executed = self._executed
@@ -111,7 +111,7 @@ class World:
             "max_pending": draw.choice((2, 1000)),
             "l1_max_entries": draw.choice((0, 3, 100)),
         }
-        self.ttl = draw.choice((2.0, 6.0, 60.0))
+        self.ttl = draw.choice((0.8, 3.0, 60.0))
         self.processes: list[Process] = []
         self._names: dict[str, str] = {}  # key of the store -> name
         self._made = 0
@@ -203,7 +203,7 @@ class World:
 
     def _pause(self) -> float:
         draw = self.chance.random
-        return 0.0 if draw() < 0.3 else 0.02 * draw() if draw() < 0.85 else 1.0 * draw() ** 2
+        return 0.0 if draw() < 0.3 else 0.02 * draw() if draw() < 0.85 else 2.0 * draw() ** 2
 
     def _act(self) -> None:
         draw = self.chance
@@ -282,6 +282,9 @@ class World:
             for process in self.processes:
                 await self.caller._get(process, name, ())  # noqa: SLF001
         for process in (*self.processes, *self._retired):
+            stats = process.cache.stats
+            for outcome, count in (("stale", stats.stale), ("rescued", stats.rescued), ("joined", stats.joined)):
+                self.report.outcomes[outcome] = self.report.outcomes.get(outcome, 0) + count
             await process.cache.aclose()
             await process.backend.aclose()
         await asyncio.sleep(1.0)  # what was given up ends
@@ -295,7 +298,7 @@ class World:
             engine = process.cache._engine  # noqa: SLF001
             state = engine.state()
             if engine.coherence.tickets:
-                gc.collect()  # they are held weakly, and an error's traceback may still hold one
+                gc.collect(1)  # they are held weakly, and an error's traceback may still hold one
             left = {
                 "flights": len(state.flights),
                 "computations": state.flights.tasks,

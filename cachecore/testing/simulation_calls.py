@@ -79,9 +79,10 @@ class Caller:
             (self.delete_many, 3), (self.expire, 3), (self.invalidate_tags, 8), (self.invalidate_prefix, 4),
             (self.invalidate_all, 2), (self.bypassed, 1),
         ]  # fmt: skip
-        kinds = reads if calm else reads + writes
-        self._kinds = [kind for kind, _ in kinds]
-        self._weights = [weight for _, weight in kinds]
+        self._kinds = [kind for kind, _ in reads + writes]
+        share = 0.0 if calm else chance.choice((0.2, 1.0))
+        self._weights = [float(weight) for _, weight in reads] + [share * weight for _, weight in writes]
+        self._failing = chance.choice((0.05, 0.35))
 
     def call(self) -> Callable[[Process], Awaitable[str]]:
         """Return a random call; it returns what came of it, for the trace."""
@@ -112,7 +113,7 @@ class Caller:
         """Return a factory for the call `asked`, with a mind of its own: part of one that makes a `batch`, or alone."""
         draw = self.chance.random
         seconds = 0.08 * draw() ** 2 if draw() < 0.9 else 0.7 * draw() if draw() < 0.8 else FACTORY_TIMEOUT * 2 * draw()
-        fails, pins, refuses, late = draw() < 0.08, draw() < 0.2, draw() < 0.05, draw() < 0.1
+        fails, pins, refuses, late = draw() < self._failing, draw() < 0.2, draw() < 0.05, draw() < 0.1
         nested = batch is None and draw() < 0.1
         tag = self.chance.choice(TAGS)
         further = [name for name in NAMES if name > asked.name]
@@ -134,8 +135,7 @@ class Caller:
                     for one in together:
                         one.tags.setdefault(tag, pinned)
                 if inner is not None:
-                    if inner in self.slow:
-                        self.slow.add(asked.name)
+                    self.slow.add(asked.name)  # it may wait for another process's
                     await self._ask_inner(process, inner)
                 await asyncio.sleep(seconds)
                 if fails:
@@ -193,7 +193,7 @@ class Caller:
             value = await process.view(name).get_or_set(
                 request_of(name), self.factory(process, asked, ttl), ttl=ttl, tags=tags
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - judged
             return self.allowed(error, name)
         self._in_time(asked, "get_or_set", 6 * FACTORY_TIMEOUT)
         number = value["number"]
@@ -209,9 +209,9 @@ class Caller:
             found = await process.view(name).lookup(
                 request_of(name), factory, tags=tags, stale=self.chance.random() < 0.2
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - judged
             return self.allowed(error, name)
-        if found.outcome == "miss":
+        if found.value is None:
             return "miss"
         number = found.value["number"]
         prompt = found.tier == "l2" and not process.fed and found.outcome != "computed"
@@ -248,7 +248,7 @@ class Caller:
             found = await process.view(names[0]).get_or_set_many(
                 {name: request_of(name) for name in names}, many, tags=tags
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - judged
             return self.allowed(error, names[0])
         for name, value in found.items():
             self.judge(asked[name], process, value, outcome=None)
@@ -271,7 +271,7 @@ class Caller:
         with bypass():
             try:
                 value = await process.view(name).get_or_set(request_of(name), self.factory(process, asked, process.ttl))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - judged
                 return self.allowed(error, name)
         self.judge(asked, process, value, outcome=None, started_after=asked.moment)
         return "computed"
@@ -305,7 +305,7 @@ class Caller:
             value = await process.view(name).refresh(
                 request_of(name), self.factory(process, asked, process.ttl), tags=tags
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - judged
             return self.allowed(error, name)
         self.judge(asked, process, value, outcome=None, started_after=asked.moment)
         return "computed"

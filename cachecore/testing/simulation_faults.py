@@ -38,6 +38,7 @@ class Faults:
         self.oracle = oracle
         self.loop = loop
         self.chance = chance
+        self._base_skew = store.skew
         self._healing: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         faults: list[tuple[Callable[[], str], int]] = [
             (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 3), (self.deafen, 2),
@@ -152,7 +153,7 @@ class Faults:
             self.store.start(empty=empty, skew=skew)
 
     def _skew(self) -> float:
-        return CLOCK_STEP * (self.chance.random() - 0.5)
+        return self._base_skew + CLOCK_STEP * (self.chance.random() - 0.5)
 
     def refuse(self) -> str:
         """The server refuses writes."""
@@ -167,7 +168,7 @@ class Faults:
         """The server loses a key: an entry, a stamp or a lease, but none that was written or deleted just now."""
         # What a `set` or `delete` left is what stops computations that began earlier; that they land where it was
         # evicted at once is a limit of the design.
-        keys = [key for key in self.store.keys() if not self._tombstone(key) and not self.oracle.cut_lately(key)]
+        keys = [key for key in self.store.stored() if not self._tombstone(key) and not self.oracle.cut_lately(key)]
         if not keys:
             return ""
         key = self.chance.choice(keys)
@@ -176,7 +177,7 @@ class Faults:
 
     def corrupt(self) -> str:
         """The server changes a few bytes, cuts some off, or puts what is another key's."""
-        keys = [key for key in self.store.keys() if not self._tombstone(key)]
+        keys = [key for key in self.store.stored() if not self._tombstone(key)]
         if not keys:
             return ""
         key, other = self.chance.choice(keys), self.chance.choice(keys)

@@ -21,6 +21,7 @@ from cachecore.protocols import Alive, Changed, FeedEvent, Lost
 _EPOCH: Final = 1_700_000_000.0
 _TICK: Final = 1e-6
 _HEARTBEAT: Final = 0.25
+_PATIENCE: Final = 0.04  # seconds without an answer after which a connection is thought to be dead
 _PING_PATIENCE: Final = 0.75
 _REMEMBERED: Final = 4.0  # seconds of changes that a lagging replica may lack
 _PAGE: Final = 4
@@ -102,7 +103,7 @@ class SimulatedStore:
             return None
         return value
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Return the keys of this moment, oldest first."""
         return [key for key in list(self._values) if self.live(key) is not None]
 
@@ -421,6 +422,7 @@ class SimulatedBackend:
         connection = self._pool[place]
         if connection is None or connection.given_up:
             connection = self._pool[place] = Connection(self.store, self.link, self.process)
+        sent_at = self.store.loop.time()
         try:
             return await connection.send((operation, *arguments))
         except BackendError as error:
@@ -429,8 +431,9 @@ class SimulatedBackend:
                 self.reset_at = self.failed_at
             raise
         except asyncio.CancelledError:
-            self.failed_at = self.store.loop.time()
-            connection.give_up()  # a reply that comes late must not be taken for another's
+            self.failed_at = now = self.store.loop.time()
+            if now - sent_at > _PATIENCE:
+                connection.give_up()  # nothing comes back on it, so nothing will
             raise
 
 

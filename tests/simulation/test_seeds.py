@@ -1,0 +1,99 @@
+"""Many histories, each from its seed: no promise may be broken in any of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from cachecore.testing.simulation import Broken, simulate
+from cachecore.testing.simulation_store import SimulatedStore
+
+SEEDS = 500
+SOAK_SEEDS = 10_000
+AT_ONCE = 50
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_every_seed_keeps_the_promises(first: int) -> None:
+    for seed in range(first, first + AT_ONCE):
+        simulate(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(SEEDS, SEEDS + SOAK_SEEDS, AT_ONCE))
+def test_every_seed_keeps_the_promises_in_the_long_run(first: int) -> None:
+    for seed in range(first, first + AT_ONCE):
+        simulate(seed)
+
+
+def test_histories_comprise_every_call_and_every_kind_of_outcome() -> None:
+    """What never happens in the simulation is not tested by it."""
+    outcomes: Counter[str] = Counter()
+    answers = messages = faults = 0
+    for seed in range(60):
+        report = simulate(seed)
+        assert report.steps >= 200
+        outcomes.update(report.outcomes)
+        answers, messages, faults = answers + report.answers, messages + report.messages, faults + report.faults
+    never = {
+        "get hit", "get miss", "get_or_set got", "get_or_set FactoryFailed", "get_or_set TimeoutError", "lookup hit",
+        "lookup miss", "lookup computed", "lookup stale", "peek hit", "refresh computed", "set stored", "set pending",
+        "set_since stored", "set_since not", "set_many stored", "delete deleted", "delete pending",
+        "delete_many deleted", "expire True", "expire False", "invalidate_tags done", "invalidate_tags pending",
+        "invalidate_prefix done", "invalidate_all done", "get_or_set_many 2", "get_many 2", "bypassed computed",
+        "stale", "rescued", "joined",
+    } - {outcome for outcome, count in outcomes.items() if count}  # fmt: skip
+    assert not never
+    assert answers > 1000
+    assert messages > 5000
+    assert faults > 300
+
+
+def test_one_seed_is_one_history() -> None:
+    """Also in another process, whose strings hash differently."""
+    seeds = (3, 8, 21)
+    here = [simulate(seed, digest=True).digest for seed in seeds]
+    assert [simulate(seed, digest=True).digest for seed in seeds] == here
+    assert len(set(here)) == len(seeds)
+    code = (
+        "from cachecore.testing.simulation import simulate\n"
+        f"for seed in {seeds}: print(simulate(seed, digest=True).digest)"
+    )
+    for hash_seed in ("1", "2"):
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert ran.stdout.split() == here
+
+
+def test_failure_names_its_seed_and_is_seen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that keeps the stamps it was told to delete is found out, and the same seed finds it out again."""
+    put = SimulatedStore._put
+
+    def forgetful(store: SimulatedStore, key: str, value: bytes | None, ttl: float | None) -> None:
+        if value is not None or ":s:t" not in key:
+            put(store, key, value, ttl)
+
+    monkeypatch.setattr(SimulatedStore, "_put", forgetful)
+
+    def first_failure() -> Broken:
+        for seed in range(100):
+            try:
+                simulate(seed)
+            except Broken as broken:
+                return broken
+        pytest.fail("a store that forgets to delete was not noticed")
+
+    broken = first_failure()
+    assert f"python -m cachecore.testing.simulation {broken.seed}" in str(broken)
+    with pytest.raises(Broken) as again:
+        simulate(broken.seed)
+    assert str(again.value) == str(broken)
