@@ -160,4 +160,4 @@ class Writes(View[V]):
         if flight is None or flight.flights is not state.flights:  # none, or another cache's
             return
         # One factory computes a whole batch, and nobody can tell for which of its answers it pins.
-        await asyncio.gather(*(pin_tag(self._scope, state, one, stored) for one in flight.group if not one.answered))
+        await asyncio.gather(*(pin_tag(self._scope, state, one, stored) for one in flight.group if one.timed))
