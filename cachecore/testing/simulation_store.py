@@ -99,7 +99,7 @@ class SimulatedStore:
         value, deadline = found
         if deadline is not None and deadline <= self.loop.time():
             self._put(key, None, None)
-            self._push((key,), "")
+            self._tell("", "expire", (key,))
             return None
         return value
 
