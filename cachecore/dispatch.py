@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
@@ -111,6 +111,9 @@ class Dispatch:
             started.add_done_callback(partial(self._ended, lane, call))
         else:
             call.task = lane.loop.create_task(self._attend(lane, call, started))
+            if isinstance(started, Coroutine):
+                # A loop that is shut down cancels tasks before they begin; nobody would have awaited it then.
+                call.task.add_done_callback(lambda _: started.close())
 
     def _ended(self, lane: Lane, call: Call, future: asyncio.Future[Any]) -> None:
         """Do for a call without a task what `_attend` does in one."""
