@@ -59,7 +59,8 @@ What happens when the store, the network or the process misbehaves, measured. Ev
 `tests/faults/`, on real servers (Redis, Valkey, SQLite) that are frozen, killed, filled and cut off. `make test` runs
 each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left over, how many
 calls and connections); `make soak` runs them at full size and writes this table. `CACHECORE_SOAK_SCALE=0.1 make soak`
-runs a tenth of it; the column *size* says what was run here, and *yes* means met at that size. Times are wall-clock on a shared machine of two cores;
+runs a tenth of it; the column *size* says what was run here, and *yes* means met at that size. Times are
+wall-clock on a shared machine of two cores;
 a goal that was not met is shown as it is.
 
 How to read it:
