@@ -1,18 +1,19 @@
 """`@cache.cached`: a function whose answers are cached, with its own types.
 
 The request is the function's name and its arguments as it binds them, defaults included: `f(1)`, `f(a=1)` and
-`f(a=1, b=<its default>)` are one request. A method's own object is left out, unless its class has
-`__cachecore_key__`. Arguments that are immutable built-ins are recognised by type and value, without encoding or
-hashing them again.
+`f(a=1, b=<its default>)` are one request. Of a method's own object its class counts, and nothing else unless the class
+has `__cachecore_key__`; of a class method the class it is called on. Arguments that are immutable built-ins are
+recognised by type and value, without encoding or hashing them again.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from cachecore.bypassing import bypassed
 from cachecore.errors import OptionsError
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from cachecore.cache import Cache
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+S = TypeVar("S")
 
 _ATOMS: Final = frozenset({str, bytes, int, bool, type(None)})
 """Types whose equal values are one value. Not float: 0.0 == -0.0, and NaN is not even itself."""
@@ -47,14 +50,17 @@ class CachedFunction(Generic[P, R]):
         name: str | None,
         exclude: Sequence[str],
     ) -> None:
-        if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004 - its kind is asked for, not whether there is one
-        ):
+        self._binds: Callable[..., Any] | None = None
+        if isinstance(function, classmethod | staticmethod):  # they bind what they hold, and are not called
+            self._binds = type(function)
+            function = function.__func__
+        called = getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked for, not whether there is one
+        if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(called):
             raise OptionsError(
                 f"cached takes an async function; {_name_of(function)} is none: see SyncCache for others"
             )
         functools.update_wrapper(self, function)
-        self._cache = cache
+        self.cache = cache
         self._function = function
         self._ttl = ttl
         self._tags = tags
@@ -64,7 +70,11 @@ class CachedFunction(Generic[P, R]):
         if unknown:
             raise OptionsError(f"{_name_of(function)} has no parameter {unknown[0]!r} to exclude")
         self._exclude = frozenset(exclude)
-        self._first = parameters[0] if parameters and parameters[0] in ("self", "cls") else None
+        self._first = parameters[0] if parameters and self._binds is not staticmethod else None
+        self._owner: type | None = None
+        if name is None and (inspect.ismethod(function) or not hasattr(function, "__code__")):
+            # A partial, an object that can be called or its method: others like it give other answers by that name.
+            raise OptionsError(f"{_name_of(function)} is one of several of that name: give it one with cached(name=…)")
         self._name = name or f"{function.__module__}.{_name_of(function)}"
         cache.claim(self._name, function, named=name is not None)
         self._memo: dict[tuple[Any, ...], tuple[tuple[type, ...], str]] = {}
@@ -79,11 +89,20 @@ class CachedFunction(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<cached {self._name}>"
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+
     @overload
     def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
     @overload
-    def __get__(self, instance: object, owner: type | None = None) -> BoundCached[R]: ...
-    def __get__(self, instance: object, owner: type | None = None) -> CachedFunction[P, R] | BoundCached[R]:
+    def __get__(
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> BoundCached[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if self._binds is staticmethod:
+            return self
+        if self._binds is classmethod:
+            return BoundCached(self, owner)
         return self if instance is None else BoundCached(self, instance)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -101,57 +120,79 @@ class CachedFunction(Generic[P, R]):
                 return answer
         return await self.call(args, kwargs)
 
-    async def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        """Return the answer for arguments already collected."""
-        cache, tags = self._cache, self._tags
+    async def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
+        """Return the answer for arguments already collected; `bound`: the first is the object of the method."""
+        cache, tags = self.cache, self._tags
         if self._static and not kwargs and not bypassed():
             key = self._recall(args)
-            if key is not None:
+            slot = None if key is None else self._peek(key)
+            if key is not None and slot is not None and cache.monotonic() < slot.refresh_at:
                 value = cache.peek(key=key, default=UNSET)
                 if value is not UNSET:
                     return cast("R", value)
-        request = self.request(args, kwargs)
+        request = self.request(args, kwargs, bound=bound)
         if callable(tags):
             tags = tags(*args, **kwargs)
         return cast("R", await cache.get_or_set(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of a call with these arguments."""
-        return self._cache.key(self.request(args, kwargs))
+        return self.cache.key(self.request(args, kwargs))
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Delete the answer for these arguments; return whether there was one."""
-        return await self._cache.delete(self.request(args, kwargs))
+        return await self.cache.delete(self.request(args, kwargs))
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function for these arguments, whatever is cached, and cache what it returns."""
-        request = self.request(args, kwargs)
+        return await self.refresh_call(args, kwargs)
+
+    async def refresh_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
+        """Do what `refresh` does, for arguments already collected."""
+        request = self.request(args, kwargs, bound=bound)
         tags = self._tags_of(args, kwargs)
-        return cast("R", await self._cache.refresh(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
+        return cast("R", await self.cache.refresh(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 
     async def lookup(self, *args: P.args, **kwargs: P.kwargs) -> Lookup[R]:
         """Return the answer for these arguments and where it came from; calls the function if there is none."""
         return await self.lookup_call(args, kwargs)
 
-    async def lookup_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Lookup[R]:
+    async def lookup_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> Lookup[R]:
         """Do what `lookup` does, for arguments already collected."""
-        request = self.request(args, kwargs)
+        request = self.request(args, kwargs, bound=bound)
         tags = self._tags_of(args, kwargs)
-        return await self._cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
+        return await self.cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
 
-    def request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return what the answer depends on. Raises TypeError if the function does not take these arguments."""
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = {
-            name: value
-            for name, value in bound.arguments.items()
-            if name not in self._exclude
-            and (
-                name != self._first or hasattr(type(value), "__cachecore_key__") or hasattr(value, "__cachecore_key__")
+    def request(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> dict[str, Any]:
+        """Return what the answer depends on; `bound`: the first argument is the object of the method.
+
+        Raises TypeError if the function does not take these arguments.
+        """
+        call = self._signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        arguments = {name: value for name, value in call.arguments.items() if name not in self._exclude}
+        request: dict[str, Any] = {"function": self._name, "arguments": arguments}
+        first = self._first
+        if first in arguments:
+            whose = self._class_of(arguments[first], bound=bound)
+            if whose is not None:
+                del arguments[first]
+                request["class"] = f"{whose.__module__}.{whose.__qualname__}"
+        return request
+
+    def _class_of(self, first: object, *, bound: bool) -> type | None:
+        """Return the class that stands for the first argument in the request; None if that counts for itself."""
+        if isinstance(first, type):
+            # A class method's, whether it comes bound or, from Python 3.13 on, as an argument.
+            return first if bound or self._first == "cls" else None
+        if hasattr(type(first), "__cachecore_key__") or hasattr(first, "__cachecore_key__"):
+            return None
+        if self._first == "cls" and _in_class(self._function):
+            raise TypeError(
+                f"{self._name} does not know its class here: decorate with cached above classmethod, not below"
             )
-        }
-        return {"function": self._name, "arguments": arguments}
+        method = bound or (self._owner is not None and isinstance(first, self._owner))
+        return type(first) if method else None
 
     def _factory(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Awaitable[R]]:
         return lambda: self._function(*args, **kwargs)
@@ -167,9 +208,9 @@ class CachedFunction(Generic[P, R]):
         known = self._memo.get(args)
         if known is not None and known[0] == kinds:
             return known[1]
-        key = self._cache.key(self.request(args, {}))
+        key = self.cache.key(self.request(args, {}))
         # What the memo keeps alive is bounded; starting over costs one encoding for each call that comes back.
-        self._memo_bytes += 200 + sum(len(one) for one in args if isinstance(one, str | bytes))
+        self._memo_bytes += 200 + sum(map(sys.getsizeof, args))
         if len(self._memo) >= _MEMO_ENTRIES or self._memo_bytes > _MEMO_BYTES:
             self._memo.clear()
             self._memo_bytes = 0
@@ -178,34 +219,43 @@ class CachedFunction(Generic[P, R]):
         return key
 
 
-class BoundCached(Generic[R]):
-    """A cached method of one object."""
+class BoundCached(Generic[Q, R]):
+    """A cached method of one object, or of the class it was called on."""
 
     __slots__ = ("_cached", "_instance")
 
-    def __init__(self, cached: CachedFunction[Any, R], instance: object) -> None:
+    def __init__(self, cached: CachedFunction[..., R], instance: object) -> None:
         self._cached = cached
         self._instance = instance
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[R]:
+    async def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """Return the cached answer, or call the method."""
-        return self._cached.call((self._instance, *args), kwargs)
+        return await self._cached.call((self._instance, *args), kwargs, bound=True)
 
-    def key(self, *args: Any, **kwargs: Any) -> str:
+    def key(self, *args: Q.args, **kwargs: Q.kwargs) -> str:
         """Return the key of a call with these arguments."""
-        return self._cached.key(self._instance, *args, **kwargs)
+        return self._cached.cache.key(self._request(args, kwargs))
 
-    async def invalidate(self, *args: Any, **kwargs: Any) -> bool:
+    async def invalidate(self, *args: Q.args, **kwargs: Q.kwargs) -> bool:
         """Delete the answer for these arguments; return whether there was one."""
-        return await self._cached.invalidate(self._instance, *args, **kwargs)
+        return await self._cached.cache.delete(self._request(args, kwargs))
 
-    async def refresh(self, *args: Any, **kwargs: Any) -> R:
+    async def refresh(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """Call the method for these arguments, whatever is cached, and cache what it returns."""
-        return await self._cached.refresh(self._instance, *args, **kwargs)
+        return await self._cached.refresh_call((self._instance, *args), kwargs, bound=True)
 
-    async def lookup(self, *args: Any, **kwargs: Any) -> Lookup[R]:
+    async def lookup(self, *args: Q.args, **kwargs: Q.kwargs) -> Lookup[R]:
         """Return the answer for these arguments and where it came from; calls the method if there is none."""
-        return await self._cached.lookup_call((self._instance, *args), kwargs)
+        return await self._cached.lookup_call((self._instance, *args), kwargs, bound=True)
+
+    def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return self._cached.request((self._instance, *args), kwargs, bound=True)
+
+
+def _in_class(function: object) -> bool:
+    """Return whether a function was defined in the body of a class, by its name."""
+    outer = _name_of(function).rpartition(".")[0]
+    return outer != "" and not outer.endswith("<locals>")
 
 
 def _name_of(function: object) -> str:
