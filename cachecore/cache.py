@@ -5,6 +5,7 @@ What it reads, writes and does in batches is in `view_reads`, `view_writes` and 
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -214,20 +215,31 @@ class Cache(Many[V], Writes[V]):
     def claim(self, name: str, function: object, *, named: bool) -> None:
         """Take note that `name` means `function` in this namespace.
 
-        A definition that is run again with other variables around it is another function under the same name: they
-        would get each other's answers. Raises OptionsError.
+        Two functions of one name would get each other's answers: a definition that is run again with other variables
+        around it, two of them in one function, two things that were given one name. What is defined anew at the top of
+        its module is one function all the same. Raises OptionsError.
         """
-        code = getattr(function, "__code__", None)
         claims = self._engine.claims
         place = (self._scope.keys.namespace, name)
-        closed_over = getattr(function, "__closure__", None) is not None
-        if code is not None and not named and closed_over and claims.get(place) is code:
-            raise OptionsError(
-                f"{name} is decorated a second time with other variables around it; both would share their answers. "
-                "Give each a name of its own: cached(name=…)"
-            )
-        if code is not None:
-            claims[place] = code
+        origin = (getattr(function, "__module__", ""), getattr(function, "__qualname__", ""))
+        code = getattr(function, "__code__", None)
+        plain = inspect.isfunction(function)
+        this, known = (origin, code if plain else function), claims.get(place)
+        if known is not None:
+            if not plain or known[0] != origin:
+                clash = known != this
+            elif named:
+                clash = False
+            elif known[1] is code:
+                clash = getattr(function, "__closure__", None) is not None
+            else:
+                clash = "<locals>" in origin[1]
+            if clash:
+                raise OptionsError(
+                    f"{name} would be two functions, and each would get the answers of the other. "
+                    "Give each a name of its own: cached(name=…)"
+                )
+        claims[place] = this
 
     async def __aenter__(self) -> Self:
         return self

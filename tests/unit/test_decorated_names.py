@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache, OptionsError
+from cachecore.decorator import CachedFunction
 
 from .virtual_caches import Scene, virtual
 
@@ -57,3 +58,62 @@ async def test_bound_methods_of_two_objects_are_two_functions(scene: Scene) -> N
 def test_only_async_functions_are_taken(wrong: Callable[..., Any]) -> None:
     with pytest.raises(OptionsError, match="async"):
         Cache[Any]("memory://", ttl=60).cached(wrong)
+
+
+@virtual
+async def test_two_functions_of_one_name_are_refused(scene: Scene) -> None:
+    """They would answer each other's requests."""
+    cache = scene.cache()
+
+    def asker(model: str) -> CachedFunction[[str], str]:
+        @cache.cached
+        async def ask(q: str) -> str:
+            return f"{model} {q}"
+
+        return ask
+
+    def other(kind: bool) -> CachedFunction[[str], str]:
+        if kind:
+
+            @cache.cached
+            async def ask(q: str) -> str:
+                return "one"
+        else:
+
+            @cache.cached
+            async def ask(q: str) -> str:
+                return "other"
+
+        return ask
+
+    asker("a")
+    with pytest.raises(OptionsError, match="name"):
+        asker("b")
+    other(True)
+    with pytest.raises(OptionsError, match="name"):
+        other(False)
+
+
+@virtual
+async def test_two_things_that_were_given_one_name_are_refused(scene: Scene) -> None:
+    cache, a = scene.cache(), Asks("a")
+
+    async def ask(q: str) -> str:
+        return q
+
+    for first, second in ((ask, a.ask), (a.ask, Asks("b").ask), (functools.partial(ask), functools.partial(ask))):
+        cache.cached(name=repr(first))(first)
+        cache.cached(name=repr(first))(first)
+        with pytest.raises(OptionsError, match="two functions"):
+            cache.cached(name=repr(first))(second)
+        cache.scoped("view").cached(name=repr(first))(second)  # another namespace
+
+
+@virtual
+async def test_functions_of_a_module_may_be_defined_anew(scene: Scene) -> None:
+    """As when a module is loaded again, or a cell of a notebook."""
+    cache = scene.cache()
+    for body in ("return q", "return q * 2"):
+        scope: dict[str, Any] = {"__name__": "module", "cache": cache}
+        exec(f"@cache.cached\nasync def ask(q):\n    {body}", scope)
+        assert await scope["ask"]("a") == "a"
