@@ -198,6 +198,7 @@ def exit_without_closing(url: str) -> None:
 
 def interrupted(url: str) -> None:
     """Get a KeyboardInterrupt while a factory runs, then use the cache again."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     cache = cache_at(url)
 
     async def main() -> None:
