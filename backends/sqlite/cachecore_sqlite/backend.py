@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Final
 
 from cachecore.clock import Clock, SystemClock
@@ -15,6 +14,7 @@ from cachecore.protocols import FeedEvent
 from cachecore_sqlite import rows
 from cachecore_sqlite.engine import Engine
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
+from cachecore_sqlite.transaction import Transaction, cost
 
 _KEYS_PER_TRANSACTION: Final = 256
 _CLOSE_SECONDS: Final = 2.0
@@ -49,11 +49,10 @@ class SQLiteBackend:
         return found
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
-        """Replace each key; it lives `ttl` seconds of this machine's clock. One transaction per 256 keys."""
+        """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys a transaction."""
         deadline = self._deadline(ttl)
-        left = iter(items.items())
-        while chunk := dict(islice(left, _KEYS_PER_TRANSACTION)):
-            await self._engine.write("set_many", partial(rows.Transaction.put, items=chunk, deadline=deadline))
+        for chunk in _chunks(items, self.options.transaction_bytes):
+            await self._engine.write("set_many", partial(Transaction.put, items=chunk, deadline=deadline))
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many existed."""
@@ -61,13 +60,13 @@ class SQLiteBackend:
         deleted = 0
         for start in range(0, len(unique), _KEYS_PER_TRANSACTION):
             chunk = unique[start : start + _KEYS_PER_TRANSACTION]
-            deleted += await self._engine.write("delete_many", partial(rows.Transaction.drop, keys=chunk))
+            deleted += await self._engine.write("delete_many", partial(Transaction.drop, keys=chunk))
         return deleted
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""
-        ask = partial(rows.Transaction.swap, key=key, old=old, new=new, deadline=self._deadline(ttl))
-        done: bool = await self._engine.write("swap", ask)
+        ask = partial(Transaction.swap, key=key, old=old, new=new, deadline=self._deadline(ttl))
+        done: bool = await self._engine.write("swap", ask, asked=(key, old))
         return done
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -106,6 +105,20 @@ class SQLiteBackend:
 
     def _deadline(self, ttl: float | None) -> float | None:
         return None if ttl is None else self._clock.time() + ttl
+
+
+def _chunks(items: Mapping[str, bytes], most: int) -> Iterator[dict[str, bytes]]:
+    """Cut into what may share a transaction: its log has to fit beside a file of `max_bytes`."""
+    chunk: dict[str, bytes] = {}
+    size = 0
+    for key, value in items.items():
+        if chunk and (size + cost(value) > most or len(chunk) == _KEYS_PER_TRANSACTION):
+            yield chunk
+            chunk, size = {}, 0
+        chunk[key] = value
+        size += cost(value)
+    if chunk:
+        yield chunk
 
 
 def from_url(url: str) -> SQLiteBackend:

@@ -18,12 +18,13 @@ from cachecore_sqlite.feed import Feed, Listener
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.reader import Reader
+from cachecore_sqlite.transaction import Asked, Transaction
 from cachecore_sqlite.workers import Job, Worker
 from cachecore_sqlite.writer import Writer
 
 _FORK_SECONDS: Final = 5.0
 
-WriteAsk = Callable[[rows.Transaction], Any]
+WriteAsk = Callable[[Transaction], Any]
 ReadAsk = Callable[[sqlite3.Connection, float], Any]
 
 
@@ -59,9 +60,11 @@ class Engine:
             return await self.write(operation, partial(_query, ask=ask))
         return await self._asked(self._reads, Job(operation, ask, self._options.timeout))
 
-    async def write(self, operation: str, ask: WriteAsk) -> Any:
-        """Return what `ask(transaction)` returns, once it is committed."""
-        return await self._asked(self._writes, Job(operation, ask, self._options.timeout))
+    async def write(self, operation: str, ask: WriteAsk, *, asked: Asked | None = None) -> Any:
+        """Return what `ask(transaction)` returns, once it is committed; `asked` is what it will compare."""
+        job = Job(operation, ask, self._options.timeout)
+        job.asked = asked
+        return await self._asked(self._writes, job)
 
     def subscribe(self, prefix: str) -> Listener:
         """Begin to tell changes below `prefix` to the running loop."""
@@ -135,16 +138,16 @@ class Engine:
         self._lock.release()
 
 
-def _get(transaction: rows.Transaction, keys: Any) -> list[bytes | None]:
+def _get(transaction: Transaction, keys: Any) -> list[bytes | None]:
     transaction.flush()
     found = rows.read(transaction.connection, list(dict.fromkeys(keys)), transaction.now)
     return [found.values.get(key) for key in keys]
 
 
-def _query(transaction: rows.Transaction, ask: ReadAsk) -> Any:
+def _query(transaction: Transaction, ask: ReadAsk) -> Any:
     transaction.flush()
     return ask(transaction.connection, transaction.now)
 
 
 def _repair(writes: SimpleQueue[Job | None], keys: list[str]) -> None:
-    writes.put(Job("repair", partial(rows.Transaction.repair, keys=keys), 1.0))
+    writes.put(Job("repair", partial(Transaction.repair, keys=keys), 1.0))

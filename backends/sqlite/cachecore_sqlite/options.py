@@ -26,7 +26,8 @@ class SQLiteOptions:
     timeout: float = 0.04
     """How long a call waits for a lock that another process holds. Below the core's own deadline of 50 ms."""
     max_bytes: int = 1024 * MIB
-    """Bytes the entries may take in the file; the file with its log stays within 1.3 of it. At least 1 MiB."""
+    """Bytes the entries may take in the file; the file with its log stays within 1.3 of it. At least 1 MiB. A
+    value of more than a tenth of it is not kept."""
     durability: Durability = "file"
     """What survives. A killed process never loses an acknowledged write. A power cut: with `process` may cost the whole
     file, with `file` keeps the file whole but may take it back to its state some seconds ago, with `power` loses
@@ -37,6 +38,11 @@ class SQLiteOptions:
     """How often the feed looks for changes of other processes."""
     heartbeat: float = 0.25
     """How often the feed says that it is alive."""
+
+    @property
+    def transaction_bytes(self) -> int:
+        """About how much one transaction may write, so that its log fits beside a file of `max_bytes`."""
+        return min(4 * MIB, self.max_bytes // 16)
 
     def __post_init__(self) -> None:
         for name in ("timeout", "feed_interval", "heartbeat"):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
-from cachecore_sqlite.rows import Transaction
+from cachecore_sqlite.transaction import Transaction
 
 PAGE_BYTES: Final = 4096
 _LOG_BYTES: Final = 1024 * 1024
 _TRIM_BYTES: Final = 16 * 1024
 _ROW_OVERHEAD: Final = 200
-_VACUUM_PAGES: Final = 64
+_VACUUM_SECONDS: Final = 0.003
+_EXPIRED: Final = 16  # rows removed for each that was written, up to a bound
+_EXPIRED_BOUND: Final = 512
 _SPARE_PAGES: Final = 256
 _LOG: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
+_STATE: Final = """SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM entries WHERE deadline <= ?)
+FROM pragma_page_count, pragma_freelist_count"""
 _EXPIRE: Final = (
     "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE deadline <= ? ORDER BY deadline LIMIT ?)"
 )
@@ -28,30 +33,30 @@ def log(transaction: Transaction) -> None:
         connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - kept,))
 
 
-def reclaim(transaction: Transaction) -> None:
+def reclaim(transaction: Transaction, rows: int, written: int) -> None:
     """Remove some of what has expired and, when there is too much, of what was written longest ago.
 
-    A step is bounded by what the transaction itself did, so that no write pays for another's past, and removes up to
-    twice as much as came in, so that it catches up.
+    A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
+    another's past, and removes more than that, so that it catches up.
     """
     connection = transaction.connection
-    connection.execute(_EXPIRE, (transaction.now, 16 + 2 * transaction.rows))
-    pages, free = _pages(transaction)
+    pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
+    if expired:
+        connection.execute(_EXPIRE, (transaction.now, min(_EXPIRED * rows, _EXPIRED_BOUND + 2 * rows)))
+        pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
     over = (pages - free) * PAGE_BYTES - transaction.max_bytes
     if over > 0:
-        _evict(transaction, min(over, 2 * transaction.written + 64 * PAGE_BYTES))
-        pages, free = _pages(transaction)
-    if free > max(_SPARE_PAGES, pages // 4):
+        _evict(transaction, min(over, 2 * written + 64 * PAGE_BYTES))
+        pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
+    largest = transaction.max_bytes // PAGE_BYTES
+    spare = min(_SPARE_PAGES, largest // 32)
+    if free > max(spare, pages // 4) or (free > spare and pages > largest + spare):
         # One page a time: the statement has a step for each, and Python takes the first step only.
-        for _ in range(min(_VACUUM_PAGES, free)):
+        until = time.monotonic() + _VACUUM_SECONDS
+        for _ in range(free - spare):
             connection.execute("PRAGMA incremental_vacuum(1)")
-
-
-def _pages(transaction: Transaction) -> tuple[int, int]:
-    connection = transaction.connection
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-    return pages, free
+            if time.monotonic() > until:
+                break
 
 
 def _evict(transaction: Transaction, over: int) -> None:

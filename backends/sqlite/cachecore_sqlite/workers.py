@@ -20,6 +20,7 @@ from typing import Any, Final
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.transaction import Asked
 from cachecore_sqlite.translate import (
     FileRefused,
     StoreError,
@@ -29,9 +30,6 @@ from cachecore_sqlite.translate import (
 )
 from cachecore_sqlite.whose import Inode, inode_of
 
-_BATCH_JOBS: Final = 256
-
-
 PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 """Seconds between attempts to get a lock; the last one is repeated."""
 
@@ -39,11 +37,12 @@ PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 class Job:
     """One caller's request and the future it waits for; `loop` None means that nobody waits."""
 
-    __slots__ = ("ask", "error", "future", "limit", "loop", "operation", "result")
+    __slots__ = ("ask", "asked", "error", "future", "limit", "loop", "operation", "result")
 
     def __init__(self, operation: str, ask: Any, timeout: float) -> None:
         self.operation = operation
         self.ask = ask
+        self.asked: Asked | None = None  # what a swap compares
         self.limit = time.monotonic() + timeout
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[Any] | None = None
@@ -88,6 +87,9 @@ def fail(jobs: Iterable[Job], cause: Exception) -> None:
 class Worker:
     """A thread with one connection, opened when the first job comes."""
 
+    batch_jobs = 256
+    """How many jobs are looked at together."""
+
     def __init__(self, name: str, database: Database, clock: Clock, jobs: SimpleQueue[Job | None]) -> None:
         self.database = database
         self.clock = clock
@@ -129,7 +131,7 @@ class Worker:
                 if job is None:
                     break
                 self._waiting.append(job)
-            while len(self._waiting) < _BATCH_JOBS:
+            while len(self._waiting) < self.batch_jobs:
                 try:
                     job = self.jobs.get_nowait()
                 except Empty:

@@ -12,18 +12,21 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
-from cachecore_sqlite.rows import Transaction
+from cachecore_sqlite.transaction import Transaction
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
 from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
-_TRANSACTION_SECONDS: Final = 0.008
 _ATTEMPT_SECONDS: Final = 0.5
 _ROW_OVERHEAD: Final = 1024
+_UPKEEP_ROWS: Final = 16
+_UPKEEP_BYTES: Final = 64 * 1024
 
 
 class Writer(Worker):
     """Writes, in one transaction for all that wait; in memory, reads too."""
+
+    batch_jobs = 1024
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Writer(Worker):
         self._next_attempt = 0.0
         self._singly = 0  # how many jobs must have a transaction of their own
         self._unsaved = 0  # bytes written to the log since the last checkpoint, about
+        self._rows = self._written = 0  # since the last upkeep
 
     def work(self, waiting: deque[Job]) -> None:
         """Run what waits in one transaction, answer, and only then move the log into the file."""
@@ -47,16 +51,17 @@ class Writer(Worker):
             if connection is None:
                 return
             transaction = Transaction(connection, self.clock.time(), self.database.options.max_bytes)
-            until = time.monotonic() + _TRANSACTION_SECONDS
+            if not self._singly:
+                transaction.foresee(job.asked for job in waiting if job.asked is not None)
             while waiting:
                 jobs.append(waiting.popleft())
                 jobs[-1].result = jobs[-1].ask(transaction)
-                if self._singly or time.monotonic() > until:
+                if self._singly or transaction.cost >= self.database.options.transaction_bytes:
                     break
             transaction.flush()
             if transaction.changed:
                 upkeep.log(transaction)
-                upkeep.reclaim(transaction)
+                self._keep_up(transaction)
             connection.execute("COMMIT")
             if self._inode is not None and inode_of(self.database.path) != self._inode:
                 raise Moved(f"{self.database.path} was moved or deleted while it was written to")
@@ -70,6 +75,14 @@ class Writer(Worker):
         if self._unsaved >= self.database.log_bytes and self._inode is not None:
             self._unsaved = 0
             self._checkpoint(connection)
+
+    def _keep_up(self, transaction: Transaction) -> None:
+        """Reclaim room now and then: its few statements would make up most of a small transaction."""
+        self._rows += transaction.rows
+        self._written += transaction.written
+        if self._rows >= _UPKEEP_ROWS or self._written >= _UPKEEP_BYTES:
+            upkeep.reclaim(transaction, self._rows, self._written)
+            self._rows = self._written = 0
 
     def end(self) -> None:
         """Close the connection, not at the same time as another process, so that the last one cleans up."""

@@ -1,0 +1,160 @@
+"""What one transaction does: many callers' writes, in few statements.
+
+Every statement, and every row that one returns, lets go of the interpreter's lock, and a thread gets that back only
+when a busy event loop's turn is over (`sys.getswitchinterval`, 5 ms). A statement per write would make hundreds of
+writes wait for hundreds of turns. So what the writes ask is looked up at once, what they change is collected, and both
+take a few statements, however many writes there are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final, TypeVar
+
+from cachecore_sqlite import rows
+from cachecore_sqlite.rows import SIZES, chunks, is_live, marks
+
+_LARGEST_SHARE: Final = 10
+_PAGE_OVERHEAD: Final = 2048  # bytes of index pages that the log takes for a row, about
+_ROWS: Final = (256, 64, 16, 4, 1)  # of a statement; a few sizes, so that few are ever prepared
+_FEW: Final = 16  # rows that cost less one by one
+_BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each parameter
+_PUT: Final = "REPLACE INTO entries(key, deadline, checksum, value) VALUES %s"
+_DELETE: Final = "DELETE FROM entries WHERE key IN (%s)"
+_DEADLINE: Final = "SELECT deadline FROM entries WHERE key IN (%s)"
+# One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
+_COMPARE: Final = """WITH asked(key, old) AS (VALUES %s)
+SELECT group_concat((old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > ?)) || asked.key, char(10))
+FROM asked CROSS JOIN entries ON entries.key = asked.key"""
+
+_DELETES: Final = {size: _DELETE % marks(size) for size in SIZES}
+_DEADLINES: Final = {size: _DEADLINE % marks(size) for size in SIZES}
+_PUTS: Final = {size: _PUT % ",".join(["(?,?,?,?)"] * size) for size in _ROWS}
+_COMPARES: Final = {size: _COMPARE % ",".join(["(?,?)"] * size) for size in _ROWS}
+
+Row = tuple[str, "float | None", int, bytes]
+Asked = tuple[str, "bytes | None"]
+"""A key and the value that a swap expects it to have."""
+T = TypeVar("T", Row, Asked)
+
+
+def cost(value: bytes) -> int:
+    """Return about how many bytes the log takes for a row with `value`."""
+    return len(value) + _PAGE_OVERHEAD
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What one transaction does: its connection, its time, and what it has changed so far."""
+
+    connection: sqlite3.Connection
+    now: float
+    max_bytes: int
+    changed: list[str] = field(default_factory=list)
+    written: int = 0
+    rows: int = 0
+    cost: int = 0
+    _known: dict[str, bytes | None] = field(default_factory=dict)  # live values, as they are after what was done
+    _unwritten: dict[str, Row | None] = field(default_factory=dict)  # what the file does not hold yet; None: deleted
+
+    def foresee(self, asked: Iterable[Asked]) -> None:
+        """Look up what the swaps to come expect, all at once."""
+        first: dict[str, bytes | None] = {}
+        for key, old in asked:
+            first.setdefault(key, old)
+        unlike: list[str] = []
+        for part in _parts(list(first.items())):
+            parameters = [*chain.from_iterable(part), self.now]
+            (found,) = self.connection.execute(_COMPARES[len(part)], parameters).fetchone()
+            for line in found.split("\n") if found else ():
+                if line[0] == "0":
+                    first[line[1:]] = None
+                    unlike.append(line[1:])
+                else:
+                    self._known[line[1:]] = first[line[1:]]
+        self._known = dict.fromkeys(first) | self._known
+        if unlike:
+            self._known.update(rows.read(self.connection, unlike, self.now).values)
+
+    def flush(self) -> None:
+        """Write down what was put and deleted."""
+        if not self._unwritten:
+            return
+        unwritten, self._unwritten = self._unwritten, {}
+        few: list[Row] = []
+        for part in _parts([row for row in unwritten.values() if row is not None]):
+            if len(part) < _FEW:
+                few += part
+            else:
+                self.connection.execute(_PUTS[len(part)], [*chain.from_iterable(part)])
+        self.connection.executemany(_PUTS[1], few)
+        for size, chunk in chunks([key for key, row in unwritten.items() if row is None]):
+            self.connection.execute(_DELETES[size], chunk)
+
+    def put(self, items: Mapping[str, bytes], deadline: float | None) -> None:
+        """Replace each key. A value that is too large to be kept would push all others out, so only its key goes."""
+        alive = is_live(deadline, self.now)
+        for key, value in items.items():
+            if len(value) > self.max_bytes // _LARGEST_SHARE:
+                self._remove(key)
+                continue
+            self._unwritten.pop(key, None)  # so that it comes after all before: its age is its place
+            self._unwritten[key] = key, deadline, rows.checksum(key, deadline, value), value
+            self._known[key] = value if alive else None
+            self.changed.append(key)
+            self.rows += 1
+            self.written += len(value)
+            self.cost += cost(value)
+
+    def drop(self, keys: Sequence[str]) -> int:
+        """Delete the keys and return how many were live. Absent ones count as changed: others may hold copies."""
+        self.flush()
+        existed = 0
+        for size, chunk in chunks(list(dict.fromkeys(keys))):
+            for (deadline,) in self.connection.execute(_DEADLINES[size], chunk):
+                existed += is_live(deadline, self.now)
+        for key in keys:
+            self._remove(key)
+        return existed
+
+    def swap(self, key: str, old: bytes | None, new: bytes | None, deadline: float | None) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+        if key not in self._known:
+            self.foresee([(key, old)])
+        if self._known[key] != old:
+            return False
+        if new is not None:
+            self.put({key: new}, deadline)
+        elif old is not None:
+            self._remove(key)
+        return True
+
+    def repair(self, keys: Sequence[str]) -> None:
+        """Delete the rows of `keys` that are still damaged."""
+        self.flush()
+        for key in rows.read(self.connection, keys, self.now).damaged:
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        self._unwritten.pop(key, None)
+        self._unwritten[key] = self._known[key] = None
+        self.changed.append(key)
+        self.rows += 1
+        self.cost += _PAGE_OVERHEAD
+
+
+def _parts(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut into parts of not too many bytes, each as long as one of the prepared statements takes rows."""
+    start = 0
+    while start < len(of):
+        end, size = start, 0
+        while end < len(of) and size < _BYTES_PER_STATEMENT:
+            size += len(of[end][-1] or b"")
+            end += 1
+        while start < end:
+            count = next(rows for rows in _ROWS if rows <= end - start)
+            yield of[start : start + count]
+            start += count
