@@ -77,6 +77,11 @@ class Database:
         connected(known)
         return connection, known
 
+    def doubt(self) -> None:
+        """Look at whose the file is, and of which version, when it is opened next."""
+        with self._lock:
+            self._known = None
+
     def disconnect(self, connection: sqlite3.Connection, inode: Inode | None) -> None:
         """Close what `connect` returned."""
         connection.close()
@@ -198,6 +203,7 @@ class Database:
                 connection.execute("BEGIN EXCLUSIVE")
                 schema.create(connection)
                 connection.execute("COMMIT")
+            self._migrate(connection)
             if not schema.is_sound(connection):
                 raise _damaged("the tables are not those of this version")
             self._check_writable(connection)
@@ -208,6 +214,24 @@ class Database:
                 with contextlib.closing(self._open("rw")) as second:
                     if wal.lost_writes(self.path, committed, connection, second):
                         raise _damaged("acknowledged writes are missing from the log")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables of an older version up to this one, all or nothing."""
+        if schema.version(connection) == schema.VERSION:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            stored = schema.version(connection)
+            if stored is not None and stored > schema.VERSION:  # so far it stands in the log only
+                raise FileRefused("open", self.path, "newer")
+            if stored is not None:
+                schema.migrate(connection, stored)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # so that its first page tells it, too
 
     def _check_writable(self, connection: sqlite3.Connection) -> None:
         try:

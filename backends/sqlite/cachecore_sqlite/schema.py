@@ -11,6 +11,7 @@ a reader that does not find what it read last knows that it has missed something
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 APPLICATION_ID: Final = 0x6363_5351  # "ccSQ"
@@ -31,6 +32,11 @@ _TABLES: Final = (
     "CREATE TABLE changes(seq INTEGER PRIMARY KEY, keys TEXT NOT NULL)",
 )
 
+_STEPS: Mapping[int, Sequence[str]] = {}
+"""By version, the statements that lead from it to the next. They leave the tables word for word as `create` makes them:
+what changes is renamed, made anew and copied. A column whose meaning changes gets a new name, so that a process of the
+older version that has the file open fails, finds the newer version and leaves the file alone."""
+
 
 def packed(version: int) -> int:
     """Return `version` as it stands in the file: twice, so that a flipped bit does not pass for a newer version."""
@@ -50,6 +56,20 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO mark VALUES (? || ' ' || hex(randomblob(16)))", (MARK,))
     connection.execute("INSERT INTO changes VALUES (1, '')")  # so that the log is never empty
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {packed(VERSION)}")
+
+
+def version(connection: sqlite3.Connection) -> int | None:
+    """Return the version of the tables, None if the number is damaged."""
+    (stored,) = connection.execute("PRAGMA user_version").fetchone()
+    return unpacked(stored)
+
+
+def migrate(connection: sqlite3.Connection, stored: int) -> None:
+    """Lead tables of version `stored` to this version, step by step; the caller holds a transaction."""
+    for step in range(stored, VERSION):
+        for statement in _STEPS.get(step, ()):
+            connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {packed(VERSION)}")
 
 

@@ -163,5 +163,6 @@ class Worker:
                 cause.add_note(f"it could not be moved aside: {error}")
         elif leaves_doubt(cause):
             self.close()
+            self.database.doubt()
         fail(jobs, cause)
         answer(jobs)
