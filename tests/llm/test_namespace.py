@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachecore import OptionsError
+from cachecore.keys import MAX_KEY_BYTES, KeySpace
+from cachecore.keys.hashers import sha256
 from cachecore_llm.namespace import label_segments, namespace, prompt_digest, tenant_segments
 
 names = st.text(min_size=1, max_size=40) | st.sampled_from(
@@ -39,6 +41,15 @@ def test_only_characters_that_need_no_encoding(prompt: str, tenant: str, label: 
     place = namespace(prompt, tenant=tenant, label=label)
     assert set(place) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/")
     assert all(len(segment) <= 34 for segment in place.split("/"))
+
+
+@pytest.mark.parametrize("name", ["a" * 22, "a" * 23, "é" * 500])
+@pytest.mark.parametrize(("prefix", "above"), [("llm:response", ""), ("cc", "llm:response/")])
+def test_longest_place_fits_a_key(name: str, prefix: str, above: str) -> None:
+    """Also where a key carries a slot, and where the answers live in another cache: no request fails for its label."""
+    place = namespace("p", tenant=name, label="/".join([name] * 4))
+    keys = KeySpace(prefix, above + place, sha256(), shards=64)
+    assert len(keys.lease_key(keys.key({}))) <= MAX_KEY_BYTES
 
 
 def test_prompt_is_named_by_128_bits() -> None:

@@ -6,24 +6,26 @@ Each segment begins with a mark of its kind, so that none can imitate another, w
     l-faq      one segment of a label       m-<digest>  the same, with other characters or long
     p-<digest> a system prompt
 
-A label may have several segments (`faq/v3`); a tenant is always one. Digests are the first 128 bits of SHA-256.
+A label may have several segments (`faq/v3`); a tenant is always one. Digests are the first 128 bits of SHA-256: in
+hexadecimal for prompts, else in base64, so that a tenant and the longest label together still fit a key.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from typing import Final
 
 from cachecore.errors import OptionsError
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,24}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,22}")
 _MAX_LABEL_SEGMENTS: Final = 4
 
 
 def prompt_digest(system_prompt: str) -> str:
     """Return 32 hexadecimal digits that stand for `system_prompt`."""
-    return _digest(system_prompt)
+    return _digest(system_prompt).hex()
 
 
 def namespace(system_prompt: str, *, tenant: str | None = None, label: str | None = None) -> str:
@@ -32,7 +34,7 @@ def namespace(system_prompt: str, *, tenant: str | None = None, label: str | Non
     Raises:
         OptionsError: `tenant` is empty, or `label` has an empty segment or more than four.
     """
-    return "/".join([*tenant_segments(tenant), *label_segments(label), "p-" + _digest(system_prompt)])
+    return "/".join([*tenant_segments(tenant), *label_segments(label), "p-" + prompt_digest(system_prompt)])
 
 
 def tenant_segments(tenant: str | None) -> list[str]:
@@ -55,9 +57,11 @@ def label_segments(label: str | None) -> list[str]:
 
 
 def _marked(plain: str, hashed: str, text: str) -> str:
-    return plain + text if _PLAIN.fullmatch(text) else hashed + _digest(text)
+    if _PLAIN.fullmatch(text):
+        return plain + text
+    return hashed + base64.urlsafe_b64encode(_digest(text)).decode().rstrip("=")
 
 
-def _digest(text: str) -> str:
+def _digest(text: str) -> bytes:
     # surrogatepass: text that cannot be encoded still has a namespace; its key is refused with a clear error later.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
