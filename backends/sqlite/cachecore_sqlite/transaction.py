@@ -19,10 +19,12 @@ from cachecore_sqlite.rows import SIZES, chunks, is_live, marks
 
 _LARGEST_SHARE: Final = 10
 _PAGE_OVERHEAD: Final = 2048  # bytes of index pages that the log takes for a row, about
-_ROWS: Final = (256, 64, 16, 4, 1)  # of a statement; a few sizes, so that few are ever prepared
+_ROWS: Final = (1, 4, 16, 64, 256, 1024)  # of a statement; a few sizes, so that few are ever prepared
 _FEW: Final = 16  # rows that cost less one by one
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each parameter
-_PUT: Final = "REPLACE INTO entries(key, deadline, checksum, value) VALUES %s"
+_PUT: Final = "REPLACE INTO entries(key, deadline, checksum, value) VALUES (?,?,?,?)"
+_PUT_MANY: Final = """REPLACE INTO entries(key, deadline, checksum, value)
+SELECT * FROM (VALUES %s) WHERE column1 IS NOT NULL"""
 _DELETE: Final = "DELETE FROM entries WHERE key IN (%s)"
 _DEADLINE: Final = "SELECT deadline FROM entries WHERE key IN (%s)"
 # One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
@@ -32,7 +34,7 @@ FROM asked CROSS JOIN entries ON entries.key = asked.key"""
 
 _DELETES: Final = {size: _DELETE % marks(size) for size in SIZES}
 _DEADLINES: Final = {size: _DEADLINE % marks(size) for size in SIZES}
-_PUTS: Final = {size: _PUT % ",".join(["(?,?,?,?)"] * size) for size in _ROWS}
+_PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?)"] * size) for size in _ROWS}
 _COMPARES: Final = {size: _COMPARE % ",".join(["(?,?)"] * size) for size in _ROWS}
 
 Row = tuple[str, "float | None", int, bytes]
@@ -66,9 +68,9 @@ class Transaction:
         for key, old in asked:
             first.setdefault(key, old)
         unlike: list[str] = []
-        for part in _parts(list(first.items())):
-            parameters = [*chain.from_iterable(part), self.now]
-            (found,) = self.connection.execute(_COMPARES[len(part)], parameters).fetchone()
+        for size, part in _parts(list(first.items())):
+            parameters = [*_filled(part, 2 * size), self.now]
+            (found,) = self.connection.execute(_COMPARES[size], parameters).fetchone()
             for line in found.split("\n") if found else ():
                 if line[0] == "0":
                     first[line[1:]] = None
@@ -84,13 +86,12 @@ class Transaction:
         if not self._unwritten:
             return
         unwritten, self._unwritten = self._unwritten, {}
-        few: list[Row] = []
-        for part in _parts([row for row in unwritten.values() if row is not None]):
-            if len(part) < _FEW:
-                few += part
-            else:
-                self.connection.execute(_PUTS[len(part)], [*chain.from_iterable(part)])
-        self.connection.executemany(_PUTS[1], few)
+        puts = [row for row in unwritten.values() if row is not None]
+        if len(puts) < _FEW:
+            self.connection.executemany(_PUT, puts)
+        else:
+            for size, part in _parts(puts):
+                self.connection.execute(_PUTS[size], _filled(part, 4 * size))
         for size, chunk in chunks([key for key, row in unwritten.items() if row is None]):
             self.connection.execute(_DELETES[size], chunk)
 
@@ -146,15 +147,19 @@ class Transaction:
         self.cost += _PAGE_OVERHEAD
 
 
-def _parts(of: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut into parts of not too many bytes, each as long as one of the prepared statements takes rows."""
+def _parts(of: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
+    """Cut into parts of not too many rows and bytes; yield each after the size of the statement that takes it."""
     start = 0
     while start < len(of):
         end, size = start, 0
-        while end < len(of) and size < _BYTES_PER_STATEMENT:
+        while end < len(of) and end - start < _ROWS[-1] and size < _BYTES_PER_STATEMENT:
             size += len(of[end][-1] or b"")
             end += 1
-        while start < end:
-            count = next(rows for rows in _ROWS if rows <= end - start)
-            yield of[start : start + count]
-            start += count
+        yield next(rows for rows in _ROWS if rows >= end - start), of[start:end]
+        start = end
+
+
+def _filled(part: Sequence[tuple[object, ...]], count: int) -> list[object]:
+    """Return the `count` parameters of a statement: those of `part`, then NULLs, which it skips."""
+    given: list[object] = [*chain.from_iterable(part)]
+    return given + [None] * (count - len(given))
