@@ -71,7 +71,7 @@ def test_wheels_hold_the_package_and_nothing_else(wheels: dict[str, Path]) -> No
 
 def test_plugins_are_found_in_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     """Installed from wheels, away from the checkout, every entry point is there and loads."""
-    venv.create(tmp_path / "env", with_pip=False)
+    venv.create(tmp_path / "env", with_pip=True)  # its own: an environment made by uv has none
     python = tmp_path / "env" / "bin" / "python"
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
@@ -79,17 +79,8 @@ def test_plugins_are_found_in_an_empty_environment(wheels: dict[str, Path], tmp_
         text=True,
         check=True,
     ).stdout.strip()
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-    ]
-    subprocess.run([*install, "--target", site, *map(str, wheels.values())], check=True, capture_output=True)
+    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, *wheels.values()], check=True, capture_output=True)
     # What the members depend on comes from this environment, whose own copy of the members comes later on the path.
     here = subprocess.run(
         [sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],

@@ -171,6 +171,17 @@ def test_cycles_are_refused_as_cycles() -> None:
     assert encode([twice, twice]) == encode([[1], [1]])
 
 
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}, lambda v: frozenset({v})])
+def test_sixty_four_levels_and_no_more(wrap: Callable[[Any], Any]) -> None:
+    """The bound is part of what is promised: a request that has a key today has it in every release."""
+    value: Any = 1
+    for _ in range(64):
+        value = wrap(value)
+    encode(value)
+    with pytest.raises(UnkeyableError, match="nested deeper than 64"):
+        encode(wrap(value))
+
+
 def test_errors_survive_pickling() -> None:
     """An error raised in a worker process arrives whole."""
     with pytest.raises(UnkeyableError) as caught:
