@@ -95,7 +95,7 @@ def start(
     newer_than: float = -math.inf,
 ) -> Flight:
     """Start the flight of a key; its first caller must join it at once."""
-    flight = state.flights.open(found.key, found.tagset.stamp_keys)
+    flight = state.flights.open(found.key, scope.concerns(found.tagset))
     computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than)
     state.flights.run([flight], computation.run)
     return flight
@@ -110,7 +110,7 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
             return _serve_stale(scope, found, value, "rescued")
     retries = 0
     while True:
-        flight = state.flights.to_join(key, found.tagset.stamp_keys) if retries < _MOST_RETRIES else None
+        flight = state.flights.to_join(key, scope.concerns(found.tagset)) if retries < _MOST_RETRIES else None
         mine = flight is None
         try:
             if flight is None:

@@ -54,7 +54,7 @@ async def ask_many(
 
 async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> tuple[Found, Any]:
     """Return what the store has, and the value that is fresh in memory or there; else UNSET."""
-    slot = scope.engine.peek(key)
+    slot = scope.peek(key)
     tagset = scope.tagset(key, tags)
     if slot is not None and (not tags or reading.has_tags(slot, tagset.tags)):
         value = reading.slot_value(scope, slot)
@@ -72,9 +72,9 @@ async def _compute(
     own: dict[str, _One] = {}
     waits: dict[str, asyncio.Future[Landing]] = {}
     for key, (name, found) in missing.items():
-        flight = state.flights.to_join(key, found.tagset.stamp_keys)
+        flight = state.flights.to_join(key, scope.concerns(found.tagset))
         if flight is None:
-            flight = state.flights.open(key, found.tagset.stamp_keys)
+            flight = state.flights.open(key, scope.concerns(found.tagset))
             own[key] = _One(name, Computation(scope, state, flight, found, _nothing, scope.policy, ttl))
             waits[key] = asyncio.ensure_future(flight.join())  # joins before the batch can answer
         elif flight.landing:

@@ -9,7 +9,9 @@ from typing import Any
 from cachecore.clock import Clock
 from cachecore.coherence import Coherence
 from cachecore.entry import Entry
+from cachecore.errors import EncodingError
 from cachecore.memory import MemoryTier
+from cachecore.protocols import Serializer
 from cachecore.stamps import StampBook
 
 
@@ -30,10 +32,37 @@ class Slot:
     """The stamp generation under which `stamps` were last seen to be current."""
     stamps: tuple[tuple[str, bytes], ...]
     """(stamp key, stamp) of each tag."""
+    reader: Reader
+    """Whose copy it is; another view of the namespace may read it as far as it could read the entry in the store."""
 
 
-def peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock) -> Callable[[str], Slot | None]:
-    """Return the one way to a copy in L1: a closure, because every attribute it need not look up is part of a hit."""
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What a view asks of an entry before it serves it, besides that it holds."""
+
+    serializer: Serializer
+    tags: frozenset[str]
+    """The view's own, as entries store them."""
+
+    def accepts(self, slot: Slot) -> bool:
+        """Return whether this view may serve a copy that another view of the namespace has made."""
+        if not self.tags.issubset([tag for tag, _ in slot.entry.stamps]):
+            return False
+        if slot.reader.serializer is self.serializer:
+            return True
+        if slot.entry.serializer != self.serializer.name:
+            return False
+        try:  # of one name, but perhaps of another secret
+            self.serializer.loads(slot.entry.payload, slot.entry)
+        except EncodingError:
+            return False
+        return True
+
+
+def peeker(
+    l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock, reader: Reader
+) -> Callable[[str], Slot | None]:
+    """Return a view's way to copies in L1: a closure, because every attribute it need not look up is part of a hit."""
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
 
     def peek(key: str) -> Slot | None:
@@ -57,6 +86,8 @@ def peeker(l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: C
                 discard(key)
                 return None
             slot.generation = generation
+        if slot.reader is not reader and slot.reader != reader and not reader.accepts(slot):
+            return None
         return slot
 
     return peek

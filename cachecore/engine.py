@@ -21,7 +21,7 @@ from cachecore import plugins
 from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
 from cachecore.coherence import Coherence, Ticket
-from cachecore.copies import Slot, deadline_of, peeker
+from cachecore.copies import Slot, deadline_of
 from cachecore.entry import tombstone
 from cachecore.errors import BackendError
 from cachecore.guard import Guard
@@ -90,7 +90,6 @@ class Engine:
         )
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
-        self.peek = peeker(self.l1, self.book, self.coherence, clock)
         self.pending = PendingInvalidations(
             store,
             self.backend,

@@ -259,7 +259,9 @@ def put(
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
         early = at if at == math.inf else engine.deadline_at(at)
     kept = value if is_immutable(value) else UNSET
-    engine.l1.put(entry.key, Slot(entry, kept, deadline, early, fed, generation, stamps), len(entry.payload))
+    engine.l1.put(
+        entry.key, Slot(entry, kept, deadline, early, fed, generation, stamps, scope.reader), len(entry.payload)
+    )
     if not ticket.covers(entry.key):  # voided by another thread meanwhile, whose own discard may have come before
         engine.l1.discard(entry.key)
 

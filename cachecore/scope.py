@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachecore.copies import Reader, Slot, peeker
 from cachecore.engine import Engine
 from cachecore.entry import Stamps
 from cachecore.errors import OptionsError
@@ -55,12 +56,19 @@ class Scope:
     """The caller's own tags that every entry here carries, as given."""
     telemetry: Telemetry
     admit: Admit | None
+    reader: Reader = field(init=False)
+    """What copies in memory must be like to be served here."""
+    peek: Callable[[str], Slot | None] = field(init=False)
+    """Returns the copy under a key that may be served now, or None. Synchronous; no lock; O(1)."""
     _own: TagSet = field(init=False)
     _permanent: frozenset[str] = field(init=False)
     _names: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
     _sharded: dict[int, TagSet] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        engine = self.engine
+        self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
+        self.peek = peeker(engine.l1, engine.book, engine.coherence, engine.clock, self.reader)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
@@ -93,6 +101,10 @@ class Scope:
         """Return every copy of the stamps of tags as entries store them: what an invalidation deletes."""
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         return [self.keys.stamp_key(tag, shard) for tag in tags for shard in shards]
+
+    def concerns(self, tagset: TagSet) -> tuple[str, ...]:
+        """Return what a flight must have in common with a caller who joins it: his tags, and the kind of value."""
+        return (*tagset.stamp_keys, self.serializer.name)
 
     def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:
         """Return how long each stamp must live for entries of `entry_life`; those of namespaces for ever."""

@@ -26,7 +26,7 @@ class View(Generic[V]):
         self._scope = scope
         self._engine = scope.engine
         self._key_of = scope.keys.key
-        self._peek = scope.engine.peek
+        self._peek = scope.peek
         self._counts = scope.telemetry.counts
 
     def key(self, request: Any) -> str:
@@ -35,7 +35,7 @@ class View(Generic[V]):
 
     @property
     def slot_of(self) -> Callable[[str], Slot | None]:
-        """What returns the copy in memory under a key, for callers that keep keys; see `Engine.peek`."""
+        """What returns the copy in memory under a key, for callers that keep keys; see `copies.peeker`."""
         return self._peek
 
     @property

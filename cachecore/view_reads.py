@@ -144,7 +144,7 @@ class Reads(View[V]):
         stamps are verified. Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
-        return await self._lookup(key, self._engine.peek(key), factory, ttl, tags, stale=stale)
+        return await self._lookup(key, self._peek(key), factory, ttl, tags, stale=stale)
 
     async def refresh(
         self,
