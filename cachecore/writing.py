@@ -27,6 +27,8 @@ from cachecore.stamps import sound, together
 T = TypeVar("T")
 
 _TRIES: Final = 4
+_CLOCK_ERROR: Final = 0.1
+"""Seconds by which two processes may disagree on the store's clock: each may be wrong by half of a slow round trip."""
 _AT_ONCE: Final = 64
 """Keys that are deleted at the same time."""
 
@@ -265,7 +267,9 @@ def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
     if entry.dead_until is not None:
         dead_until = min(dead_until, entry.dead_until)
     # Never the same bytes as before: a computation that read those must not store over these.
-    fresh_until = now if entry.fresh_until is None else math.nextafter(min(now, entry.fresh_until), 0.0)
+    # And a little earlier than now, since other processes' idea of the store's clock may be behind ours.
+    past = max(0.0, now - _CLOCK_ERROR)
+    fresh_until = past if entry.fresh_until is None else math.nextafter(min(past, entry.fresh_until), 0.0)
     made = draft(
         entry.key,
         created=entry.created,
