@@ -203,7 +203,8 @@ class World:
 
     def _pause(self) -> float:
         draw = self.chance.random
-        return 0.0 if draw() < 0.3 else 0.02 * draw() if draw() < 0.85 else 2.0 * draw() ** 2
+        kind = draw()
+        return (0.003 if kind < 0.5 else 0.03 if kind < 0.85 else 2.0 * draw()) * draw()
 
     def _act(self) -> None:
         draw = self.chance
@@ -294,6 +295,9 @@ class World:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         if tasks:
             raise Wrong(f"left over: {tasks[0]!r} and {len(tasks) - 1} more tasks")
+        lasting = [key for key in self.store.lasting() if not key.startswith("cc:s:n")]
+        if lasting:
+            raise Wrong(f"{lasting[0]} and {len(lasting) - 1} more keys are in the store for ever")
         for process in self.processes:
             engine = process.cache._engine  # noqa: SLF001
             state = engine.state()

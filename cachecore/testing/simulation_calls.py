@@ -68,6 +68,7 @@ class Caller:
         self.now = now
         self.isolated_at = isolated_at
         self.calm = calm
+        self._popular = NAMES[0]
         self.slow: set[str] = set()
         """Names of which some factory took longer than it may."""
         reads: list[tuple[Callable[[Process], Awaitable[str]], int]] = [
@@ -91,8 +92,10 @@ class Caller:
     # What a call is made of
 
     def name(self) -> str:
-        """Return a random name, some more popular than others."""
-        return NAMES[int(len(NAMES) * self.chance.random() ** 2)]
+        """Return a random name, mostly the one that is asked for by everybody just now."""
+        if self.chance.random() < 0.08:
+            self._popular = self.chance.choice(NAMES)
+        return self._popular if self.chance.random() < 0.6 else self.chance.choice(NAMES)
 
     def some_tags(self) -> tuple[str, ...]:
         """Return tags for a call."""
@@ -139,6 +142,7 @@ class Caller:
                     await self._ask_inner(process, inner)
                 await asyncio.sleep(seconds)
                 if fails:
+                    self.oracle.failed(process.name, made)
                     raise FactoryFailed(asked.name)
                 made.at = self.now()
                 value = self.value(made)

@@ -41,9 +41,9 @@ class Faults:
         self._base_skew = store.skew
         self._healing: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         faults: list[tuple[Callable[[], str], int]] = [
-            (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 3), (self.deafen, 2),
+            (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 3), (self.deafen, 4),
             (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5),
-            (self.corrupt, 5), (self.kill, 1), (self.stall, 2), (self.set_clock, 1),
+            (self.corrupt, 7), (self.kill, 1), (self.stall, 2), (self.set_clock, 1),
         ]  # fmt: skip
         self._kinds = [fault for fault, _ in faults]
         self._weights = [weight for _, weight in faults]
@@ -116,7 +116,7 @@ class Faults:
         process = self._process()
         process.backend.link.feed_deaf = True
         if isinstance(process.backend, FedBackend):
-            process.backend.patient = self.chance.random() < 0.5
+            process.backend.patient = self.chance.random() < 0.8
 
         def hear() -> None:
             # What was missed is missed: a connection that was deaf is not to be believed again.
@@ -125,7 +125,7 @@ class Faults:
                 if connection.process == process.name and connection.prefix is not None:
                     connection.broken()
 
-        return f"{process.name} {self._later(hear, 4.0)}"
+        return f"{process.name} {self._later(hear, 8.0)}"
 
     # The server
 
@@ -180,9 +180,12 @@ class Faults:
         keys = [key for key in self.store.stored() if not self._tombstone(key)]
         if not keys:
             return ""
+        entries = [key for key in keys if ":e:" in key and not key.startswith("cc.l:")]
+        if entries and self.chance.random() < 0.7:
+            keys = entries
         key, other = self.chance.choice(keys), self.chance.choice(keys)
         data = self.store.live(key) or b""
-        kind = self.chance.randrange(4)
+        kind = self.chance.choice((0, 0, 1, 2, 2, 3))
         if kind == 0 and data:
             place = self.chance.randrange(len(data))
             data = data[:place] + bytes([data[place] ^ 1 << self.chance.randrange(8)]) + data[place + 1 :]

@@ -20,6 +20,10 @@ LATE_WRITE: Final = 7.0
 """Seconds in which a write that was not acknowledged may still turn up: until the deletion is sent a second time."""
 
 
+SLOW_READ: Final = 0.2
+"""Seconds after which a call that finds no answer has joined a computation, where nothing is wrong."""
+
+
 class Wrong(AssertionError):  # noqa: N818 - what it says of the cache
     """The cache broke a promise."""
 
@@ -101,6 +105,7 @@ class Oracle:
         self._cuts: list[Cut] = []
         self._moment = 0.0
         self._computing: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
 
     def moment(self) -> float:
@@ -123,7 +128,15 @@ class Oracle:
         disturbed = max(self._disturbed[process, name], self._disturbed[process, ""])
         if self._strict and any(other > disturbed for other in active):
             raise Wrong(f"{process} computes {name} twice at a time, and nothing asked for it")
+        for failed in self._failed[process, name]:
+            if failed.old_from > max(since, disturbed) and self._strict:
+                raise Wrong(f"{process} computes {name} again for a call that waited for value {failed.number} to fail")
         active.append(since)
+
+    def failed(self, process: str, made: Made) -> None:
+        """The factory of a value has failed: all who waited for it are to be told so."""
+        if self._now() - made.began_at > SLOW_READ:
+            self._failed[process, made.name].append(made)
 
     def computed(self, process: str, name: str, since: float) -> None:
         """A factory has ended."""
@@ -238,7 +251,7 @@ class Oracle:
             raise Wrong(f"{asked.process} asked {asked.name} with {asked.tags} and got a value with {[*made.tags]}")
         if started_after is not None and made.old_from <= started_after:
             raise Wrong(f"{asked.process} refreshed {asked.name} and got value {made.number}, which began earlier")
-        age = self._now() - made.at
+        age = asked.at - made.at  # a batch may have had it long before the rest of it was there
         window = 0.0 if outcome == "hit" else self._windows
         if age > made.ttl * 1.06 + window + SLACK:
             raise Wrong(f"{asked.name}: value {made.number} is {age:.3f} s old, {made.ttl:.3f} s allowed ({outcome})")

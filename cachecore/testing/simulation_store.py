@@ -133,6 +133,10 @@ class SimulatedStore:
 
     # What happens to it
 
+    def lasting(self) -> list[str]:
+        """Return the keys that have no deadline."""
+        return [key for key, (_, deadline) in self._values.items() if deadline is None]
+
     def evict(self, key: str) -> None:
         """Lose one key, as under memory pressure."""
         self._put(key, None, None)
@@ -236,7 +240,8 @@ class Link:
 
     def latency(self) -> float:
         """Return the seconds that the next message takes."""
-        return self.slow * (0.0002 + 0.001 * self.chance.random() ** 3)
+        draw = self.chance.random
+        return self.slow * (0.0002 + 0.001 * draw() ** 3) + (0.025 * draw() if draw() < 0.06 else 0.0)
 
 
 class Connection:
