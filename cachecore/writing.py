@@ -19,8 +19,9 @@ from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
 from cachecore.loop_state import LoopState
+from cachecore.options import lifetime
 from cachecore.reading import Found, read
-from cachecore.results import UNSET, Computed
+from cachecore.results import UNSET, Computed, Unset
 from cachecore.scope import Scope, TagSet
 from cachecore.stamps import sound, together
 
@@ -54,22 +55,27 @@ async def store(
 ) -> None:
     """Store values under their keys, whatever is there. Raises EncodingError before anything is written.
 
+    `ttl` is for those that have none of their own.
+
     Raises:
         InvalidationPending: the store did not acknowledge; until it has, the old values are treated as deleted.
     """
     engine = scope.engine
     tagsets = {key: scope.tagset(key, (*tags, *computed.tags)) for key, computed in items.items()}
+    ttls = {key: _ttl_of(computed, ttl) for key, computed in items.items()}
+    timed = [one for one in ttls.values() if one is not None]
+    most = max(timed) if len(timed) == len(ttls) else None
 
     def seal_all(stamps: dict[str, bytes]) -> dict[str, Sealed]:
         return {
-            key: _sized(scope, _sealed(scope, key, computed, tagsets[key], stamps, ttl))
+            key: _sized(scope, _sealed(scope, key, computed, tagsets[key], stamps, ttls[key]))
             for key, computed in items.items()
         }
 
     engine.measure(state)
     writing = _Writing(scope, items)
     try:
-        stamps = await _stamps_of(scope, state, tagsets, longest_life(scope.policy, ttl))
+        stamps = await _stamps_of(scope, state, tagsets, longest_life(scope.policy, most))
     except BackendError as error:
         seal_all({})  # a value that would have been refused anyway leaves the old one alone
         with writing:
@@ -201,6 +207,10 @@ class _Writing(ExitStack):
 
     def _forget(self, key: str) -> None:
         self._engine.l1.discard(key)
+
+
+def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
+    return ttl if isinstance(computed.ttl, Unset) else lifetime("ttl", computed.ttl)
 
 
 async def _stamps_of(
