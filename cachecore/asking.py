@@ -50,7 +50,7 @@ async def ask(
         if value is not UNSET:
             if factory is not None:
                 _refresh_behind(scope, state, found, factory, ttl, -math.inf)
-            return _serve_stale(scope, found, value, "stale")
+            return serve_stale(scope, found, value, "stale")
     if factory is None:
         counts.misses += 1
         return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
@@ -107,7 +107,7 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
     if found.entry is not None and scope.engine.recently_failed(key):
         value = reading.load(scope, found)
         if value is not UNSET:
-            return _serve_stale(scope, found, value, "rescued")
+            return serve_stale(scope, found, value, "rescued")
     retries = 0
     while True:
         flight = state.flights.to_join(key, scope.concerns(found.tagset)) if retries < _MOST_RETRIES else None
@@ -169,7 +169,7 @@ async def _old_answer(
     if hit is not UNSET:
         return lookup_of(scope, again, hit, "hit")
     value = reading.load(scope, again)
-    return None if value is UNSET else _serve_stale(scope, again, value, outcome)
+    return None if value is UNSET else serve_stale(scope, again, value, outcome)
 
 
 def _refresh_behind(
@@ -193,7 +193,8 @@ def _refresh_behind(
     flight.task.add_done_callback(ended)
 
 
-def _serve_stale(scope: Scope, found: Found, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
+def serve_stale(scope: Scope, found: Found, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
+    """Return a stale answer, counted as what it is."""
     counts = scope.telemetry.counts
     if outcome == "stale":
         counts.stale += 1

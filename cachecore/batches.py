@@ -7,13 +7,14 @@ its keys are leased. It never waits for another process while it holds leases it
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from cachecore import reading
-from cachecore.asking import Ttl, rescue, take
+from cachecore.asking import Ttl, rescue, serve_stale, take
 from cachecore.compute import Computation
 from cachecore.errors import FlightCycleError
 from cachecore.flight import Flight, Retry, computing
@@ -38,8 +39,9 @@ async def ask_many(
     open_keys = dict(keys)
     while open_keys:
         read_now = await asyncio.gather(*(_read(scope, state, key, tags) for key in open_keys))
-        answers.update({found.key: value for found, value in read_now if value is not UNSET})
-        missing = {found.key: (open_keys[found.key], found) for found, value in read_now if value is UNSET}
+        answers.update({seen.found.key: seen.value for seen in read_now if seen.value is not UNSET})
+        _refresh_behind(scope, state, keys, [seen for seen in read_now if seen.newer_than is not None], factory, ttl)
+        missing = {seen.found.key: (keys[seen.found.key], seen.found) for seen in read_now if seen.value is UNSET}
         results = await _compute(scope, state, missing, factory, ttl) if missing else {}
         open_keys = {}
         for key, result in results.items():
@@ -52,17 +54,76 @@ async def ask_many(
     return answers
 
 
-async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> tuple[Found, Any]:
-    """Return what the store has, and the value that is fresh in memory or there; else UNSET."""
+@dataclass(slots=True)
+class _Seen:
+    """What there was under a key."""
+
+    found: Found
+    value: Any
+    """What may be served; UNSET: nothing."""
+    newer_than: float | None = None
+    """Not None: a new answer is due behind this one; see `Computation.newer_than`."""
+
+
+async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> _Seen:
+    """Return what memory or the store has and may be served as it is."""
+    engine, counts = scope.engine, scope.telemetry.counts
     slot = scope.peek(key)
     tagset = scope.tagset(key, tags)
     if slot is not None and (not tags or reading.has_tags(slot, tagset.tags)):
         value = reading.slot_value(scope, slot)
         if value is not UNSET:
-            scope.telemetry.counts.hits_l1 += 1
-            return Found(key, tagset, None), value
+            counts.hits_l1 += 1
+            seen = _Seen(Found(key, tagset, None), value)
+            if engine.monotonic() >= slot.refresh_at:
+                slot.refresh_at = math.inf  # one draw, one refresh
+                seen.newer_than = slot.entry.created
+            return seen
     found = await read(scope, state, key, tagset)
-    return found, take(scope, found)
+    seen = _Seen(found, take(scope, found))
+    stale = found.state == "stale"
+    if seen.value is UNSET and found.entry is not None and (stale or engine.recently_failed(key)):
+        seen.value = reading.load(scope, found)
+        if seen.value is not UNSET:
+            serve_stale(scope, found, seen.value, "stale" if stale else "rescued")
+            seen.newer_than = -math.inf if stale else None
+    return seen
+
+
+def _refresh_behind(
+    scope: Scope, state: LoopState, names: Mapping[str, Hashable], due: Sequence[_Seen], factory: FactoryMany, ttl: Ttl
+) -> None:
+    """Start one computation of all that is `due`, that nobody waits for; see `asking`."""
+    engine = scope.engine
+    if not due or state.background >= engine.store.max_background:
+        return
+    ones: list[_One] = []
+    for seen in due:
+        found, key = seen.found, seen.found.key
+        if seen.newer_than is None or state.flights.get(key) or engine.recently_failed(key):
+            continue
+        flight = state.flights.open(key, scope.concerns(found.tagset))
+        flight.hold()
+        work = Computation(
+            scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than
+        )
+        ones.append(_One(names[key], work))
+    if not ones:
+        return
+    flights = [one.computation.flight for one in ones]
+    state.flights.run(flights, _Batch(scope, ones, factory).run)
+    state.background += 1
+    task = flights[0].task
+    if task is None:
+        return
+
+    def ended(_: object) -> None:
+        state.background -= 1
+        for flight in flights:
+            if flight.failed:
+                engine.note_failure(flight.key, scope.policy.retry_after)
+
+    task.add_done_callback(ended)
 
 
 async def _compute(
@@ -84,7 +145,12 @@ async def _compute(
     if own:
         batch = _Batch(scope, list(own.values()), factory)
         state.flights.run([one.computation.flight for one in own.values()], batch.run)
-    outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
+    try:
+        outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
+    except asyncio.CancelledError:
+        for one in own.values():  # cancelled before it had joined, nobody would ever leave
+            one.computation.flight.give_up_alone()
+        raise
     results: dict[str, Any] = {}
     for key, outcome in zip(waits, outcomes, strict=True):
         results[key] = await _result(scope, state, missing[key][1], outcome, mine=key in own)
@@ -108,6 +174,7 @@ async def _result(scope: Scope, state: LoopState, found: Found, outcome: Any, *,
         rescued = await rescue(scope, state, found)
         if rescued is not None:
             return rescued.value
+        counts.failed += 1
     return outcome
 
 
@@ -163,7 +230,9 @@ class _Batch:
 
     async def _take(self, one: _One) -> None:
         lease, holder = await one.computation.take_lease()
-        if lease is not None and holder is not None:
+        if lease is not None and holder is not None and one.computation.behind:
+            one.computation.flight.answer(error=Retry())
+        elif lease is not None and holder is not None:
             self._held.append((one, lease, holder))
         elif lease is not None:
             one.lease = lease
@@ -185,6 +254,7 @@ class _Batch:
 
     async def _round(self, ones: list[_One]) -> None:
         """Call the factory once for those of `ones` that are still to be computed."""
+        ones = [one for one in ones if not one.computation.flight.answered]  # given up, or computed elsewhere
         landings = await asyncio.gather(*(one.computation.reread() for one in ones))
         wanted: list[_One] = []
         for one, landing in zip(ones, landings, strict=True):

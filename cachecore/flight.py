@@ -255,6 +255,10 @@ class Flight:
 
     def _leave(self, future: asyncio.Future[Any]) -> None:
         self._waiters.pop(future, None)
+        self.give_up_alone()
+
+    def give_up_alone(self) -> None:
+        """End here if nobody waits, which nobody may be about to do."""
         if self._waiters or self.landing or self._held or self._answered:
             return
         # Out of the map first: a caller who comes before the task has noticed must not join a dying flight.
