@@ -86,7 +86,7 @@ class PendingInvalidations:
         self._waiting = Outstanding(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
         self._again: list[_Repetition] = []
-        # What the store acknowledged at once: of the last 5 to 10 seconds, in two halves.
+        # What the store has acknowledged, of the last 5 to 10 seconds, in two halves.
         self._recent, self._recent_before = Outstanding(self._most), Outstanding(self._most)
         self._recent_until = -math.inf
         self._resent_at, self._resend_at = -math.inf, math.inf
@@ -190,6 +190,8 @@ class PendingInvalidations:
             now = self._now()
             self._acknowledged.update({item.name: now for item in items})
             self._again.append(_Repetition(now + AGAIN_AFTER, Outstanding(self._most, items)))
+            self._forget_old()
+            self._recent.add(items)
         self._tell(items)
         with self._lock:
             # What was added again meanwhile is another invalidation, which the store has not acknowledged.
@@ -236,8 +238,6 @@ class PendingInvalidations:
         with self._lock:
             self._forget_old()
             items = [*self._recent_before, *self._recent]
-            for repetition in self._again:
-                items += repetition.items
             if not items:
                 return
             if now < self._resent_at + _CALM:
