@@ -34,6 +34,7 @@ _MOST_CALLS: Final = 24
 _L1_MAX_AGE: Final = 1.0
 _REST: Final = 8.0  # seconds after which everything pending has been delivered, and a second time
 _SHOWN: Final = 60
+_SLOWEST_PUSH: Final = 0.03
 
 
 class Broken(AssertionError):  # noqa: N818 - what it says of the run
@@ -179,7 +180,8 @@ class World:
             if other.fed and self.calm:  # a push parts its callers
                 for key in keys:
                     if not key.startswith("cc.l:"):
-                        self.oracle.disturb(other.name, self._names.get(key, ""))
+                        name = self._names.get(key, "")
+                        self.oracle.disturb(other.name, name, _SLOWEST_PUSH)
 
     # The run
 

@@ -125,7 +125,7 @@ class Caller:
             self.slow.add(asked.name)
 
         async def work() -> Any:
-            self.oracle.computing(process.name, asked.name, asked.moment)
+            self.oracle.computing(asked, batch=batch is not None)
             try:
                 made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
                 together = [made] if batch is None else batch
@@ -153,7 +153,7 @@ class Caller:
                     return Computed(value, tags=(tag,))
                 return value
             finally:
-                self.oracle.computed(process.name, asked.name, asked.moment)
+                self.oracle.computed(asked)
 
         return work
 

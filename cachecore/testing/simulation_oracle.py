@@ -104,7 +104,7 @@ class Oracle:
         self.cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._cuts: list[Cut] = []
         self._moment = 0.0
-        self._computing: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        self._computing: defaultdict[tuple[str, str], list[Asked]] = defaultdict(list)
         self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
 
@@ -122,30 +122,31 @@ class Oracle:
         self.made[made.number] = made
         return made
 
-    def computing(self, process: str, name: str, since: float) -> None:
-        """A factory of `name` begins in `process`, for a call that began at the moment `since`."""
+    def computing(self, asked: Asked, *, batch: bool) -> None:
+        """A factory begins, for a call alone or as part of a batch."""
+        process, name = asked.process, asked.name
         active = self._computing[process, name]
-        disturbed = max(self._disturbed[process, name], self._disturbed[process, ""])
-        if self._strict and any(other > disturbed for other in active):
+        calm_since = max(self._disturbed[process, name], self._disturbed[process, ""])
+        if self._strict and any(other.at > calm_since for other in active):
             raise Wrong(f"{process} computes {name} twice at a time, and nothing asked for it")
         for failed in self._failed[process, name]:
-            if failed.old_from > max(since, disturbed) and self._strict:
+            if self._strict and not batch and failed.began_at > max(asked.at, calm_since):
                 raise Wrong(f"{process} computes {name} again for a call that waited for value {failed.number} to fail")
-        active.append(since)
+        active.append(asked)
 
     def failed(self, process: str, made: Made) -> None:
         """The factory of a value has failed: all who waited for it are to be told so."""
         if self._now() - made.began_at > SLOW_READ:
             self._failed[process, made.name].append(made)
 
-    def computed(self, process: str, name: str, since: float) -> None:
+    def computed(self, asked: Asked) -> None:
         """A factory has ended."""
-        active = self._computing[process, name]
-        active[:] = [one for one in active if one != since]
+        active = self._computing[asked.process, asked.name]
+        active[:] = [one for one in active if one is not asked]
 
-    def disturb(self, process: str, name: str = "") -> None:
-        """From now on this process may compute `name` (or anything) again although it is computing it."""
-        self._disturbed[process, name] = self.moment()
+    def disturb(self, process: str, name: str = "", seconds: float = 0.0) -> None:
+        """Up to so many seconds from now the computations of `name` (or all) in this process may be parted from it."""
+        self._disturbed[process, name] = self._now() + seconds
 
     def ask(self, process: str, name: str, tags: tuple[str, ...] = ()) -> Asked:
         """Take note of a call that begins."""
