@@ -35,23 +35,41 @@ async def ask_many(
 ) -> dict[str, Any]:
     """Return the answers under `keys` (key to the name the factory knows it by); `ABSENT` for those left out."""
     state = scope.engine.state()
-    answers: dict[str, Any] = {}
-    open_keys = dict(keys)
+    in_memory = [seen for key in keys if (seen := _remembered(scope, key, tags)) is not None]
+    answers = {seen.found.key: seen.value for seen in in_memory}
+    _refresh_behind(scope, state, keys, in_memory, factory, ttl)
+    open_keys = [key for key in keys if key not in answers]
+    if open_keys:
+        with scope.telemetry.span("cachecore.get_or_set_many"):
+            await _answer(scope, state, keys, open_keys, tags, factory, ttl, answers)
+    return answers
+
+
+async def _answer(
+    scope: Scope,
+    state: LoopState,
+    names: Mapping[str, Hashable],
+    open_keys: list[str],
+    tags: Sequence[str],
+    factory: FactoryMany,
+    ttl: Ttl,
+    answers: dict[str, Any],
+) -> None:
+    """Add the answers under `open_keys`, which are not in memory, to `answers`."""
     while open_keys:
         read_now = await asyncio.gather(*(_read(scope, state, key, tags) for key in open_keys))
         answers.update({seen.found.key: seen.value for seen in read_now if seen.value is not UNSET})
-        _refresh_behind(scope, state, keys, [seen for seen in read_now if seen.newer_than is not None], factory, ttl)
-        missing = {seen.found.key: (keys[seen.found.key], seen.found) for seen in read_now if seen.value is UNSET}
+        _refresh_behind(scope, state, names, read_now, factory, ttl)
+        missing = {seen.found.key: (names[seen.found.key], seen.found) for seen in read_now if seen.value is UNSET}
         results = await _compute(scope, state, missing, factory, ttl) if missing else {}
-        open_keys = {}
+        open_keys = []
         for key, result in results.items():
             if isinstance(result, Retry):  # an invalidation came in between
-                open_keys[key] = keys[key]
+                open_keys.append(key)
             elif isinstance(result, BaseException):
                 raise result
             else:
                 answers[key] = result
-    return answers
 
 
 @dataclass(slots=True)
@@ -65,24 +83,30 @@ class _Seen:
     """Not None: a new answer is due behind this one; see `Computation.newer_than`."""
 
 
-async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> _Seen:
-    """Return what memory or the store has and may be served as it is."""
-    engine, counts = scope.engine, scope.telemetry.counts
+def _remembered(scope: Scope, key: str, tags: Sequence[str]) -> _Seen | None:
+    """Return what memory has and may be served."""
     slot = scope.peek(key)
     tagset = scope.tagset(key, tags)
-    if slot is not None and (not tags or reading.has_tags(slot, tagset.tags)):
-        value = reading.slot_value(scope, slot)
-        if value is not UNSET:
-            counts.hits_l1 += 1
-            seen = _Seen(Found(key, tagset, None), value)
-            if engine.monotonic() >= slot.refresh_at:
-                slot.refresh_at = math.inf  # one draw, one refresh
-                seen.newer_than = slot.entry.created
-            return seen
+    if slot is None or (tags and not reading.has_tags(slot, tagset.tags)):
+        return None
+    value = reading.slot_value(scope, slot)
+    if value is UNSET:
+        return None
+    scope.telemetry.counts.hits_l1 += 1
+    seen = _Seen(Found(key, tagset, None), value)
+    if scope.engine.monotonic() >= slot.refresh_at:
+        slot.refresh_at = math.inf  # one draw, one refresh
+        seen.newer_than = slot.entry.created
+    return seen
+
+
+async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> _Seen:
+    """Return what the store has and may be served as it is."""
+    tagset = scope.tagset(key, tags)
     found = await read(scope, state, key, tagset)
     seen = _Seen(found, take(scope, found))
     stale = found.state == "stale"
-    if seen.value is UNSET and found.entry is not None and (stale or engine.recently_failed(key)):
+    if seen.value is UNSET and found.entry is not None and (stale or scope.engine.recently_failed(key)):
         seen.value = reading.load(scope, found)
         if seen.value is not UNSET:
             serve_stale(scope, found, seen.value, "stale" if stale else "rescued")
@@ -93,8 +117,9 @@ async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -
 def _refresh_behind(
     scope: Scope, state: LoopState, names: Mapping[str, Hashable], due: Sequence[_Seen], factory: FactoryMany, ttl: Ttl
 ) -> None:
-    """Start one computation of all that is `due`, that nobody waits for; see `asking`."""
+    """Start one computation of all in `due` that is, that nobody waits for."""
     engine = scope.engine
+    due = [seen for seen in due if seen.newer_than is not None]
     if not due or state.background >= engine.store.max_background:
         return
     ones: list[_One] = []

@@ -16,7 +16,10 @@ def bypassed() -> bool:
 
 @contextmanager
 def bypass() -> Iterator[None]:
-    """Within this block caches are not asked and nothing is stored: every factory runs, every `get` misses."""
+    """Within this block caches are not asked and no answer is stored: every factory runs, every `get` misses.
+
+    What is written, deleted or invalidated on purpose still is.
+    """
     token = _bypassed.set(True)
     try:
         yield

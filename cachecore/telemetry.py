@@ -6,20 +6,23 @@ for nothing and one with an SDK pays when it collects. Keys, prompts, values and
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
-from opentelemetry.trace import ProxyTracerProvider, Tracer
+from opentelemetry.trace import ProxyTracerProvider, StatusCode, Tracer
 
 SCOPE: Final = "cachecore"
 _LOOK_EVERY: Final = 1.0
+_NO_SPAN: Final = nullcontext()
 BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -173,6 +176,11 @@ class Telemetry:
             self._tracing = not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
         return self._tracer if self._tracing else None
 
+    def span(self, name: str) -> AbstractContextManager[object]:
+        """Return what makes a span of the block it is used for, if the application wants spans."""
+        tracer = self.tracer()
+        return _NO_SPAN if tracer is None else _traced(tracer, name)
+
     def factory(self, seconds: float, failed: bool) -> None:
         """Record one call of a factory."""
         counts = self.counts
@@ -195,6 +203,18 @@ class Telemetry:
     def breaker_state(self, partition: str, state: str) -> None:
         """Note the state of a partition's breaker."""
         self.counts.breakers[partition] = state
+
+
+@contextmanager
+def _traced(tracer: Tracer, name: str) -> Iterator[None]:
+    # Not the SDK's own record of an exception: a provider's message may quote the prompt.
+    with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+        try:
+            yield
+        except BaseException as error:
+            span.set_attribute("error.type", type(error).__qualname__)
+            span.set_status(StatusCode.ERROR)
+            raise
 
 
 class _Instruments:
@@ -223,7 +243,7 @@ class _Instruments:
         gauge("invalidations.pending", lambda c: [Observation(c.pending(), {"cache": c.cache})])
         gauge("l1.bytes", lambda c: [Observation(c.tier.bytes, {"cache": c.cache})] if c.tier is not None else [], "By")
         gauge("l1.entries", lambda c: [Observation(len(c.tier), {"cache": c.cache})] if c.tier is not None else [])
-        gauge("breaker.state", _breakers)
+        meter.create_observable_gauge(f"{SCOPE}.breaker.state", [self._callback(_breakers, max)])
 
     def add(self, counts: Counts) -> None:
         """Report `counts` for as long as they live."""
@@ -231,7 +251,9 @@ class _Instruments:
             self._live.add(counts)
 
     def _callback(
-        self, read: Callable[[Counts], Iterable[Observation]]
+        self,
+        read: Callable[[Counts], Iterable[Observation]],
+        joined: Callable[[float, float], float] = operator.add,
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
             with self._lock:
@@ -241,7 +263,8 @@ class _Instruments:
             for counts in live:
                 for seen in read(counts):
                     attributes = tuple(sorted((seen.attributes or {}).items()))
-                    sums[attributes] = sums.get(attributes, 0) + seen.value
+                    before = sums.get(attributes)
+                    sums[attributes] = seen.value if before is None else joined(before, seen.value)
             return [Observation(value, dict(attributes)) for attributes, value in sums.items()]  # type: ignore[arg-type]  # the attributes went in as they come out
 
         return observe

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, Generic, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
 
 from cachecore.copies import Slot
 from cachecore.options import Duration, lifetime
@@ -13,8 +13,6 @@ from cachecore.scope import Scope
 from cachecore.telemetry import Counts, Stats
 
 V = TypeVar("V")
-
-_NO_SPAN: Final = nullcontext()
 
 
 class View(Generic[V]):
@@ -64,5 +62,4 @@ class View(Generic[V]):
         return self._scope.policy.ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)
 
     def _span(self, name: str) -> AbstractContextManager[object]:
-        tracer = self._scope.telemetry.tracer()
-        return _NO_SPAN if tracer is None else tracer.start_as_current_span(name)
+        return self._scope.telemetry.span(name)

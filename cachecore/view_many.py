@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from cachecore.asking import take
 from cachecore.batches import ABSENT, ask_many
 from cachecore.bypassing import bypassed
 from cachecore.errors import OptionsError
 from cachecore.options import Duration
+from cachecore.reading import read
 from cachecore.results import UNSET, Computed, Unset
 from cachecore.view_reads import Reads, plain
 
 V = TypeVar("V")
 R = TypeVar("R")
-
-_MISSING: Final[Any] = object()
 
 
 class Many(Reads[V]):
@@ -30,9 +30,21 @@ class Many(Reads[V]):
         `requests` is a sequence of hashable requests, or a mapping of names to requests of any kind; the result has
         the requests, or the names, that had an answer.
         """
-        named = _named(requests)
-        answers = await asyncio.gather(*(self.get(request, _MISSING, tags=tags) for request in named.values()))
-        return {name: cast("V", answer) for name, answer in zip(named, answers, strict=True) if answer is not _MISSING}
+        named, scope = _named(requests), self._scope
+        keys = {name: self._key_of(request) for name, request in named.items()}
+        if bypassed():
+            self._counts.bypassed += len(keys)
+            return {}
+        answers = {name: self._remembered(key, tags) for name, key in keys.items()}
+        missing = [name for name, answer in answers.items() if answer is UNSET]
+        if missing:
+            with self._span("cachecore.get_many"):
+                state = self._engine.state()
+                reads = (read(scope, state, keys[name], scope.tagset(keys[name], tags)) for name in missing)
+                for name, found in zip(missing, await asyncio.gather(*reads), strict=True):
+                    answers[name] = take(scope, found)
+                    self._counts.misses += answers[name] is UNSET
+        return {name: cast("V", answer) for name, answer in answers.items() if answer is not UNSET}
 
     async def get_or_set_many(
         self,
@@ -58,8 +70,7 @@ class Many(Reads[V]):
         by_name = {name: self._key_of(request) for name, request in named.items()}
         for name, key in by_name.items():
             names.setdefault(key, name)
-        with self._span("cachecore.get_or_set_many"):
-            answers = await ask_many(self._scope, names, tags, factory, self._checked(ttl))
+        answers = await ask_many(self._scope, names, tags, factory, self._checked(ttl))
         return {name: cast("V", answers[key]) for name, key in by_name.items() if answers[key] is not ABSENT}
 
 

@@ -56,11 +56,12 @@ class Reads(View[V]):
                     answer: V = value  # not `cast`, which is a call
                     return answer
             scope = self._scope
-            tracer = scope.telemetry.tracer()
-            if tracer is None:  # a context manager that does nothing takes as long as reading the clock ten times
+            if (
+                scope.telemetry.tracer() is None
+            ):  # a context manager that does nothing takes as long as reading the clock ten times
                 value = take(scope, await read(scope, self._engine.state(), key, scope.tagset(key, tags)))
             else:
-                with tracer.start_as_current_span("cachecore.get"):
+                with scope.telemetry.span("cachecore.get"):
                     value = take(scope, await read(scope, self._engine.state(), key, scope.tagset(key, tags)))
             if value is not UNSET:
                 found: V = value
@@ -78,7 +79,7 @@ class Reads(View[V]):
         if key is None:
             key = self._key_of(request)
         slot = self._peek(key)
-        if slot is not None:
+        if slot is not None and not bypassed():
             value = slot.value
             if value is UNSET:
                 value = reading.slot_value(self._scope, slot)
@@ -159,6 +160,9 @@ class Reads(View[V]):
         Never joins a computation that began earlier. Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
+        if bypassed():
+            self._counts.bypassed += 1
+            return cast("V", plain(await factory()))
         with self._span("cachecore.refresh"):
             tagset = self._scope.tagset(key, tags)
             return cast("V", await recompute(self._scope, key, tagset, factory, self._checked(ttl)))
@@ -182,8 +186,20 @@ class Reads(View[V]):
             return Lookup(value=plain(await factory()), outcome="bypass", key=key)
         if slot is not None and tags and not self._carries(slot, tags):
             slot = None
+        tagset = scope.tagset(key, tags)
+        if slot is not None:
+            return await ask(scope, key, tagset, slot, factory, checked, stale=stale)
         with self._span("cachecore.lookup"):
-            return await ask(scope, key, scope.tagset(key, tags), slot, factory, checked, stale=stale)
+            return await ask(scope, key, tagset, None, factory, checked, stale=stale)
+
+    def _remembered(self, key: str, tags: Sequence[str]) -> Any:
+        """Return the value in memory that may be served, counted as a hit; UNSET if there is none."""
+        slot = self._peek(key)
+        if slot is None or (tags and not self._carries(slot, tags)):
+            return UNSET
+        value = reading.slot_value(self._scope, slot)
+        self._counts.hits_l1 += value is not UNSET
+        return value
 
     def _carries(self, slot: Slot, tags: Sequence[str]) -> bool:
         return reading.has_tags(slot, [user_tag(tag) for tag in checked_tags(tags)])
