@@ -243,6 +243,8 @@ class Caller:
         async def many(wanted: list[str]) -> Mapping[str, Any]:
             batch.clear()  # a second round is a computation of its own
             values = {name: await factories[name]() for name in wanted}
+            for made in batch:
+                made.at = self.now()  # stored together
             if left_out:
                 del values[wanted[-1]]
             return values

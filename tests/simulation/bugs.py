@@ -1,0 +1,449 @@
+"""Bugs that other caches have had, each put back into ours by a patch: what a simulation must find.
+
+A patch replaces a piece of the library by what somebody else shipped, or by the mistake next to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import xxhash
+
+from cachecore import asking, compute, entry, invalidating, landing, reading, scope, stamps, writing
+from cachecore.coherence import Coherence, Listener, Ticket
+from cachecore.engine import Engine
+from cachecore.flight import Flight, Flights, Retry
+from cachecore.guard import Guard
+from cachecore.keys import KeySpace, keyspace
+from cachecore.lane import Lane
+from cachecore.outstanding import Outstanding
+from cachecore.pending import PendingInvalidations
+from cachecore.protocols import FeedEvent, Lost
+from cachecore.store_clock import StoreClock
+from cachecore.testing.simulation_store import SimulatedBackend
+from tests.simulation import checks
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A bug of somebody's, and how to have it."""
+
+    name: str
+    whose: str
+    patch: Patch
+    check: Callable[[], object] | None
+    """What fails while the bug is there; None: a simulation of one of many seeds."""
+
+
+BUGS: list[Bug] = []
+
+
+def bug(whose: str, check: Callable[[], object] | None = None) -> Callable[[Patch], Patch]:
+    """Enter a patch into the table, under its own name."""
+
+    def enter(patch: Patch) -> Patch:
+        BUGS.append(Bug(patch.__name__, whose, patch, check))
+        return patch
+
+    return enter
+
+
+# Computations and invalidations
+
+
+@bug("FusionCache #628: a computation that began before an invalidation lands after it")
+def stamps_read_after_the_factory(patch: pytest.MonkeyPatch) -> None:
+    finish = landing.finish
+
+    async def late(scope: Any, state: Any, flight: Flight, *rest: Any) -> bool:
+        flight.pins.clear()
+        return await finish(scope, state, flight, *rest)
+
+    patch.setattr(compute, "finish", late)
+
+
+@bug("cashews, aiocache: a computation writes over whatever is there")
+def swap_replaced_by_set(patch: pytest.MonkeyPatch) -> None:
+    swap = Guard.swap
+
+    async def blind(self: Guard, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        if new is None or ":e:" not in key or key.startswith("cc.l:"):
+            return await swap(self, key, old, new, ttl=ttl)
+        await self.set_many({key: new}, ttl=ttl)
+        return True
+
+    patch.setattr(Guard, "swap", blind)
+
+
+@bug("all peers: a deleted key looks as if it had never been there")
+def no_tombstone(patch: pytest.MonkeyPatch) -> None:
+    async def bury(scope: Any, state: Any, key: str) -> bool:
+        return bool(await scope.engine.backend.delete_many([key]))
+
+    patch.setattr(writing, "_bury", bury)
+
+
+@bug("HybridCache #7411: an invalidation that other processes never learn of")
+def invalidation_forgets_only_memory(patch: pytest.MonkeyPatch) -> None:
+    async def local(scope: Any, tags: Any, kind: str, *, again: bool = False) -> None:
+        scope.engine.forget_stamps(scope.stamp_keys(tags))
+
+    patch.setattr(invalidating, "invalidate_stamps", local)
+    for module in _importers("invalidate_stamps"):
+        patch.setattr(module, "invalidate_stamps", local)
+
+
+@bug("FusionCache: tag markers that are gone say that nothing was invalidated")
+def missing_stamp_matches(patch: pytest.MonkeyPatch) -> None:
+    hold = reading._stamps_hold
+
+    def lenient(scope: Any, found: Any, tagset: Any, batch: Any, later: Any) -> str | None:
+        values = dict(batch.values)
+        for tag, stamp in found.stamps:
+            name = scope.name(tag, None)
+            if values.get(name, b"") is None:
+                values[name] = stamp
+        asked, batch.values = batch.values, values
+        try:
+            return hold(scope, found, tagset, batch, later)
+        finally:
+            batch.values = asked
+
+    patch.setattr(reading, "_stamps_hold", lenient)
+
+
+@bug("every single-flight without invalidation: who comes after it is given the computation that began before")
+def late_joiner_served(patch: pytest.MonkeyPatch) -> None:
+    def stay(self: Flights, *args: Any, **kwargs: Any) -> None:
+        return None
+
+    patch.setattr(Flights, "detach_keys", stay)
+    patch.setattr(Flights, "detach_tags", stay)
+    patch.setattr(Flights, "detach_all", stay)
+
+
+@bug("cashews: one caller's tags are another's")
+def joins_in_spite_of_tags(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Flights, "to_join", lambda self, key, tags: self.get(key))
+
+
+@bug("FusionCache: a refresh is given what was being computed already")
+def refresh_joins(patch: pytest.MonkeyPatch) -> None:
+    recompute = asking.recompute
+
+    async def joining(scope: Any, key: str, tagset: Any, factory: Any, ttl: Any) -> Any:
+        flight = scope.engine.state().flights.get(key)
+        if flight is None or flight.landing:
+            return await recompute(scope, key, tagset, factory, ttl)
+        return (await flight.join()).for_joiner().value
+
+    for module in _importers("recompute"):
+        patch.setattr(module, "recompute", joining)
+
+
+# Copies in memory
+
+
+@bug("every two-tier cache without leases for its fills: an old value is put into memory after the push")
+def fill_without_ticket(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ticket, "cancel", lambda self, keys: None)
+
+
+@bug("FusionCache, Bentocache: who was cut off from the invalidations is never repaired")
+def lost_feed_ignored(patch: pytest.MonkeyPatch) -> None:
+    hear = Coherence.hear
+
+    def deaf(self: Coherence, event: FeedEvent, listener: Listener) -> None:
+        if not isinstance(event, Lost):
+            hear(self, event, listener)
+
+    patch.setattr(Coherence, "hear", deaf)
+
+
+@bug("DSPy: the stored object itself is handed out")
+def handed_out_by_reference(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "is_immutable", lambda value: True)
+
+
+@bug("DSPy: all who wait for a computation get one object")
+def joiners_share_the_object(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(landing.Landing, "for_joiner", lambda self: replace(self.lookup, joined=True))
+
+
+# Keys and bytes
+
+
+@bug("LangChain, GPTCache: the namespace is no part of the key")
+def key_without_namespace(patch: pytest.MonkeyPatch) -> None:
+    child = KeySpace.child
+
+    def shared(self: KeySpace, namespace: str) -> KeySpace:
+        made = child(self, namespace)
+        made.key = self.key
+        return made
+
+    patch.setattr(KeySpace, "child", shared)
+
+
+def _forge(data: bytes, digest: bytes) -> bytes:
+    """Return `data` with this key digest, and a checksum that fits."""
+    if len(data) < entry._OVERHEAD:
+        return data
+    body = data[: entry._FIXED_BYTES - 16] + digest + data[entry._FIXED_BYTES : -8]
+    return body + xxhash.xxh3_64_digest(body)
+
+
+@bug("Helicone, Bifrost: what lies under a key is not checked to belong to it")
+def entry_of_another_key_accepted(patch: pytest.MonkeyPatch) -> None:
+    decode = entry.decode
+
+    def lenient(data: bytes, key: str) -> Any:
+        found = decode(data, key)
+        if isinstance(found, entry.Rejected) and found.reason == "key":
+            return decode(_forge(bytes(data), xxhash.xxh3_128_digest(key.encode())), key)
+        return found
+
+    patch.setattr(reading, "decode", lenient)
+
+
+@bug("aiocache, cashews without a secret: changed bytes are decoded as they are")
+def checksum_unchecked(patch: pytest.MonkeyPatch) -> None:
+    decode = entry.decode
+
+    def lenient(data: bytes, key: str) -> Any:
+        found = decode(data, key)
+        if isinstance(found, entry.Rejected) and found.reason == "checksum":
+            return decode(_forge(bytes(data), xxhash.xxh3_128_digest(key.encode())), key)
+        return found
+
+    patch.setattr(reading, "decode", lenient)
+
+
+# Time
+
+
+@bug("dogpile: the writer's clock decides when an entry expires")
+def writers_clock_decides(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StoreClock, "now", lambda self: self._clock.time())
+    patch.setattr(reading, "MAX_CLOCK_SKEW", math.inf)
+
+
+@bug("redisvl: each read makes an entry live longer")
+def sliding_ttl(patch: pytest.MonkeyPatch) -> None:
+    seal = landing.seal_value
+    last_read: dict[tuple[str, float], float] = {}
+
+    def lasting(*args: Any) -> Any:
+        return replace(seal(*args), life=None)
+
+    def sliding(times: Any, now: float, chance: float, policy: Any) -> str:
+        last = last_read.get((times.key, times.created), times.created)
+        last_read[times.key, times.created] = now
+        return "fresh" if now - last < (times.fresh_until or math.inf) - times.created else "dead"
+
+    patch.setattr(landing, "seal_value", lasting)
+    patch.setattr(reading, "decide", sliding)
+
+
+@bug("langchain-redis: value and ttl are set in two steps")
+def ttl_in_a_second_step(patch: pytest.MonkeyPatch) -> None:
+    swap, set_many = SimulatedBackend.swap, SimulatedBackend.set_many
+
+    async def swap_first(
+        self: SimulatedBackend, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None
+    ) -> bool:
+        done = await swap(self, key, old, new, ttl=None)
+        return done and (ttl is None or new is None or await swap(self, key, new, new, ttl=ttl))
+
+    async def set_first(self: SimulatedBackend, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        await set_many(self, items, ttl=None)
+        await set_many(self, items, ttl=ttl)
+
+    patch.setattr(SimulatedBackend, "swap", swap_first)
+    patch.setattr(SimulatedBackend, "set_many", set_first)
+
+
+# Callers
+
+
+@bug("cashews: who is cancelled takes all who wait with him")
+def cancellation_reaches_the_flight(patch: pytest.MonkeyPatch) -> None:
+    leave = Flight._leave
+
+    def take_all(self: Flight, future: asyncio.Future[Any]) -> None:
+        if self.task is not None and not self.landing:
+            self.task.cancel()
+        leave(self, future)
+
+    patch.setattr(Flight, "_leave", take_all)
+
+
+@bug("FusionCache: a factory that hangs holds its key for everybody")
+def hanging_factory_holds_the_key(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Flight, "start_timer", lambda self, seconds, message: None)
+
+
+@bug("redis-py on Python 3.11: a cancellation is swallowed")
+def cancellation_swallowed(patch: pytest.MonkeyPatch) -> None:
+    join = Flight.join
+
+    async def swallow(self: Flight, patience: float | None = None) -> Any:
+        try:
+            return await join(self, patience)
+        except asyncio.CancelledError:
+            if self.joinable and patience is None:
+                return await join(self, patience)
+            raise
+
+    patch.setattr(Flight, "join", swallow)
+
+
+@bug("cashews, aiocache: a store that fails fails the caller")
+def store_errors_reach_the_caller(patch: pytest.MonkeyPatch) -> None:
+    read = reading.read
+
+    async def raising(*args: Any, **kwargs: Any) -> Any:
+        found = await read(*args, **kwargs)
+        if found.error is not None:
+            raise found.error
+        return found
+
+    for module in _importers("read"):
+        patch.setattr(module, "read", raising)
+
+
+@bug("redis-py, aiocache: a store that hangs makes callers wait")
+def no_deadline(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lane, "_arm", lambda self, deadline: None)
+
+
+# Invalidations during an outage
+
+
+@bug("all peers: an invalidation during an outage is lost")
+def pending_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PendingInvalidations, "_add", lambda self, items: None)
+
+
+@bug("bounded queues everywhere: what does not fit is dropped")
+def overflow_dropped(patch: pytest.MonkeyPatch) -> None:
+    def drop(self: Outstanding) -> bool:
+        del self._items[next(iter(self._items))]
+        return True
+
+    patch.setattr(Outstanding, "_collapse", drop)
+
+
+@bug("all peers: what a failover has undone stays undone")
+def not_sent_again_after_a_failover(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PendingInvalidations, "send_again", lambda self: None)
+
+
+@bug("FusionCache auto-recovery: reads trust a store that has yet to hear of what pends")
+def pending_not_heeded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PendingInvalidations, "covers", lambda self, key, names, asked_at: False)
+    patch.setattr(PendingInvalidations, "withholds", lambda self, name: False)
+
+
+@bug("many: closing leaves tasks behind")
+def background_work_left_over(patch: pytest.MonkeyPatch) -> None:
+    async def leave(self: Engine) -> None:
+        self._closed = True
+
+    patch.setattr(Engine, "aclose", leave)
+
+
+# Found by a check of their own: what they do wrong is not a matter of order
+
+
+@bug("redis-py 8, cashews: a link that is silently dead is believed for ever", checks.dead_link_is_not_believed)
+def dead_link_trusted(patch: pytest.MonkeyPatch) -> None:
+    hear = Coherence.hear
+
+    def trusting(self: Coherence, event: FeedEvent, listener: Listener) -> None:
+        hear(self, event, listener)
+        if self.trusted_until > -math.inf:
+            self.trusted_until = math.inf
+
+    patch.setattr(Coherence, "hear", trusting)
+
+
+@bug("FusionCache, Bentocache, JetCache: each waiter tries again when the first one fails", checks.failure_is_shared)
+def failures_are_not_shared(patch: pytest.MonkeyPatch) -> None:
+    join = Flight.join
+
+    async def try_again(self: Flight, patience: float | None = None) -> Any:
+        others = self.waiters
+        try:
+            return await join(self, patience)
+        except ZeroDivisionError as error:
+            if others:
+                raise Retry from error
+            raise
+
+    patch.setattr(Flight, "join", try_again)
+
+
+@bug("FusionCache: tag markers that expire before their entries", checks.stamps_outlive_entries)
+def stamps_expire_first(patch: pytest.MonkeyPatch) -> None:
+    async def never(*args: Any, **kwargs: Any) -> bool:
+        return True
+
+    patch.setattr(scope, "stamp_life", lambda entry_life: 60.0)
+    patch.setattr(stamps.StampBook, "prolong", never)
+
+
+def _joined(join: Callable[[Any], bytes]) -> Patch:
+    """Return the patch by which keys are made of text that `join` makes of a request."""
+
+    def patch_with(patch: pytest.MonkeyPatch) -> None:
+        def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Callable[[Any], str]:
+            return lambda request: start + hexdigest(header + join(request))
+
+        patch.setattr(keyspace, "digester", digester)
+
+    return patch_with
+
+
+def _flat(request: Any) -> bytes:
+    return "".join(f"{name}: {value}" if name != "prompt" else str(value) for name, value in request.items()).encode()
+
+
+_KEYS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
+    "fields_run_together": ("LiteLLM, redisvl, dogpile: fields are joined without delimiters", _flat),
+    "order_of_fields_counts": ("LiteLLM, aiocache, fastapi-cache: the order counts", lambda r: repr(r).encode()),
+    "numbers_are_texts": (
+        "cashews: 1 is '1', and None is ''",
+        lambda r: repr(sorted((k, "" if v is None else str(v)) for k, v in r.items())).encode(),
+    ),
+    "list_of_fields_forgets": (
+        "LiteLLM, khazad: a list of fields that knows no new ones",
+        lambda r: repr(sorted((k, v) for k, v in r.items() if k in ("prompt", "suffix", "model"))).encode(),
+    ),
+    "case_is_folded": ("Bifrost: lower-cased", lambda r: repr(sorted(r.items(), key=str)).lower().encode()),
+}
+for _name, (_whose, _join) in _KEYS.items():
+    BUGS.append(Bug(_name, _whose, _joined(_join), checks.keys_differ_as_requests_do))
+
+
+@bug("Helicone, Bifrost: 64 bits of a digest", checks.short_digests_are_refused)
+def digest_cut_short(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(keyspace, "_DIGEST", re.compile("[0-9a-f]{8,}"))
+
+
+def _importers(name: str) -> list[Any]:
+    """Return the modules of the library that know a function by `name`."""
+    return [
+        module
+        for path, module in sys.modules.items()
+        if path.startswith("cachecore.") and ".testing" not in path and callable(getattr(module, name, None))
+    ]

@@ -1,0 +1,128 @@
+"""What each takes one short history to tell; some of the bugs of others are found by these, not by chance."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from cachecore import Cache, OptionsError
+from cachecore.keys import KeySpace
+from cachecore.keys.hashers import sha256
+from cachecore.memory_backend import MemoryBackend
+from cachecore.protocols import Alive, FeedEvent
+from cachecore.testing.virtual import VirtualClock
+
+
+def answer(value: Any) -> Callable[[], Awaitable[Any]]:
+    async def work() -> Any:
+        return value
+
+    return work
+
+
+class SilentBackend(MemoryBackend):
+    """A store whose feed says once that it lives, and then nothing any more, although nothing says that it is dead."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock=clock)
+        self._silent_clock = clock
+
+    async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        yield Alive(self._silent_clock.monotonic())
+        await asyncio.get_running_loop().create_future()
+
+
+def dead_link_is_not_believed() -> None:
+    """A copy in memory is served for `l1_max_age` after the feed fell silent, and no longer."""
+    clock = VirtualClock()
+
+    async def run() -> None:
+        store = SilentBackend(clock)
+        here: Cache[Any] = Cache(store, ttl=600, clock=clock)
+        there: Cache[Any] = Cache(store, ttl=600, clock=clock)
+        async with here, there:
+            await here.get("q")
+            await asyncio.sleep(0)
+            await here.get_or_set("q", answer("old"))
+            assert await here.get_or_set("q", answer("unused")) == "old"
+            await there.set("q", "new")
+            await asyncio.sleep(1.5)
+            assert await here.get("q") == "new"
+
+    clock.run(run())
+
+
+def failure_is_shared() -> None:
+    """Twenty callers and one failing factory of 50 ms are one call, and 50 ms."""
+    clock = VirtualClock()
+    calls = 0
+
+    async def fail() -> Any:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.05)
+        return 1 / 0
+
+    async def run() -> None:
+        cache: Cache[Any] = Cache(MemoryBackend(clock=clock), ttl=60, clock=clock)
+        async with cache:
+            began = clock.monotonic()
+            outcomes = await asyncio.gather(*(cache.get_or_set("q", fail) for _ in range(20)), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 20
+            assert calls == 1
+            assert clock.monotonic() - began < 0.1
+
+    clock.run(run())
+
+
+def stamps_outlive_entries() -> None:
+    """An entry that lives for a month is not lost because the stamp of its tag was."""
+    clock = VirtualClock()
+
+    async def run() -> None:
+        store = MemoryBackend(clock=clock)
+        cache: Cache[Any] = Cache(store, ttl=30 * 86_400, jitter=0, clock=clock, l1_max_entries=0)
+        async with cache:
+            await cache.get_or_set("q", answer("kept"), tags=["doc"])
+            clock.loop.stall(29 * 86_400)
+            assert await cache.get("q", tags=["doc"]) == "kept"
+
+    clock.run(run())
+
+
+def keys_differ_as_requests_do() -> None:
+    """Requests that mean something else have another key; those that mean the same have the same."""
+    key = KeySpace("p", "", sha256()).key
+    asked = {"prompt": "Hi", "suffix": "Bye", "n": 1}
+    assert key(asked) == key(dict(reversed(asked.items())))
+    others = [
+        {"prompt": "Hi", "suffix": "Bye", "n": "1"},
+        {"prompt": "Hi", "suffix": "Bye", "n": 1, "seed": None},
+        {"prompt": "Hi", "suffix": "Bye", "n": 1, "extra_body": {"top_k": 1}},
+        {"prompt": "Hi", "suffix": "Bye", "n": None},
+        {"prompt": "Hi", "suffix": "Bye", "n": ""},
+        {"prompt": "Hisuffix: Bye", "n": 1},
+        {"prompt": "hi", "suffix": "Bye", "n": 1},
+    ]
+    keys = {key(request) for request in (asked, *others)}
+    assert len(keys) == 1 + len(others)
+
+
+class ShortHasher:
+    """64 bits of a good hash."""
+
+    name = "short"
+
+    def hexdigest(self, data: bytes) -> str:
+        return hashlib.sha256(data).hexdigest()[:16]
+
+
+def short_digests_are_refused() -> None:
+    """A hasher of fewer than 128 bits is an error while building."""
+    try:
+        KeySpace("p", "", ShortHasher())
+    except OptionsError:
+        return
+    raise AssertionError("a digest of 64 bits was accepted")
