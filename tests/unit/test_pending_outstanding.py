@@ -1,0 +1,114 @@
+"""What is to be invalidated stays within bounds by naming less more broadly, and never by naming less."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachecore.outstanding import Groups, Item, Outstanding, as_lines, entries, from_line, stamps
+
+ROOT = ("s:n",)
+FAQ: Groups = (("s:n/faq",), ROOT)
+FAQ_V3: Groups = (("s:n/faq/v3",), *FAQ)
+
+
+def names(outstanding: Outstanding) -> set[str]:
+    return {item.name for item in outstanding}
+
+
+def test_entries_become_their_namespace_and_namespaces_the_root() -> None:
+    outstanding = Outstanding(2, entries(["e1", "e2"], FAQ_V3))
+    assert names(outstanding) == {"e1", "e2"}
+    outstanding.add(entries(["e3"], FAQ_V3))
+    assert names(outstanding) == {"s:n/faq/v3"}
+    outstanding.add(stamps(["s:n/other"], (("s:n/other",), ROOT)))
+    assert names(outstanding) == {"s:n/faq/v3", "s:n/other"}
+    outstanding.add(stamps(["s:n/more"], (("s:n/more",), ROOT)))
+    assert names(outstanding) == {"s:n/faq", "s:n/other", "s:n/more"} or names(outstanding) == {"s:n"}
+
+
+def test_root_stays_whatever_collapses_later() -> None:
+    """It is never replaced by something below it."""
+    outstanding = Outstanding(1, stamps(ROOT, (ROOT,)))
+    for number in range(5):
+        outstanding.add(entries([f"e{number}"], FAQ_V3))
+        outstanding.add(stamps([f"s:t/{number}"], FAQ_V3))
+        assert "s:n" in names(outstanding)
+
+
+def test_tag_becomes_the_root_since_its_entries_may_lie_anywhere() -> None:
+    outstanding = Outstanding(1, stamps(["s:t/doc"], FAQ_V3))
+    outstanding.add(stamps(["s:t/other"], FAQ_V3))
+    assert names(outstanding) == {"s:n"}
+
+
+def test_copies_of_a_stamp_collapse_together() -> None:
+    """Where stamps have a copy per slot, all copies of what is above are needed."""
+    root = ("s:{0}n", "s:{1}n")
+    parents: Groups = (("s:{0}n/a", "s:{1}n/a"), root)
+    outstanding = Outstanding(3, stamps(parents[0], parents))
+    outstanding.add(entries(["e1", "e2"], parents))
+    assert names(outstanding) >= set(parents[0]) or names(outstanding) == set(root)
+    outstanding.add(stamps(["s:{0}t/x", "s:{1}t/x"], parents))
+    assert names(outstanding) == set(root)
+
+
+def test_only_the_very_item_is_removed() -> None:
+    """What was added again under the same name is another invalidation."""
+    (first,) = entries(["e"], FAQ)
+    (second,) = entries(["e"], FAQ)
+    outstanding = Outstanding(10, [first])
+    outstanding.add([second])
+    outstanding.remove([first])
+    assert list(outstanding) == [second]
+    outstanding.remove([second])
+    assert not outstanding
+
+
+keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+depths = st.sampled_from([(ROOT,), FAQ, FAQ_V3])
+items = st.one_of(
+    st.builds(lambda key, parents: entries(["e:" + key], parents)[0], keys, depths),
+    st.builds(lambda key, parents: stamps(["s:t" + key], parents)[0], keys, depths),
+    depths.map(lambda parents: stamps(parents[0], parents)[0]),
+)
+
+
+@given(st.lists(items, max_size=30), st.integers(1, 8))
+def test_nothing_is_ever_dropped(added: list[Item], most: int) -> None:
+    """For each item there is itself or something above it; and there are no more than the bound, or just the root."""
+    outstanding = Outstanding(most)
+    for item in added:
+        outstanding.add([item])
+    left = names(outstanding)
+    for item in added:
+        assert item.name in left or any(left.issuperset(group) for group in item.above)
+    assert len(left) <= most or left == set(ROOT)
+
+
+@given(st.lists(items, max_size=10))
+def test_lines_mean_what_they_were_made_of(made: list[Item]) -> None:
+    import json
+
+    read = [item for line in as_lines(made) for item in from_line(json.loads(json.dumps(line)))]
+    assert sorted((item.name, item.is_stamp, item.above) for item in read) == sorted(
+        (item.name, item.is_stamp, item.above) for item in made
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {},
+        {"above": 1},
+        {"above": [["a b"]]},
+        {"above": [], "stamps": [1]},
+        {"above": [], "entries": "e"},
+        {"above": [1]},
+    ],
+    ids=str,
+)
+def test_line_of_something_else_is_refused(line: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="pending invalidations"):
+        from_line(line)
