@@ -1,0 +1,190 @@
+"""One cache in several event loops, threads and processes, and for a long time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from cachecore import Cache
+from cachecore.testing.servers import Server
+from tests.conftest import SERVERS
+
+ROUNDS = 120
+
+
+@pytest.fixture(params=["memory", "sqlite", "server"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store of each kind."""
+    if request.param == "memory":
+        return "memory://"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/cache.db"
+    running: dict[str, Server] = request.getfixturevalue("running_servers")
+    name = max(SERVERS)
+    if name not in running:
+        running[name] = Server(SERVERS[name])
+        running[name].start()
+    with Redis.from_url(running[name].url) as client:
+        client.flushdb()
+    return running[name].url
+
+
+def test_one_loop_after_another(url: str) -> None:
+    cache: Cache[Any] = Cache(url, ttl=60, backend_timeout=5)
+
+    async def once(number: int) -> None:
+        assert await cache.get_or_set("q", _saying("first")) == "first"
+        assert await cache.get_or_set(number, _saying(number)) == number
+        assert await cache.delete(number) is True
+        await cache.invalidate_tags("t")
+        assert (await cache.lookup(number)).outcome == "miss"
+
+    for number in range(5):
+        asyncio.run(once(number))
+    assert cache.stats.factory_calls == 6
+    assert cache.stats.backend_errors == {}
+    asyncio.run(cache.aclose())
+
+
+def _saying(value: Any) -> Any:
+    async def say() -> Any:
+        return value
+
+    return say
+
+
+@pytest.mark.parametrize("kind", ["set", "delete", "tags", "all"])
+def test_no_thread_sees_what_another_has_acknowledged_to_be_gone(url: str, kind: str) -> None:
+    """A reader who begins after the acknowledgement sees no older answer, neither in the store nor in memory."""
+    cache: Cache[Any] = Cache(url, ttl=60, backend_timeout=5)
+    acknowledged, begun, ended = [-1], threading.Event(), threading.Event()
+    wrong: list[tuple[int, int]] = []
+
+    async def write() -> None:
+        begun.wait(10)
+        for number in range(ROUNDS):
+            if kind != "set":
+                await cache.set("q", number, tags=["t"])
+            if kind == "delete":
+                await cache.delete("q")
+            elif kind == "tags":
+                await cache.invalidate_tags("t")
+            elif kind == "all":
+                await cache.invalidate_all()
+            else:
+                await cache.set("q", number)
+            acknowledged[0] = number
+
+    oldest: Callable[[int], int] = (lambda n: n) if kind == "set" else (lambda n: n + 1)
+
+    async def read() -> None:
+        while not ended.is_set():
+            before = acknowledged[0]
+            seen = await cache.get("q")
+            begun.set()
+            if seen is not None and seen < oldest(before):
+                wrong.append((before, seen))
+            before = acknowledged[0]
+            seen = cache.peek("q")
+            if seen is not None and seen < oldest(before):
+                wrong.append((before, seen))
+
+    with ThreadPoolExecutor(3) as pool:
+        reading = [pool.submit(asyncio.run, read()) for _ in range(2)]
+        try:
+            pool.submit(asyncio.run, write()).result(60)
+        finally:
+            ended.set()
+        for one in reading:
+            one.result(10)
+    assert wrong == []
+    assert acknowledged == [ROUNDS - 1]
+    asyncio.run(cache.aclose())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_trusts_nothing_of_its_parents(url: str) -> None:
+    """No copies in memory, no flight, no connection; and the parent goes on."""
+    cache: Cache[Any] = Cache(url, ttl=60, backend_timeout=5)
+
+    async def parent() -> None:
+        await cache.set("q", "parent")
+        async with asyncio.timeout(10):
+            while cache.peek("q") != "parent":  # the feed of this loop comes to life first
+                assert await cache.get("q") == "parent"
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            code = 1
+            try:
+                code = _in_child(cache)
+            finally:
+                os._exit(code)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert await cache.get("q") == "parent"
+        own = url.startswith("memory")
+        assert await cache.get_or_set("new", _saying("parent")) == ("parent" if own else "child")
+        await cache.aclose()
+
+    asyncio.run(parent())
+
+
+def _in_child(cache: Cache[Any]) -> int:
+    if cache.peek("q") is not None or cache.stats.l1_entries:
+        return 2
+    if asyncio.run(cache.get("q")) != "parent":
+        return 3
+    if asyncio.run(cache.get_or_set("new", _saying("child"))) != "child":
+        return 4
+    return 5 if cache.stats.backend_errors else 0
+
+
+def test_hits_cost_no_memory() -> None:
+    """A hundred thousand of them, in each of the ways of asking."""
+    cache: Cache[Any] = Cache("memory://", ttl=3600, l1_max_age=3600)
+
+    @cache.cached
+    async def ask(q: str) -> list[str]:
+        return [q]
+
+    async def hit(times: int) -> None:
+        for _ in range(times):
+            await cache.get("text")
+            await cache.get_or_set("text", _never)
+            cache.peek("list")
+            await ask("a")
+            await ask(q="a")
+
+    async def main() -> None:
+        await cache.set("text", "value")
+        await cache.set("list", ["value"])
+        await hit(1000)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            await hit(1000)
+            before, _ = tracemalloc.get_traced_memory()
+            await hit(20_000)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert after - before < 20_000
+        assert cache.stats.hits_l1 == 5 * 22_000 - 1
+
+    asyncio.run(main())
+
+
+async def _never() -> Any:
+    raise AssertionError("a hit calls no factory")
