@@ -39,7 +39,7 @@ async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -
         assert await cache.get_or_set({"q": 1}, answer) == {"a": 1}
         await cache.delete({"q": 1})
         await cache.set({"q": 2}, {"b": 2})
-            assert await other.invalidate_all() == 1  # what deleting left is no entry
+        assert await other.invalidate_all() == 1  # what deleting left is no entry
         assert not cache.stats.backend_errors
         assert not other.stats.backend_errors
 
