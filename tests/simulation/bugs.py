@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,19 +15,18 @@ from typing import Any
 import pytest
 import xxhash
 
-from cachecore import asking, compute, entry, invalidating, landing, reading, scope, stamps, writing
+from cachecore import asking, compute, entry, invalidating, landing, reading, writing
 from cachecore.coherence import Coherence, Listener, Ticket
 from cachecore.engine import Engine
-from cachecore.flight import Flight, Flights, Retry
+from cachecore.flight import Flight, Flights
 from cachecore.guard import Guard
-from cachecore.keys import KeySpace, keyspace
+from cachecore.keys import KeySpace
 from cachecore.lane import Lane
 from cachecore.outstanding import Outstanding
 from cachecore.pending import PendingInvalidations
 from cachecore.protocols import FeedEvent, Lost
 from cachecore.store_clock import StoreClock
-from cachecore.testing.simulation_store import SimulatedBackend
-from tests.simulation import checks
+from cachecore.testing.simulation_network import SimulatedBackend
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -360,84 +358,6 @@ def background_work_left_over(patch: pytest.MonkeyPatch) -> None:
         self._closed = True
 
     patch.setattr(Engine, "aclose", leave)
-
-
-# Found by a check of their own: what they do wrong is not a matter of order
-
-
-@bug("redis-py 8, cashews: a link that is silently dead is believed for ever", checks.dead_link_is_not_believed)
-def dead_link_trusted(patch: pytest.MonkeyPatch) -> None:
-    hear = Coherence.hear
-
-    def trusting(self: Coherence, event: FeedEvent, listener: Listener) -> None:
-        hear(self, event, listener)
-        if self.trusted_until > -math.inf:
-            self.trusted_until = math.inf
-
-    patch.setattr(Coherence, "hear", trusting)
-
-
-@bug("FusionCache, Bentocache, JetCache: each waiter tries again when the first one fails", checks.failure_is_shared)
-def failures_are_not_shared(patch: pytest.MonkeyPatch) -> None:
-    join = Flight.join
-
-    async def try_again(self: Flight, patience: float | None = None) -> Any:
-        others = self.waiters
-        try:
-            return await join(self, patience)
-        except ZeroDivisionError as error:
-            if others:
-                raise Retry from error
-            raise
-
-    patch.setattr(Flight, "join", try_again)
-
-
-@bug("FusionCache: tag markers that expire before their entries", checks.stamps_outlive_entries)
-def stamps_expire_first(patch: pytest.MonkeyPatch) -> None:
-    async def never(*args: Any, **kwargs: Any) -> bool:
-        return True
-
-    patch.setattr(scope, "stamp_life", lambda entry_life: 60.0)
-    patch.setattr(stamps.StampBook, "prolong", never)
-
-
-def _joined(join: Callable[[Any], bytes]) -> Patch:
-    """Return the patch by which keys are made of text that `join` makes of a request."""
-
-    def patch_with(patch: pytest.MonkeyPatch) -> None:
-        def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Callable[[Any], str]:
-            return lambda request: start + hexdigest(header + join(request))
-
-        patch.setattr(keyspace, "digester", digester)
-
-    return patch_with
-
-
-def _flat(request: Any) -> bytes:
-    return "".join(f"{name}: {value}" if name != "prompt" else str(value) for name, value in request.items()).encode()
-
-
-_KEYS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
-    "fields_run_together": ("LiteLLM, redisvl, dogpile: fields are joined without delimiters", _flat),
-    "order_of_fields_counts": ("LiteLLM, aiocache, fastapi-cache: the order counts", lambda r: repr(r).encode()),
-    "numbers_are_texts": (
-        "cashews: 1 is '1', and None is ''",
-        lambda r: repr(sorted((k, "" if v is None else str(v)) for k, v in r.items())).encode(),
-    ),
-    "list_of_fields_forgets": (
-        "LiteLLM, khazad: a list of fields that knows no new ones",
-        lambda r: repr(sorted((k, v) for k, v in r.items() if k in ("prompt", "suffix", "model"))).encode(),
-    ),
-    "case_is_folded": ("Bifrost: lower-cased", lambda r: repr(sorted(r.items(), key=str)).lower().encode()),
-}
-for _name, (_whose, _join) in _KEYS.items():
-    BUGS.append(Bug(_name, _whose, _joined(_join), checks.keys_differ_as_requests_do))
-
-
-@bug("Helicone, Bifrost: 64 bits of a digest", checks.short_digests_are_refused)
-def digest_cut_short(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(keyspace, "_DIGEST", re.compile("[0-9a-f]{8,}"))
 
 
 def _importers(name: str) -> list[Any]:

@@ -7,6 +7,7 @@ from operator import attrgetter
 import pytest
 
 from cachecore.testing.simulation import Broken, simulate
+from tests.simulation import bugs_alone
 from tests.simulation.bugs import BUGS, Bug
 
 SEEDS = 60
@@ -15,6 +16,7 @@ STEPS = 1000
 
 def test_there_are_enough_of_them() -> None:
     assert len(BUGS) >= 30
+    assert {bug.name for bug in BUGS if bug.check} >= {bugs_alone.dead_link_trusted.__name__}
     assert len({bug.name for bug in BUGS}) == len(BUGS)
 
 

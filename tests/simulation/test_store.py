@@ -11,7 +11,8 @@ import pytest
 from cachecore.clock import Clock, SystemClock
 from cachecore.protocols import CacheBackend
 from cachecore.testing.conformance import CHECKS, Check
-from cachecore.testing.simulation_store import FedBackend, Link, SimulatedStore
+from cachecore.testing.simulation_network import FedBackend, Link
+from cachecore.testing.simulation_store import SimulatedStore
 from cachecore.testing.virtual import VirtualClock
 
 
