@@ -6,6 +6,7 @@ namespaces, and namespaces those above them; a tag knows no namespace, so it bec
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,33 @@ class Outstanding:
                 kept[item.name] = item
         self._items = kept  # at once, for those who look without a lock
         return True
+
+
+class Recent:
+    """Items of the last `seconds` to twice as many, in two halves, so that nothing is looked through to forget them."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._newer, self._older = Outstanding(most), Outstanding(most)
+        self._until = -math.inf
+
+    def add(self, items: Iterable[Item], now: float) -> None:
+        """Remember these as of the monotonic second `now`."""
+        self._forget(now)
+        self._newer.add(items)
+
+    def items(self, now: float) -> list[Item]:
+        """Return what is remembered at the monotonic second `now`, the newest last."""
+        self._forget(now)
+        return [*self._older, *self._newer]
+
+    def _forget(self, now: float) -> None:
+        if now < self._until:
+            return
+        self._older = self._newer if now < self._until + self._seconds else Outstanding(self._most)
+        self._newer = Outstanding(self._most)
+        self._until = now + self._seconds
 
 
 def as_lines(items: Iterable[Item]) -> list[dict[str, object]]:

@@ -23,7 +23,7 @@ from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore.journal import Journal
 from cachecore.options import StoreOptions
-from cachecore.outstanding import Groups, Item, Outstanding, entries, stamps
+from cachecore.outstanding import Groups, Item, Outstanding, Recent, entries, stamps
 from cachecore.protocols import CacheBackend
 
 logger = logging.getLogger("cachecore")
@@ -86,9 +86,7 @@ class PendingInvalidations:
         self._waiting = Outstanding(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
         self._again: list[_Repetition] = []
-        # What the store has acknowledged, of the last 5 to 10 seconds, in two halves.
-        self._recent, self._recent_before = Outstanding(self._most), Outstanding(self._most)
-        self._recent_until = -math.inf
+        self._recent = Recent(self._most, AGAIN_AFTER)  # what the store has acknowledged
         self._resent_at, self._resend_at = -math.inf, math.inf
         self._tasks: dict[asyncio.Task[None], _Signals] = {}
         self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
@@ -162,17 +160,7 @@ class PendingInvalidations:
 
     def _note(self, items: Iterable[Item]) -> None:
         with self._lock:
-            self._forget_old()
-            self._recent.add(items)
-
-    def _forget_old(self) -> None:
-        now = self._now()
-        if now < self._recent_until:
-            return
-        if now >= self._recent_until + AGAIN_AFTER:
-            self._recent = Outstanding(self._most)
-        self._recent_before, self._recent = self._recent, Outstanding(self._most)
-        self._recent_until = now + AGAIN_AFTER
+            self._recent.add(items, self._now())
 
     # What goes out
 
@@ -190,8 +178,7 @@ class PendingInvalidations:
             now = self._now()
             self._acknowledged.update({item.name: now for item in items})
             self._again.append(_Repetition(now + AGAIN_AFTER, Outstanding(self._most, items)))
-            self._forget_old()
-            self._recent.add(items)
+            self._recent.add(items, now)
         self._tell(items)
         with self._lock:
             # What was added again meanwhile is another invalidation, which the store has not acknowledged.
@@ -236,8 +223,7 @@ class PendingInvalidations:
         """
         now = self._now()
         with self._lock:
-            self._forget_old()
-            items = [*self._recent_before, *self._recent]
+            items = self._recent.items(now)
             if not items:
                 return
             if now < self._resent_at + _CALM:

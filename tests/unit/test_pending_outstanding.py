@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore.outstanding import Groups, Item, Outstanding, as_lines, entries, from_line, stamps
+from cachecore.outstanding import Groups, Item, Outstanding, Recent, as_lines, entries, from_line, stamps
 
 ROOT = ("s:n",)
 FAQ: Groups = (("s:n/faq",), ROOT)
@@ -112,3 +112,17 @@ def test_lines_mean_what_they_were_made_of(made: list[Item]) -> None:
 def test_line_of_something_else_is_refused(line: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="pending invalidations"):
         from_line(line)
+
+
+def test_recent_is_remembered_for_its_time_and_at_most_twice_that() -> None:
+    recent = Recent(10, 5.0)
+    (first,) = entries(["first"], FAQ)
+    (second,) = entries(["second"], FAQ)
+    recent.add([first], 100.0)
+    assert recent.items(104.9) == [first]
+    recent.add([second], 105.1)
+    assert recent.items(105.1) == [first, second]
+    assert recent.items(110.2) == [second]
+    assert recent.items(115.3) == []
+    recent.add([first], 200.0)
+    assert recent.items(300.0) == []
