@@ -140,7 +140,7 @@ class StoreOptions:
     max_pending: int = 10_000
     """Unacknowledged invalidations kept; more collapse upwards (tag, namespace, everything)."""
     pending_path: str | None = None
-    """A directory in which unacknowledged invalidations survive this process; None keeps them in memory."""
+    """A directory, one for each store, in which unacknowledged invalidations survive this process; None: in memory."""
     lease_ttl: float | None = 0.5
     """How long a lease lives unless renewed; None computes without asking other processes."""
 
