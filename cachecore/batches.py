@@ -231,6 +231,10 @@ class _One:
     stored: bool = False
 
 
+_Held = tuple[_One, Lease, bytes]
+"""A key, our lease that was not granted, and who has it."""
+
+
 @dataclass(slots=True)
 class _Batch:
     """The computation of all keys that one call owns."""
@@ -238,7 +242,7 @@ class _Batch:
     scope: Scope
     ones: list[_One]
     factory: FactoryMany
-    _held: list[tuple[_One, Lease, bytes]] = field(default_factory=list)
+    _held: list[_Held] = field(default_factory=list)
 
     async def run(self) -> None:
         """Compute what we lease, then wait for what others lease, then compute what they failed at."""
@@ -248,8 +252,9 @@ class _Batch:
             await self._round([one for one in self.ones if id(one) not in waiting])
             await self._give_back()
             if self._held:
-                failed = await asyncio.gather(*(self._outwait(*held) for held in self._held))
-                await self._round([one for one in failed if one is not None])
+                failed = [one for one in await asyncio.gather(*map(self._outwait, self._held)) if one is not None]
+                await asyncio.gather(*map(self._succeed, failed))
+                await self._round(failed)
         finally:
             await self._give_back()
 
@@ -269,13 +274,24 @@ class _Batch:
         for one in held:
             one.lease = None
 
-    async def _outwait(self, one: _One, lease: Lease, holder: bytes) -> _One | None:
-        """Wait for another process's answer; return the key if there came none."""
-        one.lease, landing = await one.computation.wait_for(lease, holder)
+    async def _outwait(self, held: _Held) -> _One | None:
+        """Wait for another process's answer; return the key if there came none.
+
+        Takes no lease, however its holder ended: other keys of the batch may still be waited for.
+        """
+        one, lease, holder = held
+        _, landing = await one.computation.wait_for(lease, holder, succeed=False)
         if landing is None:
             return one
         one.computation.flight.answer(landing, late_too=False)
         return None
+
+    async def _succeed(self, one: _One) -> None:
+        """Take the lease that its holder has left, if nobody was faster: then both compute."""
+        lease, holder = await one.computation.take_lease()
+        if holder is None and lease is not None:
+            one.lease = lease
+            one.computation.flight.on_detach = partial(one.computation.give_up, lease)
 
     async def _round(self, ones: list[_One]) -> None:
         """Call the factory once for those of `ones` that are still to be computed."""

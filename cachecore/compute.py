@@ -102,8 +102,13 @@ class Computation:
             return None, None  # who asks for a new answer does not wait for one that began before
         return lease, holder
 
-    async def wait_for(self, lease: Lease, holder: bytes) -> tuple[Lease | None, Landing | None]:
-        """Wait for the entry of another process's computation: for one holder, or its successor if it was killed."""
+    async def wait_for(
+        self, lease: Lease, holder: bytes, *, succeed: bool = True
+    ) -> tuple[Lease | None, Landing | None]:
+        """Wait for the entry of another process's computation: for one holder, or its successor if it was killed.
+
+        Who may not `succeed` a holder that has ended takes no lease, and waits for no successor either.
+        """
         scope = self.scope
         engine, key = scope.engine, self.found.key
         scope.telemetry.counts.lease_waits += 1
@@ -127,7 +132,7 @@ class Computation:
             if landing is not None:
                 return None, landing
             seen = found.batch.values.get(lease_key)
-            if ended(seen, holder) or (seen != holder and replaced):
+            if ended(seen, holder) or (seen != holder and (replaced or not succeed)):
                 return None, None
             if seen != holder:
                 replaced = True

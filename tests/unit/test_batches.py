@@ -336,3 +336,22 @@ async def test_an_invalidation_during_a_batch_makes_its_answer_be_born_dead(scen
     await other.invalidate_tags("t")
     await again
     assert await other.get_many(["b", "c", "d"]) == {}
+
+
+@virtual
+async def test_batches_that_outlive_a_killed_process_wait_for_nobody_while_they_hold_leases(scene: Scene) -> None:
+    """Each would take over some of its keys, and wait for those that the other took over: until `factory_timeout`."""
+    caches = [scene.cache(lease_ttl=0.5) for _ in range(3)]
+    for number, cache in enumerate(caches):
+        cache._engine.chance.seed(number)
+        await cache.get("other")
+    names = list("abcdefghij")
+    for name in names:
+        lease = caches[0]._scope.keys.lease_key(caches[0].key(name))
+        await scene.memory.set_many({lease: b"a killed process"}, ttl=0.5)
+    factories = [Answers(1) for _ in caches]
+    began = scene.clock.monotonic()
+    calls = (cache.get_or_set_many(names, factory) for cache, factory in zip(caches, factories, strict=True))
+    assert await asyncio.gather(*calls) == [{name: f"answer {name}" for name in names}] * 3
+    assert scene.clock.monotonic() - began < 5
+    assert sum(len(factory.calls) for factory in factories) <= 3
