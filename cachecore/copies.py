@@ -86,7 +86,8 @@ def peeker(
                 discard(key)
                 return None
             slot.generation = generation
-        if slot.reader is not reader and slot.reader != reader and not reader.accepts(slot):
+        made_by = slot.reader
+        if made_by is not reader and made_by != reader and not reader.accepts(slot):
             return None
         return slot
 
