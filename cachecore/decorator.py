@@ -112,12 +112,23 @@ class CachedFunction(Generic[P, R]):
             known = None if kwargs else self._memo.get(args)
         except TypeError:  # an argument has no hash, so it cannot be recognised
             known = None
-        if known is not None and known[0] == (*map(type, args),) and not bypassed():
-            slot = self._peek(known[1])
-            if slot is not None and slot.value is not UNSET and slot.refresh_at == inf:
-                self._counts.hits_l1 += 1
-                answer: R = slot.value  # not `cast`, which is a call
-                return answer
+        if known is not None:
+            kinds, key = known
+            # The same as `kinds == tuple(map(type, args))`, in a third of the time for the usual one or two.
+            count = len(kinds)
+            if (
+                (not count or type(args[0]) is kinds[0])
+                and (count < 2 or type(args[1]) is kinds[1])
+                and (count < 3 or (*map(type, args[2:]),) == kinds[2:])
+                and not bypassed()
+            ):
+                slot = self._peek(key)
+                if slot is not None and slot.refresh_at == inf:
+                    value = slot.value
+                    if value is not UNSET:
+                        self._counts.hits_l1 += 1
+                        answer: R = value  # not `cast`, which is a call
+                        return answer
         return await self.call(args, kwargs)
 
     async def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
