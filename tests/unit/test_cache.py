@@ -240,6 +240,22 @@ async def test_early_refresh_is_drawn_once_for_each_copy_in_memory(scene: Scene)
 
 
 @virtual
+async def test_an_early_refresh_that_brings_nothing_is_not_drawn_again(scene: Scene) -> None:
+    cache, calls = scene.cache(refresh_ahead=1e6, l1_max_age=60), 0
+
+    async def once() -> Computed[int]:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(1)
+        return Computed(calls, store=calls == 1)
+
+    for _ in range(5):
+        assert await cache.get_or_set("q", once) == 1
+        await asyncio.sleep(3)
+    assert calls == 2
+
+
+@virtual
 async def test_no_early_refresh_unless_asked_for(scene: Scene) -> None:
     cache, factory = scene.cache(ttl=60), Answer(30)
     await cache.get_or_set("q", factory)
@@ -300,6 +316,31 @@ async def test_refresh_replaces_whatever_is_stored(scene: Scene) -> None:
 
 
 @virtual
+async def test_refresh_supersedes_what_began_while_it_was_reading(scene: Scene) -> None:
+    cache = scene.cache(lease_ttl=None, backend_timeout=1)
+    await cache.set("q", "old", ttl=0.1)
+    await asyncio.sleep(0.2)
+    scene.store.delay("get_many", 0.02, times=1)
+    (refreshing,) = await soon(lambda: cache.refresh("q", _saying("new", 2)), 1)
+    (asked,) = await soon(lambda: cache.get_or_set("q", _saying("older", 1)), 1)
+    assert list(await asyncio.gather(refreshing, asked)) == ["new", "older"]
+    assert await cache.get("q") == "new"
+    assert cache.stats.not_stored == {"changed": 1}
+
+
+@virtual
+async def test_refresh_waits_for_an_answer_that_is_being_stored(scene: Scene) -> None:
+    """To store its own over it."""
+    cache = scene.cache(backend_timeout=1)
+    (asked,) = await soon(lambda: cache.get_or_set("q", _saying("older", 0.1)), 1)
+    scene.store.delay("swap", 0.2, prefix="cc:e:", times=1)
+    await asyncio.sleep(0.15)
+    assert await cache.refresh("q", _saying("new", 0.5)) == "new"
+    assert await asked == "older"
+    assert await cache.get("q") == "new"
+
+
+@virtual
 async def test_expired_answers_are_stale_and_can_be_rescued(scene: Scene) -> None:
     cache = scene.cache(ttl=60, stale_if_error=30)
     await cache.set("q", "old", tags=["t"])
@@ -330,8 +371,9 @@ async def test_set_since_takes_a_lookup_of_the_same_request_only(scene: Scene) -
         await cache.set("q", 3, since=await cache.lookup("q"))  # from memory
 
 
-def _saying(value: Any) -> Any:
+def _saying(value: Any, seconds: float = 0.0) -> Any:
     async def say() -> Any:
+        await asyncio.sleep(seconds)
         return value
 
     return say
