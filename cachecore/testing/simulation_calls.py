@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
@@ -66,6 +67,8 @@ class Calls(ABC):
         self.now = now
         self.isolated_at = isolated_at
         self.calm = calm
+        self.stalled_at = -math.inf
+        """Second at which the loop last stood still."""
         self._popular = NAMES[0]
         self.slow: set[str] = set()
         """Names of which some factory took longer than it may."""
@@ -101,7 +104,7 @@ class Calls(ABC):
         tag = self.chance.choice(TAGS)
         further = [name for name in NAMES if name > asked.name]
         inner = self.chance.choice(further) if nested and further else None
-        if seconds >= FACTORY_TIMEOUT * 0.9:
+        if seconds >= FACTORY_TIMEOUT * 0.7:
             self.slow.add(asked.name)
 
         async def work() -> Any:
@@ -137,12 +140,17 @@ class Calls(ABC):
 
         return work
 
+    def stalled_since(self, second: float) -> bool:
+        """Whether the loop has stood still since `second`."""
+        return self.stalled_at >= second
+
     @abstractmethod
     async def ask_inner(self, process: Process, name: str) -> None:
         """Ask for another name from within a factory. Raises FactoryFailed."""
 
     def allowed(self, error: Exception, name: str) -> str:
         """Return the name of an error that a factory may have caused. Raises `Wrong` for any other."""
-        if isinstance(error, FactoryFailed) or (isinstance(error, TimeoutError) and name in self.slow):
+        late = name in self.slow or self.stalled_since(self.now() - 2 * FACTORY_TIMEOUT)
+        if isinstance(error, FactoryFailed) or (isinstance(error, TimeoutError) and late):
             return type(error).__name__
         raise Wrong(f"a call for {name} raised {error!r}") from error

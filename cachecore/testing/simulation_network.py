@@ -41,8 +41,11 @@ class Link:
         """Messages that wait for a cut network."""
 
     def heal(self) -> None:
-        """Be well again: what was held goes on its way, except some of what was sent by those who have given up."""
-        self.slow, self.cut, self.loss, self.feed_deaf = 1.0, False, 0.0, False
+        """Be well again: what was held goes on its way, except some of what was sent by those who have given up.
+
+        A feed that was deaf stays so: what it has missed it will never hear, so it must not seem to be well.
+        """
+        self.slow, self.cut, self.loss = 1.0, False, 0.0
         held, self.held = self.held, []
         late = self.chance.random() < 0.5
         for connection, go_on in held:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -146,13 +145,6 @@ class Reads(Calls):
     def _in_time(self, asked: Asked, call: str, most: float) -> None:
         if self.now() - asked.at > most and not self.stalled_since(asked.at):
             raise Wrong(f"{asked.process}: {call} of {asked.name} took {self.now() - asked.at:.3f} s")
-
-    stalled_at = -math.inf
-    """Second at which the loop last stood still."""
-
-    def stalled_since(self, second: float) -> bool:
-        """Whether the loop has stood still since `second`."""
-        return self.stalled_at >= second
 
     async def ask_inner(self, process: Process, name: str) -> None:
         """`get_or_set`, within a factory."""

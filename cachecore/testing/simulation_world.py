@@ -266,7 +266,7 @@ class World:
                 self.report.outcomes[outcome] = self.report.outcomes.get(outcome, 0) + count
             await process.cache.aclose()
             await process.backend.aclose()
-        await asyncio.sleep(1.0)  # what was given up ends
+        await asyncio.sleep(3.0)  # what was given up ends, or is cancelled again
         self._nothing_is_left()
 
     def _nothing_is_left(self) -> None:
