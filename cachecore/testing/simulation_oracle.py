@@ -104,6 +104,7 @@ class Oracle:
         self.cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._cuts: list[Cut] = []
         self._moment = 0.0
+        self._failed_over_at = -math.inf
         self._computing: defaultdict[tuple[str, str], list[Asked]] = defaultdict(list)
         self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
@@ -171,6 +172,8 @@ class Oracle:
         cut.only_fresh = kind == "expire"
         if not pending:
             self.tell(cut)
+            if began.at <= self._failed_over_at:
+                self._undo(cut)  # acknowledged by the one, or the other, or half by each
         for target in targets:
             self.cuts[target].append(cut)
         self._cuts.append(cut)
@@ -188,12 +191,16 @@ class Oracle:
 
     def undone(self, seen: float) -> None:
         """A replica has taken over that had seen only what happened before the second `seen`."""
+        self._failed_over_at = self._now()
         for cut in self._cuts:
             if cut.told_at > seen and (cut.told_at < math.inf or cut.awaited):
-                cut.told = cut.told_at = cut.known = math.inf
-                # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
-                cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
-                cut.undone_at = self._now()
+                self._undo(cut)
+
+    def _undo(self, cut: Cut) -> None:
+        cut.told = cut.told_at = cut.known = math.inf
+        # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
+        cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
+        cut.undone_at = self._failed_over_at
 
     def executed(self, process: str, keys: Sequence[str]) -> None:
         """The store has changed `keys` for `process`."""
