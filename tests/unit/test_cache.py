@@ -367,6 +367,17 @@ async def test_set_since_takes_a_lookup_of_the_same_request_only(scene: Scene) -
     assert await cache.get("q") == 1
     with pytest.raises(OptionsError, match="same request"):
         await cache.set("other", 1, since=seen)
+    seen = await cache.lookup("r")
+    await cache.delete("r")
+    await asyncio.sleep(cache._engine.protection + 1)  # the tombstone has gone, and nothing tells of the delete
+    assert await cache.set("r", 1, since=seen) is False
+    await cache.set("s", "of a newer version")
+    (data,) = await scene.memory.get_many([cache.key("s")])
+    assert data is not None
+    await scene.memory.set_many({cache.key("s"): data[:2] + bytes([data[2] + 1]) + data[3:]}, ttl=60)
+    cache._engine.l1.clear()
+    assert await cache.set("s", 1, since=await cache.lookup("s")) is False
+    await cache.set("q", 1)
     with pytest.raises(OptionsError, match="read from the store"):
         await cache.set("q", 3, since=await cache.lookup("q"))  # from memory
 

@@ -128,3 +128,16 @@ async def test_expire_keeps_what_was_stored_beside_the_value(scene: Scene) -> No
     assert (seen.value, seen.served_by, seen.metadata, seen.outcome) == (["v"], "us", {"n": 1}, "stale")
     await cache.invalidate_tags("t")
     assert (await cache.lookup("q", stale=True)).found is False
+
+
+@virtual
+async def test_expire_prolongs_nothing(scene: Scene) -> None:
+    """Whatever stale windows the view has that expires it."""
+    cache = scene.cache(ttl=10)
+    patient = cache.scoped(stale_if_error=1000)
+    await cache.set("q", "v")
+    await asyncio.sleep(5)
+    assert await patient.expire("q") is True
+    assert (await patient.lookup("q", stale=True)).value == "v"
+    await asyncio.sleep(6)
+    assert (await patient.lookup("q", stale=True)).found is False
