@@ -46,6 +46,7 @@ async def test_get_many_is_a_dict_of_hits_in_one_read(scene: Scene) -> None:
     assert await cache.get_many(["a", "t"], tags=["t"]) == {"t": 3}
     assert await cache.get_many({"x": ["no", "hash"], "y": "a"}) == {"y": 1}
     assert await cache.get_many([]) == {}
+    assert (cache.stats.hits, cache.stats.misses) == (4, 3)
 
 
 @virtual
