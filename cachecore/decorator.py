@@ -57,7 +57,7 @@ class CachedFunction(Generic[P, R]):
         called = getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked for, not whether there is one
         if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(called):
             raise OptionsError(
-                f"cached takes an async function; {_name_of(function)} is none: see SyncCache for others"
+                f"cached takes an async function; {_name_of(function)} is none. SyncCache.get_or_set is for others"
             )
         functools.update_wrapper(self, function)
         self.cache = cache
