@@ -69,7 +69,7 @@ def test_only_the_very_item_is_removed() -> None:
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
 depths = st.sampled_from([(ROOT,), FAQ, FAQ_V3])
 items = st.one_of(
-    st.builds(lambda key, parents: entries(["e:" + key], parents)[0], keys, depths),
+    st.builds(lambda key, parents: entries([f"e:{len(parents)}:{key}"], parents)[0], keys, depths),
     st.builds(lambda key, parents: stamps(["s:t" + key], parents)[0], keys, depths),
     depths.map(lambda parents: stamps(parents[0], parents)[0]),
 )
