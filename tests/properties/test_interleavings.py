@@ -208,14 +208,14 @@ def run(seed: int, *, kind: str, processes: int = 2, steps: int = 30, failing: f
 
 
 @pytest.mark.parametrize("kind", ["no memory", "memory", "feed"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_no_answer_is_older_than_an_acknowledged_invalidation(kind: str, seed: int) -> None:
     run(seed, kind=kind)
 
 
 @pytest.mark.parametrize("kind", ["memory", "feed"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_own_invalidations_hold_while_the_store_fails_now_and_then(kind: str, seed: int) -> None:
     """Acknowledged or pending: this process serves nothing older, whatever other processes may still serve."""
