@@ -204,5 +204,5 @@ class SimulatedStore:
         try:
             answer: Any = self.execute(connection.process, command)
         except BackendError as error:
-            answer = error
+            answer = error.with_traceback(None)  # whoever keeps it keeps nothing of this server
         connection.answer(reply, answer)
