@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from cachecore.breaker import Breaker, State
 from cachecore.clock import Clock
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.errors import BackendError, BackendUnavailable
 from cachecore.lane import Call, Lane, Waiter
 from cachecore.options import StoreOptions
 from cachecore.protocols import CacheBackend
@@ -182,7 +182,7 @@ class Dispatch:
         self._observer.backend_error(call.operation, error.reason)
         call.fail(error)
 
-    def _missed(self, call: Call, error: BackendTimeout, blame: bool) -> None:
+    def _missed(self, call: Call, error: BackendError, blame: bool) -> None:
         if blame:
             call.breaker.failed(call.ticket, self._now())
         else:

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Final, Protocol
 
 from cachecore.breaker import Breaker
-from cachecore.errors import BackendTimeout
+from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
 
 GRACE_TURNS: Final = 4
 """Turns of the loop that a call gets past its deadline: what the store sent in time may still be on its way up."""
@@ -52,6 +52,7 @@ class Call:
         "breaker",
         "budget",
         "deadline",
+        "excused",
         "operation",
         "start",
         "task",
@@ -78,6 +79,7 @@ class Call:
         self.begun = 0.0
         self.deadline = math.inf
         self.abandoned = False
+        self.excused = False  # has been given a second deadline to wait for a place
 
     def waited_for(self) -> bool:
         """Return whether a caller still waits for the answer."""
@@ -109,7 +111,7 @@ class Lane:
         loop: asyncio.AbstractEventLoop,
         places: int,
         begin: Callable[[Lane, Call], None],
-        missed: Callable[[Call, BackendTimeout, bool], None],
+        missed: Callable[[Call, BackendError, bool], None],
     ) -> None:
         self.loop = loop
         self.under_way: set[Call] = set()
@@ -180,9 +182,16 @@ class Lane:
         self._admitting = True
         while self._queue and len(self.under_way) + len(self.abandoned) < self._places:
             call = self._queue.popleft()
-            if call.waited_for():
-                call.budget = max(0.0, call.deadline - self.loop.time())
-                self._begin(call)
+            if not call.waited_for():
+                continue
+            if call.breaker.state != "closed":  # since it began to wait
+                self._missed(call, BackendUnavailable(call.operation, reason="breaker_open"), False)
+                continue
+            # It waited for other calls, not for the store, which has a whole deadline from here.
+            call.deadline = self.loop.time() + call.budget
+            self._begin(call)
+            if call.deadline < self._timer_at:
+                self._arm(call.deadline)
         self._admitting = False
 
     def _arm(self, deadline: float) -> None:
@@ -202,14 +211,17 @@ class Lane:
         if overdue:
             self.loop.call_soon(self._grant, overdue, GRACE_TURNS, stalled)
         if self._queue:
-            self._expire_waiting(now)
+            self._expire_waiting(now, stalled)
         soonest = min((call.deadline for call in chain(self.under_way, self._queue)), default=math.inf)
         if soonest < math.inf:
             self._arm(soonest)
 
-    def _expire_waiting(self, now: float) -> None:
+    def _expire_waiting(self, now: float, stalled: bool) -> None:
         waiting, self._queue = self._queue, deque()
         for call in waiting:
+            if stalled and call.deadline <= now and not call.excused:
+                call.excused = True  # the loop stood still: nobody could have given its place away
+                call.deadline = now + call.budget
             if call.waited_for() and call.deadline > now:
                 self._queue.append(call)
             elif call.waited_for():

@@ -33,7 +33,7 @@ async def test_frozen_server(own_server: servers.Server) -> None:
             assert all(isinstance(error, BackendError) and error.reason == "breaker_open" for error in refused)
             assert len(made.store.calls) <= 10
         await made.well()
-        assert await made.ask(["k7"]) == [b"7"]
+        assert await made.insist(["k7"]) == [b"7"]
         await until(lambda: made.guard.under_way == 0)
 
 
@@ -74,9 +74,9 @@ async def test_killed_server_comes_back(own_server: servers.Server) -> None:
         await made.opened()
         own_server.start()
         await made.well()
-        assert await made.ask(["k7"]) == [None]
+        assert await made.insist(["k7"]) == [None]
         await made.guard.set_many({"k7": b"7"}, ttl=None)
-        assert await made.ask(["k7"]) == [b"7"]
+        assert await made.insist(["k7"]) == [b"7"]
 
 
 async def test_closing_while_the_server_is_frozen(own_server: servers.Server) -> None:

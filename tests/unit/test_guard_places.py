@@ -13,7 +13,9 @@ from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.guard import Guard
 from cachecore.memory_backend import MemoryBackend
 from cachecore.options import StoreOptions
-from tests.unit.guarded import Guarded, until
+from cachecore.testing.faulty import FaultyBackend
+from cachecore.testing.virtual import VirtualClock
+from tests.unit.guarded import Guarded, Recording, until
 
 
 @pytest.fixture
@@ -55,6 +57,62 @@ async def test_waiting_for_a_place_ends_at_the_deadline_and_is_not_the_stores_fa
         assert result == [None] or (isinstance(result, BackendTimeout) and result.reason == "busy")
     assert made.guard.states() == {"": "closed"}
     assert await made.guard.get_many(["k"]) == [None]
+
+
+def test_call_that_waited_for_a_place_has_its_whole_deadline() -> None:
+    """Else the store would be blamed for what was left of it: three such calls, and the breaker opens."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        seen = Recording()
+        store = FaultyBackend()
+        options = StoreOptions(max_in_flight=1, backend_timeout=1.0)
+        guard = Guard(store, options, clock=clock, chance=random.Random(1), observer=seen)
+        store.delay("get_many", 0.9)
+        began = clock.monotonic()
+        first, second = (asyncio.ensure_future(guard.get_many([f"k{i}"])) for i in range(2))
+        assert await first == await second == [None]
+        assert clock.monotonic() - began >= 1.8
+        assert seen.errors == []
+
+    clock.run(main())
+
+
+def test_call_that_waits_while_the_breaker_opens_is_refused() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        seen = Recording()
+        store = FaultyBackend()
+        options = StoreOptions(max_in_flight=1, backend_timeout=1.0, breaker_failures=1)
+        guard = Guard(store, options, clock=clock, chance=random.Random(1), observer=seen)
+        store.hang("get_many")
+        first = asyncio.ensure_future(guard.get_many(["first"]))
+        await asyncio.sleep(0.5)
+        second = asyncio.ensure_future(guard.get_many(["second"]))
+        with pytest.raises(BackendTimeout):
+            await first
+        with pytest.raises(BackendUnavailable, match="breaker_open"):
+            await second
+        assert [call.keys for call in store.calls] == [("first",)]
+        assert seen.errors == [("get_many", "timeout"), ("get_many", "breaker_open")]
+
+    clock.run(main())
+
+
+def test_loop_that_stood_still_is_not_held_against_those_who_wait_for_a_place() -> None:
+    """While it stood, nobody could have given them one; they get another deadline, once."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        options = StoreOptions(max_in_flight=1, backend_timeout=0.2)
+        guard = Guard(FaultyBackend(), options, clock=clock, chance=random.Random(1), observer=Recording())
+        calls = [asyncio.ensure_future(guard.get_many([f"k{i}"])) for i in range(50)]
+        await asyncio.sleep(0)
+        clock.loop.stall(0.3)
+        assert await asyncio.gather(*calls) == [[None]] * 50
+
+    clock.run(main())
 
 
 async def test_caller_that_left_the_queue_costs_the_store_nothing() -> None:
