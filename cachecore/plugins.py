@@ -13,6 +13,7 @@ URLs hold passwords, so none is ever shown as it is: every message goes through 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -198,10 +199,23 @@ def _tells(error: Exception, url: str) -> bool:
     return any(part in str(error) for part in hidden if part)
 
 
+_scanned: dict[str, tuple[list[str], list[EntryPoint]]] = {}  # group -> the path it was looked for on, and its plugins
+
+
 def _entries(group: str) -> list[EntryPoint]:
     from importlib.metadata import entry_points
 
-    return list(entry_points(group=group))
+    entries = list(entry_points(group=group))
+    _scanned[group] = list(sys.path), entries
+    return entries
+
+
+def _entries_with(group: str, name: str) -> list[EntryPoint]:
+    """Return the plugins of `group`, as of the last look if `name` was among them: a look reads every distribution."""
+    path, entries = _scanned.get(group, (None, []))
+    if path == sys.path and any(entry.name == name for entry in entries):
+        return entries
+    return _entries(group)
 
 
 def _distribution(entry: EntryPoint) -> str:
@@ -210,7 +224,7 @@ def _distribution(entry: EntryPoint) -> str:
 
 def _load(group: str, name: str) -> Callable[..., Any]:
     word = _WORDS[group]
-    entries = _entries(group)
+    entries = _entries_with(group, name)
     found = [entry for entry in entries if entry.name == name]
     if not found:
         known = ", ".join(sorted({entry.name for entry in entries})) or "none"
