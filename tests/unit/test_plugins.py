@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import textwrap
@@ -45,6 +46,28 @@ def test_memory_url_makes_a_new_backend() -> None:
 def test_named_plugins_are_made() -> None:
     assert plugins.hasher("sha256").hexdigest(b"x") == hashers.sha256().hexdigest(b"x")
     assert isinstance(plugins.serializer("msgpack"), MsgpackSerializer)
+
+
+def test_distributions_are_read_once_and_again_for_an_unknown_name(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading all their metadata takes milliseconds; what is installed later is found all the same."""
+    looks: list[str] = []
+    real = importlib.metadata.entry_points
+
+    def look(*, group: str) -> importlib.metadata.EntryPoints:
+        looks.append(group)
+        return real(group=group)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", look)
+    plugins.backend_from_url("memory://")
+    del looks[:]
+    plugins.backend_from_url("memory://")
+    assert not looks
+    install("later", "[cachecore.backends]\nlater = later:Later", later="from cachecore.memory_backend import *\n")
+    with pytest.raises(PluginNotFound, match="cannot be imported"):
+        plugins.backend_from_url("later://")
+    assert len(looks) == 1
 
 
 def test_third_party_plugins_are_found(install: Install) -> None:
