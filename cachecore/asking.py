@@ -16,7 +16,7 @@ from cachecore.errors import FlightCycleError
 from cachecore.flight import LATER, Flight, Retry
 from cachecore.landing import Landing, lookup_of, lookup_of_entry
 from cachecore.loop_state import LoopState
-from cachecore.reading import Found, read
+from cachecore.reading import Found, read, take
 from cachecore.results import UNSET, Lookup, Unset
 from cachecore.scope import Scope, TagSet
 
@@ -45,6 +45,14 @@ async def ask(
     hit = take(scope, found)
     if hit is not UNSET:
         return lookup_of(scope, found, hit, "hit")
+    return await after_miss(scope, state, found, factory, ttl, stale=stale)
+
+
+async def after_miss(
+    scope: Scope, state: LoopState, found: Found, factory: Factory | None, ttl: Ttl, *, stale: bool = False
+) -> Lookup[Any]:
+    """Return an answer where the store has `found` no fresh one."""
+    key, counts = found.key, scope.telemetry.counts
     if found.state == "stale" or (stale and found.entry is not None):
         value = reading.load(scope, found)
         if value is not UNSET:
@@ -55,17 +63,6 @@ async def ask(
         counts.misses += 1
         return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
     return await _compute(scope, state, found, factory, ttl)
-
-
-def take(scope: Scope, found: Found) -> Any:
-    """Return the value of a found entry if it is fresh, counted as a hit and kept in memory; else UNSET."""
-    if found.state != "fresh":
-        return UNSET
-    value = reading.load(scope, found)
-    if value is not UNSET:
-        reading.keep(scope, found, value)
-        scope.telemetry.counts.hits_l2 += 1
-    return value
 
 
 async def recompute(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:

@@ -17,6 +17,7 @@ from cachecore.clock import Clock
 from cachecore.errors import BackendError, BackendUnavailable
 from cachecore.lane import Call, Lane, Waiter
 from cachecore.options import StoreOptions
+from cachecore.prompt import Prompt
 from cachecore.protocols import CacheBackend
 
 _log = logging.getLogger("cachecore")
@@ -108,7 +109,11 @@ class Dispatch:
         if isinstance(started, asyncio.Future):
             call.task = started
             call.deadline = lane.loop.time() + call.budget
-            started.add_done_callback(partial(self._ended, lane, call))
+            ended = partial(self._ended, lane, call)
+            if isinstance(started, Prompt):
+                started.at_end(ended)
+            else:
+                started.add_done_callback(ended)
         else:
             call.task = lane.loop.create_task(self._attend(lane, call, started))
             if isinstance(started, Coroutine):

@@ -7,6 +7,7 @@ reason; nothing raises.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,10 +73,49 @@ async def read(
     With `stamps_too` the stamps come from the store even where the table of a live feed has them; `extra` are further
     keys of the same node to read along, found in `Found.batch.values`.
     """
+    batch = await _asked(scope, state, key, tagset, stamps_too, extra)
+    if scope.engine.store_clock.unmeasured:
+        await scope.engine.measured(state)
+    found = check(scope, key, tagset, batch)
+    if found.reason == "unknown_stamps":
+        found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
+    return found
+
+
+async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tuple[Any, Found | None]:
+    """Read `key` as `read` does; return its value if it is fresh, counted and kept in memory, else UNSET and `Found`.
+
+    The hit of the store, whose every step counts: nothing is made for it that only a miss needs.
+    """
+    batch = await _asked(scope, state, key, tagset)
+    if scope.engine.store_clock.unmeasured:
+        await scope.engine.measured(state)
+    entry, judged, reason = _judge(scope, key, tagset, batch, None)
+    if judged == "fresh" and entry is not None:
+        try:
+            value = scope.serializer.loads(entry.payload, entry)
+        except EncodingError:
+            entry, judged, reason = None, "dead", _rejected(scope, "payload")
+        else:
+            _keep(scope, tagset, batch, entry, value)
+            scope.telemetry.counts.hits_l2 += 1
+            return value, None
+    if reason == "unknown_stamps":
+        found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
+        return take(scope, found), found
+    return UNSET, _found(scope, key, tagset, batch, entry, judged, reason, None)
+
+
+def _asked(
+    scope: Scope, state: LoopState, key: str, tagset: TagSet, stamps_too: bool = False, extra: tuple[str, ...] = ()
+) -> asyncio.Future[Batch]:
+    """Ask the store for `key` and those stamps that are not known already.
+
+    Its clock, if that is due, is asked for at the same time, so that a store that hangs costs one deadline.
+    """
     engine = scope.engine
-    clock = engine.store_clock
     now = engine.monotonic()
-    if now >= clock.due_at:
+    if now >= engine.store_clock.due_at:
         engine.measure(state)
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.coherence.trusted_until:
@@ -87,62 +127,63 @@ async def read(
             wanted = tuple(name for name in wanted if name not in current)
             if not wanted:
                 tagset.complete_at = generation
-    batch = await state.coalescer.read(key, wanted + extra if extra else wanted)
-    if clock.unmeasured:  # asked at the same time as the read, so that a store that hangs costs one deadline
-        await engine.measured(state)
-    found = check(scope, key, tagset, batch)
-    if found.reason == "unknown_stamps":
-        found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
-    return found
+    return state.coalescer.read(key, wanted + extra if extra else wanted)
 
 
 def check(
     scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None = None
 ) -> Found:
     """Judge what `batch` has under `key`; `later` has stamps that were read after it."""
-    found = Found(key, tagset, batch)
-    if batch.error is not None:
-        found.error, found.reason = batch.error, "store"
-        return found
-    engine = scope.engine
-    raw = found.raw = batch.values[key]
-    if raw is None:
-        return _missed(scope, found, later)
-    if len(raw) > engine.store.max_value_bytes:
-        return _rejected(scope, found, "length")
-    entry = decode(raw, key)
-    if isinstance(entry, Rejected):
-        return _rejected(scope, found, entry.reason)
-    if entry.tombstone:
-        found.reason = "deleted"
-        return _missed(scope, found, later)
-    now = engine.store_clock.now()
-    if not entry.created <= now + MAX_CLOCK_SKEW:
-        return _rejected(scope, found, "clock")
-    if entry.serializer != scope.serializer.name:
-        return _rejected(scope, found, "serializer")
-    verdict = _stamps_hold(scope, entry, tagset, batch, later)
-    if verdict is not None:
-        found.reason = verdict
-        return _missed(scope, found, later)
-    # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
-    found.state = state = decide(entry, now, 1.0, scope.policy)
-    if state == "dead":
-        found.reason = "expired"
-        return _missed(scope, found, later)
-    found.entry, found.reason = entry, None
-    return found if state == "fresh" else _missed(scope, found, later)
+    return _found(scope, key, tagset, batch, *_judge(scope, key, tagset, batch, later), later)
 
 
-def _missed(scope: Scope, found: Found, later: Mapping[str, bytes | None] | None) -> Found:
-    """Note the stamps that were not read because they are known: who computes an answer now will need them."""
-    batch, engine = found.batch, scope.engine
-    if batch is not None:
-        unread = [name for name in found.tagset.stamp_keys if name not in batch.values]
+def _found(
+    scope: Scope,
+    key: str,
+    tagset: TagSet,
+    batch: Batch,
+    entry: Entry | None,
+    state: State,
+    reason: str | None,
+    later: Mapping[str, bytes | None] | None,
+) -> Found:
+    found = Found(key, tagset, batch, batch.values[key], entry, state, reason, batch.error)
+    if state != "fresh" and batch.error is None:
+        # The stamps that were not read because they are known: who computes an answer now will need them.
+        unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
+            engine = scope.engine
             table = later or (engine.book.current if engine.coherence.live else {})
             found.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     return found
+
+
+def _judge(
+    scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None
+) -> tuple[Entry | None, State, str | None]:
+    """Return the entry if everything about it is right but perhaps its age, its state, and why there is none."""
+    raw = batch.values[key]
+    if raw is None:
+        return None, "dead", "absent" if batch.error is None else "store"
+    engine = scope.engine
+    if len(raw) > engine.store.max_value_bytes:
+        return None, "dead", _rejected(scope, "length")
+    entry = decode(raw, key)
+    if isinstance(entry, Rejected):
+        return None, "dead", _rejected(scope, entry.reason)
+    if entry.tombstone:
+        return None, "dead", "deleted"
+    now = engine.store_clock.now()
+    if not entry.created <= now + MAX_CLOCK_SKEW:
+        return None, "dead", _rejected(scope, "clock")
+    if entry.serializer != scope.serializer.name:
+        return None, "dead", _rejected(scope, "serializer")
+    verdict = _stamps_hold(scope, entry, tagset, batch, later)
+    if verdict is not None:
+        return None, "dead", verdict
+    # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
+    state = decide(entry, now, 1.0, scope.policy)
+    return (None, state, "expired") if state == "dead" else (entry, state, None)
 
 
 def _stamps_hold(
@@ -211,20 +252,35 @@ def load(scope: Scope, found: Found) -> Any:
         return scope.serializer.loads(entry.payload, entry)
     except EncodingError:
         found.entry, found.state = None, "dead"
-        _rejected(scope, found, "payload")
+        found.reason = _rejected(scope, "payload")
         return UNSET
+
+
+def take(scope: Scope, found: Found) -> Any:
+    """Return the value of a found entry if it is fresh, counted as a hit and kept in memory; else UNSET."""
+    if found.state != "fresh":
+        return UNSET
+    value = load(scope, found)
+    if value is not UNSET:
+        keep(scope, found, value)
+        scope.telemetry.counts.hits_l2 += 1
+    return value
 
 
 def keep(scope: Scope, found: Found, value: Any) -> None:
     """Keep a copy of a fresh found entry in L1, if nothing has changed since it was read."""
-    engine, entry, batch = scope.engine, found.entry, found.batch
-    if entry is None or batch is None or found.state != "fresh" or not engine.keeps or not batch.covers(found.key):
+    if found.entry is not None and found.batch is not None and found.state == "fresh":
+        _keep(scope, found.tagset, found.batch, found.entry, value)
+
+
+def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) -> None:
+    if not scope.engine.keeps or not batch.covers(entry.key):
         return
-    held = found.tagset.held
+    held = tagset.held
     if entry.stamps is held[0]:
         stamps = held[1]
     else:
-        shard = scope.keys.shard_of(found.key) if engine.shards else None
+        shard = scope.keys.shard_of(entry.key) if scope.engine.shards else None
         stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
     put(scope, entry, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, ticket=batch)
 
@@ -277,10 +333,9 @@ def slot_value(scope: Scope, slot: Slot) -> Any:
         return UNSET
 
 
-def _rejected(scope: Scope, found: Found, reason: str) -> Found:
+def _rejected(scope: Scope, reason: str) -> str:
     scope.telemetry.counts.rejected[reason] += 1
-    found.reason = reason
-    return found
+    return reason
 
 
 def has_tags(slot: Slot, tags: Sequence[str]) -> bool:

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from cachecore.asking import take
 from cachecore.batches import ABSENT, ask_many
 from cachecore.bypassing import bypassed
 from cachecore.errors import OptionsError
 from cachecore.options import Duration
-from cachecore.reading import read
+from cachecore.reading import read, take
 from cachecore.results import UNSET, Computed, Unset
 from cachecore.view_reads import Reads, plain
 

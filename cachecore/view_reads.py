@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from cachecore import reading
-from cachecore.asking import ask, recompute, take
+from cachecore.asking import after_miss, ask, recompute
 from cachecore.bypassing import bypassed
 from cachecore.compute import Factory
 from cachecore.copies import Slot
 from cachecore.explain import Explanation, explain
 from cachecore.keys import user_tag
 from cachecore.options import Duration
-from cachecore.reading import read
+from cachecore.reading import fetch
 from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import checked_tags
 from cachecore.view import View
@@ -59,10 +59,10 @@ class Reads(View[V]):
             if (
                 scope.telemetry.tracer() is None
             ):  # a context manager that does nothing takes as long as reading the clock ten times
-                value = take(scope, await read(scope, self._engine.state(), key, scope.tagset(key, tags)))
+                value, _ = await fetch(scope, self._engine.state(), key, scope.tagset(key, tags))
             else:
                 with scope.telemetry.span("cachecore.get"):
-                    value = take(scope, await read(scope, self._engine.state(), key, scope.tagset(key, tags)))
+                    value, _ = await fetch(scope, self._engine.state(), key, scope.tagset(key, tags))
             if value is not UNSET:
                 found: V = value
                 return found
@@ -128,6 +128,13 @@ class Reads(View[V]):
                 self._counts.hits_l1 += 1
                 answer: V = value  # not `cast`, which is a call
                 return answer
+        scope = self._scope
+        if slot is None and scope.telemetry.tracer() is None and not bypassed():
+            checked, state = self._checked(ttl), self._engine.state()
+            value, found = await fetch(scope, state, key, scope.tagset(key, tags))
+            if found is not None and value is UNSET:
+                value = (await after_miss(scope, state, found, factory, checked)).value
+            return cast("V", value)
         return cast("V", (await self._lookup(key, slot, factory, ttl, tags)).value)
 
     async def lookup(

@@ -220,7 +220,7 @@ async def _stamps_of(
     had: dict[str, bytes | None] = {}
     names = list(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
     # A read like any other, so that what it learns is void if it is old by the time it comes.
-    for batch in await asyncio.gather(*(state.coalescer.read(None, (name,)) for name in names)):
+    for batch in await asyncio.gather(*state.coalescer.read_stamps(names)):
         if batch.error is not None:
             raise batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})

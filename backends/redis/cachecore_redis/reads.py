@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cachecore.errors import BackendError
+from cachecore.prompt import Prompt
 from cachecore_redis import commands
 from cachecore_redis.failures import translate
 from cachecore_redis.lane import Lane, Reply
@@ -26,7 +27,7 @@ class Reading:
     __slots__ = ("_keys", "_node", "future")
 
     def __init__(self, node: Node, keys: Sequence[str]) -> None:
-        self.future: asyncio.Future[Values] = asyncio.get_running_loop().create_future()
+        self.future: Prompt[Values] = Prompt(loop=asyncio.get_running_loop())
         self._node = node
         self._keys = keys
 

@@ -1,0 +1,51 @@
+"""A future that says at once that it is done.
+
+An asyncio future calls back in the next turn of the loop, which is right for whoever runs code of its own then. A read
+of the store passes three hands on its way up that only hand it on; there a turn each is most of what they cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Prompt(asyncio.Future[T]):
+    """A future with one callback that runs within `set_result`, `set_exception` or `cancel`.
+
+    What a backend's `get_many` may return; it is awaited like any future. The callback must be quick and not raise.
+    """
+
+    _at_end: Callable[[Prompt[T]], object] | None = None
+
+    def at_end(self, callback: Callable[[Prompt[T]], object]) -> None:
+        """Call `callback` with this future the moment it is done; now, if it is."""
+        if self.done():
+            callback(self)
+        else:
+            self._at_end = callback
+
+    def set_result(self, result: T, /) -> None:
+        """Be done with `result`."""
+        super().set_result(result)
+        self._end()
+
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        """Be done with `exception`."""
+        super().set_exception(exception)
+        self._end()
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Be done without an outcome; return whether that was to do."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._end()
+        return cancelled
+
+    def _end(self) -> None:
+        callback, self._at_end = self._at_end, None
+        if callback is not None:
+            callback(self)
