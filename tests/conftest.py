@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ SERVERS = servers.installed()
 # How long one example takes on a busy machine says nothing about the code.
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collecting the tests made out of every later `gc.collect()`: tests call it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
