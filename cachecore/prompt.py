@@ -16,17 +16,16 @@ T = TypeVar("T")
 class Prompt(asyncio.Future[T]):
     """A future with one callback that runs within `set_result`, `set_exception` or `cancel`.
 
-    What a backend's `get_many` may return; it is awaited like any future. The callback must be quick and not raise.
+    What a backend may return for a call; it is awaited like any future. The callback must be quick.
     """
 
     _at_end: Callable[[Prompt[T]], object] | None = None
 
     def at_end(self, callback: Callable[[Prompt[T]], object]) -> None:
         """Call `callback` with this future the moment it is done; now, if it is."""
+        self._at_end = callback
         if self.done():
-            callback(self)
-        else:
-            self._at_end = callback
+            self._end()
 
     def set_result(self, result: T, /) -> None:
         """Be done with `result`."""
@@ -47,5 +46,10 @@ class Prompt(asyncio.Future[T]):
 
     def _end(self) -> None:
         callback, self._at_end = self._at_end, None
-        if callback is not None:
+        if callback is None:
+            return
+        try:
             callback(self)
+        except Exception as error:  # noqa: BLE001 - as a loop does: who gave the result has others to give
+            message = "the callback of a future raised"
+            self.get_loop().call_exception_handler({"message": message, "exception": error, "future": self})

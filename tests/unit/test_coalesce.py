@@ -6,8 +6,11 @@ import asyncio
 import random
 import threading
 
+import pytest
+
 from cachecore import Cache
 from cachecore.memory_backend import MemoryBackend
+from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 
 from .virtual_caches import Answer, Scene, soon, virtual
@@ -22,6 +25,42 @@ async def test_reads_of_one_tick_are_one_read_with_each_key_once(scene: Scene) -
     (call,) = scene.store.calls
     assert call.operation == "get_many"
     assert len(call.keys) == len(set(call.keys)) == 20 + 1  # the stamp of the root in the same trip
+
+
+@virtual
+async def test_lone_read_waits_for_no_turn_of_the_loop(scene: Scene) -> None:
+    """Nobody is left who could ask for more in this tick, so the store is asked within the call itself."""
+    cache = scene.cache(l1_max_entries=0)
+    await cache.get("warm")
+    await asyncio.sleep(0.001)  # and nothing is left to run
+    scene.store.calls.clear()
+    asking = cache.get("q")
+    asking.send(None)
+    await asyncio.sleep(0)  # the guard's task for the call
+    assert len(scene.store.calls) == 1
+    asking.close()
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_tasks_that_begin_together_read_together(eager: bool) -> None:
+    """Also where tasks run as soon as they are made, which no queue of the loop shows."""
+    factory_of_tasks = getattr(asyncio, "eager_task_factory", None)
+    if eager and factory_of_tasks is None:
+        pytest.skip("tasks start eagerly from Python 3.12 on")
+    clock = VirtualClock()
+    if eager:
+        clock.loop.set_task_factory(factory_of_tasks)
+
+    async def main() -> None:
+        store = FaultyBackend(MemoryBackend(clock=clock))
+        cache = Cache[int](store, ttl=60, clock=clock, chance=random.Random(1), l1_max_entries=0)
+        await cache.get("warm")
+        store.calls.clear()
+        await asyncio.gather(*(cache.get(number) for number in range(20)))
+        assert len(store.calls) == 1
+        await cache.aclose()
+
+    clock.run(main())
 
 
 @virtual
