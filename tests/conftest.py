@@ -1,18 +1,23 @@
-"""What all tests share: the real servers, one process of each for the whole run."""
+"""What all tests share: the real servers, one process of each for the whole run, and the table that long runs write."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from cachecore.testing import servers
+from tests.faults import reliability
+
+Record = Callable[..., None]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SERVERS = servers.installed()
+
+_measured: list[reliability.Figure] = []
 
 # How long one example takes on a busy machine says nothing about the code.
 settings.register_profile("calm", deadline=None)
@@ -63,3 +68,22 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder with the shared data is not there")
     return SHARED_DATA
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """Put a figure into the table, if this is a long run: `record("A2", "52 ms", met=True, size="1,000 calls")`."""
+
+    def put(row: str, measured: str, *, met: bool, size: str) -> None:
+        print(f"\n{row}: {measured} [{size}]{'' if met else ' NOT MET'}")
+        if request.node.get_closest_marker("soak") is None:
+            return
+        command = request.node.nodeid.partition("::")[0]
+        _measured.append(reliability.Figure(row, measured, met, size, command))
+
+    return put
+
+
+def pytest_sessionfinish() -> None:
+    if _measured:
+        reliability.write(_measured)

@@ -15,8 +15,8 @@ from redis import Redis
 
 from cachecore import Cache
 from cachecore.testing.servers import Server
+from tests.conftest import Record
 from tests.faults.callers import answer, cache_at, filled, request, sizes, until
-from tests.faults.conftest import Record
 from tests.faults.public_calls import CALLS
 
 _KEYS = 40

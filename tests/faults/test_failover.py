@@ -10,9 +10,8 @@ import pytest
 
 from cachecore.errors import InvalidationPending
 from cachecore.testing.groups import Cluster, SentinelGroup
-from tests.conftest import SERVERS
+from tests.conftest import SERVERS, Record
 from tests.faults.callers import Tally, answer, ask, cache_at, filled, request, sizes, until
-from tests.faults.conftest import Record
 from tests.faults.reliability import ms
 
 _PROGRAM = SERVERS[max(SERVERS)]

@@ -16,8 +16,8 @@ from redis import Redis
 from cachecore.testing.audit import Journal, Verdict, audit
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
+from tests.conftest import Record
 from tests.faults.callers import sizes
-from tests.faults.conftest import Record
 from tests.faults.members import WIDTH, auditor, patient_callers
 from tests.faults.processes import Member, arrived, members
 from tests.faults.reliability import ms, scaled

@@ -24,9 +24,8 @@ from cachecore.testing.proxy import Link, Proxy
 from cachecore.testing.servers import Server
 from cachecore_llm import LLMResponse, ResponseCache
 from cachecore_redis import RedisBackend
-from tests.conftest import SERVERS
+from tests.conftest import SERVERS, Record
 from tests.faults.callers import Tally, answer, ask, cache_at, filled, in_a_row, request, sizes
-from tests.faults.conftest import Record
 from tests.unit.serializers.gadgets import CANARY, GADGETS
 
 KEYS = {"new": b"n" * 32, "old": b"o" * 32}

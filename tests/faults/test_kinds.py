@@ -14,9 +14,8 @@ import pytest
 from cachecore import Cache
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Certificates, Server, free_port, speaks_tls
-from tests.conftest import SERVERS
+from tests.conftest import SERVERS, Record
 from tests.faults.callers import KEYS, Tally, answer, ask, cache_at, filled, request, sizes, together, until
-from tests.faults.conftest import Record
 from tests.faults.kinds import FAULTS, Scene
 from tests.sqlite.children import hold_lock, running
 

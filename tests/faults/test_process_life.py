@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cachecore.testing.servers import Server
+from tests.conftest import Record
 from tests.faults.callers import sizes
-from tests.faults.conftest import Record
 from tests.faults.reliability import ms
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from redis import Redis
 
 from cachecore.testing.servers import Server
+from tests.conftest import Record
 from tests.faults.callers import sizes
-from tests.faults.conftest import Record
 from tests.faults.test_process_life import ROOT
 
 PASSWORD = "Pl4nted-Passw0rd-7c1f"

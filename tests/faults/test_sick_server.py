@@ -14,8 +14,8 @@ from redis import Redis
 from cachecore import Cache
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server, free_port
+from tests.conftest import Record
 from tests.faults.callers import Tally, answer, ask, cache_at, filled, in_a_row, request, sizes, until
-from tests.faults.conftest import Record
 from tests.faults.reliability import ms, percentile
 
 NEW = 100_000

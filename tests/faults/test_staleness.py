@@ -15,8 +15,8 @@ from cachecore import Cache
 from cachecore.errors import InvalidationPending
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
+from tests.conftest import Record
 from tests.faults.callers import answer, cache_at, request, sizes, until
-from tests.faults.conftest import Record
 from tests.faults.members import deleter
 from tests.faults.processes import members
 from tests.faults.reliability import ms, percentile
