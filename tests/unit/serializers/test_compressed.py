@@ -8,25 +8,16 @@ import threading
 from typing import Any
 
 import pytest
-import zstandard
 
 from cachecore.errors import EncodingError, OptionsError
 from cachecore.options import MIB
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
+from tests.unit.serializers.bombs import ZSTD_BOMBS, frame, lying, unsized
 from tests.unit.serializers.contexts import assert_refused_cheaply, context
 
 TEXT = "Returns are free for 30 days after delivery. " * 100
-
-
-def frame(data: bytes, **options: Any) -> bytes:
-    return zstandard.ZstdCompressor(**options).compress(data)
-
-
-def unsized(data: bytes) -> bytes:
-    writer = zstandard.ZstdCompressor().compressobj()
-    return writer.compress(data) + writer.flush()
 
 
 def test_names_compose() -> None:
@@ -63,20 +54,13 @@ def test_every_level_is_read_by_every_other(level: int) -> None:
     assert CompressedSerializer().loads(data, context()) == value
 
 
-def test_a_32_kilobyte_frame_does_not_become_a_gigabyte() -> None:
-    """The library's own bound is ignored for a frame that names its size."""
-    bomb = frame(bytes(256 * MIB))
-    assert len(bomb) < 64 * 1024
-    assert_refused_cheaply(CompressedSerializer().loads, b"\x01" + bomb)
+@pytest.mark.parametrize("name", ZSTD_BOMBS)
+def test_bombs_do_not_go_off(name: str) -> None:
+    assert_refused_cheaply(CompressedSerializer().loads, ZSTD_BOMBS[name]())
 
 
 def one_byte_over() -> bytes:
     return frame(bytes(8 * MIB + 1))
-
-
-def lying(size: int) -> bytes:
-    data = frame(b"a" * 100_000)
-    return data.replace((100_000).to_bytes(4, "little"), size.to_bytes(4, "little"), 1)
 
 
 SKIPPABLE = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
@@ -84,18 +68,14 @@ GOOD = frame(MsgpackSerializer().dumps(TEXT, context()))
 REFUSED = {
     "one byte over": one_byte_over(),
     "size not said": unsized(TEXT.encode()),
-    "size not said, a bomb": unsized(bytes(64 * MIB)),
     "says less than it is": lying(10),
     "says a little less than it is": lying(99_999),
-    "says more than it is": lying(8 * MIB),
     "two frames": GOOD + GOOD,
     "bytes after it": GOOD + b"\x00",
     "cut": GOOD[:-1],
     "skippable frame only": SKIPPABLE,
     "skippable frame first": SKIPPABLE + GOOD,
     "skippable frame after": GOOD + SKIPPABLE,
-    "skippable frame of four gigabytes": SKIPPABLE[:4] + b"\xff\xff\xff\xff",
-    "huge window": b"\x28\xb5\x2f\xfd\x80\xf8" + (1000).to_bytes(4, "little") + b"\x01\x00\x00",
     "dictionary asked for": b"\x28\xb5\x2f\xfd\x21\x01\x05" + GOOD[6:],
     "empty": b"",
     "magic only": GOOD[:4],
@@ -112,12 +92,6 @@ def test_frames_that_nobody_here_wrote_are_refused_before_they_inflate(name: str
 def test_other_payloads_are_refused(data: bytes) -> None:
     with pytest.raises(EncodingError):
         CompressedSerializer().loads(data, context())
-
-
-def test_a_bomb_for_the_inner_serializer_is_refused_there() -> None:
-    """What inflates to a legitimate size may still be eight million empty maps."""
-    bomb = b"\xdd" + (8_000_000).to_bytes(4) + b"\x80" * 8_000_000
-    assert_refused_cheaply(CompressedSerializer().loads, b"\x01" + frame(bomb))
 
 
 def test_too_large_values_are_refused_on_writing() -> None:

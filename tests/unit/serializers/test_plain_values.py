@@ -26,6 +26,7 @@ from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.exact import same
 from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
+from tests.unit.serializers.bombs import JSON_BOMBS, MSGPACK_BOMBS
 from tests.unit.serializers.contexts import assert_refused_cheaply, context
 
 BOTH: list[MsgpackSerializer | JsonSerializer] = [MsgpackSerializer(), JsonSerializer()]
@@ -247,51 +248,15 @@ def test_wrong_limits_are_refused_while_building(serializer: Serializer, setting
         type(serializer)(**{setting: wrong})
 
 
-def array(count: int) -> bytes:
-    return b"\xdd" + struct.pack(">I", count)
-
-
-MSGPACK_BOMBS = {
-    "ten megabytes of empty maps": array(10_000_000) + b"\x80" * 10_000_000,
-    "eight megabytes of empty maps": array(8_000_000) + b"\x80" * 8_000_000,
-    "empty maps, spread over arrays": array(800) + (array(10_000) + b"\x80" * 10_000) * 800,
-    "empty maps, spread over small arrays": array(100_000) + (b"\x9f" + b"\x80" * 15) * 100_000,
-    "four gigabytes claimed": array(2**32 - 1),
-    "four billion pairs claimed": b"\xdf\xff\xff\xff\xff",
-    "four gigabytes of text claimed": b"\xdb\xff\xff\xff\xff" + b"a" * 300_000,
-    "claims within claims": (array(65_535) * 500).ljust(300_000, b"\xc0"),
-    "deep": b"\x91" * 1_000_000 + b"\xc0",
-    "deep and small": b"\x91" * 100_000 + b"\xc0",
-    "goes on after its end": b"\xdb\x00\x04\x00\x00" + b"a" * 262_144 + b"\xc0",
-    "unused byte": array(300_000) + b"\xc1" * 300_000,
-}
-
-
 @pytest.mark.parametrize("name", MSGPACK_BOMBS)
 def test_msgpack_bombs_do_not_go_off(name: str) -> None:
     """Ten megabytes of empty maps took 703 MB elsewhere."""
-    assert_refused_cheaply(MsgpackSerializer(max_bytes=16_000_000).loads, MSGPACK_BOMBS[name])
-
-
-JSON_BOMBS = {
-    "empty objects": b"[" + b"{}," * 2_600_000 + b"0]",
-    "empty arrays spread": b"[" + b"[[],[],[],[],[],[]]," * 400_000 + b"0]",
-    "numbers": b"[" + b"0," * 4_000_000 + b"0]",
-    "deep": b"[" * 4_000_000 + b"]" * 4_000_000,
-    "deep objects": b'{"a":' * 100_000 + b"0" + b"}" * 100_000,
-    "a little too deep": b"[" * 300 + b"]" * 300,
-    "empty objects behind an open string": b'["' + b"," * 300_000 + b'", ' + b"{}," * 300_000 + b"0]",
-    "empty strings": b"[" + b'"",' * 2_700_000 + b"0]",
-    "strings of commas": b"[" + b'",",' * 2_000_000 + b"0]",
-    "strings of backslashes": b"[" + b'"\\\\",' * 1_600_000 + b"0]",
-    "a quarter million strings, then objects": b"[" + b'",",' * 260_000 + b"{}," * 2_000_000 + b"0]",
-    "unending string": b'"' + b'\\"' * 4_000_000,
-}
+    assert_refused_cheaply(MsgpackSerializer(max_bytes=16_000_000).loads, MSGPACK_BOMBS[name]())
 
 
 @pytest.mark.parametrize("name", JSON_BOMBS)
 def test_json_bombs_do_not_go_off(name: str) -> None:
-    assert_refused_cheaply(JsonSerializer().loads, JSON_BOMBS[name])
+    assert_refused_cheaply(JsonSerializer().loads, JSON_BOMBS[name]())
 
 
 def test_text_that_looks_like_structure_is_no_bomb() -> None:
