@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence, Sized
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from cachecore.coherence import Coherence, Ticket
+from cachecore.coherence import Coherence
 from cachecore.errors import BackendError
+from cachecore.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
 """Takes the values in the order of the keys, or none and the error."""
@@ -25,7 +26,7 @@ _NO_STAMPS: Final[tuple[str, ...]] = ()
 class Batch(Ticket):
     """One `get_many` and what came of it; also the ticket of all reads in it."""
 
-    __slots__ = ("asked_at", "entries", "epoch", "error", "stamp_keys", "values", "waiters")
+    __slots__ = ("asked_at", "entries", "epoch", "error", "judged", "stamp_keys", "values", "waiters")
 
     def __init__(self) -> None:
         self.values: dict[str, bytes | None] = {}
@@ -41,6 +42,8 @@ class Batch(Ticket):
         """Monotonic second just before the store was asked."""
         self.error: BackendError | None = None
         """Why there are no values, if there are none."""
+        self.judged: dict[str, tuple[Any, ...]] = {}
+        """What the first of several readers of a key made of it; theirs to fill and to trust."""
 
 
 class Coalescer:
@@ -94,7 +97,6 @@ class Coalescer:
         if batch is None:
             batch = self._collecting[name] = Batch()
             batch.epoch = self._coherence.epoch
-            self._coherence.open(batch)
         values = batch.values
         if key is not None and key not in values:
             values[key] = None
@@ -134,6 +136,7 @@ class Coalescer:
             self._send(batch)
 
     def _send(self, batch: Batch) -> None:
+        self._coherence.tickets.open(batch)
         batch.asked_at = self._monotonic()
         self._under_way += 1
         try:

@@ -20,7 +20,7 @@ from typing import Final
 from cachecore import plugins
 from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
-from cachecore.coherence import Coherence, Ticket
+from cachecore.coherence import Coherence
 from cachecore.copies import Slot, deadline_of
 from cachecore.entry import tombstone
 from cachecore.errors import BackendError
@@ -35,6 +35,7 @@ from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, 
 from cachecore.stamps import StampBook, sound
 from cachecore.store_clock import StoreClock
 from cachecore.telemetry import Telemetry
+from cachecore.tickets import Ticket
 
 logger = logging.getLogger("cachecore")
 
@@ -182,7 +183,7 @@ class Engine:
         if not missing:
             return dict(stamps)
         ticket, epoch = Ticket(missing), self.coherence.epoch
-        self.coherence.open(ticket)
+        self.coherence.tickets.open(ticket)
         complete = await self.book.create_missing(self.backend, stamps, ttl=ttl)
         self._learn({key: complete[key] for key in missing}, ticket, epoch)
         return complete
@@ -222,7 +223,7 @@ class Engine:
 
     def forget_stamps(self, stamp_keys: Collection[str]) -> None:
         """Forget stamps: copies in memory and reads under way that rest on them are worth nothing any more."""
-        self.coherence.void(stamp_keys)
+        self.coherence.tickets.void(stamp_keys)
         self.book.forget(stamp_keys)
         self.detach_stamps(stamp_keys)
 
@@ -238,7 +239,7 @@ class Engine:
 
     def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
         """Forget what pending invalidations named, now that the store has heard: reads meanwhile saw what was there."""
-        self.coherence.void(keys)
+        self.coherence.tickets.void(keys)
         for key in keys:
             self.l1.discard(key)
         self.detach_keys(keys)

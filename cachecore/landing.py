@@ -237,11 +237,11 @@ async def _store(scope: Scope, policy: Policy, found: Found, sealed: Sealed) -> 
         return "changed"
     if found.batch is None or engine.monotonic() - found.batch.asked_at > policy.factory_timeout + TTL_SLACK:
         return "late"  # what a `set` or `delete` left under the key to be found here may have ended by now
-    ticket = engine.coherence.open_write(key)
+    ticket = engine.coherence.tickets.open_write((key,))
     try:
         stored = await engine.backend.swap(key, found.raw, sealed.data, ttl=sealed.life)
     finally:
-        engine.coherence.close_write(ticket)
+        engine.coherence.tickets.close_write(ticket)
         engine.l1.discard(key)
     return None if stored else "changed"
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cachecore.coalesce import Batch
-from cachecore.coherence import Ticket
 from cachecore.copies import Slot
 from cachecore.entry import Entry, Rejected, decode
 from cachecore.errors import BackendError, EncodingError
@@ -24,6 +23,7 @@ from cachecore.loop_state import LoopState
 from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope, TagSet
 from cachecore.stamps import sound
+from cachecore.tickets import Ticket
 
 _UNKNOWN: Final = object()
 _KEEP_REASONS: Final = frozenset({"version"})
@@ -90,7 +90,14 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
     batch = await _asked(scope, state, key, tagset)
     if scope.engine.store_clock.unmeasured:
         await scope.engine.measured(state)
-    entry, judged, reason = _judge(scope, key, tagset, batch, None)
+    # Several readers of one key in one tick are the rule where a key is popular: they share the verdict, as they share
+    # the bytes, if no stamp has changed since.
+    memo, generation = batch.judged.get(key), scope.engine.book.generation
+    if memo is not None and memo[0] is tagset and memo[1] == generation and not scope.engine.pending.busy:
+        entry, judged, reason = memo[2]
+    else:
+        entry, judged, reason = verdict = _judge(scope, key, tagset, batch, None)
+        batch.judged[key] = tagset, generation, verdict
     if judged == "fresh" and entry is not None:
         try:
             value = scope.serializer.loads(entry.payload, entry)

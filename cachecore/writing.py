@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from cachecore import reading
-from cachecore.coherence import Ticket
 from cachecore.entry import Entry, decode, draft, seal
 from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
@@ -24,6 +22,7 @@ from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Unset
 from cachecore.scope import Scope, TagSet
 from cachecore.stamps import sound, together
+from cachecore.tickets import Ticket
 
 T = TypeVar("T")
 
@@ -179,34 +178,32 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
     return True
 
 
-class _Writing(ExitStack):
-    """The tickets of a write of several keys, with this process's own copies forgotten before and after."""
+class _Writing:
+    """The ticket of a write, with this process's own copies forgotten before and after."""
 
-    def __init__(self, scope: Scope, keys: Sequence[str] | Mapping[str, Any]) -> None:
-        super().__init__()
+    def __init__(self, scope: Scope, keys: Collection[str]) -> None:
         self._engine = scope.engine
         self._keys = keys
-        self.tickets: dict[str, Ticket] = {}
+        self.ticket: Ticket
         self.epoch = -1
         self.asked_at = 0.0
 
     def __enter__(self) -> Self:
-        self.epoch = self._engine.coherence.epoch
-        self.asked_at = self._engine.monotonic()
+        engine = self._engine
+        self.epoch = engine.coherence.epoch
+        self.asked_at = engine.monotonic()
+        self.ticket = engine.coherence.tickets.open_write(self._keys)
+        self._forget()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.coherence.tickets.close_write(self.ticket)
+        self._forget()  # who began in between may have seen what was there before
+
+    def _forget(self) -> None:
         for key in self._keys:
-            ticket = self.tickets[key] = self._engine.coherence.open_write(key)
-            self._forget(key)
-            self.callback(self._end, key, ticket)
-        self._engine.detach_keys(list(self._keys))
-        return super().__enter__()
-
-    def _end(self, key: str, ticket: Ticket) -> None:
-        self._engine.coherence.close_write(ticket)
-        self._forget(key)
-        self._engine.detach_keys((key,))  # who began in between may have seen what was there before
-
-    def _forget(self, key: str) -> None:
-        self._engine.l1.discard(key)
+            self._engine.l1.discard(key)
+        self._engine.detach_keys(self._keys)
 
 
 def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
@@ -244,7 +241,7 @@ def _sized(scope: Scope, sealed: Sealed) -> Sealed:
 
 def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None:
     """Keep a copy of what was just written, unless somebody else changed the key meanwhile."""
-    ticket = writing.tickets[key]
+    ticket = writing.ticket
     entry = decode(sealed.data, key)
     if not isinstance(entry, Entry) or not ticket.covers(key):
         return

@@ -290,7 +290,7 @@ class World:
                 "calls": engine.backend.under_way,
                 "pending": len(engine.pending),
                 "waiting": len(state.wakeups),
-                "tickets": engine.coherence.tickets,
+                "tickets": len(engine.coherence.tickets),
             }
             if any(left.values()):
                 raise Wrong(f"{process.name}: left over: { ({name: n for name, n in left.items() if n}) }")

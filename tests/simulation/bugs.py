@@ -16,7 +16,7 @@ import pytest
 import xxhash
 
 from cachecore import asking, compute, entry, invalidating, landing, reading, writing
-from cachecore.coherence import Coherence, Listener, Ticket
+from cachecore.coherence import Coherence, Listener
 from cachecore.engine import Engine
 from cachecore.flight import Flight, Flights
 from cachecore.guard import Guard
@@ -27,6 +27,7 @@ from cachecore.pending import PendingInvalidations
 from cachecore.protocols import FeedEvent, Lost
 from cachecore.store_clock import StoreClock
 from cachecore.testing.simulation_network import SimulatedBackend
+from cachecore.tickets import Ticket
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 

@@ -1,0 +1,122 @@
+"""Tickets: what each read and write under way covers, and which of it has changed since it began.
+
+Whoever learns that a key changed voids the tickets that cover it, and a void ticket fills nothing: so a copy is never
+made from bytes that were already old when they arrived. They are found by key, so that a change costs what concerns it,
+however many reads and writes are under way.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+_FEW: Final = 4096
+"""Keys in the index at which it is first looked through for those whose tickets are gone."""
+
+
+class Ticket:
+    """One read or write under way, and which of its keys have changed meanwhile. In force while somebody holds it."""
+
+    __slots__ = ("__weakref__", "keys", "void", "writes")
+
+    def __init__(self, keys: Collection[str], *, writes: bool = False) -> None:
+        self.keys = keys
+        """Covered keys; fixed once the ticket is opened."""
+        self.writes = writes
+        self.void: set[str] | None = None
+        """Keys that changed; None while there are none, which is nearly always."""
+
+    def covers(self, key: str) -> bool:
+        """Return whether what this ticket learns of `key` may still be kept."""
+        return self.void is None or key not in self.void
+
+    def cancel(self, keys: Iterable[str]) -> None:
+        """Void the ticket for these of its keys."""
+        self.void = {*keys, *(self.void or ())}  # replaced, not added to: readers take no lock
+
+
+class Tickets:
+    """The tickets of one cache in one process. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._index: dict[str, tuple[weakref.ref[Ticket], ...]] = {}  # key -> tickets, some gone; guarded by _lock
+        self._look_at = _FEW
+
+    def __len__(self) -> int:
+        """Return how many reads and writes are under way."""
+        with self._lock:
+            return len(set(self._all()))
+
+    def open(self, ticket: Ticket) -> None:
+        """Take notice of `ticket`. A read's must be open before the store is asked."""
+        with self._lock:
+            self._enter(ticket)
+
+    def open_write(self, keys: Collection[str]) -> Ticket:
+        """Return the ticket of a write of `keys`; tickets that cover one of them are void for it from now on.
+
+        Two writes of one key at the same time void each other: which of them the store saw last is not known here.
+        """
+        ticket = Ticket(frozenset(keys), writes=True)
+        with self._lock:
+            for other, shared in self._concerned(ticket.keys).items():
+                other.cancel(shared)
+                if other.writes:
+                    ticket.cancel(shared)
+            self._enter(ticket)
+        return ticket
+
+    def close_write(self, ticket: Ticket) -> None:
+        """End a write: reads that began while it was under way may have seen either value, so they keep nothing.
+
+        The ticket stays in force until it is let go of: what was written may be kept only if nobody changed it since.
+        """
+        with self._lock:
+            ticket.writes = False
+            for other, shared in self._concerned(ticket.keys).items():
+                if other is not ticket:
+                    other.cancel(shared)
+
+    def void(self, keys: Collection[str]) -> None:
+        """Void what is under way for these keys."""
+        with self._lock:
+            for ticket, shared in self._concerned(keys).items():
+                ticket.cancel(shared)
+
+    def void_all(self) -> None:
+        """Void everything under way."""
+        with self._lock:
+            for ticket in set(self._all()):
+                ticket.cancel(list(ticket.keys))
+
+    def _enter(self, ticket: Ticket) -> None:
+        reference = weakref.ref(ticket)
+        index = self._index
+        for key in ticket.keys:
+            others = index.get(key)
+            index[key] = (reference,) if others is None else (*(one for one in others if one() is not None), reference)
+        if len(index) > self._look_at:
+            self._index = {
+                key: left for key, found in index.items() if (left := tuple(one for one in found if one() is not None))
+            }
+            self._look_at = max(_FEW, 2 * len(self._index))  # as many new keys as this look was long
+
+    def _concerned(self, keys: Collection[str]) -> dict[Ticket, list[str]]:
+        """Return the tickets that cover some of `keys`, and which."""
+        found: dict[Ticket, list[str]] = {}
+        for key in keys:
+            for reference in self._index.get(key, ()):
+                ticket = reference()
+                if ticket is not None:
+                    found.setdefault(ticket, []).append(key)
+        return found
+
+    def _all(self) -> Iterator[Ticket]:
+        for found in self._index.values():
+            for reference in found:
+                ticket = reference()
+                if ticket is not None:
+                    yield ticket
