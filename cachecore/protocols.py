@@ -19,25 +19,24 @@ class CacheBackend(Protocol):
     Keys are printable ASCII, at most 250 bytes. Values are opaque. Any number of tasks may call at once, from any
     event loop, before and after a fork. A missing key is an answer, not an error. Every failure leaves as
     `BackendError`, chained to the driver's own.
+
+    Each of the four calls is `async def`, or a function that returns a future, best a `cachecore.prompt.Prompt`: then
+    the call has begun, and costs no task. Cancelling the future abandons the answer and harms nobody else.
     """
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
-        """Return the live values in the order of `keys`, in one round trip where the store can.
+        """Return the live values in the order of `keys`, in one round trip where the store can."""
 
-        `async def`, or a function that returns a future: then the read has begun, and costs no task. Cancelling it
-        abandons the answer and harms nobody else.
-        """
-
-    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+    def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key, value and deadline atomically per key; it lives `ttl` seconds (> 0), or for ever if None.
 
         A store may round `ttl` up by at most a second.
         """
 
-    async def delete_many(self, keys: Sequence[str]) -> int:
+    def delete_many(self, keys: Sequence[str]) -> Awaitable[int]:
         """Delete the keys and return how many of them existed."""
 
-    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+    def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Make the value `new` if it is `old` now, atomically; return whether it was.
 
         `old` None means the key is absent; `new` None deletes it. `ttl` is that of the new value.

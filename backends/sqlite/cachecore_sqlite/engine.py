@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cachecore.clock import Clock
 from cachecore.errors import BackendUnavailable
+from cachecore.prompt import Prompt
 from cachecore_sqlite import forks, rows
 from cachecore_sqlite.feed import Feed, Listener
 from cachecore_sqlite.file import Database
@@ -29,7 +30,7 @@ ReadAsk = Callable[[sqlite3.Connection, float], Any]
 
 
 class Engine:
-    """Queues and threads. Every method but `stop` returns at once or awaits a thread's answer."""
+    """Queues and threads. Every method but `stop` returns at once, with a future where a thread has to answer."""
 
     def __init__(self, path: str, options: SQLiteOptions, clock: Clock) -> None:
         self._path = path
@@ -48,23 +49,23 @@ class Engine:
         # What is in memory is seen by one connection only, so one thread does both.
         self._reads: SimpleQueue[Job | None] = self._writes if self._path == MEMORY else SimpleQueue()
 
-    async def read(self, operation: str, keys: Any) -> Any:
-        """Return the values of `keys`."""
+    def read(self, operation: str, keys: Any) -> asyncio.Future[Any]:
+        """Ask for the values of `keys`."""
         if self._path == MEMORY:
-            return await self._asked(self._writes, Job(operation, partial(_get, keys=keys), self._options.timeout))
-        return await self._asked(self._reads, Job(operation, keys, self._options.timeout))
+            return self._asked(self._writes, Job(operation, partial(_get, keys=keys), self._options.timeout))
+        return self._asked(self._reads, Job(operation, keys, self._options.timeout))
 
-    async def query(self, operation: str, ask: ReadAsk) -> Any:
-        """Return what `ask(connection, now)` returns in a reading thread."""
+    def query(self, operation: str, ask: ReadAsk) -> asyncio.Future[Any]:
+        """Ask for what `ask(connection, now)` returns in a reading thread."""
         if self._path == MEMORY:
-            return await self.write(operation, partial(_query, ask=ask))
-        return await self._asked(self._reads, Job(operation, ask, self._options.timeout))
+            return self.write(operation, partial(_query, ask=ask))
+        return self._asked(self._reads, Job(operation, ask, self._options.timeout))
 
-    async def write(self, operation: str, ask: WriteAsk, *, asked: Asked | None = None) -> Any:
-        """Return what `ask(transaction)` returns, once it is committed; `asked` is what it will compare."""
+    def write(self, operation: str, ask: WriteAsk, *, asked: Asked | None = None) -> asyncio.Future[Any]:
+        """Ask for what `ask(transaction)` returns, once it is committed; `asked` is what it will compare."""
         job = Job(operation, ask, self._options.timeout)
         job.asked = asked
-        return await self._asked(self._writes, job)
+        return self._asked(self._writes, job)
 
     def subscribe(self, prefix: str) -> Listener:
         """Begin to tell changes below `prefix` to the running loop."""
@@ -76,16 +77,16 @@ class Engine:
         """Stop telling."""
         self._feed.unsubscribe(listener)
 
-    async def _asked(self, queue: SimpleQueue[Job | None], job: Job) -> Any:
+    def _asked(self, queue: SimpleQueue[Job | None], job: Job) -> asyncio.Future[Any]:
         if not self._workers:
             self._start(job.operation)
-        job.loop = asyncio.get_running_loop()
-        job.future = job.loop.create_future()
+        job.loop = loop = asyncio.get_running_loop()
+        job.future = future = Prompt[Any](loop=loop)
         queue.put(job)
         if self._closed:
             # Put behind the threads' end, perhaps: nobody may come for it.
             raise BackendUnavailable(job.operation, transient=False, reason="closed")
-        return await job.future
+        return future
 
     def _start(self, operation: str) -> None:
         with self._lock:
