@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xxhash import xxh3_64_digest
+from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from cachecore import entry
 from cachecore.errors import EncodingError
@@ -20,6 +20,9 @@ from cachecore.protocols import Serializer
 
 KEY = "fuzz:e:faq:" + "0123456789abcdef" * 4
 OTHER_KEY = "fuzz:e:faq:" + "fedcba9876543210" * 4
+
+# Where the envelope has the digest of its key, and how many bytes its checksum has (see `cachecore.entry`).
+_DIGEST_AT, _DIGEST_END, _CHECKSUM_BYTES = 40, 56, 8
 
 VALUES: Sequence[Any] = (
     None,
@@ -53,13 +56,22 @@ def corpus(serializers: Sequence[Serializer]) -> list[bytes]:
     return entries
 
 
-def fuzz_one(data: bytes, serializers: Sequence[Serializer]) -> None:
-    """Give `data` to the reader of entries and, as a payload, to each serializer."""
-    found = entry.decode(data, KEY)
+def fuzz_one(data: bytes, serializers: Sequence[Serializer], *, key: str = KEY) -> set[str]:
+    """Give `data` to the reader of entries, and its payload to each serializer; return the names of those that read it.
+
+    The reader gets it twice: as it is, and with its checksum and the digest of `key` put right, which no fuzzer would
+    guess. What still is no entry is a payload as a whole.
+    """
+    found = entry.decode(data, key)
     assert type(found) in (entry.Entry, entry.Rejected), "decode answered neither way"
-    context = entry.Draft(KEY, data[:64])
-    for serializer in serializers:
-        _loads(serializer, data, context)
+    if isinstance(found, entry.Rejected) and len(data) >= _DIGEST_END + _CHECKSUM_BYTES:
+        body = data[:_DIGEST_AT] + xxh3_128_digest(key.encode()) + data[_DIGEST_END:-_CHECKSUM_BYTES]
+        found = entry.decode(body + xxh3_64_digest(body), key)
+    if isinstance(found, entry.Entry):
+        payload, context = found.payload, entry.Draft(key, found.header)
+    else:
+        payload, context = data, entry.Draft(key, data[:_DIGEST_END])
+    return {serializer.name for serializer in serializers if _loads(serializer, payload, context)}
 
 
 def fuzz_entries(rounds: int, seed: int, plain: Sequence[Serializer], sealed: Sequence[Serializer]) -> Counter[str]:
