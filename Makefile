@@ -27,6 +27,10 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
+$(VENV)/.soak: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --group soak
+	@touch $@
+
 demo: $(VENV)/.installed ## replay real customer questions through the cache; no server, no key
 	@$(BIN)/python examples/demo.py
 
@@ -46,7 +50,7 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 bench: $(VENV)/.bench ## the benchmarks; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
 
-soak: $(VENV)/.dev ## the long runs: fuzzing, storms, minutes of faults
+soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults
 	$(BIN)/python -m pytest -m soak
 
 clean: ## remove what the other targets made
