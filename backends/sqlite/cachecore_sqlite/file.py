@@ -30,7 +30,7 @@ _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who finds it being made waits for that
 _ATTEMPT_SECONDS: Final = 0.001
-_LOG_BYTES: Final = 8 * 1024 * 1024
+_LOG_BYTES: Final = 16 * 1024 * 1024
 _PAGE_BYTES: Final = 4096
 
 Frozen = tuple[int, int, int, int]

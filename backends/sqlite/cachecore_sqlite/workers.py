@@ -89,6 +89,8 @@ class Worker:
 
     batch_jobs = 256
     """How many jobs are looked at together."""
+    cache_kib: int | None = None
+    """Memory for pages of the file; None: SQLite's own 2 MiB."""
 
     def __init__(self, name: str, database: Database, clock: Clock, jobs: SimpleQueue[Job | None]) -> None:
         self.database = database
@@ -121,6 +123,8 @@ class Worker:
             self.close()
         if self._connection is None:
             self._connection, self._inode = self.database.connect()
+            if self.cache_kib is not None:
+                self._connection.execute(f"PRAGMA cache_size = -{self.cache_kib}")
         return self._connection
 
     def _run(self) -> None:

@@ -21,6 +21,7 @@ _ATTEMPT_SECONDS: Final = 0.5
 _ROW_OVERHEAD: Final = 1024
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024
+_CACHE_KIB: Final = 32 * 1024
 
 
 class Writer(Worker):
@@ -36,6 +37,8 @@ class Writer(Worker):
         committed: Callable[[list[str]], None] | None = None,
     ) -> None:
         super().__init__("writer", database, clock, jobs)
+        # Keys are digests, so each write lands on another page of the index: those of a large file should be at hand.
+        self.cache_kib = min(_CACHE_KIB, database.options.max_bytes // 32 // 1024)
         self._committed = committed
         self._next_attempt = 0.0
         self._singly = 0  # how many jobs must have a transaction of their own
