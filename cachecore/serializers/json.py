@@ -23,8 +23,10 @@ MAX_DEPTH: Final = 254
 
 _NOT_MARKS = bytes(set(range(256)) - set(b'",:[]{}'))
 _SLICE_BYTES = 64 * 1024
+_ESCAPES = re.compile(rb"\\*+.?", re.DOTALL)
 _STRINGS = re.compile(rb'"[^"]*+"')
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ENDS = {b'"': b'"', b"[": b"]", b"{": b"}"}
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
@@ -66,11 +68,22 @@ class JsonSerializer:
     def loads(self, data: bytes, context: EntryContext) -> Any:
         """Return a new value. Raises `EncodingError`, for what is too large before any of it is made."""
         check_size(data, self._max_bytes)
+        if _is_cut_off(data):
+            raise EncodingError("the payload is no JSON")
         check_json_shape(data, self._max_elements)
         try:
             return _DECODER.decode(str(data, "utf-8"))
         except (ValueError, RecursionError):  # the decoder's own message quotes the text
             raise EncodingError("the payload is no JSON") from None
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Tell from its ends whether a text has none, which the decoder finds out when it has made everything before."""
+    last = data[-1:]
+    if last != _ENDS.get(data[:1], last):
+        return not last.isspace()
+    before = data[-1024:-1]
+    return data[:1] == b'"' and (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
 
 
 def check_json_shape(data: bytes, max_elements: int) -> None:
@@ -95,18 +108,26 @@ def check_json_shape(data: bytes, max_elements: int) -> None:
 def _without_text(data: bytes, max_elements: int) -> Iterator[bytes]:
     """Yield the commas, colons and brackets of `data` that stand outside of its strings, right up to where it is JSON.
 
-    Each step runs in C and makes little of what it finds: one by one, the strings would be a bomb of their own.
+    Slice by slice, so that little is made of a bomb before it is known for one, and each step in C: one by one, the
+    strings would be a bomb of their own.
     """
-    # First what could hide a quote; then everything else, which makes most strings empty; then the empty ones.
-    marks = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_MARKS).replace(b'""', b"")
-    if marks.count(b'"') > 2 * max_elements:
-        raise EncodingError(f"a value of more than {max_elements} elements")
-    start = 0
-    while start < len(marks):
+    start = quotes = 0
+    within = False  # a string
+    while start < len(data):
         end = start + _SLICE_BYTES
-        if marks.count(b'"', start, end) % 2:  # within a string: up to its end, or that of the data
-            end = marks.find(b'"', end) + 1 or len(marks)
-        yield _STRINGS.sub(b"", marks[start:end])
+        if data[end - 1 : end] == b"\\" and (more := _ESCAPES.match(data, end)):
+            end = more.end()  # or what it escapes would be taken for itself
+        # First what could hide a quote; then everything else, which makes most strings empty; then the empty ones.
+        marks = data[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_MARKS)
+        marks = (b'"' + marks if within else marks).replace(b'""', b"")
+        found = marks.count(b'"')
+        quotes += found - within
+        if quotes > 2 * max_elements:
+            raise EncodingError(f"a value of more than {max_elements} elements")
+        within = found % 2 == 1
+        if within:  # what came of it so far is text, whatever follows
+            marks = marks[: marks.rindex(b'"')]
+        yield _STRINGS.sub(b"", marks)
         start = end
 
 

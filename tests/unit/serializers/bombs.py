@@ -57,6 +57,7 @@ JSON_BOMBS: Bombs = {
     "empty objects behind an open string": lambda: b'["' + b"," * 300_000 + b'", ' + b"{}," * 300_000 + b"0]",
     "empty strings": lambda: b"[" + b'"",' * 2_700_000 + b"0]",
     "strings of commas": lambda: b"[" + b'",",' * 2_000_000 + b"0]",
+    "one string of backslashes": lambda: b'["' + b"\\" * 7_000_000 + b'", ' + b"{}," * 300_000 + b"0]",
     "strings of backslashes": lambda: b"[" + b'"\\\\",' * 1_600_000 + b"0]",
     "a quarter million strings, then objects": lambda: b"[" + b'",",' * 260_000 + b"{}," * 2_000_000 + b"0]",
     "unending string": lambda: b'"' + b'\\"' * 4_000_000,
