@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from cachecore.options import Duration
+from cachecore.options import Duration, lifetime
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
@@ -81,3 +81,8 @@ class Computed(Generic[V]):
     """What made it, such as a provider's name; stored beside it."""
     metadata: Mapping[str, Any] | None = None
     """Plain data stored beside it, readable without the value's type."""
+
+    def __post_init__(self) -> None:
+        """Check the ttl where it is given, not where it is needed. Raises `OptionsError`."""
+        if not isinstance(self.ttl, Unset):
+            lifetime("ttl", self.ttl)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from cachecore import Computed, Lookup
+from cachecore.errors import OptionsError
 from cachecore.results import Outcome
 
 from .virtual_caches import Scene, virtual
@@ -49,3 +52,9 @@ async def test_a_computed_may_be_set_as_well(scene: Scene) -> None:
     assert seen.fresh_for == pytest.approx(5)
     await cache.invalidate_tags("t")
     assert await cache.get("q") is None
+
+
+@pytest.mark.parametrize("ttl", [0, -1, math.nan, math.inf, "soon", True])
+def test_wrong_ttl_of_an_answer_is_an_error_where_it_is_written(ttl: Any) -> None:
+    with pytest.raises(OptionsError, match="ttl must"):
+        Computed("answer", ttl=ttl)
