@@ -27,6 +27,7 @@ from typing import Any
 import diskcache
 
 from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.rows import hash_of
 
 RESULTS = Path(__file__).parent / "results" / "sqlite.json"
 VALUE = os.urandom(1700)
@@ -34,7 +35,7 @@ KEYS = [f"p:e:{number:066d}" for number in range(4000)]
 ROUNDS = 7
 READS = 400
 WRITES = 2000
-SELECT = "SELECT value FROM entries WHERE key = ?"
+SELECT = "SELECT value FROM entries WHERE hash = ? AND key = ?"
 WRITER = """
 import asyncio, sys
 from cachecore_sqlite import SQLiteBackend
@@ -83,7 +84,7 @@ async def reads(folder: str, backend: SQLiteBackend) -> dict[str, float]:
         disk.set(key, VALUE, expire=600)
 
     def select(key: str) -> Any:
-        return connection.execute(SELECT, (key,)).fetchone()
+        return connection.execute(SELECT, (hash_of(key), key)).fetchone()
 
     rows: list[dict[str, float]] = []
     for round_ in range(ROUNDS):

@@ -18,6 +18,7 @@ from cachecore_sqlite.transaction import Transaction, cost
 
 _KEYS_PER_TRANSACTION: Final = 256
 _CLOSE_SECONDS: Final = 2.0
+_BEFORE_ALL: Final = -(1 << 63)  # ids begin with 1, those of a damaged file anywhere
 
 
 class SQLiteBackend:
@@ -73,10 +74,13 @@ class SQLiteBackend:
         return self._engine.write("swap", ask, asked=(key, old))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
-        """Yield the live keys that start with `prefix`, in pages of up to 512, in order."""
-        start: str | None = prefix
-        while start is not None:
-            keys, start = await self._engine.query("scan", partial(rows.page, prefix=prefix, start=start))
+        """Yield the live keys that start with `prefix`, those written longest ago first.
+
+        Each page comes from 512 entries that are looked at, so the cost is that of all entries, whatever the prefix.
+        """
+        after: int | None = _BEFORE_ALL
+        while after is not None:
+            keys, after = await self._engine.query("scan", partial(rows.page, prefix=prefix, after=after))
             if keys:
                 yield keys
 

@@ -31,7 +31,6 @@ _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who finds it being made waits for that
 _ATTEMPT_SECONDS: Final = 0.001
 _LOG_BYTES: Final = 16 * 1024 * 1024
-_PAGE_BYTES: Final = 4096
 
 Frozen = tuple[int, int, int, int]
 
@@ -142,6 +141,7 @@ class Database:
 
     def _memory(self) -> sqlite3.Connection:
         connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         schema.create(connection)
         return connection
@@ -158,7 +158,7 @@ class Database:
             connection.execute("PRAGMA secure_delete = FAST")
             connection.execute(f"PRAGMA journal_size_limit = {self.log_bytes}")
             # The writer moves the log into the file when it has answered; this is for when it has misjudged its size.
-            connection.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes * 3 // 2 // _PAGE_BYTES}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes * 3 // 2 // schema.PAGE_BYTES}")
             connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() if mode == "rw" else None
         except BaseException:
             connection.close()
@@ -198,7 +198,7 @@ class Database:
             if schema.is_empty(connection):
                 # With a rollback journal the schema is in the file itself once it is committed, never in the log alone:
                 # whose the file is can then be told from its first page.
-                connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+                connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("BEGIN EXCLUSIVE")
                 schema.create(connection)

@@ -10,17 +10,21 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
 KEYS_PER_STATEMENT: Final = 256
-_GET: Final = "SELECT key, deadline, checksum, value, id FROM entries WHERE key IN (%s)"
-_LENGTHS: Final = "SELECT key, deadline, length(value) FROM entries WHERE key IN (%s)"
-_PAGE: Final = "SELECT key, deadline FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-_SCAN_PAGE: Final = 512
-_AFTER_ASCII: Final = "\x7f"
+# Keys are read as bytes: a damaged one is nobody's then, where text that is none would raise an error.
+_GET: Final = "SELECT CAST(key AS BLOB), deadline, checksum, value FROM entries WHERE hash IN (%s)"
+_LENGTHS: Final = "SELECT CAST(key AS BLOB), deadline, length(value) FROM entries WHERE hash IN (%s)"
+# One row in all: the last entry looked at, and the keys that were asked for, one a line.
+_PAGE: Final = """SELECT max(id), count(*), CAST(group_concat(key, char(10)) FILTER (
+    WHERE substr(key, 1, ?) = ? AND (deadline IS NULL OR deadline > ?)) AS BLOB)
+FROM (SELECT id, key, deadline FROM entries WHERE id > ? ORDER BY id LIMIT ?)"""
+_SCAN_PAGE: Final = 512  # entries looked at
 _SIGN: Final = 1 << 63
+T = TypeVar("T")
 _float = struct.Struct("<d").pack
 
 
@@ -32,6 +36,12 @@ def marks(count: int) -> str:
 # One statement per power of two, so that few statements are ever prepared.
 SIZES: Final = [1 << bit for bit in range(KEYS_PER_STATEMENT.bit_length())]
 _GETS: Final = {size: _GET % marks(size) for size in SIZES}
+
+
+def hash_of(key: str) -> int:
+    """Return what finds the row of `key`, as SQLite stores it, a signed 64-bit integer."""
+    number: int = xxh3_64_intdigest(key.encode())
+    return number - _SIGN
 
 
 def checksum(key: str, deadline: float | None, value: bytes) -> int:
@@ -47,10 +57,10 @@ def is_live(deadline: object, now: float) -> bool:
     return deadline is None or (type(deadline) is float and deadline > now)
 
 
-def chunks(keys: Sequence[str]) -> Iterable[tuple[int, Sequence[str]]]:
-    """Yield a size and that many keys, the last one repeated where there are fewer."""
-    for start in range(0, len(keys), KEYS_PER_STATEMENT):
-        chunk = keys[start : start + KEYS_PER_STATEMENT]
+def chunks(of: Sequence[T]) -> Iterable[tuple[int, Sequence[T]]]:
+    """Yield a size and that many of them, the last one repeated where there are fewer."""
+    for start in range(0, len(of), KEYS_PER_STATEMENT):
+        chunk = of[start : start + KEYS_PER_STATEMENT]
         size = 1 << (len(chunk) - 1).bit_length()
         yield size, (*chunk, *((chunk[-1],) * (size - len(chunk))))
 
@@ -66,8 +76,12 @@ class Found:
 def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Found:
     """Return the values of `keys` that are live at `now` (Unix s). `keys` holds no duplicates."""
     found = Found()
-    for size, chunk in chunks(keys):
-        for key, deadline, stored, value, _ in connection.execute(_GETS[size], chunk):
+    asked = {key.encode(): key for key in keys}
+    for size, hashes in chunks([hash_of(key) for key in keys]):
+        for stored_key, deadline, stored, value in connection.execute(_GETS[size], hashes):
+            key = asked.get(stored_key)
+            if key is None:
+                continue  # another key with the same hash
             if type(value) is not bytes or not (deadline is None or type(deadline) is float):
                 found.damaged.append(key)
             elif deadline is not None and deadline <= now:
@@ -81,16 +95,21 @@ def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Fou
 
 def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) -> list[int]:
     """Return the lengths of the live values of `keys`, 0 where there is none; the values themselves are not read."""
-    found: dict[str, int] = {}
-    for size, chunk in chunks(keys):
-        rows = connection.execute(_LENGTHS % marks(size), chunk).fetchall()
+    found: dict[bytes, int] = {}
+    for size, hashes in chunks([hash_of(key) for key in keys]):
+        rows = connection.execute(_LENGTHS % marks(size), hashes).fetchall()
         found.update({key: length for key, deadline, length in rows if is_live(deadline, now) and length})
-    return [found.get(key, 0) for key in keys]
+    return [found.get(key.encode(), 0) for key in keys]
 
 
-def page(connection: sqlite3.Connection, now: float, *, prefix: str, start: str) -> tuple[list[str], str | None]:
-    """Return up to a page of live keys with `prefix`, from `start` on, and where the next begins, None at the end."""
-    rows = connection.execute(_PAGE, (start, prefix + _AFTER_ASCII, _SCAN_PAGE)).fetchall()
-    # In a damaged index any key may stand between two others.
-    keys = [key for key, deadline in rows if is_live(deadline, now) and key.startswith(prefix)]
-    return keys, rows[-1][0] + "\0" if len(rows) == _SCAN_PAGE else None
+def page(connection: sqlite3.Connection, now: float, *, prefix: str, after: int) -> tuple[list[str], int | None]:
+    """Look at a page of entries behind the one with the id `after`.
+
+    Return the live keys with `prefix` among them, and the id of the last entry, None at the end. A key that is written
+    while it is scanned for moves to a larger id, so it is met at least once.
+    """
+    parameters = (len(prefix), prefix, now, after, _SCAN_PAGE)
+    last, count, found = connection.execute(_PAGE, parameters).fetchone()
+    keys = found.decode("ascii", "replace").split("\n") if found else []
+    # In a damaged file a key may hold a newline, and an id come again.
+    return [key for key in keys if key.startswith(prefix)], last if count == _SCAN_PAGE and last > after else None

@@ -22,25 +22,27 @@ _PAGE_OVERHEAD: Final = 2048  # bytes of index pages that the log takes for a ro
 _ROWS: Final = (1, 4, 16, 64, 256, 1024)  # of a statement; a few sizes, so that few are ever prepared
 _FEW: Final = 16  # rows that cost less one by one
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each parameter
-_PUT: Final = "REPLACE INTO entries(key, deadline, checksum, value) VALUES (?,?,?,?)"
-_PUT_MANY: Final = """REPLACE INTO entries(key, deadline, checksum, value)
+_PUT: Final = "REPLACE INTO entries(hash, key, deadline, checksum, value) VALUES (?,?,?,?,?)"
+_PUT_MANY: Final = """REPLACE INTO entries(hash, key, deadline, checksum, value)
 SELECT * FROM (VALUES %s) WHERE column1 IS NOT NULL"""
-_DELETE: Final = "DELETE FROM entries WHERE key IN (%s)"
-_DEADLINE: Final = "SELECT deadline FROM entries WHERE key IN (%s)"
+# First all hashes, then all keys: no row has the hash of one and is another's, unless it is damaged.
+_DELETE: Final = "DELETE FROM entries WHERE hash IN (%s) AND key IN (%s)"
+_DEADLINE: Final = "SELECT deadline FROM entries WHERE hash IN (%s) AND key IN (%s)"
 # One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
-_COMPARE: Final = """WITH asked(key, old) AS (VALUES %s)
+_COMPARE: Final = """WITH asked(hash, key, old) AS (VALUES %s)
 SELECT group_concat((old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > ?)) || asked.key, char(10))
-FROM asked CROSS JOIN entries ON entries.key = asked.key"""
+FROM asked CROSS JOIN entries ON entries.hash = asked.hash AND entries.key = asked.key"""
 
-_DELETES: Final = {size: _DELETE % marks(size) for size in SIZES}
-_DEADLINES: Final = {size: _DEADLINE % marks(size) for size in SIZES}
-_PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?)"] * size) for size in _ROWS}
-_COMPARES: Final = {size: _COMPARE % ",".join(["(?,?)"] * size) for size in _ROWS}
+_DELETES: Final = {size: _DELETE % (marks(size), marks(size)) for size in SIZES}
+_DEADLINES: Final = {size: _DEADLINE % (marks(size), marks(size)) for size in SIZES}
+_PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?,?)"] * size) for size in _ROWS}
+_COMPARES: Final = {size: _COMPARE % ",".join(["(?,?,?)"] * size) for size in _ROWS}
 
-Row = tuple[str, "float | None", int, bytes]
+Row = tuple[int, str, "float | None", int, bytes]
 Asked = tuple[str, "bytes | None"]
 """A key and the value that a swap expects it to have."""
-T = TypeVar("T", Row, Asked)
+Compared = tuple[int, str, "bytes | None"]
+T = TypeVar("T", Row, Compared)
 
 
 def cost(value: bytes) -> int:
@@ -68,8 +70,8 @@ class Transaction:
         for key, old in asked:
             first.setdefault(key, old)
         unlike: list[str] = []
-        for size, part in _parts(list(first.items())):
-            parameters = [*_filled(part, 2 * size), self.now]
+        for size, part in _parts([(rows.hash_of(key), key, old) for key, old in first.items()]):
+            parameters = [*_filled(part, 3 * size), self.now]
             (found,) = self.connection.execute(_COMPARES[size], parameters).fetchone()
             for line in found.split("\n") if found else ():
                 if line[0] == "0":
@@ -91,9 +93,9 @@ class Transaction:
             self.connection.executemany(_PUT, puts)
         else:
             for size, part in _parts(puts):
-                self.connection.execute(_PUTS[size], _filled(part, 4 * size))
+                self.connection.execute(_PUTS[size], _filled(part, 5 * size))
         for size, chunk in chunks([key for key, row in unwritten.items() if row is None]):
-            self.connection.execute(_DELETES[size], chunk)
+            self.connection.execute(_DELETES[size], _found_by(chunk))
 
     def put(self, items: Mapping[str, bytes], deadline: float | None) -> None:
         """Replace each key. A value that is too large to be kept would push all others out, so only its key goes."""
@@ -103,7 +105,7 @@ class Transaction:
                 self._remove(key)
                 continue
             self._unwritten.pop(key, None)  # so that it comes after all before: its age is its place
-            self._unwritten[key] = key, deadline, rows.checksum(key, deadline, value), value
+            self._unwritten[key] = rows.hash_of(key), key, deadline, rows.checksum(key, deadline, value), value
             self._known[key] = value if alive else None
             self.changed.append(key)
             self.rows += 1
@@ -115,7 +117,7 @@ class Transaction:
         self.flush()
         existed = 0
         for size, chunk in chunks(list(dict.fromkeys(keys))):
-            for (deadline,) in self.connection.execute(_DEADLINES[size], chunk):
+            for (deadline,) in self.connection.execute(_DEADLINES[size], _found_by(chunk)):
                 existed += is_live(deadline, self.now)
         for key in keys:
             self._remove(key)
@@ -145,6 +147,10 @@ class Transaction:
         self.changed.append(key)
         self.rows += 1
         self.cost += _PAGE_OVERHEAD
+
+
+def _found_by(keys: Sequence[str]) -> list[int | str]:
+    return [*(rows.hash_of(key) for key in keys), *keys]
 
 
 def _parts(of: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.transaction import Transaction
 
-PAGE_BYTES: Final = 4096
 _LOG_BYTES: Final = 1024 * 1024
 _TRIM_BYTES: Final = 16 * 1024
 _ROW_OVERHEAD: Final = 200
