@@ -11,6 +11,7 @@ import datetime
 import importlib.util
 import ipaddress
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 _START_SECONDS = 10.0
+_PORTS = range(12_000, 22_000)
 
 
 def installed() -> dict[str, str]:
@@ -41,11 +43,20 @@ def installed() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a loopback port that nobody listens on now, nor on the one 10,000 above it, a cluster node's bus.
+
+    Both lie below those that systems give to outgoing connections, which might take them before the server does.
+    """
+    for _ in range(1000):
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        with socket.socket() as probe, socket.socket() as bus:
+            try:
+                probe.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
         return port
+    raise RuntimeError(f"no port between {_PORTS.start} and {_PORTS.stop} is free")
 
 
 def speaks_tls(program: str) -> bool:
