@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from cachecore.testing.servers import Server, free_port
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
 SERVICE = "main"
 
 

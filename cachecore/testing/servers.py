@@ -18,13 +18,15 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 _PORTS = range(12_000, 22_000)
+_given: deque[int] = deque(maxlen=1000)  # ports whose servers may not have started yet
 
 
 def installed() -> dict[str, str]:
@@ -49,12 +51,15 @@ def free_port() -> int:
     """
     for _ in range(1000):
         port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        if port in _given:
+            continue
         with socket.socket() as probe, socket.socket() as bus:
             try:
                 probe.bind(("127.0.0.1", port))
                 bus.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue
+        _given.append(port)
         return port
     raise RuntimeError(f"no port between {_PORTS.start} and {_PORTS.stop} is free")
 
