@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.file import Database
 
 
 async def test_file_deleted_underneath(tmp_path: Path) -> None:
@@ -91,3 +93,29 @@ async def test_two_processes_make_the_file_at_once(tmp_path: Path) -> None:
         assert await backend.get_many([f"k{number}" for number in range(6)]) == [b"v"] * 6
     for backend in backends:
         await backend.aclose()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_file_moved_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Another thread that finds the file damaged moves it while this one opens it: the new file is opened instead."""
+    path = tmp_path / "cache.db"
+    before = SQLiteBackend(path)
+    await before.set_many({"k": b"v"}, ttl=60)
+    await before.aclose()
+    opened = Database._open
+    moved: list[str] = []
+
+    def open_and_move(self: Database, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
+        connection = opened(self, mode) if moved or mode == "rwc" or when == "after" else None
+        if mode == "rw" and not moved:
+            moved.append(mode)
+            path.rename(tmp_path / "aside.db")
+        return connection or opened(self, mode)
+
+    monkeypatch.setattr(Database, "_open", open_and_move)
+    backend = SQLiteBackend(path)
+    assert await backend.get_many(["k"]) == [None]
+    assert moved
+    await backend.set_many({"k": b"new"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"new"]
+    await backend.aclose()

@@ -30,6 +30,7 @@ _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who finds it being made waits for that
 _ATTEMPT_SECONDS: Final = 0.001
+_OPENINGS: Final = 3  # of a file that is replaced meanwhile
 _LOG_BYTES: Final = 16 * 1024 * 1024
 
 Frozen = tuple[int, int, int, int]
@@ -64,17 +65,23 @@ class Database:
 
     def _connect(self) -> tuple[sqlite3.Connection, Inode | None]:
         limit = time.monotonic() + max(self.options.timeout, _MAKING_SECONDS)
-        with self._lock:
-            if self._known is None or self._known != inode_of(self.path):
-                with _folder_locked(os.path.dirname(self.path), limit):
-                    self._known = self._prepare()
-            known = self._known
-        connection = self._open("rw")
-        if inode_of(self.path) != known:
+        for _ in range(_OPENINGS):
+            with self._lock:
+                if self._known is None or self._known != inode_of(self.path):
+                    with _folder_locked(os.path.dirname(self.path), limit):
+                        self._known = self._prepare()
+                known = self._known
+            try:
+                connection = self._open("rw")
+            except sqlite3.Error:
+                if inode_of(self.path) == known:
+                    raise
+                continue  # moved aside by another thread, perhaps, that has found it damaged
+            if inode_of(self.path) == known:
+                connected(known)
+                return connection, known
             connection.close()
-            raise Moved(f"{self.path} was replaced while it was being opened")
-        connected(known)
-        return connection, known
+        raise Moved(f"{self.path} was replaced while it was being opened")
 
     def doubt(self) -> None:
         """Look at whose the file is, and of which version, when it is opened next."""
