@@ -100,8 +100,9 @@ class Transaction:
     def put(self, items: Mapping[str, bytes], deadline: float | None) -> None:
         """Replace each key. A value that is too large to be kept would push all others out, so only its key goes."""
         alive = is_live(deadline, self.now)
+        largest = self.max_bytes // _LARGEST_SHARE
         for key, value in items.items():
-            if len(value) > self.max_bytes // _LARGEST_SHARE:
+            if len(value) > largest:
                 self._remove(key)
                 continue
             self._unwritten.pop(key, None)  # so that it comes after all before: its age is its place

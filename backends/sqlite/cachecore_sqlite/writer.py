@@ -12,13 +12,14 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.transaction import Transaction
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
 from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _ATTEMPT_SECONDS: Final = 0.5
-_ROW_OVERHEAD: Final = 1024
+_PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024
 _CACHE_KIB: Final = 32 * 1024
@@ -48,6 +49,7 @@ class Writer(Worker):
     def work(self, waiting: deque[Job]) -> None:
         """Run what waits in one transaction, answer, and only then move the log into the file."""
         jobs: list[Job] = []
+        most = self.database.options.transaction_bytes
         self._singly = max(0, self._singly - 1)
         try:
             connection = self._begin(waiting)
@@ -59,7 +61,7 @@ class Writer(Worker):
             while waiting:
                 jobs.append(waiting.popleft())
                 jobs[-1].result = jobs[-1].ask(transaction)
-                if self._singly or transaction.cost >= self.database.options.transaction_bytes:
+                if self._singly or transaction.cost >= most:
                     break
             transaction.flush()
             if transaction.changed:
@@ -74,7 +76,8 @@ class Writer(Worker):
         if self._committed is not None and transaction.changed:
             self._committed(transaction.changed)
         answer(jobs)
-        self._unsaved += transaction.written + _ROW_OVERHEAD * transaction.rows
+        # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
+        self._unsaved += transaction.written + PAGE_BYTES * (transaction.rows + _PAGES_BESIDES)
         if self._unsaved >= self.database.log_bytes and self._inode is not None:
             self._unsaved = 0
             self._checkpoint(connection)
