@@ -44,7 +44,7 @@ class StampBook:
     def __init__(self, *, stamp: Callable[[], bytes] = random_stamp, monotonic: Callable[[], float]) -> None:
         self.generation = 0
         self.current: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant, as that of `Tickets`
         self._new_stamp = stamp
         self._monotonic = monotonic
         self._lives: dict[str, float] = {}  # stamp key -> monotonic second until which it lives at least
@@ -153,7 +153,7 @@ class StampBook:
 
     def after_fork(self) -> None:
         """Start anew in a child process, where nobody is left who could release the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.forget_all()
 
 

@@ -14,6 +14,8 @@ from typing import Final
 
 _FEW: Final = 4096
 """Keys in the index at which it is first looked through for those whose tickets are gone."""
+_SHORT: Final = 8
+"""Tickets of one key, likewise."""
 
 
 class Ticket:
@@ -41,12 +43,15 @@ class Tickets:
     """The tickets of one cache in one process. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._index: dict[str, tuple[weakref.ref[Ticket], ...]] = {}  # key -> tickets, some gone; guarded by _lock
-        self._look_at = _FEW
+        # Reentrant: a garbage collection within may end a write that was abandoned with its loop, which closes here.
+        self._lock = threading.RLock()
+        self._index: dict[str, list[weakref.ref[Ticket]]] = {}  # key -> tickets, some gone; guarded by _lock
+        self._look_at = _FEW  # keys
+        self._long: dict[str, int] = {}  # key -> the number of its tickets at which to look for those that are gone
 
-    def __len__(self) -> int:
-        """Return how many reads and writes are under way."""
+    @property
+    def under_way(self) -> int:
+        """How many reads and writes are under way. O(n)."""
         with self._lock:
             return len(set(self._all()))
 
@@ -97,12 +102,17 @@ class Tickets:
         index = self._index
         for key in ticket.keys:
             others = index.get(key)
-            index[key] = (reference,) if others is None else (*(one for one in others if one() is not None), reference)
+            if others is None:
+                index[key] = [reference]
+                continue
+            others.append(reference)
+            if len(others) >= _SHORT and len(others) >= self._long.get(key, 0):
+                index[key] = live = _live(others)
+                self._long[key] = 2 * len(live)  # as many new ones as this look was long
         if len(index) > self._look_at:
-            self._index = {
-                key: left for key, found in index.items() if (left := tuple(one for one in found if one() is not None))
-            }
-            self._look_at = max(_FEW, 2 * len(self._index))  # as many new keys as this look was long
+            self._index = {key: live for key, found in index.items() if (live := _live(found))}
+            self._long = {key: limit for key, limit in self._long.items() if key in self._index}
+            self._look_at = max(_FEW, 2 * len(self._index))
 
     def _concerned(self, keys: Collection[str]) -> dict[Ticket, list[str]]:
         """Return the tickets that cover some of `keys`, and which."""
@@ -120,3 +130,7 @@ class Tickets:
                 ticket = reference()
                 if ticket is not None:
                     yield ticket
+
+
+def _live(references: list[weakref.ref[Ticket]]) -> list[weakref.ref[Ticket]]:
+    return [one for one in references if one() is not None]

@@ -279,7 +279,7 @@ class World:
         for process in self.processes:
             engine = process.cache._engine  # noqa: SLF001
             state = engine.state()
-            if engine.coherence.tickets:
+            if engine.coherence.tickets.under_way:
                 gc.collect(1)  # they are held weakly, and an error's traceback may still hold one
             left = {
                 "flights": len(state.flights),
@@ -290,7 +290,7 @@ class World:
                 "calls": engine.backend.under_way,
                 "pending": len(engine.pending),
                 "waiting": len(state.wakeups),
-                "tickets": len(engine.coherence.tickets),
+                "tickets": engine.coherence.tickets.under_way,
             }
             if any(left.values()):
                 raise Wrong(f"{process.name}: left over: { ({name: n for name, n in left.items() if n}) }")
