@@ -180,19 +180,23 @@ class Lane:
         if self._admitting or self.loop.is_closed():
             return
         self._admitting = True
-        while self._queue and len(self.under_way) + len(self.abandoned) < self._places:
-            call = self._queue.popleft()
-            if not call.waited_for():
-                continue
-            if call.breaker.state != "closed":  # since it began to wait
-                self._missed(call, BackendUnavailable(call.operation, reason="breaker_open"), False)
-                continue
-            # It waited for other calls, not for the store, which has a whole deadline from here.
-            call.deadline = self.loop.time() + call.budget
-            self._begin(call)
-            if call.deadline < self._timer_at:
-                self._arm(call.deadline)
-        self._admitting = False
+        try:
+            while self._queue and len(self.under_way) + len(self.abandoned) < self._places:
+                self._admit(self._queue.popleft())
+        finally:
+            self._admitting = False
+
+    def _admit(self, call: Call) -> None:
+        if not call.waited_for():
+            return
+        if call.breaker.state != "closed":  # since it began to wait
+            self._missed(call, BackendUnavailable(call.operation, reason="breaker_open"), False)
+            return
+        # It waited for other calls, not for the store, which has a whole deadline from here.
+        call.deadline = self.loop.time() + call.budget
+        self._begin(call)
+        if call.deadline < self._timer_at:
+            self._arm(call.deadline)
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -238,8 +242,8 @@ class Lane:
             # that hangs must be noticed on a busy loop too.
             blame = not stalled or call.breaker not in blamed
             blamed.add(call.breaker)
+            self._missed(call, BackendTimeout(call.operation), blame)  # first: its place may go to the next at once
             self._abandon(call)
-            self._missed(call, BackendTimeout(call.operation), blame)
 
     def _abandon(self, call: Call) -> None:
         self.under_way.discard(call)
@@ -250,7 +254,8 @@ class Lane:
             return
         self.abandoned[call] = self.loop.time()
         call.task.cancel()
-        self.loop.call_later(INSIST_AFTER, self._insist, call)
+        if call in self.abandoned:
+            self.loop.call_later(INSIST_AFTER, self._insist, call)
 
     def _insist(self, call: Call) -> None:
         if call in self.abandoned and call.task is not None:

@@ -13,6 +13,7 @@ from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.guard import Guard
 from cachecore.memory_backend import MemoryBackend
 from cachecore.options import StoreOptions
+from cachecore.prompt import Prompt
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 from tests.unit.guarded import Guarded, Recording, until
@@ -96,6 +97,33 @@ def test_call_that_waits_while_the_breaker_opens_is_refused() -> None:
             await second
         assert [call.keys for call in store.calls] == [("first",)]
         assert seen.errors == [("get_many", "timeout"), ("get_many", "breaker_open")]
+
+    clock.run(main())
+
+
+def test_call_that_waits_is_refused_also_where_the_store_lets_go_at_once() -> None:
+    """A prompt future gives its place away within its cancellation, before the guard has gone on."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        asked: list[Sequence[str]] = []
+
+        class Silent(MemoryBackend):
+            def get_many(self, keys: Sequence[str]) -> Prompt[list[bytes | None]]:  # type: ignore[override]
+                asked.append(keys)
+                return Prompt(loop=asyncio.get_running_loop())
+
+        options = StoreOptions(max_in_flight=1, backend_timeout=1.0, breaker_failures=1)
+        guard = Guard(Silent(), options, clock=clock, chance=random.Random(1), observer=Recording())
+        first = asyncio.ensure_future(guard.get_many(["first"]))
+        await asyncio.sleep(0.5)
+        second = asyncio.ensure_future(guard.get_many(["second"]))
+        with pytest.raises(BackendTimeout):
+            await first
+        with pytest.raises(BackendUnavailable, match="breaker_open"):
+            await second
+        assert asked == [["first"]]
+        assert guard.under_way == 0
 
     clock.run(main())
 
