@@ -241,3 +241,48 @@ async def test_large_writes_wait_for_a_server_that_does_not_read(peer: Peer) -> 
     with pytest.raises(TimeoutError):
         await written
     await waiting  # a lane that ends lets its writers go
+
+
+class Asker:
+    """Waits for a reply as a future would, and says what it saw."""
+
+    def __init__(self, lane: Lane, error: BaseException | None = None) -> None:
+        self.lane = lane
+        self.error = error
+        self.replies: list[Any] = []
+        self.told_before: bool | None = None
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, reply: Any, /) -> None:
+        self.replies.append(reply)
+        if self.error is not None:
+            raise self.error
+
+    def set_exception(self, error: Exception, /) -> None:
+        self.told_before = self.lane.on_lost is None
+
+
+async def test_reply_that_could_not_be_handed_out_leaves_the_stream_in_order(peer: Peer) -> None:
+    """A signal's handler may raise within whatever runs when it comes; the next reply is still the next one's."""
+    first, second = Asker(peer.lane, KeyboardInterrupt()), Asker(peer.lane)
+    peer.lane.request_for(PING, first)
+    peer.lane.request_for(PING, second)
+    with pytest.raises(KeyboardInterrupt):
+        peer.lane.received(b"+1\r\n")
+    peer.lane.received(b"+2\r\n")
+    assert (first.replies, second.replies) == ([b"1"], [b"2"])
+
+
+async def test_owner_hears_of_the_loss_before_those_who_wait(peer: Peer) -> None:
+    """They may ask again at once, and must find another lane."""
+    asker = Asker(peer.lane)
+    peer.lane.request_for(PING, asker)
+
+    def lost(lane: Lane) -> None:
+        lane.on_lost = None
+
+    peer.lane.on_lost = lost
+    peer.lane.close()
+    assert asker.told_before

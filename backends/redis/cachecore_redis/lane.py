@@ -199,12 +199,16 @@ class Lane(asyncio.BufferedProtocol):
                     head.left -= 1
                     if head.left:
                         continue
+                    pending.popleft()
+                    served += 1
                     if not head.future.done():
                         head.future.set_result(head.replies)
-                elif not head.done():  # type: ignore[union-attr] # a future, by the line above
-                    head.set_result(reply)  # type: ignore[union-attr]
+                    continue
+                # Off the queue before it is handed out: whatever happens then, the next reply is the next one's.
                 pending.popleft()
                 served += 1
+                if not head.done():  # type: ignore[union-attr] # a future, by the line above
+                    head.set_result(reply)  # type: ignore[union-attr]
         except (hiredis.ProtocolError, IndexError):
             # No RESP, or an answer nobody asked for: which reply belongs to whom is not known any more.
             self._lose(NotRedisError("the server does not speak the protocol"))
@@ -259,13 +263,15 @@ class Lane(asyncio.BufferedProtocol):
             self._transport.abort()  # not close(): a peer that is stuck would keep the buffer, and us, for minutes
         self._out.clear()
         pending, self._pending = self._pending, deque()
-        for waiting in pending:
-            future = waiting.future if type(waiting) is _Batch else waiting
-            if not future.done():  # type: ignore[union-attr] # a future, by the line above
-                future.set_exception(type(error)(*error.args))  # type: ignore[union-attr] # one each: tracebacks grow
-        self.resume_writing()
-        if self.on_lost is not None:
-            self.on_lost(self)
+        try:
+            if self.on_lost is not None:
+                self.on_lost(self)  # first: who is told of the loss may ask again at once
+        finally:
+            for waiting in pending:
+                future = waiting.future if type(waiting) is _Batch else waiting
+                if not future.done():  # type: ignore[union-attr] # a future, by the line above
+                    future.set_exception(type(error)(*error.args))  # type: ignore[union-attr] # one each: tracebacks grow
+            self.resume_writing()
 
     # The watch
 
