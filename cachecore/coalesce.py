@@ -26,7 +26,7 @@ _NO_STAMPS: Final[tuple[str, ...]] = ()
 class Batch(Ticket):
     """One `get_many` and what came of it; also the ticket of all reads in it."""
 
-    __slots__ = ("asked_at", "entries", "epoch", "error", "judged", "stamp_keys", "values", "waiters")
+    __slots__ = ("asked_at", "entries", "epoch", "error", "shared", "stamp_keys", "values", "waiters")
 
     def __init__(self) -> None:
         self.values: dict[str, bytes | None] = {}
@@ -42,8 +42,8 @@ class Batch(Ticket):
         """Monotonic second just before the store was asked."""
         self.error: BackendError | None = None
         """Why there are no values, if there are none."""
-        self.judged: dict[str, tuple[Any, ...]] = {}
-        """What the first of several readers of a key made of it; theirs to fill and to trust."""
+        self.shared: dict[str, tuple[Any, ...] | None] = {}
+        """Keys with several readers, and what the first of them made of it; theirs to fill and to trust."""
 
 
 class Coalescer:
@@ -74,10 +74,7 @@ class Coalescer:
         self._partition = partition
         self._answered = answered
         self._loop = loop = asyncio.get_running_loop()
-        # asyncio keeps the callbacks of this tick here. A loop of another make may not: there, all reads wait for the
-        # end of the tick. So they do where tasks run as soon as they are made, since those are in no queue.
-        ready: Sized | None = getattr(loop, "_ready", None)
-        self._ready = None if loop.get_task_factory() is not None else ready
+        self._ready = _ready_of(loop)
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
         self._scheduled = False  # to send at the end of this tick
         self._under_way = 0
@@ -98,9 +95,12 @@ class Coalescer:
             batch = self._collecting[name] = Batch()
             batch.epoch = self._coherence.epoch
         values = batch.values
-        if key is not None and key not in values:
-            values[key] = None
-            batch.entries += 1
+        if key is not None:
+            if key in values:
+                batch.shared.setdefault(key)
+            else:
+                values[key] = None
+                batch.entries += 1
         for stamp_key in stamp_keys:
             if stamp_key not in values:
                 values[stamp_key] = None
@@ -155,3 +155,19 @@ class Coalescer:
             if not future.done():  # a cancelled reader is gone already
                 future.set_result(batch)
         batch.waiters.clear()
+
+
+def _ready_of(loop: asyncio.AbstractEventLoop) -> Sized | None:
+    """Return the queue in which `loop` keeps the callbacks of this tick, or None if that cannot be told.
+
+    Then all reads wait for the end of the tick: on loops of another make, which may have none or leave it empty, and
+    where tasks run as soon as they are made, since those are in no queue.
+    """
+    if not isinstance(loop, asyncio.BaseEventLoop) or loop.get_task_factory() is not None:
+        return None
+    made = type(loop)
+    for name in ("call_soon", "_run_once"):
+        if getattr(made, name) is not getattr(asyncio.BaseEventLoop, name):
+            return None
+    ready: Sized | None = getattr(loop, "_ready", None)
+    return ready

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Prompt(asyncio.Future[T]):
-    """A future with one callback that runs within `set_result`, `set_exception` or `cancel`.
+    """A future with callbacks that run within `set_result`, `set_exception` or `cancel`.
 
     What a backend may return for a call; it is awaited like any future. The callback must be quick.
     """
@@ -23,7 +23,11 @@ class Prompt(asyncio.Future[T]):
 
     def at_end(self, callback: Callable[[Prompt[T]], object]) -> None:
         """Call `callback` with this future the moment it is done; now, if it is."""
-        self._at_end = callback
+        before = self._at_end
+        if before is not None:
+            self._at_end = lambda done: (before(done), callback(done))
+        else:
+            self._at_end = callback
         if self.done():
             self._end()
 

@@ -90,14 +90,10 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
     batch = await _asked(scope, state, key, tagset)
     if scope.engine.store_clock.unmeasured:
         await scope.engine.measured(state)
-    # Several readers of one key in one tick are the rule where a key is popular: they share the verdict, as they share
-    # the bytes, if no stamp has changed since.
-    memo, generation = batch.judged.get(key), scope.engine.book.generation
-    if memo is not None and memo[0] is tagset and memo[1] == generation and not scope.engine.pending.busy:
-        entry, judged, reason = memo[2]
+    if key in batch.shared:
+        entry, judged, reason = _shared(scope, key, tagset, batch)
     else:
-        entry, judged, reason = verdict = _judge(scope, key, tagset, batch, None)
-        batch.judged[key] = tagset, generation, verdict
+        entry, judged, reason = _judge(scope, key, tagset, batch, None)
     if judged == "fresh" and entry is not None:
         try:
             value = scope.serializer.loads(entry.payload, entry)
@@ -111,6 +107,21 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
         found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
         return take(scope, found), found
     return UNSET, _found(scope, key, tagset, batch, entry, judged, reason, None)
+
+
+def _shared(scope: Scope, key: str, tagset: TagSet, batch: Batch) -> tuple[Entry | None, State, str | None]:
+    """Judge for one of several readers: a fresh entry is so for all who ask alike, until it ends or a stamp changes."""
+    engine = scope.engine
+    generation = engine.book.generation
+    known = batch.shared[key]
+    if known is not None and known[0] is tagset and known[1] == generation and not engine.pending.busy:
+        entry: Entry = known[2]
+        if entry.fresh_until is None or engine.store_clock.now() < entry.fresh_until:
+            return entry, "fresh", None
+    verdict = _judge(scope, key, tagset, batch, None)
+    if verdict[1] == "fresh":
+        batch.shared[key] = tagset, generation, verdict[0]
+    return verdict
 
 
 def _asked(

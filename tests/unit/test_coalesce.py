@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from typing import Any
 
 import pytest
 
 from cachecore import Cache
 from cachecore.memory_backend import MemoryBackend
+from cachecore.protocols import EntryContext
+from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 
@@ -39,6 +42,44 @@ async def test_lone_read_waits_for_no_turn_of_the_loop(scene: Scene) -> None:
     await asyncio.sleep(0)  # the guard's task for the call
     assert len(scene.store.calls) == 1
     asking.close()
+
+
+class OtherLoop(asyncio.SelectorEventLoop):
+    """Has the queue it inherits, and keeps its callbacks elsewhere, as loops on top of a toolkit's do."""
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
+        return self.call_later(0, callback, *args, context=context)
+
+
+def test_loops_of_another_make_read_together() -> None:
+    async def main() -> None:
+        store = FaultyBackend(MemoryBackend())
+        cache = Cache[int](store, ttl=60, l1_max_entries=0)
+        await cache.get("warm")
+        store.calls.clear()
+        await asyncio.gather(*(cache.get(number) for number in range(20)))
+        assert len(store.calls) == 1
+        await cache.aclose()
+
+    with asyncio.Runner(loop_factory=OtherLoop) as runner:
+        runner.run(main())
+
+
+@virtual
+async def test_readers_who_share_an_answer_share_its_end(scene: Scene) -> None:
+    """Each of them looks at the clock: what ended while another was being served is not served."""
+
+    class Slow(MsgpackSerializer):
+        def loads(self, data: bytes, context: EntryContext) -> Any:
+            scene.clock.loop.stall(0.4)
+            return super().loads(data, context)
+
+    cache = scene.cache(ttl=1, l1_max_entries=0, serializer=Slow())
+    await cache.set("q", "value")
+    answers = await asyncio.gather(*(cache.get("q") for _ in range(6)))
+    assert answers == ["value"] * 2 + [None] * 4  # writing it took as long as one reading
 
 
 @pytest.mark.parametrize("eager", [False, True])

@@ -31,6 +31,15 @@ async def test_told_at_once_and_once(end: str) -> None:
     assert told == [True]
 
 
+async def test_each_who_asks_to_be_told_is() -> None:
+    future = Prompt[int](loop=asyncio.get_running_loop())
+    told: list[str] = []
+    future.at_end(lambda _: told.append("driver"))
+    future.at_end(lambda _: told.append("guard"))
+    future.set_result(1)
+    assert told == ["driver", "guard"]
+
+
 async def test_awaited_like_any_future() -> None:
     loop = asyncio.get_running_loop()
     future = Prompt[int](loop=loop)
