@@ -52,7 +52,7 @@ class SQLiteBackend:
         """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys a transaction."""
         deadline = self._deadline(ttl)
         if len(items) == 1:
-            return self._engine.write("set_many", partial(Transaction.put, items=items, deadline=deadline))
+            return self._engine.write("set_many", partial(Transaction.put, items=dict(items), deadline=deadline))
         return self._set_chunks(items, deadline)
 
     async def _set_chunks(self, items: Mapping[str, bytes], deadline: float | None) -> None:

@@ -81,7 +81,8 @@ class Engine:
         if not self._workers:
             self._start(job.operation)
         job.loop = loop = asyncio.get_running_loop()
-        job.future = future = Prompt[Any](loop=loop)
+        future: Prompt[Any] = Prompt(loop=loop)
+        job.future = future
         queue.put(job)
         if self._closed:
             # Put behind the threads' end, perhaps: nobody may come for it.
