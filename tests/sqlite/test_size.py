@@ -35,7 +35,7 @@ async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int, ma
     kept = [key async for page in backend.scan("k") for key in page]
     assert kept[-1] == f"k{number - 1:050d}"
     assert kept == [f"k{n:050d}" for n in range(number - len(kept), number)]
-    # Of a small row most is its key, in two places, and what SQLite adds.
+    # Of a small row most is its key, its hash and what SQLite adds.
     assert len(kept) * (size + 51) > (0.4 if size > 50 else 0.3) * options.max_bytes
     await backend.aclose()
 
