@@ -27,7 +27,6 @@ from cachecore.pending import PendingInvalidations
 from cachecore.protocols import FeedEvent, Lost
 from cachecore.store_clock import StoreClock
 from cachecore.testing.simulation_network import SimulatedBackend
-from cachecore.tickets import Ticket
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -150,11 +149,6 @@ def refresh_joins(patch: pytest.MonkeyPatch) -> None:
 
 
 # Copies in memory
-
-
-@bug("every two-tier cache without leases for its fills: an old value is put into memory after the push")
-def fill_without_ticket(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Ticket, "cancel", lambda self, keys: None)
 
 
 @bug("FusionCache, Bentocache: who was cut off from the invalidations is never repaired")

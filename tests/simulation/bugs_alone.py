@@ -14,6 +14,7 @@ from cachecore.coherence import Coherence, Listener
 from cachecore.flight import Flight, Retry
 from cachecore.keys import keyspace
 from cachecore.protocols import FeedEvent
+from cachecore.tickets import Ticket
 from tests.simulation import checks
 from tests.simulation.bugs import BUGS, Bug, Patch, bug
 
@@ -28,6 +29,14 @@ def dead_link_trusted(patch: pytest.MonkeyPatch) -> None:
             self.trusted_until = math.inf
 
     patch.setattr(Coherence, "hear", trusting)
+
+
+@bug(
+    "every two-tier cache without leases for its fills: an old value is put into memory after the push",
+    checks.late_answer_is_not_kept,
+)
+def fill_without_ticket(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ticket, "cancel", lambda self, keys: None)
 
 
 @bug("FusionCache, Bentocache, JetCache: each waiter tries again when the first one fails", checks.failure_is_shared)

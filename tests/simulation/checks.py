@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from cachecore import Cache, OptionsError
 from cachecore.keys import KeySpace
 from cachecore.keys.hashers import sha256
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import Alive, FeedEvent
+from cachecore.protocols import Alive, Changed, FeedEvent
 from cachecore.testing.virtual import VirtualClock
 
 
@@ -49,6 +49,54 @@ def dead_link_is_not_believed() -> None:
             assert await here.get_or_set("q", answer("unused")) == "old"
             await there.set("q", "new")
             await asyncio.sleep(1.5)
+            assert await here.get("q") == "new"
+
+    clock.run(run())
+
+
+class LateBackend(MemoryBackend):
+    """A store whose news of changes overtake its answers to reads."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock=clock)
+        self._late_clock = clock
+        self.feeds: list[asyncio.Queue[FeedEvent]] = []
+        self.late = 0.0
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        values = await super().get_many(keys)
+        await asyncio.sleep(self.late)
+        return values
+
+    async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+        news: asyncio.Queue[FeedEvent] = asyncio.Queue()
+        self.feeds.append(news)
+        yield Alive(self._late_clock.monotonic())
+        while True:
+            yield await news.get()
+
+
+def late_answer_is_not_kept() -> None:
+    """What a read brings home after the feed has told of a change is not put into memory."""
+    clock = VirtualClock()
+
+    async def run() -> None:
+        store = LateBackend(clock)
+        here: Cache[Any] = Cache(store, ttl=600, clock=clock, backend_timeout=1, l1_max_age=60)
+        there: Cache[Any] = Cache(store, ttl=600, clock=clock, backend_timeout=1)
+        async with here, there:
+            await there.set("q", "old")
+            await here.get("another")
+            await asyncio.sleep(0.01)
+            store.late = 0.1
+            reading = asyncio.ensure_future(here.get("q"))
+            await asyncio.sleep(0.05)
+            store.late = 0.0
+            await there.set("q", "new")
+            for news in store.feeds:
+                news.put_nowait(Changed((here.key("q"),)))
+            assert await reading == "old"  # asked before the change
+            assert here.peek("q") is None
             assert await here.get("q") == "new"
 
     clock.run(run())
