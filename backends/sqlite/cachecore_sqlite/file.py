@@ -31,7 +31,7 @@ _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who finds it being made waits for that
 _ATTEMPT_SECONDS: Final = 0.001
 _OPENINGS: Final = 3  # of a file that is replaced meanwhile
-_LOG_BYTES: Final = 64 * 1024 * 1024  # a killed process's is read in 0.15 s, by who opens the file next
+_LOG_BYTES: Final = 32 * 1024 * 1024
 
 Frozen = tuple[int, int, int, int]
 
