@@ -135,6 +135,8 @@ def _asked(
     now = engine.monotonic()
     if now >= engine.store_clock.due_at:
         engine.measure(state)
+    if now >= scope.telemetry.look_at:
+        scope.telemetry.look(now)
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.coherence.trusted_until:
         generation = engine.book.generation

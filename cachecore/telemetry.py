@@ -158,8 +158,10 @@ class Telemetry:
         self._instruments.add(self.counts)
         self._attributes = {"cache": cache}
         self._tracer: Tracer = trace.get_tracer(SCOPE)
-        self._tracing = False
-        self._look_again = 0.0
+        self.tracing = False
+        """Whether the application wants spans, as far as this was looked for: `look_at` says when it is time again."""
+        self.look_at = 0.0
+        self.look(time.monotonic())
 
     def named(self, cache: str) -> Telemetry:
         """Return telemetry of its own for a part of this cache, reported under another name."""
@@ -171,10 +173,14 @@ class Telemetry:
         Looked up once a second: asking OpenTelemetry reads the environment, which takes longer than a hit.
         """
         now = time.monotonic()
-        if now >= self._look_again:
-            self._look_again = now + _LOOK_EVERY
-            self._tracing = not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
-        return self._tracer if self._tracing else None
+        if now >= self.look_at:
+            self.look(now)
+        return self._tracer if self.tracing else None
+
+    def look(self, now: float) -> None:
+        """See whether the application wants spans, as of the monotonic second `now`."""
+        self.look_at = now + _LOOK_EVERY
+        self.tracing = not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
 
     def span(self, name: str) -> AbstractContextManager[object]:
         """Return what makes a span of the block it is used for, if the application wants spans."""
