@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -148,6 +149,24 @@ async def test_flipped_values_are_misses_and_are_removed(tmp_path: Path) -> None
     assert await backend.swap("k", None, b"C", ttl=60)
     assert await backend.get_many(["k"]) == [b"C"]
     await backend.aclose()
+
+
+async def test_file_behind_a_link_is_looked_at_where_it_is(tmp_path: Path) -> None:
+    """SQLite keeps the log beside the file itself: what is in the log alone still says that the file is another's."""
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "diary.db", tmp_path / "link.db"
+    link.symlink_to(real)
+    with contextlib.closing(sqlite3.connect(real, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE diary(day TEXT)")
+        backend = SQLiteBackend(link)
+        assert backend.path == str(real.resolve())
+        with pytest.raises(FileRefused):
+            await backend.get_many(["k"])
+        await backend.aclose()
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("diary",)]
+    assert sorted(os.listdir(tmp_path)) == ["link.db", "real"]
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize("name", [b"sqlite_autoindex_entries_1", b"entries_deadline", b"CREATE TABLE entries", b"mark"])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import sqlite3
 import threading
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cachecore.errors import BackendUnavailable
-from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions, engine
 from tests.sqlite.children import fork_many, running
 
 
@@ -140,4 +143,71 @@ async def test_one_wrong_value_harms_no_other_call(tmp_path: Path) -> None:
     assert [type(result) for result in results] == [type(None) if number % 7 else TypeError for number in range(40)]
     found = await backend.get_many([f"k{number}" for number in range(40)])
     assert found == [b"v" if number % 7 else None for number in range(40)]
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("bad", [("k", object()), ("\ud800", None), (7, None)], ids=["value", "text", "type"])
+async def test_one_wrong_swap_harms_no_other_call(tmp_path: Path, bad: tuple[Any, Any]) -> None:
+    """Nor does what all swaps of a moment look up together, if that fails: it hung the writer for good."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.set_many({"k": b"v"}, ttl=60)
+    calls = [
+        backend.swap(*bad, b"new", ttl=60),
+        *(backend.swap(f"k{number}", None, b"v", ttl=60) for number in range(9)),
+    ]
+    refused, *swapped = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    assert isinstance(refused, Exception)
+    assert swapped == [True] * 9
+    await backend.aclose()
+
+
+async def test_one_wrong_key_harms_no_other_read(tmp_path: Path) -> None:
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.set_many({"k": b"v"}, ttl=60)
+    calls = [backend.get_many(["\ud800" if number == 5 else "k"]) for number in range(10)]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(found.pop(5), UnicodeEncodeError)
+    assert found == [[b"v"]] * 9
+    await backend.aclose()
+
+
+async def test_calls_of_a_closed_backend_fail_where_they_are_awaited(tmp_path: Path) -> None:
+    """All alike, those without keys too: `gather` can tell them from what succeeded."""
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.set_many({"k": b"v"}, ttl=60)
+    await backend.aclose()
+    calls: list[Awaitable[Any]] = [
+        backend.get_many(["k"]),
+        backend.get_many([]),
+        backend.set_many({"k": b"v"}, ttl=60),
+        backend.set_many({}, ttl=60),
+        backend.delete_many(["k"]),
+        backend.delete_many([]),
+        backend.swap("k", None, b"v", ttl=60),
+    ]
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [getattr(error, "reason", error) for error in errors] == ["closed"] * len(calls)
+
+
+async def test_fork_that_cannot_wait_for_a_statement_leaves_the_writer_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_FORK_SECONDS", 0.05)
+    backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(timeout=20))
+    await backend.set_many({"k": b"v"}, ttl=60)
+    with contextlib.closing(sqlite3.connect(backend.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = backend.set_many({"k": b"waited"}, ttl=60)
+        held = backend._engine._workers[0].at_work
+        while held.acquire(blocking=False):  # until the writer tries for the lock
+            held.release()
+            await asyncio.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        await asyncio.to_thread(os.waitpid, child, 0)
+        other.execute("COMMIT")
+    await waiting
+    await backend.set_many({"k": b"after"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"after"]
     await backend.aclose()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,36 @@ async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int, ma
     # Of a small row most is its key, its hash and what SQLite adds.
     assert len(kept) * (size + 51) > (0.4 if size > 50 else 0.3) * options.max_bytes
     await backend.aclose()
+
+
+async def test_log_stays_short_beside_readers_that_hardly_rest(tmp_path: Path) -> None:
+    """It begins anew only at a moment when nobody reads; where there are few, they have to be looked for."""
+    options = SQLiteOptions(max_bytes=16 * MIB, durability="process", timeout=5)
+    writer = SQLiteBackend(tmp_path / "cache.db", options=options)
+    await writer.set_many({"k": b"v"}, ttl=3600)
+    done = threading.Event()
+
+    def read() -> None:
+        with contextlib.closing(sqlite3.connect(writer.path, isolation_level=None, timeout=5)) as connection:
+            while not done.is_set():
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM mark").fetchone()
+                done.wait(0.004)
+                connection.execute("COMMIT")
+                done.wait(0.0015)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    largest = 0
+    for number in range(500):
+        await writer.set_many({f"k{(number * 7 + one) % 200}": os.urandom(30_000) for one in range(4)}, ttl=3600)
+        largest = max(largest, _bytes_on_disk(tmp_path))
+    done.set()
+    for reader in readers:
+        reader.join()
+    await writer.aclose()
+    assert largest <= 1.3 * options.max_bytes
 
 
 async def test_expired_rows_are_reclaimed_by_writes(tmp_path: Path) -> None:

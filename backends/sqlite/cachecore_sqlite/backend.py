@@ -46,7 +46,7 @@ class SQLiteBackend:
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one hop to a thread, one statement per 256 keys."""
-        return self._engine.read("get_many", keys) if keys else _nothing()
+        return self._engine.read("get_many", keys) if keys else self._engine.nothing("get_many", [])
 
     def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys a transaction."""
@@ -56,13 +56,14 @@ class SQLiteBackend:
         return self._set_chunks(items, deadline)
 
     async def _set_chunks(self, items: Mapping[str, bytes], deadline: float | None) -> None:
+        await self._engine.nothing("set_many", None)
         for chunk in _chunks(items, self.options.transaction_bytes):
             await self._engine.write("set_many", partial(Transaction.put, items=chunk, deadline=deadline))
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many existed."""
         unique = list(dict.fromkeys(keys))
-        deleted = 0
+        deleted: int = await self._engine.nothing("delete_many", 0)
         for start in range(0, len(unique), _KEYS_PER_TRANSACTION):
             chunk = unique[start : start + _KEYS_PER_TRANSACTION]
             deleted += await self._engine.write("delete_many", partial(Transaction.drop, keys=chunk))
@@ -112,10 +113,6 @@ class SQLiteBackend:
 
     def _deadline(self, ttl: float | None) -> float | None:
         return None if ttl is None else self._clock.time() + ttl
-
-
-async def _nothing() -> list[bytes | None]:
-    return []
 
 
 def _chunks(items: Mapping[str, bytes], most: int) -> Iterator[dict[str, bytes]]:

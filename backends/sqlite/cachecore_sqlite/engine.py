@@ -25,6 +25,8 @@ from cachecore_sqlite.writer import Writer
 
 _FORK_SECONDS: Final = 5.0
 
+_carried_across: list[Worker] = []
+
 WriteAsk = Callable[[Transaction], Any]
 ReadAsk = Callable[[sqlite3.Connection, float], Any]
 
@@ -43,6 +45,7 @@ class Engine:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._workers: list[Worker] = []  # guarded by _lock
+        self._held: list[Worker] = []  # those that are still, during a fork
         self._database = Database(self._path, self._options)
         self._feed = Feed(self._database, self._clock)
         self._writes: SimpleQueue[Job | None] = SimpleQueue()
@@ -70,7 +73,9 @@ class Engine:
     def subscribe(self, prefix: str) -> Listener:
         """Begin to tell changes below `prefix` to the running loop."""
         if not self._workers:
-            self._start("feed")
+            self._start()
+            if self._closed:
+                raise _closed("feed")
         return self._feed.subscribe(prefix)
 
     def unsubscribe(self, listener: Listener) -> None:
@@ -78,22 +83,26 @@ class Engine:
         self._feed.unsubscribe(listener)
 
     def _asked(self, queue: SimpleQueue[Job | None], job: Job) -> asyncio.Future[Any]:
-        if not self._workers:
-            self._start(job.operation)
         job.loop = loop = asyncio.get_running_loop()
         future: Prompt[Any] = Prompt(loop=loop)
         job.future = future
-        queue.put(job)
-        if self._closed:
-            # Put behind the threads' end, perhaps: nobody may come for it.
-            raise BackendUnavailable(job.operation, transient=False, reason="closed")
+        if not self._closed and not self._workers:
+            self._start()
+        if not self._closed:
+            queue.put(job)
+        if self._closed:  # since, too: put behind the threads' end, it may be one that nobody comes for
+            future.set_exception(_closed(job.operation))
         return future
 
-    def _start(self, operation: str) -> None:
+    async def nothing(self, operation: str, answer: Any) -> Any:
+        """Return what a call without keys comes to. Raises BackendUnavailable once the backend is closed."""
+        if self._closed:
+            raise _closed(operation)
+        return answer
+
+    def _start(self) -> None:
         with self._lock:
-            if self._closed:
-                raise BackendUnavailable(operation, transient=False, reason="closed")
-            if self._workers:
+            if self._closed or self._workers:
                 return
             if self._path == MEMORY:
                 writer = Writer(self._database, self._clock, self._writes, self._feed.changed)
@@ -126,18 +135,26 @@ class Engine:
     def before_fork(self) -> None:
         """Let every thread finish its statement, and close all connections."""
         self._lock.acquire()
-        for worker in self._workers:
-            if worker.at_work.acquire(timeout=_FORK_SECONDS) and self._path != MEMORY:
+        self._held = [worker for worker in self._workers if worker.at_work.acquire(timeout=_FORK_SECONDS)]
+        for worker in self._held:
+            if self._path != MEMORY:
                 worker.close()
 
     def after_fork(self, *, in_child: bool) -> None:
         """Go on with new connections; a child begins with new threads and empty queues too."""
         if in_child:
+            # Kept for good: to close a connection that could not be closed in time would touch the parent's files.
+            _carried_across.extend(self._workers)
             self._reset()
             return
-        for worker in self._workers:
+        for worker in self._held:
             worker.at_work.release()
+        self._held = []
         self._lock.release()
+
+
+def _closed(operation: str) -> BackendUnavailable:
+    return BackendUnavailable(operation, transient=False, reason="closed")
 
 
 def _get(transaction: Transaction, keys: Any) -> list[bytes | None]:

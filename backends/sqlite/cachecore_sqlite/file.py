@@ -29,6 +29,7 @@ except ImportError:  # Windows: two processes that open a new file in the same i
 _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who finds it being made waits for that
+_NEW_SECONDS: Final = 5.0
 _ATTEMPT_SECONDS: Final = 0.001
 _OPENINGS: Final = 3  # of a file that is replaced meanwhile
 _LOG_BYTES: Final = 32 * 1024 * 1024
@@ -64,7 +65,9 @@ class Database:
             raise
 
     def _connect(self) -> tuple[sqlite3.Connection, Inode | None]:
-        limit = time.monotonic() + max(self.options.timeout, _MAKING_SECONDS)
+        limit = time.monotonic() + (
+            max(self.options.timeout, _MAKING_SECONDS) if self._may_be_new() else self.options.timeout
+        )
         for _ in range(_OPENINGS):
             with self._lock:
                 if self._known is None or self._known != inode_of(self.path):
@@ -82,6 +85,13 @@ class Database:
                 return connection, known
             connection.close()
         raise Moved(f"{self.path} was replaced while it was being opened")
+
+    def _may_be_new(self) -> bool:
+        """Tell whether somebody may be making the file now."""
+        try:
+            return time.time() - os.stat(self.path).st_mtime < _NEW_SECONDS
+        except OSError:
+            return True
 
     def doubt(self) -> None:
         """Look at whose the file is, and of which version, when it is opened next."""

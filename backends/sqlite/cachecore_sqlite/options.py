@@ -88,7 +88,8 @@ def parse_url(url: str) -> tuple[str, SQLiteOptions]:
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return `path` as it will mean the same file after a change of the working directory."""
     text = os.fspath(path)
-    return MEMORY if text == MEMORY else os.path.abspath(os.path.expanduser(text))
+    # Without links: SQLite keeps its own files beside the file itself, whatever it is called.
+    return MEMORY if text == MEMORY else os.path.realpath(os.path.expanduser(text))
 
 
 def options_from(given: Mapping[str, str]) -> SQLiteOptions:

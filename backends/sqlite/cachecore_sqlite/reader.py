@@ -12,7 +12,7 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore_sqlite import rows
 from cachecore_sqlite.file import Database, Frozen
-from cachecore_sqlite.translate import is_busy, lacks_room
+from cachecore_sqlite.translate import concerns_one_call, is_busy, lacks_room
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _THAW_SECONDS: Final = 0.25
@@ -46,6 +46,10 @@ class Reader(Worker):
                 if is_busy(error) and time.monotonic() < limit:
                     time.sleep(PAUSES[-1])
                     continue
+                if concerns_one_call(error) and not isinstance(error, OSError) and len(jobs) > 1:
+                    for job in jobs:  # one of them is at fault, and the others need not suffer for it
+                        self.work(deque([job]))
+                    return
                 self.failed(jobs, error)
             else:
                 answer(jobs)

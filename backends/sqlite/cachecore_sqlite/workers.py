@@ -108,7 +108,8 @@ class Worker:
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end; it ends at a None in its queue."""
-        self._thread.join(timeout)
+        if threading.current_thread() is not self._thread:  # a collection in it may end the backend it works for
+            self._thread.join(timeout)
 
     def close(self) -> None:
         """Close the connection; the caller holds `at_work`."""

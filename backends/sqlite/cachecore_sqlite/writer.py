@@ -15,7 +15,7 @@ from cachecore_sqlite.file import Database
 from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.transaction import Transaction
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
-from cachecore_sqlite.whose import inode_of
+from cachecore_sqlite.whose import inode_of, size_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _ATTEMPT_SECONDS: Final = 0.5
@@ -78,7 +78,7 @@ class Writer(Worker):
         answer(jobs)
         # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
         self._unsaved += transaction.written + PAGE_BYTES * (transaction.rows + _PAGES_BESIDES)
-        if self._unsaved >= self.database.log_bytes and self._inode is not None:
+        if self._inode is not None and (self._unsaved >= self.database.log_bytes or self._log_is_long()):
             self._unsaved = 0
             self._checkpoint(connection)
 
@@ -123,6 +123,9 @@ class Writer(Worker):
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.close()
+        if not jobs:  # what all of them expect was looked up at once, and that failed
+            jobs.extend(waiting)
+            waiting.clear()
         if concerns_one_call(error) and not isinstance(error, OSError) and len(jobs) > 1:
             # One of them is at fault; each goes again, alone, so that the others do not suffer for it.
             waiting.extendleft(reversed(jobs))
@@ -134,9 +137,19 @@ class Writer(Worker):
             self._next_attempt = time.monotonic() + _ATTEMPT_SECONDS
             self._checkpoint(self._connection)
 
+    def _log_is_long(self) -> bool:
+        # Other processes write to it, too, and it begins anew only when nobody reads what it has.
+        return size_of(self.database.path + "-wal") > self.database.log_bytes * 3 // 2
+
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            pauses = iter(PAUSES)
+            while self._log_is_long() and (pause := next(pauses, None)) is not None:
+                # Somebody is reading nearly always: a moment when nobody is has to be looked for.
+                (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if busy:
+                    time.sleep(pause)
         except sqlite3.Error as error:
             # Nothing acknowledged is lost: the log holds it. The next transaction meets the fault, if it stays.
             if not is_busy(error):
