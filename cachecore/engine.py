@@ -74,7 +74,8 @@ class Engine:
         self.telemetry = telemetry
         self.raw = backend
         self.owns_backend = owns_backend
-        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=_Observer(telemetry, self._was_away))
+        observer = _Observer(telemetry, self._was_away, self._is_back)
+        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
         self.can_scan = isinstance(backend, SupportsScan)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
@@ -261,6 +262,10 @@ class Engine:
             self.store_clock.expire()
             self.pending.send_again()
 
+    def _is_back(self) -> None:
+        self._was_away()
+        self.pending.hurry()
+
     def note_failure(self, key: str, seconds: float) -> None:
         """Remember that computing `key` failed just now, for about `seconds`."""
         if len(self.failed) >= _MOST_FAILED:
@@ -340,10 +345,11 @@ class Engine:
 class _Observer:
     """Counts what the guard tells, and learns from it when the store has been away."""
 
-    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None]) -> None:
+    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
         self.backend_call = telemetry.backend_call
         self._telemetry = telemetry
         self._was_away = was_away
+        self._is_back = is_back
 
     def backend_error(self, operation: str, reason: str) -> None:
         """A call failed."""
@@ -355,7 +361,7 @@ class _Observer:
         """A breaker has opened or closed."""
         self._telemetry.breaker_state(partition, state)
         if state == "closed":
-            self._was_away()
+            self._is_back()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

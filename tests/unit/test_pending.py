@@ -52,6 +52,25 @@ async def test_failed_invalidation_of_a_tag_hides_copies_in_memory(scene: Scene)
 
 
 @virtual
+async def test_store_that_is_back_hears_soon(scene: Scene) -> None:
+    """Whoever's read found it well again, what is pending does not wait for its own next attempt."""
+    cache = scene.cache(breaker_failures=1, breaker_backoff=0.01, breaker_backoff_max=0.01)
+    for number in range(
+        8
+    ):  # within the 5 s after which the first is sent again; the moments at which it comes back fall differently into the waits
+        await cache.set("q", "old")
+        scene.store.fail()
+        with pytest.raises(InvalidationPending):
+            await cache.delete("q")
+        await asyncio.sleep(0.5 + number * 0.037)
+        scene.store.heal()
+        for _ in range(20):
+            await cache.get("another")
+            await asyncio.sleep(0.005)
+        assert cache.stats.pending == 0
+
+
+@virtual
 async def test_second_outage_is_not_waited_out_behind_the_repetition(scene: Scene) -> None:
     """What is added while a delivered invalidation awaits its repetition is delivered at once."""
     cache = scene.cache()
