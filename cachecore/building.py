@@ -17,7 +17,7 @@ from cachecore.options import (
     Policy,
     StoreOptions,
 )
-from cachecore.protocols import Serializer
+from cachecore.protocols import KeyHasher, Serializer
 
 
 def split_options(ttl: Duration | None, options: Mapping[str, Any]) -> tuple[Policy, StoreOptions, MemoryOptions]:
@@ -52,3 +52,14 @@ def suggestion(name: str, known: Collection[str]) -> str:
     """Return what to say to somebody who wrote `name`."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
+
+
+def check_parts(hasher: object, serializer: object, admit: object) -> None:
+    """Return if these can be what they are given for. Raises OptionsError."""
+    if not isinstance(hasher, KeyHasher):
+        raise OptionsError(f"hasher must be a name or have the methods of KeyHasher, not {type(hasher).__name__}")
+    if not isinstance(serializer, Serializer):
+        kind = type(serializer).__name__
+        raise OptionsError(f"serializer must be a name or have the methods of Serializer, not {kind}")
+    if admit is not None and not callable(admit):
+        raise OptionsError(f"admit must be callable, or None, not {type(admit).__name__}")

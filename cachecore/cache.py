@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 from opentelemetry.metrics import Meter
 
 from cachecore import configuration, plugins
-from cachecore.building import chosen_serializer, split_options
+from cachecore.building import check_parts, chosen_serializer, split_options
 from cachecore.clock import Clock, SystemClock
 from cachecore.decorator import CachedFunction
 from cachecore.engine import Engine
@@ -89,6 +89,7 @@ class Cache(Many[V], Writes[V]):
         policy, store, memory = split_options(ttl, options)
         named = plugins.hasher(hasher) if isinstance(hasher, str) else hasher
         chosen = chosen_serializer(serializer, value_type)
+        check_parts(named, chosen, admit)
         checked_tags(tags)
         root = KeySpace(prefix, "", named)
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built

@@ -8,6 +8,7 @@ is emptied.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -173,9 +174,14 @@ class Journal:
             lines = [head, *lines]
         data = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
+        try:
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, self._bytes)  # or what is written next would stand behind half a line
+            raise
         self._bytes += len(data)
 
     def _rewrite(self, lines: Sequence[dict[str, object]]) -> None:

@@ -31,7 +31,16 @@ def seconds(name: str, value: Duration) -> float:
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise OptionsError(f"{name} must be seconds (a number) or a timedelta, not {value!r}")
-    return float(value)
+    return _float(name, value)
+
+
+def _float(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionsError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise OptionsError(f"{name} must be finite, and its value is more than any float") from None
 
 
 def positive(name: str, value: Duration) -> float:
@@ -63,13 +72,15 @@ def parse_duration(name: str, text: str) -> float:
 def _whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    if value >= 1 << 63:
+        raise OptionsError(f"{name} must be a whole number below 2**63")
 
 
-def _set_seconds(options: Any, *names: str, zero: bool = False) -> None:
-    """Turn the named durations of a frozen dataclass into checked float seconds."""
+def _set_seconds(options: Any, *names: str, zero: bool = False, none: bool = False) -> None:
+    """Turn the named durations of a frozen dataclass into checked float seconds; `none`: they may be None."""
     for name in names:
         value = getattr(options, name)
-        if value is None:
+        if value is None and none:
             continue
         number = seconds(name, value)
         if not ((0 <= number if zero else 0 < number) and number < math.inf):
@@ -106,11 +117,14 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ttl", lifetime("ttl", self.ttl))
         _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
-        _set_seconds(self, "soft_timeout", "factory_timeout", "retry_after", "negative_ttl")
-        if not 0 <= self.jitter < 1:
+        _set_seconds(self, "factory_timeout", "retry_after")
+        _set_seconds(self, "soft_timeout", "negative_ttl", none=True)
+        if not 0 <= _float("jitter", self.jitter) < 1:
             raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")
-        if not 0 <= self.refresh_ahead < math.inf:
+        if not 0 <= _float("refresh_ahead", self.refresh_ahead) < math.inf:
             raise OptionsError(f"refresh_ahead must be 0 (never) or more, not {self.refresh_ahead!r}")
+        if not isinstance(self.rescue_unverified, bool):
+            raise OptionsError(f"rescue_unverified must be True or False, not {self.rescue_unverified!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +159,15 @@ class StoreOptions:
     """How long a lease lives unless renewed; None computes without asking other processes."""
 
     def __post_init__(self) -> None:
-        _set_seconds(self, "backend_timeout", "connect_timeout", "breaker_backoff", "breaker_backoff_max", "lease_ttl")
+        _set_seconds(self, "backend_timeout", "connect_timeout", "breaker_backoff", "breaker_backoff_max")
+        _set_seconds(self, "lease_ttl", none=True)
         _set_seconds(self, "backend_timeout_per_mib", zero=True)
         for name in ("breaker_failures", "max_in_flight", "batch_keys", "max_background", "max_pending"):
             _whole(name, getattr(self, name), 1)
         _whole("max_value_bytes", self.max_value_bytes, KIB)
+        path: object = self.pending_path
+        if path is not None and (not isinstance(path, str) or not path):
+            raise OptionsError(f"pending_path must be the path of a directory as text, or None, not {path!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _HIDDEN = "***"
+_PIECES = re.compile(r"[/?#:@&=;,\s]")  # where whoever parses a URL may cut a password
 _NUMERIC_HOST = re.compile(r"\[[0-9A-Fa-f:.]*\]")
 _NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
 _SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
@@ -196,6 +197,8 @@ def _tells(error: Exception, url: str) -> bool:
     elif _headless(place):
         hidden |= {place, *place.split(":")}
     hidden |= {unquote(part) for part in hidden}
+    shown = redact_url(url)
+    hidden |= {piece for part in hidden for piece in _PIECES.split(part) if piece not in shown}
     return any(part in str(error) for part in hidden if part)
 
 

@@ -6,7 +6,7 @@ look-up and no encoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +131,8 @@ def checked_tags(tags: Sequence[str]) -> Sequence[str]:
     """Return `tags` if they are a sequence of non-empty strings. Raises OptionsError."""
     if isinstance(tags, str):
         raise OptionsError(f"tags must be a sequence of strings, not the one string {tags!r}: write [{tags!r}]")
+    if not isinstance(tags, Iterable):
+        raise OptionsError(f"tags must be a sequence of strings, not {tags!r}")
     for tag in tags:
         given: object = tag
         if not isinstance(given, str) or not tag:

@@ -12,8 +12,10 @@ from cachecore import Cache
 from cachecore.errors import CacheError, OptionsError, PluginNotFound
 from cachecore.options import MEMORY_FIELDS, POLICY_FIELDS, STORE_FIELDS
 
-_SECONDS = [0, -1, math.nan, math.inf, -math.inf, "24h", True, [1], 10**400]
-_WHOLE = [-1, 1.5, "10", True, math.nan, None]
+_NEVER = [10**400, [1], "soon", -math.inf]
+"""What no number among the options may be."""
+_NONE = {"ttl", "soft_timeout", "negative_ttl", "lease_ttl", "pending_path"}
+"""Where None means something."""
 
 WRONG: dict[str, list[Any]] = {
     "ttl": [0, -1, math.nan, math.inf, "24h", True],
@@ -49,6 +51,36 @@ def test_wrong_option(name: str, value: Any) -> None:
         Cache("memory://", **{"ttl": 60, name: value})
     assert name in str(failed.value)
     assert repr(value) in str(failed.value)
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+@pytest.mark.parametrize("value", [*_NEVER, None], ids=["huge", "list", "text", "-inf", "None"])
+def test_what_no_option_may_be(name: str, value: Any) -> None:
+    if value is None and name in _NONE:
+        return
+    if name == "eviction" and isinstance(value, str):
+        return
+    with pytest.raises((OptionsError, PluginNotFound), match=name.removesuffix("_path")):
+        Cache("memory://", **{"ttl": 60, name: value})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hasher": 5},
+        {"serializer": 5},
+        {"admit": 3},
+        {"tags": 5},
+        {"pending_path": ""},
+        {"pending_path": 5},
+        {"rescue_unverified": "no"},
+    ],
+    ids=repr,
+)
+def test_wrong_kinds(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(OptionsError, match=name):
+        Cache("memory://", ttl=60, **wrong)
 
 
 def test_every_number_among_the_options_is_tried() -> None:
@@ -87,6 +119,11 @@ URLS = [
     "redis://user:HUSH@localhost/0?timeout=soon",
     "redis://user:HUSH@localhost/0?no_such_setting=1",
     "redis://user:HUSH@localhost/zero",
+    "redis://:HUSH/b+c=@localhost:6379/0",
+    "rediss://admin:HUSH/tail@localhost:6379/0",
+    "redis://admin:HUSH#tail@localhost:6379/0",
+    "redis://admin:HUSH?tail@localhost:6379/0",
+    "redis://localhost:HUSH/0",
     "redis+sentinel://user:HUSH@/main",
     "redis+cluster://user:HUSH@",
     "rediss://user:HUSH@localhost/0?ssl_ca_certs=/no/such/file",

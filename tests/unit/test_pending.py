@@ -55,9 +55,8 @@ async def test_failed_invalidation_of_a_tag_hides_copies_in_memory(scene: Scene)
 async def test_store_that_is_back_hears_soon(scene: Scene) -> None:
     """Whoever's read found it well again, what is pending does not wait for its own next attempt."""
     cache = scene.cache(breaker_failures=1, breaker_backoff=0.01, breaker_backoff_max=0.01)
-    for number in range(
-        8
-    ):  # within the 5 s after which the first is sent again; the moments at which it comes back fall differently into the waits
+    # Within the 5 s after which the first is sent again; the ends of the outages fall differently into the waits.
+    for number in range(8):
         await cache.set("q", "old")
         scene.store.fail()
         with pytest.raises(InvalidationPending):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -147,6 +148,31 @@ def test_full_disk_costs_the_file_and_not_the_caller(tmp_path: Path, caplog: pyt
     assert owner.flush(lambda: [*first, *second])
     owner.close()
     assert names(journal(tmp_path).adopt()) == {"p:e:1", "p:e:2"}
+
+
+def test_disk_that_fills_up_in_the_middle_of_a_line_costs_that_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written once there is room stands behind whole lines, the head of the file included."""
+    owner = journal(tmp_path)
+    first = entries(["p:e:1"], FAQ)
+    owner.append(first)
+    written = 0
+    real = os.write
+
+    def short(file: int, data: bytes) -> int:
+        nonlocal written
+        if written:
+            raise OSError(errno.ENOSPC, "full")
+        written = real(file, bytes(data)[:10])
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", short)
+        assert not owner.flush(lambda: first)
+    assert owner.flush(lambda: first)
+    owner.close()
+    assert names(journal(tmp_path).adopt()) == {"p:e:1"}
 
 
 def test_fork_leaves_the_file_to_the_parent(tmp_path: Path) -> None:

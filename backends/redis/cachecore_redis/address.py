@@ -116,8 +116,12 @@ class UrlDialer:
 
         try:
             kwargs: dict[str, Any] = dict(parse_url(url))
-        except ValueError as error:
-            raise OptionsError(f"the URL of the store is wrong: {error}") from None
+        except ValueError:
+            # Without its text, which quotes the URL: a / or # in a password ends the host's part for whoever parses it.
+            raise OptionsError(
+                "the URL of the store is wrong: is it redis://user:password@host:6379/0, and are special characters "
+                "in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
+            ) from None
         database = urlsplit(url).path.strip("/")
         if database and "path" not in kwargs and not database.isdecimal():
             # redis-py would take database 0 for it.
