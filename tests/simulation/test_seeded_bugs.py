@@ -10,7 +10,7 @@ from cachecore.testing.simulation import Broken, simulate
 from tests.simulation import bugs_alone
 from tests.simulation.bugs import BUGS, Bug
 
-SEEDS = 60
+SEEDS = 80
 STEPS = 1000
 
 

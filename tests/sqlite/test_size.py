@@ -42,6 +42,7 @@ async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int, ma
     await backend.aclose()
 
 
+@pytest.mark.soak  # on a machine with other work the moments are as rare as for a log that is not looked after
 async def test_log_stays_short_beside_readers_that_hardly_rest(tmp_path: Path) -> None:
     """It begins anew only at a moment when nobody reads; where there are few, they have to be looked for."""
     options = SQLiteOptions(max_bytes=16 * MIB, durability="process", timeout=5)
