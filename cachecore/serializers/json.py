@@ -83,7 +83,7 @@ def _is_cut_off(data: bytes) -> bool:
     if last != _ENDS.get(data[:1], last):
         return not last.isspace()
     before = data[-1024:-1]
-    return data[:1] == b'"' and (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
+    return data[:1] == b'"' and (not before or (len(before) - len(before.rstrip(b"\\"))) % 2 == 1)
 
 
 def check_json_shape(data: bytes, max_elements: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cachecore import Cache
+from cachecore import Cache, coalesce
 from cachecore.memory_backend import MemoryBackend
 from cachecore.protocols import EntryContext
 from cachecore.serializers.msgpack import MsgpackSerializer
@@ -65,6 +65,9 @@ def test_loops_of_another_make_read_together() -> None:
 
     with asyncio.Runner(loop_factory=OtherLoop) as runner:
         runner.run(main())
+        assert coalesce._ready_of(runner.get_loop()) is None
+    with asyncio.Runner() as runner:
+        assert coalesce._ready_of(runner.get_loop()) is not None
 
 
 @virtual

@@ -70,6 +70,21 @@ def test_distributions_are_read_once_and_again_for_an_unknown_name(
     assert len(looks) == 1
 
 
+def test_piece_of_a_password_that_a_plugin_quotes_is_not_passed_on(install: Install) -> None:
+    """A raw / in a password ends the host's part for whoever parses the URL, and his message may quote the rest."""
+    install(
+        "quoting",
+        "[cachecore.backends]\nquoting = quoting:make\n",
+        quoting="""
+            def make(url):
+                raise ValueError("port could not be cast: " + url.split(":")[2].split("/")[0])
+        """,
+    )
+    with pytest.raises(OptionsError) as refused:
+        plugins.backend_from_url("quoting://admin:HUSHHUSH/tail@host:1/0")
+    assert "HUSH" not in str(refused.value)
+
+
 def test_third_party_plugins_are_found(install: Install) -> None:
     """A distribution that declares entry points is all a plugin needs."""
     install(

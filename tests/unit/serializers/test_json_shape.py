@@ -49,6 +49,7 @@ def test_whole_texts_are_read(value: Any, after: str) -> None:
 
 
 @pytest.mark.parametrize("cut", ['"text', '["text"', '{"a":1', '"', "[", "{", '"text\\"', '"\\\\\\"'])
-def test_text_without_its_end_is_refused(cut: str) -> None:
+def test_text_without_its_end_is_refused_before_it_is_made(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DECODER", None)
     with pytest.raises(EncodingError):
         module.JsonSerializer().loads(cut.encode(), context())
