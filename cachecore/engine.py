@@ -22,6 +22,7 @@ from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
 from cachecore.coherence import Coherence
 from cachecore.copies import Slot, deadline_of
+from cachecore.delivery import Tombstone
 from cachecore.entry import tombstone
 from cachecore.errors import BackendError
 from cachecore.guard import Guard
@@ -30,7 +31,7 @@ from cachecore.lease import random_token
 from cachecore.loop_state import LoopState
 from cachecore.memory import MemoryTier
 from cachecore.options import MemoryOptions, StoreOptions
-from cachecore.pending import PendingInvalidations, Tombstone
+from cachecore.pending import PendingInvalidations
 from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
 from cachecore.stamps import StampBook, sound
 from cachecore.store_clock import StoreClock

@@ -29,13 +29,9 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
     engine.forget_stamps(names)
     scope.telemetry.counts.invalidated[kind] += not again
     try:
-        await engine.backend.delete_many(names)
+        await engine.pending.invalidate(names, scope.parents())
     except BackendError as error:
-        engine.pending.add_stamps(names, scope.parents())
-        await engine.pending.saved()
         raise InvalidationPending(f"invalidate_{kind}") from error
-    else:
-        engine.pending.note_stamps(names, scope.parents())
     finally:
         engine.forget_stamps(names)  # a read that began meanwhile may have brought the old ones back
 

@@ -59,6 +59,10 @@ class Outstanding:
     def __iter__(self) -> Iterator[Item]:
         return iter(list(self._items.values()))
 
+    def named(self, names: Iterable[str]) -> list[Item]:
+        """Return those that have one of these names."""
+        return [item for name in names if (item := self._items.get(name)) is not None]
+
     def add(self, items: Iterable[Item]) -> None:
         """Take these in place of earlier ones of their names."""
         self._items.update({item.name: item for item in items})

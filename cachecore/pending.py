@@ -1,9 +1,10 @@
 """Invalidations that the store has not acknowledged: kept, bounded, delivered as soon as it answers.
 
 Until then this process treats what they name as gone: its own reads do not trust a store that has yet to hear of it,
-nor a read that began before the store had heard. What was delivered is delivered again five seconds later, and what
-was acknowledged within the last seconds once more when the store has been away: a replica that lags, or that has taken
-over, may bring old values back.
+nor a read that began before the store had heard. Of several nodes each hears for itself: one that is dead keeps back
+only what is its own. What was delivered is delivered again five seconds later, and what was acknowledged within the
+last seconds once more when the store has been away: a replica that lags, or that has taken over, may bring old values
+back.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Final
 
 from cachecore.clock import Clock
-from cachecore.errors import BackendError
+from cachecore.delivery import Delivery, Tombstone
 from cachecore.journal import Journal
 from cachecore.options import StoreOptions
 from cachecore.outstanding import Groups, Item, Outstanding, Recent, entries, stamps
@@ -37,19 +39,8 @@ _LONGEST_WAIT: Final = 0.3
 """Seconds between two attempts, half as much again at most: an open breaker refuses most of them at no cost, and half a
 second after an outage no other process may be serving what was invalidated in it."""
 _CALM: Final = 1.0  # seconds between two reasons to send again what was acknowledged
-_CHUNK: Final = 256
 
 Parents = Groups
-
-
-class Tombstone:
-    """What is written under a deleted key, and for how long."""
-
-    __slots__ = ("data", "ttl")
-
-    def __init__(self, data: bytes, ttl: float) -> None:
-        self.data = data
-        self.ttl = ttl
 
 
 class PendingInvalidations:
@@ -58,8 +49,7 @@ class PendingInvalidations:
     Args:
         options: how much is kept, and where on the disk.
         backend: where to.
-        bury: makes a tombstone for a key, another one each time: whoever read an earlier one must not take a later
-            one for it.
+        bury: makes a tombstone for a key, another one each time.
         delivered: told the keys of entries and of stamps each time the store has acknowledged them.
         prefix, root: what keys begin with, and the stamp keys of the root.
     """
@@ -77,10 +67,9 @@ class PendingInvalidations:
         root: Sequence[str],
     ) -> None:
         self._most = options.max_pending
-        self._backend = backend
         self._now = clock.monotonic
         self._chance = chance
-        self._bury = bury
+        self._delivery = Delivery(backend, bury)
         self._delivered = delivered
         self._lock = threading.Lock()
         self._waiting = Outstanding(self._most)
@@ -119,13 +108,28 @@ class PendingInvalidations:
 
     # What comes in
 
-    def add_stamps(self, stamp_keys: Collection[str], parents: Parents) -> None:
-        """Keep the deletion of these stamps, and try it again until it is acknowledged. Needs a running loop."""
-        self._add(stamps(stamp_keys, parents))
+    async def invalidate(self, stamp_keys: Collection[str], parents: Parents) -> None:
+        """Delete these stamps; what the store does not acknowledge is kept, and tried again until it does.
+
+        Raises:
+            BackendError: some of it pends.
+        """
+        items = stamps(stamp_keys, parents)
+        done: set[Item] = set()
+        error = await self._delivery.send(items, done.update)
+        self._note(done)
+        if error is not None:
+            self._add([item for item in items if item not in done])
+            await self.saved()
+            raise error
 
     def add_entries(self, keys: Collection[str], parents: Parents) -> None:
         """Keep the deletion of these entries, and try it again until it is acknowledged. Needs a running loop."""
         self._add(entries(keys, parents))
+
+    async def empty(self, keys: Iterable[str]) -> None:
+        """Delete what lies under these pending keys at once, without tombstones: the store has no room for them."""
+        await self._delivery.empty(self._waiting.named(keys))
 
     def _add(self, items: Collection[Item]) -> None:
         with self._lock:
@@ -150,10 +154,6 @@ class PendingInvalidations:
             for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
 
-    def note_stamps(self, stamp_keys: Collection[str], parents: Parents) -> None:
-        """Remember for a while that the store has acknowledged the deletion of these stamps."""
-        self._note(stamps(stamp_keys, parents))
-
     def note_entries(self, keys: Collection[str], parents: Parents) -> None:
         """Remember for a while that the store has acknowledged the deletion of these entries."""
         self._note(entries(keys, parents))
@@ -168,12 +168,11 @@ class PendingInvalidations:
         """Try once to deliver everything; return whether nothing is left."""
         with self._lock:
             items = list(self._waiting)
-        if not items:
-            return True
-        try:
-            await self._send(items)
-        except BackendError:
-            return False
+        await self._delivery.send(items, self._heard)
+        return not self._waiting
+
+    def _heard(self, items: list[Item]) -> None:
+        """Take note that the store, or one of its nodes, has acknowledged these."""
         with self._lock:
             now = self._now()
             self._acknowledged.update({item.name: now for item in items})
@@ -183,7 +182,6 @@ class PendingInvalidations:
         with self._lock:
             # What was added again meanwhile is another invalidation, which the store has not acknowledged.
             self._waiting.remove(items)
-            return not self._waiting
 
     def attend(self) -> None:
         """See that the running loop delivers what there is."""
@@ -259,20 +257,6 @@ class PendingInvalidations:
         if self._journal is not None:
             self._journal.after_fork()
 
-    async def _send(self, items: Iterable[Item]) -> None:
-        names = [item.name for item in items if item.is_stamp]
-        for start in range(0, len(names), _CHUNK):
-            await self._backend.delete_many(names[start : start + _CHUNK])
-        by_ttl: dict[float, dict[str, bytes]] = {}
-        for item in items:
-            if not item.is_stamp:
-                tombstone = self._bury(item.name)
-                by_ttl.setdefault(tombstone.ttl, {})[item.name] = tombstone.data
-        for ttl, buried in by_ttl.items():
-            keys = list(buried)
-            for start in range(0, len(keys), _CHUNK):
-                await self._backend.set_many({key: buried[key] for key in keys[start : start + _CHUNK]}, ttl=ttl)
-
     def _tell(self, items: Iterable[Item]) -> None:
         self._delivered(
             [item.name for item in items if not item.is_stamp], [item.name for item in items if item.is_stamp]
@@ -308,17 +292,19 @@ class PendingInvalidations:
         with self._lock:
             due = [repetition for repetition in self._again if repetition.at <= now]
         for repetition in due:
-            items = list(repetition.items)
-            try:
-                await self._send(items)
-            except BackendError:
-                repetition.at = self._now() + _LONGEST_WAIT
-                continue
-            self._tell(items)
+            await self._delivery.send(list(repetition.items), partial(self._heard_again, repetition), repeated=True)
             with self._lock:
+                if repetition.items:
+                    repetition.at = self._now() + _LONGEST_WAIT
+                    continue
                 self._again = [other for other in self._again if other is not repetition]
                 kept = {item.name for other in self._again for item in other.items}
                 self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
+
+    def _heard_again(self, repetition: _Repetition, items: list[Item]) -> None:
+        self._tell(items)
+        with self._lock:
+            repetition.items.remove(items)
 
 
 class _Signals:

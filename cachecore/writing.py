@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from cachecore import reading
+from cachecore.delivery import FULL
 from cachecore.entry import Entry, decode, draft, seal
 from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
@@ -21,7 +23,7 @@ from cachecore.options import lifetime
 from cachecore.reading import Found, read
 from cachecore.results import UNSET, Computed, Unset
 from cachecore.scope import Scope, TagSet
-from cachecore.stamps import sound, together
+from cachecore.stamps import sound
 from cachecore.tickets import Ticket
 
 T = TypeVar("T")
@@ -78,7 +80,7 @@ async def store(
     except BackendError as error:
         seal_all({})  # a value that would have been refused anyway leaves the old one alone
         with writing:
-            await _leave_pending(scope, list(items))
+            await _leave_pending(scope, list(items), error)
         raise InvalidationPending("set") from error
     await engine.measured(state)
     sealed = seal_all(stamps)
@@ -93,7 +95,7 @@ async def store(
             )
             await engine.backend.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
         except BackendError as error:
-            await _leave_pending(scope, list(items))
+            await _leave_pending(scope, list(items), error)
             raise InvalidationPending("set") from error
     engine.pending.settle(items)
     for key, one in sealed.items():
@@ -125,7 +127,7 @@ async def store_since(
             if not await engine.backend.swap(key, seen.raw, one.data, ttl=life):
                 return False
         except BackendError as error:
-            await _leave_pending(scope, [key])
+            await _leave_pending(scope, [key], error)
             raise InvalidationPending("set") from error
     engine.pending.settle([key])
     _keep_own(scope, writing, key, one)
@@ -134,27 +136,43 @@ async def store_since(
 
 
 async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
-    """Put a tombstone under each key and return how many had an answer. Raises InvalidationPending."""
+    """Put a tombstone under each key and return how many had an answer. Raises InvalidationPending.
+
+    A store that is full loses the answers all the same; the tombstones it has no room for pend, and nothing is raised.
+    """
     engine = scope.engine
-    existed = 0
+    buried: dict[str, _Buried] = {}
+    failure: BackendError | None = None
     with _Writing(scope, keys):
-        try:
-            for start in range(0, len(keys), _AT_ONCE):
-                part = keys[start : start + _AT_ONCE]
-                existed += sum(await together(_bury(scope, state, key) for key in part))
-        except BackendError as error:
-            await _leave_pending(scope, keys)
-            raise InvalidationPending("delete") from error
-    engine.pending.settle(keys)
-    engine.pending.note_entries(keys, scope.parents())
+        for start in range(0, len(keys), _AT_ONCE):
+            part = keys[start : start + _AT_ONCE]
+            outcomes = await asyncio.gather(*(_bury(scope, state, key) for key in part), return_exceptions=True)
+            for key, outcome in zip(part, outcomes, strict=True):
+                if isinstance(outcome, _Buried):
+                    buried[key] = outcome
+                elif isinstance(outcome, BackendError):
+                    failure = failure or outcome
+                else:
+                    raise outcome
+            if failure is not None:
+                break
+        _remember(scope, buried)
+        if failure is not None:
+            await _leave_pending(scope, [key for key in keys if key not in buried], failure)
+            raise InvalidationPending("delete") from failure
+        await engine.pending.saved()
     for key in keys:
         engine.failed.pop(key, None)
     scope.telemetry.counts.invalidated["delete"] += len(keys)
-    return existed
+    return sum(outcome.existed for outcome in buried.values())
 
 
 async def expire(scope: Scope, state: LoopState, key: str) -> bool:
-    """Make the entry stale as of now; its bytes stay for as long as the policy may serve stale answers."""
+    """Make the entry stale as of now; its bytes stay for as long as the policy may serve stale answers.
+
+    Deleted rather than fresh: where somebody writes all the time, where the store has no room for the mark, and where
+    the store comes back as another that may not have it.
+    """
     engine = scope.engine
     with _Writing(scope, (key,)):
         try:
@@ -167,12 +185,21 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                 if value is UNSET or entry is None:
                     return False
                 data, life = _expired(scope, entry, value)
-                if await engine.backend.swap(key, found.raw, data, ttl=life):
+                try:
+                    if await engine.backend.swap(key, found.raw, data, ttl=life):
+                        engine.pending.note_entries([key], scope.parents())
+                        break
+                except BackendError as error:
+                    if error.reason != FULL:
+                        raise
+                    _remember(scope, {key: await _bury(scope, state, key)})
                     break
             else:
-                await _bury(scope, state, key)  # somebody writes all the time: deleted rather than fresh
+                _remember(scope, {key: await _bury(scope, state, key)})
+            await engine.pending.saved()
         except BackendError as error:
-            await _leave_pending(scope, [key])  # deleted rather than stale: what cannot be marked must not be served
+            # Deleted rather than stale: what cannot be marked must not be served.
+            await _leave_pending(scope, [key], error)
             raise InvalidationPending("expire") from error
     scope.telemetry.counts.invalidated["expire"] += 1
     return True
@@ -253,17 +280,53 @@ def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None
         reading.put(scope, entry, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket)
 
 
-async def _bury(scope: Scope, state: LoopState, key: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Buried:
+    """What became of a key that the store has acknowledged to be deleted."""
+
+    existed: bool
+    marked: bool
+    """Whether a tombstone stands there; a store that is full takes none."""
+
+
+async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     engine = scope.engine
     tombstone = engine.bury(key)
-    for _ in range(_TRIES):
-        found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
-        if found.error is not None:
-            raise found.error
-        if await engine.backend.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl):
-            return found.entry is not None
-    await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)
-    return True
+    existed: bool | None = None
+    try:
+        for _ in range(_TRIES):
+            found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
+            if found.error is not None:
+                raise found.error
+            existed = found.entry is not None
+            if await engine.backend.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl):
+                return _Buried(existed, True)
+        existed = True
+        await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)
+    except BackendError as error:
+        if existed is None or error.reason != FULL:
+            raise
+    else:
+        return _Buried(existed, True)
+    await engine.backend.delete_many([key])
+    try:
+        await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)  # there may be room by now
+    except BackendError as error:
+        if error.reason != FULL:
+            raise
+        return _Buried(existed, False)
+    return _Buried(existed, True)
+
+
+def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
+    """End what pended under these keys, and keep what the store may have to be told again."""
+    pending = scope.engine.pending
+    marked = [key for key, outcome in buried.items() if outcome.marked]
+    owed = [key for key, outcome in buried.items() if not outcome.marked]
+    pending.settle(marked)
+    pending.note_entries(marked, scope.parents())
+    if owed:  # without its tombstone a computation that began before lands as soon as there is room
+        pending.add_entries(owed, scope.parents())
 
 
 def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
@@ -292,10 +355,12 @@ def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
     return seal(made, payload), max(dead_until - now + TTL_SLACK, scope.engine.protection)
 
 
-async def _leave_pending(scope: Scope, keys: Sequence[str]) -> None:
+async def _leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) -> None:
     pending = scope.engine.pending
     pending.add_entries(keys, scope.parents())
     await pending.saved()
+    if error.reason == FULL:
+        await pending.empty(keys)
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from cachecore.errors import BackendError, BackendUnavailable
+from cachecore import Cache
+from cachecore.entry import TOMBSTONE_BYTES
+from cachecore.errors import BackendError, BackendUnavailable, InvalidationPending
+from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port
+from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
 from tests.redis.opening import counted, opened
-from tests.redis.waiting import until_it_works
+from tests.redis.waiting import until, until_it_works
 
 
 async def test_server_that_comes_back(own_server: Server) -> None:
@@ -120,3 +127,107 @@ async def test_several_lanes(any_server: Server) -> None:
             await backend.set_many({f"k{i}": b"%d" % i}, ttl=60)
             assert await backend.get_many([f"k{i}"]) == [b"%d" % i]
         assert [channel.lane is not None for channel in backend._nodes.get("test").lanes] == [True] * 3
+
+
+@asynccontextmanager
+async def filled(server: Server) -> AsyncIterator[tuple[Cache[Any], Cache[Any], RedisBackend]]:
+    """Two processes and a look at the store itself, with answers to 0…99 in it."""
+    options: dict[str, Any] = {"ttl": 600, "stale_if_error": 600, "l1_max_entries": 0, "backend_timeout": 1}
+    async with (
+        opened(server.url) as store,
+        Cache[Any](server.url, **options) as one,
+        Cache[Any](server.url, **options) as two,
+    ):
+        await one.set_many(dict.fromkeys(range(100), "old"))
+        yield one, two, store
+
+
+def limit(server: Server, most: str) -> None:
+    """Let the server have so much memory; "1": it is full, whatever is deleted."""
+    assert ask(server, "CONFIG", "SET", "maxmemory-policy", "noeviction") == "OK"
+    assert ask(server, "CONFIG", "SET", "maxmemory", most) == "OK"
+
+
+async def entry(store: RedisBackend, cache: Cache[Any], number: int) -> bytes | None:
+    return (await store.get_many([cache.key(number)]))[0]
+
+
+async def test_full_server_deletes_what_it_is_asked_to(own_server: Server) -> None:
+    """At once and for everybody, though it takes no tombstones; those are delivered as soon as there is room."""
+    async with filled(own_server) as (one, two, store):
+        limit(own_server, "1")
+        assert await one.delete(0) is True
+        assert await one.delete_many([*range(1, 60), "never there"]) == 59
+        assert await one.expire(60) is True  # deleted, since it cannot be marked
+        for number in range(61):
+            assert await entry(store, one, number) is None
+        assert await two.get_many(range(100)) == dict.fromkeys(range(61, 100), "old")
+        assert await one.get_many(range(100)) == dict.fromkeys(range(61, 100), "old")
+        assert one.stats.pending == 62
+        assert one.stats.invalidated == {"delete": 61, "expire": 1}
+        limit(own_server, "0")
+        await until(lambda: one.stats.pending == 0)
+        assert len(await entry(store, one, 0) or b"") == TOMBSTONE_BYTES
+        assert await two.get_many(range(100)) == dict.fromkeys(range(61, 100), "old")
+
+
+async def test_deletion_makes_room_for_its_tombstone(own_server: Server) -> None:
+    """Where the deleted answers were large, nothing is left to be done later."""
+    async with filled(own_server) as (one, _, store):
+        limit(own_server, "8mb")
+        numbers = range(1000, 2000)
+        for number in numbers:
+            try:
+                await one.set(number, "x" * 100_000)
+            except InvalidationPending:
+                break
+        with pytest.raises(BackendError) as refused:  # what is left is too little for a tombstone, too
+            for small in numbers:
+                await store.set_many({f"small:{small}": b"x" * 200}, ttl=600)
+        assert refused.value.reason == "full"
+        assert await one.delete_many(numbers[:2]) == 2
+        for deleted in numbers[:2]:
+            assert len(await entry(store, one, deleted) or b"") == TOMBSTONE_BYTES
+
+
+async def test_full_server_loses_the_value_that_a_set_did_not_replace(own_server: Server) -> None:
+    """At once, not when there is room: nobody is served the old value of what was set."""
+    async with filled(own_server) as (one, two, store):
+        seen = await one.lookup(2)
+        limit(own_server, "1")
+        with pytest.raises(InvalidationPending):
+            await one.set(0, "new")
+        with pytest.raises(InvalidationPending):
+            await one.set_many({1: "new", 3: "new"})
+        with pytest.raises(InvalidationPending):
+            await one.set(2, "new", since=seen)
+        for number in range(4):
+            assert await entry(store, one, number) is None
+            assert await two.get(number) is None
+        assert one.stats.pending == 4
+        limit(own_server, "0")
+        await until(lambda: one.stats.pending == 0)
+        await one.set(0, "new")
+        assert await two.get(0) == "new"
+
+
+async def test_what_began_before_a_deletion_on_a_full_server_does_not_stay(own_server: Server) -> None:
+    """A computation of another process lands when there is room again, and is deleted as soon as there is."""
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def factory() -> str:
+        began.set()
+        await go.wait()
+        return "old"
+
+    async with filled(own_server) as (one, two, store):
+        computing = asyncio.ensure_future(two.get_or_set(1000, factory))
+        await began.wait()
+        limit(own_server, "1")
+        assert await one.delete(1000) is False
+        limit(own_server, "0")
+        go.set()
+        assert await computing == "old"
+        await until(lambda: one.stats.pending == 0)
+        assert len(await entry(store, one, 1000) or b"") == TOMBSTONE_BYTES
+        assert await two.get(1000) is None

@@ -102,6 +102,27 @@ def late_answer_is_not_kept() -> None:
     clock.run(run())
 
 
+def changed_bytes_are_not_served() -> None:
+    """A value with another letter in it is no value, though its bytes can be decoded."""
+    clock = VirtualClock()
+
+    async def run() -> None:
+        store = MemoryBackend(clock=clock)
+        here: Cache[Any] = Cache(store, ttl=600, clock=clock, l1_max_entries=0)
+        async with here:
+            await here.set("q", "right")
+            key = here.key("q")
+            (data,) = await store.get_many([key])
+            assert data is not None
+            assert data.count(b"right") == 1
+            await store.set_many({key: data.replace(b"right", b"wrong")}, ttl=600)
+            assert await here.get("q") is None
+            await store.set_many({key: data}, ttl=600)
+            assert await here.get("q") == "right"
+
+    clock.run(run())
+
+
 def failure_is_shared() -> None:
     """Twenty callers and one failing factory of 50 ms are one call, and 50 ms."""
     clock = VirtualClock()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cachecore.errors import InvalidationPending
+from cachecore.errors import BackendError, InvalidationPending
 from cachecore.pending import AGAIN_AFTER
 
 from .virtual_caches import Answer, Scene, virtual
@@ -152,3 +152,72 @@ async def test_read_that_began_before_the_delivery_is_not_believed(scene: Scene)
     await asyncio.sleep(0.5)
     assert cache.stats.pending == 0
     assert await reading is None
+
+
+def full(operation: str) -> BackendError:
+    return BackendError(operation, transient=False, reason="full")
+
+
+@virtual
+async def test_store_that_fills_up_while_a_deletion_pends_loses_the_old_value_at_once(scene: Scene) -> None:
+    """Each key once: the tombstones are owed until there is room, and are not worth more than a question."""
+    cache = scene.cache()
+    await cache.set_many(dict.fromkeys(range(300), "old"))
+    scene.store.fail()
+    with pytest.raises(InvalidationPending):
+        await cache.delete_many(list(range(300)))
+    scene.store.heal()
+    scene.store.fail("swap", full)
+    scene.store.fail("set_many", full)
+    await asyncio.sleep(1)
+    assert await scene.memory.get_many([cache.key(number) for number in range(300)]) == [None] * 300
+    assert cache.stats.pending == 300
+    scene.store.calls.clear()
+    await asyncio.sleep(10)
+    assert scene.store.count("delete_many") == 0
+    assert (
+        20
+        < scene.store.count("set_many")
+        == sum(len(call.keys) for call in scene.store.calls if call.operation == "set_many")
+    )
+    scene.store.heal()
+    await asyncio.sleep(1)
+    assert cache.stats.pending == 0
+    assert None not in await scene.memory.get_many([cache.key(number) for number in range(300)])
+
+
+@virtual
+async def test_repetition_takes_no_tombstone_from_a_store_that_is_full(scene: Scene) -> None:
+    """What stands there is what keeps out computations that began before the deletion."""
+    cache = scene.cache()
+    await cache.set("q", "old")
+    scene.store.fail("swap", times=1)
+    with pytest.raises(InvalidationPending):
+        await cache.delete("q")
+    await asyncio.sleep(0.5)
+    before = await scene.memory.get_many([cache.key("q")])
+    scene.store.fail("set_many", full)
+    await asyncio.sleep(AGAIN_AFTER)
+    assert await scene.memory.get_many([cache.key("q")]) == before != [None]
+    scene.store.heal()
+    await asyncio.sleep(1)
+    assert before != await scene.memory.get_many([cache.key("q")]) != [None]
+
+
+@virtual
+async def test_store_that_is_too_full_to_delete_anything_says_so(scene: Scene) -> None:
+    """As a disk without a block left may be."""
+    cache = scene.cache(stale_if_error=60)
+    await cache.set_many(dict.fromkeys("abc", "old"))
+    scene.store.fail("swap", full)
+    scene.store.fail("set_many", full)
+    scene.store.fail("delete_many", full)
+    for name, write in {"a": cache.delete("a"), "b": cache.expire("b"), "c": cache.set("c", "new")}.items():
+        with pytest.raises(InvalidationPending):
+            await write
+        assert await cache.get(name) is None
+    assert cache.stats.pending == 3
+    scene.store.heal()
+    await asyncio.sleep(1)
+    assert cache.stats.pending == 0
+    assert await scene.cache().get_many("abc") == {}

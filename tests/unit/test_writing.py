@@ -45,6 +45,21 @@ async def test_many_are_deleted_in_parts_and_counted_exactly(scene: Scene) -> No
 
 
 @virtual
+async def test_of_many_only_those_pend_that_were_not_acknowledged(scene: Scene) -> None:
+    cache = scene.cache()
+    await cache.set_many(dict.fromkeys(range(100), "old"))
+    scene.store.fail("swap", prefix=cache.key(7))
+    with pytest.raises(InvalidationPending):
+        await cache.delete_many(list(range(50)))
+    assert cache.stats.pending == 1
+    assert await cache.get_many(range(100)) == dict.fromkeys(range(50, 100), "old")
+    scene.store.heal()
+    await asyncio.sleep(1)
+    assert cache.stats.pending == 0
+    assert await scene.cache().get_many(range(100)) == dict.fromkeys(range(50, 100), "old")
+
+
+@virtual
 async def test_a_set_that_is_refused_leaves_the_old_answer(scene: Scene) -> None:
     """Also while the store is down, when everything else that is not acknowledged deletes."""
     cache = scene.cache()

@@ -1,0 +1,129 @@
+"""Invalidations on their way to the store: to each of its nodes by itself, so that a dead one keeps back only its own.
+
+Stamps are deleted and entries get a tombstone. A store that is full refuses tombstones but lets go of what it has: then
+the old bytes are deleted at once, so that nobody is served them, and the tombstone is still owed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from cachecore.errors import BackendError
+from cachecore.outstanding import Item
+from cachecore.protocols import CacheBackend, SupportsPartitions
+
+FULL: Final = "full"
+"""The reason of an error by which a store says that it has no room; what it holds can still be deleted."""
+_CHUNK: Final = 256
+_NODES_AT_ONCE: Final = 16
+
+
+class Tombstone:
+    """What is written under a deleted key, and for how long."""
+
+    __slots__ = ("data", "ttl")
+
+    def __init__(self, data: bytes, ttl: float) -> None:
+        self.data = data
+        self.ttl = ttl
+
+
+class Delivery:
+    """Sends invalidations to a store. Safe to use from several tasks and threads.
+
+    `bury` makes a tombstone for a key, another one each time: whoever read an earlier one must not take a later one for
+    it.
+    """
+
+    def __init__(self, backend: CacheBackend, bury: Callable[[str], Tombstone]) -> None:
+        self._backend = backend
+        self._bury = bury
+        self._partition = backend.partition if isinstance(backend, SupportsPartitions) else None
+        self._full: set[str] = set()  # partitions that had no room the last time
+        self._emptied: set[Item] = set()  # whose old bytes are gone, though their tombstones are owed
+
+    async def send(
+        self, items: Collection[Item], acknowledged: Callable[[list[Item]], None], *, repeated: bool = False
+    ) -> BackendError | None:
+        """Send these once; return the first error, if there was one.
+
+        `acknowledged` is told, as soon as a node has, what of them it has acknowledged. What is `repeated` has its
+        tombstone already, as far as anybody knows: it stays where the store is too full for another.
+        """
+        if self._emptied and not repeated:
+            self._emptied.intersection_update(items)
+        parts = self._parts(items)
+        if len(parts) == 1:
+            ((name, part),) = parts.items()
+            return await self._send_part(name, part, acknowledged, repeated)
+        places = asyncio.Semaphore(_NODES_AT_ONCE)
+
+        async def send_part(name: str, part: list[Item]) -> BackendError | None:
+            async with places:
+                return await self._send_part(name, part, acknowledged, repeated)
+
+        errors = await asyncio.gather(*(send_part(name, part) for name, part in parts.items()))
+        return next(filter(None, errors), None)
+
+    async def empty(self, items: Iterable[Item]) -> None:
+        """Delete what these entries have in the store, without tombstones. A failure is left to the next `send`."""
+
+        left = [item for item in items if not item.is_stamp and item not in self._emptied]
+        await asyncio.gather(*map(self._empty_part, self._parts(left).values()))
+
+    async def _empty_part(self, items: Sequence[Item]) -> None:
+        with contextlib.suppress(BackendError):
+            for chunk in _chunks(items, _CHUNK):
+                await self._backend.delete_many([item.name for item in chunk])
+                self._emptied.update(chunk)
+
+    async def _send_part(
+        self, name: str, items: Sequence[Item], acknowledged: Callable[[list[Item]], None], repeated: bool
+    ) -> BackendError | None:
+        done: list[Item] = []
+        entries = [item for item in items if not item.is_stamp]
+        try:
+            for chunk in _chunks([item for item in items if item.is_stamp], _CHUNK):
+                await self._backend.delete_many([item.name for item in chunk])
+                done += chunk
+            # Where there was no room the last time, one is enough to find out whether there is now.
+            for chunk in _chunks(entries, _CHUNK, first=1 if name in self._full else _CHUNK):
+                tombstones = {item.name: self._bury(item.name) for item in chunk}
+                await self._backend.set_many(
+                    {key: tombstone.data for key, tombstone in tombstones.items()},
+                    ttl=max(tombstone.ttl for tombstone in tombstones.values()),
+                )
+                done += chunk
+            self._full.discard(name)
+        except BackendError as error:
+            if error.reason == FULL and not repeated:
+                self._full.add(name)
+                await self.empty(set(entries).difference(done))
+            return error
+        finally:
+            if done:
+                acknowledged(done)
+        return None
+
+    def _parts(self, items: Iterable[Item]) -> dict[str, list[Item]]:
+        """Return the items of each node."""
+        parts: dict[str, list[Item]] = {}
+        for item in items:
+            parts.setdefault(self._node(item.name), []).append(item)
+        return parts
+
+    def _node(self, key: str) -> str:
+        try:
+            return "" if self._partition is None else self._partition(key)
+        except Exception:  # noqa: BLE001 - the guard meets it again when it is asked, and says so in the log
+            return ""
+
+
+def _chunks(items: Sequence[Item], most: int, *, first: int | None = None) -> Iterable[Sequence[Item]]:
+    start, end = 0, most if first is None else first
+    while start < len(items):
+        yield items[start:end]
+        start, end = end, end + most
