@@ -6,11 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
 
-from cachecore.errors import BackendError, OptionsError
+from cachecore import Cache
+from cachecore.errors import BackendError, InvalidationPending, OptionsError
 from cachecore.protocols import Alive, Changed, Lost, SupportsPartitions
 from cachecore.testing.groups import Cluster, ask
 from cachecore.testing.servers import Server
@@ -228,6 +230,91 @@ def promoted(cluster: Cluster, slot: int, victim: Server) -> bool:
         return cluster.owner(slot) is not victim
     except ValueError:
         return False
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[tuple[Cluster, Cache[Any]]]:
+    """A cluster that takes nobody for dead, and a cache that knows its order, with answers to 0…89 in it."""
+    with Cluster(SERVERS[max(SERVERS)], timeout_ms=60_000) as cluster:
+        async with Cache[Any](cluster.url, ttl=600, l1_max_entries=0, backend_timeout=0.2) as cache:
+            await cache.set_many(dict.fromkeys(range(90), "old"), tags=["doc"])
+            yield cluster, cache
+
+
+def by_node(cluster: Cluster, cache: Cache[Any]) -> list[list[int]]:
+    """The numbers whose answers live on each of the primaries."""
+    partition = cache._engine.partition
+    assert partition is not None
+    names = [f"127.0.0.1:{node.port}" for node in cluster.nodes[:3]]
+    return [[n for n in range(90) if partition(cache.key(n)) == name] for name in names]
+
+
+async def computed(cache: Cache[Any], numbers: list[int]) -> int:
+    """Ask for all of these; return how many of them were computed."""
+    calls = 0
+
+    async def factory() -> str:
+        nonlocal calls
+        calls += 1
+        return "new"
+
+    for number in numbers:
+        assert await cache.get_or_set(number, factory, tags=["doc"]) == "new"
+    return calls
+
+
+async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(patient: tuple[Cluster, Cache[Any]]) -> None:
+    """After an invalidation the other nodes' answers are computed once and hit again; its own are gone."""
+    cluster, cache = patient
+    frozen, *others = by_node(cluster, cache)
+    healthy = [*others[0], *others[1]]
+    assert frozen
+    assert healthy
+    with cluster.nodes[0].paused():
+        with pytest.raises(InvalidationPending):
+            await cache.invalidate_tags("doc")
+        partition = cache._engine.partition
+        assert partition is not None
+        names = cache._scope.stamp_keys(["t/doc"])
+        assert len(names) == 64
+        assert cache.stats.pending == sum(partition(name) == partition(cache.key(frozen[0])) for name in names)
+        assert await computed(cache, healthy) == len(healthy)
+        assert await computed(cache, healthy) == 0
+        assert cache.stats.pending > 0
+    assert await until(lambda: cache.stats.pending == 0) < 2
+    assert await cache.get_many(range(90)) == dict.fromkeys(healthy, "new")
+    assert await computed(cache, frozen) == len(frozen)
+    assert await computed(cache, [*frozen, *healthy]) == 0
+
+
+async def test_nodes_that_come_back_one_by_one_hear_one_by_one(patient: tuple[Cluster, Cache[Any]]) -> None:
+    """What pends for a node that answers again is delivered, whoever else is still dead."""
+    cluster, cache = patient
+    parts = by_node(cluster, cache)
+    assert all(parts)
+    cluster.nodes[0].pause()
+    cluster.nodes[1].pause()
+    with pytest.raises(InvalidationPending):
+        await cache.delete_many(list(range(90)))
+    with pytest.raises(InvalidationPending):
+        await cache.invalidate_tags("doc")
+    assert await computed(cache, parts[2]) == len(parts[2])
+    assert await computed(cache, parts[2]) == 0
+    pending = cache.stats.pending
+    cluster.nodes[0].resume()
+    partition = cache._engine.partition
+    assert partition is not None
+    first, second = (partition(cache.key(part[0])) for part in parts[:2])
+    owed = [*map(cache.key, range(90)), *cache._scope.stamp_keys(["t/doc"])]
+    of_second = sum(partition(name) == second for name in owed)
+    assert pending == of_second + sum(partition(name) == first for name in owed)
+    await until(lambda: cache.stats.pending == of_second)
+    assert await computed(cache, parts[0]) == len(parts[0])
+    assert await computed(cache, parts[0]) == 0
+    assert cache.stats.pending == of_second
+    cluster.nodes[1].resume()
+    await until(lambda: cache.stats.pending == 0)
+    assert await cache.get_many(parts[1]) == {}
 
 
 async def test_cluster_that_is_not_there_yet() -> None:
