@@ -6,10 +6,12 @@ import contextlib
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cachecore.errors import BackendError
 from cachecore.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
@@ -42,35 +44,83 @@ async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int, ma
     await backend.aclose()
 
 
-@pytest.mark.soak  # on a machine with other work the moments are as rare as for a log that is not looked after
-async def test_log_stays_short_beside_readers_that_hardly_rest(tmp_path: Path) -> None:
-    """It begins anew only at a moment when nobody reads; where there are few, they have to be looked for."""
-    options = SQLiteOptions(max_bytes=16 * MIB, durability="process", timeout=5)
-    writer = SQLiteBackend(tmp_path / "cache.db", options=options)
-    await writer.set_many({"k": b"v"}, ttl=3600)
+@contextlib.contextmanager
+def _readers(path: str, *, hold: float, rest: float) -> Iterator[None]:
+    """Four connections that each read for `hold` seconds at a stretch, and rest for `rest` between."""
     done = threading.Event()
 
     def read() -> None:
-        with contextlib.closing(sqlite3.connect(writer.path, isolation_level=None, timeout=5)) as connection:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
             while not done.is_set():
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM mark").fetchone()
-                done.wait(0.004)
+                done.wait(hold)
                 connection.execute("COMMIT")
-                done.wait(0.0015)
+                done.wait(rest)
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
+    readers = [threading.Thread(target=read) for _ in range(4)]
     for reader in readers:
         reader.start()
-    largest = 0
-    for number in range(500):
-        await writer.set_many({f"k{(number * 7 + one) % 200}": os.urandom(30_000) for one in range(4)}, ttl=3600)
-        largest = max(largest, _bytes_on_disk(tmp_path))
-    done.set()
-    for reader in readers:
-        reader.join()
-    await writer.aclose()
+    try:
+        yield
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+
+
+@pytest.mark.parametrize(("hold", "rest"), [(0.004, 0.0015), (0.004, 0.0), (0.02, 0.0)])
+async def test_log_keeps_to_the_bound_beside_readers_that_hardly_rest(tmp_path: Path, hold: float, rest: float) -> None:
+    """However seldom nobody reads, the log never makes the store too large: at worst a set is refused as `full`."""
+    options = SQLiteOptions(max_bytes=16 * MIB, durability="process")
+    writer = SQLiteBackend(tmp_path / "cache.db", options=options)
+    await writer.set_many({"k": b"v"}, ttl=3600)
+    largest, reasons = 0, set()
+    with _readers(writer.path, hold=hold, rest=rest):
+        for number in range(300):
+            items = {f"k{(number * 7 + one) % 200}": os.urandom(30_000) for one in range(4)}
+            try:
+                await writer.set_many(items, ttl=3600)
+            except BackendError as error:
+                reasons.add(error.reason)
+            largest = max(largest, _bytes_on_disk(tmp_path))
+    assert reasons <= {"full"}
     assert largest <= 1.3 * options.max_bytes
+    await writer.set_many({"last": b"v"}, ttl=3600)
+    assert _bytes_on_disk(tmp_path) <= 1.3 * options.max_bytes
+    await writer.aclose()
+
+
+async def test_reader_that_stays_has_sets_refused(tmp_path: Path) -> None:
+    """Before the log gets too long, sets and swaps are `full`; reads and deletes work, and sets do when it has gone."""
+    options = SQLiteOptions(max_bytes=4 * MIB, durability="process")
+    writer, other = (SQLiteBackend(tmp_path / "cache.db", options=options) for _ in range(2))
+    await writer.set_many({"first": b"v"}, ttl=3600)
+    reader = sqlite3.connect(writer.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM entries").fetchone()
+    refused: BackendError | None = None
+    for number in range(2_000):
+        try:
+            await (writer, other)[number % 2].set_many({f"k{number % 200}": os.urandom(10_000)}, ttl=3600)
+        except BackendError as error:
+            refused = error
+            break
+    assert refused is not None
+    assert (refused.reason, refused.transient) == ("full", False)
+    assert _bytes_on_disk(tmp_path) <= 1.3 * options.max_bytes
+    with pytest.raises(BackendError, match="full"):
+        await writer.swap("new", None, bytes(10_000), ttl=60)
+    for number in range(50):
+        assert await other.get_many([f"k{number}", "first"]) != [None, None]
+        assert await writer.delete_many([f"k{number}"]) == 1
+        assert await other.get_many([f"k{number}"]) == [None]
+    reader.close()
+    await writer.set_many({"after": b"v"}, ttl=3600)
+    assert await other.get_many(["after", "first"]) == [b"v", b"v"]
+    assert _bytes_on_disk(tmp_path) <= 1.3 * options.max_bytes
+    await writer.aclose()
+    await other.aclose()
 
 
 async def test_expired_rows_are_reclaimed_by_writes(tmp_path: Path) -> None:

@@ -52,13 +52,17 @@ class SQLiteBackend:
         """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys a transaction."""
         deadline = self._deadline(ttl)
         if len(items) == 1:
-            return self._engine.write("set_many", partial(Transaction.put, items=dict(items), deadline=deadline))
+            return self._put(dict(items), deadline)
         return self._set_chunks(items, deadline)
 
     async def _set_chunks(self, items: Mapping[str, bytes], deadline: float | None) -> None:
         await self._engine.nothing("set_many", None)
         for chunk in _chunks(items, self.options.transaction_bytes):
-            await self._engine.write("set_many", partial(Transaction.put, items=chunk, deadline=deadline))
+            await self._put(chunk, deadline)
+
+    def _put(self, items: dict[str, bytes], deadline: float | None) -> asyncio.Future[None]:
+        ask = partial(Transaction.put, items=items, deadline=deadline)
+        return self._engine.write("set_many", ask, values=items.values())
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many existed."""
@@ -72,7 +76,7 @@ class SQLiteBackend:
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""
         ask = partial(Transaction.swap, key=key, old=old, new=new, deadline=self._deadline(ttl))
-        return self._engine.write("swap", ask, asked=(key, old))
+        return self._engine.write("swap", ask, asked=(key, old), values=() if new is None else (new,))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, those written longest ago first.

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
@@ -19,6 +19,7 @@ from cachecore_sqlite.feed import Feed, Listener
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.reader import Reader
+from cachecore_sqlite.saver import Saver
 from cachecore_sqlite.transaction import Asked, Transaction
 from cachecore_sqlite.workers import Job, Worker
 from cachecore_sqlite.writer import Writer
@@ -64,10 +65,16 @@ class Engine:
             return self.write(operation, partial(_query, ask=ask))
         return self._asked(self._reads, Job(operation, ask, self._options.timeout))
 
-    def write(self, operation: str, ask: WriteAsk, *, asked: Asked | None = None) -> asyncio.Future[Any]:
-        """Ask for what `ask(transaction)` returns, once it is committed; `asked` is what it will compare."""
+    def write(
+        self, operation: str, ask: WriteAsk, *, asked: Asked | None = None, values: Collection[bytes] = ()
+    ) -> asyncio.Future[Any]:
+        """Ask for what `ask(transaction)` returns, once it is committed.
+
+        `asked` is what it will compare, `values` what it may write.
+        """
         job = Job(operation, ask, self._options.timeout)
         job.asked = asked
+        job.values = values
         return self._asked(self._writes, job)
 
     def subscribe(self, prefix: str) -> Listener:
@@ -105,15 +112,21 @@ class Engine:
             if self._closed or self._workers:
                 return
             if self._path == MEMORY:
-                writer = Writer(self._database, self._clock, self._writes, self._feed.changed)
-                readers: list[Worker] = []
+                writer = Writer(self._database, self._clock, self._writes, None, self._feed.changed)
+                others: list[Worker] = []
             else:
-                writer = Writer(self._database, self._clock, self._writes)
-                readers = [
-                    Reader(f"reader-{number}", self._database, self._clock, self._reads, partial(_repair, self._writes))
-                    for number in range(self._options.readers)
+                saver = Saver(self._database, self._clock)
+                writer = Writer(self._database, self._clock, self._writes, saver)
+                others = [
+                    saver,
+                    *(
+                        Reader(
+                            f"reader-{number}", self._database, self._clock, self._reads, partial(_repair, self._writes)
+                        )
+                        for number in range(self._options.readers)
+                    ),
                 ]
-            workers = [writer, *readers, self._feed]
+            workers = [writer, *others, self._feed]
             for worker in workers:
                 worker.start()
             self._workers = workers

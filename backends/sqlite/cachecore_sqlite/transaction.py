@@ -19,6 +19,7 @@ from cachecore_sqlite.rows import SIZES, chunks, is_live, marks
 
 _LARGEST_SHARE: Final = 10
 _PAGE_OVERHEAD: Final = 2048  # bytes of index pages that the log takes for a row, about
+_MOST_OVERHEAD: Final = 4 * 4096  # the pages of the index and of the row before, and those of a row that goes for it
 _ROWS: Final = (1, 4, 16, 64, 256, 1024)  # of a statement; a few sizes, so that few are ever prepared
 _FEW: Final = 16  # rows that cost less one by one
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each parameter
@@ -48,6 +49,12 @@ T = TypeVar("T", Row, Compared)
 def cost(value: bytes) -> int:
     """Return about how many bytes the log takes for a row with `value`."""
     return len(value) + _PAGE_OVERHEAD
+
+
+def most_logged(values: Iterable[object]) -> int:
+    """Return how many bytes the log takes at most, about, for rows with `values` that replace others."""
+    # What is no bytes fails when it is written, in its own call.
+    return sum(2 * len(value) + _MOST_OVERHEAD for value in values if isinstance(value, bytes))
 
 
 @dataclass(slots=True)

@@ -33,11 +33,11 @@ def log(transaction: Transaction) -> None:
         connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - kept,))
 
 
-def reclaim(transaction: Transaction, rows: int, written: int) -> None:
+def reclaim(transaction: Transaction, rows: int, written: int, *, shorten: bool) -> None:
     """Remove some of what has expired and, when there is too much, of what was written longest ago.
 
     A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
-    another's past, and removes more than that, so that it catches up.
+    another's past, and removes more than that, so that it catches up. Only if `shorten` is the file itself made shorter.
     """
     connection = transaction.connection
     pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
@@ -48,6 +48,8 @@ def reclaim(transaction: Transaction, rows: int, written: int) -> None:
     if over > 0:
         _evict(transaction, min(over, 2 * written + 64 * PAGE_BYTES))
         pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
+    if not shorten:
+        return
     largest = transaction.max_bytes // PAGE_BYTES
     spare = min(_SPARE_PAGES, largest // 32)
     if free > max(spare, pages // 4) or (free > spare and pages > largest + spare):

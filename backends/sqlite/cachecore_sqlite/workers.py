@@ -13,7 +13,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -37,12 +37,13 @@ PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 class Job:
     """One caller's request and the future it waits for; `loop` None means that nobody waits."""
 
-    __slots__ = ("ask", "asked", "error", "future", "limit", "loop", "operation", "result")
+    __slots__ = ("ask", "asked", "error", "future", "limit", "loop", "operation", "result", "values")
 
     def __init__(self, operation: str, ask: Any, timeout: float) -> None:
         self.operation = operation
         self.ask = ask
         self.asked: Asked | None = None  # what a swap compares
+        self.values: Collection[bytes] = ()  # what it may write; nothing if it only deletes
         self.limit = time.monotonic() + timeout
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[Any] | None = None

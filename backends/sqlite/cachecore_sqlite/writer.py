@@ -7,22 +7,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, TypeVar
 
 from cachecore.clock import Clock
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.saver import LONG_SECONDS, Log, Saver
 from cachecore_sqlite.schema import PAGE_BYTES
-from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite.transaction import Transaction, most_logged
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
-from cachecore_sqlite.whose import inode_of, size_of
+from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _ATTEMPT_SECONDS: Final = 0.5
+_REFUSING_SECONDS: Final = 0.25
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024
 _CACHE_KIB: Final = 32 * 1024
+T = TypeVar("T")
 
 
 class Writer(Worker):
@@ -35,15 +38,18 @@ class Writer(Worker):
         database: Database,
         clock: Clock,
         jobs: SimpleQueue[Job | None],
+        saver: Saver | None,
         committed: Callable[[list[str]], None] | None = None,
     ) -> None:
         super().__init__("writer", database, clock, jobs)
+        self._log = None if saver is None else Log(database, saver)
         # Keys are digests, so each write lands on another page of the index: those of a large file should be at hand.
         self.cache_kib = min(_CACHE_KIB, database.options.max_bytes // 32 // 1024)
         self._committed = committed
         self._next_attempt = 0.0
         self._singly = 0  # how many jobs must have a transaction of their own
-        self._unsaved = 0  # bytes written to the log since the last checkpoint, about
+        self._log_is_long = False
+        self._refuse_until = 0.0  # monotonic s; what the log has no room for is not waited for before
         self._rows = self._written = 0  # since the last upkeep
 
     def work(self, waiting: deque[Job]) -> None:
@@ -77,17 +83,17 @@ class Writer(Worker):
             self._committed(transaction.changed)
         answer(jobs)
         # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
-        self._unsaved += transaction.written + PAGE_BYTES * (transaction.rows + _PAGES_BESIDES)
-        if self._inode is not None and (self._unsaved >= self.database.log_bytes or self._log_is_long()):
-            self._unsaved = 0
-            self._checkpoint(connection)
+        if self._log is not None:
+            written = transaction.written + PAGE_BYTES * (transaction.rows + _PAGES_BESIDES)
+            self._saving(lambda log: log.wrote(connection, written))
 
     def _keep_up(self, transaction: Transaction) -> None:
         """Reclaim room now and then: its few statements would make up most of a small transaction."""
         self._rows += transaction.rows
         self._written += transaction.written
         if self._rows >= _UPKEEP_ROWS or self._written >= _UPKEEP_BYTES:
-            upkeep.reclaim(transaction, self._rows, self._written)
+            # The file gets no shorter before a long log has begun anew; until then only the log would get longer.
+            upkeep.reclaim(transaction, self._rows, self._written, shorten=not self._log_is_long)
             self._rows = self._written = 0
 
     def end(self) -> None:
@@ -96,6 +102,14 @@ class Writer(Worker):
             self.close()
 
     def _begin(self, waiting: deque[Job]) -> sqlite3.Connection | None:
+        """Start a transaction that has room for all that waits; what cannot be done is answered and taken out."""
+        while waiting:
+            connection = self._lock(waiting)
+            if connection is None or self._log is None or self._has_room(connection, self._log, waiting):
+                return connection
+        return None
+
+    def _lock(self, waiting: deque[Job]) -> sqlite3.Connection | None:
         """Start a transaction; jobs whose time is up while another process holds the lock are answered with that."""
         pauses = iter(PAUSES)
         while True:
@@ -108,13 +122,54 @@ class Writer(Worker):
                 if is_busy(error):
                     now = time.monotonic()
                     late = [job for job in waiting if job.limit <= now]
-                for job in late:
-                    waiting.remove(job)
-                if late:
-                    self.failed(late, error)
+                self._refuse(late, waiting, error)
                 if not waiting:
                     return None
             time.sleep(next(pauses, PAUSES[-1]))
+
+    def _has_room(self, connection: sqlite3.Connection, log: Log, waiting: deque[Job]) -> bool:
+        """Tell whether the log has room for what waits. If not, the transaction has ended, and something was done.
+
+        Either the log has begun anew, or some time went by in which a reader may have let go of it, or what there is no
+        room for was refused. Deletions never are: an invalidation must not depend on how long somebody reads.
+        """
+        size = log.size()
+        self._log_is_long = log.is_long(size)
+        if not self._log_is_long:
+            return True
+        room = log.room(connection, size)
+        over = []
+        for job in waiting:
+            needed = most_logged(job.values)
+            if not needed:
+                continue
+            if needed > room:
+                over.append(job)
+            else:
+                room -= needed
+        if not over:
+            return True
+        connection.execute("ROLLBACK")
+        now = time.monotonic()
+        # Half of the time it has is left to what comes behind it.
+        patient = now >= self._refuse_until and now < min(job.limit for job in over) - self.database.options.timeout / 2
+        if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0)):
+            return False
+        if patient:
+            time.sleep(PAUSES[-1])  # so that other processes get their turn
+            return False
+        if now >= self._refuse_until:
+            self._refuse_until = now + _REFUSING_SECONDS
+        full = sqlite3.OperationalError("somebody reads from the log, and it must not get any longer")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+        self._refuse(over, waiting, full)
+        return False
+
+    def _refuse(self, jobs: list[Job], waiting: deque[Job], error: Exception) -> None:
+        for job in jobs:
+            waiting.remove(job)
+        if jobs:
+            self.failed(jobs, error)
 
     def _rolled_back(self, jobs: list[Job], waiting: deque[Job], error: Exception) -> None:
         connection = self._connection
@@ -132,25 +187,20 @@ class Writer(Worker):
             self._singly = len(jobs) + 1
             return
         self.failed(jobs, error)
-        if self._connection is not None and is_full(error) and time.monotonic() > self._next_attempt:
+        connection = self._connection
+        if connection is not None and is_full(error) and time.monotonic() > self._next_attempt:
             # The log may be what fills the disk; moved into the file, it is written from its beginning again.
             self._next_attempt = time.monotonic() + _ATTEMPT_SECONDS
-            self._checkpoint(self._connection)
+            self._saving(lambda log: log.begin_anew(connection))
 
-    def _log_is_long(self) -> bool:
-        # Other processes write to it, too, and it begins anew only when nobody reads what it has.
-        return size_of(self.database.path + "-wal") > self.database.log_bytes * 3 // 2
-
-    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+    def _saving(self, step: Callable[[Log], T]) -> T | None:
+        """Take a step that moves the log into the file; None if it fails."""
+        if self._log is None:
+            return None
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            pauses = iter(PAUSES)
-            while self._log_is_long() and (pause := next(pauses, None)) is not None:
-                # Somebody is reading nearly always: a moment when nobody is has to be looked for.
-                (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if busy:
-                    time.sleep(pause)
+            return step(self._log)
         except sqlite3.Error as error:
             # Nothing acknowledged is lost: the log holds it. The next transaction meets the fault, if it stays.
             if not is_busy(error):
                 self.close()
+            return None
