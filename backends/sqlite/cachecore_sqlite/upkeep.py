@@ -37,7 +37,7 @@ def reclaim(transaction: Transaction, rows: int, written: int, *, shorten: bool)
     """Remove some of what has expired and, when there is too much, of what was written longest ago.
 
     A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
-    another's past, and removes more than that, so that it catches up. Only if `shorten` is the file itself made shorter.
+    another's past, and removes more than that, so that it catches up. The file is made shorter only if `shorten`.
     """
     connection = transaction.connection
     pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
