@@ -118,6 +118,42 @@ async def test_batches_are_bounded(scene: Scene) -> None:
 
 
 @virtual
+async def test_store_works_for_one_half_of_many_readers_while_the_other_half_runs(scene: Scene) -> None:
+    """Readers who go on and on fall into two batches, each asked for in one tick, and all get what they asked for."""
+    cache = scene.cache(l1_max_entries=0)
+    await asyncio.gather(*(cache.set(number, f"answer {number}") for number in range(300)))
+    scene.store.calls.clear()
+
+    async def reader(first: int) -> None:
+        for number in range(first, 300, 100):
+            assert await cache.get(number) == f"answer {number}"
+
+    await asyncio.gather(*(reader(first) for first in range(100)))
+    entries = [{key for key in call.keys if key.startswith("cc:e:")} for call in scene.store.calls]
+    assert [len(part) for part in entries] == [100, 50, 50, 50, 50]
+    assert entries[1] == {cache.key(number) for number in range(100, 150)}
+    assert len(set().union(*entries)) == 300
+
+
+@virtual
+async def test_reader_of_the_second_half_may_leave_before_its_turn(scene: Scene) -> None:
+    cache = scene.cache(l1_max_entries=0)
+    await cache.set("q", "value")
+    readers: list[asyncio.Task[Any]] = []
+
+    async def reader() -> Any:
+        answer = await cache.get("q")
+        for other in readers[50:60]:
+            other.cancel()
+        return answer
+
+    readers += [asyncio.create_task(reader()) for _ in range(100)]
+    answers = await asyncio.gather(*readers, return_exceptions=True)
+    assert [type(answer) for answer in answers[50:60]] == [asyncio.CancelledError] * 10
+    assert answers[:50] + answers[60:] == ["value"] * 90
+
+
+@virtual
 async def test_one_deadline_for_all_readers_of_a_hung_store(scene: Scene) -> None:
     cache = scene.cache()
     await cache.get("warm")
