@@ -11,6 +11,7 @@ import datetime
 import importlib.util
 import ipaddress
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -42,6 +43,15 @@ def installed() -> dict[str, str]:
     if (program_path := shutil.which("redis-server")) is not None:
         found["redis"] = program_path
     return found
+
+
+def version(program: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the version of a server program, such as `("valkey", (9, 0, 1))`."""
+    said = subprocess.run([program, "--version"], capture_output=True, check=True, timeout=10).stdout  # noqa: S603
+    found = re.match(r"(\w+) server v=([\d.]+)", said.decode())
+    if found is None:
+        raise ValueError(f"{program} does not say which server it is: {said[:100]!r}")
+    return found[1].lower(), tuple(int(part) for part in found[2].split("."))
 
 
 def free_port() -> int:

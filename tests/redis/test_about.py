@@ -5,6 +5,7 @@ from __future__ import annotations
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
+from tests.redis.test_swap import in_one_command
 
 
 async def asked(url: str) -> dict[str, str]:
@@ -22,7 +23,7 @@ async def test_server_and_its_abilities(own_server: Server) -> None:
     assert found["server"].split()[0] in ("redis", "valkey")
     assert found["server"].split()[1][0].isdecimal()
     assert (found["protocol"], found["role"], found["feed"]) == ("RESP3", "master", "client tracking")
-    assert found["swap"] == ("ifeq" if "valkey" in own_server.program else "script")
+    assert found["swap"] == in_one_command(own_server, "script")[0]
 
 
 async def test_user_who_may_little(own_server: Server) -> None:
@@ -33,7 +34,7 @@ async def test_user_who_may_little(own_server: Server) -> None:
     await admin.aclose()
     found = await asked(own_server.url.replace("://", "://app:pw@"))
     assert found["feed"].startswith("none (auth)")
-    assert found["swap"] == ("ifeq" if "valkey" in own_server.program else "watch")
+    assert found["swap"] == in_one_command(own_server, "watch")[0]
 
 
 async def test_server_that_is_down(any_server: Server) -> None:

@@ -10,12 +10,21 @@ from contextlib import asynccontextmanager
 import pytest
 
 from cachecore.errors import BackendError
+from cachecore.testing import servers
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
 from cachecore_redis.swap import _DELETE, _DELETES, _WRITE, _WRITES, ways
 
 User = Callable[[str], Awaitable[str]]
+
+
+def in_one_command(server: Server, otherwise: str) -> tuple[str, str]:
+    """Return how this server writes and deletes: in one command where it has one."""
+    name, version = servers.version(server.program)
+    if name == "valkey":
+        return "ifeq" if version >= (8, 1) else otherwise, "delifeq" if version >= (9, 0) else otherwise
+    return ("ifeq", "delex") if version >= (8, 4) else (otherwise, otherwise)
 
 
 @pytest.fixture
@@ -62,15 +71,12 @@ async def counters(backend: RedisBackend) -> None:
 
 
 async def test_best_way_of_the_server(own_server: Server) -> None:
-    """Valkey swaps in one command, Redis before 8.4 by a cached script."""
+    """Valkey 9 and Redis 8.4 swap in one command, those before by a cached script."""
     async with opened(own_server.url) as backend:
         await counters(backend)
         lane = backend._nodes.get("test").main.lane
         assert lane is not None
-        if "valkey" in own_server.program:
-            assert ways(lane) == ("ifeq", "delifeq")
-        else:
-            assert ways(lane) == ("script", "script")
+        assert ways(lane) == in_one_command(own_server, "script")
 
 
 async def test_user_without_scripts_and_dangerous_commands(own_server: Server, user: User) -> None:
@@ -79,7 +85,7 @@ async def test_user_without_scripts_and_dangerous_commands(own_server: Server, u
         await counters(backend)
         lane = backend._nodes.get("test").main.lane
         assert lane is not None
-        assert ways(lane)[0] == ("ifeq" if "valkey" in own_server.program else "watch")
+        assert ways(lane) == in_one_command(own_server, "watch")
         stream = backend.feed("k")
         events = [await anext(stream), await anext(stream)]
         assert type(events[-1]).__name__ == "Alive"
