@@ -112,6 +112,20 @@ class Journal:
         finally:
             self._lock.release()
 
+    def keep(self, items: Iterable[Item]) -> None:
+        """Let the file hold these alone. A disk that fails is said in the log, and leaves the file as it was."""
+        lines = as_lines(items)
+        if not lines:
+            self.clear()
+            return
+        with self._lock:
+            with self._buffer_lock:
+                self._buffered = []
+            try:
+                self._rewrite(lines)
+            except OSError as error:
+                logger.error("pending invalidations cannot be written to their file: %s", error.strerror)
+
     def close(self) -> None:
         """Let go of the file: whoever starts next takes over what is in it. An empty one is removed."""
         with self._lock:
@@ -186,7 +200,7 @@ class Journal:
 
     def _rewrite(self, lines: Sequence[dict[str, object]]) -> None:
         """Begin a new file with what still pends, and remove the old one once that is on the disk."""
-        old, old_path = self._file, self._path
+        old, old_path, old_bytes = self._file, self._path, self._bytes
         self._file = None
         try:
             self._write(self._open(), lines)
@@ -194,7 +208,7 @@ class Journal:
             if self._file is not None and self._path is not None:
                 os.close(self._file)
                 self._path.unlink(missing_ok=True)
-            self._file, self._path = old, old_path
+            self._file, self._path, self._bytes = old, old_path, old_bytes
             raise
         self._compact_bytes = self._bytes
         if old is not None and old_path is not None:

@@ -25,6 +25,8 @@ class Item:
     is_stamp: bool
     above: Groups
     """What it may collapse into; empty for a stamp of the root."""
+    delivered: bool = False
+    """Whether the store has acknowledged it once, and is to be told again: said in files only."""
 
 
 def entries(keys: Iterable[str], parents: Groups) -> list[Item]:
@@ -127,11 +129,12 @@ class Recent:
 
 def as_lines(items: Iterable[Item]) -> list[dict[str, object]]:
     """Return what a file keeps of these: names only, grouped by what is above them."""
-    grouped: dict[tuple[bool, Groups], list[str]] = {}
+    grouped: dict[tuple[bool, Groups, bool], list[str]] = {}
     for item in items:
-        grouped.setdefault((item.is_stamp, item.above), []).append(item.name)
+        grouped.setdefault((item.is_stamp, item.above, item.delivered), []).append(item.name)
     return [
-        {"stamps" if is_stamp else "entries": names, "above": above} for (is_stamp, above), names in grouped.items()
+        {"stamps" if is_stamp else "entries": names, "above": above} | ({"delivered": True} if delivered else {})
+        for (is_stamp, above, delivered), names in grouped.items()
     ]
 
 
@@ -141,9 +144,10 @@ def from_line(line: Mapping[str, object]) -> list[Item]:
     if not isinstance(above, list):
         raise ValueError("a line of pending invalidations does not say what is above")
     groups: Groups = tuple(tuple(_names(group)) for group in above)
+    delivered = line.get("delivered") is True
     items: list[Item] = []
     for kind, is_stamp in (("stamps", True), ("entries", False)):
-        items += [Item(name, is_stamp, groups) for name in _names(line.get(kind, []))]
+        items += [Item(name, is_stamp, groups, delivered) for name in _names(line.get(kind, []))]
     return items
 
 

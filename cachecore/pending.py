@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import Context
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -82,7 +83,11 @@ class PendingInvalidations:
         self._journal: Journal | None = None
         if options.pending_path is not None:
             self._journal = Journal(options.pending_path, prefix, root)
-            self._waiting.add(self._journal.adopt())
+            adopted = self._journal.adopt()
+            self._waiting.add(item for item in adopted if not item.delivered)
+            again = Outstanding(self._most, (item for item in adopted if item.delivered))
+            if again:
+                self._again.append(_Repetition(self._now(), again))
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -233,7 +238,11 @@ class PendingInvalidations:
         self.attend()
 
     async def aclose(self) -> None:
-        """Try a last time, and stop trying; what is left is said in the log, by number."""
+        """Try a last time, and stop trying; what is left is said in the log, by number.
+
+        What was delivered within the last seconds is to be delivered again: that is left to the next process, too, if
+        there is a file, and is not done if there is none.
+        """
         loop = asyncio.get_running_loop()
         trying = [task for task in list(self._tasks) if task.get_loop() is loop]
         self._loops.discard(loop)
@@ -245,8 +254,10 @@ class PendingInvalidations:
             then = "end with this process" if self._journal is None else "are left to the next process"
             logger.warning("%d invalidations were never acknowledged by the store and %s", len(self), then)
         if self._journal is not None:
-            if not self._waiting:
-                self._journal.clear()
+            with self._lock:
+                again = [replace(item, delivered=True) for repetition in self._again for item in repetition.items]
+                left = [*self._waiting, *again]
+            await loop.run_in_executor(None, self._journal.keep, left)
             await loop.run_in_executor(None, self._journal.close)
 
     def after_fork(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cachecore.errors import BackendError, InvalidationPending
+from cachecore.errors import BackendError, BackendUnavailable, InvalidationPending
 from cachecore.pending import AGAIN_AFTER
 
 from .virtual_caches import Answer, Scene, virtual
@@ -99,6 +99,25 @@ async def test_delivered_invalidation_is_repeated(scene: Scene) -> None:
     await scene.memory.set_many({key: old}, ttl=60)
     await asyncio.sleep(AGAIN_AFTER)
     assert await cache.get("q") is None
+
+
+@virtual
+async def test_expired_answer_is_not_fresh_again_after_a_failover(scene: Scene) -> None:
+    """The replica that took over never heard that it was expired; sent again, that is a deletion."""
+    cache = scene.cache(stale_if_error=60, l1_max_entries=0)
+    await cache.set("q", "old")
+    key = cache.key("q")
+    (old,) = await scene.memory.get_many([key])
+    assert old is not None
+    assert await cache.expire("q") is True
+    assert (await cache.lookup("q", stale=True)).outcome == "stale"
+    await asyncio.sleep(4)
+    await scene.memory.set_many({key: old}, ttl=60)
+    scene.store.fail("get_many", lambda operation: BackendUnavailable(operation, reason="reset"), times=1)
+    await cache.get("another")
+    await asyncio.sleep(0.5)
+    assert cache.stats.pending == 0
+    assert await scene.cache().get("q") is None
 
 
 @virtual

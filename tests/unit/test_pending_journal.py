@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,39 @@ def test_what_was_not_flushed_was_never_promised(tmp_path: Path) -> None:
     owner.append(entries(["p:e:1"], FAQ))
     assert list(tmp_path.iterdir()) == []
     owner.close()
+
+
+def test_what_is_kept_is_all_that_is_left(tmp_path: Path) -> None:
+    """What was delivered once is known to have been."""
+    owner = write(tmp_path, *entries(["p:e:1", "p:e:2"], FAQ))
+    owner.append(entries(["p:e:3"], FAQ))
+    (pending,), (again,) = entries(["p:e:1"], FAQ), entries(["p:e:4"], FAQ)
+    owner.keep([pending, replace(again, delivered=True)])
+    owner.close()
+    heir = journal(tmp_path)
+    assert {item.name: item.delivered for item in heir.adopt()} == {"p:e:1": False, "p:e:4": True}
+    heir.close()
+    second = journal(tmp_path)
+    assert {item.name: item.delivered for item in second.adopt()} == {"p:e:1": False, "p:e:4": True}
+    second.keep([])
+    second.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_that_fails_at_the_end_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = write(tmp_path, *entries(["p:e:1", "p:e:2"], FAQ))
+
+    def fail(file: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", fail)
+        owner.keep(entries(["p:e:1"], FAQ))
+    assert "cannot be written" in caplog.text
+    owner.close()
+    assert names(journal(tmp_path).adopt()) == {"p:e:1", "p:e:2"}
 
 
 def test_delivered_leaves_nothing(tmp_path: Path) -> None:

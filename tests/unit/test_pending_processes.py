@@ -20,6 +20,7 @@ import pytest
 from cachecore import Cache, InvalidationPending
 from cachecore.testing.servers import Server
 from tests.conftest import SERVERS
+from tests.redis.opening import opened
 
 CHILD = Path(__file__).with_name("pending_child.py")
 PROGRAM = next(iter(SERVERS.values()), None)
@@ -184,7 +185,41 @@ async def test_closing_during_an_outage_leaves_what_pends_to_the_next(own_server
         async with cache(own_server.url, pending_path=str(tmp_path)) as heir:
             assert await heir.get("q") is None
             await until(lambda: _is(other, None))
+            await until(lambda: _pending(heir, 0))
+
+
+async def test_closing_soon_after_a_delivery_leaves_its_repetition_to_the_next(
+    own_server: Server, tmp_path: Path
+) -> None:
+    """A replica that lagged brings the old value back meanwhile; the next process repeats the deletion, once."""
+    async with stored(own_server.url) as other, opened(own_server.url) as store:
+        key = other.key("q")
+        (old,) = await store.get_many([key])
+        assert old is not None
+        async with cache(own_server.url, pending_path=str(tmp_path)) as mine:
+            await mine.set("r", "old")
+            own_server.pause()
+            for name in "qr":
+                with pytest.raises(InvalidationPending):
+                    await mine.delete(name)
+            own_server.resume()
+            await until(lambda: _pending(mine, 0))
+            await mine.set("r", "new")  # nothing is owed any more under this one
+        assert len(files(tmp_path)) == 1
+        await store.set_many({key: old}, ttl=60)
+        assert await other.get("q") == "old"
+        async with cache(own_server.url, pending_path=str(tmp_path)) as heir:
+            assert heir.stats.pending == 0
+            await heir.get("r")
+            await until(lambda: _is(other, None))
+            # A process that begins while this one lives finds nothing; nor does one that begins after it.
+            await until(lambda: _empty(tmp_path))
         assert files(tmp_path) == []
+        assert await other.get("r") == "new"
+
+
+async def _empty(folder: Path) -> bool:
+    return all(path.stat().st_size == 0 for path in files(folder))
 
 
 async def test_second_cache_of_one_process_takes_nothing_from_the_first(own_server: Server, tmp_path: Path) -> None:
