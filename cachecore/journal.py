@@ -32,6 +32,7 @@ _VERSION: Final = 1
 _SUFFIX: Final = ".pending"
 _REWRITE_BYTES: Final = 1 << 20
 _MAX_BYTES: Final = 1 << 26
+"""What is read of a file at most; one that is longer stands for everything."""
 
 
 class Journal:
@@ -162,7 +163,8 @@ class Journal:
                 return []
             with os.fdopen(os.dup(file), "rb") as reader:
                 data = reader.read(_MAX_BYTES)
-            items = _parsed(data, self._prefix)
+                whole = not reader.read(1)
+            items = _parsed(data, self._prefix, whole=whole)
             if items is None:
                 return []
             self.append(items)
@@ -233,12 +235,12 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _parsed(data: bytes, prefix: str) -> list[Item] | None:
-    """Return what a file says pends; None if it is not for us to judge."""
+def _parsed(data: bytes, prefix: str, *, whole: bool) -> list[Item] | None:
+    """Return what a file says pends; None if it is not for us to judge. Of one too long, `data` is the beginning."""
     lines = data.split(b"\n")
     lines.pop()  # what follows the last newline was never promised
     if not lines:
-        return []
+        return [] if whole else None
     items: list[Item] = []
     damaged = False
     try:
@@ -249,6 +251,9 @@ def _parsed(data: bytes, prefix: str) -> list[Item] | None:
     except (ValueError, TypeError, KeyError):
         logger.warning("a file of pending invalidations has no head and is left alone")
         return None
+    if not whole:
+        logger.warning("a file of pending invalidations is too long: everything under its prefix is invalidated")
+        return root
     for line in lines[1:]:
         try:
             items += from_line(json.loads(line))

@@ -97,6 +97,8 @@ class Writes(View[V]):
     async def expire(self, request: Any) -> bool:
         """Make the answer stale as of now, keeping its bytes for rescue; return whether there was one.
 
+        Where it cannot be marked (the store is full) or the mark was lost (the store failed over), it is deleted.
+
         Raises:
             InvalidationPending: the store did not acknowledge; until it has, the answer is treated as deleted.
         """

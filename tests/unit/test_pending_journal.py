@@ -122,6 +122,30 @@ def test_damage_in_the_middle_invalidates_everything(tmp_path: Path) -> None:
     assert names(journal(tmp_path).adopt()) == {"p:e:2", *ROOT}
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_file_that_is_too_long_invalidates_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, over: int
+) -> None:
+    """Nothing of what was promised is dropped, and nothing is read without bounds."""
+    write(tmp_path, *entries([f"p:e:{number}" for number in range(100)], FAQ)).close()
+    (path,) = tmp_path.iterdir()
+    monkeypatch.setattr("cachecore.journal._MAX_BYTES", path.stat().st_size - over)
+    adopted = names(journal(tmp_path).adopt())
+    assert adopted == (set(ROOT) if over else {f"p:e:{number}" for number in range(100)})
+    assert ("everything" in caplog.text) == bool(over)
+
+
+def test_file_of_another_application_is_left_alone_however_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, *entries([f"p:e:{number}" for number in range(100)], FAQ)).close()
+    (path,) = tmp_path.iterdir()
+    data = path.read_bytes()
+    monkeypatch.setattr("cachecore.journal._MAX_BYTES", 500)
+    assert journal(tmp_path, "other").adopt() == []
+    assert path.read_bytes() == data
+
+
 @pytest.mark.parametrize(
     "data", [b"nothing of ours\n", b'{"version":2,"prefix":"p","root":[]}\n{}\n', b"[]\n"], ids=repr
 )
