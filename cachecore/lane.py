@@ -26,6 +26,11 @@ INSIST_AFTER: Final = 1.0
 FORGET_AFTER: Final = 60.0
 """Seconds after which a call whose task never ends gives its place back all the same."""
 
+WAITING_PER_PLACE: Final = 16
+"""Calls that may wait for each that may be under way: what is asked of a store is bounded, however many ask."""
+LEAST_WAITING: Final = 4096
+"""Calls that may wait however few may be under way."""
+
 
 class Waiter(Protocol):
     """Who gets the answer of a call: a future, or whoever has these four of its methods."""
@@ -119,20 +124,24 @@ class Lane:
         self._queue: deque[Call] = deque()
         self._admitting = False
         self._places = places
+        self._most_waiting = max(LEAST_WAITING, WAITING_PER_PLACE * places)
         self._carry_out = begin
         self._missed = missed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
     def enter(self, call: Call) -> None:
-        """Start `call`, or let it wait for a place; a probe never waits."""
+        """Start `call`, or let it wait for a place; a probe never waits. Fails it at once if too many wait already."""
         now = self.loop.time()
         call.begun = now
         call.deadline = deadline = now + call.budget
         if call.waiter is None or self._has_place(now):
             self._begin(call)
-        else:
+        elif len(self._queue) < self._most_waiting:
             self._queue.append(call)
+        else:
+            self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
+            return
         if deadline < self._timer_at:
             self._arm(deadline)
 

@@ -144,7 +144,7 @@ class StoreOptions:
     breaker_backoff_max: float = 0.4
     """The longest it waits. Probes cost no caller anything, and a store that is back is used again this soon."""
     max_in_flight: int = 1024
-    """Calls to the store under way at once; more wait for a place, a deadline or two at most, before their own."""
+    """Calls to the store under way at once; up to 16 times as many wait for a place, a deadline or two at most."""
     batch_keys: int = 256
     """Keys in one read of the store."""
     max_value_bytes: int = 8 * MIB

@@ -128,6 +128,41 @@ def test_call_that_waits_is_refused_also_where_the_store_lets_go_at_once() -> No
     clock.run(main())
 
 
+async def test_calls_that_wait_for_a_place_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many fails at once, as one that waited in vain does; it is counted, and says nothing of the store."""
+    monkeypatch.setattr(lane, "LEAST_WAITING", 4)
+    made = Guarded(max_in_flight=2, backend_timeout=30, breaker_failures=1)
+    made.store.hang("get_many", times=2)
+    calls = [asyncio.ensure_future(made.guard.get_many([f"k{i}"])) for i in range(2 + 2 * lane.WAITING_PER_PLACE)]
+    await until(lambda: made.store.hanging == 2)
+    started = asyncio.get_running_loop().time()
+    for _ in range(3):
+        with pytest.raises(BackendTimeout, match="busy"):
+            await made.guard.get_many(["one too many"])
+        with pytest.raises(BackendTimeout, match="busy"):
+            await made.guard.set_many({"one too many": b"v"}, ttl=None)
+    answers: list[tuple[list[bytes | None], BackendError | None]] = []
+    made.guard.begin_read(["one too many"], lambda values, error: answers.append((values, error)))
+    assert [(values, type(error)) for values, error in answers] == [([], BackendTimeout)]
+    assert asyncio.get_running_loop().time() < started + 5
+    assert made.seen.errors == [("get_many", "busy"), ("set_many", "busy")] * 3 + [("get_many", "busy")]
+    assert made.guard.states() == {"": "closed"}
+    made.store.heal()
+    assert await asyncio.gather(*calls) == [[None]] * len(calls)
+    assert await made.guard.get_many(["k"]) == [None]
+
+
+async def test_few_places_do_not_mean_few_who_wait() -> None:
+    made = Guarded(max_in_flight=1, backend_timeout=30)
+    made.store.hang("get_many", times=1)
+    calls = [asyncio.ensure_future(made.guard.get_many([f"k{i}"])) for i in range(1 + lane.LEAST_WAITING)]
+    await until(lambda: made.store.hanging == 1)
+    with pytest.raises(BackendTimeout, match="busy"):
+        await made.guard.get_many(["one too many"])
+    made.store.heal()
+    assert await asyncio.gather(*calls) == [[None]] * len(calls)
+
+
 def test_loop_that_stood_still_is_not_held_against_those_who_wait_for_a_place() -> None:
     """While it stood, nobody could have given them one; they get another deadline, once."""
     clock = VirtualClock()
