@@ -61,8 +61,7 @@ class SQLiteBackend:
             await self._put(chunk, deadline)
 
     def _put(self, items: dict[str, bytes], deadline: float | None) -> asyncio.Future[None]:
-        ask = partial(Transaction.put, items=items, deadline=deadline)
-        return self._engine.write("set_many", ask, values=items.values())
+        return self._engine.write("set_many", Transaction.put, items, deadline)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many existed."""
@@ -70,13 +69,12 @@ class SQLiteBackend:
         deleted: int = await self._engine.nothing("delete_many", 0)
         for start in range(0, len(unique), _KEYS_PER_TRANSACTION):
             chunk = unique[start : start + _KEYS_PER_TRANSACTION]
-            deleted += await self._engine.write("delete_many", partial(Transaction.drop, keys=chunk))
+            deleted += await self._engine.write("delete_many", Transaction.drop, chunk)
         return deleted
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""
-        ask = partial(Transaction.swap, key=key, old=old, new=new, deadline=self._deadline(ttl))
-        return self._engine.write("swap", ask, asked=(key, old), values=() if new is None else (new,))
+        return self._engine.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), asked=(key, old))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, those written longest ago first.

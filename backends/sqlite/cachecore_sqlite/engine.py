@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
@@ -28,7 +28,7 @@ _FORK_SECONDS: Final = 5.0
 
 _carried_across: list[Worker] = []
 
-WriteAsk = Callable[[Transaction], Any]
+WriteAsk = Callable[..., Any]
 ReadAsk = Callable[[sqlite3.Connection, float], Any]
 
 
@@ -56,25 +56,22 @@ class Engine:
     def read(self, operation: str, keys: Any) -> asyncio.Future[Any]:
         """Ask for the values of `keys`."""
         if self._path == MEMORY:
-            return self._asked(self._writes, Job(operation, partial(_get, keys=keys), self._options.timeout))
+            return self._asked(self._writes, Job(operation, _get, self._options.timeout, (keys,)))
         return self._asked(self._reads, Job(operation, keys, self._options.timeout))
 
     def query(self, operation: str, ask: ReadAsk) -> asyncio.Future[Any]:
         """Ask for what `ask(connection, now)` returns in a reading thread."""
         if self._path == MEMORY:
-            return self.write(operation, partial(_query, ask=ask))
+            return self.write(operation, _query, ask)
         return self._asked(self._reads, Job(operation, ask, self._options.timeout))
 
-    def write(
-        self, operation: str, ask: WriteAsk, *, asked: Asked | None = None, values: Collection[bytes] = ()
-    ) -> asyncio.Future[Any]:
-        """Ask for what `ask(transaction)` returns, once it is committed.
+    def write(self, operation: str, ask: WriteAsk, *arguments: Any, asked: Asked | None = None) -> asyncio.Future[Any]:
+        """Ask for what `ask(transaction, *arguments)` returns, once it is committed.
 
-        `asked` is what it will compare, `values` what it may write.
+        `asked` is what it will compare.
         """
-        job = Job(operation, ask, self._options.timeout)
+        job = Job(operation, ask, self._options.timeout, arguments)
         job.asked = asked
-        job.values = values
         return self._asked(self._writes, job)
 
     def subscribe(self, prefix: str) -> Listener:
@@ -182,4 +179,4 @@ def _query(transaction: Transaction, ask: ReadAsk) -> Any:
 
 
 def _repair(writes: SimpleQueue[Job | None], keys: list[str]) -> None:
-    writes.put(Job("repair", partial(Transaction.repair, keys=keys), 1.0))
+    writes.put(Job("repair", Transaction.repair, 1.0, (keys,)))

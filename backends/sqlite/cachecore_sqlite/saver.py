@@ -25,7 +25,7 @@ from cachecore_sqlite.whose import size_of
 from cachecore_sqlite.workers import Job, Worker
 
 _BOUND: Final = 1.3  # of `max_bytes`: the file and its log
-_PASSES: Final = 4
+_PASSES: Final = 2
 _LITTLE: Final = 16  # of the log's length: a part of that size takes about a millisecond
 _SHORT_SECONDS: Final = 0.002
 LONG_SECONDS: Final = 0.015
@@ -76,20 +76,22 @@ class Log:
         self._written = 0  # bytes written to the log since it began, about
         self._wake_at = database.log_bytes // 2
         self._begin_at = 0
+        self._size = 0  # on disk, when it was looked at
 
-    def size(self) -> int:
-        """Return its size on disk; other processes write to it, too."""
-        return size_of(self._database.path + "-wal")
+    def look(self) -> None:
+        """See how long it is, within a transaction that has begun: other processes write to it, too."""
+        self._size = size_of(self._database.path + "-wal")
 
-    def is_long(self, size: int) -> bool:
-        """Tell whether a log of `size` bytes has got longer than it should."""
-        return size > self._database.log_bytes * 3 // 2
+    @property
+    def is_long(self) -> bool:
+        """Whether it was longer than it should be when it was looked at."""
+        return self._size > self._database.log_bytes * 3 // 2
 
-    def room(self, connection: sqlite3.Connection, size: int) -> int:
-        """Return how many bytes may still be written, within a transaction that has begun, to a log of `size`."""
+    def room(self, connection: sqlite3.Connection) -> int:
+        """Return how many bytes may still be written to it, within that transaction."""
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         file_bytes = max(pages * PAGE_BYTES, size_of(self._database.path))
-        return int(_BOUND * self._database.options.max_bytes) - file_bytes - size
+        return int(_BOUND * self._database.options.max_bytes) - file_bytes - self._size
 
     def wrote(self, connection: sqlite3.Connection, size: int) -> None:
         """See to the log after a transaction that took about `size` bytes of it, outside of one."""
@@ -97,12 +99,11 @@ class Log:
         if self._written >= self._wake_at:
             self._wake_at = self._written + self._database.log_bytes // 2
             self._saver.wake()
-        found = self.size()
-        if not (self._saver.nearly or self.is_long(found)) or self._written < self._begin_at:
+        if not (self._saver.nearly or self.is_long) or self._written < self._begin_at:
             return
         self._saver.nearly = False
         # The longer it is, the more a wait is worth.
-        wait = min(LONG_SECONDS, _SHORT_SECONDS * max(1, found // self._database.log_bytes))
+        wait = min(LONG_SECONDS, _SHORT_SECONDS * max(1, self._size // self._database.log_bytes))
         if not self.begin_anew(connection, wait):
             self._begin_at = self._written + self._database.log_bytes // _LITTLE
 
@@ -113,7 +114,7 @@ class Log:
         `sqlite3.Error`.
         """
         # A log that has got long is cut off; to write over what there is costs less than to make a file longer.
-        mode = "TRUNCATE" if self.is_long(self.size()) else "RESTART"
+        mode = "TRUNCATE" if self.is_long else "RESTART"
         connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
         try:
             (busy, *_) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()

@@ -9,10 +9,10 @@ take a few statements, however many writes there are.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cachecore_sqlite import rows
 from cachecore_sqlite.rows import SIZES, chunks, is_live, marks
@@ -51,12 +51,6 @@ def cost(value: bytes) -> int:
     return len(value) + _PAGE_OVERHEAD
 
 
-def most_logged(values: Iterable[object]) -> int:
-    """Return how many bytes the log takes at most, about, for rows with `values` that replace others."""
-    # What is no bytes fails when it is written, in its own call.
-    return sum(2 * len(value) + _MOST_OVERHEAD for value in values if isinstance(value, bytes))
-
-
 @dataclass(slots=True)
 class Transaction:
     """What one transaction does: its connection, its time, and what it has changed so far."""
@@ -67,9 +61,13 @@ class Transaction:
     changed: list[str] = field(default_factory=list)
     written: int = 0
     rows: int = 0
-    cost: int = 0
     _known: dict[str, bytes | None] = field(default_factory=dict)  # live values, as they are after what was done
     _unwritten: dict[str, Row | None] = field(default_factory=dict)  # what the file does not hold yet; None: deleted
+
+    @property
+    def cost(self) -> int:
+        """About how many bytes the log takes for it so far."""
+        return self.written + _PAGE_OVERHEAD * self.rows
 
     def foresee(self, asked: Iterable[Asked]) -> None:
         """Look up what the swaps to come expect, all at once."""
@@ -109,7 +107,8 @@ class Transaction:
         alive = is_live(deadline, self.now)
         largest = self.max_bytes // _LARGEST_SHARE
         for key, value in items.items():
-            if len(value) > largest:
+            size = len(value)
+            if size > largest:
                 self._remove(key)
                 continue
             self._unwritten.pop(key, None)  # so that it comes after all before: its age is its place
@@ -117,8 +116,7 @@ class Transaction:
             self._known[key] = value if alive else None
             self.changed.append(key)
             self.rows += 1
-            self.written += len(value)
-            self.cost += cost(value)
+            self.written += size
 
     def drop(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many were live. Absent ones count as changed: others may hold copies."""
@@ -154,7 +152,17 @@ class Transaction:
         self._unwritten[key] = self._known[key] = None
         self.changed.append(key)
         self.rows += 1
-        self.cost += _PAGE_OVERHEAD
+
+
+def most_logged(ask: Callable[..., object], arguments: tuple[Any, ...]) -> int:
+    """Return how many bytes the log takes at most for `ask(transaction, *arguments)`, about; 0 if it only deletes."""
+    values: Iterable[object] = ()
+    if ask is Transaction.put:
+        values = arguments[0].values()
+    elif ask is Transaction.swap and arguments[2] is not None:
+        values = (arguments[2],)
+    # What is no bytes fails when it is written, in its own call.
+    return sum(2 * len(value) + _MOST_OVERHEAD for value in values if isinstance(value, bytes))
 
 
 def _found_by(keys: Sequence[str]) -> list[int | str]:

@@ -13,7 +13,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -37,13 +37,13 @@ PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 class Job:
     """One caller's request and the future it waits for; `loop` None means that nobody waits."""
 
-    __slots__ = ("ask", "asked", "error", "future", "limit", "loop", "operation", "result", "values")
+    __slots__ = ("arguments", "ask", "asked", "error", "future", "limit", "loop", "operation", "result")
 
-    def __init__(self, operation: str, ask: Any, timeout: float) -> None:
+    def __init__(self, operation: str, ask: Any, timeout: float, arguments: tuple[Any, ...] = ()) -> None:
         self.operation = operation
         self.ask = ask
+        self.arguments = arguments
         self.asked: Asked | None = None  # what a swap compares
-        self.values: Collection[bytes] = ()  # what it may write; nothing if it only deletes
         self.limit = time.monotonic() + timeout
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[Any] | None = None
@@ -66,8 +66,10 @@ def answer(jobs: Iterable[Job]) -> None:
     """Hand the results to the loops that wait for them; one wake-up per loop."""
     loops: dict[asyncio.AbstractEventLoop, list[Job]] = {}
     for job in jobs:
-        if job.loop is not None:
-            loops.setdefault(job.loop, []).append(job)
+        if job.loop in loops:
+            loops[job.loop].append(job)
+        elif job.loop is not None:
+            loops[job.loop] = [job]
     for loop, theirs in loops.items():
         with contextlib.suppress(RuntimeError):  # the loop was closed; its callers are gone
             loop.call_soon_threadsafe(_settle, theirs)

@@ -48,7 +48,6 @@ class Writer(Worker):
         self._committed = committed
         self._next_attempt = 0.0
         self._singly = 0  # how many jobs must have a transaction of their own
-        self._log_is_long = False
         self._refuse_until = 0.0  # monotonic s; what the log has no room for is not waited for before
         self._rows = self._written = 0  # since the last upkeep
 
@@ -65,8 +64,9 @@ class Writer(Worker):
             if not self._singly:
                 transaction.foresee(job.asked for job in waiting if job.asked is not None)
             while waiting:
-                jobs.append(waiting.popleft())
-                jobs[-1].result = jobs[-1].ask(transaction)
+                job = waiting.popleft()
+                jobs.append(job)
+                job.result = job.ask(transaction, *job.arguments)
                 if self._singly or transaction.cost >= most:
                     break
             transaction.flush()
@@ -93,7 +93,7 @@ class Writer(Worker):
         self._written += transaction.written
         if self._rows >= _UPKEEP_ROWS or self._written >= _UPKEEP_BYTES:
             # The file gets no shorter before a long log has begun anew; until then only the log would get longer.
-            upkeep.reclaim(transaction, self._rows, self._written, shorten=not self._log_is_long)
+            upkeep.reclaim(transaction, self._rows, self._written, shorten=self._log is None or not self._log.is_long)
             self._rows = self._written = 0
 
     def end(self) -> None:
@@ -133,14 +133,13 @@ class Writer(Worker):
         Either the log has begun anew, or some time went by in which a reader may have let go of it, or what there is no
         room for was refused. Deletions never are: an invalidation must not depend on how long somebody reads.
         """
-        size = log.size()
-        self._log_is_long = log.is_long(size)
-        if not self._log_is_long:
+        log.look()
+        if not log.is_long:
             return True
-        room = log.room(connection, size)
+        room = log.room(connection)
         over = []
         for job in waiting:
-            needed = most_logged(job.values)
+            needed = most_logged(job.ask, job.arguments)
             if not needed:
                 continue
             if needed > room:
