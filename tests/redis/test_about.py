@@ -5,7 +5,7 @@ from __future__ import annotations
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
-from tests.redis.test_swap import in_one_command
+from tests.redis.versions import in_one_command, needs
 
 
 async def asked(url: str) -> dict[str, str]:
@@ -28,6 +28,7 @@ async def test_server_and_its_abilities(own_server: Server) -> None:
 
 async def test_user_who_may_little(own_server: Server) -> None:
     """Without INFO, scripts and tracking the answer says what is left."""
+    needs(own_server, 7, "rules for subcommands")
     admin = RedisBackend(own_server.url)
     rules = ("ACL", "SETUSER", "app", "on", ">pw", "+@all", "-@dangerous", "-@scripting", "-client|tracking", "~p:*")
     assert await admin._nodes.get("t").ask("t", pack(rules)) == b"OK"

@@ -15,6 +15,7 @@ from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
 from cachecore_redis.feed import _MAX_KEYS, _roots
+from tests.redis.versions import needs
 from tests.redis.waiting import until
 
 
@@ -221,6 +222,7 @@ async def test_slow_listener_is_told_that_everything_changed(any_server: Server)
 
 async def test_server_without_tracking(own_server: Server) -> None:
     """Where tracking is forbidden the feed says `Lost` once and rests, and everything else works."""
+    needs(own_server, 7, "rules for subcommands")
     async with opened(own_server) as admin:
         rules = ("ACL", "SETUSER", "app", "on", ">pw", "+@all", "-client|tracking", "~*")
         assert await admin._nodes.get("test").ask("test", pack(rules)) == b"OK"

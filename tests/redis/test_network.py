@@ -14,6 +14,7 @@ from cachecore.protocols import Alive, Changed, Flushed, Lost
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
+from tests.redis.versions import needs
 from tests.redis.waiting import until, until_it_works
 
 
@@ -161,6 +162,7 @@ async def test_cancellations_at_random(own_server: Server) -> None:
 
 async def test_server_that_loads_its_data(own_server: Server) -> None:
     """While a server reads its data from disk it is `loading`, transient; then it is used by itself."""
+    needs(own_server, 7, "loading slowly")
     backend = RedisBackend(own_server.url)
     for start in range(0, 6000, 2000):
         await backend.set_many({f"k{i}": b"v" * 100 for i in range(start, start + 2000)}, ttl=None)

@@ -10,21 +10,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from cachecore.errors import BackendError
-from cachecore.testing import servers
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
 from cachecore_redis.swap import _DELETE, _DELETES, _WRITE, _WRITES, ways
+from tests.redis.versions import in_one_command, needs
 
 User = Callable[[str], Awaitable[str]]
-
-
-def in_one_command(server: Server, otherwise: str) -> tuple[str, str]:
-    """Return how this server writes and deletes: in one command where it has one."""
-    name, version = servers.version(server.program)
-    if name == "valkey":
-        return "ifeq" if version >= (8, 1) else otherwise, "delifeq" if version >= (9, 0) else otherwise
-    return ("ifeq", "delex") if version >= (8, 4) else (otherwise, otherwise)
 
 
 @pytest.fixture
@@ -81,6 +73,7 @@ async def test_best_way_of_the_server(own_server: Server) -> None:
 
 async def test_user_without_scripts_and_dangerous_commands(own_server: Server, user: User) -> None:
     """Everything works for a user who may neither run scripts nor ask for INFO, ROLE or CONFIG."""
+    needs(own_server, 7, "rules that leave an ordinary user CLIENT TRACKING")
     async with opened(await user("+@all -@scripting -@dangerous ~* &*")) as backend:
         await counters(backend)
         lane = backend._nodes.get("test").main.lane
