@@ -18,6 +18,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -48,6 +49,11 @@ class Link:
         for writer in (self.client, self.server):
             writer.close()
 
+    def abort(self) -> None:
+        """Reset the client and drop the server, with whatever is still on its way to it."""
+        self.end(reset=True)
+        self.server.transport.abort()
+
 
 OnReply = Callable[[Link, bytes], Iterable[tuple[Link, bytes]]]
 """Called with each piece of a reply; returns what goes to which connection instead."""
@@ -70,7 +76,8 @@ class Proxy:
         # Everything below belongs to the proxy's own loop.
         self._loop = asyncio.new_event_loop()
         self._links: set[Link] = set()
-        self._listener: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self._delay = self._jitter = 0.0
         self._bytes_per_second: float | None = None
         self._cut_after: int | None = None
@@ -81,7 +88,7 @@ class Proxy:
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        self._run(self._listen())
+        self._do(self._listen)
         return self
 
     def __exit__(
@@ -150,13 +157,11 @@ class Proxy:
     def refuse(self) -> None:
         """Reset all connections and refuse new ones, on the same port until `heal`."""
 
-        async def change() -> None:
-            if self._listener is not None:
-                self._listener.close()
-                self._listener = None
+        def change() -> None:
+            self._stop_listening()
             self._end_links()
 
-        self._run(change())
+        self._do(change)
 
     def alter_replies(self, on_reply: OnReply | None) -> None:
         """Let `on_reply` decide what becomes of each piece of a reply. It runs in the proxy's thread."""
@@ -182,16 +187,16 @@ class Proxy:
     def heal(self) -> None:
         """Be a good network again."""
 
-        async def change() -> None:
+        def change() -> None:
             self._delay = self._jitter = 0.0
             self._bytes_per_second = self._cut_after = self._on_reply = None
             for link in self._links:
                 link.left = None
             self._flowing.set()
             if self._listener is None:
-                await self._listen()
+                self._listen()
 
-        self._run(change())
+        self._do(change)
 
     # The proxy's own loop
 
@@ -204,30 +209,60 @@ class Proxy:
 
         self._run(run())
 
-    async def _listen(self) -> None:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=1024)
-        self.port = self._listener.sockets[0].getsockname()[1]
+    # Not `asyncio.start_server`: a connection that it is about to take when it is closed is neither served nor closed,
+    # and it complains in the log of those that are cancelled.
+
+    def _listen(self) -> None:
+        self._listener = listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self.port = listener.getsockname()[1]
+        listener.setblocking(False)
+        self._loop.add_reader(listener, self._accept, listener)
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # no more of them now
+            while True:
+                raw, _ = listener.accept()
+                raw.setblocking(False)
+                task = self._loop.create_task(self._serve(raw))
+                self._serving.add(task)
+                task.add_done_callback(partial(self._served, raw))
+
+    def _served(self, raw: socket.socket, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        raw.close()  # of a task that was cancelled before it began nobody else has
 
     def _end_links(self) -> None:
         for link in list(self._links):
             link.end(reset=True)
 
     async def _close(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-        self._end_links()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
+        self._stop_listening()
+        serving = list(self._serving)
+        for task in serving:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if serving:
+            await asyncio.wait(serving)
         await asyncio.sleep(0)  # transports tell of their end in the next turn
 
-    async def _accept(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def _serve(self, raw: socket.socket) -> None:
         self.connects += 1
+        from_client, client = await asyncio.open_connection(sock=raw)
         try:
             from_server, server = await asyncio.open_connection(*self._target)
-        except OSError:
-            client.transport.abort()  # the server is down: so is its proxy
+        except BaseException as error:
+            client.transport.abort()
+            if isinstance(error, OSError):
+                return  # the server is down: so is its proxy
+            raise
+        if self._listener is None:  # refused meanwhile
+            client.transport.abort()
+            server.transport.abort()
             return
         link = Link(self.connects, client, server)
         link.left = self._cut_after
@@ -239,14 +274,27 @@ class Proxy:
         try:
             # Whichever side closes first ends both, save that a lost link ends when its client closes.
             await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
             for task in link.tasks:
                 task.cancel()
             link.end()
             self._links.discard(link)
+            await asyncio.wait(link.tasks)
+            for writer in (client, server):
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()  # what was written before arrives
+        finally:
+            for task in link.tasks:
+                task.cancel()
+            link.abort()
+            self._links.discard(link)
+            await asyncio.wait(link.tasks)
+            for task in link.tasks:
+                bug = None if task.cancelled() else task.exception()
+                if bug is not None:  # in what alters replies
+                    self._loop.call_exception_handler({"message": "a link of the proxy failed", "exception": bug})
 
     async def _upwards(self, link: Link, source: asyncio.StreamReader) -> None:
-        with contextlib.suppress(ConnectionError):  # however it ends, it ends
+        with contextlib.suppress(OSError):  # however it ends, it ends
             while piece := await source.read(_CHUNK):
                 await self._flowing.wait()
                 if link.lost:
@@ -260,7 +308,7 @@ class Proxy:
         delivery = asyncio.create_task(self._deliver(pieces))
         due = 0.0
         try:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 while piece := await source.read(_CHUNK):
                     self.bytes_down += len(piece)
                     now = self._loop.time()
@@ -276,11 +324,12 @@ class Proxy:
             await delivery
         finally:
             delivery.cancel()
+            await asyncio.wait([delivery])
             link.client.close()
 
     async def _deliver(self, pieces: asyncio.Queue[tuple[float, Link, bytes]]) -> None:
         """Write pieces when they are due, in their order; an empty one is the end."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             while True:
                 due, link, piece = await pieces.get()
                 wait = due - self._loop.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import threading
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cachecore.testing.proxy import Proxy
+from cachecore.testing.proxy import Link, Proxy
 
 
 @pytest.fixture
@@ -188,6 +189,49 @@ def test_server_that_is_down_is_a_closed_connection() -> None:
             with contextlib.suppress(ConnectionResetError):
                 assert link.recv(1) == b""
             assert proxy.links == 0
+
+
+def test_closing_while_busy_is_quiet(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Connections that just came, that are in the middle of something, or that nobody reads any more."""
+    port = urlsplit(redis_url).port
+    assert port is not None
+
+    def use(proxy: Proxy, closing: threading.Event) -> None:
+        while not closing.is_set():
+            with contextlib.suppress(OSError), connected(proxy) as link:
+                link.settimeout(0.05)
+                for size in (10, 100_000, 1_000_000):
+                    link.sendall(b"ECHO " + b"x" * size + b"\r\n")
+                    link.recv(1000)
+
+    before = threading.active_count()
+    for number in range(20):
+        closing = threading.Event()
+        with Proxy(port) as proxy:
+            callers = [threading.Thread(target=use, args=(proxy, closing)) for _ in range(4)]
+            for caller in callers:
+                caller.start()
+            until(lambda proxy=proxy, number=number: proxy.connects > number)  # type: ignore[misc]
+        closing.set()
+        for caller in callers:
+            caller.join()
+    gc.collect()
+    assert caplog.messages == []
+    assert threading.active_count() == before
+
+
+def test_bug_in_what_alters_replies_is_told(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    port = urlsplit(redis_url).port
+    assert port is not None
+
+    def alter(link: Link, piece: bytes) -> list[tuple[Link, bytes]]:
+        raise ZeroDivisionError
+
+    with Proxy(port) as proxy, connected(proxy) as link:
+        proxy.alter_replies(alter)
+        link.sendall(b"PING\r\n")
+        assert link.recv(1) == b""
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_closing_leaves_no_thread_and_no_connection(redis_url: str) -> None:
