@@ -174,8 +174,8 @@ class Database:
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("PRAGMA secure_delete = FAST")
             connection.execute(f"PRAGMA journal_size_limit = {self.log_bytes}")
-            # The writer moves the log into the file when it has answered; this is for when it has misjudged its size.
-            connection.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes * 3 // 2 // schema.PAGE_BYTES}")
+            # A thread moves the log into the file, and no caller waits for that; this is for when it cannot.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes * 4 // schema.PAGE_BYTES}")
             connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() if mode == "rw" else None
         except BaseException:
             connection.close()

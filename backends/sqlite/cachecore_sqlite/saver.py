@@ -1,17 +1,18 @@
 """The write-ahead log: what moves it into the file, and how long it may get.
 
-A thread of its own moves most of it while others read and write. Only the end of it, and the moment at which the log
-begins anew, need that nobody writes, and the writer sees to those between two transactions.
+A thread of its own moves the log into the file while others read and write. It never gets to the end of it, and the log
+can begin anew only when all of it has been moved; so the writer keeps everybody from writing for the last, little part.
 
 Readers do not hinder that for ever: whoever begins to read when all of the log is in the file reads the file alone, so
-the log can begin anew as soon as those have ended that began before. While SQLite waits for them it keeps writers out,
-all of them, so no wait is long. A reader that stays has the log grow up to the bound, and then what would add to it is
-refused.
+the log can begin anew as soon as those have ended that began before. But nobody can tell how long the disk takes, or a
+reader: writers are kept out for some milliseconds at most, and if that was not enough, they go on and it is tried again
+later. Until then the log grows, up to the bound, where what would add to it is refused.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import deque
 from queue import SimpleQueue
 from typing import Final
@@ -25,46 +26,54 @@ from cachecore_sqlite.whose import size_of
 from cachecore_sqlite.workers import Job, Worker
 
 _BOUND: Final = 1.3  # of `max_bytes`: the file and its log
-_PASSES: Final = 2
-_LITTLE: Final = 16  # of the log's length: a part of that size takes about a millisecond
+_PASSES: Final = 4
+_LITTLE_PAGES: Final = 512
+_STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
+_PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
 _SHORT_SECONDS: Final = 0.002
 LONG_SECONDS: Final = 0.015
 """How long writers of all processes may be kept out at a stretch: less than any of them waits for the lock."""
 
 
 class Saver(Worker):
-    """The thread that moves the log into the file beside the writer, and so never all of it."""
+    """The thread that moves the log into the file."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         super().__init__("saver", database, clock, SimpleQueue())
-        self.nearly = False
-        """Whether little is left to move; whoever uses that sets it back."""
-        self._woken = False
+        self.idle = threading.Event()
+        self.idle.set()
+        self.pages: int | None = None
+        """How long the log is, once what could be moved has been; whoever uses that sets it back."""
+        self.all_moved = False
 
     def wake(self) -> None:
         """Begin to move the log into the file, unless that is going on."""
-        if not self._woken:
-            self._woken = True
+        if self.idle.is_set():
+            self.idle.clear()
             self.jobs.put(Job("checkpoint", None, 0.0))
 
     def work(self, waiting: deque[Job]) -> None:
         """Move what there is, then what was written meanwhile, which is less each time."""
         waiting.clear()
-        little = self.database.log_bytes // _LITTLE // PAGE_BYTES
+        self.all_moved = False
         before = 0
         try:
             connection = self.connection()
             for _ in range(_PASSES):
-                busy, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                if busy or frames - before <= little:
+                busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if busy:
+                    break  # another process does it
+                self.all_moved = moved == pages
+                if not self.all_moved or pages - before <= _LITTLE_PAGES:  # the rest is being read, or little
+                    self.pages = pages
                     break
-                before = frames
-            self.nearly = True
+                before = pages
         except (*StoreError, BackendError) as error:
             # Nothing acknowledged is lost: the log holds it. The writer meets the fault, if it stays.
             if not (isinstance(error, sqlite3.Error) and is_busy(error)):
                 self.close()
-        self._woken = False
+        finally:
+            self.idle.set()
 
 
 class Log:
@@ -73,10 +82,10 @@ class Log:
     def __init__(self, database: Database, saver: Saver) -> None:
         self._database = database
         self._saver = saver
-        self._written = 0  # bytes written to the log since it began, about
+        self._size = 0  # bytes on disk when it was looked at; what was written since it began anew may be less
+        self._written = 0  # since it began anew, by all processes, about
         self._wake_at = database.log_bytes // 2
-        self._begin_at = 0
-        self._size = 0  # on disk, when it was looked at
+        self._seq = 0
 
     def look(self) -> None:
         """See how long it is, within a transaction that has begun: other processes write to it, too."""
@@ -93,35 +102,51 @@ class Log:
         file_bytes = max(pages * PAGE_BYTES, size_of(self._database.path))
         return int(_BOUND * self._database.options.max_bytes) - file_bytes - self._size
 
-    def wrote(self, connection: sqlite3.Connection, size: int) -> None:
-        """See to the log after a transaction that took about `size` bytes of it, outside of one."""
-        self._written += size
-        if self._written >= self._wake_at:
-            self._wake_at = self._written + self._database.log_bytes // 2
-            self._saver.wake()
-        if not (self._saver.nearly or self.is_long) or self._written < self._begin_at:
-            return
-        self._saver.nearly = False
-        # The longer it is, the more a wait is worth.
-        wait = min(LONG_SECONDS, _SHORT_SECONDS * max(1, self._size // self._database.log_bytes))
-        if not self.begin_anew(connection, wait):
-            self._begin_at = self._written + self._database.log_bytes // _LITTLE
+    def wrote(self, rows: int, size: int, keys: int, seq: int) -> None:
+        """Note a transaction of so many rows, bytes of values and of keys; the log of changes is at `seq` now."""
+        # What others wrote since the last one is known by how many bytes of keys they logged.
+        share = max(1.0, (seq - self._seq) / keys) if self._seq else 1.0
+        self._seq = seq
+        # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
+        self._written += int(share * (size + PAGE_BYTES * (rows + _PAGES_BESIDES)))
 
-    def begin_anew(self, connection: sqlite3.Connection, wait: float = 0.0) -> bool:
+    def tend(self, connection: sqlite3.Connection) -> None:
+        """Have the log moved into the file, or begin it anew, if it is time. Outside of a transaction."""
+        pages, self._saver.pages = self._saver.pages, None
+        if pages is not None:
+            self._written = pages * PAGE_BYTES  # another process may have begun it anew
+            self._wake_at = max(self._written + self._database.log_bytes // _STEPS, self._database.log_bytes // 2)
+            if self._written >= self._database.log_bytes // 2:
+                # The longer it is, the more a wait is worth.
+                patience = _SHORT_SECONDS * (1 + self._written // self._database.log_bytes)
+                self.begin_anew(connection, min(LONG_SECONDS, patience))
+        elif self._written >= self._wake_at:
+            self._wake_at = self._written + self._database.log_bytes // _STEPS
+            self._saver.wake()
+
+    def begin_anew(self, connection: sqlite3.Connection, patience: float) -> bool:
         """Move the rest into the file and write the log from its beginning; tell whether that was possible.
 
-        Writers are kept out meanwhile, and for up to `wait` seconds until all have ended that read from the log. Raises
-        `sqlite3.Error`.
+        Writers are kept out for up to `LONG_SECONDS` while the disk is at work, and for up to `patience` seconds until
+        all have ended that read from the log. Raises `sqlite3.Error`.
         """
-        # A log that has got long is cut off; to write over what there is costs less than to make a file longer.
-        mode = "TRUNCATE" if self.is_long else "RESTART"
-        connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
+        connection.execute("BEGIN IMMEDIATE")
         try:
+            self._saver.wake()
+            moved = self._saver.idle.wait(LONG_SECONDS) and self._saver.all_moved
+        finally:
+            connection.execute("ROLLBACK")
+        if not moved:
+            return False
+        connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
+        try:
+            # A log that has got long is cut off; to write over what there is costs the disk less than a longer file.
+            mode = "TRUNCATE" if self.is_long else "RESTART"
             (busy, *_) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             connection.execute("PRAGMA busy_timeout = 0")
         if busy:
             return False
-        self._written = self._begin_at = 0
+        self._written = 0
         self._wake_at = self._database.log_bytes // 2
         return True

@@ -23,14 +23,18 @@ _EXPIRE: Final = (
 )
 
 
-def log(transaction: Transaction) -> None:
-    """Write the changed keys down for the feeds of all processes, and cut off the end of the log."""
+def log(transaction: Transaction) -> tuple[int, int]:
+    """Write the changed keys down for the feeds of all processes, and cut off the end of the log.
+
+    Return how many bytes were logged, and how many that makes since the file was made, by all processes.
+    """
     connection = transaction.connection
     keys = "\n".join(transaction.changed)
     seq = connection.execute(_LOG, (len(keys) + 1, keys)).lastrowid or 0
     if seq % _TRIM_BYTES <= len(keys):
         kept = min(_LOG_BYTES, transaction.max_bytes // 32)
         connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - kept,))
+    return len(keys) + 1, seq
 
 
 def reclaim(transaction: Transaction, rows: int, written: int, *, shorten: bool) -> None:

@@ -13,15 +13,13 @@ from cachecore.clock import Clock
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.saver import LONG_SECONDS, Log, Saver
-from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.transaction import Transaction, most_logged
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
 from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 
 _ATTEMPT_SECONDS: Final = 0.5
-_REFUSING_SECONDS: Final = 0.25
-_PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
+_REFUSING_SECONDS: Final = 0.05
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024
 _CACHE_KIB: Final = 32 * 1024
@@ -71,7 +69,9 @@ class Writer(Worker):
                     break
             transaction.flush()
             if transaction.changed:
-                upkeep.log(transaction)
+                keys, seq = upkeep.log(transaction)
+                if self._log is not None:
+                    self._log.wrote(transaction.rows, transaction.written, keys, seq)
                 self._keep_up(transaction)
             connection.execute("COMMIT")
             if self._inode is not None and inode_of(self.database.path) != self._inode:
@@ -82,10 +82,7 @@ class Writer(Worker):
         if self._committed is not None and transaction.changed:
             self._committed(transaction.changed)
         answer(jobs)
-        # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
-        if self._log is not None:
-            written = transaction.written + PAGE_BYTES * (transaction.rows + _PAGES_BESIDES)
-            self._saving(lambda log: log.wrote(connection, written))
+        self._saving(lambda log: log.tend(connection))
 
     def _keep_up(self, transaction: Transaction) -> None:
         """Reclaim room now and then: its few statements would make up most of a small transaction."""
@@ -150,8 +147,9 @@ class Writer(Worker):
             return True
         connection.execute("ROLLBACK")
         now = time.monotonic()
-        # Half of the time it has is left to what comes behind it.
-        patient = now >= self._refuse_until and now < min(job.limit for job in over) - self.database.options.timeout / 2
+        # A quarter of the time it has is left to what comes behind it.
+        latest = min(job.limit for job in over) - self.database.options.timeout / 4
+        patient = self._refuse_until <= now < latest
         if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0)):
             return False
         if patient:
@@ -190,7 +188,7 @@ class Writer(Worker):
         if connection is not None and is_full(error) and time.monotonic() > self._next_attempt:
             # The log may be what fills the disk; moved into the file, it is written from its beginning again.
             self._next_attempt = time.monotonic() + _ATTEMPT_SECONDS
-            self._saving(lambda log: log.begin_anew(connection))
+            self._saving(lambda log: log.begin_anew(connection, 0.0))
 
     def _saving(self, step: Callable[[Log], T]) -> T | None:
         """Take a step that moves the log into the file; None if it fails."""
