@@ -243,11 +243,10 @@ class Proxy:
 
     async def _close(self) -> None:
         self._stop_listening()
-        serving = list(self._serving)
-        for task in serving:
-            task.cancel()
-        if serving:
-            await asyncio.wait(serving)
+        for serving in self._serving:
+            serving.cancel()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks)
         await asyncio.sleep(0)  # transports tell of their end in the next turn
 
     async def _serve(self, raw: socket.socket) -> None:
@@ -271,6 +270,8 @@ class Proxy:
             asyncio.create_task(self._upwards(link, from_client)),
             asyncio.create_task(self._downwards(link, from_server)),
         ]
+        for task in link.tasks:
+            task.add_done_callback(self._report)
         try:
             # Whichever side closes first ends both, save that a lost link ends when its client closes.
             await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -288,10 +289,11 @@ class Proxy:
             link.abort()
             self._links.discard(link)
             await asyncio.wait(link.tasks)
-            for task in link.tasks:
-                bug = None if task.cancelled() else task.exception()
-                if bug is not None:  # in what alters replies
-                    self._loop.call_exception_handler({"message": "a link of the proxy failed", "exception": bug})
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        bug = None if task.cancelled() else task.exception()
+        if bug is not None:  # in what alters replies
+            self._loop.call_exception_handler({"message": "a link of the proxy failed", "exception": bug})
 
     async def _upwards(self, link: Link, source: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):  # however it ends, it ends
