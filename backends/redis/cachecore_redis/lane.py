@@ -212,7 +212,11 @@ class Lane(asyncio.BufferedProtocol):
         except (hiredis.ProtocolError, IndexError):
             # No RESP, or an answer nobody asked for: which reply belongs to whom is not known any more.
             self._lose(NotRedisError("the server does not speak the protocol"))
-        self.served = served
+        except BaseException:
+            self._call_soon(self.received, b"")  # the replies that came with it
+            raise
+        finally:
+            self.served = served
         if self._retiring and not pending:
             self.close()
 
