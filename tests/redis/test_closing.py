@@ -11,6 +11,8 @@ import pytest
 from cachecore.errors import BackendError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
+from cachecore_redis.address import RedisOptions, UrlDialer
+from cachecore_redis.channel import dial
 from tests.redis.opening import connections, opened
 from tests.redis.waiting import until
 
@@ -58,3 +60,21 @@ async def test_closing_while_connecting(any_server: Server) -> None:
         await backend.aclose()
         with pytest.raises(BackendError):
             await asyncio.wait_for(waiting, 1)
+
+
+async def test_closing_in_the_moment_of_connecting(any_server: Server) -> None:
+    """A connection that is made in the very turn in which nobody wants it any more is closed, too."""
+    before = await connections(any_server)
+    dialing = asyncio.ensure_future(dial(UrlDialer(any_server.url, RedisOptions())))
+    ours = asyncio.all_tasks()
+    await asyncio.sleep(0)
+    (attempt,) = asyncio.all_tasks() - ours
+    attempt.add_done_callback(lambda _: dialing.cancel())  # behind the callback that wakes up whoever dials
+    with pytest.raises(asyncio.CancelledError):
+        await dialing
+    assert attempt.exception() is None
+
+    async def gone() -> bool:
+        return await connections(any_server) == before
+
+    await until(gone)

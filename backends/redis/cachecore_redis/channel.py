@@ -104,7 +104,7 @@ class _Attempt:
     def abandon(self, task: asyncio.Task[Lane]) -> None:
         """Cancel the attempt; abort its socket, since redis-py may swallow the cancellation."""
         task.add_done_callback(self._abandoned)
-        task.cancel()
+        task.cancel()  # which may come too late: then the lane is closed all the same
         writer = getattr(self._connection, "_writer", None)
         if writer is not None:
             writer.transport.abort()
@@ -123,10 +123,11 @@ async def dial(dialer: Dialer) -> Lane:
     # cancelling may never fire. The attempt is abandoned instead.
     try:
         await asyncio.wait({task}, timeout=dialer.connect_timeout)
-    finally:
-        if not task.done():
-            attempt.abandon(task)
+    except asyncio.CancelledError:
+        attempt.abandon(task)
+        raise
     if not task.done():
+        attempt.abandon(task)
         raise TimeoutError("connecting took too long")
     return task.result()
 
