@@ -234,11 +234,11 @@ def _writes_paused(scene: Scene) -> Iterator[Again | None]:
 @_fault("errors")
 def _loading(scene: Scene) -> Iterator[Again | None]:
     with scene.admin as admin:
-        admin.mset({f"ballast {number}": "x" for number in range(5000)})
+        admin.mset({f"ballast {number}": "x" for number in range(20_000)})  # twenty seconds of loading
         admin.save()
     arguments, server = scene.server.arguments, scene.server
     server.kill()
-    server.arguments = [*arguments, "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
+    server.arguments = [*arguments, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"]
     server.start()
     yield None
     server.kill()

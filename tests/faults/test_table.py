@@ -1,185 +1,231 @@
-"""What each call does while the store is sick: every cell of the table in the documentation is a test."""
+"""What each call does while a Redis server is sick: every cell of the table in the documentation is told and tested.
+
+A row is one fault, a column one call; `cells` says what the words mean. Stores of several nodes are in
+`test_table_groups`, files in `test_table_sqlite`.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import sqlite3
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
+from redis import Redis
 
-from cachecore import Cache
-from cachecore.errors import InvalidationPending
-from cachecore.testing.proxy import Proxy
-from cachecore.testing.servers import Server
+from cachecore.testing.proxy import Link, Proxy
+from cachecore.testing.servers import Certificates, Server, free_port, speaks_tls
+from cachecore_redis import RedisBackend
+from cachecore_redis.lane import Lane
 from tests.conftest import SERVERS
-from tests.faults.callers import answer, cache_at, filled, request, until
+from tests.faults.callers import until
+from tests.faults.cells import Cell, Row, outcomes, row
 from tests.faults.kinds import FAULTS, Scene
-from tests.sqlite.children import hold_lock, running
 
-Does = Literal["computes", "default", "works", "raises", "either"]
-STORED, NEW, WRITTEN, DELETED = 1, 500, 501, 2
+Fault = Callable[[Scene], AbstractContextManager[object]]
 
-# fault: (get_or_set of something new, get of something stored, set, delete, invalidate_tags)
-REDIS: dict[str, tuple[Does, Does, Does, Does, Does]] = {
-    "refused": ("computes", "default", "raises", "raises", "raises"),
-    "killed": ("computes", "default", "raises", "raises", "raises"),
-    "password demanded": ("computes", "default", "raises", "raises", "raises"),
-    "out of clients": ("computes", "default", "raises", "raises", "raises"),
-    "loading": ("computes", "default", "raises", "raises", "raises"),
-    "busy with a script": ("computes", "default", "raises", "raises", "raises"),
-    "frozen": ("computes", "default", "raises", "raises", "raises"),
-    "silent network": ("computes", "default", "raises", "raises", "raises"),
-    "replica without primary": ("computes", "default", "raises", "raises", "raises"),
-    "read only": ("computes", "either", "raises", "raises", "raises"),
-    "full": ("computes", "works", "raises", "either", "works"),
-    "unable to save": ("computes", "either", "raises", "raises", "raises"),
-    "flipped bits": ("computes", "default", "works", "works", "works"),
-    "cut entries": ("computes", "default", "works", "works", "works"),
-    "foreign text": ("computes", "default", "works", "works", "works"),
-    "newer versions": ("computes", "default", "works", "works", "works"),
-    "keys of another type": ("computes", "default", "works", "works", "works"),
-}
-
-
-async def check(cache: Cache[Any], call: str, does: Does) -> None:
-    """Make one call and fail unless it does what the table says."""
-    if call == "get_or_set":
-        calls = 0
-
-        async def factory() -> dict[str, Any]:
-            nonlocal calls
-            calls += 1
-            return answer(NEW)
-
-        assert await cache.get_or_set(request(NEW), factory) == answer(NEW)
-        assert calls == 1
-        found = await cache.lookup(request(NEW), factory)  # and again, whether or not it was stored
-        assert found.value == answer(NEW)
-        return
-    if call == "get":
-        got = await cache.get(request(STORED), "default")
-        outcomes: dict[str, list[Any]] = {
-            "default": ["default"],
-            "works": [answer(STORED)],
-            "either": ["default", answer(STORED)],
-        }
-        assert got in outcomes[does]
-        return
-    calls_of: dict[str, Callable[[], Any]] = {
-        "set": lambda: cache.set(request(WRITTEN), answer(WRITTEN)),
-        "delete": lambda: cache.delete(request(DELETED)),
-        "invalidate_tags": lambda: cache.invalidate_tags("tag 3"),
-    }
-    try:
-        await calls_of[call]()
-        raised = False
-    except InvalidationPending:
-        raised = True
-        assert cache.stats.pending > 0
-    assert does == "either" or raised == (does == "raises")
-    # Whatever it said, this process serves nothing old.
-    gone = {"set": WRITTEN, "delete": DELETED, "invalidate_tags": 3}[call]
-    assert await cache.get(request(gone)) in ((None, answer(WRITTEN)) if call == "set" else (None,))
-
-
-CALLS = ("get_or_set", "get", "set", "delete", "invalidate_tags")
+HEALTHY = row(
+    reads="served", asks="served", new="stores", sets="works", deletes="works", expire="works", invalidates="works"
+)
+AWAY = row(
+    reads="default",
+    asks="computes",
+    new="computes",
+    sets="raises",
+    deletes="raises",
+    expire="raises",
+    invalidates="raises",
+)
+"""Nothing is read and nothing written."""
+READ_ONLY = row(
+    reads="served",
+    asks="served",
+    new="computes",
+    sets="raises",
+    deletes="raises",
+    expire="raises",
+    invalidates="raises",
+)
+"""A server that takes no writes, but answers reads: what it has is served."""
+FULL = row(
+    reads="served", asks="served", new="computes", sets="raises", deletes="works", expire="works", invalidates="works"
+)
+"""There is no room for anything new, and what makes room works."""
+WORTHLESS = row(
+    reads="default",
+    asks="stores",
+    new="stores",
+    sets="works",
+    deletes="finds nothing",
+    expire="finds nothing",
+    invalidates="works",
+)
+"""What is stored can't be served, and is replaced."""
+NEWER = row(
+    reads="default",
+    asks="computes",
+    new="stores",
+    sets="works",
+    deletes="finds nothing",
+    expire="finds nothing",
+    invalidates="works",
+    refresh="computes",
+)
+"""What a newer version wrote is not served; no computation replaces it, and an explicit write does."""
+FOREIGN_KEYS = row(
+    reads="default",
+    asks="computes",
+    new="stores",
+    sets="works",
+    deletes="works",
+    expire="finds nothing",
+    invalidates="works",
+    refresh="computes",
+    invalidate_prefix="finds nothing",
+    invalidate_all="finds nothing",
+)
+"""Lists where entries were: somebody else's. Neither replaced by what is computed nor swept away, but by explicit
+writes of just these keys."""
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("name", REDIS)
-async def test_redis(name: str, call: str) -> None:
-    with Server(SERVERS[max(SERVERS)]) as server, Proxy(server.port) as link:
-        async with cache_at(link.url, l1_max_entries=0) as cache:
-            await filled(cache, 10)
-            with FAULTS[name][0](Scene(server, link, random.Random(1))):
-                await check(cache, call, REDIS[name][CALLS.index(call)])
-            await until(lambda: cache.stats.pending == 0)
+def _rewritten(change: Callable[[bytes], bytes]) -> Fault:
+    """Change each entry in the same way."""
 
+    @contextmanager
+    def fault(scene: Scene) -> Iterator[None]:
+        def write(key: str, value: bytes, admin: Redis) -> None:
+            admin.set(key, change(value), keepttl=True)
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with running(hold_lock, str(path), "write") as (_, pipe):
-        assert pipe.recv() == "locked"
+        scene.rewrite(write)
         yield
-        pipe.send("end")
-        assert pipe.recv() == "released"
+
+    return fault
+
+
+def _flipped(value: bytes) -> bytes:
+    middle = len(value) // 2
+    return value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1 :]
 
 
 @contextmanager
-def _overwritten(path: Path) -> Iterator[None]:
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.write(random.Random(1).randbytes(size))
+def _moved(scene: Scene) -> Iterator[None]:
+    """Put each entry under the next one's key."""
+    entries: dict[str, bytes] = {}
+    scene.rewrite(lambda key, value, admin: entries.update({key: value}))
+    with scene.admin as admin:
+        for key, value in zip(entries, [*list(entries.values())[1:], next(iter(entries.values()))], strict=True):
+            admin.set(key, value, keepttl=True)
     yield
 
 
 @contextmanager
-def _foreign_rows(path: Path) -> Iterator[None]:
-    """Every value is damaged behind the library's back, in its own tables."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
-    with contextlib.closing(connection):
-        (table,) = connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%value%' LIMIT 1").fetchone()
-        connection.execute(f"UPDATE {table} SET value = x'00' || value WHERE key LIKE 'cc:e:%'")
+def _reset_under_calls(scene: Scene) -> Iterator[None]:
+    """Reset each connection instead of letting a reply through."""
+
+    def reset(link: Link, piece: bytes) -> Iterable[tuple[Link, bytes]]:
+        link.end(reset=True)
+        return []
+
+    scene.link.alter_replies(reset)
     yield
+    scene.link.heal()
 
 
-@contextmanager
-def _full(path: Path) -> Iterator[None]:
-    """The file system has no block left. The folder is a small one of its own."""
-    ballast = path.parent / "ballast"
-    file = os.open(ballast, os.O_WRONLY | os.O_CREAT)
-    with contextlib.suppress(OSError):
-        while True:
-            os.write(file, bytes(4096))
-    os.close(file)
-    yield
-    ballast.unlink()
+ROWS: dict[str, tuple[Fault, Row, set[str]]] = {
+    # fault: (what makes it, what each call does, the reasons that are counted)
+    "refused": (FAULTS["refused"][0], AWAY, {"refused"}),
+    "killed": (FAULTS["killed"][0], AWAY, {"reset"}),  # what is before it accepts connections and ends them
+    "connections reset while idle": (FAULTS["connections reset"][0], HEALTHY, set()),
+    "connections reset under calls": (_reset_under_calls, AWAY, {"reset"}),
+    "closed instead of replies": (FAULTS["cut at once"][0], AWAY, {"reset"}),
+    "password demanded": (FAULTS["password demanded"][0], AWAY, {"auth"}),
+    "rights taken away": (FAULTS["rights taken away"][0], AWAY, {"auth"}),
+    "out of clients": (FAULTS["out of clients"][0], AWAY, {"max_clients"}),
+    "loading": (FAULTS["loading"][0], AWAY, {"loading"}),
+    "busy with a script": (FAULTS["busy with a script"][0], AWAY, {"loading"}),
+    "frozen": (FAULTS["frozen"][0], AWAY, {"timeout"}),
+    "silent network": (FAULTS["silent network"][0], AWAY, {"timeout"}),
+    "half-open connections": (FAULTS["half-open connections"][0], AWAY, {"timeout"}),
+    "garbage for replies": (FAULTS["garbage for replies"][0], AWAY, {"protocol"}),
+    "writes paused": (FAULTS["writes paused"][0], READ_ONLY, {"timeout"}),
+    "read only": (FAULTS["read only"][0], READ_ONLY, {"readonly"}),
+    "replica without primary": (FAULTS["replica without primary"][0], AWAY, {"readonly"}),
+    "full": (FAULTS["full"][0], FULL, {"full"}),
+    "unable to save": (FAULTS["unable to save"][0], READ_ONLY, {"full"}),
+    "flipped bit": (_rewritten(_flipped), WORTHLESS, {"checksum"}),
+    "cut entries": (_rewritten(lambda value: value[:20]), WORTHLESS, {"length"}),
+    "foreign text": (FAULTS["foreign text"][0], WORTHLESS, {"magic"}),
+    "newer versions": (FAULTS["newer versions"][0], NEWER, {"version"}),
+    "entries under each other's keys": (_moved, WORTHLESS, {"key"}),
+    "keys of another type": (FAULTS["keys of another type"][0], FOREIGN_KEYS, {"wrongtype"}),
+    "stamps lost": (FAULTS["stamps lost"][0], WORTHLESS, set()),
+    "stamps that are not stamps": (FAULTS["stamps that are not stamps"][0], WORTHLESS, set()),
+}
+CLOSES = frozenset(
+    {"refused", "killed", "connections reset while idle", "password demanded", "out of clients", "loading"}
+)
+"""Faults that begin with the end of every connection: the calls are made once it was heard of."""
 
 
-SQLITE: dict[str, tuple[Callable[[Path], Any], tuple[Does, Does, Does, Does, Does]]] = {
-    "locked": (_locked, ("computes", "works", "raises", "raises", "raises")),
-    "full": (_full, ("computes", "works", "either", "either", "either")),
-    "overwritten": (_overwritten, ("computes", "either", "either", "either", "either")),
-    # Rows that do not fit their index make the file a damaged one: it is put aside, and a call may meet that moment.
-    "foreign rows": (_foreign_rows, ("computes", "default", "either", "either", "either")),
+def _lanes(cells: list[Cell]) -> list[Lane]:
+    backends = [cell.cache._engine.raw for cell in cells]
+    lanes = [backend._nodes.get("test").main.lane for backend in backends if isinstance(backend, RedisBackend)]
+    return [lane for lane in lanes if lane is not None]
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_row(name: str, any_server: Server, link: Proxy) -> None:
+    """Each call does exactly what the table says, for the reason that the fault is."""
+    fault, wanted, reasons = ROWS[name]
+    before: list[Lane] = []
+
+    def begin(cells: list[Cell]) -> AbstractContextManager[object]:
+        before.extend(_lanes(cells))
+        return fault(Scene(any_server, link, random.Random(1)))
+
+    async def settled() -> None:
+        assert len(before) == len(wanted)
+        if name in CLOSES:
+            await until(lambda: not any(lane.alive for lane in before))
+
+    seen = await outcomes(link.url, wanted, begin, settled=settled)
+    assert seen.did == wanted
+    assert seen.reasons == reasons
+
+
+UNREACHABLE = {
+    # address: the reasons that are counted
+    "DNS failure": ("redis://no-such-host.invalid:6379/0", {"dns"}),
+    "nobody listens": (f"redis://127.0.0.1:{free_port()}/0", {"refused"}),
+    "no such socket": ("unix:///no/such/socket", {"refused"}),
+    "no password": ("redis://127.0.0.1:{port}/0", {"auth"}),
+    "wrong password": ("redis://:wrong@127.0.0.1:{port}/0", {"auth"}),
+    "no such user": ("redis://nobody:wrong@127.0.0.1:{port}/0", {"auth"}),
+    "plain server asked for TLS": ("rediss://127.0.0.1:{port}/0", {"timeout"}),  # each waits for the other
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    if "full" not in request.node.callspec.params.values():
-        yield tmp_path
-        return
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield small
-    subprocess.run(["umount", "-l", small], check=True)
+@pytest.mark.parametrize("name", UNREACHABLE)
+async def test_store_that_was_never_reached(name: str, any_server: Server) -> None:
+    url, reasons = UNREACHABLE[name]
+    with Redis(unix_socket_path=str(any_server.socket_path)) as admin:
+        admin.config_set("requirepass", "right")
+    seen = await outcomes(url.format(port=any_server.port), AWAY, lambda cells: nullcontext(), heals=False)
+    assert seen.did == AWAY
+    assert seen.reasons == reasons
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("name", SQLITE)
-async def test_sqlite(name: str, call: str, folder: Path) -> None:
-    fault, does = SQLITE[name]
-    async with cache_at(f"sqlite:///{folder}/cache.db", l1_max_entries=0) as cache:
-        await filled(cache, 10)
-        with fault(folder / "cache.db"):
-            await check(cache, call, does[CALLS.index(call)])
-        await until(lambda: cache.stats.pending == 0)
-
-
-@pytest.mark.parametrize("call", CALLS)
-async def test_sqlite_without_a_folder(call: str, tmp_path: Path) -> None:
-    """A file that cannot be opened."""
-    does: tuple[Does, ...] = ("computes", "default", "raises", "raises", "raises")
-    (tmp_path / "file").write_text("no folder")
-    async with cache_at(f"sqlite:///{tmp_path}/file/cache.db", l1_max_entries=0) as cache:
-        await check(cache, call, does[CALLS.index(call)])
+async def test_certificate_error(tmp_path: Path) -> None:
+    """A server whose certificate nobody vouches for is no store."""
+    made = Certificates(tmp_path)
+    programs = [program for program in SERVERS.values() if speaks_tls(program)]
+    if not programs:
+        pytest.skip("no server here speaks TLS")
+    port = free_port()
+    with Server(programs[0], made.arguments(port)):
+        url = f"rediss://127.0.0.1:{port}/0"
+        seen = await outcomes(url, AWAY, lambda cells: nullcontext(), heals=False)
+        assert seen.did == AWAY
+        trusting = await outcomes(f"{url}?ssl_ca_certs={made.authority}", HEALTHY, lambda cells: nullcontext())
+        assert trusting.did == HEALTHY, "the same server, vouched for"

@@ -1,0 +1,262 @@
+"""What each call does while something is wrong with a file: rows of the table, as `test_table`.
+
+Each cell has a file of its own. Damage that a call is the first to meet costs that call; the next one finds a new
+file, so there are rows for damage before and after it was found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import sqlite3
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cachecore.errors import BackendError
+from tests.faults.callers import request
+from tests.faults.cells import Cell, Row, outcomes, row
+from tests.faults.test_table import AWAY, READ_ONLY, WORTHLESS
+from tests.sqlite.children import fill_folder, hold_lock, running
+
+Fault = Callable[[list[Cell]], contextlib.AbstractContextManager[object]]
+
+EMPTY = row(
+    reads="default",
+    asks="stores",
+    new="stores",
+    sets="works",
+    deletes="finds nothing",
+    expire="finds nothing",
+    invalidates="finds nothing",
+    invalidate_tags="works",
+)
+"""A new file."""
+OVERWRITTEN = row(
+    reads="default",
+    asks="computes",
+    new="computes",
+    sets="raises",
+    deletes="raises",
+    expire="raises",
+    invalidates="finds nothing",
+    invalidate_tags="works",
+)
+"""Whoever reads finds out. Deleting a stamp reads nothing but the log, and is done there."""
+OTHER_TYPE = row(
+    reads="default",
+    asks="computes",
+    new="stores",
+    sets="works",
+    deletes="raises",
+    expire="raises",
+    invalidates="works",
+    refresh="computes",
+)
+"""What this library never writes is damage where it is read. What is not read does not matter."""
+
+
+def _path(cell: Cell) -> Path:
+    return Path(cell.url.removeprefix("sqlite:///").partition("?")[0])
+
+
+def _each(change: Callable[[Path], object], mend: Callable[[Path], object] | None = None) -> Fault:
+    """Do something to each file, and when it is over, perhaps something else."""
+
+    @contextmanager
+    def fault(cells: list[Cell]) -> Iterator[None]:
+        for cell in cells:
+            change(_path(cell))
+        yield
+        for cell in cells:
+            if mend is not None:
+                mend(_path(cell))
+
+    return fault
+
+
+@contextmanager
+def _locked(cells: list[Cell]) -> Iterator[None]:
+    """Another process holds each file."""
+    with ExitStack() as stack:
+        pipes = [stack.enter_context(running(hold_lock, str(_path(cell)), "write"))[1] for cell in cells]
+        for pipe in pipes:
+            assert pipe.recv() == "locked"
+        yield
+        for pipe in pipes:
+            pipe.send("end")
+            assert pipe.recv() == "released"
+
+
+@contextmanager
+def _full(cells: list[Cell]) -> Iterator[None]:
+    """The file system has no block left. The folder is a small one of its own."""
+    ballast = _path(cells[0]).with_name("ballast")
+    fill_folder(ballast)
+    yield
+    ballast.unlink()
+
+
+async def _to_the_last_byte(cells: list[Cell]) -> None:
+    """Write until nothing fits into the room that the files have, either."""
+
+    async def one(cell: Cell) -> None:
+        refused = written = 0
+        while refused < 6:
+            try:
+                await cell.cache._engine.raw.set_many({f"filler {written}": b"f"}, ttl=600)
+                written, refused = written + 1, 0
+            except BackendError:
+                refused += 1  # which makes room in the log, as long as what is in it fits into the file
+
+    await asyncio.gather(*map(one, cells))
+
+
+@contextmanager
+def _read_only(cells: list[Cell]) -> Iterator[None]:
+    """The folder is on a file system of its own, which may only be read."""
+    folder = _path(cells[0]).parent
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    yield
+    subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+
+
+def _overwritten(path: Path) -> None:
+    """Make noise of the whole file. It is nobody's then, and left alone for as long as it lies there."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.write(random.Random(1).randbytes(size))
+
+
+def _removed(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def _rows(expression: str) -> Callable[[Path], None]:
+    """Change every stored answer behind the library's back."""
+
+    def change(path: Path) -> None:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
+            connection.execute(f"UPDATE entries SET value = {expression} WHERE key LIKE 'cc:e:%'")
+
+    return change
+
+
+def _page_damaged(path: Path) -> None:
+    """Spoil the page at which the table of entries begins."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * 200)
+
+
+def _schema_damaged(path: Path) -> None:
+    """Spoil what says which tables there are, as a flipped bit on the disk would."""
+    whole = path.read_bytes()
+    assert b"CREATE TABLE entries" in whole
+    path.write_bytes(whole.replace(b"CREATE TABLE entries", b"CREATE TABLE entriez"))
+
+
+async def _met(cells: list[Cell]) -> None:
+    """Read once, so that whatever there is to be found is found."""
+    for cell in cells:
+        assert await cell.view.get(request(cell.stored[0])) is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One row."""
+
+    fault: Fault
+    row: Row
+    reasons: frozenset[str] = frozenset()
+    """What is counted while the calls are made."""
+    at_rest: bool = False
+    """Whether it happens while nobody has the file open: else one thread may find it before another does."""
+    settled: Callable[[list[Cell]], Awaitable[None]] | None = None
+    timeout: str = "5s"
+    small: bool = False
+    """Whether it takes a small file system of its own."""
+
+
+CASES = {
+    "locked": Case(fault=_locked, row=READ_ONLY, reasons=frozenset({"locked"}), timeout="40ms"),
+    "full": Case(fault=_full, row=READ_ONLY, reasons=frozenset({"full"}), settled=_to_the_last_byte, small=True),
+    "full, found at opening": Case(fault=_full, row=READ_ONLY, reasons=frozenset({"full"}), at_rest=True, small=True),
+    "read-only folder": Case(
+        fault=_read_only, row=READ_ONLY, reasons=frozenset({"readonly"}), at_rest=True, small=True
+    ),
+    "overwritten, found": Case(
+        fault=_each(_overwritten, _removed), row=OVERWRITTEN, reasons=frozenset({"foreign"}), settled=_met
+    ),
+    "overwritten, found at opening": Case(
+        fault=_each(_overwritten, _removed), row=AWAY, reasons=frozenset({"foreign"}), at_rest=True
+    ),
+    "page damaged, not yet met": Case(
+        fault=_each(_page_damaged), row=AWAY, reasons=frozenset({"corrupt"}), at_rest=True
+    ),
+    "page damaged, found": Case(fault=_each(_page_damaged), row=EMPTY, settled=_met),
+    "schema damaged, found at opening": Case(fault=_each(_schema_damaged), row=EMPTY, at_rest=True),
+    "file removed": Case(fault=_each(_removed), row=EMPTY),
+    "file removed, its log left": Case(fault=_each(Path.unlink), row=EMPTY),
+    "flipped rows": Case(fault=_each(_rows("CAST(x'00' || substr(value, 2) AS BLOB)")), row=WORTHLESS),
+    "foreign rows": Case(fault=_each(_rows("CAST('somebody else''s' AS BLOB)")), row=WORTHLESS),
+    "rows of another type, not yet met": Case(
+        fault=_each(_rows("x'00' || value")), row=OTHER_TYPE, reasons=frozenset({"corrupt"})
+    ),
+    "rows of another type, found": Case(fault=_each(_rows("x'00' || value")), row=EMPTY, settled=_met),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    if not CASES[request.node.callspec.params["name"]].small:
+        yield tmp_path
+        return
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small)]
+    if os.geteuid() or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield small
+    subprocess.run(["umount", "-l", small], check=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_row(name: str, folder: Path) -> None:
+    """Each call does exactly what the table says, for the reason that the fault is."""
+    case = CASES[name]
+    ill: list[Cell] = []
+
+    def begin(cells: list[Cell]) -> contextlib.AbstractContextManager[object]:
+        ill.extend(cells)
+        return case.fault(cells)
+
+    async def settled() -> None:
+        if case.settled is not None:
+            await case.settled(ill)
+
+    # One reader: of several, each would be the first to meet what the others have met.
+    url = f"sqlite:///{folder}/{{column}}.db?readers=1&timeout={case.timeout}"
+    seen = await outcomes(url, case.row, begin, at_rest=case.at_rest, settled=settled, backend_timeout=10)
+    assert seen.did == case.row
+    assert seen.reasons == case.reasons
+
+
+async def test_no_folder(tmp_path: Path) -> None:
+    """A file that cannot be made."""
+    (tmp_path / "file").write_text("no folder")
+    url = f"sqlite:///{tmp_path}/file/cache.db"
+    seen = await outcomes(url, AWAY, lambda cells: contextlib.nullcontext(), heals=False)
+    assert seen.did == AWAY
+    assert seen.reasons == {"unavailable"}
