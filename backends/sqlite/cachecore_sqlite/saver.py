@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from queue import SimpleQueue
 from typing import Final
@@ -30,8 +31,10 @@ _PASSES: Final = 4
 _LITTLE_PAGES: Final = 512
 _STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
+_QUICK_SECONDS: Final = 0.008
+_VERSION: Final = "PRAGMA data_version"  # changes when another process or thread has written
 _SHORT_SECONDS: Final = 0.002
-LONG_SECONDS: Final = 0.015
+LONG_SECONDS: Final = 0.01
 """How long writers of all processes may be kept out at a stretch: less than any of them waits for the lock."""
 
 
@@ -59,12 +62,15 @@ class Saver(Worker):
         before = 0
         try:
             connection = self.connection()
-            for _ in range(_PASSES):
+            for passes in range(1, _PASSES + 1):
+                begun = time.monotonic()
                 busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 if busy:
                     break  # another process does it
                 self.all_moved = moved == pages
-                if not self.all_moved or pages - before <= _LITTLE_PAGES:  # the rest is being read, or little
+                # Somebody reads the rest, or it is little; and the disk is not so busy that writers would wait in vain.
+                little = not self.all_moved or pages - before <= _LITTLE_PAGES
+                if passes == _PASSES or (little and time.monotonic() - begun < _QUICK_SECONDS):
                     self.pages = pages
                     break
                 before = pages
@@ -124,24 +130,27 @@ class Log:
             self._wake_at = self._written + self._database.log_bytes // _STEPS
             self._saver.wake()
 
-    def begin_anew(self, connection: sqlite3.Connection, patience: float) -> bool:
+    def begin_anew(self, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
         """Move the rest into the file and write the log from its beginning; tell whether that was possible.
 
         Writers are kept out for up to `LONG_SECONDS` while the disk is at work, and for up to `patience` seconds until
-        all have ended that read from the log. Raises `sqlite3.Error`.
+        all have ended that read from the log. If `cut`, it is made shorter on the disk; to write over what there is
+        costs less, and it is cut to its usual length anyway. Raises `sqlite3.Error`.
         """
         connection.execute("BEGIN IMMEDIATE")
         try:
+            before = connection.execute(_VERSION).fetchone()
             self._saver.wake()
             moved = self._saver.idle.wait(LONG_SECONDS) and self._saver.all_moved
         finally:
             connection.execute("ROLLBACK")
-        if not moved:
+        # Whoever writes first now begins it anew by that, unless somebody reads from it. If another process was first,
+        # there is something in it again, which is not to be moved while writers are kept out.
+        if not moved or connection.execute(_VERSION).fetchone() != before:
             return False
         connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
         try:
-            # A log that has got long is cut off; to write over what there is costs the disk less than a longer file.
-            mode = "TRUNCATE" if self.is_long else "RESTART"
+            mode = "TRUNCATE" if cut else "RESTART"
             (busy, *_) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             connection.execute("PRAGMA busy_timeout = 0")

@@ -150,7 +150,7 @@ class Writer(Worker):
         # A quarter of the time it has is left to what comes behind it.
         latest = min(job.limit for job in over) - self.database.options.timeout / 4
         patient = self._refuse_until <= now < latest
-        if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0)):
+        if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0, cut=True)):
             return False
         if patient:
             time.sleep(PAUSES[-1])  # so that other processes get their turn

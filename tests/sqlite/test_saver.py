@@ -1,0 +1,90 @@
+"""The log is moved into the file by a thread, and begins anew when all of it is there and nobody reads from it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachecore.clock import SystemClock
+from cachecore.options import MIB
+from cachecore_sqlite import SQLiteOptions
+from cachecore_sqlite.file import Database
+from cachecore_sqlite.saver import Log, Saver
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(str(tmp_path / "cache.db"), SQLiteOptions(max_bytes=16 * MIB))
+
+
+@contextlib.contextmanager
+def _opened(database: Database) -> Iterator[sqlite3.Connection]:
+    connection, inode = database.connect()
+    try:
+        yield connection
+    finally:
+        database.disconnect(connection, inode)
+
+
+def _write(connection: sqlite3.Connection, pages: int) -> None:
+    connection.execute("INSERT INTO changes(keys) VALUES (?)", ("k" * 4096 * pages,))
+
+
+def _pages(connection: sqlite3.Connection) -> int:
+    """Return how many pages the log holds."""
+    pages: int = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    return pages
+
+
+def test_log_begins_anew_when_nobody_reads_from_it(database: Database) -> None:
+    """Beside a reader it goes on, whatever was moved; without, the next write is at its beginning."""
+    saver = Saver(database, SystemClock())
+    log = Log(database, saver)
+    saver.start()
+    with _opened(database) as connection, _opened(database) as reader:
+        _write(connection, 100)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM changes").fetchone()
+        _write(connection, 1)
+        assert not log.begin_anew(connection, 0.0)
+        _write(connection, 1)
+        assert _pages(connection) > 100
+        reader.execute("COMMIT")
+        while not log.begin_anew(connection, 0.0):  # the disk may take longer than writers are kept out
+            assert _pages(connection) > 100
+        _write(connection, 1)
+        assert _pages(connection) < 10
+        saver.jobs.put(None)
+        saver.join(60)
+
+
+def test_log_goes_on_while_another_process_writes(database: Database) -> None:
+    """To begin it anew nobody is waited for who holds the lock."""
+    log = Log(database, Saver(database, SystemClock()))
+    with _opened(database) as connection, _opened(database) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            log.begin_anew(connection, 1.0)
+        other.execute("ROLLBACK")
+
+
+def test_what_other_processes_write_counts(database: Database) -> None:
+    """The log of changes tells how much that is: with nine others a tenth has to be written here."""
+    moved_after = {}
+    for processes in (1, 10):
+        saver = Saver(database, SystemClock())
+        log = Log(database, saver)
+        seq = number = 0
+        with _opened(database) as connection:
+            while saver.idle.is_set():
+                number += 1
+                seq += 70 * processes
+                log.wrote(1, 1700, 70, seq)
+                log.tend(connection)
+        moved_after[processes] = number
+    assert moved_after[1] > 20
+    assert moved_after[10] <= moved_after[1] / 10 + 2  # of the first one nothing is known yet, and the last goes over
