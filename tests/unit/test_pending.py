@@ -101,23 +101,32 @@ async def test_delivered_invalidation_is_repeated(scene: Scene) -> None:
     assert await cache.get("q") is None
 
 
-@virtual
-async def test_expired_answer_is_not_fresh_again_after_a_failover(scene: Scene) -> None:
-    """The replica that took over never heard that it was expired; sent again, that is a deletion."""
-    cache = scene.cache(stale_if_error=60, l1_max_entries=0)
-    await cache.set("q", "old")
-    key = cache.key("q")
-    (old,) = await scene.memory.get_many([key])
-    assert old is not None
-    assert await cache.expire("q") is True
-    assert (await cache.lookup("q", stale=True)).outcome == "stale"
-    await asyncio.sleep(4)
-    await scene.memory.set_many({key: old}, ttl=60)
-    scene.store.fail("get_many", lambda operation: BackendUnavailable(operation, reason="reset"), times=1)
-    await cache.get("another")
-    await asyncio.sleep(0.5)
-    assert cache.stats.pending == 0
-    assert await scene.cache().get("q") is None
+@pytest.mark.parametrize("how", ["delete", "expire", "tags"])
+def test_what_was_acknowledged_is_sent_again_after_a_failover(how: str) -> None:
+    """The replica that took over never heard of it. Sent again, an expiry is a deletion: gone rather than fresh."""
+
+    @virtual
+    async def check(scene: Scene) -> None:
+        cache = scene.cache(stale_if_error=60, l1_max_entries=0)
+        await cache.set("q", "old", tags=["t"])
+        names = [cache.key("q"), *cache._scope.stamp_keys(["t/t"])]
+        before = await scene.memory.get_many(names)
+        assert None not in before
+        if how == "expire":
+            assert await cache.expire("q") is True
+            assert (await cache.lookup("q", stale=True)).outcome == "stale"
+        else:
+            await (cache.delete("q") if how == "delete" else cache.invalidate_tags("t"))
+        await asyncio.sleep(4)
+        await scene.memory.set_many(dict(zip(names, map(bytes, filter(None, before)), strict=True)), ttl=60)
+        assert await scene.cache().get("q") == "old"
+        scene.store.fail("get_many", lambda operation: BackendUnavailable(operation, reason="reset"), times=1)
+        await cache.get("another")
+        await asyncio.sleep(0.5)
+        assert cache.stats.pending == 0
+        assert await scene.cache().get("q") is None
+
+    check()
 
 
 @virtual
@@ -203,6 +212,13 @@ async def test_store_that_fills_up_while_a_deletion_pends_loses_the_old_value_at
     await asyncio.sleep(1)
     assert cache.stats.pending == 0
     assert None not in await scene.memory.get_many([cache.key(number) for number in range(300)])
+    scene.store.fail()
+    with pytest.raises(InvalidationPending):
+        await cache.delete_many(list(range(300)))
+    scene.store.heal()
+    scene.store.calls.clear()
+    await asyncio.sleep(1)
+    assert [len(call.keys) for call in scene.store.calls if call.operation == "set_many"] == [256, 44]
 
 
 @virtual

@@ -140,10 +140,13 @@ def test_file_of_another_application_is_left_alone_however_long(
 ) -> None:
     write(tmp_path, *entries([f"p:e:{number}" for number in range(100)], FAQ)).close()
     (path,) = tmp_path.iterdir()
+    endless = tmp_path / "1-abc.pending"
+    endless.write_bytes(b"x" * 1000)
     data = path.read_bytes()
     monkeypatch.setattr("cachecore.journal._MAX_BYTES", 500)
     assert journal(tmp_path, "other").adopt() == []
     assert path.read_bytes() == data
+    assert endless.read_bytes() == b"x" * 1000
 
 
 @pytest.mark.parametrize(
