@@ -35,6 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "sqlite.json"
 VALUE = os.urandom(1700)
 KEYS = [f"p:e:{number:066d}" for number in range(4000)]
 ROUNDS = 7
+REST_SECONDS = 0.2
 READS = 400
 WRITES = 2000
 SELECT = "SELECT value FROM entries WHERE hash = ? AND key = ?"
@@ -148,6 +149,7 @@ async def writes(folder: str, backend: SQLiteBackend) -> dict[str, float]:
     rows: list[dict[str, float]] = []
     for round_ in range(ROUNDS):
         keys = [_key(round_, number) for number in range(4 * WRITES)]
+        await asyncio.sleep(REST_SECONDS)
         other = await _rate(WRITES // 4, asyncio.to_thread(theirs, keys[: WRITES // 4]))
         other_awaited = await _rate(WRITES // 2, from_tasks(256, keys[WRITES : WRITES + WRITES // 2], awaited))
         one = await _rate(WRITES // 4, from_tasks(1, keys[: WRITES // 4], ours))

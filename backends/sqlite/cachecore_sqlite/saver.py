@@ -24,10 +24,10 @@ from cachecore_sqlite.file import Database
 from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.translate import StoreError, is_busy
 from cachecore_sqlite.whose import size_of
-from cachecore_sqlite.workers import Job, Worker
+from cachecore_sqlite.workers import PAUSES, Job, Worker
 
 _BOUND: Final = 1.3  # of `max_bytes`: the file and its log
-_PASSES: Final = 4
+_PASSES: Final = 3
 _LITTLE_PAGES: Final = 512
 _STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
@@ -90,7 +90,7 @@ class Log:
         self._saver = saver
         self._size = 0  # bytes on disk when it was looked at; what was written since it began anew may be less
         self._written = 0  # since it began anew, by all processes, about
-        self._wake_at = database.log_bytes // 2
+        self._wake_at = database.log_bytes
         self._seq = 0
 
     def look(self) -> None:
@@ -121,8 +121,8 @@ class Log:
         pages, self._saver.pages = self._saver.pages, None
         if pages is not None:
             self._written = pages * PAGE_BYTES  # another process may have begun it anew
-            self._wake_at = max(self._written + self._database.log_bytes // _STEPS, self._database.log_bytes // 2)
-            if self._written >= self._database.log_bytes // 2:
+            self._wake_at = max(self._written + self._database.log_bytes // _STEPS, self._database.log_bytes)
+            if self._written >= self._database.log_bytes:
                 # The longer it is, the more a wait is worth.
                 patience = _SHORT_SECONDS * (1 + self._written // self._database.log_bytes)
                 self.begin_anew(connection, min(LONG_SECONDS, patience))
@@ -140,8 +140,14 @@ class Log:
         connection.execute("BEGIN IMMEDIATE")
         try:
             before = connection.execute(_VERSION).fetchone()
-            self._saver.wake()
-            moved = self._saver.idle.wait(LONG_SECONDS) and self._saver.all_moved
+            begun = time.monotonic()
+            while True:
+                self._saver.wake()
+                spent = time.monotonic() - begun
+                moved = self._saver.idle.wait(max(0.0, LONG_SECONDS - spent)) and self._saver.all_moved
+                if moved or spent >= patience:
+                    break
+                time.sleep(PAUSES[-1])  # somebody reads what is to be moved
         finally:
             connection.execute("ROLLBACK")
         # Whoever writes first now begins it anew by that, unless somebody reads from it. If another process was first,
@@ -157,5 +163,5 @@ class Log:
         if busy:
             return False
         self._written = 0
-        self._wake_at = self._database.log_bytes // 2
+        self._wake_at = self._database.log_bytes
         return True
