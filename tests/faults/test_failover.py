@@ -82,14 +82,14 @@ async def test_a7_sentinel_failover(how: str, size: int, record: Record) -> None
 
                 loading = asyncio.ensure_future(load())
                 old = group.primary()
-                await until(lambda used=used: used)  # type: ignore[misc]
+                await until(lambda used=used: used)  # type: ignore[misc] # mypy infers no default of a lambda
                 old.kill() if how == "killed" else old.pause()
                 fell = time.monotonic()
                 while await asyncio.to_thread(group.primary) is old:
                     assert time.monotonic() < fell + 60
                     await asyncio.sleep(0.01)
                 promoted = time.monotonic()
-                await until(lambda used=used, promoted=promoted: used[-1] > promoted)  # type: ignore[misc]
+                await until(lambda used=used, promoted=promoted: used[-1] > promoted)  # type: ignore[misc] # mypy infers no default of a lambda
                 first = next(moment for moment in used if moment > fell + 0.3)
                 _failovers.append(max(0.0, first - promoted))
                 going = False

@@ -68,7 +68,7 @@ async def test_every_call_is_answered(name: str, size: int, record: Record) -> N
             await _in_use_again(cache)
             if name != "newer versions":  # what a newer version wrote is not overwritten
                 for number in range(KEYS):
-                    assert (await cache.lookup(request(number), lambda n=number: _later(n))).value == answer(number)  # type: ignore[misc]
+                    assert (await cache.lookup(request(number), lambda n=number: _later(n))).value == answer(number)  # type: ignore[misc] # mypy infers no default of a lambda
 
 
 async def _later(number: int) -> dict[str, Any]:

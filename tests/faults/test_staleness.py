@@ -57,7 +57,7 @@ async def test_s1_deleted_elsewhere(size: int, any_server: Server, record: Recor
             assert all(cache.peek(key=key) is not None for key in keys.values())
             gone.clear()
             acknowledged = dict(zip(numbers, await other.ask(numbers), strict=True))
-            await until(lambda keys=keys: gone.keys() >= set(keys.values()))  # type: ignore[misc]
+            await until(lambda keys=keys: gone.keys() >= set(keys.values()))  # type: ignore[misc] # mypy infers no default of a lambda
             assert all(cache.peek(key=key) is None for key in keys.values())
             late += [max(0.0, gone[keys[number]] - acknowledged[number]) for number in numbers]
             # And the store has it no more, so nobody gets it back from there.

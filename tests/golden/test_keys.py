@@ -69,8 +69,8 @@ REQUESTS: dict[str, Any] = {
     "dates": [date(2026, 1, 2), date(1, 1, 1)],
     "times": [time(1, 2, 3, 4), time(1, 2, fold=1), time(1, 2, tzinfo=UTC)],
     "datetimes": [
-        datetime(2026, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001
-        datetime(2026, 1, 2, 3, fold=1),  # noqa: DTZ001
+        datetime(2026, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001 - naive ones have keys, too
+        datetime(2026, 1, 2, 3, fold=1),  # noqa: DTZ001 - naive ones have keys, too
         datetime(2026, 1, 2, 3, tzinfo=UTC),
         datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=-5, minutes=-30))),
     ],

@@ -156,7 +156,7 @@ async def test_lost_connection_is_told_at_once_and_mended(own_server: Server) ->
             assert heard.kinds()[0] == "Lost"
             assert heard.kinds()[-1] == "Alive"
             await writer.set_many({f"p:{round_}": b"v"}, ttl=60)
-            await until(lambda round_=round_: f"p:{round_}" in heard.changed())  # type: ignore[misc]
+            await until(lambda round_=round_: f"p:{round_}" in heard.changed())  # type: ignore[misc] # mypy infers no default of a lambda
 
 
 async def test_restart_is_survived(own_server: Server) -> None:

@@ -95,7 +95,7 @@ def test_forks_while_reads_are_under_way(any_server: Server) -> None:
         for i in range(100):
             reading = asyncio.ensure_future(use(backend, "parent", 1))
             await asyncio.sleep(0)
-            child = forked(lambda i=i: asyncio.run(use(backend, f"child{i}", 10)))  # type: ignore[misc]
+            child = forked(lambda i=i: asyncio.run(use(backend, f"child{i}", 10)))  # type: ignore[misc] # mypy infers no default of a lambda
             await reading
             await use(backend, "parent", 10)
             ended, status = await asyncio.to_thread(os.waitpid, child, 0)

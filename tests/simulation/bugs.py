@@ -196,30 +196,27 @@ def _forge(data: bytes, digest: bytes) -> bytes:
     return body + xxhash.xxh3_64_digest(body)
 
 
-@bug("Helicone, Bifrost: what lies under a key is not checked to belong to it")
-def entry_of_another_key_accepted(patch: pytest.MonkeyPatch) -> None:
+def _pass_over(patch: pytest.MonkeyPatch, reason: str) -> None:
+    """Accept what would be rejected for `reason`."""
     decode = entry.decode
 
     def lenient(data: bytes, key: str) -> Any:
         found = decode(data, key)
-        if isinstance(found, entry.Rejected) and found.reason == "key":
+        if isinstance(found, entry.Rejected) and found.reason == reason:
             return decode(_forge(bytes(data), xxhash.xxh3_128_digest(key.encode())), key)
         return found
 
     patch.setattr(reading, "decode", lenient)
+
+
+@bug("Helicone, Bifrost: what lies under a key is not checked to belong to it")
+def entry_of_another_key_accepted(patch: pytest.MonkeyPatch) -> None:
+    _pass_over(patch, "key")
 
 
 @bug("aiocache, cashews without a secret: changed bytes are decoded as they are", checks.changed_bytes_are_not_served)
 def checksum_unchecked(patch: pytest.MonkeyPatch) -> None:
-    decode = entry.decode
-
-    def lenient(data: bytes, key: str) -> Any:
-        found = decode(data, key)
-        if isinstance(found, entry.Rejected) and found.reason == "checksum":
-            return decode(_forge(bytes(data), xxhash.xxh3_128_digest(key.encode())), key)
-        return found
-
-    patch.setattr(reading, "decode", lenient)
+    _pass_over(patch, "checksum")
 
 
 # Time

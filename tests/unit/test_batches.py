@@ -10,28 +10,20 @@ import pytest
 
 from cachecore import Computed, OptionsError, bypass
 
-from .virtual_caches import Answer, Scene, soon, virtual
+from .virtual_caches import Answer, Scene, Work, soon, virtual
 
 
-class Answers:
-    """A factory of batches that takes `seconds` and keeps the lists of names it was called with."""
+class Answers(Work):
+    """A factory of batches that keeps the lists of names it was called with."""
 
     def __init__(self, seconds: float = 0.0, *, out: Mapping[Any, Any] | None = None) -> None:
-        self.seconds = seconds
+        super().__init__(seconds)
         self.calls: list[list[Any]] = []
         self.out = out
-        self.error: Exception | None = None
-        self.cancelled = 0
 
     async def __call__(self, names: list[Any]) -> Mapping[Any, Any]:
         self.calls.append(list(names))
-        try:
-            await asyncio.sleep(self.seconds)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if self.error is not None:
-            raise self.error
+        await self.work()
         return {name: f"answer {name}" for name in names} if self.out is None else self.out
 
 

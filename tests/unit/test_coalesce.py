@@ -47,7 +47,7 @@ async def test_lone_read_waits_for_no_turn_of_the_loop(scene: Scene) -> None:
 class OtherLoop(asyncio.SelectorEventLoop):
     """Has the queue it inherits, and keeps its callbacks elsewhere, as loops on top of a toolkit's do."""
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(  # type: ignore[override] # its stub is more general
         self, callback: Any, *args: Any, context: Any = None
     ) -> Any:
         return self.call_later(0, callback, *args, context=context)

@@ -115,7 +115,7 @@ async def test_answer_that_came_during_a_stall_of_the_loop_is_taken() -> None:
         await until(lambda: made.store.calls)
         stalled.set()
         sent.wait(10)
-        time.sleep(0.05)  # the stall itself: past the deadline  # noqa: ASYNC251
+        time.sleep(0.05)  # noqa: ASYNC251 - the stall itself, past the deadline
         assert await call == [b"+"]
         made.store.calls.clear()
     assert made.seen.errors == []
@@ -126,7 +126,7 @@ async def test_a_stall_is_held_against_the_store_once_at_most(made: Guarded) -> 
     made.store.hang("get_many", times=100)
     calls = [asyncio.ensure_future(made.guard.get_many([f"k{i}"])) for i in range(100)]
     await until(lambda: made.store.hanging == 100)
-    time.sleep(0.1)  # the stall itself  # noqa: ASYNC251
+    time.sleep(0.1)  # noqa: ASYNC251 - the stall itself
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, BackendTimeout) for result in results)
     assert made.guard.states() == {"": "closed"}
@@ -141,7 +141,7 @@ async def test_hanging_store_is_noticed_on_a_busy_loop(made: Guarded) -> None:
             return
         call = asyncio.ensure_future(made.guard.get_many(["k"]))
         await until(lambda: made.store.hanging > 0)
-        time.sleep(0.05)  # the stall itself  # noqa: ASYNC251
+        time.sleep(0.05)  # noqa: ASYNC251 - the stall itself
         with pytest.raises(BackendError):
             await call
     raise AssertionError("the breaker never opened")

@@ -14,6 +14,7 @@ from cachecore.guard import Guard
 from cachecore.memory_backend import MemoryBackend
 from cachecore.options import StoreOptions
 from cachecore.prompt import Prompt
+from cachecore.protocols import CacheBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 from tests.unit.guarded import Guarded, Recording, until
@@ -79,22 +80,28 @@ def test_call_that_waited_for_a_place_has_its_whole_deadline() -> None:
     clock.run(main())
 
 
+async def _second_is_refused(store: CacheBackend, clock: VirtualClock) -> tuple[Guard, Recording]:
+    """Let a second call wait for the place of one that gets no answer, and opens the breaker."""
+    seen = Recording()
+    options = StoreOptions(max_in_flight=1, backend_timeout=1.0, breaker_failures=1)
+    guard = Guard(store, options, clock=clock, chance=random.Random(1), observer=seen)
+    first = asyncio.ensure_future(guard.get_many(["first"]))
+    await asyncio.sleep(0.5)
+    second = asyncio.ensure_future(guard.get_many(["second"]))
+    with pytest.raises(BackendTimeout):
+        await first
+    with pytest.raises(BackendUnavailable, match="breaker_open"):
+        await second
+    return guard, seen
+
+
 def test_call_that_waits_while_the_breaker_opens_is_refused() -> None:
     clock = VirtualClock()
 
     async def main() -> None:
-        seen = Recording()
         store = FaultyBackend()
-        options = StoreOptions(max_in_flight=1, backend_timeout=1.0, breaker_failures=1)
-        guard = Guard(store, options, clock=clock, chance=random.Random(1), observer=seen)
         store.hang("get_many")
-        first = asyncio.ensure_future(guard.get_many(["first"]))
-        await asyncio.sleep(0.5)
-        second = asyncio.ensure_future(guard.get_many(["second"]))
-        with pytest.raises(BackendTimeout):
-            await first
-        with pytest.raises(BackendUnavailable, match="breaker_open"):
-            await second
+        _, seen = await _second_is_refused(store, clock)
         assert [call.keys for call in store.calls] == [("first",)]
         assert seen.errors == [("get_many", "timeout"), ("get_many", "breaker_open")]
 
@@ -109,19 +116,12 @@ def test_call_that_waits_is_refused_also_where_the_store_lets_go_at_once() -> No
         asked: list[Sequence[str]] = []
 
         class Silent(MemoryBackend):
-            def get_many(self, keys: Sequence[str]) -> Prompt[list[bytes | None]]:  # type: ignore[override]
+            # A future is awaitable, too.
+            def get_many(self, keys: Sequence[str]) -> Prompt[list[bytes | None]]:  # type: ignore[override] # see above
                 asked.append(keys)
                 return Prompt(loop=asyncio.get_running_loop())
 
-        options = StoreOptions(max_in_flight=1, backend_timeout=1.0, breaker_failures=1)
-        guard = Guard(Silent(), options, clock=clock, chance=random.Random(1), observer=Recording())
-        first = asyncio.ensure_future(guard.get_many(["first"]))
-        await asyncio.sleep(0.5)
-        second = asyncio.ensure_future(guard.get_many(["second"]))
-        with pytest.raises(BackendTimeout):
-            await first
-        with pytest.raises(BackendUnavailable, match="breaker_open"):
-            await second
+        guard, _ = await _second_is_refused(Silent(), clock)
         assert asked == [["first"]]
         assert guard.under_way == 0
 
@@ -287,5 +287,5 @@ async def test_calls_that_wait_for_a_place_fail_when_the_guard_is_closed() -> No
     calls = [asyncio.ensure_future(made.guard.get_many([f"k{i}"])) for i in range(3)]
     await until(lambda: made.store.hanging == 1)
     await made.guard.aclose()
-    reasons = [error.reason for error in await asyncio.gather(*calls, return_exceptions=True)]  # type: ignore[union-attr]
+    reasons = [error.reason for error in await asyncio.gather(*calls, return_exceptions=True)]  # type: ignore[union-attr] # all of them are errors
     assert reasons == ["timeout", "closed", "closed"]

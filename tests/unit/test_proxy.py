@@ -211,7 +211,7 @@ def test_closing_while_busy_is_quiet(redis_url: str, caplog: pytest.LogCaptureFi
             callers = [threading.Thread(target=use, args=(proxy, closing)) for _ in range(4)]
             for caller in callers:
                 caller.start()
-            until(lambda proxy=proxy, number=number: proxy.connects > number)  # type: ignore[misc]
+            until(lambda proxy=proxy, number=number: proxy.connects > number)  # type: ignore[misc] # mypy infers no default of a lambda
         closing.set()
         for caller in callers:
             caller.join()

@@ -33,18 +33,15 @@ class Scene:
         return made
 
 
-class Answer:
-    """A factory that takes `seconds` and counts its calls; each call answers its number, or raises `error`."""
+class Work:
+    """What takes `seconds`, counts how often it was cancelled, and then raises `error` if there is one."""
 
     def __init__(self, seconds: float = 0.0, *, error: Exception | None = None) -> None:
         self.seconds = seconds
         self.error = error
-        self.calls = 0
         self.cancelled = 0
 
-    async def __call__(self) -> Any:
-        self.calls += 1
-        number = self.calls
+    async def work(self) -> None:
         try:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
@@ -52,6 +49,17 @@ class Answer:
             raise
         if self.error is not None:
             raise self.error
+
+
+class Answer(Work):
+    """A factory that counts its calls; each call answers its number."""
+
+    calls = 0
+
+    async def __call__(self) -> Any:
+        self.calls += 1
+        number = self.calls
+        await self.work()
         return number
 
 

@@ -104,11 +104,11 @@ DIFFERENT: list[list[Any]] = [
     [UUID(int=5), str(UUID(int=5)), UUID(int=5).bytes, UUID(int=5).hex],
     [Decimal("1.0"), Decimal("1.00"), Decimal("-1.0"), Decimal("1e0"), "1.0", 1.0, Decimal("NaN"), Decimal("sNaN")],
     [Decimal(0), Decimal("-0"), Decimal("Infinity"), Decimal("-Infinity"), math.inf, -math.inf, math.nan],
-    [date(2026, 1, 2), "2026-01-02", datetime(2026, 1, 2), datetime(2026, 1, 2, tzinfo=timezone.utc)],  # noqa: DTZ001, UP017
-    [time(1, 2), "01:02:00", time(1, 2, tzinfo=timezone.utc), time(1, 2, fold=1)],  # noqa: UP017
-    [datetime(2026, 1, 2, 3), datetime(2026, 1, 2, 3, fold=1)],  # noqa: DTZ001
+    [date(2026, 1, 2), "2026-01-02", datetime(2026, 1, 2), datetime(2026, 1, 2, tzinfo=timezone.utc)],  # noqa: DTZ001, UP017 - naive ones have keys, too
+    [time(1, 2), "01:02:00", time(1, 2, tzinfo=timezone.utc), time(1, 2, fold=1)],  # noqa: UP017 - as others write it
+    [datetime(2026, 1, 2, 3), datetime(2026, 1, 2, 3, fold=1)],  # noqa: DTZ001 - naive ones have keys, too
     # One instant, two wall clocks: an answer may say "good morning".
-    [datetime(2026, 1, 2, 12, tzinfo=timezone.utc), datetime(2026, 1, 2, 13, tzinfo=timezone(timedelta(hours=1)))],  # noqa: UP017
+    [datetime(2026, 1, 2, 12, tzinfo=timezone.utc), datetime(2026, 1, 2, 13, tzinfo=timezone(timedelta(hours=1)))],  # noqa: UP017 - as others write it
     [PurePosixPath("a/b"), "a/b", PurePosixPath("a\\b"), PurePosixPath("/a/b")],
     [2**63, 2**64 - 1, 2**64, 2**64 + 1, -(2**63), -(2**63) - 1, 2**200, str(2**200), float(2**200)],
     [{"a": {"b": 1}}, {"a.b": 1}, {"a": {"b": "1"}}, {"a": "{'b': 1}"}],
