@@ -156,11 +156,10 @@ async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
                     raise outcome
             if failure is not None:
                 break
-        _remember(scope, buried)
+        await _remember(scope, buried)
         if failure is not None:
             await _leave_pending(scope, [key for key in keys if key not in buried], failure)
             raise InvalidationPending("delete") from failure
-        await engine.pending.saved()
     for key in keys:
         engine.failed.pop(key, None)
     scope.telemetry.counts.invalidated["delete"] += len(keys)
@@ -192,11 +191,10 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                 except BackendError as error:
                     if error.reason != FULL:
                         raise
-                    _remember(scope, {key: await _bury(scope, state, key)})
+                    await _remember(scope, {key: await _bury(scope, state, key)})
                     break
             else:
-                _remember(scope, {key: await _bury(scope, state, key)})
-            await engine.pending.saved()
+                await _remember(scope, {key: await _bury(scope, state, key)})
         except BackendError as error:
             # Deleted rather than stale: what cannot be marked must not be served.
             await _leave_pending(scope, [key], error)
@@ -318,7 +316,7 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     return _Buried(existed, True)
 
 
-def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
+async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
     """End what pended under these keys, and keep what the store may have to be told again."""
     pending = scope.engine.pending
     marked = [key for key, outcome in buried.items() if outcome.marked]
@@ -327,6 +325,7 @@ def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
     pending.note_entries(marked, scope.parents())
     if owed:  # without its tombstone a computation that began before lands as soon as there is room
         pending.add_entries(owed, scope.parents())
+        await pending.saved()
 
 
 def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
