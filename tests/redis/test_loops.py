@@ -37,6 +37,36 @@ def test_hundred_loops_in_turn(any_server: Server) -> None:
     asyncio.run(backend.aclose())
 
 
+def test_loop_that_ends_over_writes_says_nothing_about_the_server(any_server: Server) -> None:
+    """What is written while a loop ends fails as closed, not as a fault that would count against the store."""
+    backend = RedisBackend(any_server.url)
+    late: list[asyncio.Task[bool]] = []
+
+    async def last_words() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:  # as a lease is given back when its holder is cancelled
+            late.append(asyncio.get_running_loop().create_task(swapped()))
+
+    async def swapped() -> bool:
+        return await backend.swap("k", None, b"v", ttl=60)
+
+    async def main() -> asyncio.Task[None]:
+        assert await swapped()
+        any_server.pause()
+        speaking = asyncio.create_task(last_words())
+        await asyncio.sleep(0)
+        return speaking
+
+    assert asyncio.run(main()).cancelled()
+    any_server.resume()
+    (task,) = late
+    error = task.exception()
+    assert isinstance(error, BackendUnavailable)
+    assert (error.reason, error.transient) == ("closed", False)
+    asyncio.run(backend.aclose())
+
+
 def test_loops_in_threads(any_server: Server) -> None:
     """Four loops in four threads share a backend; closing it from one closes them all."""
     backend = RedisBackend(any_server.url)

@@ -227,6 +227,15 @@ class Channel:
         for lost in self.on_lost:
             lost(lane)
 
+    def failure(self, operation: str, error: OSError) -> BackendError:
+        """Return the error of the contract for a lane that was lost.
+
+        One that we closed ourselves, as when its loop ends over calls, says nothing about the server.
+        """
+        if self._closed:
+            return BackendUnavailable(operation, transient=False, reason="closed")
+        return translate(operation, error)
+
     def replace(self) -> None:
         """Open another lane behind, and let it take over: the server at the end of this one is not the right one.
 

@@ -16,7 +16,7 @@ from cachecore.errors import BackendError
 from cachecore_redis import commands
 from cachecore_redis.address import RedisOptions
 from cachecore_redis.channel import Backoff, Channel, Dialer
-from cachecore_redis.failures import refusal, translate
+from cachecore_redis.failures import refusal
 from cachecore_redis.feed import Feeds
 from cachecore_redis.lane import Lane, Reply
 from cachecore_redis.reads import Reading
@@ -116,7 +116,7 @@ class Node:
         try:
             return await lane.request(command)
         except OSError as error:
-            raise translate(operation, error) from error
+            raise way.failure(operation, error) from error
 
     async def read(self, operation: str, command: bytes, *, channel: Channel | None = None) -> Reply:
         """Return the reply to a command that may be asked twice.
@@ -131,7 +131,7 @@ class Node:
         except ConnectionResetError:
             return await self.ask(operation, command, channel=way)
         except OSError as error:
-            raise translate(operation, error) from error
+            raise way.failure(operation, error) from error
 
     async def ask_many(
         self, operation: str, batch: list[bytes], *, channel: Channel | None = None, twice: bool = False
@@ -144,9 +144,9 @@ class Node:
         except ConnectionResetError as error:
             if twice:
                 return await self.ask_many(operation, batch, channel=way)
-            raise translate(operation, error) from error
+            raise way.failure(operation, error) from error
         except OSError as error:
-            raise translate(operation, error) from error
+            raise way.failure(operation, error) from error
 
     def refused(self, operation: str, reply: Reply) -> BackendError:
         """Return the error for an error reply; leave a server that says it is the wrong one.
@@ -239,7 +239,7 @@ class Node:
         try:
             return await self.swapper.swap(lane, self._watch_lane, key, old, new, px, asking=asking)
         except OSError as error:
-            raise translate("swap", error) from error
+            raise way.failure("swap", error) from error
 
     async def _watch_lane(self) -> Lane:
         return self._watch.lane or await self._watch.ready("swap")
