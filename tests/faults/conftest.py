@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,12 @@ def link(any_server: servers.Server) -> Iterator[Proxy]:
     """A network between the test and `any_server`."""
     with Proxy(any_server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a healthy store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/cache.db"
+    server: servers.Server = request.getfixturevalue("any_server")
+    return server.url

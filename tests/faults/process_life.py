@@ -139,11 +139,12 @@ def loops(url: str, changes: str, threads: str) -> None:
         computed=sum(tally.factory_calls for tally in tallies),
         loops=len(tallies),
         calls=sum(tally.calls for tally in tallies),
-        open_sockets=_sockets(),
+        open_sockets=open_sockets(),
     )
 
 
-def _sockets() -> int:
+def open_sockets() -> int:
+    """Return how many sockets this process has."""
     links = []
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):

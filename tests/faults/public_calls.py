@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from cachecore import Cache
 from tests.faults.callers import answer, request
 
-Call = Callable[[Cache[Any], int], Awaitable[None]]
+Call = Callable[[Cache[Any], int], Coroutine[Any, Any, None]]
 
 
 def factory_of(number: int, *, turns: int = 3) -> Callable[[], Awaitable[dict[str, Any]]]:

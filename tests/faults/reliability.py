@@ -36,6 +36,7 @@ GOALS: Final = {
     "C3": "100 forks × 200 reads, parent and child: 0 wrong, 0 errors",
     "C4": "100 changes of event loop, 4 loops in threads: 0 errors",
     "C5": "10,000 calls, then close: nothing pending, no warning, ≤ 1 s with a frozen server",
+    "C6": "cancellation at random while the process forks and while event loops end: 0 wrong, 0 swallowed, 0 left over",
     "S1": "deleted in one process, gone in another: p50 ≤ 0.5, p99 ≤ 2, p99.9 ≤ 5, max ≤ 50 ms",
     "S2": "fill race, loader race, write/write race: 0 stale in 10,000 each",
     "S3": "deleted during an outage: visibly pending, and no old value from 500 ms after the link is back",

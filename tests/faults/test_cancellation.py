@@ -11,24 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from cachecore import Cache
 from cachecore.testing.servers import Server
 from tests.conftest import Record
 from tests.faults.callers import answer, cache_at, filled, request, sizes, until
 from tests.faults.public_calls import CALLS
-
-_KEYS = 40
-
-
-@pytest.fixture(params=["redis", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a healthy store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/cache.db"
-    server: Server = request.getfixturevalue("any_server")
-    return server.url
+from tests.faults.storms import KEYS, clients, nothing_under_way, wave
 
 
 @asynccontextmanager
@@ -37,24 +26,12 @@ async def nothing_left_over(url: str, **options: Any) -> AsyncIterator[Cache[Any
     before = asyncio.all_tasks()
     async with cache_at(url, backend_timeout=10, **options) as cache:
         await filled(cache, 2)
-        clients, errors = _clients(url), cache.stats.backend_errors
+        connections, errors = clients(url), cache.stats.backend_errors
         yield cache
-        engine = cache._engine
-        state = engine.state()
-        await until(lambda: not state.flights.tasks and len(state.flights) == 0)
-        await until(lambda: engine.backend.under_way == 0)
-        assert state.background == 0
-        assert len(engine.pending) == 0
-        assert _clients(url) == clients
+        await nothing_under_way(cache)
+        assert clients(url) == connections
         assert cache.stats.backend_errors == errors
     await until(lambda: asyncio.all_tasks() <= before)
-
-
-def _clients(url: str) -> int:
-    if not url.startswith("redis"):
-        return 0
-    with Redis.from_url(url) as admin:
-        return len(admin.client_list())
 
 
 @sizes(8000, 480_000)
@@ -85,34 +62,13 @@ def _c1_size() -> str:
 
 
 async def storm(url: str, size: int, chance: random.Random, **options: Any) -> None:
-    """Make `size` calls in waves; every one is answered rightly or cancelled because somebody asked for that."""
-    names = ["get"] * 5 + ["get_or_set"] * 6 + ["lookup"] * 2
-    names += ["pinning", "get_many", "refresh", "delete", "get_or_set_many"]
+    """Make `size` calls in waves."""
     async with nothing_left_over(url, **options) as cache:
-        done = cancelled = 0
-        while done < size:
-            wave = []
-            for _ in range(100):
-                call = CALLS[chance.choice(names)]
-                wave.append(asyncio.ensure_future(call(cache, chance.randrange(_KEYS))))
-            asked = set()
-            for task in wave:
-                if chance.random() < 0.3:
-                    for _ in range(chance.randrange(4)):
-                        await asyncio.sleep(0)
-                if chance.random() < 0.66 and task.cancel():
-                    asked.add(task)
-            async with asyncio.timeout(60):
-                results = await asyncio.gather(*wave, return_exceptions=True)
-            for task, result in zip(wave, results, strict=True):
-                if task in asked:
-                    assert task.cancelled(), f"a cancellation was swallowed: {result!r}"
-                else:
-                    assert result is None, repr(result)
-            done += len(wave)
-            cancelled += len(asked)
+        cancelled = 0
+        for _ in range(0, size, 100):
+            cancelled += await wave(cache, chance)
         assert cancelled > size // 20
-        for number in range(_KEYS):
+        for number in range(KEYS):
             await CALLS["get_or_set"](cache, number)
 
 

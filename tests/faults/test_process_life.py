@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cachecore.testing.servers import Server
 from tests.conftest import Record
 from tests.faults.callers import sizes
@@ -18,20 +16,13 @@ from tests.faults.reliability import ms
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=["redis", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a healthy store."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/cache.db"
-    server: Server = request.getfixturevalue("any_server")
-    return server.url
-
-
-def run(program: str, *arguments: object, seconds: float = 60, quiet: bool = True) -> dict[str, Any]:
-    """Run a program in an interpreter in which every warning is an error; return what it told."""
+def run(
+    program: str, *arguments: object, seconds: float = 60, quiet: bool = True, module: str = "process_life"
+) -> dict[str, Any]:
+    """Run a program beside this in an interpreter in which every warning is an error; return what it told."""
     # Python 3.12 and later warn of every fork of a process that has threads; forking is what is tried here.
     warnings = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
-    command = [sys.executable, "-X", "dev", *warnings, "-m", "tests.faults.process_life", program]
+    command = [sys.executable, "-X", "dev", *warnings, "-m", f"tests.faults.{module}", program]
     ended = subprocess.run(
         [*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
