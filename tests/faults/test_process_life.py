@@ -98,3 +98,4 @@ def test_loop_closed_with_calls_under_way(store: str) -> None:
     told = run("loop_closed_in_a_call", store, quiet=False)
     assert told["calls"] == 20 * 50
     assert told["computed"] == 0
+    assert told["abandoned"] > 20, "callers that nobody cancelled"
