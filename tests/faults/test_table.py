@@ -1,4 +1,4 @@
-"""What each call does while a Redis server is sick: every cell of the table in the documentation is told and tested.
+"""What each call does while a Redis server is sick: a table of faults and calls, of which every cell is tested.
 
 A row is one fault, a column one call; `cells` says what the words mean. Stores of several nodes are in
 `test_table_groups`, files in `test_table_sqlite`.

@@ -6,6 +6,7 @@ A driver that follows the slots of a cluster, or the primary that Sentinels name
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,10 +50,34 @@ def _ask(server: Server, *words: str) -> None:
     assert ask(server, *words) == "OK", words
 
 
+def _at(server: Server) -> Wanted:
+    def wanted(cache: Cache[Any], key: str) -> bool:
+        partition = cache._engine.partition
+        assert partition is not None
+        return partition(key).endswith(f":{server.port}")
+
+    return wanted
+
+
+async def test_node_frozen_and_its_keys(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    seen = await outcomes(cluster.url, AWAY, lambda cells: node.paused(), wanted=_at(node))
+    assert seen.did == AWAY
+    assert seen.reasons == {"timeout"}
+
+
+async def test_node_frozen_and_keys_of_others(cluster: Cluster) -> None:
+    node, other = cluster.nodes[0], cluster.nodes[1]
+    seen = await outcomes(cluster.url, ELSEWHERE, lambda cells: node.paused(), wanted=_at(other))
+    assert seen.did == ELSEWHERE
+    assert seen.reasons == {"timeout"}
+
+
 class _Move:
     """Slots on their way from the node that has them to the next one."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
         primaries = cluster.nodes[:3]
         names = [cluster.name(node) for node in primaries]
         self.primaries = primaries
@@ -83,6 +108,9 @@ class _Move:
         for slot, source, _, target, target_name in self.moves:
             for node in (target, source, *self.primaries):
                 _ask(node, "CLUSTER", "SETSLOT", str(slot), "NODE", target_name)
+        limit = time.monotonic() + 20
+        while any(self.cluster.owner(slot) is not target for slot, _, _, target, _ in self.moves[:3]):
+            assert time.monotonic() < limit, "the replicas have not heard of it"
 
 
 async def test_slots_moved(cluster: Cluster) -> None:
@@ -116,29 +144,6 @@ async def test_slots_moving(cluster: Cluster) -> None:
     seen = await outcomes(cluster.url, HEALTHY, moving)
     assert seen.did == HEALTHY
     assert seen.reasons == set()
-
-
-def _at(server: Server) -> Wanted:
-    def wanted(cache: Cache[Any], key: str) -> bool:
-        partition = cache._engine.partition
-        assert partition is not None
-        return partition(key).endswith(f":{server.port}")
-
-    return wanted
-
-
-async def test_node_frozen_and_its_keys(cluster: Cluster) -> None:
-    node = cluster.nodes[0]
-    seen = await outcomes(cluster.url, AWAY, lambda cells: node.paused(), wanted=_at(node))
-    assert seen.did == AWAY
-    assert seen.reasons == {"timeout"}
-
-
-async def test_node_frozen_and_keys_of_others(cluster: Cluster) -> None:
-    node, other = cluster.nodes[0], cluster.nodes[1]
-    seen = await outcomes(cluster.url, ELSEWHERE, lambda cells: node.paused(), wanted=_at(other))
-    assert seen.did == ELSEWHERE
-    assert seen.reasons == {"timeout"}
 
 
 def _about(server: Server) -> dict[str, str]:
