@@ -31,6 +31,7 @@ _PASSES: Final = 3
 _LITTLE_PAGES: Final = 512
 _STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
+_PATIENT_SECONDS: Final = 1.0
 _QUICK_SECONDS: Final = 0.008
 _VERSION: Final = "PRAGMA data_version"  # changes when another process or thread has written
 _SHORT_SECONDS: Final = 0.002
@@ -165,3 +166,13 @@ class Log:
         self._written = 0
         self._wake_at = self._database.log_bytes
         return True
+
+    def empty(self, connection: sqlite3.Connection) -> bool:
+        """Move all of it into the file however long that takes, and cut it off; tell whether readers let that be.
+
+        The last resort before a write is refused, which the disk or a busy machine must not be the reason for.
+        """
+        self._saver.idle.wait(_PATIENT_SECONDS)
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # most of it, while others may write
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy

@@ -156,7 +156,9 @@ class Writer(Worker):
             time.sleep(PAUSES[-1])  # so that other processes get their turn
             return False
         if now >= self._refuse_until:
-            self._refuse_until = now + _REFUSING_SECONDS
+            if self._saving(lambda log: log.empty(connection)):
+                return False
+            self._refuse_until = time.monotonic() + _REFUSING_SECONDS
         full = sqlite3.OperationalError("somebody reads from the log, and it must not get any longer")
         full.sqlite_errorcode = sqlite3.SQLITE_FULL
         self._refuse(over, waiting, full)
