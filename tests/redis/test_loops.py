@@ -67,6 +67,19 @@ def test_loop_that_ends_over_writes_says_nothing_about_the_server(any_server: Se
     asyncio.run(backend.aclose())
 
 
+def test_call_made_when_its_loop_has_ended_opens_nothing(any_server: Server) -> None:
+    """A loop whose generators were closed is over: what is called there still finds the backend closed."""
+    backend = RedisBackend(any_server.url)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use(backend, "before", 1))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    with pytest.raises(BackendUnavailable, match="closed"):
+        loop.run_until_complete(use(backend, "after", 1))
+    loop.close()
+    asyncio.run(use(backend, "another", 1))
+    asyncio.run(backend.aclose())
+
+
 def test_loops_in_threads(any_server: Server) -> None:
     """Four loops in four threads share a backend; closing it from one closes them all."""
     backend = RedisBackend(any_server.url)

@@ -34,6 +34,7 @@ class PerLoop(Generic[T]):
         self._lock = threading.Lock()
         self._kept: dict[asyncio.AbstractEventLoop, T] = {}  # written under _lock
         self._sentinels: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}  # guarded by _lock
+        self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._inherited: list[object] = []
         self.closed = False
         _everything.add(self)
@@ -45,7 +46,7 @@ class PerLoop(Generic[T]):
         return found if found is not None else self._new(operation, loop)
 
     def _new(self, operation: str, loop: asyncio.AbstractEventLoop) -> T:
-        if self.closed:
+        if self.closed or loop in self._ended:  # a call made while its loop ends would open what nobody closes
             raise BackendUnavailable(operation, transient=False, reason="closed")
         made = self._make()
         end = self._end(loop)
@@ -67,6 +68,7 @@ class PerLoop(Generic[T]):
         try:
             yield
         finally:
+            self._ended.add(loop)
             self._drop(loop)
 
     def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
