@@ -63,7 +63,7 @@ def clients(url: str) -> int:
     """Return how many connections the server at `url` has; 0 for a file."""
     if not url.startswith("redis"):
         return 0
-    with Redis.from_url(url) as admin:
+    with Redis.from_url(url.partition("?")[0]) as admin:
         return len(admin.client_list())
 
 
