@@ -238,7 +238,12 @@ def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
 async def _stamps_of(
     scope: Scope, state: LoopState, tagsets: Mapping[str, TagSet], life: float | None
 ) -> dict[str, bytes]:
-    """Return the stamps of all these tags, by stamp key. Raises BackendError."""
+    """Return the stamps of all these tags, by stamp key.
+
+    Raises:
+        BackendError: the store failed, or there is one that it will not have: what is stored without it would outlive
+            every invalidation of its tag.
+    """
     had: dict[str, bytes | None] = {}
     names = list(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
     # A read like any other, so that what it learns is void if it is old by the time it comes.
@@ -246,8 +251,12 @@ async def _stamps_of(
         if batch.error is not None:
             raise batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
-    created = await scope.engine.create_stamps(had, scope.stamp_ttl(life))
-    return {name: stamp for name, stamp in created.items() if stamp is not None}
+    for _ in range(_TRIES):  # somebody may invalidate a tag all the time
+        had = await scope.engine.create_stamps(had, scope.stamp_ttl(life))
+        stamps = {name: stamp for name, stamp in had.items() if stamp is not None}
+        if len(stamps) == len(names):
+            return stamps
+    raise BackendError("set", transient=False, reason="stamps")
 
 
 def _sealed(

@@ -87,6 +87,16 @@ FOREIGN_KEYS = row(
 )
 """Lists where entries were: somebody else's. Neither replaced by what is computed nor swept away, but by explicit
 writes of just these keys."""
+FOREIGN_STAMPS = row(
+    reads="default",
+    asks="computes",
+    new="computes",
+    sets="raises",
+    deletes="finds nothing",
+    expire="finds nothing",
+    invalidates="works",
+)
+"""Lists where stamps were: nothing can be stored that an invalidation would reach, so nothing is."""
 
 
 def _rewritten(change: Callable[[bytes], bytes]) -> Fault:
@@ -117,6 +127,17 @@ def _moved(scene: Scene) -> Iterator[None]:
         for key, value in zip(entries, [*list(entries.values())[1:], next(iter(entries.values()))], strict=True):
             admin.set(key, value, keepttl=True)
     yield
+
+
+@contextmanager
+def _stamps_of_another_type(scene: Scene) -> Iterator[None]:
+    with scene.admin as admin:
+        stamps = list(admin.scan_iter("cc:s:*", count=1000))
+        for key in stamps:
+            admin.delete(key)
+            admin.rpush(key, "a list")
+        yield
+        admin.delete(*stamps)
 
 
 @contextmanager
@@ -161,6 +182,7 @@ ROWS: dict[str, tuple[Fault, Row, set[str]]] = {
     "keys of another type": (FAULTS["keys of another type"][0], FOREIGN_KEYS, {"wrongtype"}),
     "stamps lost": (FAULTS["stamps lost"][0], WORTHLESS, set()),
     "stamps that are not stamps": (FAULTS["stamps that are not stamps"][0], WORTHLESS, set()),
+    "stamps of another type": (_stamps_of_another_type, FOREIGN_STAMPS, set()),
 }
 CLOSES = frozenset(
     {"refused", "killed", "connections reset while idle", "password demanded", "out of clients", "loading"}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from cachecore import Computed, EncodingError, InvalidationPending
+from cachecore.memory_backend import MemoryBackend
 
 from .virtual_caches import Answer, Scene, soon, virtual
 
@@ -70,6 +71,61 @@ async def test_a_set_that_is_refused_leaves_the_old_answer(scene: Scene) -> None
     scene.store.heal()
     assert await cache.get("q") == "old"
     assert cache.stats.pending == 0
+
+
+class Unstampable(MemoryBackend):
+    """Has something under one key that is no value, and that only a deletion takes away: a key of another type."""
+
+    def __init__(self, taken: str) -> None:
+        super().__init__()
+        self.taken: str | None = taken
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        return key != self.taken and await super().swap(key, old, new, ttl=ttl)
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        if self.taken in keys:
+            self.taken = None
+        return await super().delete_many(keys)
+
+
+@virtual
+async def test_nothing_is_set_without_the_stamps_of_its_tags(scene: Scene) -> None:
+    """No invalidation would ever reach it."""
+    backend = Unstampable("cc:s:t%2Fdoc")
+    cache = scene.cache(backend)
+    await cache.set("q", "old")
+    with pytest.raises(InvalidationPending):
+        await cache.set("q", "new", tags=["doc"])
+    with pytest.raises(InvalidationPending):
+        await cache.set_many({"other": 1}, tags=["doc"])
+    await asyncio.sleep(1)
+    assert await cache.get("q") is await scene.cache(backend).get("q") is None
+    await cache.invalidate_tags("doc")
+    assert await cache.set("q", "new", tags=["doc"])
+    await cache.invalidate_tags("doc")
+    assert await cache.get("q") is None
+
+
+@virtual
+async def test_tag_that_is_invalidated_while_its_stamp_is_made_is_stamped_again(scene: Scene) -> None:
+    """Somebody else made the stamp at the same moment, and it is gone again before it could be read."""
+    name = "cc:s:t%2Fdoc"
+    times = 0
+
+    class Racing(MemoryBackend):
+        async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+            nonlocal times
+            if key == name and (times := times + 1) <= 3:
+                return False  # the other's came first, and was deleted before it could be read
+            return await super().swap(key, old, new, ttl=ttl)
+
+    cache = scene.cache(Racing())
+    assert await cache.set("q", "value", tags=["doc"])
+    assert times > 3
+    assert await cache.get("q") == "value"
+    await cache.invalidate_tags("doc")
+    assert await cache.get("q") is None
 
 
 @pytest.mark.parametrize("done", [False, True])
