@@ -299,7 +299,7 @@ class _Buried:
 async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     engine = scope.engine
     tombstone = engine.bury(key)
-    existed: bool | None = None
+    existed = False
     try:
         for _ in range(_TRIES):
             found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
@@ -308,10 +308,9 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
             existed = found.entry is not None
             if await engine.backend.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl):
                 return _Buried(existed, True)
-        existed = True
         await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)
     except BackendError as error:
-        if existed is None or error.reason != FULL:
+        if error.reason != FULL:
             raise
     else:
         return _Buried(existed, True)
