@@ -80,6 +80,7 @@ class Proxy:
         self._serving: set[asyncio.Task[None]] = set()
         self._delay = self._jitter = 0.0
         self._bytes_per_second: float | None = None
+        self._up_per_second: float | None = None
         self._cut_after: int | None = None
         self._on_reply: OnReply | None = None
         self._flowing = asyncio.Event()
@@ -117,6 +118,14 @@ class Proxy:
 
         def change() -> None:
             self._delay, self._jitter, self._bytes_per_second = delay, jitter, bytes_per_second
+
+        self._do(change)
+
+    def throttle(self, bytes_per_second: float) -> None:
+        """Let requests reach the server no faster than this, on each connection by itself."""
+
+        def change() -> None:
+            self._up_per_second = bytes_per_second
 
         self._do(change)
 
@@ -189,7 +198,7 @@ class Proxy:
 
         def change() -> None:
             self._delay = self._jitter = 0.0
-            self._bytes_per_second = self._cut_after = self._on_reply = None
+            self._bytes_per_second = self._up_per_second = self._cut_after = self._on_reply = None
             for link in self._links:
                 link.left = None
             self._flowing.set()
@@ -304,6 +313,8 @@ class Proxy:
                 self.bytes_up += len(piece)
                 link.server.write(piece)
                 await link.server.drain()
+                if self._up_per_second is not None:
+                    await asyncio.sleep(len(piece) / self._up_per_second)
 
     async def _downwards(self, link: Link, source: asyncio.StreamReader) -> None:
         pieces: asyncio.Queue[tuple[float, Link, bytes]] = asyncio.Queue(64)

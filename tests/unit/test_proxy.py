@@ -101,6 +101,19 @@ def test_throttled_replies_arrive_no_faster(proxy: Proxy) -> None:
         assert time.monotonic() - begun >= 0.09
 
 
+def test_throttled_requests_arrive_no_faster_and_hold_up_no_other_connection(proxy: Proxy) -> None:
+    with connected(proxy) as link, connected(proxy) as other:
+        proxy.throttle(1_000_000)
+        begun = time.monotonic()
+        link.sendall(b"*3\r\n$3\r\nSET\r\n$7\r\nproxied\r\n$200000\r\n%b\r\n" % (b"x" * 200_000))
+        assert ask(other) == b"+PONG\r\n"
+        assert silent(link)
+        assert receive(link, 5) == b"+OK\r\n"
+        assert time.monotonic() - begun >= 0.1
+        proxy.heal()
+        assert ask(link) == b"+PONG\r\n"
+
+
 def test_blackhole_holds_everything_until_healed(proxy: Proxy) -> None:
     with connected(proxy) as link:
         assert ask(link) == b"+PONG\r\n"

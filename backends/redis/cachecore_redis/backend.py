@@ -90,7 +90,8 @@ class RedisBackend:
         node = self._nodes.get("delete_many")
         if not keys:
             return 0
-        return int(self._checked(node, "delete_many", await node.ask("delete_many", commands.unlink(keys)), int))
+        (reply,) = await node.write("delete_many", keys, [commands.unlink(keys)])
+        return int(self._checked(node, "delete_many", reply, int))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. One command where the server has one."""

@@ -21,9 +21,12 @@ from cachecore_redis.feed import Feeds
 from cachecore_redis.lane import Lane, Reply
 from cachecore_redis.reads import Reading
 from cachecore_redis.swap import Swapper
+from cachecore_redis.under_way import OnTheWay
 
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
-_MAX_LARGE = 1024
+_MAX_LARGE: Final = 16_384
+_LARGE_BATCHES: Final = 64
+"""Small values that are as much together as so many large ones take the lane of those."""
 
 MISFIT: Final = object()
 """Instead of a reply that cannot be the answer to what was asked."""
@@ -45,8 +48,12 @@ class LargeKeys:
             if self.keys:
                 self.keys.pop(key, None)
             return False
-        if len(self.keys) >= _MAX_LARGE:
-            self.keys.pop(next(iter(list(self.keys)), key), None)
+        self.keys.pop(key, None)  # so that those that are not used come first
+        while len(self.keys) >= _MAX_LARGE:
+            try:
+                self.keys.pop(next(iter(self.keys)), None)
+            except (StopIteration, RuntimeError):  # another loop's thread was there in the same moment
+                continue
         self.keys[key] = None
         return True
 
@@ -82,6 +89,7 @@ class Node:
         self.swapper = Swapper()
         self.bulk = Channel(dialer, backoff)
         self._watch = Channel(dialer, backoff)
+        self._on_bulk = OnTheWay()
         self.large = large
         self._next = 0 if options.lanes > 1 else None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,33 +214,50 @@ class Node:
 
     async def set_many(self, items: Sequence[tuple[str, bytes]], px: int | None) -> Sequence[Reply]:
         """Return the replies to the SETs."""
-        small: list[bytes] = []
-        heavy: list[bytes] = []
+        small: dict[str, bytes] = {}
+        heavy: dict[str, bytes] = {}
         for key, value in items:
-            command = commands.set_(key, value, px)
-            (heavy if self.large.seen(key, len(value)) else small).append(command)
-        if not heavy:
-            return await self.ask_many("set_many", small)
-        sent = [self._send_heavy("set_many", heavy)]
-        if small:
-            sent.append(self.ask_many("set_many", small))
+            (heavy if self.large.seen(key, len(value)) else small)[key] = commands.set_(key, value, px)
+        if small and sum(map(len, small.values())) >= self.large.least * _LARGE_BATCHES:
+            heavy.update(small)
+            small = {}
+        sent = [
+            self.write("set_many", list(part), list(part.values()), heavy=part is heavy)
+            for part in (heavy, small)
+            if part
+        ]
+        if len(sent) == 1:
+            return await sent[0]
         parts = await asyncio.gather(*sent, return_exceptions=True)
         for part in parts:
             if isinstance(part, BaseException):
                 raise part
         return [reply for part in parts if not isinstance(part, BaseException) for reply in part]
 
-    async def _send_heavy(self, operation: str, batch: list[bytes]) -> list[Reply]:
-        lane = self.bulk.lane or await self.bulk.ready(operation)
-        await lane.drained()
-        return await self.ask_many(operation, batch, channel=self.bulk)
+    async def write(
+        self, operation: str, keys: Sequence[str], batch: list[bytes], *, heavy: bool = False
+    ) -> list[Reply]:
+        """Return the replies to writes of these keys, sent together; `heavy` if they are large.
+
+        They reach the server after all writes of the same keys that were sent before, given up or not.
+        """
+        if not heavy and not self._on_bulk.holds(keys):
+            return await self.ask_many(operation, batch, channel=self.main)
+        way = self.bulk
+        lane = way.lane or await way.ready(operation)
+        if heavy:
+            await lane.drained()
+        try:
+            return await self._on_bulk.send(lane, keys, batch)
+        except OSError as error:
+            raise way.failure(operation, error) from error
 
     async def swap(
         self, key: str, old: bytes | None, new: bytes | None, px: int | None, *, asking: bool = False
     ) -> Reply:
         """Return True or False, or the error reply."""
         size = max(len(old or b""), len(new or b""))
-        way = self.bulk if size >= self.large.least else self.channel()
+        way = self.bulk if size >= self.large.least or self._on_bulk.holds([key]) else self.channel()
         if new is not None:
             self.large.seen(key, len(new))
         lane = way.lane or await way.ready("swap")

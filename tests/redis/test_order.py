@@ -1,0 +1,120 @@
+"""What is acknowledged last is what stays, whichever lane it took."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cachecore import Cache, InvalidationPending
+from cachecore.testing.proxy import Proxy
+from cachecore.testing.servers import Server
+from cachecore_redis import RedisBackend
+from tests.redis.opening import opened
+from tests.redis.waiting import until
+
+LARGE = b"x" * 1_000_000
+UPLINK = 5_000_000
+"""Bytes a second: a large value is on its way for a fifth of a second, a small one is there at once."""
+
+
+@pytest.fixture
+def link(any_server: Server) -> Iterator[Proxy]:
+    """A network between the test and `any_server`."""
+    with Proxy(any_server.port) as proxy:
+        yield proxy
+
+
+def on_the_way(backend: RedisBackend) -> int:
+    return len(backend._nodes.get("test")._on_bulk)
+
+
+async def given_up(backend: RedisBackend, link: Proxy) -> None:
+    """Begin a large write of `k` over a slow link, and give it up when it has been sent."""
+    await backend.set_many({"k": b"y" * 70_000, "other": b"small"}, ttl=60)
+    link.throttle(UPLINK)
+    writing = asyncio.ensure_future(backend.set_many({"k": LARGE}, ttl=60))
+    await until(lambda: on_the_way(backend) == 1)
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert writing.cancelled()
+    assert on_the_way(backend) == 1
+
+
+async def test_deletion_comes_after_a_large_write_that_was_given_up(any_server: Server, link: Proxy) -> None:
+    async with opened(link.url) as backend, opened(any_server.url) as other:
+        await given_up(backend, link)
+        assert await backend.delete_many(["k"]) == 1
+        assert on_the_way(backend) == 0
+        assert await other.get_many(["k", "other"]) == [None, b"small"]
+
+
+async def test_small_write_comes_after_a_large_one_that_was_given_up(any_server: Server, link: Proxy) -> None:
+    async with opened(link.url) as backend, opened(any_server.url) as other:
+        await given_up(backend, link)
+        await backend.set_many({"k": b"new", "another": b"too"}, ttl=60)
+        assert on_the_way(backend) == 0
+        assert await other.get_many(["k", "another"]) == [b"new", b"too"]
+
+
+async def test_swap_comes_after_a_large_write_that_was_given_up(any_server: Server, link: Proxy) -> None:
+    async with opened(link.url) as backend, opened(any_server.url) as other:
+        await given_up(backend, link)
+        assert not await backend.swap("k", b"y" * 10, b"new", ttl=60)  # compared with what was on its way
+        assert on_the_way(backend) == 0
+        assert await other.get_many(["k"]) == [LARGE]
+
+
+async def test_writes_of_other_keys_wait_for_nothing(link: Proxy) -> None:
+    async with opened(link.url) as backend:
+        await given_up(backend, link)
+        await backend.set_many({"other": b"new"}, ttl=60)
+        assert await backend.delete_many(["other"]) == 1
+        assert on_the_way(backend) == 1
+
+
+async def test_lost_connection_leaves_nothing_on_its_way(link: Proxy) -> None:
+    async with opened(link.url) as backend:
+        await given_up(backend, link)
+        link.reset()
+        await until(lambda: on_the_way(backend) == 0)
+        link.heal()
+        await backend.set_many({"k": b"new"}, ttl=60)
+        assert await backend.get_many(["k"]) == [b"new"]
+
+
+async def test_small_writes_that_are_much_together_leave_the_lane_to_others(link: Proxy) -> None:
+    async with opened(link.url) as backend:
+        node = backend._nodes.get("test")
+        await backend.set_many({f"k{i}": b"v" * 1000 for i in range(1000)}, ttl=60)
+        assert node.bulk.lane is None
+        await backend.set_many({f"k{i}": b"v" * 60_000 for i in range(100)}, ttl=60)
+        assert node.bulk.lane is not None
+        assert await backend.get_many(["k0", "k99", "k999"]) == [b"v" * 60_000, b"v" * 60_000, b"v" * 1000]
+
+
+async def test_large_answer_that_was_given_up_never_comes_back(any_server: Server, link: Proxy) -> None:
+    """Over a link so slow that a `set` misses its deadline, and what is set or deleted next is acknowledged."""
+    async with Cache[str](link.url, ttl=60) as cache, Cache[str](any_server.url, ttl=60, l1_max_entries=0) as other:
+        for deletes in (False, True):
+            await cache.set("q", "first")
+            link.throttle(UPLINK)
+            with pytest.raises(InvalidationPending):
+                await cache.set("q", "large" * 200_000)
+
+            async def acknowledged(deletes: bool = deletes) -> bool:
+                try:
+                    await (cache.delete("q") if deletes else cache.set("q", "small"))
+                except InvalidationPending:
+                    return False
+                return True
+
+            await until(acknowledged)
+            expected = None if deletes else "small"
+            assert await other.get("q") == expected
+            link.heal()
+            guard: Any = cache._engine.backend
+            await until(lambda backend=guard._backend: on_the_way(backend) == 0)
+            assert await other.get("q") == await cache.get("q") == expected
