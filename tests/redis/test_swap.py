@@ -127,3 +127,29 @@ async def test_user_who_may_not_write(user: User) -> None:
             await backend.set_many({"k": b"v"}, ttl=60)
         assert (failed.value.reason, failed.value.transient) == ("auth", False)
         assert await backend.get_many(["k"]) == [None]
+
+
+@pytest.mark.parametrize("way", ["script", "watch"])
+@pytest.mark.parametrize("new", [b"new", None])
+async def test_server_that_refuses_a_swap_says_why(own_server: Server, way: str, new: bytes | None) -> None:
+    """In whichever step it does: a full one takes no value, one that became a replica takes nothing."""
+    async with opened(own_server.url) as backend:
+        await backend.set_many({"k": b"old"}, ttl=None)
+        node = backend._nodes.get("test")
+        lane = node.main.lane
+        assert lane is not None
+        lane.notes.update({_WRITES: _WRITE.index(way), _DELETES: _DELETE.index(way)})
+        assert await node.ask("test", pack(("CONFIG", "SET", "maxmemory", "1"))) == b"OK"
+        if new is None and way == "script":  # within MULTI a full server refuses deletions, too
+            assert await backend.swap("k", b"old", None, ttl=None)
+        elif new is not None:
+            with pytest.raises(BackendError) as failed:
+                await backend.swap("k", b"old", new, ttl=60)
+            assert (failed.value.reason, failed.value.transient) == ("full", False)
+            assert await backend.get_many(["k"]) == [b"old"]
+        assert await node.ask("test", pack(("CONFIG", "SET", "maxmemory", "0"))) == b"OK"
+        await backend.set_many({"k": b"old"}, ttl=None)
+        assert await node.ask("test", pack(("REPLICAOF", "127.0.0.1", "1"))) == b"OK"
+        with pytest.raises(BackendError) as failed:
+            await backend.swap("k", b"old", new, ttl=60)
+        assert (failed.value.reason, failed.value.transient) == ("readonly", True)

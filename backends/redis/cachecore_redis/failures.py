@@ -5,6 +5,7 @@ The one place that knows them all. Messages of the driver are not copied: they m
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ _REPLIES: Final[dict[str, tuple[str, bool]]] = {
     "CROSSSLOT": ("moved", False),
 }
 
+_IN_SCRIPT: Final = re.compile(r": -([A-Z]+) ")
+
 UNAVAILABLE: Final = frozenset({"refused", "reset", "dns", "auth", "loading", "max_clients", "closed", "unavailable"})
 """Reasons of `BackendUnavailable`: the store was not reached, or does not serve this client now."""
 
@@ -54,6 +57,9 @@ def failure(operation: str, reason: str, transient: bool) -> BackendError:
 def reply_reason(message: str) -> tuple[str, bool]:
     """Return (reason, transient) of an error reply, by its first word."""
     code = message.split(" ", 1)[0]
+    if message.startswith("ERR Error running script"):  # Redis 6: what stopped it is told at the end
+        within = _IN_SCRIPT.search(message)
+        code = within[1] if within is not None else code
     found = _REPLIES.get(code)
     if found is not None:
         return found

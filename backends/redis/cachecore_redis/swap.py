@@ -121,7 +121,9 @@ class Swapper:
             write = unlink([key]) if new is None else set_(key, new, px)
             replies = await lane.request_many([*ask, MULTI, write, EXEC])
         done = replies[-1]  # None: another write came between, so the value is not `old` any more
-        refused = [reply for reply in (*replies, *(done or ())) if isinstance(reply, hiredis.ReplyError)]
+        # The reply to the write comes first: it says why, and where to, where EXEC says only that there was an error.
+        answers = (*replies, *done) if isinstance(done, list) else replies
+        refused = [reply for reply in answers if isinstance(reply, hiredis.ReplyError)]
         return refused[0] if refused else done is not None
 
 
