@@ -254,7 +254,10 @@ class Cluster:
             key in self._large.keys for command in commands for key in command.keys if self._large.keys
         )
         payloads = [command.payload for command in commands]
-        return await node.ask_many(operation, payloads, channel=node.bulk if heavy else None, twice=twice)
+        if not twice:
+            keys = [key for command in commands for key in command.keys]
+            return await node.write(operation, keys, payloads, heavy=heavy)
+        return await node.ask_many(operation, payloads, channel=node.bulk if heavy else None, twice=True)
 
     async def _followed(self, operation: str, command: Command, asked: Address, reply: Reply, twice: bool) -> Reply:
         """Return the reply from where the error reply of `asked` sends us; that reply if it sends nowhere."""
