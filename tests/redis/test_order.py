@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from cachecore import Cache, InvalidationPending
+from cachecore.testing.groups import Cluster
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
-from cachecore_redis import RedisBackend
+from cachecore_redis import ClusterBackend, RedisBackend, from_url
+from tests.redis.conftest import SERVERS
 from tests.redis.opening import opened
 from tests.redis.waiting import until
 
@@ -29,6 +32,10 @@ def link(any_server: Server) -> Iterator[Proxy]:
 
 def on_the_way(backend: RedisBackend) -> int:
     return len(backend._nodes.get("test")._on_bulk)
+
+
+def _nothing_on_the_way(backend: RedisBackend) -> bool:
+    return on_the_way(backend) == 0
 
 
 async def given_up(backend: RedisBackend, link: Proxy) -> None:
@@ -95,6 +102,28 @@ async def test_small_writes_that_are_much_together_leave_the_lane_to_others(link
         assert await backend.get_many(["k0", "k99", "k999"]) == [b"v" * 60_000, b"v" * 60_000, b"v" * 1000]
 
 
+async def test_in_a_cluster_too() -> None:
+    """A node that stood still finds the small write in one connection before all of the large one in the other."""
+    with Cluster(SERVERS[max(SERVERS)]) as cluster:
+        backend = from_url(cluster.url, timeout=5)
+        assert isinstance(backend, ClusterBackend)
+        await backend.set_many({"{0}k": b"y" * 70_000, "{0}other": b"small"}, ttl=60)
+        host, port = backend.partition("{0}k").split(":")
+        node = backend._clusters.get("test").node((host, int(port)))
+        (server,) = (member for member in cluster.nodes if member.port == int(port))
+        with server.paused():
+            writing = asyncio.ensure_future(backend.set_many({"{0}k": LARGE * 5}, ttl=60))
+            await until(lambda: len(node._on_bulk) == 1)
+            writing.cancel()
+            await asyncio.wait([writing])
+            deleting = asyncio.ensure_future(backend.delete_many(["{0}k", "{0}other"]))
+            await asyncio.sleep(0)
+        assert await deleting == 2
+        assert len(node._on_bulk) == 0
+        assert await backend.get_many(["{0}k", "{0}other"]) == [None, None]
+        await backend.aclose()
+
+
 async def test_large_answer_that_was_given_up_never_comes_back(any_server: Server, link: Proxy) -> None:
     """Over a link so slow that a `set` misses its deadline, and what is set or deleted next is acknowledged."""
     async with Cache[str](link.url, ttl=60) as cache, Cache[str](any_server.url, ttl=60, l1_max_entries=0) as other:
@@ -116,5 +145,5 @@ async def test_large_answer_that_was_given_up_never_comes_back(any_server: Serve
             assert await other.get("q") == expected
             link.heal()
             guard: Any = cache._engine.backend
-            await until(lambda backend=guard._backend: on_the_way(backend) == 0)
+            await until(partial(_nothing_on_the_way, guard._backend))
             assert await other.get("q") == await cache.get("q") == expected
