@@ -105,7 +105,7 @@ async def test_small_writes_that_are_much_together_leave_the_lane_to_others(link
 async def test_in_a_cluster_too() -> None:
     """A node that stood still finds the small write in one connection before all of the large one in the other."""
     with Cluster(SERVERS[max(SERVERS)]) as cluster:
-        backend = from_url(cluster.url, timeout=5)
+        backend = from_url(f"{cluster.url}?timeout=5")
         assert isinstance(backend, ClusterBackend)
         await backend.set_many({"{0}k": b"y" * 70_000, "{0}other": b"small"}, ttl=60)
         host, port = backend.partition("{0}k").split(":")
