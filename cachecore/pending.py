@@ -159,6 +159,21 @@ class PendingInvalidations:
             for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
 
+    def deleted(self, keys: Collection[str], parents: Parents) -> None:
+        """Take note that the store has acknowledged the deletion of these entries. Needs a running loop.
+
+        What pended for them has been overtaken. But a write that failed, and left it pending, may be on its way still,
+        so the deletion is repeated as one that was delivered late.
+        """
+        with self._lock:
+            overtaken = self._waiting.named(keys)
+            self._waiting.remove(overtaken)
+            if overtaken:
+                self._again.append(_Repetition(self._now() + AGAIN_AFTER, Outstanding(self._most, overtaken)))
+        self.note_entries(keys, parents)
+        if overtaken:
+            self.attend()
+
     def note_entries(self, keys: Collection[str], parents: Parents) -> None:
         """Remember for a while that the store has acknowledged the deletion of these entries."""
         self._note(entries(keys, parents))

@@ -329,8 +329,7 @@ async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
     pending = scope.engine.pending
     marked = [key for key, outcome in buried.items() if outcome.marked]
     owed = [key for key, outcome in buried.items() if not outcome.marked]
-    pending.settle(marked)
-    pending.note_entries(marked, scope.parents())
+    pending.deleted(marked, scope.parents())
     if owed:  # without its tombstone a computation that began before lands as soon as there is room
         pending.add_entries(owed, scope.parents())
         await pending.saved()

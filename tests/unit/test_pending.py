@@ -143,6 +143,33 @@ async def test_acknowledged_set_ends_what_pends_under_its_key(scene: Scene) -> N
 
 
 @virtual
+async def test_write_that_failed_and_comes_late_is_gone_soon(scene: Scene) -> None:
+    """It was given up, the deletion after it was acknowledged, and then it came all the same."""
+    cache, other = scene.cache(), scene.cache()
+    await cache.set("q", "late")
+    (late,) = await scene.memory.get_many([cache.key("q")])
+    assert late is not None
+    scene.store.fail("set_many")
+    with pytest.raises(InvalidationPending):
+        await cache.set("q", "late")
+    await cache.delete("q")
+    scene.store.heal()
+    assert cache.stats.pending == 0
+    await scene.memory.set_many({cache.key("q"): late}, ttl=60)
+    await asyncio.sleep(AGAIN_AFTER + 1)
+    assert await cache.get("q") is await other.get("q") is None
+    # What is set after the deletion stays.
+    scene.store.fail("set_many")
+    with pytest.raises(InvalidationPending):
+        await cache.set("q", "late")
+    await cache.delete("q")
+    scene.store.heal()
+    await cache.set("q", "new")
+    await asyncio.sleep(AGAIN_AFTER + 1)
+    assert await cache.get("q") == await other.get("q") == "new"
+
+
+@virtual
 async def test_too_many_collapse_upwards_and_nothing_is_dropped(scene: Scene) -> None:
     cache = scene.cache(namespace="faq", max_pending=4)
     for number in range(10):
