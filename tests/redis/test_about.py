@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
@@ -36,6 +38,20 @@ async def test_user_who_may_little(own_server: Server) -> None:
     found = await asked(own_server.url.replace("://", "://app:pw@"))
     assert found["feed"].startswith("none (auth)")
     assert found["swap"] == in_one_command(own_server, "watch")[0]
+
+
+@pytest.mark.parametrize(("arguments", "query"), [([], "?protocol=2"), (["--rename-command", "HELLO", ""], "")])
+async def test_resp2(own_server: Server, arguments: list[str], query: str) -> None:
+    """A server agrees to track on RESP2, too, and drops the pushes: that is no feed."""
+    own_server.arguments = arguments
+    own_server.kill()
+    own_server.start()
+    backend = RedisBackend(own_server.url + query)
+    await backend.get_many(["p:k"])
+    ((_, found),) = (await backend.about("p:")).items()
+    assert found["protocol"] == "RESP2"
+    assert found["feed"] == "none (RESP2): copies in memory live for l1_max_age only"
+    await backend.aclose()
 
 
 async def test_server_that_is_down(any_server: Server) -> None:

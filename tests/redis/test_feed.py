@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from cachecore import Cache
 from cachecore.protocols import Alive, Changed, FeedEvent, Flushed
+from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack
@@ -126,23 +128,54 @@ async def test_heartbeats_come_at_their_interval(any_server: Server) -> None:
         assert time.monotonic() - moments[-1] < 0.5
 
 
-async def test_frozen_server_is_lost_within_two_intervals(own_server: Server) -> None:
-    """A server that stops answering is `Lost` after two heartbeats, and trusted again when it is back."""
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+async def test_frozen_server_is_lost_within_two_intervals(own_server: Server, share: float) -> None:
+    """A server that stops answering, at whichever moment, is `Lost` two intervals after the last heartbeat that was
+    answered, and trusted again when it is back."""
     async with (
-        opened(own_server, heartbeat=0.1, timeout=1.0) as reader,
+        opened(own_server, heartbeat=0.25, timeout=2.0) as reader,
         opened(own_server) as writer,
         listening(reader) as heard,
     ):
         heard.events.clear()
+        await until(lambda: heard.kinds() == ["Alive"])
+        proved = time.monotonic()
+        await asyncio.sleep(share * 0.25)
+        heard.events.clear()
         with own_server.paused():
-            took = await until(lambda: "Lost" in heard.kinds())
-            assert took < 0.1 + 2 * 0.1 + 0.2
+            await until(lambda: bool(heard.events))
+            took = time.monotonic() - proved
+            assert heard.kinds() == ["Lost"]
+            assert 2 * 0.25 - 0.05 < took < 2 * 0.25 + 0.1
             heard.events.clear()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             assert not heard.events
         await heard.alive()
         await writer.set_many({"p:after": b"v"}, ttl=60)
         await until(lambda: "p:after" in heard.changed())
+
+
+async def test_network_slower_than_the_heartbeat_is_no_loss(any_server: Server) -> None:
+    """Heartbeats that are answered one after the other, each later than the next was due, are trusted."""
+    with Proxy(any_server.port) as proxy:
+        backend = RedisBackend(proxy.url, heartbeat=0.2)
+        async with listening(backend) as heard:
+            proxy.slow(0.28)
+            await heard.alive()
+            heard.events.clear()
+            await until(lambda: len(heard.events) >= 5)
+            assert heard.kinds() == ["Alive"]
+        await backend.aclose()
+
+
+async def test_stalled_loop_is_not_lost(any_server: Server) -> None:
+    """A process that stood still for many intervals asks before it says that the server is gone."""
+    async with opened(any_server, heartbeat=0.05) as reader, listening(reader) as heard:
+        for _ in range(3):
+            heard.events.clear()
+            time.sleep(0.4)  # noqa: ASYNC251 - the stall under test
+            await heard.alive()
+            assert heard.kinds() == ["Alive"]
 
 
 async def test_lost_connection_is_told_at_once_and_mended(own_server: Server) -> None:
@@ -239,6 +272,56 @@ async def test_server_without_tracking(own_server: Server) -> None:
     assert lane.served < 30  # it does not ask again and again
     await heard.close()
     await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "query"),
+    [([], "?protocol=2"), (["--rename-command", "HELLO", ""], "")],
+    ids=["asked for", "HELLO unknown"],
+)
+async def test_resp2_gives_no_feed(own_server: Server, arguments: list[str], query: str) -> None:
+    """A server agrees to track on RESP2, too, and drops the pushes: the feed says `Lost` once, copies live by age."""
+    own_server.arguments = arguments
+    own_server.kill()
+    own_server.start()
+    url = own_server.url + query
+    async with opened(own_server, heartbeat=0.02) as plain:
+        backend = RedisBackend(url, heartbeat=0.02)
+        heard = Listener(backend, "p:")
+        await until(lambda: heard.kinds() == ["Lost"])
+        await backend.set_many({"p:k": b"v"}, ttl=60)
+        await plain.set_many({"p:k": b"w"}, ttl=60)
+        await asyncio.sleep(0.3)
+        assert heard.kinds() == ["Lost"]
+        node = backend._nodes.get("test")
+        assert node.feeds.tracking is False
+        assert node.main.lane is not None
+        assert node.main.lane.served < 30  # it does not ask again and again
+        assert b"flags=N " in await node.ask("test", pack(("CLIENT", "LIST", "ID", str(await _id(backend)))))
+        await heard.close()
+        await backend.aclose()
+    async with Cache[str](url, ttl=600) as one, Cache[str](url, ttl=600, l1_max_age=0.3) as two:
+        await one.set("q", "old")
+        await until(lambda: _copied(two, "q", "old"))  # there are copies
+        await one.set("q", "new")
+        acknowledged = time.monotonic()
+        while await two.get("q") != "new":
+            assert time.monotonic() - acknowledged < 0.3 + 0.5
+            await asyncio.sleep(0.005)
+        await one.invalidate_all()
+        assert await until(lambda: _gone(two, "q")) < 0.3 + 0.5
+
+
+async def _id(backend: RedisBackend) -> int:
+    return int(await backend._nodes.get("test").ask("test", pack(("CLIENT", "ID"))))
+
+
+async def _copied(cache: Cache[str], key: str, value: str) -> bool:
+    return await cache.get(key) == value and cache.peek(key) == value
+
+
+async def _gone(cache: Cache[str], key: str) -> bool:
+    return await cache.get(key) is None
 
 
 async def test_closing_ends_the_feed(any_server: Server) -> None:

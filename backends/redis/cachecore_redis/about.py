@@ -16,6 +16,7 @@ from cachecore.errors import BackendError
 from cachecore_redis.channel import Dialer, dial
 from cachecore_redis.commands import pack
 from cachecore_redis.failures import reply_reason, translate
+from cachecore_redis.feed import protocol_in_force
 from cachecore_redis.lane import Lane
 from cachecore_redis.swap import Swapper, ways
 
@@ -37,7 +38,8 @@ async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
     except (RedisError, OSError, EOFError) as error:
         raise translate("about", error) from error
     try:
-        return {**await _hello(lane), "feed": await _feed(lane, prefix), "swap": await _swap(lane, key)}
+        said = await _hello(lane)
+        return {**said, "feed": await _feed(lane, prefix, said["protocol"]), "swap": await _swap(lane, key)}
     except OSError as error:
         raise translate("about", error) from error
     finally:
@@ -52,14 +54,17 @@ async def _hello(lane: Lane) -> dict[str, str]:
     said = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
     found = {name: _text(said[key]) for name, key in (("role", b"role"), ("mode", b"mode")) if key in said}
     server = f"{_text(said.get(b'server', b'unknown'))} {_text(said.get(b'version', b''))}".strip()
-    return {"server": server, "protocol": f"RESP{said.get(b'proto', 2)}", **found}
+    return {"server": server, "protocol": f"RESP{protocol_in_force(reply)}", **found}
 
 
-async def _feed(lane: Lane, prefix: str) -> str:
-    reply = await lane.request(pack(("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix, "NOLOOP")))
-    if isinstance(reply, hiredis.ReplyError):
-        return f"none ({reply_reason(str(reply))[0]}): copies in memory live for l1_max_age only"
-    return "client tracking"
+async def _feed(lane: Lane, prefix: str, protocol: str) -> str:
+    why = protocol
+    if protocol == "RESP3":
+        reply = await lane.request(pack(("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix, "NOLOOP")))
+        if not isinstance(reply, hiredis.ReplyError):
+            return "client tracking"
+        why = reply_reason(str(reply))[0]
+    return f"none ({why}): copies in memory live for l1_max_age only"
 
 
 async def _swap(lane: Lane, key: str) -> str:

@@ -97,6 +97,7 @@ class _Attempt:
         await connection.connect()
         reader, writer = connection._reader, connection._writer  # noqa: SLF001 - the transport is not public
         connection._reader = connection._writer = None  # noqa: SLF001 - its finaliser would close the socket
+        self._lane.protocol = int(connection.protocol)
         # The writer goes along: it closes the transport when it is collected.
         self._lane.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - came with the last reply
         return self._lane

@@ -5,17 +5,19 @@ deletions, expiry, eviction and flushes, except those this lane made itself. Rep
 PONG says that every change made before the PING has been delivered.
 
 A server or proxy without tracking gives no feed: the subscription says `Lost` and stays silent, and copies in memory
-live by their age alone. Pub/sub would not do instead: it tells only of writers that publish, and loses silently.
+live by their age alone. So it is on RESP2, which has no pushes: servers agree to track there and drop what they would
+have to say. Pub/sub would not do instead: it tells only of writers that publish, and loses silently.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import hiredis
 
@@ -23,7 +25,7 @@ from cachecore.errors import BackendError
 from cachecore.protocols import Alive, Changed, FeedEvent, Flushed, Lost
 from cachecore_redis.channel import Channel
 from cachecore_redis.commands import PING, pack
-from cachecore_redis.lane import Lane
+from cachecore_redis.lane import Lane, Reply
 
 _MAX_KEYS: Final = 10_000
 """Changed keys kept for a subscriber that does not fetch them; beyond, it is told that all may have changed."""
@@ -31,7 +33,10 @@ _MAX_KEYS: Final = 10_000
 _ASK_AGAIN: Final = 30.0
 """Seconds after which a server that has no tracking is asked again; a new connection is asked at once."""
 
+_HELLO: Final[bytes] = pack(("HELLO",))
 _OFF: Final[bytes] = pack(("CLIENT", "TRACKING", "OFF"))
+
+T = TypeVar("T")
 
 
 class _Subscription:
@@ -43,6 +48,7 @@ class _Subscription:
         self.keys = 0  # in `events`
         self.wake: asyncio.Future[None] | None = None
         self.lost = True  # until the first Alive
+        self.told = False  # of the loss
 
     def put(self, event: FeedEvent) -> None:
         events = self.events
@@ -82,6 +88,7 @@ class Feeds:
         self._task: asyncio.Task[None] | None = None
         self._lane: Lane | None = None
         self._prefixes: tuple[str, ...] = ()
+        self._proved = -math.inf  # loop seconds; when the last heartbeat was answered
         self._stirred: asyncio.Event | None = None
         self._closed = False
 
@@ -134,16 +141,23 @@ class Feeds:
         if lane is self._lane:
             self._lane = None
             lane.on_push = None
-            self._all(Lost())
+            self._lose()
         self._stir()
 
     def _all(self, event: FeedEvent) -> None:
         for subscription in self._subscriptions:
             if type(event) is Lost:
-                subscription.lost = True
+                subscription.lost = subscription.told = True
             elif type(event) is Alive:
-                subscription.lost = False
+                subscription.lost = subscription.told = False
             subscription.put(event)
+
+    def _lose(self) -> None:
+        """Say Lost to those who were not told yet."""
+        for subscription in self._subscriptions:
+            if not subscription.told:
+                subscription.lost = subscription.told = True
+                subscription.put(Lost())
 
     def _push(self, push: list[Any]) -> None:
         if push[0] != b"invalidate":
@@ -163,26 +177,25 @@ class Feeds:
     async def _run(self) -> None:
         stirred = self._stirred
         assert stirred is not None  # noqa: S101 - made by who made this task
-        said_lost = False
         while True:
             stirred.clear()
             try:
                 lane = self._channel.lane or await self._channel.ready("feed")
                 await self._subscribe(lane)
                 if self.tracking:
-                    said_lost = False
                     await self._beat(lane, stirred)
                     continue
             except (BackendError, OSError):
                 pass  # said by Lost; the channel knows when to try again
-            if not said_lost:
-                said_lost = True
-                self._all(Lost())
+            self._lose()
             pause = _ASK_AGAIN if self.tracking is False else max(self._channel.retry_in, self._heartbeat / 5)
             await _either(stirred, pause)
 
     async def _subscribe(self, lane: Lane) -> None:
         """Turn tracking on for what is subscribed, unless it is."""
+        if lane is not self._lane and not await self._pushes(lane):
+            self.tracking = False
+            return
         wanted = _roots({subscription.prefix for subscription in self._subscriptions})
         if lane is self._lane and wanted == self._prefixes:
             return
@@ -191,7 +204,7 @@ class Feeds:
             commands.insert(0, _OFF)  # overlapping prefixes are refused, so the old ones go first
         lane.on_push = self._push
         self._lane, self._prefixes = lane, wanted
-        reply = (await lane.request_many(commands))[-1]
+        reply = (await self._reply(lane.request_many(commands)))[-1]
         self.tracking = not isinstance(reply, hiredis.ReplyError)
         if self.tracking:
             self._all(Lost())  # what was read since the last Lost came without pushes
@@ -199,23 +212,51 @@ class Feeds:
             self._lane = None
             lane.on_push = None
 
+    async def _pushes(self, lane: Lane) -> bool:
+        """Return whether the server can push on `lane`.
+
+        Asked, since redis-py takes whatever answers its HELLO for consent; but only where that was sent: some proxies
+        close a connection on which they hear a command that they don't know.
+        """
+        return lane.protocol == 3 and protocol_in_force(await self._reply(lane.request(_HELLO))) == 3
+
     async def _beat(self, lane: Lane, stirred: asyncio.Event) -> None:
-        """Send heartbeats until something changes; say Lost when one is not answered within two intervals."""
+        """Send heartbeats until something changes."""
         loop = asyncio.get_running_loop()
         while lane is self._lane and not stirred.is_set():
             sent = time.monotonic()
             due = loop.time() + self._heartbeat
-            pong = lane.send(PING)
-            done, _ = await asyncio.wait({pong}, timeout=2 * self._heartbeat)
-            if not done:
-                self._all(Lost())
-                await pong  # late or never: the lane has its own limit; pushes still come before it
-            if isinstance(pong.result(), hiredis.ReplyError):
+            pong = await self._reply(lane.request(PING))
+            if isinstance(pong, hiredis.ReplyError):
                 raise ConnectionResetError("the heartbeat was refused")
             if lane is not self._lane:
                 return
+            self._proved = loop.time()
             self._all(Alive(sent))
             await _either(stirred, due - loop.time())
+
+    async def _reply(self, asked: asyncio.Future[T]) -> T:
+        """Return the reply to what was sent just now; say Lost two intervals after the last heartbeat was answered.
+
+        If this process stood still since then, it is one interval from now: that was not the server's fault.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        late = max(self._proved + 2 * self._heartbeat, now + self._heartbeat)
+        try:
+            done, _ = await asyncio.wait({asked}, timeout=late - now)
+            if not done:
+                await asyncio.sleep(0)  # it may lie behind more than one read takes out of the socket
+                if not asked.done():
+                    self._lose()
+            return await asked  # late or never: the lane has its own limit; pushes still come before it
+        finally:
+            asked.cancel()  # of a task that is cancelled: nobody looks at the reply
+
+
+def protocol_in_force(hello: Reply) -> int:
+    """Return which RESP the server speaks, by its reply to HELLO: maps are RESP3's."""
+    return int(hello.get(b"proto", 2)) if isinstance(hello, dict) else 2
 
 
 async def ended() -> AsyncIterator[FeedEvent]:

@@ -71,6 +71,8 @@ class Lane(asyncio.BufferedProtocol):
         self.on_push: Callable[[list[Any]], None] | None = None
         self.on_lost: Callable[[Lane], None] | None = None
         self.owner: object = None
+        self.protocol = 2
+        """The RESP that was asked for when it was opened."""
         self.notes: dict[str, int] = {}
         """What was learned of the server at the other end by those who use this lane; gone with it."""
         self._loop = loop
