@@ -190,6 +190,39 @@ async def test_drip_does_not_hold_the_lane_for_ever(peer: Peer) -> None:
     await dripping
 
 
+@pytest.mark.parametrize("cut", [0, 20], ids=["whole", "in two pieces"])
+async def test_pushes_do_not_stand_for_replies(peer: Peer, cut: int) -> None:
+    """A peer that pushes on and on and replies no more is given up as if it were silent."""
+    push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\np:x\r\n"
+    pushes: list[Any] = []
+    peer.lane.on_push = pushes.append
+    started = time.monotonic()
+    reply = peer.lane.request(PING)
+
+    async def keep_pushing() -> None:
+        while not reply.done():
+            for piece in (push[:cut], push[cut:]):
+                peer.writer.write(piece)
+                await asyncio.sleep(0.005)
+
+    pushing = asyncio.ensure_future(keep_pushing())
+    with pytest.raises(TimeoutError):
+        await asyncio.shield(reply)
+    assert 0.2 <= time.monotonic() - started < 0.2 + 0.05 + 0.1
+    assert len(pushes) > 5
+    await pushing
+
+
+async def test_large_reply_between_pushes_is_not_late(peer: Peer) -> None:
+    """A reply that is on its way counts as such, whatever was pushed before it."""
+    reply = peer.lane.request(PING)
+    for piece in (b">1\r\n+x\r\n", b">1\r\n+x\r\n$8\r\n", *(bytes([byte]) for byte in b"a > slow")):
+        peer.writer.write(piece)
+        await asyncio.sleep(0.04)
+    peer.writer.write(b"\r\n")
+    assert await reply == b"a > slow"
+
+
 async def test_stalled_loop_is_not_the_servers_fault(peer: Peer) -> None:
     """A reply that lay in the socket while this process stood still is taken."""
     reply = peer.lane.request(PING)

@@ -71,6 +71,8 @@ class Lane(asyncio.BufferedProtocol):
         self.on_push: Callable[[list[Any]], None] | None = None
         self.on_lost: Callable[[Lane], None] | None = None
         self.owner: object = None
+        self.error: Exception | None = None
+        """Why it was lost."""
         self.protocol = 2
         """The RESP that was asked for when it was opened."""
         self.notes: dict[str, int] = {}
@@ -184,14 +186,15 @@ class Lane(asyncio.BufferedProtocol):
 
     def received(self, data: bytes | memoryview) -> None:
         """Hand out the replies in `data`."""
-        self._heard = True
         pending = self._pending
         served = self.served
+        pushed = False
         try:
             self._reader.feed(data)
             gets = self._reader.gets
             while (reply := gets()) is not _MORE:
                 if type(reply) is hiredis.PushNotification:
+                    pushed = True
                     if self.on_push is not None:
                         self.on_push(reply)
                     continue
@@ -218,6 +221,10 @@ class Lane(asyncio.BufferedProtocol):
             self._call_soon(self.received, b"")  # the replies that came with it
             raise
         finally:
+            # Pushes are no sign that the replies will come. What completes neither is part of a reply, unless it begins
+            # as a push does.
+            if served > self.served or not (pushed or data[:1] == b">"):
+                self._heard = True
             self.served = served
         if self._retiring and not pending:
             self.close()
@@ -262,6 +269,7 @@ class Lane(asyncio.BufferedProtocol):
         if not self.alive:
             return
         self.alive = False
+        self.error = error
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
