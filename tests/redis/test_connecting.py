@@ -13,6 +13,7 @@ import pytest
 from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
+from cachecore_redis.channel import _PROVEN
 from cachecore_redis.commands import pack
 from tests.redis.opening import counted, opened
 from tests.redis.waiting import until_it_works
@@ -131,6 +132,110 @@ async def test_listener_that_hangs_up() -> None:
     await listener.wait_closed()
 
 
+class HangsUp:
+    """A server that logs its clients in, answers `answers` commands of each and hangs up at the next."""
+
+    def __init__(self, answers: int) -> None:
+        self.accepted = 0
+        self._answers = answers
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._writers.append(writer)
+        answered = 0
+        try:
+            while data := await reader.read(65536):
+                for command in data.upper().split(b"*")[1:]:
+                    if b"HELLO" in command:
+                        writer.write(b"%1\r\n+proto\r\n:3\r\n")
+                    elif b"CLIENT" in command:
+                        writer.write(b"+OK\r\n")
+                    elif answered == self._answers:
+                        return
+                    else:
+                        answered += 1
+                        writer.write(b"+PONG\r\n" if b"PING" in command else b"$-1\r\n")
+        except ConnectionResetError:
+            pass
+        finally:
+            writer.close()
+
+    async def __aenter__(self) -> str:
+        self._listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}/0"
+
+    async def __aexit__(self, *failed: object) -> None:
+        self._listener.close()
+        for writer in self._writers:
+            writer.close()
+        await self._listener.wait_closed()
+
+
+@pytest.mark.parametrize("callers", [0, 10])
+@pytest.mark.parametrize("answers", [0, 1, 20])
+async def test_server_that_hangs_up_after_some_answers(callers: int, answers: int) -> None:
+    """Answers don't make a healthy connection, its age does: feed and callers connect five times a second together."""
+    server = HangsUp(answers)
+    async with server as url, opened(url, heartbeat=0.01) as backend:
+        ends = time.monotonic() + 1.5
+        reasons: set[str] = set()
+
+        async def call() -> None:
+            while time.monotonic() < ends:
+                try:
+                    await backend.get_many(["k"])
+                except BackendError as error:
+                    reasons.add(error.reason)
+                await asyncio.sleep(0.001)
+
+        async def listen() -> None:
+            async for _ in backend.feed("p:"):
+                pass
+
+        listening = asyncio.ensure_future(listen())
+        await asyncio.gather(*(call() for _ in range(callers)), asyncio.sleep(1.5))
+        assert 3 <= server.accepted <= 2 + 5 * 1.5
+        assert reasons == ({"reset"} if callers else set())
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+async def test_lanes_that_die_young_share_the_back_off(any_server: Server) -> None:
+    """Several connections to a server that closes them all do not let each other off their waits."""
+    server = HangsUp(1)
+    async with server as url, opened(url, lanes=4, bulk_bytes=10) as backend:
+        ends = time.monotonic() + 1.5
+
+        async def call(size: int) -> None:
+            while time.monotonic() < ends:
+                try:
+                    await backend.set_many({"k": b"x" * size}, ttl=60)
+                except BackendError:
+                    pass
+                await asyncio.sleep(0.001)
+
+        await asyncio.gather(*(call(size) for size in (1, 1, 1, 1, 20, 20)))
+        # The first time nobody knows better, and each opens its own.
+        assert 3 <= server.accepted <= 5 + 5 * 1.5
+
+
+async def test_lanes_that_died_young_come_back(any_server: Server) -> None:
+    """A server that is well again has all its connections within a second, large values' too."""
+    async with opened(any_server.url, lanes=4, bulk_bytes=10) as backend, opened(any_server.url) as other:
+        node = other._nodes.get("test")
+
+        async def every_lane() -> None:
+            await asyncio.gather(*(backend.set_many({"k": b"v"}, ttl=60) for _ in range(4)))
+            await backend.set_many({"k": b"v" * 20}, ttl=60)
+
+        await until_it_works(every_lane)
+        for _ in range(3):
+            await node.ask("test", pack(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")))
+            await asyncio.sleep(0.01)
+        assert await until_it_works(every_lane) < 1.0
+
+
 async def test_callers_share_one_attempt(any_server: Server) -> None:
     """A thousand calls at once make one connection; each gets its own answer."""
     async with opened(any_server.url) as backend:
@@ -161,11 +266,11 @@ async def test_idle_connections_closed_by_the_server(own_server: Server) -> None
     async with opened(own_server.url) as backend, opened(own_server.url) as other:
         await backend.set_many({"k": b"v"}, ttl=60)
         reads = 0
-        for _ in range(50):
-            await asyncio.sleep(0.02)
+        for _ in range(10):
+            await asyncio.sleep(_PROVEN + 0.05)
             await other._nodes.get("test").ask("test", pack(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")))
-            for batch in range(20):
-                if batch == 10:
+            for batch in range(100):
+                if batch % 10 == 5:
                     await asyncio.sleep(0)
                 assert await backend.get_many(["k"]) == [b"v"]
                 reads += 1

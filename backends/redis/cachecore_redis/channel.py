@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import random
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 0.25
+_PROVEN: Final = 0.4
+"""Seconds after which a connection that has answered counts as healthy. More than the longest wait, so that a server
+that logs its clients in, answers them and hangs up is not connected to more often than one that refuses."""
 _YOUNG: Final = 1.0
 """Seconds before a lane may be replaced because its server says that it is the wrong one."""
 
@@ -30,7 +34,8 @@ _YOUNG: Final = 1.0
 class Backoff:
     """When the next attempt to reach one address may be made; shared by all loops of a process.
 
-    From 0.2 to 0.5 s, jittered: at most five attempts a second, and a store that comes back is found within a second.
+    From 0.2 to 0.31 s, jittered: at most five attempts a second, and a store that comes back is found within a second.
+    After connections that did not last, those that open anew wait for each other until one has proven itself.
     Without a lock, which a fork could leave locked: threads that race make one attempt too many at worst.
     """
 
@@ -40,10 +45,14 @@ class Backoff:
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._failures = 0
         self._not_before = 0.0  # monotonic seconds
+        self._proven = math.inf  # monotonic seconds; when a connection will have lasted, after some that did not
+        self._suspicious = False
 
     def may_try(self) -> bool:
         """Return whether an attempt may be made now, and if so count it as made."""
         now = time.monotonic()
+        if now >= self._proven:
+            self.recovered()
         if now < self._not_before:
             return False
         if self._failures:
@@ -59,11 +68,26 @@ class Backoff:
         self._failures += 1
         self.reason, self.transient = reason, transient
         self._not_before = time.monotonic() + self._wait()
+        self._proven = math.inf
+
+    def died_young(self, reason: str, transient: bool) -> None:
+        """Count a connection that opened and did not last."""
+        self._suspicious = True
+        self.failed(reason, transient)
 
     def succeeded(self) -> None:
+        """Forget the failures; if the last connections did not last, once this one has."""
+        if not self._suspicious:
+            self.recovered()
+        elif self._proven == math.inf:
+            self._proven = time.monotonic() + _PROVEN
+
+    def recovered(self) -> None:
         """Forget the failures."""
         self._failures = 0
         self._not_before = 0.0
+        self._proven = math.inf
+        self._suspicious = False
 
     def _wait(self) -> float:
         wait = min(_LONGEST_WAIT, _FIRST_WAIT * 1.5 ** min(self._failures - 1, 10))
@@ -221,10 +245,11 @@ class Channel:
         if self.lane is not lane:
             return
         self.lane = None
-        # A lane that never answered counts as a failed attempt: a server that accepts and hangs up must not be
-        # connected to in a circle. One that did was closed for being idle, or by a restart.
-        if not self._closed and not lane.served:
-            self._backoff.failed("reset", True)
+        # A lane that never answered, or not for long, counts as a failed attempt: a server that accepts and hangs up
+        # must not be connected to in a circle. One that did was closed for being idle, or by a restart.
+        if not self._closed and (not lane.served or asyncio.get_running_loop().time() - lane.born < _PROVEN):
+            why = translate("", lane.error or ConnectionResetError())
+            self._backoff.died_young(why.reason, why.transient)
         for lost in self.on_lost:
             lost(lane)
 
@@ -256,7 +281,7 @@ class Channel:
             self._opening = None
         if self.lane is not None:
             self.lane.close()
-        self._backoff.succeeded()
+        self._backoff.recovered()
 
     def close(self) -> None:
         """Close the lane and stop opening one. Must be called in the channel's loop."""
