@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cachecore.errors import BackendError
-from cachecore.testing.servers import Server
+from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend
 from cachecore_redis.address import RedisOptions, UrlDialer
 from cachecore_redis.channel import dial
@@ -60,6 +60,26 @@ async def test_closing_while_connecting(any_server: Server) -> None:
         await backend.aclose()
         with pytest.raises(BackendError):
             await asyncio.wait_for(waiting, 1)
+
+
+async def test_closing_while_a_connection_is_refused() -> None:
+    """Whichever step the attempt has reached, nothing is told to the loop, which would log it with the address."""
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
+    reasons: set[str] = set()
+    for steps in range(30):
+        backend = RedisBackend(f"redis://127.0.0.1:{free_port()}/0")
+        waiting = asyncio.ensure_future(backend.get_many(["k"]))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await backend.aclose()
+        with pytest.raises(BackendError) as failed:
+            await waiting
+        reasons.add(failed.value.reason)
+        del backend, waiting, failed
+        gc.collect()
+    assert told == []
+    assert reasons == {"closed", "refused"}  # before and after it failed
 
 
 async def test_closing_in_the_moment_of_connecting(any_server: Server) -> None:
