@@ -1,4 +1,7 @@
-"""`cachecore doctor URL`: whether a store works, what it can do, and what that means for a cache on it."""
+"""`cachecore doctor URL`: whether a store works, what it can do, and what that means for a cache on it.
+
+A backend may be able to do what this server or this user is not; so a feed and a clock are tried.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import typer
 from cachecore import plugins
 from cachecore.errors import BackendError, CacheError
 from cachecore.protocols import (
+    Alive,
     CacheBackend,
     SupportsAbout,
     SupportsFeed,
@@ -21,6 +25,8 @@ from cachecore.protocols import (
 )
 
 _PATIENCE = 5.0
+_FEED_PATIENCE = 2.0
+"""Seconds in which a feed must say that it can be trusted."""
 _ABILITIES = {
     "scan": (
         SupportsScan,
@@ -56,6 +62,7 @@ def doctor(
 
 
 async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
+    abilities = {name: isinstance(backend, kind) for name, (kind, _, _) in _ABILITIES.items()}
     found: dict[str, Any] = {"answers": True}
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -64,7 +71,12 @@ async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
             await backend.get_many([f"{prefix}:s:doctor"])
             found["read_seconds"] = time.perf_counter() - began
             if isinstance(backend, SupportsTime):
-                found["clock_ahead_seconds"] = await backend.time() - time.time()
+                try:
+                    found["clock_ahead_seconds"] = await backend.time() - time.time()
+                except BackendError:
+                    abilities["time"] = False  # it answers, so it is this that it refuses
+            if isinstance(backend, SupportsFeed):
+                abilities["feed"] = await _tells(backend, f"{prefix}:")
             if isinstance(backend, SupportsAbout):
                 found["servers"] = {name: dict(said) for name, said in (await backend.about(f"{prefix}:")).items()}
     except BackendError as error:
@@ -73,8 +85,20 @@ async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
         found.update(answers=False, reason="timeout")
     finally:
         await backend.aclose()
-    found["abilities"] = {name: isinstance(backend, kind) for name, (kind, _, _) in _ABILITIES.items()}
+    found["abilities"] = abilities
     return found
+
+
+async def _tells(backend: SupportsFeed, prefix: str) -> bool:
+    """Return whether the feed says that it can be trusted."""
+    try:
+        async with asyncio.timeout(_FEED_PATIENCE):
+            async for event in backend.feed(prefix):
+                if isinstance(event, Alive):
+                    return True
+    except TimeoutError:
+        pass
+    return False
 
 
 def _show(url: str, found: dict[str, Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import pytest
 from typer.testing import CliRunner
 
 from cachecore.cli import app
-from cachecore.testing.servers import free_port
+from cachecore.testing.groups import ask
+from cachecore.testing.servers import Server, free_port, installed, version
 
 run = CliRunner().invoke
 
@@ -27,6 +30,36 @@ def test_what_it_prints_is_for_people(redis_url: str) -> None:
     done = run(app(), ["doctor", redis_url])
     assert "answers a read in" in done.stdout
     assert "feed: yes: copies in memory are told of changes" in done.stdout
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    servers = installed()
+    with Server(servers[max(servers)]) as server:
+        yield server
+
+
+def test_a_server_that_cannot_push(own_server: Server) -> None:
+    """Whether there is a feed is tried: the ability of a backend is none of every server."""
+    done = run(app(), ["doctor", own_server.url + "?protocol=2"])
+    assert done.exit_code == 0, done.output
+    assert "feed: no: copies in memory live for l1_max_age" in done.stdout
+    assert "feed: yes" not in done.stdout
+    assert "feed: none (RESP2)" in done.stdout
+
+
+def test_a_user_who_may_not_ask_the_time_nor_track(own_server: Server) -> None:
+    """What is forbidden is absent; the store answers all the same."""
+    if version(own_server.program)[1] < (7,):
+        pytest.skip("rules for subcommands came with version 7")
+    ask(own_server, "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-time", "-client|tracking")
+    done = run(app(), ["doctor", own_server.url.replace("://", "://app:pw@")])
+    assert done.exit_code == 0, done.output
+    assert "answers a read in" in done.stdout
+    assert "time: no: the clocks of hosts are compared" in done.stdout
+    assert "feed: no: copies in memory live for l1_max_age" in done.stdout
+    assert "feed: none (auth)" in done.stdout
+    assert "its clock" not in done.stdout
 
 
 def test_a_server_that_is_not_there() -> None:
