@@ -14,6 +14,7 @@ from cachecore_redis.client import ClientBackend
 from cachecore_redis.feed import ended
 from cachecore_redis.loops import PerLoop
 from cachecore_redis.node import LargeKeys, Node, moment
+from cachecore_redis.scanning import pages
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -99,16 +100,9 @@ class RedisBackend:
         return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl)), bool))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
-        """Yield the live keys that start with `prefix`, in pages: SCAN, which never blocks the server for long."""
-        node = self._nodes.get("scan")
-        cursor = b"0"
-        while True:
-            reply = await node.read("scan", commands.scan(cursor, prefix), channel=node.main)
-            cursor, found = self._checked(node, "scan", reply, list)
-            if found:
-                yield [str(key, "latin-1") for key in found]
-            if cursor == b"0":
-                return
+        """Yield the live keys that start with `prefix`, in pages; all again if the connection was lost meanwhile."""
+        async for page in pages(self._nodes.get("scan"), prefix):
+            yield page
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
         """Yield what happens to keys that start with `prefix`, pushed by the server; ends when closed."""

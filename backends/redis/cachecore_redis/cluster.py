@@ -2,16 +2,18 @@
 
 The order of the slots is asked for at first use, when a node redirects us, and while a primary is out of reach: then
 again and again in the background, so that the replica that takes its place is used as soon as the others know it,
-whether anybody calls or not.
+whether anybody calls or not. While a feed listens to the primaries, one of them is asked every second whether they are
+still the same: a primary that was replaced says nothing of it by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import hiredis
 
@@ -22,12 +24,11 @@ from cachecore_redis.commands import ASKING, pack
 from cachecore_redis.failures import failure, refusal
 from cachecore_redis.lane import Lane, Reply
 from cachecore_redis.node import LargeKeys, Node
-from cachecore_redis.topology import Ranges, Topology, agreed, ranges_of, redirection, slot_of
+from cachecore_redis.quorum import Candidates, majority
+from cachecore_redis.topology import Ranges, Topology, ranges_of, redirection, slot_of
 
-_ASKED: Final = 5
-"""Nodes asked for the order of the slots at once."""
-_GRACE: Final = 0.05
-"""Seconds that the others of them have after the first answer."""
+_LOOK: Final = 1.0
+"""Seconds between two looks at the order of a cluster that somebody watches."""
 _PAUSE: Final = 0.2
 """Seconds between two looks at a cluster that is not whole."""
 _HOPS: Final = 5
@@ -46,6 +47,16 @@ class Command:
         self.slot = slot_of(keys[0])
 
 
+class Watcher(Protocol):
+    """Who relies on hearing what happens on every node. Told in the loop of the cluster that it watches."""
+
+    def other_primaries(self) -> None:
+        """Take note that the primaries are others than before, or that there is an end to it."""
+
+    def elsewhere(self, keys: Sequence[str]) -> None:
+        """Take note that these keys are being asked of a node that need not be a primary yet."""
+
+
 class Cluster:
     """The nodes of a cluster in one loop. Everything here happens in that loop; `topology` is shared with others."""
 
@@ -56,9 +67,16 @@ class Cluster:
         backoffs: dict[Address, Backoff],
         options: RedisOptions,
         large: LargeKeys,
+        everywhere: Callable[[Callable[[Cluster], None]], None],
     ) -> None:
         self.topology = topology
-        self.on_primaries: list[Callable[[], None]] = []
+        self.confirmed = 0.0
+        """Monotonic second of the last question whose answer was, or became, `topology`."""
+        self._everywhere = everywhere
+        self._watchers: list[Watcher] = []
+        self._looking: asyncio.Task[None] | None = None
+        self._seen = topology.primaries
+        self._candidates = Candidates()
         self._seeds = seeds
         self._backoffs = backoffs
         self._options = options
@@ -74,13 +92,13 @@ class Cluster:
     def close(self) -> None:
         """Close all lanes and end what goes on behind."""
         self.closed = True
-        for task in (self._asking, self._mending):
+        for task in (self._asking, self._mending, self._looking):
             if task is not None:
                 task.cancel()
         for node in (*self._nodes.values(), *self._leaving):
             node.close()
-        for told in self.on_primaries:
-            told()  # so that feeds see the end
+        for watcher in self._watchers:
+            watcher.other_primaries()  # so that feeds see the end
 
     # Nodes
 
@@ -148,29 +166,23 @@ class Cluster:
 
     async def _learn(self) -> bool:
         """Ask some nodes for the order of the slots; return whether one told."""
+        asked_at = time.monotonic()
         known = [a for a in self.topology.primaries if a not in self._sick]
-        others = [a for a in self._nodes if a not in known and a in self._sick]
-        seeds = [dialer.address for dialer in self._seeds]
-        candidates = list(dict.fromkeys([*known[: _ASKED - 1], *seeds, *others]))[: _ASKED + 1]
-        asked = [asyncio.ensure_future(self._order_of(address)) for address in candidates]
-        answers: list[Ranges] = []
-        waiting: set[asyncio.Future[Ranges | None]] = set(asked)
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=_GRACE if answers else None, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    break
-                answers += [answer for task in done if (answer := task.result()) is not None]
-        finally:
-            for task in asked:
-                task.cancel()
-        if not answers:
+        others = [*(dialer.address for dialer in self._seeds), *(a for a in self._nodes if a in self._sick)]
+        order = await majority(self._candidates.next(known, others), self._order_of)
+        if order is None:
             return False
-        if self.topology.learn(agreed(answers)):
-            self._primaries_changed()
+        if self.topology.learn(order):
+            self._everywhere(Cluster.settle)
+        self.confirmed = asked_at
         return True
+
+    async def whole_order(self, operation: str) -> None:
+        """Have the order of the slots asked for anew. Raises `BackendError` if nobody tells."""
+        asking = self._asking
+        if asking is not None and not asking.done():
+            await asyncio.wait({asking})  # it may have begun before what the caller wants to know of
+        await self._first_order(operation)
 
     async def _order_of(self, address: Address) -> Ranges | None:
         try:
@@ -179,7 +191,11 @@ class Cluster:
             return None  # others are asked, too
         return ranges_of(reply, address)
 
-    def _primaries_changed(self) -> None:
+    def settle(self) -> None:
+        """Leave the nodes that are primaries no more, and tell who watches; nothing if they are the same."""
+        if self.closed or self.topology.primaries == self._seen:
+            return
+        self._seen = self.topology.primaries
         seeds = {dialer.address for dialer in self._seeds}
         for address in [a for a in self._nodes if a not in self.topology.primaries and a not in seeds]:
             node = self._nodes.pop(address)
@@ -187,13 +203,57 @@ class Cluster:
             self._sick.discard(address)
             # Not at once: a call that was redirected a moment ago may still be on its way there.
             asyncio.get_running_loop().call_later(self._options.timeout, self._leave, node)
-        for told in self.on_primaries:
-            told()
+        for watcher in self._watchers:
+            watcher.other_primaries()
 
     def _leave(self, node: Node) -> None:
         if node in self._leaving:
             self._leaving.remove(node)
             node.close()
+
+    # Watching
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` of other primaries, and of keys that are not asked of one."""
+        self._watchers.append(watcher)
+        if self._looking is None or self._looking.done():
+            self.confirmed = max(self.confirmed, time.monotonic())  # the first look follows at once
+            self._looking = asyncio.get_running_loop().create_task(self._look(), context=contextvars.Context())
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it no more."""
+        self._watchers.remove(watcher)
+        if not self._watchers and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def _look(self) -> None:
+        """See whether the order is still the same: one primary is asked at a time, another each time.
+
+        Not always the same one, because one that was cut off from the others believes in the old order.
+        """
+        for turn in itertools.count():
+            primaries = self.topology.primaries
+            if primaries:
+                asked_at = time.monotonic()
+                order = await self._order_of(primaries[turn % len(primaries)])
+                if order is not None and self.topology.is_order(order):
+                    self.confirmed = asked_at
+                elif order is not None:
+                    await asyncio.shield(self._ask_order())
+            await asyncio.sleep(_LOOK)
+
+    def _asked_elsewhere(self, keys: Sequence[str]) -> None:
+        """Tell all who watch, in whichever loop, before `keys` are asked of a node that only receives their slot.
+
+        Nobody need listen there yet, so who keeps what it says would not hear when that changes.
+        """
+
+        def told(cluster: Cluster) -> None:
+            for watcher in cluster._watchers:
+                watcher.elsewhere(keys)
+
+        self._everywhere(told)
 
     # Trouble
 
@@ -266,6 +326,8 @@ class Cluster:
             if where is None:
                 return reply
             asking, asked = where
+            if asking:
+                self._asked_elsewhere(command.keys)
             batch = [ASKING, command.payload] if asking else [command.payload]
             reply = (await self.node(asked).ask_many(operation, batch, twice=twice))[-1]
         return reply
@@ -284,7 +346,7 @@ class Cluster:
         if kind == "ASK":
             return True, address
         if self.topology.moved(slot, address):
-            self._primaries_changed()
+            self._everywhere(Cluster.settle)
         self._look_behind()
         return False, address
 
@@ -302,6 +364,8 @@ class Cluster:
             if where is None:
                 break
             asking, asked = where
+            if asking:
+                self._asked_elsewhere([key])
             reply = await self.node(asked).swap(key, old, new, px, asking=asking)
         return reply
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
@@ -16,14 +17,20 @@ from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_host
 from cachecore_redis.channel import Backoff
 from cachecore_redis.cluster import Cluster, Command
 from cachecore_redis.cluster_feed import cluster_feed
+from cachecore_redis.failures import failure
 from cachecore_redis.feed import ended
 from cachecore_redis.lane import Reply
 from cachecore_redis.loops import PerLoop
-from cachecore_redis.node import LargeKeys, moment
+from cachecore_redis.node import LargeKeys, Node, moment
+from cachecore_redis.quorum import first_answer
+from cachecore_redis.scanning import pages
 from cachecore_redis.topology import SLOTS, Topology, slot_of
 
 if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
+
+_PASSES: Final = 5
+"""Times that all primaries are listed before a scan gives up."""
 
 
 class ClusterBackend:
@@ -51,7 +58,7 @@ class ClusterBackend:
         self._clusters = PerLoop(self._cluster)
 
     def _cluster(self) -> Cluster:
-        return Cluster(self._seeds, self._topology, self._backoffs, self._options, self._large)
+        return Cluster(self._seeds, self._topology, self._backoffs, self._options, self._large, self._clusters.tell)
 
     def __repr__(self) -> str:
         return f"ClusterBackend({', '.join(dialer.name for dialer in self._seeds)})"
@@ -130,23 +137,22 @@ class ClusterBackend:
         return reply
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
-        """Yield the live keys that start with `prefix`, primary after primary; all again if slots moved meanwhile."""
+        """Yield the live keys that start with `prefix`, primary after primary; all again if slots moved meanwhile.
+
+        Raises `BackendError` when slots move faster than the keys can be listed.
+        """
         cluster = self._clusters.get("scan")
-        version = -1
-        while version != self._topology.version:
+        for _ in range(_PASSES):
             primaries = await cluster.primaries("scan")
             version = self._topology.version
             for _, node in primaries:
-                cursor = b"0"
-                while True:
-                    reply = await node.read("scan", commands.scan(cursor, prefix))
-                    if type(reply) is not list:
-                        raise node.refused("scan", reply)
-                    cursor, found = reply
-                    if found:
-                        yield [str(key, "latin-1") for key in found]
-                    if cursor == b"0":
-                        break
+                async for page in pages(node, prefix):
+                    yield page
+            # Nothing redirects a SCAN, so only the cluster can say that what was listed is still where it was.
+            await cluster.whole_order("scan")
+            if version == self._topology.version:
+                return
+        raise failure("scan", "moved", True)
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
         """Yield what happens to keys that start with `prefix`, pushed by every primary; ends when closed."""
@@ -155,13 +161,9 @@ class ClusterBackend:
         return cluster_feed(self._clusters.get("feed"), prefix)
 
     async def time(self) -> float:
-        """Return the clock of one primary, the same one as long as the order stays; Unix seconds."""
+        """Return the clock of one primary, the first in a fixed order that answers; Unix seconds."""
         cluster = self._clusters.get("time")
-        (_, node), *_ = await cluster.primaries("time")
-        reply = await node.read("time", commands.TIME)
-        if type(reply) is not list:
-            raise node.refused("time", reply)
-        return moment(reply)
+        return await first_answer([partial(_time_of, node) for _, node in await cluster.primaries("time")])
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.about`."""
@@ -175,6 +177,13 @@ class ClusterBackend:
     async def aclose(self) -> None:
         """Close the connections of this process, those of other loops in those loops. Idempotent."""
         await self._clusters.aclose()
+
+
+async def _time_of(node: Node) -> float:
+    reply = await node.read("time", commands.TIME)
+    if type(reply) is not list:
+        raise node.refused("time", reply)
+    return moment(reply)
 
 
 def _by_slot(keys: Sequence[str]) -> list[list[str]]:

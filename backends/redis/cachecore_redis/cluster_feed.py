@@ -1,24 +1,30 @@
 """The feed of a cluster: one from each primary, as one.
 
-It can be trusted for what the slowest primary can be trusted for. When the primaries change, what happened on the new
-ones before they were listened to was missed: that is `Lost`.
+It can be trusted for what the slowest primary can be trusted for, and while the cluster confirms now and then that they
+are still its primaries. When they change, what happened on the new ones before they were listened to was missed: that
+is `Lost`. What is asked of a node that only receives its slot yet is said to have changed: nothing is kept of it until
+the slot is there and the node is listened to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from cachecore.errors import BackendError
 from cachecore.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore_redis.address import Address
 from cachecore_redis.cluster import Cluster
 
-_AGAIN = 0.1
+_AGAIN: Final = 0.1
 """Seconds before the cluster is asked for its primaries again, as long as it does not say."""
-_MAX_KEYS = 10_000
+_UNCONFIRMED: Final = 4.0
+"""Seconds that the order of the slots is believed for without a node that confirms it."""
+_MAX_KEYS: Final = 10_000
 
 
 class _Merged:
@@ -58,6 +64,11 @@ class _Merged:
         self.order_changed = True
         self.changed.set()
 
+    def elsewhere(self, keys: Sequence[str]) -> None:
+        mine = tuple(key for key in keys if key.startswith(self._prefix))
+        if mine:
+            self.put(Changed(mine))
+
     async def follow(self) -> bool:
         """Listen to the primaries of now, and to no others; return False if they are not known."""
         try:
@@ -96,6 +107,8 @@ class _Merged:
         known = [moment for moment in self._alive.values() if moment is not None]
         if len(known) < len(self._alive) or min(known) <= self._told:
             return
+        if self._cluster.confirmed < time.monotonic() - _UNCONFIRMED:
+            return
         self._told = min(known)
         if self._lost is not False:
             self._lost = False
@@ -115,7 +128,7 @@ class _Merged:
 async def cluster_feed(cluster: Cluster, prefix: str) -> AsyncIterator[FeedEvent]:
     """Yield what happens to keys that start with `prefix`, on whichever node, until closed."""
     merged = _Merged(cluster, prefix)
-    cluster.on_primaries.append(merged.other_primaries)
+    cluster.watch(merged)
     try:
         while not cluster.closed:
             if merged.order_changed and not await merged.follow():
@@ -129,5 +142,5 @@ async def cluster_feed(cluster: Cluster, prefix: str) -> AsyncIterator[FeedEvent
             if not merged.order_changed:
                 await merged.changed.wait()
     finally:
-        cluster.on_primaries.remove(merged.other_primaries)
+        cluster.unwatch(merged)
         merged.close()

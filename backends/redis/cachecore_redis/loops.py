@@ -78,6 +78,18 @@ class PerLoop(Generic[T]):
         if found is not None:
             found.close()
 
+    def tell(self, what: Callable[[T], None]) -> None:
+        """Have `what` called with what is kept for each loop, in that loop: with this one's now."""
+        here = asyncio.get_running_loop()
+        for loop, kept in list(self._kept.items()):
+            if loop is here:
+                what(kept)
+                continue
+            try:
+                loop.call_soon_threadsafe(what, kept)
+            except RuntimeError:
+                pass  # it was closed, and what it kept is of no use to anybody
+
     async def aclose(self) -> None:
         """Close everything: this loop's now, that of other loops by asking them. Idempotent."""
         self.closed = True

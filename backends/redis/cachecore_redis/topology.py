@@ -68,14 +68,16 @@ class Topology:
 
     def learn(self, ranges: Ranges) -> bool:
         """Take over a whole new order; return whether the primaries are others than before."""
-        owners: list[Address | None] = [None] * SLOTS
-        for first, last, address in ranges:
-            owners[first : last + 1] = [address] * (last + 1 - first)
+        owners = _owners(ranges)
         if owners != self._owners:
             self._owners = owners
             self.version += 1
         self.known = True
         return self._settle({address for _, _, address in ranges})
+
+    def is_order(self, ranges: Ranges) -> bool:
+        """Return whether this is the order that is known."""
+        return _owners(ranges) == self._owners
 
     def moved(self, slot: int, address: Address) -> bool:
         """Note that a node said that `slot` is at `address`; return whether that is a primary not known before."""
@@ -88,3 +90,10 @@ class Topology:
         now = tuple(sorted(primaries))
         changed, self.primaries = now != self.primaries, now
         return changed
+
+
+def _owners(ranges: Ranges) -> list[Address | None]:
+    owners: list[Address | None] = [None] * SLOTS
+    for first, last, address in ranges:
+        owners[first : last + 1] = [address] * (last + 1 - first)
+    return owners

@@ -1,0 +1,338 @@
+"""Slots that change hands while somebody relies on where they were: a feed, copies in memory, a scan, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cachecore import Cache
+from cachecore.errors import BackendError
+from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
+from cachecore.testing.servers import Server, free_port
+from cachecore_redis import ClusterBackend, RedisBackend, from_url
+from cachecore_redis.topology import slot_of
+from tests.redis.conftest import SERVERS
+from tests.redis.opening import opened
+from tests.redis.waiting import until, until_it_works
+
+PROGRAM = SERVERS[max(SERVERS)]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster(PROGRAM, timeout_ms=1000) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def newcomer(cluster: Cluster) -> AsyncIterator[Server]:
+    """A primary without slots, known to all."""
+    arguments = cluster.nodes[0].arguments[:-2]
+    with Server(PROGRAM, [*arguments, "--cluster-port", str(free_port())]) as server:
+        ask(cluster.nodes[0], "CLUSTER", "MEET", "127.0.0.1", str(server.port), server.arguments[-1])
+        everybody = [*cluster.nodes, server]
+
+        def met() -> bool:
+            views = [ask(one, "CLUSTER", "NODES") or "" for one in everybody]
+            known = all(len(view.splitlines()) == 7 and "handshake" not in view for view in views)
+            return known and "cluster_state:ok" in (ask(server, "CLUSTER", "INFO") or "")
+
+        await until(lambda: asyncio.to_thread(met), within=30)
+        yield server
+
+
+class Move:
+    """A slot on its way from its primary to another."""
+
+    def __init__(self, cluster: Cluster, slot: int, target: Server) -> None:
+        self.cluster, self.slot, self.target = cluster, slot, target
+        self.source = cluster.owner(slot)
+        assert ask(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", cluster.name(self.source)) == "OK"
+        assert ask(self.source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", cluster.name(target)) == "OK"
+        keys: list[str] = ask(self.source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1000")
+        moved = ("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+        assert not keys or ask(self.source, *moved) == "OK"
+
+    def finish(self) -> None:
+        for node in (self.target, self.source, *self.cluster.nodes):
+            ask(node, "CLUSTER", "SETSLOT", str(self.slot), "NODE", self.cluster.name(self.target))
+
+
+@contextmanager
+def heard(stream: AsyncIterator[FeedEvent]) -> Iterator[list[FeedEvent]]:
+    """What the feed says, as it comes."""
+    events: list[FeedEvent] = []
+
+    async def listen() -> None:
+        async for event in stream:
+            events.append(event)  # noqa: PERF401 - to be looked at while it goes on
+
+    listening = asyncio.ensure_future(listen())
+    try:
+        yield events
+    finally:
+        listening.cancel()
+
+
+def said(events: Sequence[FeedEvent], kind: type[FeedEvent]) -> bool:
+    return any(isinstance(event, kind) for event in events)
+
+
+def changed(events: Sequence[FeedEvent], key: str) -> bool:
+    return any(isinstance(event, Changed) and key in event.keys for event in events)
+
+
+def clustered(cluster: Cluster) -> ClusterBackend:
+    backend = from_url(cluster.url)
+    assert isinstance(backend, ClusterBackend)
+    return backend
+
+
+def seasoned(backend: RedisBackend) -> bool:
+    """Whether the connection is old enough for its loss not to count against the server."""
+    lane = backend._nodes.get("test").main.lane
+    return lane is not None and asyncio.get_running_loop().time() - lane.born > 0.6
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-loop", "other-loop"])
+async def test_nothing_is_kept_of_what_came_by_ask(cluster: Cluster, newcomer: Server, elsewhere: bool) -> None:
+    """What is read, written or swapped on a node that is only receiving the slot is said to have changed."""
+    backend = clustered(cluster)
+    await backend.set_many({"p:k": b"v"}, ttl=600)
+
+    async def done(work: Callable[[], Any]) -> None:
+        await (asyncio.to_thread(lambda: asyncio.run(work())) if elsewhere else work())
+
+    with heard(backend.feed("p:")) as events:
+        await until(lambda: said(events, Alive))
+        Move(cluster, slot_of("p:k"), newcomer)
+        await until(lambda: changed(events, "p:k"))  # the source has let go of it
+        for work in (
+            lambda: backend.get_many(["p:k"]),
+            lambda: backend.set_many({"p:k": b"w"}, ttl=600),
+            lambda: backend.swap("p:k", b"w", b"x", ttl=600),
+        ):
+            events.clear()
+            await done(work)
+            await until(lambda: changed(events, "p:k"))
+        assert not said(events, Lost)
+        assert await backend.get_many(["p:k"]) == [b"x"]
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-loop", "other-loop"])
+async def test_feed_listens_to_a_new_primary_at_once(cluster: Cluster, newcomer: Server, elsewhere: bool) -> None:
+    """Who is sent to a new primary, in whichever loop, tells the feed: Lost, and soon the new one's changes."""
+    backend, writer = clustered(cluster), clustered(cluster)
+    await backend.set_many({"p:k": b"v"}, ttl=600)
+    with heard(backend.feed("p:")) as events:
+        await until(lambda: said(events, Alive))
+        Move(cluster, slot_of("p:k"), newcomer).finish()
+        events.clear()
+
+        async def read() -> list[bytes | None]:
+            return await backend.get_many(["p:k"])
+
+        assert await (asyncio.to_thread(lambda: asyncio.run(read())) if elsewhere else read()) == [b"v"]
+        await until(lambda: said(events, Lost))
+        await until(lambda: said(events, Alive))
+        events.clear()
+        await writer.set_many({"p:k": b"w"}, ttl=600)
+        await until(lambda: changed(events, "p:k"))
+    await backend.aclose()
+    await writer.aclose()
+
+
+async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(cluster: Cluster, newcomer: Server) -> None:
+    """Another process never gets an old answer, neither during the move nor when it ended without its noticing."""
+    async with Cache[str](cluster.url, ttl=600) as writer, Cache[str](cluster.url, ttl=600) as reader:
+        await writer.set("q", "v0")
+        await reader.get("q")
+        await until(lambda: reader._engine.coherence.live)
+        move = Move(cluster, slot_of(writer.key("q")), newcomer)
+        await until_it_works(lambda: reader.get("q"))
+
+        async def sees(value: str) -> bool:
+            return await reader.get("q") == value
+
+        for value in ("v1", "v2"):
+            for _ in range(3):
+                assert await reader.get("q") is not None
+            await writer.set("q", value)
+            await until(lambda value=value: sees(value), within=1.0)  # type: ignore[misc]
+        move.finish()
+        await writer.set("q", "v3")
+        await until(lambda: sees("v3"), within=3.0)
+        await until(lambda: reader._engine.coherence.live)
+
+        async def from_memory() -> bool:
+            return (await reader.lookup("q")).tier == "l1"
+
+        await until(from_memory)
+        await writer.set("q", "v4")
+        await until(lambda: sees("v4"), within=1.0)
+
+
+async def test_feed_leaves_a_primary_that_was_demoted(cluster: Cluster) -> None:
+    """A planned failover is noticed though nobody sends a command, and though the old primary goes on answering."""
+    backend, writer = clustered(cluster), clustered(cluster)
+    await backend.set_many({"p:k": b"v"}, ttl=600)
+    old = cluster.owner(slot_of("p:k"))
+    new = cluster.nodes[cluster.nodes.index(old) + 3]
+    with heard(backend.feed("p:")) as events:
+        await until(lambda: said(events, Alive))
+        events.clear()
+        assert ask(new, "CLUSTER", "FAILOVER") == "OK"
+        await until(lambda: asyncio.to_thread(lambda: cluster.owner(slot_of("p:k")) is new), within=30)
+        await until(lambda: said(events, Lost), within=4)
+        await until(lambda: isinstance(events[-1], Alive))
+        ask(old, "REPLICAOF", "NO", "ONE")
+        old.kill()  # whatever is heard now comes from the new one
+        events.clear()
+        await until_it_works(lambda: writer.set_many({"p:k": b"w"}, ttl=600))
+        await until(lambda: changed(events, "p:k"))
+    await backend.aclose()
+    await writer.aclose()
+
+
+async def test_order_that_nobody_confirms_is_not_believed_for_long(cluster: Cluster) -> None:
+    """Where nobody tells the order of the slots any more, heartbeats prove nothing."""
+    backend = clustered(cluster)
+    with heard(backend.feed("p:")) as events:
+        await until(lambda: said(events, Alive))
+        for node in cluster.nodes:
+            assert ask(node, "ACL", "SETUSER", "default", "-cluster") == "OK"
+
+        async def silent() -> bool:
+            events.clear()
+            await asyncio.sleep(0.6)  # two heartbeats
+            return not said(events, Alive)
+
+        await until(silent, within=15)
+        for node in cluster.nodes:
+            assert ask(node, "ACL", "SETUSER", "default", "+cluster") == "OK"
+        await until(lambda: said(events, Alive))
+    await backend.aclose()
+
+
+async def test_scan_finds_what_moved_behind_it(cluster: Cluster) -> None:
+    """A slot moves to a primary that was listed before: its keys are found all the same."""
+    backend = clustered(cluster)
+    keys = {f"p:{i}" for i in range(3000)}
+    await backend.set_many(dict.fromkeys(keys, b"v"), ttl=600)
+    addresses = backend._topology.primaries
+    servers = {node.port: node for node in cluster.nodes}
+    first, last = (servers[addresses[i][1]] for i in (0, -1))
+    of_first = {key for key in keys if backend._topology.owner(slot_of(key)) == addresses[0]}
+    key = next(key for key in sorted(keys) if backend._topology.owner(slot_of(key)) == addresses[-1])
+    seen: set[str] = set()
+    moved = False
+    async for page in backend.scan("p:"):
+        seen.update(page)
+        if not moved and of_first <= seen and not seen <= of_first:
+            moved = True
+            move = Move(cluster, slot_of(key), first)
+            assert move.source is last
+            move.finish()
+    assert moved
+    assert seen == keys
+    await backend.aclose()
+
+
+async def test_scan_of_a_server_that_restarted() -> None:
+    """Another process takes a cursor for another place: the listing begins again, and misses nothing."""
+    keys = {f"p:{i}" for i in range(10_000)}
+    with Server(PROGRAM, ["--appendonly", "yes", "--appendfsync", "always"]) as server:
+        async with opened(server.url, timeout=3) as backend:
+            await backend.set_many(dict.fromkeys(keys, b"v"), ttl=600)
+            seen: set[str] = set()
+            pages = 0
+            async for page in backend.scan("p:"):
+                seen.update(page)
+                pages += 1
+                if pages == 25:
+                    await until(lambda: seasoned(backend))
+                    server.kill()
+                    server.start()
+                    await until(lambda: asyncio.to_thread(lambda: ask(server, "DBSIZE") == len(keys)))  # loaded
+            assert seen == keys
+
+
+async def test_scan_through_a_failover_of_sentinels() -> None:
+    """The primary becomes another between two pages: the new one is listed from the beginning."""
+    keys = {f"p:{i}" for i in range(10_000)}
+    with SentinelGroup(PROGRAM, down_after_ms=400) as group:
+        backend = from_url(group.url)
+        await backend.set_many(dict.fromkeys(keys, b"v"), ttl=600)
+        replica, old = group.nodes[1], group.primary()
+        await until(lambda: asyncio.to_thread(lambda: ask(replica, "DBSIZE") == len(keys)))
+        seen: set[str] = set()
+        pages = 0
+
+        def ordered() -> bool:
+            return bool(ask(group.sentinels[0], "SENTINEL", "FAILOVER", SERVICE) == "OK")
+
+        async for page in backend.scan("p:"):
+            seen.update(page)
+            pages += 1
+            if pages == 25:
+                await until(lambda: asyncio.to_thread(ordered), within=20)
+                await until(lambda: asyncio.to_thread(lambda: group.primary() is not old), within=30)
+                await until_it_works(lambda: backend.set_many({"other": b"v"}, ttl=60))
+        assert seen == keys
+        await backend.aclose()
+
+
+async def test_scan_that_is_cut_off_again_and_again(any_server: Server) -> None:
+    """A listing that never comes to its end fails: who asked must not take it for complete."""
+    async with opened(any_server.url) as backend:
+        await backend.set_many({f"p:{i}": b"v" for i in range(2000)}, ttl=600)
+        lane, begun = None, 0
+        with pytest.raises(BackendError) as failed:
+            async for _ in backend.scan("p:"):
+                begun += backend._nodes.get("test").main.lane is not lane
+                await until(lambda: seasoned(backend))
+                lane = backend._nodes.get("test").main.lane
+                assert lane is not None
+                lane.close()
+        assert begun > 1
+        assert (failed.value.reason, failed.value.transient) == ("reset", True)
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+async def test_clock_of_whichever_primary_answers(cluster: Cluster, fault: str) -> None:
+    """With the first primary dead or frozen, and no replica to take its place, the others tell the time."""
+    backend = clustered(cluster)
+    await backend.get_many(["k"])
+    first = next(node for node in cluster.nodes if node.port == backend._topology.primaries[0][1])
+    replica = cluster.nodes[cluster.nodes.index(first) + 3]
+    expected = await backend.time()
+    replica.kill()
+    if fault == "kill":
+        first.kill()
+    else:
+        first.pause()
+    for _ in range(5):
+        async with asyncio.timeout(0.2):
+            assert 0 <= await backend.time() - expected < 30
+    for node in cluster.nodes:
+        if node is not first:
+            node.kill()
+    with pytest.raises(BackendError) as failed:
+        await backend.time()
+    assert failed.value.transient
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("dead", [6, 14])
+async def test_any_number_of_dead_nodes_may_be_named(cluster: Cluster, dead: int) -> None:
+    """A living node is found behind many dead ones, if not by the first call, then by one of the next."""
+    hosts = [f"127.0.0.1:{n}" for n in range(1, dead + 1)]
+    backend = from_url(f"redis+cluster://{','.join(hosts)},127.0.0.1:{cluster.nodes[0].port}")
+    await until_it_works(lambda: backend.get_many(["k"]), within=3)
+    await backend.aclose()
