@@ -2,18 +2,16 @@
 
 The order of the slots is asked for at first use, when a node redirects us, and while a primary is out of reach: then
 again and again in the background, so that the replica that takes its place is used as soon as the others know it,
-whether anybody calls or not. While a feed listens to the primaries, one of them is asked every second whether they are
-still the same: a primary that was replaced says nothing of it by itself.
+whether anybody calls or not; and as long as somebody watches, see `watching`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import hiredis
 
@@ -26,9 +24,8 @@ from cachecore_redis.lane import Lane, Reply
 from cachecore_redis.node import LargeKeys, Node
 from cachecore_redis.quorum import Candidates, majority
 from cachecore_redis.topology import Ranges, Topology, ranges_of, redirection, slot_of
+from cachecore_redis.watching import Watching
 
-_LOOK: Final = 1.0
-"""Seconds between two looks at the order of a cluster that somebody watches."""
 _PAUSE: Final = 0.2
 """Seconds between two looks at a cluster that is not whole."""
 _HOPS: Final = 5
@@ -47,16 +44,6 @@ class Command:
         self.slot = slot_of(keys[0])
 
 
-class Watcher(Protocol):
-    """Who relies on hearing what happens on every node. Told in the loop of the cluster that it watches."""
-
-    def other_primaries(self) -> None:
-        """Take note that the primaries are others than before, or that there is an end to it."""
-
-    def elsewhere(self, keys: Sequence[str]) -> None:
-        """Take note that these keys are being asked of a node that need not be a primary yet."""
-
-
 class Cluster:
     """The nodes of a cluster in one loop. Everything here happens in that loop; `topology` is shared with others."""
 
@@ -70,11 +57,8 @@ class Cluster:
         everywhere: Callable[[Callable[[Cluster], None]], None],
     ) -> None:
         self.topology = topology
-        self.confirmed = 0.0
-        """Monotonic second of the last question whose answer was, or became, `topology`."""
+        self.watching = Watching(topology, self._order_of, self._ask_order)
         self._everywhere = everywhere
-        self._watchers: list[Watcher] = []
-        self._looking: asyncio.Task[None] | None = None
         self._seen = topology.primaries
         self._candidates = Candidates()
         self._seeds = seeds
@@ -92,13 +76,12 @@ class Cluster:
     def close(self) -> None:
         """Close all lanes and end what goes on behind."""
         self.closed = True
-        for task in (self._asking, self._mending, self._looking):
+        for task in (self._asking, self._mending):
             if task is not None:
                 task.cancel()
         for node in (*self._nodes.values(), *self._leaving):
             node.close()
-        for watcher in self._watchers:
-            watcher.other_primaries()  # so that feeds see the end
+        self.watching.close()  # so that feeds see the end
 
     # Nodes
 
@@ -174,7 +157,7 @@ class Cluster:
             return False
         if self.topology.learn(order):
             self._everywhere(Cluster.settle)
-        self.confirmed = asked_at
+        self.watching.confirmed = asked_at
         return True
 
     async def whole_order(self, operation: str) -> None:
@@ -203,57 +186,12 @@ class Cluster:
             self._sick.discard(address)
             # Not at once: a call that was redirected a moment ago may still be on its way there.
             asyncio.get_running_loop().call_later(self._options.timeout, self._leave, node)
-        for watcher in self._watchers:
-            watcher.other_primaries()
+        self.watching.other_primaries()
 
     def _leave(self, node: Node) -> None:
         if node in self._leaving:
             self._leaving.remove(node)
             node.close()
-
-    # Watching
-
-    def watch(self, watcher: Watcher) -> None:
-        """Tell `watcher` of other primaries, and of keys that are not asked of one."""
-        self._watchers.append(watcher)
-        if self._looking is None or self._looking.done():
-            self.confirmed = max(self.confirmed, time.monotonic())  # the first look follows at once
-            self._looking = asyncio.get_running_loop().create_task(self._look(), context=contextvars.Context())
-
-    def unwatch(self, watcher: Watcher) -> None:
-        """Tell it no more."""
-        self._watchers.remove(watcher)
-        if not self._watchers and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
-
-    async def _look(self) -> None:
-        """See whether the order is still the same: one primary is asked at a time, another each time.
-
-        Not always the same one, because one that was cut off from the others believes in the old order.
-        """
-        for turn in itertools.count():
-            primaries = self.topology.primaries
-            if primaries:
-                asked_at = time.monotonic()
-                order = await self._order_of(primaries[turn % len(primaries)])
-                if order is not None and self.topology.is_order(order):
-                    self.confirmed = asked_at
-                elif order is not None:
-                    await asyncio.shield(self._ask_order())
-            await asyncio.sleep(_LOOK)
-
-    def _asked_elsewhere(self, keys: Sequence[str]) -> None:
-        """Tell all who watch, in whichever loop, before `keys` are asked of a node that only receives their slot.
-
-        Nobody need listen there yet, so who keeps what it says would not hear when that changes.
-        """
-
-        def told(cluster: Cluster) -> None:
-            for watcher in cluster._watchers:
-                watcher.elsewhere(keys)
-
-        self._everywhere(told)
 
     # Trouble
 
@@ -327,7 +265,7 @@ class Cluster:
                 return reply
             asking, asked = where
             if asking:
-                self._asked_elsewhere(command.keys)
+                self._elsewhere(command.keys)
             batch = [ASKING, command.payload] if asking else [command.payload]
             reply = (await self.node(asked).ask_many(operation, batch, twice=twice))[-1]
         return reply
@@ -350,6 +288,13 @@ class Cluster:
         self._look_behind()
         return False, address
 
+    def _elsewhere(self, keys: Sequence[str]) -> None:
+        """Say in all loops, before `keys` are asked of a node that only receives their slot, that they are.
+
+        Nobody need listen there yet, so who keeps what it says would not hear when that changes.
+        """
+        self._everywhere(lambda cluster: cluster.watching.elsewhere(keys))
+
     def refused(self, operation: str, slot: int, reply: Reply) -> BackendError:
         """Return the error for a reply that is no answer; see `Node.refused`."""
         address = self.topology.owner(slot)
@@ -365,7 +310,7 @@ class Cluster:
                 break
             asking, asked = where
             if asking:
-                self._asked_elsewhere([key])
+                self._elsewhere([key])
             reply = await self.node(asked).swap(key, old, new, px, asking=asking)
         return reply
 

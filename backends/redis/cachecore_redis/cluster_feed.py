@@ -107,7 +107,7 @@ class _Merged:
         known = [moment for moment in self._alive.values() if moment is not None]
         if len(known) < len(self._alive) or min(known) <= self._told:
             return
-        if self._cluster.confirmed < time.monotonic() - _UNCONFIRMED:
+        if self._cluster.watching.confirmed < time.monotonic() - _UNCONFIRMED:
             return
         self._told = min(known)
         if self._lost is not False:
@@ -128,7 +128,7 @@ class _Merged:
 async def cluster_feed(cluster: Cluster, prefix: str) -> AsyncIterator[FeedEvent]:
     """Yield what happens to keys that start with `prefix`, on whichever node, until closed."""
     merged = _Merged(cluster, prefix)
-    cluster.watch(merged)
+    cluster.watching.add(merged)
     try:
         while not cluster.closed:
             if merged.order_changed and not await merged.follow():
@@ -142,5 +142,5 @@ async def cluster_feed(cluster: Cluster, prefix: str) -> AsyncIterator[FeedEvent
             if not merged.order_changed:
                 await merged.changed.wait()
     finally:
-        cluster.unwatch(merged)
+        cluster.watching.remove(merged)
         merged.close()
