@@ -31,7 +31,7 @@ class Watcher(Protocol):
 
 
 class Watching:
-    """Who watches a cluster in one loop. `order_of` asks one node for the order; `learn` asks many and takes it over."""
+    """Who watches a cluster in one loop. `order_of` asks one node for the order; `learn` has several asked."""
 
     def __init__(
         self,
