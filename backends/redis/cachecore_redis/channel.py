@@ -35,7 +35,8 @@ class Backoff:
     """When the next attempt to reach one address may be made; shared by all loops of a process.
 
     From 0.2 to 0.31 s, jittered: at most five attempts a second, and a store that comes back is found within a second.
-    After connections that did not last, those that open anew wait for each other until one has proven itself.
+    After a connection that did not last the next is opened at once; if that does not last either, those that open anew
+    wait for each other until one has proven itself.
     Without a lock, which a fork could leave locked: threads that race make one attempt too many at worst.
     """
 
@@ -46,7 +47,7 @@ class Backoff:
         self._failures = 0
         self._not_before = 0.0  # monotonic seconds
         self._proven = math.inf  # monotonic seconds; when a connection will have lasted, after some that did not
-        self._suspicious = False
+        self._suspicious_since = math.inf  # monotonic seconds
 
     def may_try(self) -> bool:
         """Return whether an attempt may be made now, and if so count it as made."""
@@ -70,14 +71,19 @@ class Backoff:
         self._not_before = time.monotonic() + self._wait()
         self._proven = math.inf
 
-    def died_young(self, reason: str, transient: bool) -> None:
-        """Count a connection that opened and did not last."""
-        self._suspicious = True
-        self.failed(reason, transient)
+    def died_young(self, reason: str, transient: bool, age: float) -> None:
+        """Count a connection that opened, answered and did not last; for the first one, and those as old, only warn."""
+        now = time.monotonic()
+        if now >= self._proven:
+            self.recovered()
+        if self._suspicious_since == math.inf:
+            self._suspicious_since = now
+        if now - age > self._suspicious_since:
+            self.failed(reason, transient)
 
     def succeeded(self) -> None:
         """Forget the failures; if the last connections did not last, once this one has."""
-        if not self._suspicious:
+        if self._suspicious_since == math.inf:
             self.recovered()
         elif self._proven == math.inf:
             self._proven = time.monotonic() + _PROVEN
@@ -87,7 +93,7 @@ class Backoff:
         self._failures = 0
         self._not_before = 0.0
         self._proven = math.inf
-        self._suspicious = False
+        self._suspicious_since = math.inf
 
     def _wait(self) -> float:
         wait = min(_LONGEST_WAIT, _FIRST_WAIT * 1.5 ** min(self._failures - 1, 10))
@@ -247,9 +253,13 @@ class Channel:
         self.lane = None
         # A lane that never answered, or not for long, counts as a failed attempt: a server that accepts and hangs up
         # must not be connected to in a circle. One that did was closed for being idle, or by a restart.
-        if not self._closed and (not lane.served or asyncio.get_running_loop().time() - lane.born < _PROVEN):
+        age = asyncio.get_running_loop().time() - lane.born
+        if not self._closed and (not lane.served or age < _PROVEN):
             why = translate("", lane.error or ConnectionResetError())
-            self._backoff.died_young(why.reason, why.transient)
+            if lane.served:
+                self._backoff.died_young(why.reason, why.transient, age)
+            else:
+                self._backoff.failed(why.reason, why.transient)
         for lost in self.on_lost:
             lost(lane)
 
