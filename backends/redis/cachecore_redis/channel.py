@@ -27,6 +27,8 @@ _LONGEST_WAIT: Final = 0.25
 _PROVEN: Final = 0.4
 """Seconds after which a connection that has answered counts as healthy. More than the longest wait, so that a server
 that logs its clients in, answers them and hangs up is not connected to more often than one that refuses."""
+_WORTH: Final = 8
+"""Answers after which it does so, too, however young it is: then connections cost less than what they are used for."""
 _YOUNG: Final = 1.0
 """Seconds before a lane may be replaced because its server says that it is the wrong one."""
 
@@ -254,7 +256,7 @@ class Channel:
         # A lane that never answered, or not for long, counts as a failed attempt: a server that accepts and hangs up
         # must not be connected to in a circle. One that did was closed for being idle, or by a restart.
         age = asyncio.get_running_loop().time() - lane.born
-        if not self._closed and (not lane.served or age < _PROVEN):
+        if not self._closed and (not lane.served or (age < _PROVEN and lane.served < _WORTH)):
             why = translate("", lane.error or ConnectionResetError())
             if lane.served:
                 self._backoff.died_young(why.reason, why.transient, age)
