@@ -59,7 +59,7 @@ async def test_writes_cut_off_happen_once_or_not_at_all(any_server: Server, dire
     sure = unsure = 0
     with Proxy(any_server.port) as proxy:
         backend = RedisBackend(proxy.url)
-        for _ in range(30):
+        for _ in range(60):
             proxy.cut(chance.randrange(1, 16))
             try:
                 (value,) = await backend.get_many(["n"])
