@@ -24,8 +24,9 @@ settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
 
-def pytest_collection_finish() -> None:
-    """Leave what collecting the tests made out of every later `gc.collect()`: tests call it often."""
+@pytest.fixture(scope="module", autouse=True)
+def unburdened() -> None:
+    """Leave what was made before this module out of every later `gc.collect()`: tests call it often."""
     gc.collect()
     gc.freeze()
 
