@@ -263,7 +263,7 @@ class Proxy:
         from_client, client = await asyncio.open_connection(sock=raw)
         try:
             from_server, server = await asyncio.open_connection(*self._target)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation, too: the client must not stay open
             client.transport.abort()
             if isinstance(error, OSError):
                 return  # the server is down: so is its proxy

@@ -47,7 +47,9 @@ def installed() -> dict[str, str]:
 
 def version(program: str) -> tuple[str, tuple[int, ...]]:
     """Return the name and the version of a server program, such as `("valkey", (9, 0, 1))`."""
-    said = subprocess.run([program, "--version"], capture_output=True, check=True, timeout=10).stdout  # noqa: S603
+    command = [program, "--version"]
+    # The program is the one that the test is about to start.
+    said = subprocess.run(command, capture_output=True, check=True, timeout=10).stdout  # noqa: S603
     found = re.match(r"(\w+) server v=([\d.]+)", said.decode())
     if found is None:
         raise ValueError(f"{program} does not say which server it is: {said[:100]!r}")

@@ -70,7 +70,7 @@ async def first_answer(asks: Sequence[Callable[[], Awaitable[T]]]) -> T:
             if ask is not None:
                 waiting.add(asyncio.ensure_future(ask()))
             elif not waiting:
-                assert failed is not None, "nobody was asked"  # noqa: S101
+                assert failed is not None, "nobody was asked"  # noqa: S101 - a caller's bug, no state
                 raise failed
             done, waiting = await asyncio.wait(
                 waiting, timeout=None if ask is None else _HEDGE, return_when=asyncio.FIRST_COMPLETED

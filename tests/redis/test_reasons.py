@@ -1,0 +1,38 @@
+"""What an error reply means, and which keys are remembered to have large values: no server needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from cachecore_redis import node
+from cachecore_redis.failures import reply_reason
+from cachecore_redis.node import LargeKeys
+
+IN_SCRIPT = "ERR Error running script (call to f_dfd3336d): @user_script:4: @user_script: 4: -{} "
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (IN_SCRIPT.format("OOM") + "command not allowed when used memory > 'maxmemory'.", ("full", False)),
+        (IN_SCRIPT.format("READONLY") + "You can't write against a read only replica.", ("readonly", True)),
+        (IN_SCRIPT.format("STRANGE") + "nobody knows.", ("error", False)),
+        (
+            "ERR Error running script (call to f_dfd3336d): @user_script:4: attempt to index a nil value",
+            ("error", False),
+        ),
+        ("OOM command not allowed", ("full", False)),
+    ],
+)
+def test_what_stopped_a_script_of_redis_6_is_told(message: str, reason: tuple[str, bool]) -> None:
+    assert reply_reason(message) == reason
+
+
+def test_large_keys_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "_MAX_LARGE", 3)
+    large = LargeKeys(10)
+    for key in ("a", "b", "c", "a", "d"):
+        assert large.seen(key, 10)
+    assert list(large.keys) == ["c", "a", "d"]
+    assert not large.seen("a", 9)
+    assert list(large.keys) == ["c", "d"]
