@@ -99,19 +99,19 @@ class _Sentinel(Server):
         return False
 
 
+def _each(replies: list[list[str]] | None) -> list[dict[str, str]]:
+    """What a Sentinel tells of several servers."""
+    return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in replies or ()]
+
+
 class SentinelGroup(_Group):
     """A primary, a replica and three Sentinels that take a primary for dead after `down_after_ms`."""
 
     def __init__(self, program: str, *, down_after_ms: int = 500) -> None:
         super().__init__()
-        self.nodes = [Server(program), Server(program)]
-        self.nodes[1].arguments = [
-            "--replicaof",
-            "127.0.0.1",
-            str(self.nodes[0].port),
-            "--repl-diskless-sync-delay",
-            "0",
-        ]
+        at_once = ["--repl-diskless-sync-delay", "0"]  # the one that is copied waits for more replicas otherwise
+        self.nodes = [Server(program, at_once), Server(program, at_once)]
+        self.nodes[1].arguments += ["--replicaof", "127.0.0.1", str(self.nodes[0].port)]
         self.sentinels = [_Sentinel(program, self.nodes[0], down_after_ms) for _ in range(3)]
         self._all = [*self.nodes, *self.sentinels]
 
@@ -125,13 +125,22 @@ class SentinelGroup(_Group):
         """Start all and return once a failover could succeed."""
         for server in self._all:
             server.start()
+        self._greet_every("100")
         _wait(self._settled, "the Sentinels did not find each other and the replica")
+        self._greet_every("2000")
+
+    def _greet_every(self, milliseconds: str) -> None:
+        # How long Sentinels take to find each other. Redis 6 has no word for it and keeps to two seconds.
+        for sentinel in self.sentinels:
+            ask(sentinel, "SENTINEL", "DEBUG", "PUBLISH-PERIOD", milliseconds)
 
     def _settled(self) -> bool:
         for sentinel in self.sentinels:
-            fields = ask(sentinel, "SENTINEL", "MASTER", SERVICE) or []
-            state = dict(zip(fields[::2], fields[1::2], strict=False))
-            if not state or int(state["num-slaves"]) < 1 or int(state["num-other-sentinels"]) < 2:
+            replicas = _each(ask(sentinel, "SENTINEL", "REPLICAS", SERVICE))
+            others = _each(ask(sentinel, "SENTINEL", "SENTINELS", SERVICE))
+            if [(one["flags"], one["master-link-status"]) for one in replicas] != [("slave", "ok")]:
+                return False
+            if [one["flags"] for one in others] != ["sentinel", "sentinel"]:
                 return False
         return "master_link_status:up" in (ask(self.nodes[1], "INFO", "replication") or "")
 
