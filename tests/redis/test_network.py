@@ -14,8 +14,23 @@ from cachecore.protocols import Alive, Changed, Flushed, Lost
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
+from cachecore_redis.channel import Backoff
 from tests.redis.versions import needs
 from tests.redis.waiting import until, until_it_works
+
+
+class Hurried(random.Random):
+    """Chance that makes the waits between two attempts to connect a hundredth of what they are."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return super().uniform(a, b) / 100
+
+
+def hurried(url: str) -> RedisBackend:
+    """A backend that is cut off as often as any other, and connects again as often, but sooner."""
+    backend = RedisBackend(url)
+    backend._backoff = Backoff(Hurried(7))
+    return backend
 
 
 @pytest.fixture
@@ -33,7 +48,7 @@ async def test_connections_cut_in_the_middle_of_replies(any_server: Server, dire
     await direct.set_many(values, ttl=600)
     answered = failed = 0
     with Proxy(any_server.port) as proxy:
-        backend = RedisBackend(proxy.url)
+        backend = hurried(proxy.url)
         for _ in range(40):
             proxy.cut(chance.randrange(1, 100_000))
             asked = [chance.sample(sorted(values), chance.randrange(1, 6)) for _ in range(10)]
@@ -58,7 +73,7 @@ async def test_writes_cut_off_happen_once_or_not_at_all(any_server: Server, dire
     await direct.set_many({"n": b"0"}, ttl=600)
     sure = unsure = 0
     with Proxy(any_server.port) as proxy:
-        backend = RedisBackend(proxy.url)
+        backend = hurried(proxy.url)
         for _ in range(60):
             proxy.cut(chance.randrange(1, 16))
             try:
