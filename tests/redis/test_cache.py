@@ -13,7 +13,6 @@ from cachecore.testing.groups import Cluster
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
 from cachecore_redis.commands import pack
-from tests.redis.conftest import SERVERS
 from tests.redis.waiting import until
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
@@ -57,34 +56,33 @@ async def test_second_process_sees_changes_through_the_feed(own_server: Server) 
             assert await until(lambda i=i: two.peek({"q": i}) is None) < 0.5  # type: ignore[misc] # mypy infers no default of a lambda
 
 
-async def test_frozen_node_costs_its_own_keys_only() -> None:
+async def test_frozen_node_costs_its_own_keys_only(calm: Cluster) -> None:
     """One node of a cluster freezes: every call is answered, and keys of healthy nodes take no longer than 100 ms."""
-    with Cluster(SERVERS[max(SERVERS)], timeout_ms=2000) as cluster:
-        backend = from_url(cluster.url)
-        assert isinstance(backend, ClusterBackend)
-        async with Cache[Any](backend, ttl=600, l1_max_entries=0) as cache:
+    backend = from_url(calm.url)
+    assert isinstance(backend, ClusterBackend)
+    async with Cache[Any](backend, ttl=600, l1_max_entries=0) as cache:
 
-            async def answer() -> str:
-                return "a"
+        async def answer() -> str:
+            return "a"
 
-            for i in range(60):
-                await cache.get_or_set({"q": i}, answer)
-            victim = cluster.nodes[0]
-            name = f"127.0.0.1:{victim.port}"
-            ill = {i for i in range(60) if backend.partition(cache.key({"q": i})) == name}
-            assert 0 < len(ill) < 60
-            slowest = 0.0
-            with victim.paused():
-                ends = time.monotonic() + 2
-                while time.monotonic() < ends:
-                    for i in range(60):
-                        started = time.monotonic()
-                        assert await cache.get_or_set({"q": i}, answer) == "a"
-                        slowest = max(slowest, 0 if i in ill else time.monotonic() - started)
-                    await asyncio.sleep(0.005)
-            assert slowest < 0.1
-            assert cache.stats.hits_l2 > 100
-        await backend.aclose()
+        for i in range(60):
+            await cache.get_or_set({"q": i}, answer)
+        victim = calm.nodes[0]
+        name = f"127.0.0.1:{victim.port}"
+        ill = {i for i in range(60) if backend.partition(cache.key({"q": i})) == name}
+        assert 0 < len(ill) < 60
+        slowest = 0.0
+        with victim.paused():
+            ends = time.monotonic() + 2
+            while time.monotonic() < ends:
+                for i in range(60):
+                    started = time.monotonic()
+                    assert await cache.get_or_set({"q": i}, answer) == "a"
+                    slowest = max(slowest, 0 if i in ill else time.monotonic() - started)
+                await asyncio.sleep(0.005)
+        assert slowest < 0.1
+        assert cache.stats.hits_l2 > 100
+    await backend.aclose()
 
 
 async def _copied(cache: Cache[Any], i: int) -> bool:

@@ -19,16 +19,10 @@ from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, from_url
 from cachecore_redis.topology import Topology, agreed, ranges_of, redirection, slot_of
 from tests.redis.conftest import SERVERS
+from tests.redis.moving import Move
 from tests.redis.waiting import until, until_it_works
 
 KEYS = [f"k:{{{n}}}" for n in range(64)]
-
-
-@pytest.fixture(scope="module")
-def calm() -> Iterator[Cluster]:
-    """A cluster in which nobody dies."""
-    with Cluster(SERVERS[max(SERVERS)]) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -40,8 +34,6 @@ def doomed() -> Iterator[Cluster]:
 
 @pytest.fixture
 async def backend(calm: Cluster) -> AsyncIterator[ClusterBackend]:
-    for primary in calm.nodes[:3]:
-        ask(primary, "FLUSHALL")
     backend = cluster_backend(calm)
     yield backend
     await backend.aclose()
@@ -130,16 +122,15 @@ async def test_wrong_order_is_put_right_by_redirections(calm: Cluster, backend: 
     assert await backend.delete_many(KEYS) == 64
 
 
-async def test_slot_that_is_moving(doomed: Cluster) -> None:
+async def test_slot_that_is_moving(calm: Cluster, backend: ClusterBackend) -> None:
     """While a slot moves its keys are on two nodes: every verb finds each, during and after."""
-    backend = cluster_backend(doomed)
     slot = slot_of("{7}")
     keys = [f"{{7}}:{i}" for i in range(6)]
     await backend.set_many(dict.fromkeys(keys[:4], b"v"), ttl=600)
-    source = doomed.owner(slot)
-    target = next(node for node in doomed.nodes[:3] if node is not source)
-    assert ask(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", doomed.name(source)) == "OK"
-    assert ask(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", doomed.name(target)) == "OK"
+    source = calm.owner(slot)
+    target = next(node for node in calm.nodes[:3] if node is not source)
+    assert ask(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", calm.name(source)) == "OK"
+    assert ask(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", calm.name(target)) == "OK"
     assert ask(source, "MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys[:2]) == "OK"
     assert await backend.get_many(keys) == [b"v"] * 4 + [None] * 2
     assert [await backend.get_many([key]) for key in keys] == [[b"v"]] * 4 + [[None]] * 2
@@ -153,10 +144,12 @@ async def test_slot_that_is_moving(doomed: Cluster) -> None:
     assert await backend.delete_many(keys[:3]) == 3
     assert ask(source, "MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", keys[3]) == "OK"
     for node in (target, source):
-        assert ask(node, "CLUSTER", "SETSLOT", str(slot), "NODE", doomed.name(target)) == "OK"
+        assert ask(node, "CLUSTER", "SETSLOT", str(slot), "NODE", calm.name(target)) == "OK"
     assert await backend.get_many(keys) == [None] * 3 + [b"x", b"w", b"x"]
     await until(lambda: backend.partition("{7}") == f"127.0.0.1:{target.port}")
-    await backend.aclose()
+    assert await backend.delete_many(keys) == 3
+    await until(lambda: asyncio.to_thread(lambda: calm.owner(slot) is target))
+    Move(calm, slot, source).finish()
 
 
 async def test_failover_after_a_death(doomed: Cluster) -> None:
@@ -233,12 +226,11 @@ def promoted(cluster: Cluster, slot: int, victim: Server) -> bool:
 
 
 @pytest.fixture
-async def patient() -> AsyncIterator[tuple[Cluster, Cache[Any]]]:
-    """A cluster that takes nobody for dead, and a cache that knows its order, with answers to 0…89 in it."""
-    with Cluster(SERVERS[max(SERVERS)], timeout_ms=60_000) as cluster:
-        async with Cache[Any](cluster.url, ttl=600, l1_max_entries=0, backend_timeout=0.2) as cache:
-            await cache.set_many(dict.fromkeys(range(90), "old"), tags=["doc"])
-            yield cluster, cache
+async def cache(calm: Cluster) -> AsyncIterator[Cache[Any]]:
+    """A cache that knows the order of the cluster, with answers to 0…89 in it."""
+    async with Cache[Any](calm.url, ttl=600, l1_max_entries=0, backend_timeout=0.2) as cache:
+        await cache.set_many(dict.fromkeys(range(90), "old"), tags=["doc"])
+        yield cache
 
 
 def by_node(cluster: Cluster, cache: Cache[Any]) -> list[list[int]]:
@@ -263,14 +255,13 @@ async def computed(cache: Cache[Any], numbers: list[int]) -> int:
     return calls
 
 
-async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(patient: tuple[Cluster, Cache[Any]]) -> None:
+async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(calm: Cluster, cache: Cache[Any]) -> None:
     """After an invalidation the other nodes' answers are computed once and hit again; its own are gone."""
-    cluster, cache = patient
-    frozen, *others = by_node(cluster, cache)
+    frozen, *others = by_node(calm, cache)
     healthy = [*others[0], *others[1]]
     assert frozen
     assert healthy
-    with cluster.nodes[0].paused():
+    with calm.nodes[0].paused():
         with pytest.raises(InvalidationPending):
             await cache.invalidate_tags("doc")
         partition = cache._engine.partition
@@ -287,13 +278,12 @@ async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(patient: tupl
     assert await computed(cache, [*frozen, *healthy]) == 0
 
 
-async def test_nodes_that_come_back_one_by_one_hear_one_by_one(patient: tuple[Cluster, Cache[Any]]) -> None:
+async def test_nodes_that_come_back_one_by_one_hear_one_by_one(calm: Cluster, cache: Cache[Any]) -> None:
     """What pends for a node that answers again is delivered, whoever else is still dead."""
-    cluster, cache = patient
-    parts = by_node(cluster, cache)
+    parts = by_node(calm, cache)
     assert all(parts)
-    cluster.nodes[0].pause()
-    cluster.nodes[1].pause()
+    calm.nodes[0].pause()
+    calm.nodes[1].pause()
     with pytest.raises(InvalidationPending):
         await cache.delete_many(list(range(90)))
     with pytest.raises(InvalidationPending):
@@ -301,7 +291,7 @@ async def test_nodes_that_come_back_one_by_one_hear_one_by_one(patient: tuple[Cl
     assert await computed(cache, parts[2]) == len(parts[2])
     assert await computed(cache, parts[2]) == 0
     pending = cache.stats.pending
-    cluster.nodes[0].resume()
+    calm.nodes[0].resume()
     partition = cache._engine.partition
     assert partition is not None
     first, second = (partition(cache.key(part[0])) for part in parts[:2])
@@ -312,7 +302,7 @@ async def test_nodes_that_come_back_one_by_one_hear_one_by_one(patient: tuple[Cl
     assert await computed(cache, parts[0]) == len(parts[0])
     assert await computed(cache, parts[0]) == 0
     assert cache.stats.pending == of_second
-    cluster.nodes[1].resume()
+    calm.nodes[1].resume()
     await until(lambda: cache.stats.pending == 0)
     assert await cache.get_many(parts[1]) == {}
 

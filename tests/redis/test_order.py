@@ -14,7 +14,6 @@ from cachecore.testing.groups import Cluster
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
-from tests.redis.conftest import SERVERS
 from tests.redis.opening import opened
 from tests.redis.waiting import until, until_it_works
 
@@ -102,26 +101,25 @@ async def test_small_writes_that_are_much_together_leave_the_lane_to_others(link
         assert await backend.get_many(["k0", "k99", "k999"]) == [b"v" * 60_000, b"v" * 60_000, b"v" * 1000]
 
 
-async def test_in_a_cluster_too() -> None:
+async def test_in_a_cluster_too(calm: Cluster) -> None:
     """A node that stood still finds the small write in one connection before all of the large one in the other."""
-    with Cluster(SERVERS[max(SERVERS)]) as cluster:
-        backend = from_url(f"{cluster.url}?timeout=5")
-        assert isinstance(backend, ClusterBackend)
-        await backend.set_many({"{0}k": b"y" * 70_000, "{0}other": b"small"}, ttl=60)
-        host, port = backend.partition("{0}k").split(":")
-        node = backend._clusters.get("test").node((host, int(port)))
-        (server,) = (member for member in cluster.nodes if member.port == int(port))
-        with server.paused():
-            writing = asyncio.ensure_future(backend.set_many({"{0}k": LARGE * 5}, ttl=60))
-            await until(lambda: len(node._on_bulk) == 1)
-            writing.cancel()
-            await asyncio.wait([writing])
-            deleting = asyncio.ensure_future(backend.delete_many(["{0}k", "{0}other"]))
-            await asyncio.sleep(0)
-        assert await deleting == 2
-        assert len(node._on_bulk) == 0
-        assert await backend.get_many(["{0}k", "{0}other"]) == [None, None]
-        await backend.aclose()
+    backend = from_url(f"{calm.url}?timeout=5")
+    assert isinstance(backend, ClusterBackend)
+    await backend.set_many({"{0}k": b"y" * 70_000, "{0}other": b"small"}, ttl=60)
+    host, port = backend.partition("{0}k").split(":")
+    node = backend._clusters.get("test").node((host, int(port)))
+    (server,) = (member for member in calm.nodes if member.port == int(port))
+    with server.paused():
+        writing = asyncio.ensure_future(backend.set_many({"{0}k": LARGE * 5}, ttl=60))
+        await until(lambda: len(node._on_bulk) == 1)
+        writing.cancel()
+        await asyncio.wait([writing])
+        deleting = asyncio.ensure_future(backend.delete_many(["{0}k", "{0}other"]))
+        await asyncio.sleep(0)
+    assert await deleting == 2
+    assert len(node._on_bulk) == 0
+    assert await backend.get_many(["{0}k", "{0}other"]) == [None, None]
+    await backend.aclose()
 
 
 async def test_large_answer_that_was_given_up_never_comes_back(any_server: Server, link: Proxy) -> None:

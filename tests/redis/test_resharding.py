@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from cachecore import Cache
 from cachecore.errors import BackendError
 from cachecore.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
-from cachecore.testing.servers import Server, free_port
+from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
 from cachecore_redis.topology import slot_of
 from tests.redis.conftest import SERVERS
+from tests.redis.moving import Grown, Move
 from tests.redis.opening import opened
 from tests.redis.waiting import until, until_it_works
 
@@ -25,42 +27,26 @@ PROGRAM = SERVERS[max(SERVERS)]
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
+    """A cluster for one test."""
     with Cluster(PROGRAM, timeout_ms=1000) as cluster:
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def growing() -> Iterator[Grown]:
+    with Grown(PROGRAM) as grown:
+        yield grown
+
+
 @pytest.fixture
-async def newcomer(cluster: Cluster) -> AsyncIterator[Server]:
-    """A primary without slots, known to all."""
-    arguments = cluster.nodes[0].arguments[:-2]
-    with Server(PROGRAM, [*arguments, "--cluster-port", str(free_port())]) as server:
-        ask(cluster.nodes[0], "CLUSTER", "MEET", "127.0.0.1", str(server.port), server.arguments[-1])
-        everybody = [*cluster.nodes, server]
-
-        def met() -> bool:
-            views = [ask(one, "CLUSTER", "NODES") or "" for one in everybody]
-            known = all(len(view.splitlines()) == 7 and "handshake" not in view for view in views)
-            return known and "cluster_state:ok" in (ask(server, "CLUSTER", "INFO") or "")
-
-        await until(lambda: asyncio.to_thread(met), within=30)
-        yield server
-
-
-class Move:
-    """A slot on its way from its primary to another."""
-
-    def __init__(self, cluster: Cluster, slot: int, target: Server) -> None:
-        self.cluster, self.slot, self.target = cluster, slot, target
-        self.source = cluster.owner(slot)
-        assert ask(target, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", cluster.name(self.source)) == "OK"
-        assert ask(self.source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", cluster.name(target)) == "OK"
-        keys: list[str] = ask(self.source, "CLUSTER", "GETKEYSINSLOT", str(slot), "1000")
-        moved = ("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
-        assert not keys or ask(self.source, *moved) == "OK"
-
-    def finish(self) -> None:
-        for node in (self.target, self.source, *self.cluster.nodes):
-            ask(node, "CLUSTER", "SETSLOT", str(self.slot), "NODE", self.cluster.name(self.target))
+async def grown(growing: Grown) -> AsyncIterator[Grown]:
+    """An empty cluster with a newcomer. What is moved to it is moved back."""
+    growing.empty()
+    yield growing
+    for move in growing.moves:
+        move.undo()
+        await until(partial(asyncio.to_thread, move.undone), within=30)
+    growing.moves.clear()
 
 
 @contextmanager
@@ -100,9 +86,9 @@ def seasoned(backend: RedisBackend) -> bool:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-loop", "other-loop"])
-async def test_nothing_is_kept_of_what_came_by_ask(cluster: Cluster, newcomer: Server, elsewhere: bool) -> None:
+async def test_nothing_is_kept_of_what_came_by_ask(grown: Grown, elsewhere: bool) -> None:
     """What is read, written or swapped on a node that is only receiving the slot is said to have changed."""
-    backend = clustered(cluster)
+    backend = clustered(grown)
     await backend.set_many({"p:k": b"v"}, ttl=600)
 
     async def done(work: Callable[[], Any]) -> None:
@@ -110,7 +96,7 @@ async def test_nothing_is_kept_of_what_came_by_ask(cluster: Cluster, newcomer: S
 
     with heard(backend.feed("p:")) as events:
         await until(lambda: said(events, Alive))
-        Move(cluster, slot_of("p:k"), newcomer)
+        grown.move(slot_of("p:k"))
         await until(lambda: changed(events, "p:k"))  # the source has let go of it
         for work in (
             lambda: backend.get_many(["p:k"]),
@@ -126,13 +112,13 @@ async def test_nothing_is_kept_of_what_came_by_ask(cluster: Cluster, newcomer: S
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-loop", "other-loop"])
-async def test_feed_listens_to_a_new_primary_at_once(cluster: Cluster, newcomer: Server, elsewhere: bool) -> None:
+async def test_feed_listens_to_a_new_primary_at_once(grown: Grown, elsewhere: bool) -> None:
     """Who is sent to a new primary, in whichever loop, tells the feed: Lost, and soon the new one's changes."""
-    backend, writer = clustered(cluster), clustered(cluster)
+    backend, writer = clustered(grown), clustered(grown)
     await backend.set_many({"p:k": b"v"}, ttl=600)
     with heard(backend.feed("p:")) as events:
         await until(lambda: said(events, Alive))
-        Move(cluster, slot_of("p:k"), newcomer).finish()
+        grown.move(slot_of("p:k")).finish()
         events.clear()
 
         async def read() -> list[bytes | None]:
@@ -148,13 +134,13 @@ async def test_feed_listens_to_a_new_primary_at_once(cluster: Cluster, newcomer:
     await writer.aclose()
 
 
-async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(cluster: Cluster, newcomer: Server) -> None:
+async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(grown: Grown) -> None:
     """Another process never gets an old answer, neither during the move nor when it ended without its noticing."""
-    async with Cache[str](cluster.url, ttl=600) as writer, Cache[str](cluster.url, ttl=600) as reader:
+    async with Cache[str](grown.url, ttl=600) as writer, Cache[str](grown.url, ttl=600) as reader:
         await writer.set("q", "v0")
         await reader.get("q")
         await until(lambda: reader._engine.coherence.live)
-        move = Move(cluster, slot_of(writer.key("q")), newcomer)
+        move = grown.move(slot_of(writer.key("q")))
         await until_it_works(lambda: reader.get("q"))
 
         async def sees(value: str) -> bool:
@@ -200,12 +186,12 @@ async def test_feed_leaves_a_primary_that_was_demoted(cluster: Cluster) -> None:
     await writer.aclose()
 
 
-async def test_order_that_nobody_confirms_is_not_believed_for_long(cluster: Cluster) -> None:
+async def test_order_that_nobody_confirms_is_not_believed_for_long(calm: Cluster) -> None:
     """Where nobody tells the order of the slots any more, heartbeats prove nothing."""
-    backend = clustered(cluster)
+    backend = clustered(calm)
     with heard(backend.feed("p:")) as events:
         await until(lambda: said(events, Alive))
-        for node in cluster.nodes:
+        for node in calm.nodes:
             assert ask(node, "ACL", "SETUSER", "default", "-cluster") == "OK"
 
         async def silent() -> bool:
@@ -214,34 +200,35 @@ async def test_order_that_nobody_confirms_is_not_believed_for_long(cluster: Clus
             return not said(events, Alive)
 
         await until(silent, within=15)
-        for node in cluster.nodes:
+        for node in calm.nodes:
             assert ask(node, "ACL", "SETUSER", "default", "+cluster") == "OK"
         await until(lambda: said(events, Alive))
     await backend.aclose()
 
 
-async def test_scan_finds_what_moved_behind_it(cluster: Cluster) -> None:
+async def test_scan_finds_what_moved_behind_it(calm: Cluster) -> None:
     """A slot moves to a primary that was listed before: its keys are found all the same."""
-    backend = clustered(cluster)
+    backend = clustered(calm)
     keys = {f"p:{i}" for i in range(3000)}
     await backend.set_many(dict.fromkeys(keys, b"v"), ttl=600)
     addresses = backend._topology.primaries
-    servers = {node.port: node for node in cluster.nodes}
+    servers = {node.port: node for node in calm.nodes}
     first, last = (servers[addresses[i][1]] for i in (0, -1))
     of_first = {key for key in keys if backend._topology.owner(slot_of(key)) == addresses[0]}
     key = next(key for key in sorted(keys) if backend._topology.owner(slot_of(key)) == addresses[-1])
     seen: set[str] = set()
-    moved = False
+    move = None
     async for page in backend.scan("p:"):
         seen.update(page)
-        if not moved and of_first <= seen and not seen <= of_first:
-            moved = True
-            move = Move(cluster, slot_of(key), first)
+        if move is None and of_first <= seen and not seen <= of_first:
+            move = Move(calm, slot_of(key), first)
             assert move.source is last
             move.finish()
-    assert moved
+    assert move is not None
     assert seen == keys
     await backend.aclose()
+    move.undo()
+    await until(lambda: asyncio.to_thread(move.undone))
 
 
 async def test_scan_of_a_server_that_restarted() -> None:
@@ -330,9 +317,9 @@ async def test_clock_of_whichever_primary_answers(cluster: Cluster, fault: str) 
 
 
 @pytest.mark.parametrize("dead", [6, 14])
-async def test_any_number_of_dead_nodes_may_be_named(cluster: Cluster, dead: int) -> None:
+async def test_any_number_of_dead_nodes_may_be_named(calm: Cluster, dead: int) -> None:
     """A living node is found behind many dead ones, if not by the first call, then by one of the next."""
     hosts = [f"127.0.0.1:{n}" for n in range(1, dead + 1)]
-    backend = from_url(f"redis+cluster://{','.join(hosts)},127.0.0.1:{cluster.nodes[0].port}")
+    backend = from_url(f"redis+cluster://{','.join(hosts)},127.0.0.1:{calm.nodes[0].port}")
     await until_it_works(lambda: backend.get_many(["k"]), within=3)
     await backend.aclose()
