@@ -71,12 +71,12 @@ async def test_read_only_server(own_server: Server) -> None:
         await node.ask("test", pack(("REPLICAOF", "127.0.0.1", str(free_port()))))
         with counted(backend) as dialer:
             started = time.monotonic()
-            while time.monotonic() < started + 2.5:
+            while time.monotonic() < started + 1.3:
                 with pytest.raises(BackendError) as failed:
                     await backend.set_many({"k": b"w"}, ttl=60)
                 assert (failed.value.reason, failed.value.transient) == ("readonly", True)
                 await asyncio.sleep(0.005)
-            assert 1 <= dialer.made <= 3  # it looks whether the address leads elsewhere by now
+            assert dialer.made == 1  # after a second it looks whether the address leads elsewhere by now
         assert await backend.get_many(["k"]) == [b"v"]
         await node.ask("test", pack(("REPLICAOF", "NO", "ONE")))
         await backend.set_many({"k": b"w"}, ttl=60)
