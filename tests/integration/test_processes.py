@@ -13,7 +13,7 @@ ASKER = "tests.integration.asker"
 
 
 async def _one_call_in_four_processes(url: str) -> None:
-    async with children(4, ASKER, url, "200", "1.0") as processes:
+    async with children(4, ASKER, url, "200", "0.5") as processes:
         for child in processes:
             await child.until("ready")
         for child in processes:
@@ -34,7 +34,7 @@ async def test_processes_that_share_a_file_share_a_computation(tmp_path: Path) -
 @pytest.mark.parametrize("waiting", [3])
 async def test_killed_holder_costs_one_more_call(redis_url: str, waiting: int) -> None:
     """The holder gets SIGKILL while it computes; of those who wait one computes, and the others wait for it."""
-    async with children(1 + waiting, ASKER, redis_url, "25", "1.0") as processes:
+    async with children(1 + waiting, ASKER, redis_url, "25", "0.5") as processes:
         for child in processes:
             await child.until("ready")
         holder, *others = processes
