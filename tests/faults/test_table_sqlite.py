@@ -22,7 +22,7 @@ import pytest
 from cachecore.errors import BackendError
 from tests.faults.callers import request
 from tests.faults.cells import Cell, Row, outcomes, row
-from tests.faults.test_table import AWAY, READ_ONLY, WORTHLESS
+from tests.faults.test_table import AWAY, FULL, READ_ONLY, WORTHLESS
 from tests.sqlite.children import fill_folder, hold_lock, running
 
 Fault = Callable[[list[Cell]], contextlib.AbstractContextManager[object]]
@@ -96,11 +96,16 @@ def _locked(cells: list[Cell]) -> Iterator[None]:
 
 @contextmanager
 def _full(cells: list[Cell]) -> Iterator[None]:
-    """The file system has no block left. The folder is a small one of its own."""
-    ballast = _path(cells[0]).with_name("ballast")
-    fill_folder(ballast)
+    """The file systems have no block left."""
+    for cell in cells:
+        fill_folder(_ballast(cell))
     yield
-    ballast.unlink()
+    for cell in cells:
+        _ballast(cell).unlink()
+
+
+def _ballast(cell: Cell) -> Path:
+    return _path(cell).with_name("ballast")
 
 
 async def _to_the_last_byte(cells: list[Cell]) -> None:
@@ -114,17 +119,19 @@ async def _to_the_last_byte(cells: list[Cell]) -> None:
                 written, refused = written + 1, 0
             except BackendError:
                 refused += 1  # which makes room in the log, as long as what is in it fits into the file
+            fill_folder(_ballast(cell))
 
     await asyncio.gather(*map(one, cells))
 
 
 @contextmanager
 def _read_only(cells: list[Cell]) -> Iterator[None]:
-    """The folder is on a file system of its own, which may only be read."""
-    folder = _path(cells[0]).parent
-    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    """The file systems may only be read."""
+    for cell in cells:
+        subprocess.run(["mount", "-o", "remount,ro", _path(cell).parent], check=True)
     yield
-    subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+    for cell in cells:
+        subprocess.run(["mount", "-o", "remount,rw", _path(cell).parent], check=True)
 
 
 def _overwritten(path: Path) -> None:
@@ -186,13 +193,13 @@ class Case:
     settled: Callable[[list[Cell]], Awaitable[None]] | None = None
     timeout: str = "5s"
     small: bool = False
-    """Whether it takes a small file system of its own."""
+    """Whether each cell takes a small file system of its own."""
 
 
 CASES = {
     "locked": Case(fault=_locked, row=READ_ONLY, reasons=frozenset({"locked"}), timeout="40ms"),
-    "full": Case(fault=_full, row=READ_ONLY, reasons=frozenset({"full"}), settled=_to_the_last_byte, small=True),
-    "full, found at opening": Case(fault=_full, row=READ_ONLY, reasons=frozenset({"full"}), at_rest=True, small=True),
+    "full": Case(fault=_full, row=FULL, reasons=frozenset({"full"}), settled=_to_the_last_byte, small=True),
+    "full, found at opening": Case(fault=_full, row=FULL, reasons=frozenset({"full"}), at_rest=True, small=True),
     "read-only folder": Case(
         fault=_read_only, row=READ_ONLY, reasons=frozenset({"readonly"}), at_rest=True, small=True
     ),
@@ -223,13 +230,15 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     if not CASES[request.node.callspec.params["name"]].small:
         yield tmp_path
         return
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small)]
-    if os.geteuid() or subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield small
-    subprocess.run(["umount", "-l", small], check=True)
+    with ExitStack() as stack:
+        for column in CASES[request.node.callspec.params["name"]].row:
+            small = tmp_path / column
+            small.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)]
+            if os.geteuid() or subprocess.run(mount, check=False).returncode:
+                pytest.skip("needs the right to mount a small file system")
+            stack.callback(subprocess.check_call, ["umount", "-l", small])
+        yield tmp_path
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -247,7 +256,7 @@ async def test_row(name: str, folder: Path) -> None:
             await case.settled(ill)
 
     # One reader: of several, each would be the first to meet what the others have met.
-    url = f"sqlite:///{folder}/{{column}}.db?readers=1&timeout={case.timeout}"
+    url = f"sqlite:///{folder}/{{column}}/cache.db?readers=1&timeout={case.timeout}"
     seen = await outcomes(url, case.row, begin, at_rest=case.at_rest, settled=settled, backend_timeout=10)
     assert seen.did == case.row
     assert seen.reasons == case.reasons

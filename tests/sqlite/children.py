@@ -269,3 +269,21 @@ def write_when_told(pipe: Connection, path: str) -> None:
 
     with contextlib.suppress(EOFError):
         asyncio.run(main())
+
+
+def call_when_told(pipe: Connection, path: str) -> None:
+    """Make each call that comes through the pipe; tell what it returned, or the reason it failed."""
+
+    async def main() -> None:
+        # Patient, as all that wait for a disk or a core here.
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
+        while True:
+            name, arguments, keywords = await asyncio.to_thread(pipe.recv)
+            try:
+                found = await getattr(backend, name)(*arguments, **keywords)
+            except BackendError as error:
+                found = error.reason
+            pipe.send(found)
+
+    with contextlib.suppress(EOFError):
+        asyncio.run(main())

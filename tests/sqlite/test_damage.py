@@ -305,7 +305,7 @@ async def test_newer_version_is_refused(tmp_path: Path) -> None:
     assert raised.value.reason == "newer"
     await backend.aclose()
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["cache.db"]
+    assert sorted(os.listdir(tmp_path)) == ["cache.db", "cache.db-reserve"]
 
 
 async def test_empty_database_is_taken(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ async def test_file_deleted_underneath(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
-    assert os.listdir(tmp_path) == ["cache.db"]
+    assert sorted(os.listdir(tmp_path)) == ["cache.db", "cache.db-reserve"]
 
 
 async def test_folder_deleted_underneath(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ async def test_leftovers_of_another_file_are_not_taken_in(tmp_path: Path, suffix
     await backend.set_many({"k": b"v"}, ttl=60)
     assert await backend.get_many(["k"]) == [b"v"]
     await backend.aclose()
-    assert os.listdir(tmp_path) == ["cache.db"]
+    assert sorted(os.listdir(tmp_path)) == ["cache.db", "cache.db-reserve"]
 
 
 async def test_path_with_characters_that_mean_something_in_urls(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_path_with_characters_that_mean_something_in_urls(tmp_path: Path) 
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
     await backend.aclose()
-    assert os.listdir(tmp_path) == [path.name]
+    assert sorted(os.listdir(tmp_path)) == [path.name, f"{path.name}-reserve"]
 
 
 async def test_two_processes_make_the_file_at_once(tmp_path: Path) -> None:

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
+import resource
+import sqlite3
 import subprocess
+import zlib
 from collections.abc import Iterator
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from cachecore.errors import BackendError
+from cachecore.options import MIB
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
-from tests.sqlite.children import fill_folder, read_only_folder, run_out_of_room, running
+from tests.sqlite.children import (
+    call_when_told,
+    fill_folder,
+    read_only_folder,
+    run_out_of_room,
+    running,
+)
 
 ROOT = os.geteuid() == 0
+PATIENT = SQLiteOptions(timeout=2.0)
+LARGE = bytes(900_000)
+"""There is room for it in the reserve, and nowhere else on the small disk."""
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes, where this user may make one."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of two megabytes, or as many as asked for, where this user may make one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if not ROOT or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', 2)}m", "tmpfs", str(folder)]
+    if not ROOT or subprocess.run(mount, check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
@@ -50,7 +68,7 @@ async def test_full_disk(small_disk: Path) -> None:
     """Full: reads are right, writes say so, opening again works, and all is well once there is room."""
     path = small_disk / "cache.db"
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(700_000))
+    ballast.write_bytes(bytes(200_000))
     backend = SQLiteBackend(path)
     stored = await _fill(backend)
     assert len(stored) > 50
@@ -68,12 +86,221 @@ async def test_full_disk(small_disk: Path) -> None:
 
     alone = SQLiteBackend(path)  # the first one on the full disk, without the files SQLite wants
     assert await alone.get_many(keys) == list(stored.values())
-    ballast.unlink()
     for number in range(10):
-        await alone.delete_many([f"k{number}"])
-    await alone.set_many({"after": b"room"}, ttl=60)
-    assert await alone.get_many(["after", "k0", keys[-1]]) == [b"room", None, stored[keys[-1]]]
+        assert await alone.delete_many([f"k{number}"]) == 1
+    assert await alone.get_many(["k0", keys[-1]]) == [None, stored[keys[-1]]]
+    ballast.unlink()
+    await _until_set(alone, "after")
+    assert await alone.get_many(["after", "k0", keys[-1]]) == [b"v", None, stored[keys[-1]]]
     await alone.aclose()
+
+
+async def _until_set(backend: SQLiteBackend, key: str) -> None:
+    """Set `key` until it is taken, which is tried now and then where there was no room."""
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(BackendError):
+                await backend.set_many({key: b"v"}, ttl=60)
+                return
+            await asyncio.sleep(0.01)
+
+
+async def _ask(pipe: Connection, name: str, *arguments: object, **keywords: object) -> object:
+    """Have another process make a call; return what it got, or the reason it failed."""
+    pipe.send((name, arguments, keywords))
+    return await asyncio.to_thread(pipe.recv)
+
+
+async def _to_the_last_byte(backend: SQLiteBackend, ballast: Path) -> dict[str, bytes]:
+    """Fill store and disk so that nothing more can be stored; return what the store acknowledged."""
+    stored = await _fill(backend)
+    fill_folder(ballast)
+    refused = written = 0
+    while refused < 6:
+        try:
+            await backend.set_many({f"filler {written}": b"f"}, ttl=60)
+            stored[f"filler {written}"] = b"f"
+            written, refused = written + 1, 0
+        except BackendError:
+            refused += 1
+        fill_folder(ballast)
+    return stored
+
+
+async def test_deletions_on_a_disk_that_is_full_to_the_last_byte(small_disk: Path) -> None:
+    """Two processes delete again and again, each sees what the other did, sets are `full`; with room all is well."""
+    path, reserve, ballast = (small_disk / name for name in ("cache.db", "cache.db-reserve", "ballast"))
+    ballast.write_bytes(bytes(300_000))
+    backend = SQLiteBackend(path, options=PATIENT)
+    stored = await _to_the_last_byte(backend, ballast)
+    keys = list(stored)
+    assert reserve.stat().st_size == MIB
+    with running(call_when_told, str(path)) as (_, pipe):
+        other = partial(_ask, pipe)
+        given_up = 0
+        assert await other("get_many", keys[:20]) == list(stored.values())[:20]
+        for number in range(0, 20, 2):
+            assert await backend.delete_many([keys[number]]) == 1
+            given_up += not reserve.exists()
+            assert await other("delete_many", [keys[number + 1]]) == 1
+            assert await other("get_many", [keys[number]]) == [None]
+            assert await backend.get_many([keys[number + 1]]) == [None]
+            with pytest.raises(BackendError, match="full"):
+                await backend.swap("new", None, LARGE, ttl=60)
+            assert await other("set_many", {"new": LARGE}, ttl=60) == "full"
+        assert given_up
+        assert await other("get_many", keys[20:]) == list(stored.values())[20:]
+        ballast.unlink()
+        await _until_set(backend, "after")
+        assert reserve.stat().st_size == MIB
+        assert await other("get_many", ["after", keys[0]]) == [b"v", None]
+        assert await other("delete_many", ["after"]) == 1
+    assert await backend.get_many(["after", keys[20]]) == [None, stored[keys[20]]]
+    await backend.aclose()
+
+
+async def test_deletions_never_use_the_reserve_up(small_disk: Path) -> None:
+    """They go on for longer than what it holds would last, and sets that come between never take its room."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    stored = await _to_the_last_byte(backend, small_disk / "ballast")
+    keys = list(stored)
+    for number in range(400):
+        assert await backend.delete_many([keys[number % len(keys)]]) == (number < len(keys))
+        with pytest.raises(BackendError, match="full"):
+            await backend.set_many({"more": LARGE}, ttl=60)
+    await backend.aclose()
+
+
+async def test_deletions_and_sets_of_one_transaction(small_disk: Path) -> None:
+    """On the full disk the sets are refused and the deletions go without them."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    stored = await _to_the_last_byte(backend, small_disk / "ballast")
+    keys = list(stored)
+    calls = [
+        call
+        for number in range(8)
+        for call in (backend.delete_many([keys[number]]), backend.set_many({f"new{number}": bytes(5000)}, ttl=60))
+    ]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert found[::2] == [1] * 8
+    assert [getattr(error, "reason", error) for error in found[1::2]] == ["full"] * 8
+    assert await backend.get_many(keys[:9]) == [None] * 8 + [stored[keys[8]]]
+    await backend.aclose()
+
+
+async def _fill_in_batches(backend: SQLiteBackend) -> list[str]:
+    """Write until the store is full; return the keys, shuffled, so that neighbours are on different pages."""
+    keys: list[str] = []
+    while True:
+        batch = [f"{number:040d}" for number in range(len(keys), len(keys) + 32)]
+        try:
+            await backend.set_many({key: os.urandom(1700) for key in batch}, ttl=600)
+        except BackendError:
+            break
+        keys += batch
+    random.Random(1).shuffle(keys)
+    return keys
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_deletions_that_are_larger_than_the_reserve(small_disk: Path) -> None:
+    """Those of many keys are done in parts, and thousands of others go on behind them."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    keys = await _fill_in_batches(backend)
+    fill_folder(small_disk / "ballast")
+    assert len(keys) > 4000
+    assert await backend.delete_many(keys[:2048]) == 2048
+    for number in range(2048, 4000):
+        assert await backend.delete_many([keys[number]]) == 1
+    assert await backend.get_many(keys[:4000]) == [None] * 4000
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_log_never_holds_more_than_the_file_can_take(small_disk: Path) -> None:
+    """While somebody reads from it, sets are refused in time: once it may begin anew there is the room for that."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with contextlib.closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        keys = await _fill_in_batches(backend)
+    assert len(keys) > 1000
+    for key in keys[:1000]:
+        assert await backend.delete_many([key]) == 1
+    await _until_set(backend, "after")
+    await backend.aclose()
+
+
+async def test_reserve_that_was_cut_short_is_completed(tmp_path: Path) -> None:
+    """Whoever was killed while making it leaves a part, or an empty file."""
+    reserve = tmp_path / "cache.db-reserve"
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    await backend.set_many({"k": b"v"}, ttl=60)
+    for length in (0, 70_000):
+        before = reserve.read_bytes()
+        assert len(before) == MIB
+        os.truncate(reserve, length)
+        await backend.set_many({"k": b"v"}, ttl=60)
+        assert reserve.stat().st_size == MIB
+        assert reserve.read_bytes()[:length] == before[:length]
+    await backend.aclose()
+
+
+async def test_reserve_takes_the_room_it_is_for(tmp_path: Path) -> None:
+    """Neither a file system that packs nor one that leaves out what is zero stores it in less; small ones are small."""
+    backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(max_bytes=4 * MIB))
+    await backend.get_many(["k"])
+    reserve = tmp_path / "cache.db-reserve"
+    assert not reserve.exists()
+    await backend.set_many({"k": b"v"}, ttl=60)
+    found = reserve.stat()
+    assert (found.st_size, found.st_blocks * 512) == (MIB // 4, MIB // 4)
+    assert len(zlib.compress(reserve.read_bytes())) > 0.99 * found.st_size
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("kind", ["file", "short file", "link", "folder"])
+async def test_what_is_in_the_place_of_the_reserve_is_left_alone(small_disk: Path, kind: str) -> None:
+    """Somebody else's file is neither written to nor followed nor removed; the store works without a reserve."""
+    reserve, diary, ballast = (small_disk / name for name in ("cache.db-reserve", "diary", "ballast"))
+    text = b"dear diary\n" * (10 if kind == "short file" else 100_000)
+    match kind:
+        case "link":
+            diary.write_bytes(b"short")
+            reserve.symlink_to(diary)
+        case "folder":
+            reserve.mkdir()
+        case _:
+            reserve.write_bytes(text)
+    ballast.write_bytes(bytes(300_000))
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    stored = await _to_the_last_byte(backend, ballast)
+    keys = list(stored)
+    with contextlib.suppress(BackendError):
+        await backend.delete_many(keys[:3])
+    match kind:
+        case "link":
+            assert reserve.readlink() == diary
+            assert diary.read_bytes() == b"short"
+        case "folder":
+            assert list(reserve.iterdir()) == []
+        case _:
+            assert reserve.read_bytes() == text
+    ballast.unlink()
+    await _until_set(backend, "after")
+    assert await backend.get_many(["after"]) == [b"v"]
+    await backend.aclose()
+
+
+async def test_limit_below_the_reserve_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    """Where no file may get as large, the store works without one."""
+    with running(call_when_told, str(tmp_path / "cache.db")) as (process, pipe):
+        assert process.pid is not None
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MIB // 2, MIB // 2))
+        for number in range(3):
+            assert await _ask(pipe, "set_many", {f"k{number}": b"v"}, ttl=60) is None
+    assert not (tmp_path / "cache.db-reserve").exists()
 
 
 async def test_reading_without_room_sees_the_writes_of_others(small_disk: Path) -> None:
@@ -122,7 +349,7 @@ async def test_read_only_folder(tmp_path: Path) -> None:
     folder.chmod(0o755)
     assert found == [b"v", None]
     assert reason == "readonly"
-    assert names == ["cache.db"]
+    assert names == ["cache.db", "cache.db-reserve"]
 
 
 async def test_bound_below_the_disk_never_fills_it(small_disk: Path) -> None:

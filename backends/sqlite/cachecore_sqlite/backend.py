@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from cachecore.clock import Clock, SystemClock
+from cachecore.errors import BackendError
 from cachecore.protocols import FeedEvent
 from cachecore_sqlite import rows
 from cachecore_sqlite.engine import Engine
@@ -17,6 +18,7 @@ from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
 from cachecore_sqlite.transaction import Transaction, cost
 
 _KEYS_PER_TRANSACTION: Final = 256
+_PARTS: Final = 16
 _CLOSE_SECONDS: Final = 2.0
 _BEFORE_ALL: Final = -(1 << 63)  # ids begin with 1, those of a damaged file anywhere
 
@@ -69,8 +71,19 @@ class SQLiteBackend:
         deleted: int = await self._engine.nothing("delete_many", 0)
         for start in range(0, len(unique), _KEYS_PER_TRANSACTION):
             chunk = unique[start : start + _KEYS_PER_TRANSACTION]
-            deleted += await self._engine.write("delete_many", Transaction.drop, chunk)
+            deleted += await self._drop(chunk)
         return deleted
+
+    async def _drop(self, keys: list[str]) -> int:
+        try:
+            dropped: int = await self._engine.write("delete_many", Transaction.drop, keys)
+        except BackendError as error:
+            if error.reason != "full" or len(keys) == 1:
+                raise
+            # Few at a time need little room at a time.
+            part = -(-len(keys) // _PARTS)
+            return sum([await self._drop(keys[start : start + part]) for start in range(0, len(keys), part)])
+        return dropped
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""

@@ -26,8 +26,8 @@ class SQLiteOptions:
     timeout: float = 0.04
     """How long a call waits for a lock that another process holds. Below the core's own deadline of 50 ms."""
     max_bytes: int = 1024 * MIB
-    """Bytes the entries may take in the file; the file with its log stays within 1.3 of it. At least 1 MiB. A
-    value of more than a tenth of it is not kept."""
+    """Bytes the entries may take in the file, less those of the reserve; file, log and reserve stay within 1.3 of
+    it. At least 1 MiB. A value of more than a tenth of it is not kept."""
     durability: Durability = "file"
     """What survives. A killed process never loses an acknowledged write. A power cut: with `process` may cost the whole
     file, with `file` keeps the file whole but may take it back to its state some seconds ago, with `power` loses

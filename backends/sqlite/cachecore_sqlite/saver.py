@@ -11,7 +11,10 @@ later. Until then the log grows, up to the bound, where what would add to it is 
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import sys
 import threading
 import time
 from collections import deque
@@ -21,15 +24,17 @@ from typing import Final
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.reserve import reserve_bytes
 from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.translate import StoreError, is_busy
 from cachecore_sqlite.whose import size_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker
 
-_BOUND: Final = 1.3  # of `max_bytes`: the file and its log
+_BOUND: Final = 1.3  # of `max_bytes`: the file, its log and the reserve
 _PASSES: Final = 3
 _LITTLE_PAGES: Final = 512
 _STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
+_NEARLY_FULL: Final = 4  # times the log's usual length that the disk has left
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
 _PATIENT_SECONDS: Final = 1.0
 _QUICK_SECONDS: Final = 0.008
@@ -89,25 +94,52 @@ class Log:
     def __init__(self, database: Database, saver: Saver) -> None:
         self._database = database
         self._saver = saver
-        self._size = 0  # bytes on disk when it was looked at; what was written since it began anew may be less
+        self.size = 0
+        """Bytes on the disk when it was looked at; what was written since it began anew may be less."""
         self._written = 0  # since it began anew, by all processes, about
-        self._wake_at = database.log_bytes
+        self._woken_at = 0  # how much of that there was when it was moved into the file last
+        self._usual = database.log_bytes
+        self._free = sys.maxsize  # bytes that the disk had left when it was looked at
+        self._reserve_bytes = reserve_bytes(database.options.max_bytes)
         self._seq = 0
 
     def look(self) -> None:
         """See how long it is, within a transaction that has begun: other processes write to it, too."""
-        self._size = size_of(self._database.path + "-wal")
+        self.size = size_of(self._database.path + "-wal")
+        try:
+            self._free = shutil.disk_usage(os.path.dirname(self._database.path)).free
+        except OSError:
+            self._free = sys.maxsize
+        self._usual = self._database.log_bytes
+        if self._is_nearly_full:
+            self._usual = min(self._usual, self._reserve_bytes // 2)
+
+    @property
+    def _is_nearly_full(self) -> bool:
+        return self._free < _NEARLY_FULL * self._database.log_bytes
 
     @property
     def is_long(self) -> bool:
         """Whether it was longer than it should be when it was looked at."""
-        return self._size > self._database.log_bytes * 3 // 2
+        return self.size > self._database.log_bytes * 3 // 2
 
     def room(self, connection: sqlite3.Connection) -> int:
         """Return how many bytes may still be written to it, within that transaction."""
+        file_bytes = size_of(self._database.path) + max(0, self.growth(connection))
+        return int(_BOUND * self._database.options.max_bytes) - file_bytes - self.size - self._reserve_bytes
+
+    def growth(self, connection: sqlite3.Connection) -> int:
+        """Return how many bytes longer the file gets when all of the log is moved into it."""
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
-        file_bytes = max(pages * PAGE_BYTES, size_of(self._database.path))
-        return int(_BOUND * self._database.options.max_bytes) - file_bytes - self._size
+        return pages * PAGE_BYTES - size_of(self._database.path)
+
+    def overflows(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether it makes the file longer by more than the disk has left, so that it may never begin anew."""
+        return self._is_nearly_full and self.growth(connection) > self._free
+
+    def fits(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether what makes the file longer fits into half of the reserve, which was given up, or on the disk."""
+        return self.growth(connection) <= max(self._reserve_bytes // 2, self._free)
 
     def wrote(self, rows: int, size: int, keys: int, seq: int) -> None:
         """Note a transaction of so many rows, bytes of values and of keys; the log of changes is at `seq` now."""
@@ -122,13 +154,14 @@ class Log:
         pages, self._saver.pages = self._saver.pages, None
         if pages is not None:
             self._written = pages * PAGE_BYTES  # another process may have begun it anew
-            self._wake_at = max(self._written + self._database.log_bytes // _STEPS, self._database.log_bytes)
-            if self._written >= self._database.log_bytes:
+            self._woken_at = self._written
+            if self._written >= self._usual:
                 # The longer it is, the more a wait is worth.
-                patience = _SHORT_SECONDS * (1 + self._written // self._database.log_bytes)
-                self.begin_anew(connection, min(LONG_SECONDS, patience))
-        elif self._written >= self._wake_at:
-            self._wake_at = self._written + self._database.log_bytes // _STEPS
+                patience = _SHORT_SECONDS * (1 + self._written // self._usual)
+                cut = self._usual < self._database.log_bytes  # the file may need the room
+                self.begin_anew(connection, min(LONG_SECONDS, patience), cut=cut)
+        elif self._written >= max(self._woken_at + self._usual // _STEPS, self._usual):
+            self._woken_at = self._written
             self._saver.wake()
 
     def begin_anew(self, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
@@ -163,8 +196,7 @@ class Log:
             connection.execute("PRAGMA busy_timeout = 0")
         if busy:
             return False
-        self._written = 0
-        self._wake_at = self._database.log_bytes
+        self._written = self._woken_at = 0
         return True
 
     def empty(self, connection: sqlite3.Connection) -> bool:
