@@ -123,7 +123,7 @@ class Writer(Worker):
             if connection is None or self._log is None or self._reserve is None:
                 return connection
             self._log.look()
-            if not self._keeps_reserve(connection, self._reserve, self._log, waiting):
+            if not self._keeps_reserve(connection, self._reserve, waiting):
                 continue
             if self._has_room(connection, self._log, waiting):
                 return connection
@@ -151,7 +151,7 @@ class Writer(Worker):
                     return None
             time.sleep(next(pauses, PAUSES[-1]))
 
-    def _keeps_reserve(self, connection: sqlite3.Connection, reserve: Reserve, log: Log, waiting: deque[Job]) -> bool:
+    def _keeps_reserve(self, connection: sqlite3.Connection, reserve: Reserve, waiting: deque[Job]) -> bool:
         """Make the reserve if it is absent, or give it up if deletions need its room; without, refuse what stores.
 
         Returns False if the transaction has ended meanwhile. Nobody else writes while it is made or given up.
@@ -165,18 +165,16 @@ class Writer(Worker):
             self._begin_anew(connection)
             return False
         self._without = not reserve.is_there
-        stuck = not self._without and log.overflows(connection)
-        stores = _stores(waiting) if self._without or stuck else []
+        stores = _stores(waiting) if self._without else []
         if not stores:
             return True
         if time.monotonic() >= self._make_at:
-            if self._without and reserve.make():
+            if reserve.make():
                 self._without = False
                 return True
             self._make_later()
             connection.execute("ROLLBACK")
-            if self._begin_anew(connection) and stuck:  # the log may be what has taken the room
-                return False
+            self._begin_anew(connection)  # the log may be what has taken its room
         else:
             connection.execute("ROLLBACK")
         self._refuse(stores, waiting, _full("the room that is left is for deletions"))
@@ -221,9 +219,10 @@ class Writer(Worker):
         Either the log has begun anew, or some time went by in which a reader may have let go of it, or what there is no
         room for was refused. Deletions never are: an invalidation must not depend on how long somebody reads.
         """
-        if not log.is_long:
+        overflows = log.overflows(connection)
+        if not log.is_long and not overflows:
             return True
-        room = log.room(connection)
+        room = 0 if overflows else log.room(connection)
         over = []
         for job in waiting:
             needed = most_logged(job.ask, job.arguments)
@@ -249,7 +248,7 @@ class Writer(Worker):
             if self._saving(lambda log: log.empty(connection)):
                 return False
             self._refuse_until = time.monotonic() + _REFUSING_SECONDS
-        self._refuse(over, waiting, _full("somebody reads from the log, and it must not get any longer"))
+        self._refuse(over, waiting, _full("the log cannot begin anew, and must not get any longer"))
         return False
 
     def _refuse(self, jobs: list[Job], waiting: deque[Job], error: Exception) -> None:
