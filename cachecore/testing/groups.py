@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from cachecore.testing.servers import Server, free_port
+from cachecore.testing.servers import Server
 
 _READY_SECONDS = 60.0
 SERVICE = "main"
@@ -160,7 +160,7 @@ class Cluster(_Group):
         arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout_ms)]
         arguments += ["--cluster-require-full-coverage", "no", "--cluster-config-file", "nodes.conf"]
         arguments += ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"]
-        self.nodes = [Server(program, [*arguments, "--cluster-port", str(free_port())]) for _ in range(6)]
+        self.nodes = [Server(program, arguments) for _ in range(6)]
         self._all = self.nodes
 
     @property
@@ -174,11 +174,10 @@ class Cluster(_Group):
             server.start()
         first = self.nodes[0]
         for server in self.nodes[1:]:
-            bus = server.arguments[server.arguments.index("--cluster-port") + 1]
-            ask(first, "CLUSTER", "MEET", "127.0.0.1", str(server.port), bus)
+            ask(first, "CLUSTER", "MEET", "127.0.0.1", str(server.port))
         bounds = [0, 5461, 10923, 16384]
         for server, begin, end in zip(self.nodes, bounds, bounds[1:], strict=False):
-            ask(server, "CLUSTER", "ADDSLOTSRANGE", str(begin), str(end - 1))
+            ask(server, "CLUSTER", "ADDSLOTS", *map(str, range(begin, end)))
         _wait(lambda: all(self._knows_all(server) for server in self.nodes), "the nodes did not meet")
         for replica, primary in zip(self.nodes[3:], self.nodes, strict=False):
             follow = ("CLUSTER", "REPLICATE", self.name(primary))

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from cachecore.testing.groups import Cluster, ask
-from cachecore.testing.servers import Server, free_port
+from cachecore.testing.servers import Server
 
 
 class Move:
@@ -32,9 +32,17 @@ class Move:
         self._end(self.source)
 
     def undone(self) -> bool:
-        """Whether every node knows that the slot is where it was."""
+        """Whether every node knows that the slot is where it was; if not, it is said again.
+
+        Nodes believe whoever has the newest epoch. The owner takes one that is newer than all it has heard of, but of
+        the target's it may have heard since.
+        """
         everybody = (self.target, *self.cluster.nodes)
-        return all(_owner(ask(node, "CLUSTER", "SLOTS"), self.slot) == self.source.port for node in everybody)
+        if all(_owner(ask(node, "CLUSTER", "SLOTS") or [], self.slot) == self.source.port for node in everybody):
+            return True
+        ask(self.source, "CLUSTER", "BUMPEPOCH")
+        self._end(self.source)
+        return False
 
     def _begin(self, source: Server, target: Server) -> None:
         slot = str(self.slot)
@@ -52,8 +60,7 @@ class Grown(Cluster):
     def __init__(self, program: str) -> None:
         super().__init__(program, timeout_ms=1000)
         # Whoever gives back its last slot is to stay a primary.
-        arguments = [*self.nodes[0].arguments[:-2], "--cluster-allow-replica-migration", "no"]
-        self.newcomer = Server(program, [*arguments, "--cluster-port", str(free_port())])
+        self.newcomer = Server(program, [*self.nodes[0].arguments, "--cluster-allow-replica-migration", "no"])
         self._all = [*self.nodes, self.newcomer]
         self.moves: list[Move] = []
 
@@ -61,7 +68,7 @@ class Grown(Cluster):
         """Start all and return once every node knows the newcomer, and it every node."""
         self.newcomer.start()
         super().start()
-        ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", str(self.newcomer.port), self.newcomer.arguments[-1])
+        ask(self.nodes[0], "CLUSTER", "MEET", "127.0.0.1", str(self.newcomer.port))
         limit = time.monotonic() + 30
         while not self._met():
             if time.monotonic() > limit:
