@@ -50,7 +50,7 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     yield made
     for backend in made.opened:
         await backend.aclose()
-    assert request.param == "memory" or set(os.listdir(tmp_path)) <= {"cache.db"}
+    assert request.param == "memory" or set(os.listdir(tmp_path)) <= {"cache.db", "cache.db-reserve"}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))

@@ -23,6 +23,8 @@ from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
 _ATTEMPT_SECONDS: Final = 0.5
 _REFUSING_SECONDS: Final = 0.05
 _LONGEST_REFUSING_SECONDS: Final = 0.4
+_SHARES: Final = 32  # of the reserve, of which a transaction takes one, about, or some more
+_ROW_BYTES: Final = 2048  # of it, for each row that goes
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024
 _CACHE_KIB: Final = 32 * 1024
@@ -67,6 +69,8 @@ class Writer(Worker):
             connection = self._begin(waiting)
             if connection is None:
                 return
+            if self._without and self._reserve is not None:
+                most = self._reserve.size // _SHARES
             transaction = Transaction(connection, self.clock.time(), self.database.options.max_bytes)
             if not self._singly:
                 transaction.foresee(job.asked for job in waiting if job.asked is not None)
@@ -165,9 +169,16 @@ class Writer(Worker):
             self._begin_anew(connection)
             return False
         self._without = not reserve.is_there
-        stores = _stores(waiting) if self._without else []
-        if not stores:
+        if not self._without:
             return True
+        stores = _stores(waiting)
+        if not stores:
+            # What takes all the room leaves none for what it makes the file longer; the caller asks for less then.
+            large = [job for job in waiting if _rows(job) > reserve.size // _SHARES // _ROW_BYTES]
+            if large:
+                connection.execute("ROLLBACK")
+                self._refuse(large, waiting, _full("the room that is left is for a few deletions at a time"))
+            return not large
         if time.monotonic() >= self._make_at:
             if reserve.make():
                 self._without = False
@@ -301,6 +312,10 @@ class Writer(Worker):
 def _stores(jobs: Iterable[Job]) -> list[Job]:
     """Return those that store something."""
     return [job for job in jobs if most_logged(job.ask, job.arguments)]
+
+
+def _rows(job: Job) -> int:
+    return len(job.arguments[0]) if job.ask is Transaction.drop else 1
 
 
 def _full(why: str) -> sqlite3.OperationalError:
