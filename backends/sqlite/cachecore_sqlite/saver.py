@@ -35,6 +35,7 @@ _PASSES: Final = 3
 _LITTLE_PAGES: Final = 512
 _STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
 _NEARLY_FULL: Final = 4  # times the log's usual length that the disk has left
+_LOOK_SECONDS: Final = 0.02  # between two looks at a disk that has more
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
 _PATIENT_SECONDS: Final = 1.0
 _QUICK_SECONDS: Final = 0.008
@@ -100,12 +101,16 @@ class Log:
         self._woken_at = 0  # how much of that there was when it was moved into the file last
         self._usual = database.log_bytes
         self._free = sys.maxsize  # bytes that the disk had left when it was looked at
+        self._look_at = 0.0  # monotonic s
         self._reserve_bytes = reserve_bytes(database.options.max_bytes)
         self._seq = 0
 
     def look(self) -> None:
         """See how long it is, within a transaction that has begun: other processes write to it, too."""
         self.size = size_of(self._database.path + "-wal")
+        now = time.monotonic()
+        if now < self._look_at:
+            return
         try:
             self._free = shutil.disk_usage(os.path.dirname(self._database.path)).free
         except OSError:
@@ -113,6 +118,8 @@ class Log:
         self._usual = self._database.log_bytes
         if self._is_nearly_full:
             self._usual = min(self._usual, self._reserve_bytes // 2)
+        else:
+            self._look_at = now + _LOOK_SECONDS
 
     @property
     def _is_nearly_full(self) -> bool:

@@ -37,8 +37,8 @@ def log(transaction: Transaction) -> tuple[int, int]:
     return len(keys) + 1, seq
 
 
-def reclaim(transaction: Transaction, rows: int, written: int, *, shorten: bool) -> None:
-    """Remove some of what has expired and, when there is too much, of what was written longest ago.
+def reclaim(transaction: Transaction, rows: int, written: int, max_bytes: int, *, shorten: bool) -> None:
+    """Remove some of what has expired and, above `max_bytes`, of what was written longest ago.
 
     A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
     another's past, and removes more than that, so that it catches up. The file is made shorter only if `shorten`.
@@ -48,13 +48,13 @@ def reclaim(transaction: Transaction, rows: int, written: int, *, shorten: bool)
     if expired:
         connection.execute(_EXPIRE, (transaction.now, min(_EXPIRED * rows, _EXPIRED_BOUND + 2 * rows)))
         pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
-    over = (pages - free) * PAGE_BYTES - transaction.max_bytes
+    over = (pages - free) * PAGE_BYTES - max_bytes
     if over > 0:
         _evict(transaction, min(over, 2 * written + 64 * PAGE_BYTES))
         pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
     if not shorten:
         return
-    largest = transaction.max_bytes // PAGE_BYTES
+    largest = max_bytes // PAGE_BYTES
     spare = min(_SPARE_PAGES, largest // 32)
     if free > max(spare, pages // 4) or (free > spare and pages > largest + spare):
         # One page a time: the statement has a step for each, and Python takes the first step only.

@@ -1,0 +1,230 @@
+"""Whether there is room for what waits to be written, on the disk and in the log, and what is done if not.
+
+What stores is refused, as `full`, before it takes room that deletions need. Deletions are refused last of all: an
+invalidation must depend neither on how full a disk is nor on how long somebody reads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from cachecore_sqlite.file import Database
+from cachecore_sqlite.reserve import Reserve
+from cachecore_sqlite.saver import LONG_SECONDS, Log, Saver
+from cachecore_sqlite.transaction import Transaction, most_logged
+from cachecore_sqlite.translate import is_busy
+from cachecore_sqlite.workers import PAUSES, Job
+
+_REFUSING_SECONDS: Final = 0.05
+_LONGEST_REFUSING_SECONDS: Final = 0.4
+_ATTEMPT_SECONDS: Final = 0.5
+_SHARES: Final = 32  # of the reserve, of which a transaction takes one, about, or some more
+_ROW_BYTES: Final = 2048  # of it, for each row that goes
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A transaction that was ended, because there is no room for `jobs`. None of them: it may be begun again."""
+
+    jobs: Sequence[Job]
+    error: sqlite3.OperationalError
+
+
+class Room:
+    """What the writer asks before it writes, when it has written, and when it could not. For its thread only."""
+
+    def __init__(self, database: Database, saver: Saver, close: Callable[[], None]) -> None:
+        self._options = database.options
+        self._log = Log(database, saver)
+        self._reserve = Reserve(database.path, database.options.max_bytes)
+        self._close = close
+        self.file_bytes = database.options.max_bytes - self._reserve.size
+        """How many bytes entries may take in the file: the reserve is on the disk besides."""
+        self._without = False  # whether the reserve was given up, by any process: room is for deletions only
+        self._giving_up = False  # whether to give it up when the lock is held next
+        self._make_at = 0.0  # monotonic s; before, what stores is refused
+        self._pause = _REFUSING_SECONDS
+        self._begun_anew = self._gave_up = False  # since the last commit, to get room for deletions that found none
+        self._refuse_until = 0.0  # monotonic s; what the log has no room for is not waited for before
+        self._next_attempt = 0.0  # monotonic s
+
+    @property
+    def transaction_bytes(self) -> int:
+        """About how many bytes of the log one transaction may take."""
+        return self._reserve.size // _SHARES if self._without else self._options.transaction_bytes
+
+    @property
+    def is_for_upkeep(self) -> bool:
+        """Whether expired and old entries may be removed, which takes room in the log, too."""
+        return not self._without
+
+    @property
+    def is_for_vacuum(self) -> bool:
+        """Whether to make the file shorter: not before a long log has begun anew, which only that would get longer."""
+        return not self._log.is_long
+
+    def refusal(self, connection: sqlite3.Connection, waiting: Sequence[Job]) -> Refusal | None:
+        """Look whether there is room for what waits, in a transaction that has begun; None: it may go on."""
+        self._log.look()
+        return self._refused_for_deletions(connection, waiting) or self._refused_by_the_log(connection, waiting)
+
+    def refused_at_opening(self, waiting: Iterable[Job]) -> list[Job]:
+        """Return for whom there is no room, if there was none for the files that SQLite needs to open the database."""
+        stores = _stores(waiting)
+        return stores if len(stores) < len(list(waiting)) and self._give_up() else list(waiting)
+
+    def wrote(self, transaction: Transaction, keys: int, seq: int) -> None:
+        """Note what is about to be committed, and so many bytes of changed keys, the last of which is `seq`."""
+        self._log.wrote(transaction.rows, transaction.written, keys, seq)
+
+    def committed(self, connection: sqlite3.Connection) -> None:
+        """Move the log into the file, or begin it anew, if it is time."""
+        self._begun_anew = self._gave_up = False
+        if not self._without:
+            self._pause = _REFUSING_SECONDS
+            self._saving(lambda log: log.tend(connection))
+        elif self._log.size > self._reserve.size // 4:
+            self._begin_anew(connection)  # before it leaves no room for what deletions make the file longer
+
+    def relieved(self, connection: sqlite3.Connection) -> bool:
+        """Take the next step to get room for deletions that found none; tell whether to try again."""
+        if not self._begun_anew:
+            self._begun_anew = True
+            if self._begin_anew(connection):
+                return True
+        if not self._gave_up and not self._without:
+            self._gave_up = self._giving_up = True
+            return True
+        self._begun_anew = self._gave_up = False
+        return False
+
+    def refused(self, connection: sqlite3.Connection) -> None:
+        """See that there is room later, where there was none: the log may be what fills the disk."""
+        if time.monotonic() > self._next_attempt:
+            self._next_attempt = time.monotonic() + _ATTEMPT_SECONDS
+            self._begin_anew(connection)
+
+    def _refused_for_deletions(self, connection: sqlite3.Connection, waiting: Sequence[Job]) -> Refusal | None:
+        """Make the reserve if it is absent, or give it up if deletions need its room; without, refuse what stores.
+
+        Nobody else writes while it is made or given up.
+        """
+        giving_up, self._giving_up = self._giving_up, False
+        if giving_up:
+            stores = _stores(waiting)
+            if len(stores) < len(waiting) and self._give_up():
+                self._without = True
+                connection.execute("ROLLBACK")
+                # Before the log takes that room: what is in it may make the file longer.
+                self._begin_anew(connection)
+                return Refusal(stores, _full("the room that is left is for deletions"))
+        self._without = not self._reserve.is_there
+        if not self._without:
+            return None
+        stores = _stores(waiting)
+        if not stores:
+            # What takes all the room leaves none for what it makes the file longer; the caller asks for less then.
+            large = [job for job in waiting if _rows(job) > self._reserve.size // _SHARES // _ROW_BYTES]
+            if not large:
+                return None
+            connection.execute("ROLLBACK")
+            return Refusal(large, _full("the room that is left is for a few deletions at a time"))
+        if time.monotonic() >= self._make_at:
+            if self._reserve.make():
+                self._without = False
+                return None
+            self._make_later()
+            connection.execute("ROLLBACK")
+            self._begin_anew(connection)  # the log may be what has taken its room
+        else:
+            connection.execute("ROLLBACK")
+        return Refusal(stores, _full("the room that is left is for deletions"))
+
+    def _refused_by_the_log(self, connection: sqlite3.Connection, waiting: Sequence[Job]) -> Refusal | None:
+        """Refuse what the log has no room for, unless it begins anew in time.
+
+        If it could be begun anew, or if it is worth a while until a reader may have let go of it, nothing is refused.
+        """
+        overflows = self._log.overflows(connection)
+        if not self._log.is_long and not overflows:
+            return None
+        room = 0 if overflows else self._log.room(connection)
+        over = []
+        for job in waiting:
+            needed = most_logged(job.ask, job.arguments)
+            if not needed:
+                continue
+            if needed > room:
+                over.append(job)
+            else:
+                room -= needed
+        if not over:
+            return None
+        connection.execute("ROLLBACK")
+        full = _full("the log cannot begin anew, and must not get any longer")
+        now = time.monotonic()
+        # A quarter of the time it has is left to what comes behind it.
+        latest = min(job.limit for job in over) - self._options.timeout / 4
+        patient = self._refuse_until <= now < latest
+        if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0, cut=True)):
+            return Refusal((), full)
+        if patient:
+            time.sleep(PAUSES[-1])  # so that other processes get their turn
+            return Refusal((), full)
+        if now >= self._refuse_until:
+            if self._saving(lambda log: log.empty(connection)):
+                return Refusal((), full)
+            self._refuse_until = time.monotonic() + _REFUSING_SECONDS
+        return Refusal(over, full)
+
+    def _give_up(self) -> bool:
+        self._make_later()
+        return self._reserve.give_up()
+
+    def _make_later(self) -> None:
+        self._make_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_REFUSING_SECONDS)
+
+    def _begin_anew(self, connection: sqlite3.Connection) -> bool:
+        """Begin the log anew and cut it off; not if the file would take the room that deletions need."""
+
+        def step(log: Log) -> bool:
+            if self._without and not log.fits(connection):
+                return False
+            return log.begin_anew(connection, 0.0, cut=True)
+
+        return bool(self._saving(step))
+
+    def _saving(self, step: Callable[[Log], T]) -> T | None:
+        """Take a step that moves the log into the file; None if it fails."""
+        try:
+            return step(self._log)
+        except sqlite3.Error as error:
+            # Nothing acknowledged is lost: the log holds it. The next transaction meets the fault, if it stays.
+            if not is_busy(error):
+                self._close()
+            return None
+
+
+def stores(job: Job) -> bool:
+    """Tell whether a job stores something; the others only delete."""
+    return most_logged(job.ask, job.arguments) > 0
+
+
+def _stores(jobs: Iterable[Job]) -> list[Job]:
+    return [job for job in jobs if stores(job)]
+
+
+def _rows(job: Job) -> int:
+    return len(job.arguments[0]) if job.ask is Transaction.drop else 1
+
+
+def _full(why: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
