@@ -19,6 +19,7 @@ import pytest
 
 from cachecore.errors import BackendError
 from cachecore.options import MIB
+from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.reserve import Reserve
 from tests.sqlite.children import (
@@ -218,6 +219,23 @@ async def test_deletions_that_are_larger_than_the_reserve(small_disk: Path) -> N
         assert await backend.delete_many([keys[number]]) == 1
     assert await backend.delete_many(keys[2024:3048]) == 1024
     assert await backend.get_many(keys[:3048]) == [None] * 3048
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_deletions_are_not_made_to_remove_what_has_expired(small_disk: Path) -> None:
+    """On a full disk the room in the log is theirs alone; what has expired goes once there is room again."""
+    clock = FakeClock()
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT, clock=clock)
+    keys = await _fill_in_batches(backend)
+    fill_folder(small_disk / "ballast")
+    clock.advance(1000)
+    for number in range(200):
+        assert await backend.delete_many([keys[number]]) == 0
+        with pytest.raises(BackendError, match="full"):
+            await backend.set_many({"more": LARGE}, ttl=60)
+    with contextlib.closing(sqlite3.connect(backend.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM entries").fetchone() == (len(keys) - 200,)
     await backend.aclose()
 
 
