@@ -32,7 +32,7 @@ _MAKING_SECONDS: Final = 0.5  # a new file is written through to the disk; who f
 _NEW_SECONDS: Final = 5.0
 _ATTEMPT_SECONDS: Final = 0.001
 _OPENINGS: Final = 3  # of a file that is replaced meanwhile
-_LOG_BYTES: Final = 32 * 1024 * 1024
+_LOG_BYTES: Final = 64 * 1024 * 1024
 
 Frozen = tuple[int, int, int, int]
 
