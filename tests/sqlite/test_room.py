@@ -9,6 +9,7 @@ import random
 import resource
 import sqlite3
 import subprocess
+import time
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -41,11 +42,18 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     """A file system of two megabytes, or as many as asked for, where this user may make one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', 2)}m", "tmpfs", str(folder)]
-    if not ROOT or subprocess.run(mount, check=False).returncode:
+    with _mounted(folder, "tmpfs", f"size={getattr(request, 'param', 2)}m"):
+        yield folder
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, kind: str, option: str) -> Iterator[None]:
+    if not ROOT or subprocess.run(["mount", "-t", kind, "-o", option, kind, str(folder)], check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 async def _fill(backend: SQLiteBackend) -> dict[str, bytes]:
@@ -144,7 +152,7 @@ async def test_deletions_on_a_disk_that_is_full_to_the_last_byte(small_disk: Pat
         assert await other("get_many", keys[:20]) == list(stored.values())[:20]
         for number in range(0, 20, 2):
             assert await backend.delete_many([keys[number]]) == 1
-            given_up += not reserve.exists()
+            given_up += reserve.stat().st_size < MIB
             assert await other("delete_many", [keys[number + 1]]) == 1
             assert await other("get_many", [keys[number]]) == [None]
             assert await backend.get_many([keys[number + 1]]) == [None]
@@ -229,7 +237,7 @@ async def test_deletions_are_not_made_to_remove_what_has_expired(small_disk: Pat
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT, clock=clock)
     keys = await _fill_in_batches(backend)
     number = 0
-    while (small_disk / "cache.db-reserve").exists():
+    while (small_disk / "cache.db-reserve").stat().st_size == MIB:
         fill_folder(small_disk / "ballast")
         assert await backend.delete_many([keys[number]]) == 1
         number += 1
@@ -242,13 +250,73 @@ async def test_deletions_are_not_made_to_remove_what_has_expired(small_disk: Pat
 
 
 @pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_deletions_beside_a_program_that_takes_all_room(small_disk: Path) -> None:
+    """They write over the log, which is not cut off while the reserve is gone."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    keys = await _fill_in_batches(backend)
+    for key in keys[:400]:
+        fill_folder(small_disk / "ballast")
+        assert await backend.delete_many([key]) == 1
+    await backend.aclose()
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Somebody reads, so that the log cannot begin anew."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        yield
+
+
+@pytest.mark.parametrize("small_disk", [12, 16], indirect=True)
+@pytest.mark.parametrize(("keys", "size"), [(1, 200_000), (16, 1700), (50, 1500), (250, 3000)])
+async def test_log_never_fills_the_disk_for_good(small_disk: Path, keys: int, size: int) -> None:
+    """Refused while somebody reads from the log, sets work when that has ended: nobody has to delete anything."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with _reading(backend.path), pytest.raises(BackendError, match="full"):
+        for number in range(9000):
+            await backend.set_many({f"{number}:{n}": os.urandom(size) for n in range(keys)}, ttl=600)
+    await _until_set(backend, "after")
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_reserve_lets_a_log_begin_anew_whose_room_others_took(small_disk: Path) -> None:
+    """The file has to take what is in the log, and the disk is full of something else: sets work nevertheless."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with _reading(backend.path):
+        for number in range(300):
+            await backend.set_many({f"{number}": os.urandom(1700)}, ttl=600)
+        fill_folder(small_disk / "ballast")
+    await _until_set(backend, "after")
+    assert (small_disk / "cache.db-reserve").stat().st_size == MIB
+    await backend.aclose()
+
+
+@pytest.mark.parametrize(("kind", "option"), [("ramfs", "mode=700"), ("tmpfs", "size=0"), ("tmpfs", "nr_inodes=4")])
+async def test_disk_that_tells_no_size_or_has_no_inode_is_not_full(tmp_path: Path, kind: str, option: str) -> None:
+    """Where nothing is known of the room, or there can be no reserve, it is for SQLite to say that there is none."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with _mounted(folder, kind, option):
+        backend = SQLiteBackend(folder / "cache.db", options=PATIENT)
+        await backend.set_many({"first": b"v"}, ttl=600)
+        with _reading(backend.path):
+            for number in range(100):
+                await backend.set_many({f"{number}": bytes(1700)}, ttl=600)
+        assert (folder / "cache.db-reserve").exists() == ("inodes" not in option)
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
 async def test_log_never_holds_more_than_the_file_can_take(small_disk: Path) -> None:
     """While somebody reads from it, sets are refused in time: once it may begin anew there is the room for that."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
-    with contextlib.closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM entries").fetchone()
+    with _reading(backend.path):
         keys = await _fill_in_batches(backend)
     assert len(keys) > 1000
     for key in keys[:1000]:
@@ -266,6 +334,7 @@ async def test_reserve_that_was_cut_short_is_completed(tmp_path: Path) -> None:
         before = reserve.read_bytes()
         assert len(before) == MIB
         os.truncate(reserve, length)
+        os.utime(reserve, (0, 0))
         await backend.set_many({"k": b"v"}, ttl=60)
         assert reserve.stat().st_size == MIB
         assert reserve.read_bytes()[:length] == before[:length]
@@ -287,7 +356,13 @@ async def test_reserves_of_two_sizes(small_disk: Path) -> None:
     assert (small.is_there, large.is_there) == (True, True)
     assert small.give_up()
     assert not large.give_up()
-    assert os.listdir(small_disk) == ["cache.db"]
+    assert os.stat(small.path).st_size == small.size // 8
+    assert (small.make(), large.make()) == (False, False)  # before whoever gave it up has used its room
+    os.utime(small.path, (time.time() - 0.06,) * 2)
+    assert small.make()
+    assert small.release(small.size - 10)
+    assert not small.release(11)
+    assert os.stat(small.path).st_size == 10
 
 
 async def test_reserve_takes_the_room_it_is_for(tmp_path: Path) -> None:

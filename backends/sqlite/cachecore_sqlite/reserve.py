@@ -17,6 +17,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable
 from typing import Final, Literal
 
 from cachecore.options import KIB, MIB
@@ -25,7 +26,10 @@ MARK: Final = b"cachecore-sqlite: room for deletions; may be deleted, is made ag
 _LEAST: Final = 128 * KIB  # the index of the log takes 32 KiB when the file is opened, a deletion some 25 KiB
 _MOST: Final = MIB
 _PIECE: Final = 64 * KIB
+_KEPT: Final = 8  # one of so many parts is for the file, which deletions too make a page longer now and then
 _WITHOUT_SECONDS: Final = 1.0
+REFUSING_SECONDS: Final = 0.05
+"""For how long nothing is stored after it was given up, at least."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -67,11 +71,13 @@ class Reserve:
         before = found if isinstance(found, int) else 0
         if before and (before >= self.size or not self._is_ours()):
             return True
+        if found != "absent" and self._given_up_lately():
+            return False
         flags = _FLAGS | os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if found == "absent" else 0)
         try:
             handle = os.open(self.path, flags, os.stat(self._database).st_mode & 0o666)
-        except OSError as error:
-            return self._impossible(error)
+        except OSError:
+            return self._impossible()  # for want of an inode, perhaps, which says nothing of room
         try:
             with open(handle, "wb", buffering=0) as file:
                 try:
@@ -79,21 +85,50 @@ class Reserve:
                 except OSError:
                     file.truncate(before)  # at once: it is the room that deletions need
                     raise
+                finally:
+                    # So that it is told from one that was given up lately; only its owner may do that.
+                    with contextlib.suppress(OSError):
+                        os.utime(file.fileno() if os.utime in os.supports_fd else self.path, (0, 0))
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                return False
             if not before:
-                self._remove()
-            return self._impossible(error)
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path)
+            return self._impossible()
         return True
 
     def give_up(self) -> bool:
-        """Remove it, so that there is room; tell whether there was one."""
-        found = self._look()
-        return isinstance(found, int) and found > 0 and self._is_ours() and self._remove()
+        """Cut it off but for an eighth, so that there is room; tell whether there was any in it.
 
-    def _impossible(self, error: OSError) -> bool:
-        """Tell whether there can be none for another reason than that there is no room, and remember that."""
-        if error.errno in _NO_ROOM:
+        When that was stands in the file's own time for all processes, so that none makes it again before the room was
+        used.
+        """
+        return self._cut(lambda found: min(found, self.size // _KEPT))
+
+    def release(self, count: int) -> bool:
+        """Cut it off by `count` bytes; False if there are not as many."""
+        return self._cut(lambda found: found - count if found >= count else found)
+
+    def _cut(self, left: Callable[[int], int]) -> bool:
+        found = self._look()
+        if not isinstance(found, int) or left(found) >= found or not self._is_ours():
             return False
+        try:
+            with open(os.open(self.path, _FLAGS | os.O_WRONLY), "wb", buffering=0) as file:
+                file.truncate(left(found))
+        except OSError:
+            return False
+        return True
+
+    def _given_up_lately(self) -> bool:
+        try:
+            return 0 <= time.time() - os.lstat(self.path).st_mtime < REFUSING_SECONDS
+        except OSError:
+            return False
+
+    def _impossible(self) -> bool:
+        """Remember that there can be none for another reason than that there is no room."""
         self._without_until = time.monotonic() + _WITHOUT_SECONDS
         return True
 
@@ -124,10 +159,4 @@ class Reserve:
                 start = file.read(len(MARK))
         except OSError:
             return False
-        return start in (b"", MARK)
-
-    def _remove(self) -> bool:
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
-            return True
-        return False
+        return MARK.startswith(start)

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from cachecore_sqlite.file import Database
-from cachecore_sqlite.reserve import Reserve
+from cachecore_sqlite.reserve import REFUSING_SECONDS, Reserve
 from cachecore_sqlite.saver import LONG_SECONDS, Log, Saver
 from cachecore_sqlite.transaction import Transaction, most_logged
 from cachecore_sqlite.translate import is_busy
 from cachecore_sqlite.workers import PAUSES, Job
 
-_REFUSING_SECONDS: Final = 0.05
-_LONGEST_REFUSING_SECONDS: Final = 0.4
+_LONGEST_REFUSAL: Final = 0.4
 _ATTEMPT_SECONDS: Final = 0.5
 _SHARES: Final = 32  # of the reserve, of which a transaction takes one, about, or some more
 _ROW_BYTES: Final = 2048  # of it, for each row that goes
@@ -48,7 +47,7 @@ class Room:
         self._without = False  # whether the reserve was given up, by any process: room is for deletions only
         self._giving_up = False  # whether to give it up when the lock is held next
         self._make_at = 0.0  # monotonic s; before, what stores is refused
-        self._pause = _REFUSING_SECONDS
+        self._pause = REFUSING_SECONDS
         self._begun_anew = self._gave_up = False  # since the last commit, to get room for deletions that found none
         self._refuse_until = 0.0  # monotonic s; what the log has no room for is not waited for before
         self._next_attempt = 0.0  # monotonic s
@@ -86,13 +85,17 @@ class Room:
         """Move the log into the file, or begin it anew, if it is time."""
         self._begun_anew = self._gave_up = False
         if not self._without:
-            self._pause = _REFUSING_SECONDS
+            self._pause = REFUSING_SECONDS
             self._saving(lambda log: log.tend(connection))
-        elif self._log.size > self._reserve.size // 4:
+        elif self._log.written > self._reserve.size // 4:
             self._begin_anew(connection)  # before it leaves no room for what deletions make the file longer
 
-    def relieved(self, connection: sqlite3.Connection) -> bool:
-        """Take the next step to get room for deletions that found none; tell whether to try again."""
+    def relieved(self, connection: sqlite3.Connection, until: float) -> bool:
+        """Take the next step to get room for deletions that found none; tell whether to try again.
+
+        After the last step it begins again, up to `until` (monotonic s): a reader may let go of the log meanwhile, and
+        a busy disk or machine may get done with moving it.
+        """
         if not self._begun_anew:
             self._begun_anew = True
             if self._begin_anew(connection):
@@ -101,13 +104,16 @@ class Room:
             self._gave_up = self._giving_up = True
             return True
         self._begun_anew = self._gave_up = False
-        return False
+        if time.monotonic() >= until:
+            return False
+        time.sleep(PAUSES[-1])
+        return True
 
     def refused(self, connection: sqlite3.Connection) -> None:
         """See that there is room later, where there was none: the log may be what fills the disk."""
         if time.monotonic() > self._next_attempt:
             self._next_attempt = time.monotonic() + _ATTEMPT_SECONDS
-            self._begin_anew(connection)
+            self._begin_anew(connection, cut=True)
 
     def _refused_for_deletions(self, connection: sqlite3.Connection, waiting: Sequence[Job]) -> Refusal | None:
         """Make the reserve if it is absent, or give it up if deletions need its room; without, refuse what stores.
@@ -122,6 +128,7 @@ class Room:
                 connection.execute("ROLLBACK")
                 # Before the log takes that room: what is in it may make the file longer.
                 self._begin_anew(connection)
+                self._log.hold(self._reserve.size // 2)
                 return Refusal(stores, _full("the room that is left is for deletions"))
         self._without = not self._reserve.is_there
         if not self._without:
@@ -140,7 +147,7 @@ class Room:
                 return None
             self._make_later()
             connection.execute("ROLLBACK")
-            self._begin_anew(connection)  # the log may be what has taken its room
+            self._begin_anew(connection, cut=True)  # the log may be what has taken its room
         else:
             connection.execute("ROLLBACK")
         return Refusal(stores, _full("the room that is left is for deletions"))
@@ -150,10 +157,9 @@ class Room:
 
         If it could be begun anew, or if it is worth a while until a reader may have let go of it, nothing is refused.
         """
-        overflows = self._log.overflows(connection)
-        if not self._log.is_long and not overflows:
+        if not (self._log.is_long or self._log.is_short_of_disk):
             return None
-        room = 0 if overflows else self._log.room(connection)
+        room = self._log.room(connection)
         over = []
         for job in waiting:
             needed = most_logged(job.ask, job.arguments)
@@ -165,8 +171,16 @@ class Room:
                 room -= needed
         if not over:
             return None
-        connection.execute("ROLLBACK")
         full = _full("the log cannot begin anew, and must not get any longer")
+        lacks = self._log.lacks(connection)
+        stuck = lacks > 0
+        gave_up = stuck and lacks <= self._reserve.size and self._gives_up_for_sets(lacks)
+        connection.execute("ROLLBACK")
+        if gave_up:
+            # What the log gives back is more than what the file takes, so the reserve can be made again.
+            self._begin_anew(connection, cut=True)
+        if stuck or not self._log.size:
+            return Refusal(over, full)
         now = time.monotonic()
         # A quarter of the time it has is left to what comes behind it.
         latest = min(job.limit for job in over) - self._options.timeout / 4
@@ -179,8 +193,16 @@ class Room:
         if now >= self._refuse_until:
             if self._saving(lambda log: log.empty(connection)):
                 return Refusal((), full)
-            self._refuse_until = time.monotonic() + _REFUSING_SECONDS
+            self._refuse_until = time.monotonic() + REFUSING_SECONDS
         return Refusal(over, full)
+
+    def _gives_up_for_sets(self, count: int) -> bool:
+        """Give `count` bytes up, so that the log may begin anew, whose room others have taken; not too often."""
+        if time.monotonic() < self._make_at:
+            return False
+        self._make_later()
+        self._without = self._reserve.release(count)
+        return self._without
 
     def _give_up(self) -> bool:
         self._make_later()
@@ -188,15 +210,21 @@ class Room:
 
     def _make_later(self) -> None:
         self._make_at = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_REFUSING_SECONDS)
+        self._pause = min(2 * self._pause, _LONGEST_REFUSAL)
 
-    def _begin_anew(self, connection: sqlite3.Connection) -> bool:
-        """Begin the log anew and cut it off; not if the file would take the room that deletions need."""
+    def _begin_anew(self, connection: sqlite3.Connection, *, cut: bool = False) -> bool:
+        """Begin the log anew; what the file lacks for that comes out of the reserve, if that was given up.
+
+        If `cut`, the disk gets back what it took; if not, deletions have it to write over, whoever else wants room.
+        """
 
         def step(log: Log) -> bool:
-            if self._without and not log.fits(connection):
-                return False
-            return log.begin_anew(connection, 0.0, cut=True)
+            if self._without:
+                log.look()
+                lacks = log.lacks(connection)
+                if lacks > 0 and not self._reserve.release(lacks):
+                    return False
+            return log.begin_anew(connection, 0.0, cut=cut)
 
         return bool(self._saving(step))
 

@@ -11,6 +11,7 @@ later. Until then the log grows, up to the bound, where what would add to it is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -35,6 +36,8 @@ _PASSES: Final = 3
 _LITTLE_PAGES: Final = 512
 _STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
 _NEARLY_FULL: Final = 4  # times the log's usual length that the disk has left
+_SHARE_OF_DISK: Final = 8  # the log gets no longer than one of so many parts of what the disk has left
+_HELD_BYTES: Final = 64 * 1024  # at a time
 _LOOK_SECONDS: Final = 0.02  # between two looks at a disk that has more
 _PAGES_BESIDES: Final = 3  # that a transaction changes, be it ever so small
 _PATIENT_SECONDS: Final = 1.0
@@ -97,10 +100,13 @@ class Log:
         self._saver = saver
         self.size = 0
         """Bytes on the disk when it was looked at; what was written since it began anew may be less."""
-        self._written = 0  # since it began anew, by all processes, about
+        self.written = 0
+        """Bytes since it began anew, by all processes, about."""
         self._woken_at = 0  # how much of that there was when it was moved into the file last
         self._usual = database.log_bytes
-        self._free = sys.maxsize  # bytes that the disk had left when it was looked at
+        self._folder = os.path.dirname(database.path)
+        self.free = sys.maxsize
+        """Bytes that the disk had left when it was looked at."""
         self._look_at = 0.0  # monotonic s
         self._reserve_bytes = reserve_bytes(database.options.max_bytes)
         self._seq = 0
@@ -111,19 +117,16 @@ class Log:
         now = time.monotonic()
         if now < self._look_at:
             return
-        try:
-            self._free = shutil.disk_usage(os.path.dirname(self._database.path)).free
-        except OSError:
-            self._free = sys.maxsize
-        self._usual = self._database.log_bytes
-        if self._is_nearly_full:
-            self._usual = min(self._usual, self._reserve_bytes // 2)
-        else:
+        self.free = _free_bytes(self._folder)
+        if not self.is_short_of_disk:
             self._look_at = now + _LOOK_SECONDS
+        # The file may soon need what the log takes.
+        self._usual = min(self._database.log_bytes, max(self._reserve_bytes // 2, self.free // _SHARE_OF_DISK))
 
     @property
-    def _is_nearly_full(self) -> bool:
-        return self._free < _NEARLY_FULL * self._database.log_bytes
+    def is_short_of_disk(self) -> bool:
+        """Whether the disk may be what is full first."""
+        return self.free < _NEARLY_FULL * self._database.log_bytes
 
     @property
     def is_long(self) -> bool:
@@ -132,21 +135,22 @@ class Log:
 
     def room(self, connection: sqlite3.Connection) -> int:
         """Return how many bytes may still be written to it, within that transaction."""
-        file_bytes = size_of(self._database.path) + max(0, self.growth(connection))
-        return int(_BOUND * self._database.options.max_bytes) - file_bytes - self.size - self._reserve_bytes
+        growth = self._growth(connection)
+        file_bytes = size_of(self._database.path) + max(0, growth)
+        room = int(_BOUND * self._database.options.max_bytes) - file_bytes - self.size - self._reserve_bytes
+        if self.is_short_of_disk:
+            # It takes room in the log, and perhaps as much again in the file: if there is none, the log never ends.
+            room = min(room, (self.free - growth - self._reserve_bytes // 4) // 2)
+        return room
 
-    def growth(self, connection: sqlite3.Connection) -> int:
+    def lacks(self, connection: sqlite3.Connection) -> int:
+        """Return how many bytes more than the disk has left it makes the file longer by; not positive if it fits."""
+        return self._growth(connection) - self.free
+
+    def _growth(self, connection: sqlite3.Connection) -> int:
         """Return how many bytes longer the file gets when all of the log is moved into it."""
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         return pages * PAGE_BYTES - size_of(self._database.path)
-
-    def overflows(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether it makes the file longer by more than the disk has left, so that it may never begin anew."""
-        return self._is_nearly_full and self.growth(connection) > self._free
-
-    def fits(self, connection: sqlite3.Connection) -> bool:
-        """Tell whether what makes the file longer fits into half of the reserve, which was given up, or on the disk."""
-        return self.growth(connection) <= max(self._reserve_bytes // 2, self._free)
 
     def wrote(self, rows: int, size: int, keys: int, seq: int) -> None:
         """Note a transaction of so many rows, bytes of values and of keys; the log of changes is at `seq` now."""
@@ -154,21 +158,21 @@ class Log:
         share = max(1.0, (seq - self._seq) / keys) if self._seq else 1.0
         self._seq = seq
         # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
-        self._written += int(share * (size + PAGE_BYTES * (rows + _PAGES_BESIDES)))
+        self.written += int(share * (size + PAGE_BYTES * (rows + _PAGES_BESIDES)))
 
     def tend(self, connection: sqlite3.Connection) -> None:
         """Have the log moved into the file, or begin it anew, if it is time. Outside of a transaction."""
         pages, self._saver.pages = self._saver.pages, None
         if pages is not None:
-            self._written = pages * PAGE_BYTES  # another process may have begun it anew
-            self._woken_at = self._written
-            if self._written >= self._usual:
+            self.written = pages * PAGE_BYTES  # another process may have begun it anew
+            self._woken_at = self.written
+            if self.written >= self._usual:
                 # The longer it is, the more a wait is worth.
-                patience = _SHORT_SECONDS * (1 + self._written // self._usual)
+                patience = _SHORT_SECONDS * (1 + self.written // self._usual)
                 cut = self._usual < self._database.log_bytes  # the file may need the room
                 self.begin_anew(connection, min(LONG_SECONDS, patience), cut=cut)
-        elif self._written >= max(self._woken_at + self._usual // _STEPS, self._usual):
-            self._woken_at = self._written
+        elif self.written >= max(self._woken_at + self._usual // _STEPS, self._usual):
+            self._woken_at = self.written
             self._saver.wake()
 
     def begin_anew(self, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
@@ -203,8 +207,18 @@ class Log:
             connection.execute("PRAGMA busy_timeout = 0")
         if busy:
             return False
-        self._written = self._woken_at = 0
+        self.written = self._woken_at = 0
         return True
+
+    def hold(self, size: int) -> None:
+        """Take up to `size` bytes of the disk for the log now, so that nobody else does, if there is as much.
+
+        Frames of zeros are no frames to SQLite, which writes over them.
+        """
+        with contextlib.suppress(OSError), open(self._database.path + "-wal", "r+b", buffering=0) as file:
+            missing = size - file.seek(0, os.SEEK_END)
+            while missing > 0:
+                missing -= file.write(bytes(min(missing, _HELD_BYTES)))
 
     def empty(self, connection: sqlite3.Connection) -> bool:
         """Move all of it into the file however long that takes, and cut it off; tell whether readers let that be.
@@ -215,3 +229,12 @@ class Log:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # most of it, while others may write
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+
+def _free_bytes(folder: str) -> int:
+    """Return how many bytes the disk has left; a great many if it does not say, as some in memory do not."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return sys.maxsize
+    return usage.free if usage.total else sys.maxsize

@@ -153,7 +153,9 @@ class Writer(Worker):
         connection = self._connection
         deletions = [job for job in jobs if not stores(job)]
         if is_full(error) and connection is not None and self._room is not None:
-            again = self._room.relieved(connection) if deletions else False
+            # What is not alone is tried alone before it waits for room.
+            until = deletions[0].limit if len(deletions) == 1 else 0.0
+            again = bool(deletions) and self._room.relieved(connection, until)
             if not again and len(deletions) > 1:
                 self._singly, again = len(deletions) + 1, True
             if again:
