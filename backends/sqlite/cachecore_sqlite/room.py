@@ -179,11 +179,12 @@ class Room:
         if gave_up:
             # What the log gives back is more than what the file takes, so the reserve can be made again.
             self._begin_anew(connection, cut=True)
-        if stuck or not self._log.size:
-            return Refusal(over, full)
         now = time.monotonic()
-        # A quarter of the time it has is left to what comes behind it.
-        latest = min(job.limit for job in over) - self._options.timeout / 4
+        limit = min(job.limit for job in over)
+        # On a small disk the log may have no room however often it begins anew, if others write to it meanwhile.
+        if stuck or not self._log.size or (self._log.is_short_of_disk and now >= limit):
+            return Refusal(over, full)
+        latest = limit - self._options.timeout / 4  # what comes behind it has some time left, too
         patient = self._refuse_until <= now < latest
         if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0, cut=True)):
             return Refusal((), full)
