@@ -7,7 +7,6 @@ import contextlib
 import math
 import mmap
 import random
-import struct
 import time
 from collections import Counter
 from multiprocessing.connection import Connection
@@ -23,18 +22,30 @@ WIDTH = 8
 
 
 class Source:
-    """What answers are computed from: a version for each key, in memory that all processes share."""
+    """What answers are computed from: a version for each key, in memory that all processes share.
+
+    A view of whole numbers is written and read 8 bytes at once; `struct.pack_into` would write zeros first, which
+    another process may take for a version.
+    """
 
     def __init__(self, path: str) -> None:
         with open(path, "r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), 0)
+            self._versions = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
 
     def __getitem__(self, key: int) -> int:
-        version: int = struct.unpack_from("<q", self._memory, key * WIDTH)[0]
-        return version
+        return self._versions[key]
 
     def __setitem__(self, key: int, version: int) -> None:
-        struct.pack_into("<q", self._memory, key * WIDTH, version)
+        self._versions[key] = version
+
+
+def counter(pipe: Connection, path: str, size: int) -> None:
+    """Let a version grow by one, `size` times; tell when that was done."""
+    source = Source(path)
+    pipe.send("ready")
+    for version in range(1, size + 1):
+        source[0] = version
+    pipe.send("done")
 
 
 def deleter(pipe: Connection, url: str) -> None:

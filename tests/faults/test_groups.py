@@ -18,7 +18,7 @@ from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from tests.conftest import Record
 from tests.faults.callers import sizes
-from tests.faults.members import WIDTH, auditor, patient_callers
+from tests.faults.members import WIDTH, Source, auditor, counter, patient_callers
 from tests.faults.processes import Member, arrived, members
 from tests.faults.reliability import ms, scaled
 
@@ -210,6 +210,23 @@ async def test_s6_no_faults(size: int, any_server: Server, record: Record, tmp_p
         text += f"; {pending} writes raised `InvalidationPending`"
     record("S6", text, met=late == 0, size=f"{verdict.writes:,} writes, {verdict.reads:,} reads")
     assert late == 0, verdict.violations
+
+
+async def test_what_answers_are_computed_from_is_seen_whole(tmp_path: Path) -> None:
+    """No process ever reads a version that another is writing just now."""
+    path, size = tmp_path / "source", 2_000_000
+    path.write_bytes(bytes(WIDTH))
+    source, last, reads = Source(str(path)), 0, 0
+    async with members(counter, [(str(path), size)]) as (member,):
+        assert await member.told() == "ready"
+        while last < size:
+            for _ in range(1000):
+                version = source[0]
+                assert version >= last
+                last, reads = version, reads + 1
+            await asyncio.sleep(0)
+        assert await member.told() == "done"
+    assert reads > 1000
 
 
 @sizes(1, 5)
