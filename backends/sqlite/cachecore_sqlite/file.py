@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from cachecore_sqlite import schema, wal
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.translate import FileRefused, Moved, code, is_damage
+from cachecore_sqlite.translate import FileRefused, Moved, code, is_damage, overtaken
 from cachecore_sqlite.whose import Inode, connected, disconnected, inode_of, is_connected, size_of, whose
 
 try:
@@ -69,15 +69,18 @@ class Database:
             max(self.options.timeout, _MAKING_SECONDS) if self._may_be_new() else self.options.timeout
         )
         for _ in range(_OPENINGS):
-            with self._lock:
-                if self._known is None or self._known != inode_of(self.path):
-                    with _folder_locked(os.path.dirname(self.path), limit):
-                        self._known = self._prepare()
-                known = self._known
+            known: Inode | None = None
             try:
+                with self._lock:
+                    if self._known is None or self._known != inode_of(self.path):
+                        with _folder_locked(os.path.dirname(self.path), limit):
+                            self._known = self._prepare()
+                    known = self._known
                 connection = self._open("rw")
-            except sqlite3.Error:
-                if inode_of(self.path) == known:
+            except sqlite3.Error as error:
+                if overtaken(error):
+                    continue  # what was to be removed beside a new file, a connection to the old one has removed
+                if known is None or inode_of(self.path) == known:
                     raise
                 continue  # moved aside by another thread, perhaps, that has found it damaged
             if inode_of(self.path) == known:

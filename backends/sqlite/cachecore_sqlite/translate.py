@@ -58,6 +58,11 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
 
 
+def overtaken(error: Exception) -> bool:
+    """Tell whether SQLite found gone what it was about to delete: another connection was faster."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_DELETE_NOENT
+
+
 def is_full(error: Exception) -> bool:
     """Tell whether there is no room for a write."""
     extended: int = getattr(error, "sqlite_errorcode", 0)
