@@ -73,7 +73,7 @@ class Grown(Cluster):
         while not self._met():
             if time.monotonic() > limit:
                 raise RuntimeError("the newcomer was not met within 30 s")
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks: a node tells nobody that it was met
 
     def move(self, slot: int) -> Move:
         """Begin to move a slot to the newcomer."""

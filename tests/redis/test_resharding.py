@@ -150,7 +150,7 @@ async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(grown: Grow
             for _ in range(3):
                 assert await reader.get("q") is not None
             await writer.set("q", value)
-            await until(lambda value=value: sees(value), within=1.0)  # type: ignore[misc]
+            await until(lambda value=value: sees(value), within=1.0)  # type: ignore[misc] # mypy infers no default
         move.finish()
         await writer.set("q", "v3")
         await until(lambda: sees("v3"), within=3.0)

@@ -119,3 +119,25 @@ async def test_file_moved_while_it_is_opened(tmp_path: Path, monkeypatch: pytest
     await backend.set_many({"k": b"new"}, ttl=60)
     assert await backend.get_many(["k"]) == [b"new"]
     await backend.aclose()
+
+
+async def test_log_of_a_predecessor_removed_while_the_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What SQLite wanted to remove was removed by a connection to the old file: the new one is opened all the same."""
+    prepare = Database._prepare
+    overtaken: list[str] = []
+
+    def prepare_late(self: Database) -> object:
+        if not overtaken:  # the moment cannot be arranged: two connections of SQLite are within one statement each
+            overtaken.append(self.path)
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_DELETE_NOENT
+            raise error
+        return prepare(self)
+
+    monkeypatch.setattr(Database, "_prepare", prepare_late)
+    backend = SQLiteBackend(tmp_path / "cache.db")
+    assert await backend.get_many(["k"]) == [None]
+    assert overtaken
+    await backend.aclose()

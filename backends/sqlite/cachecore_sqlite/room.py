@@ -106,7 +106,7 @@ class Room:
         self._begun_anew = self._gave_up = False
         if time.monotonic() >= until:
             return False
-        time.sleep(PAUSES[-1])
+        time.sleep(PAUSES[-1])  # nothing here can wake us: neither readers nor disks tell when they are done
         return True
 
     def refused(self, connection: sqlite3.Connection) -> None:

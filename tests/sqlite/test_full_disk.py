@@ -1,0 +1,183 @@
+"""A disk that is full to the last byte: what deletes works, what stores is refused, and it comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cachecore.errors import BackendError
+from cachecore.options import MIB
+from cachecore.testing.clocks import FakeClock
+from cachecore_sqlite import SQLiteBackend
+from tests.sqlite.children import call_when_told, fill_folder, running
+from tests.sqlite.disks import LARGE, PATIENT, ask, fill_in_batches, mounted, reading, to_the_last_byte, until_set
+
+
+async def test_deletions_on_a_disk_that_is_full_to_the_last_byte(small_disk: Path) -> None:
+    """Two processes delete again and again, each sees what the other did, sets are `full`; with room all is well."""
+    path, reserve, ballast = (small_disk / name for name in ("cache.db", "cache.db-reserve", "ballast"))
+    ballast.write_bytes(bytes(300_000))
+    backend = SQLiteBackend(path, options=PATIENT)
+    stored = await to_the_last_byte(backend, ballast)
+    keys = list(stored)
+    assert reserve.stat().st_size == MIB
+    with running(call_when_told, str(path)) as (_, pipe):
+        other = partial(ask, pipe)
+        given_up = 0
+        assert await other("get_many", keys[:20]) == list(stored.values())[:20]
+        for number in range(0, 20, 2):
+            assert await backend.delete_many([keys[number]]) == 1
+            given_up += reserve.stat().st_size < MIB
+            assert await other("delete_many", [keys[number + 1]]) == 1
+            assert await other("get_many", [keys[number]]) == [None]
+            assert await backend.get_many([keys[number + 1]]) == [None]
+            with pytest.raises(BackendError, match="full"):
+                await backend.swap("new", None, LARGE, ttl=60)
+            assert await other("set_many", {"new": LARGE}, ttl=60) == "full"
+        assert given_up
+        assert await other("get_many", keys[20:]) == list(stored.values())[20:]
+        while (small_disk / "cache.db-wal").stat().st_size < 120_000:
+            assert await backend.delete_many([keys.pop()]) == 1
+        os.truncate(ballast, ballast.stat().st_size - 80_000)  # the log must go before the reserve fits
+        await until_set(backend, "after")
+        assert reserve.stat().st_size == MIB
+        assert await other("get_many", ["after", keys[0]]) == [b"v", None]
+        assert await other("delete_many", ["after"]) == 1
+    assert await backend.get_many(["after", keys[20]]) == [None, stored[keys[20]]]
+    await backend.aclose()
+
+
+async def test_deletions_never_use_the_reserve_up(small_disk: Path) -> None:
+    """They go on for longer than what it holds would last, and sets that come between never take its room."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    stored = await to_the_last_byte(backend, small_disk / "ballast")
+    keys = list(stored)
+    for number in range(400):
+        assert await backend.delete_many([keys[number % len(keys)]]) == (number < len(keys))
+        with pytest.raises(BackendError, match="full"):
+            await backend.set_many({"more": LARGE}, ttl=60)
+    await backend.aclose()
+
+
+async def test_deletions_and_sets_of_one_transaction(small_disk: Path) -> None:
+    """On the full disk the sets are refused and the deletions go without them."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    stored = await to_the_last_byte(backend, small_disk / "ballast")
+    keys = list(stored)
+    calls = [
+        call
+        for number in range(8)
+        for call in (backend.delete_many([keys[number]]), backend.set_many({f"new{number}": bytes(5000)}, ttl=60))
+    ]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert found[::2] == [1] * 8
+    assert [getattr(error, "reason", error) for error in found[1::2]] == ["full"] * 8
+    assert await backend.get_many(keys[:9]) == [None] * 8 + [stored[keys[8]]]
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [32], indirect=True)
+async def test_deletions_that_are_larger_than_the_reserve(small_disk: Path) -> None:
+    """Those of many keys are done in parts, and thousands of others go on behind them."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    keys = await fill_in_batches(backend)
+    fill_folder(small_disk / "ballast")
+    assert len(keys) > 12_000
+    assert await backend.delete_many(keys[:1024]) == 1024
+    for number in range(1024, 2024):
+        assert await backend.delete_many([keys[number]]) == 1
+    assert await backend.delete_many(keys[2024:3048]) == 1024
+    assert await backend.get_many(keys[:3048]) == [None] * 3048
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_deletions_are_not_made_to_remove_what_has_expired(small_disk: Path) -> None:
+    """Once the reserve was given up, the room that it left is for them alone."""
+    clock = FakeClock()
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT, clock=clock)
+    keys = await fill_in_batches(backend)
+    number = 0
+    while (small_disk / "cache.db-reserve").stat().st_size == MIB:
+        fill_folder(small_disk / "ballast")
+        assert await backend.delete_many([keys[number]]) == 1
+        number += 1
+    clock.advance(1000)
+    for key in keys[number : number + 100]:
+        assert await backend.delete_many([key]) == 0
+    with contextlib.closing(sqlite3.connect(backend.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM entries").fetchone() == (len(keys) - number - 100,)
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_deletions_beside_a_program_that_takes_all_room(small_disk: Path) -> None:
+    """They write over the log, which is not cut off while the reserve is gone."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    keys = await fill_in_batches(backend)
+    for key in keys[:400]:
+        fill_folder(small_disk / "ballast")
+        assert await backend.delete_many([key]) == 1
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [12, 16], indirect=True)
+@pytest.mark.parametrize(("keys", "size"), [(1, 200_000), (16, 1700), (50, 1500), (250, 3000)])
+async def test_log_never_fills_the_disk_for_good(small_disk: Path, keys: int, size: int) -> None:
+    """Refused while somebody reads from the log, sets work when that has ended: nobody has to delete anything."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with reading(backend.path), pytest.raises(BackendError, match="full"):
+        for number in range(9000):
+            await backend.set_many({f"{number}:{n}": os.urandom(size) for n in range(keys)}, ttl=600)
+    await until_set(backend, "after")
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_reserve_lets_a_log_begin_anew_whose_room_others_took(small_disk: Path) -> None:
+    """The file has to take what is in the log, and the disk is full of something else: sets work nevertheless."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with reading(backend.path):
+        for number in range(300):
+            await backend.set_many({f"{number}": os.urandom(1700)}, ttl=600)
+        fill_folder(small_disk / "ballast")
+    await until_set(backend, "after")
+    assert (small_disk / "cache.db-reserve").stat().st_size == MIB
+    await backend.aclose()
+
+
+@pytest.mark.parametrize(("kind", "option"), [("ramfs", "mode=700"), ("tmpfs", "size=0"), ("tmpfs", "nr_inodes=4")])
+async def test_disk_that_tells_no_size_or_has_no_inode_is_not_full(tmp_path: Path, kind: str, option: str) -> None:
+    """Where nothing is known of the room, or there can be no reserve, it is for SQLite to say that there is none."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with mounted(folder, kind, option):
+        backend = SQLiteBackend(folder / "cache.db", options=PATIENT)
+        await backend.set_many({"first": b"v"}, ttl=600)
+        with reading(backend.path):
+            for number in range(100):
+                await backend.set_many({f"{number}": bytes(1700)}, ttl=600)
+        assert (folder / "cache.db-reserve").exists() == ("inodes" not in option)
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_log_never_holds_more_than_the_file_can_take(small_disk: Path) -> None:
+    """While somebody reads from it, sets are refused in time: once it may begin anew there is the room for that."""
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with reading(backend.path):
+        keys = await fill_in_batches(backend)
+    assert len(keys) > 1000
+    for key in keys[:1000]:
+        assert await backend.delete_many([key]) == 1
+    await until_set(backend, "after")
+    await backend.aclose()
