@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from cachecore.errors import BackendError
 from cachecore.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.room import Room
+from cachecore_sqlite.saver import Log
 from tests.sqlite.children import call_when_told, fill_folder, running
 from tests.sqlite.disks import LARGE, PATIENT, ask, fill_in_batches, mounted, reading, to_the_last_byte, until_set
 
@@ -180,4 +184,58 @@ async def test_log_never_holds_more_than_the_file_can_take(small_disk: Path) -> 
     for key in keys[:1000]:
         assert await backend.delete_many([key]) == 1
     await until_set(backend, "after")
+    await backend.aclose()
+
+
+async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room, no reserve, and somebody reads from the log: once that has ended the deletion goes through."""
+    (small_disk / "cache.db-reserve").mkdir()
+    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    await backend.set_many({"first": b"v"}, ttl=600)
+    relieved, tried, often = Room.relieved, Counter[str](), threading.Event()
+
+    def counted(self: Room, connection: sqlite3.Connection, until: float) -> bool:
+        tried["relieved"] += 1
+        if tried["relieved"] == 10:
+            often.set()
+        return relieved(self, connection, until)
+
+    monkeypatch.setattr(Room, "relieved", counted)
+    with reading(backend.path):
+        with contextlib.closing(sqlite3.connect(backend.path)) as other:
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with pytest.raises(BackendError, match="full"):
+            while True:
+                await backend.delete_many(["absent"])
+                fill_folder(small_disk / "ballast")
+        often.clear()
+        tried.clear()
+        deleting = asyncio.ensure_future(backend.delete_many(["first"]))
+        assert await asyncio.to_thread(often.wait, 10)
+    assert await deleting == 1
+    await backend.aclose()
+
+
+async def test_set_is_refused_in_time_if_others_fill_the_log_again(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log begins anew as often as it is asked to, and has no more room than before: no set waits for ever."""
+    backend = SQLiteBackend(small_disk / "cache.db")
+    await backend.set_many({"first": b"v"}, ttl=600)
+    with contextlib.closing(sqlite3.connect(backend.path)) as other:
+        other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    fill_folder(small_disk / "ballast")
+    begun: list[bool] = []
+
+    def begin_anew(self: Log, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
+        begun.append(cut)  # what was freed is taken before we look
+        return True
+
+    monkeypatch.setattr(Log, "begin_anew", begin_anew)
+    async with asyncio.timeout(5):
+        with pytest.raises(BackendError, match="full"):
+            await backend.set_many({"more": b"v"}, ttl=600)
+    assert begun
     await backend.aclose()
