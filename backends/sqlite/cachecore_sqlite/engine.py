@@ -20,8 +20,9 @@ from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.reader import Reader
 from cachecore_sqlite.saver import Saver
+from cachecore_sqlite.shared import SharedQueue
 from cachecore_sqlite.transaction import Asked, Transaction
-from cachecore_sqlite.workers import Job, Worker
+from cachecore_sqlite.workers import Job, Jobs, Worker
 from cachecore_sqlite.writer import Writer
 
 _FORK_SECONDS: Final = 5.0
@@ -49,9 +50,9 @@ class Engine:
         self._held: list[Worker] = []  # those that are still, during a fork
         self._database = Database(self._path, self._options)
         self._feed = Feed(self._database, self._clock)
-        self._writes: SimpleQueue[Job | None] = SimpleQueue()
+        self._writes: Jobs = SimpleQueue()
         # What is in memory is seen by one connection only, so one thread does both.
-        self._reads: SimpleQueue[Job | None] = self._writes if self._path == MEMORY else SimpleQueue()
+        self._reads: Jobs = self._writes if self._path == MEMORY else SharedQueue()
 
     def read(self, operation: str, keys: Any) -> asyncio.Future[Any]:
         """Ask for the values of `keys`."""
@@ -86,7 +87,7 @@ class Engine:
         """Stop telling."""
         self._feed.unsubscribe(listener)
 
-    def _asked(self, queue: SimpleQueue[Job | None], job: Job) -> asyncio.Future[Any]:
+    def _asked(self, queue: Jobs, job: Job) -> asyncio.Future[Any]:
         job.loop = loop = asyncio.get_running_loop()
         future: Prompt[Any] = Prompt(loop=loop)
         job.future = future
@@ -178,5 +179,5 @@ def _query(transaction: Transaction, ask: ReadAsk) -> Any:
     return ask(transaction.connection, transaction.now)
 
 
-def _repair(writes: SimpleQueue[Job | None], keys: list[str]) -> None:
+def _repair(writes: Jobs, keys: list[str]) -> None:
     writes.put(Job("repair", Transaction.repair, 1.0, (keys,)))

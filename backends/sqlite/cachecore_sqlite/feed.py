@@ -61,7 +61,8 @@ class Feed(Worker):
     """The thread that polls the log and tells the listeners; it sleeps while there are none."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        super().__init__("feed", database, clock, SimpleQueue())
+        self._wakes: SimpleQueue[Job | None] = SimpleQueue()
+        super().__init__("feed", database, clock, self._wakes)
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []  # guarded by _lock
         self._version: int | None = None  # the connection's data_version when the log was read; None: read it
@@ -74,7 +75,7 @@ class Feed(Worker):
         listener = Listener(prefix, asyncio.get_running_loop())
         with self._lock:
             self._listeners.append(listener)
-        self.jobs.put(Job("feed", None, 0.0))  # wakes the thread
+        self._wakes.put(Job("feed", None, 0.0))  # wakes the thread
         return listener
 
     def unsubscribe(self, listener: Listener) -> None:
@@ -98,7 +99,7 @@ class Feed(Worker):
         pause: float | None = None
         while True:
             try:
-                if self.jobs.get(timeout=pause) is None:
+                if self._wakes.get(timeout=pause) is None:
                     break
             except Empty:
                 pass

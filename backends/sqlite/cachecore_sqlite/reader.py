@@ -6,14 +6,13 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Final
 
 from cachecore.clock import Clock
 from cachecore_sqlite import rows
 from cachecore_sqlite.file import Database, Frozen
 from cachecore_sqlite.translate import concerns_one_call, is_busy, lacks_room
-from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
+from cachecore_sqlite.workers import PAUSES, Job, Jobs, Worker, answer
 
 _THAW_SECONDS: Final = 0.25
 
@@ -26,7 +25,7 @@ class Reader(Worker):
         name: str,
         database: Database,
         clock: Clock,
-        jobs: SimpleQueue[Job | None],
+        jobs: Jobs,
         repair: Callable[[list[str]], None],
     ) -> None:
         super().__init__(name, database, clock, jobs)

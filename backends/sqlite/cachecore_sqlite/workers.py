@@ -14,8 +14,8 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from queue import Empty, SimpleQueue
-from typing import Any, Final
+from queue import Empty
+from typing import Any, Final, Protocol
 
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
@@ -87,6 +87,19 @@ def fail(jobs: Iterable[Job], cause: Exception) -> None:
             job.error = cause
 
 
+class Jobs(Protocol):
+    """Where jobs wait for a thread; None ends one."""
+
+    def put(self, item: Job | None, /) -> None:
+        """Add a job, from any thread; never waits."""
+
+    def get(self) -> Job | None:
+        """Take the first job; wait until there is one."""
+
+    def get_nowait(self) -> Job | None:
+        """Take the first job. Raises `queue.Empty` if there is none."""
+
+
 class Worker:
     """A thread with one connection, opened when the first job comes."""
 
@@ -95,7 +108,7 @@ class Worker:
     cache_kib: int | None = None
     """Memory for pages of the file; None: SQLite's own 2 MiB."""
 
-    def __init__(self, name: str, database: Database, clock: Clock, jobs: SimpleQueue[Job | None]) -> None:
+    def __init__(self, name: str, database: Database, clock: Clock, jobs: Jobs) -> None:
         self.database = database
         self.clock = clock
         self.jobs = jobs
@@ -164,9 +177,10 @@ class Worker:
     def failed(self, jobs: Iterable[Job], cause: Exception) -> None:
         """Answer `jobs` with `cause`; leave a damaged or replaced file behind."""
         if is_damage(cause):
+            inode = self._inode
             self.close()
             try:
-                self.database.move_aside(str(cause))
+                self.database.move_aside(inode, str(cause))
             except StoreError as error:
                 cause.add_note(f"it could not be moved aside: {error}")
         elif leaves_doubt(cause):

@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import Final
 
 from cachecore.clock import Clock
@@ -17,7 +16,7 @@ from cachecore_sqlite.saver import Saver
 from cachecore_sqlite.transaction import Transaction
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
 from cachecore_sqlite.whose import inode_of
-from cachecore_sqlite.workers import PAUSES, Job, Worker, answer
+from cachecore_sqlite.workers import PAUSES, Job, Jobs, Worker, answer
 
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024
@@ -33,14 +32,14 @@ class Writer(Worker):
         self,
         database: Database,
         clock: Clock,
-        jobs: SimpleQueue[Job | None],
+        jobs: Jobs,
         saver: Saver | None,
         committed: Callable[[list[str]], None] | None = None,
     ) -> None:
         super().__init__("writer", database, clock, jobs)
         self._room = None if saver is None else Room(database, saver, self.close)  # in memory, nothing has to fit
         self._file_bytes = self.database.options.max_bytes if self._room is None else self._room.file_bytes
-        # Keys are digests, so each write lands on another page of the index: those of a large file should be at hand.
+        # Keys are digests, so each write looks at another page of their places: those of a large file should be at hand.
         self.cache_kib = min(_CACHE_KIB, database.options.max_bytes // 32 // 1024)
         self._committed = committed
         self._singly = 0  # how many jobs must have a transaction of their own
