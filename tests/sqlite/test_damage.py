@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cachecore.errors import BackendError
-from cachecore_sqlite import FileRefused, SQLiteBackend, schema
+from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, schema
 from tests.sqlite.children import running, value_of, write_and_wait
 
 KEYS = [f"p:e:{number}" for number in range(120)]
@@ -120,7 +120,7 @@ async def test_every_byte_of_the_header_may_be_damaged(tmp_path: Path) -> None:
     """Whatever byte of the first hundred is wrong, no value is, and the cache goes on."""
     template = tmp_path / "template.db"
     right = await _sound(template)
-    for offset in range(0, 100, 3):
+    for offset in range(100):
         path = tmp_path / "cache.db"
         data = bytearray(template.read_bytes())
         data[offset] ^= 0xFF
@@ -169,7 +169,7 @@ async def test_file_behind_a_link_is_looked_at_where_it_is(tmp_path: Path) -> No
     assert link.is_symlink()
 
 
-@pytest.mark.parametrize("name", [b"sqlite_autoindex_entries_1", b"entries_deadline", b"CREATE TABLE entries", b"mark"])
+@pytest.mark.parametrize("name", [b"CREATE TABLE places", b"entries_deadline", b"CREATE TABLE entries", b"mark"])
 async def test_flipped_schema_is_damage(tmp_path: Path, name: bytes) -> None:
     """Names that are no text any more make Python itself fail, in error messages even: every call is answered."""
     path = tmp_path / "cache.db"
@@ -220,6 +220,23 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
     assert told == [("corrupt", True, True)]
     await backend.set_many({"k": b"v"}, ttl=60)
     assert await backend.get_many(["k"]) == [b"v"]
+    await backend.aclose()
+
+
+async def test_damage_that_the_only_connection_finds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A program that only reads, in one thread: the first error is the last, since the file is moved aside."""
+    path = tmp_path / "cache.db"
+    await _sound(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+    backend = SQLiteBackend(path, options=SQLiteOptions(readers=1))
+    with caplog.at_level(logging.WARNING), pytest.raises(BackendError, match="corrupt"):
+        await backend.get_many(KEYS)
+    assert ".damaged-" in caplog.text
+    assert await backend.get_many(KEYS) == [None] * len(KEYS)
     await backend.aclose()
 
 

@@ -84,7 +84,7 @@ def test_what_other_processes_write_counts(database: Database) -> None:
             while saver.idle.is_set():
                 number += 1
                 seq += 70 * processes
-                log.wrote(1, 1700, 70, seq)
+                log.wrote(1700, 0, 70, seq)
                 log.tend(connection)
         moved_after[processes] = number
     assert moved_after[1] > 20

@@ -28,7 +28,7 @@ def _become_next(patch: pytest.MonkeyPatch, *, broken: Sequence[str] = ()) -> No
         "DROP INDEX entries_deadline",
         "ALTER TABLE entries RENAME TO before",
         *tables[1:3],
-        "INSERT INTO entries SELECT id, hash, key, deadline, NULL, checksum, value FROM before",
+        "INSERT INTO entries SELECT id, key_hash, key, deadline, NULL, checksum, value FROM before",
         "DROP TABLE before",
         *broken,
     )

@@ -18,8 +18,17 @@ from urllib.parse import quote
 
 from cachecore_sqlite import schema, wal
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.translate import FileRefused, Moved, code, is_damage, overtaken
-from cachecore_sqlite.whose import Inode, connected, disconnected, inode_of, is_connected, size_of, whose
+from cachecore_sqlite.translate import FileRefused, Moved, code, damaged, full, is_damage, overtaken
+from cachecore_sqlite.whose import (
+    Inode,
+    connected,
+    disconnected,
+    free_bytes,
+    inode_of,
+    is_connected,
+    size_of,
+    whose,
+)
 
 try:
     import fcntl
@@ -137,13 +146,15 @@ class Database:
             return None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
-    def move_aside(self, reason: str) -> None:
-        """Look at the file again after SQLite found it damaged, and move it away if it is ours."""
+    def move_aside(self, inode: Inode | None, reason: str) -> None:
+        """Look again at the file that SQLite found damaged, and move it away if it is ours and still at the path.
+
+        `inode` is None if it could not even be connected to.
+        """
         if self.path == MEMORY:
             return
         with self._lock, _folder_locked(os.path.dirname(self.path), time.monotonic() + self.options.timeout):
-            found = inode_of(self.path)
-            if found is None or found != self._known:
+            if inode_of(self.path) != (inode or self._known):
                 return  # somebody else has done it
             self._known = None
             if whose(self.path) in ("ours", "damaged"):
@@ -223,27 +234,30 @@ class Database:
                 connection.execute("BEGIN EXCLUSIVE")
                 schema.create(connection)
                 connection.execute("COMMIT")
+            self._refuse_newer(schema.version(connection))
+            if committed is not None and committed.frames:
+                with contextlib.closing(self._open("rw")) as second:
+                    if wal.lost_writes(self.path, committed, connection, second):
+                        raise damaged("acknowledged writes are missing from the log")
             self._migrate(connection)
             if not schema.is_sound(connection):
-                raise _damaged("the tables are not those of this version")
+                raise damaged("the tables are not those of this version")
             self._check_writable(connection)
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise OSError(f"{self.path} is on a file system without shared memory; SQLite cannot share it safely")
-            if committed is not None and committed.frames:
-                with contextlib.closing(self._open("rw")) as second:
-                    if wal.lost_writes(self.path, committed, connection, second):
-                        raise _damaged("acknowledged writes are missing from the log")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """Bring the tables of an older version up to this one, all or nothing."""
-        if schema.version(connection) == schema.VERSION:
+        if schema.version(connection) in (schema.VERSION, None):
             return
+        # All is written once more, to the log and then to the file. Better not to begin than to fill the disk in vain.
+        if free_bytes(os.path.dirname(self.path)) < 2 * size_of(self.path):
+            raise full(f"{self.path} is of an older version, and the disk has no room to bring it up to date")
         connection.execute("BEGIN IMMEDIATE")
         try:
             stored = schema.version(connection)
-            if stored is not None and stored > schema.VERSION:  # so far it stands in the log only
-                raise FileRefused("open", self.path, "newer")
+            self._refuse_newer(stored)
             if stored is not None:
                 schema.migrate(connection, stored)
             connection.execute("COMMIT")
@@ -253,6 +267,10 @@ class Database:
         with contextlib.suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # so that its first page tells it, too
 
+    def _refuse_newer(self, stored: int | None) -> None:
+        if stored is not None and stored > schema.VERSION:  # so far it stands in the log only
+            raise FileRefused("open", self.path, "newer")
+
     def _check_writable(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("DELETE FROM changes WHERE seq < 0")  # there is none; nothing is written
@@ -260,7 +278,7 @@ class Database:
             # A flipped bit in the format number makes SQLite take the file for one of the future, to be read only.
             allowed = os.access(self.path, os.W_OK) and os.access(os.path.dirname(self.path), os.W_OK)
             if error.sqlite_errorcode == sqlite3.SQLITE_READONLY and allowed:
-                raise _damaged("the file says that it may not be written") from error
+                raise damaged("the file says that it may not be written") from error
 
     def _rename(self, reason: str) -> None:
         aside = f"{self.path}.damaged-{time.time_ns()}"
@@ -280,12 +298,6 @@ class Database:
 def _asides(path: str) -> list[str]:
     folder, start = os.path.dirname(path), os.path.basename(path) + ".damaged-"
     return [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(start)]
-
-
-def _damaged(what: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(what)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from cachecore_sqlite.file import Database
 from cachecore_sqlite.reserve import REFUSING_SECONDS, Reserve
 from cachecore_sqlite.saver import LONG_SECONDS, Log, Saver
 from cachecore_sqlite.transaction import Transaction, most_logged
-from cachecore_sqlite.translate import is_busy
+from cachecore_sqlite.translate import full, is_busy
 from cachecore_sqlite.workers import PAUSES, Job
 
 _LONGEST_REFUSAL: Final = 0.4
@@ -79,7 +79,7 @@ class Room:
 
     def wrote(self, transaction: Transaction, keys: int, seq: int) -> None:
         """Note what is about to be committed, and so many bytes of changed keys, the last of which is `seq`."""
-        self._log.wrote(transaction.rows, transaction.written, keys, seq)
+        self._log.wrote(transaction.cost, transaction.gone, keys, seq)
 
     def committed(self, connection: sqlite3.Connection) -> None:
         """Move the log into the file, or begin it anew, if it is time."""
@@ -129,7 +129,7 @@ class Room:
                 # Before the log takes that room: what is in it may make the file longer.
                 self._begin_anew(connection)
                 self._log.hold(self._reserve.size // 2)
-                return Refusal(stores, _full("the room that is left is for deletions"))
+                return Refusal(stores, full("the room that is left is for deletions"))
         self._without = not self._reserve.is_there
         if not self._without:
             return None
@@ -140,7 +140,7 @@ class Room:
             if not large:
                 return None
             connection.execute("ROLLBACK")
-            return Refusal(large, _full("the room that is left is for a few deletions at a time"))
+            return Refusal(large, full("the room that is left is for a few deletions at a time"))
         if time.monotonic() >= self._make_at:
             if self._reserve.make():
                 self._without = False
@@ -150,7 +150,7 @@ class Room:
             self._begin_anew(connection, cut=True)  # the log may be what has taken its room
         else:
             connection.execute("ROLLBACK")
-        return Refusal(stores, _full("the room that is left is for deletions"))
+        return Refusal(stores, full("the room that is left is for deletions"))
 
     def _refused_by_the_log(self, connection: sqlite3.Connection, waiting: Sequence[Job]) -> Refusal | None:
         """Refuse what the log has no room for, unless it begins anew in time.
@@ -171,7 +171,7 @@ class Room:
                 room -= needed
         if not over:
             return None
-        full = _full("the log cannot begin anew, and must not get any longer")
+        error = full("the log cannot begin anew, and must not get any longer")
         lacks = self._log.lacks(connection)
         stuck = lacks > 0
         gave_up = stuck and lacks <= self._reserve.size and self._gives_up_for_sets(lacks)
@@ -183,19 +183,19 @@ class Room:
         limit = min(job.limit for job in over)
         # On a small disk the log may have no room however often it begins anew, if others write to it meanwhile.
         if stuck or not self._log.size or (self._log.is_short_of_disk and now >= limit):
-            return Refusal(over, full)
+            return Refusal(over, error)
         latest = limit - self._options.timeout / 4  # what comes behind it has some time left, too
         patient = self._refuse_until <= now < latest
         if self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS if patient else 0.0, cut=True)):
-            return Refusal((), full)
+            return Refusal((), error)
         if patient:
             time.sleep(PAUSES[-1])  # so that other processes get their turn
-            return Refusal((), full)
+            return Refusal((), error)
         if now >= self._refuse_until:
             if self._saving(lambda log: log.empty(connection)):
-                return Refusal((), full)
+                return Refusal((), error)
             self._refuse_until = time.monotonic() + REFUSING_SECONDS
-        return Refusal(over, full)
+        return Refusal(over, error)
 
     def _gives_up_for_sets(self, count: int) -> bool:
         """Give `count` bytes up, so that the log may begin anew, whose room others have taken; not too often."""
@@ -251,9 +251,3 @@ def _stores(jobs: Iterable[Job]) -> list[Job]:
 
 def _rows(job: Job) -> int:
     return len(job.arguments[0]) if job.ask is Transaction.drop else 1
-
-
-def _full(why: str) -> sqlite3.OperationalError:
-    error = sqlite3.OperationalError(why)
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    return error

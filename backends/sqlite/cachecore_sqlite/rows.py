@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
+from cachecore_sqlite import places
+
 KEYS_PER_STATEMENT: Final = 256
 # Keys are read as bytes: a damaged one is nobody's then, where text that is none would raise an error.
-_GET: Final = "SELECT CAST(key AS BLOB), deadline, checksum, value FROM entries WHERE hash IN (%s)"
-_LENGTHS: Final = "SELECT CAST(key AS BLOB), deadline, length(value) FROM entries WHERE hash IN (%s)"
+_GET: Final = "SELECT CAST(key AS BLOB), deadline, checksum, value FROM entries WHERE "
+_LENGTHS: Final = "SELECT CAST(key AS BLOB), deadline, length(value) FROM entries WHERE "
 # One row in all: the last entry looked at, and the keys that were asked for, one a line.
 _PAGE: Final = """SELECT max(id), count(*), CAST(group_concat(key, char(10)) FILTER (
     WHERE substr(key, 1, ?) = ? AND (deadline IS NULL OR deadline > ?)) AS BLOB)
@@ -29,13 +31,20 @@ _float = struct.Struct("<d").pack
 
 
 def marks(count: int) -> str:
-    """Return the place-holders of `count` parameters."""
-    return ",".join("?" * count)
+    """Return the place-holders of the first `count` parameters, which a statement may use more than once."""
+    return ",".join(f"?{number}" for number in range(1, count + 1))
+
+
+def hashed(count: int) -> str:
+    """Return the SQL that is true of the entries with the `count` hashes that are the first parameters."""
+    # A place may lead to an entry with another hash.
+    return f"id IN ({places.ids(marks(count))}) AND key_hash IN ({marks(count)})"
 
 
 # One statement per power of two, so that few statements are ever prepared.
 SIZES: Final = [1 << bit for bit in range(KEYS_PER_STATEMENT.bit_length())]
-_GETS: Final = {size: _GET % marks(size) for size in SIZES}
+_GETS: Final = {size: _GET + hashed(size) for size in SIZES}
+_SIZES_OF: Final = {size: _LENGTHS + hashed(size) for size in SIZES}
 
 
 def hash_of(key: str) -> int:
@@ -97,7 +106,7 @@ def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) ->
     """Return the lengths of the live values of `keys`, 0 where there is none; the values themselves are not read."""
     found: dict[bytes, int] = {}
     for size, hashes in chunks([hash_of(key) for key in keys]):
-        rows = connection.execute(_LENGTHS % marks(size), hashes).fetchall()
+        rows = connection.execute(_SIZES_OF[size], hashes).fetchall()
         found.update({key: length for key, deadline, length in rows if is_live(deadline, now) and length})
     return [found.get(key.encode(), 0) for key in keys]
 

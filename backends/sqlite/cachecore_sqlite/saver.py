@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import sys
 import threading
@@ -28,7 +27,7 @@ from cachecore_sqlite.file import Database
 from cachecore_sqlite.reserve import reserve_bytes
 from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.translate import StoreError, is_busy
-from cachecore_sqlite.whose import size_of
+from cachecore_sqlite.whose import free_bytes, size_of
 from cachecore_sqlite.workers import PAUSES, Job, Worker
 
 _BOUND: Final = 1.3  # of `max_bytes`: the file, its log and the reserve
@@ -117,7 +116,7 @@ class Log:
         now = time.monotonic()
         if now < self._look_at:
             return
-        self.free = _free_bytes(self._folder)
+        self.free = free_bytes(self._folder)
         if not self.is_short_of_disk:
             self._look_at = now + _LOOK_SECONDS
         # The file may soon need what the log takes.
@@ -152,13 +151,13 @@ class Log:
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         return pages * PAGE_BYTES - size_of(self._database.path)
 
-    def wrote(self, rows: int, size: int, keys: int, seq: int) -> None:
-        """Note a transaction of so many rows, bytes of values and of keys; the log of changes is at `seq` now."""
+    def wrote(self, size: int, gone: int, keys: int, seq: int) -> None:
+        """Note a transaction of so many bytes, about, and of keys; the log of changes is at `seq` now."""
         # What others wrote since the last one is known by how many bytes of keys they logged.
         share = max(1.0, (seq - self._seq) / keys) if self._seq else 1.0
         self._seq = seq
-        # Each row changes a page of the index of hashes, another one for nearly each row of a large file.
-        self.written += int(share * (size + PAGE_BYTES * (rows + _PAGES_BESIDES)))
+        # What goes is found anywhere in the file, nearly each time on a page of its own.
+        self.written += int(share * (size + PAGE_BYTES * (gone + _PAGES_BESIDES)))
 
     def tend(self, connection: sqlite3.Connection) -> None:
         """Have the log moved into the file, or begin it anew, if it is time. Outside of a transaction."""
@@ -229,12 +228,3 @@ class Log:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # most of it, while others may write
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
-
-
-def _free_bytes(folder: str) -> int:
-    """Return how many bytes the disk has left; a great many if it does not say, as some in memory do not."""
-    try:
-        usage = shutil.disk_usage(folder)
-    except OSError:
-        return sys.maxsize
-    return usage.free if usage.total else sys.maxsize

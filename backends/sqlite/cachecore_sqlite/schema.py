@@ -3,11 +3,11 @@
 `entries.id` grows with each write, so it is the age of an entry: the oldest are found without an index of their own. It
 is not WITHOUT ROWID, because values are large: each step of a search would pass them by.
 
-Entries are found by a 64-bit hash of their key, `entries.hash`. Keys are digests, so each write changes another page of
-the index; with the hash in place of the key that index is a fifth as long, and so is what the log takes for it. Every
-read, delete and comparison checks the key itself. Of two keys with one hash only the one written last is there: a miss
-for the other, never its value. A cache of a million entries has such a pair with a chance of one in 37 million. Nothing
-finds keys by their beginning: who asks for those passes all entries by, in the order of `id`.
+Entries are found by a 64-bit hash of their key, `entries.key_hash`, by way of `recent` and `places` (see places.py): a
+fifth as long as an index of the keys themselves, and so is what the log takes for it. Every read, delete and comparison
+checks the key itself. Of two keys with one hash only the one written last is there: a miss for the other, never its
+value. A cache of a million entries has such a pair with a chance of one in 37 million. Nothing finds keys by their
+beginning: who asks for those passes all entries by, in the order of `id`.
 
 `changes` is the log that the feed reads: one row per transaction, the changed keys one a line (keys never hold a
 newline). `seq` counts the bytes ever logged, so that the log can be kept to a size. It is cut off at the old end only:
@@ -21,26 +21,45 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 APPLICATION_ID: Final = 0x6363_5351  # "ccSQ"
-VERSION: Final = 1
+VERSION: Final = 2
 PAGE_BYTES: Final = 4096
 MARK: Final = "cachecore-sqlite:7d1f6c0e-5a0b-4a53-9d53-0d7c2e8f6b1a"
 """Stands in the schema and in a row, so that a damaged file of ours is still told from somebody else's."""
 
-_TABLES: Final = (
-    f"CREATE TABLE mark(text TEXT NOT NULL /* {MARK} */)",
-    """CREATE TABLE entries(
+_ENTRIES: Final = """CREATE TABLE entries(
     id INTEGER PRIMARY KEY,
-    hash INTEGER NOT NULL UNIQUE,
+    key_hash INTEGER NOT NULL,
     key TEXT NOT NULL,
     deadline REAL,
     checksum INTEGER NOT NULL,
     value BLOB NOT NULL
-)""",
-    "CREATE INDEX entries_deadline ON entries(deadline) WHERE deadline IS NOT NULL",
+)"""
+_DEADLINES: Final = "CREATE INDEX entries_deadline ON entries(deadline) WHERE deadline IS NOT NULL"
+_RECENT: Final = "CREATE TABLE recent(hash INTEGER PRIMARY KEY, id INTEGER NOT NULL)"
+_PLACES: Final = "CREATE TABLE places(hash INTEGER PRIMARY KEY, id INTEGER NOT NULL)"
+_TABLES: Final = (
+    f"CREATE TABLE mark(text TEXT NOT NULL /* {MARK} */)",
+    _ENTRIES,
+    _DEADLINES,
+    _RECENT,
+    _PLACES,
     "CREATE TABLE changes(seq INTEGER PRIMARY KEY, keys TEXT NOT NULL)",
 )
 
-_STEPS: Mapping[int, Sequence[str]] = {}
+_STEPS: Mapping[int, Sequence[str]] = {
+    # Version 1 had `hash INTEGER NOT NULL UNIQUE` in the place of `key_hash`, and neither `recent` nor `places`.
+    1: (
+        "DROP INDEX entries_deadline",
+        "ALTER TABLE entries RENAME TO entries_before",
+        _ENTRIES,
+        "INSERT INTO entries SELECT id, hash, key, deadline, checksum, value FROM entries_before ORDER BY id",
+        "DROP TABLE entries_before",
+        _DEADLINES,
+        _RECENT,
+        _PLACES,
+        "INSERT INTO places SELECT key_hash, id FROM entries ORDER BY key_hash",
+    ),
+}
 """By version, the statements that lead from it to the next. They leave the tables word for word as `create` makes them:
 what changes is renamed, made anew and copied. A column whose meaning changes gets a new name, so that a process of the
 older version that has the file open fails, finds the newer version and leaves the file alone."""

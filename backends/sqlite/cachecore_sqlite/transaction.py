@@ -14,30 +14,33 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from cachecore_sqlite import rows
-from cachecore_sqlite.rows import SIZES, chunks, is_live, marks
+from cachecore_sqlite import places, rows
+from cachecore_sqlite.rows import SIZES, chunks, hashed, is_live, marks
 
 _LARGEST_SHARE: Final = 10
-_PAGE_OVERHEAD: Final = 2048  # bytes of index pages that the log takes for a row, about
-_MOST_OVERHEAD: Final = 4 * 4096  # the pages of the index and of the row before, and those of a row that goes for it
+_PAGE_OVERHEAD: Final = 2048  # bytes of other pages that the log takes for a row, about
+_MOST_OVERHEAD: Final = 4 * 4096  # its place and deadline, the row before, and those of a row that goes for it
 _ROWS: Final = (1, 4, 16, 64, 256, 1024)  # of a statement; a few sizes, so that few are ever prepared
 _FEW: Final = 16  # rows that cost less one by one
 _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each parameter
-_PUT: Final = "REPLACE INTO entries(hash, key, deadline, checksum, value) VALUES (?,?,?,?,?)"
-_PUT_MANY: Final = """REPLACE INTO entries(hash, key, deadline, checksum, value)
+_PUT: Final = "INSERT INTO entries(key_hash, key, deadline, checksum, value) VALUES (?,?,?,?,?)"
+_PUT_MANY: Final = """INSERT INTO entries(key_hash, key, deadline, checksum, value)
 SELECT * FROM (VALUES %s) WHERE column1 IS NOT NULL"""
+_REPLACE: Final = "DELETE FROM entries WHERE "
 # First all hashes, then all keys: no row has the hash of one and is another's, unless it is damaged.
-_DELETE: Final = "DELETE FROM entries WHERE hash IN (%s) AND key IN (%s)"
-_DEADLINE: Final = "SELECT deadline FROM entries WHERE hash IN (%s) AND key IN (%s)"
+_DELETE: Final = "DELETE FROM entries WHERE %s AND key IN (%s)"
+_DEADLINE: Final = "SELECT deadline FROM entries WHERE %s AND key IN (%s)"
 # One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
 _COMPARE: Final = """WITH asked(hash, key, old) AS (VALUES %s)
 SELECT group_concat((old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > ?)) || asked.key, char(10))
-FROM asked CROSS JOIN entries ON entries.hash = asked.hash AND entries.key = asked.key"""
+FROM asked CROSS JOIN entries ON entries.id IN (%s) AND entries.key_hash = asked.hash AND entries.key = asked.key"""
 
-_DELETES: Final = {size: _DELETE % (marks(size), marks(size)) for size in SIZES}
-_DEADLINES: Final = {size: _DEADLINE % (marks(size), marks(size)) for size in SIZES}
+_REPLACES: Final = {size: _REPLACE + hashed(size) for size in SIZES}
+_DELETES: Final = {size: _DELETE % (hashed(size), ",".join("?" * size)) for size in SIZES}
+_FORGETS: Final = {size: places.forgetting(marks(size)) for size in SIZES}
+_DEADLINES: Final = {size: _DEADLINE % (hashed(size), ",".join("?" * size)) for size in SIZES}
 _PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?,?)"] * size) for size in _ROWS}
-_COMPARES: Final = {size: _COMPARE % ",".join(["(?,?,?)"] * size) for size in _ROWS}
+_COMPARES: Final = {size: _COMPARE % (",".join(["(?,?,?)"] * size), places.ids("asked.hash")) for size in _ROWS}
 
 Row = tuple[int, str, "float | None", int, bytes]
 Asked = tuple[str, "bytes | None"]
@@ -61,6 +64,8 @@ class Transaction:
     changed: list[str] = field(default_factory=list)
     written: int = 0
     rows: int = 0
+    gone: int = 0
+    """How many rows were deleted from the file, those that were replaced included."""
     _known: dict[str, bytes | None] = field(default_factory=dict)  # live values, as they are after what was done
     _unwritten: dict[str, Row | None] = field(default_factory=dict)  # what the file does not hold yet; None: deleted
 
@@ -93,14 +98,26 @@ class Transaction:
         if not self._unwritten:
             return
         unwritten, self._unwritten = self._unwritten, {}
-        puts = [row for row in unwritten.values() if row is not None]
-        if len(puts) < _FEW:
-            self.connection.executemany(_PUT, puts)
-        else:
-            for size, part in _parts(puts):
-                self.connection.execute(_PUTS[size], _filled(part, 5 * size))
+        # Of keys with the same hash the last one stays.
+        self._insert({row[0]: row for row in unwritten.values() if row is not None})
         for size, chunk in chunks([key for key, row in unwritten.items() if row is None]):
-            self.connection.execute(_DELETES[size], _found_by(chunk))
+            self.gone += self.connection.execute(_DELETES[size], _found_by(chunk)).rowcount
+            for statement in _FORGETS[size]:
+                self.connection.execute(statement, [rows.hash_of(key) for key in chunk])
+
+    def _insert(self, puts: Mapping[int, Row]) -> None:
+        if not puts:
+            return
+        last: int | None = None
+        for size, hashes in chunks(list(puts)):
+            self.gone += self.connection.execute(_REPLACES[size], hashes).rowcount
+        if len(puts) < _FEW:
+            for row in puts.values():
+                last = self.connection.execute(_PUT, row).lastrowid
+        else:
+            for size, part in _parts(list(puts.values())):
+                last = self.connection.execute(_PUTS[size], _filled(part, 5 * size)).lastrowid
+        places.note(self.connection, len(puts), last or 0)
 
     def put(self, items: Mapping[str, bytes], deadline: float | None) -> None:
         """Replace each key. A value that is too large to be kept would push all others out, so only its key goes."""

@@ -54,8 +54,27 @@ def is_damage(error: Exception) -> bool:
     """Tell whether the file is not a sound database."""
     if isinstance(error, UnicodeDecodeError) or code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return True
-    # Python's own complaint about text with flipped bits; it carries no code.
-    return isinstance(error, sqlite3.Error) and code(error) == 0 and str(error).startswith("Could not decode to UTF-8")
+    if not isinstance(error, sqlite3.Error):
+        return False
+    # Python's own complaint about text with flipped bits, which carries no code; and SQLite's about a format number,
+    # which none of our files ever had.
+    return (code(error) == 0 and str(error).startswith("Could not decode to UTF-8")) or (
+        code(error) == sqlite3.SQLITE_ERROR and str(error) == "unsupported file format"
+    )
+
+
+def damaged(what: str) -> sqlite3.DatabaseError:
+    """Return the error that says of the file what SQLite has not noticed."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def full(why: str) -> sqlite3.OperationalError:
+    """Return the error that says that there is no room, where SQLite has not been asked."""
+    error = sqlite3.OperationalError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
 
 
 def overtaken(error: Exception) -> bool:

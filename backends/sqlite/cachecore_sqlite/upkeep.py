@@ -18,9 +18,15 @@ _SPARE_PAGES: Final = 256
 _LOG: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
 _STATE: Final = """SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM entries WHERE deadline <= ?)
 FROM pragma_page_count, pragma_freelist_count"""
-_EXPIRE: Final = (
-    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE deadline <= ? ORDER BY deadline LIMIT ?)"
-)
+_EXPIRED_ROWS: Final = "FROM entries WHERE deadline <= ?1 ORDER BY deadline LIMIT ?2"
+_EXPIRE: Final = [
+    statement % _EXPIRED_ROWS
+    for statement in (
+        "DELETE FROM recent WHERE hash IN (SELECT key_hash %s)",
+        "DELETE FROM places WHERE hash IN (SELECT key_hash %s)",
+        "DELETE FROM entries WHERE id IN (SELECT id %s)",
+    )
+]
 
 
 def log(transaction: Transaction) -> tuple[int, int]:
@@ -46,7 +52,8 @@ def reclaim(transaction: Transaction, rows: int, written: int, max_bytes: int, *
     connection = transaction.connection
     pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
     if expired:
-        connection.execute(_EXPIRE, (transaction.now, min(_EXPIRED * rows, _EXPIRED_BOUND + 2 * rows)))
+        for statement in _EXPIRE:
+            connection.execute(statement, (transaction.now, min(_EXPIRED * rows, _EXPIRED_BOUND + 2 * rows)))
         pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
     over = (pages - free) * PAGE_BYTES - max_bytes
     if over > 0:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import sys
 import threading
 from collections import Counter
 from typing import Final, Literal
@@ -40,6 +42,15 @@ def size_of(path: str) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
+
+
+def free_bytes(folder: str) -> int:
+    """Return how many bytes the disk has left; a great many if it does not say, as some in memory do not."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return sys.maxsize
+    return usage.free if usage.total else sys.maxsize
 
 
 def whose(path: str) -> Whose:

@@ -1,0 +1,201 @@
+"""Each entry has its place, a place that leads astray never does harm, and few pages change with each row."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cachecore_sqlite import places, rows, schema, upkeep
+from cachecore_sqlite.transaction import Transaction
+
+NOW = 1000.0
+MAX_BYTES = 1 << 20
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
+        schema.create(opened)
+        yield opened
+
+
+def _put(connection: sqlite3.Connection, *keys: str, deadline: float | None = NOW + 60, value: bytes = b"v") -> None:
+    transaction = Transaction(connection, NOW, 1 << 30)
+    transaction.put(dict.fromkeys(keys, value), deadline)
+    transaction.flush()
+
+
+def _drop(connection: sqlite3.Connection, *keys: str) -> int:
+    transaction = Transaction(connection, NOW, 1 << 30)
+    existed = transaction.drop(keys)
+    transaction.flush()
+    return existed
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
+
+
+def _each_entry_has_its_place(connection: sqlite3.Connection) -> None:
+    recent = dict(connection.execute("SELECT hash, id FROM recent"))
+    found = dict(connection.execute("SELECT hash, id FROM places")) | recent
+    entries = connection.execute("SELECT key_hash, id FROM entries").fetchall()
+    assert len({key_hash for key_hash, _ in entries}) == len(entries)
+    assert {key_hash: found.get(key_hash) for key_hash, _ in entries} == dict(entries)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_entry_has_its_place_whatever_happens(connection: sqlite3.Connection, seed: int) -> None:
+    """Written, replaced, deleted, expired, evicted: what is there is found, what is not leaves little behind."""
+    chance = random.Random(seed)
+    now, largest = NOW, 0
+    model: dict[str, tuple[bytes, float]] = {}
+    for number in range(150):
+        transaction = Transaction(connection, now, MAX_BYTES)
+        for _ in range(chance.randrange(4)):
+            keys = [f"k{chance.randrange(6000)}" for _ in range(chance.choice((1, 3, 20, 400)))]
+            if chance.random() < 0.8:
+                deadline = now + chance.uniform(1, 100)
+                items = {key: b"%d " % number + bytes(chance.randrange(60)) for key in keys}
+                transaction.put(items, deadline)
+                model |= {key: (value, deadline) for key, value in items.items()}
+            else:
+                transaction.drop(keys)
+                model = {key: had for key, had in model.items() if key not in keys}
+        transaction.flush()
+        if transaction.changed:
+            upkeep.reclaim(transaction, 500, 100_000, chance.choice((MAX_BYTES // 4, MAX_BYTES)), shorten=False)
+        now += 1
+        _each_entry_has_its_place(connection)
+        live = {key: value for key, (value, deadline) in model.items() if deadline > now}
+        found = rows.read(connection, list(live), now)
+        assert not found.damaged
+        assert found.values.items() <= live.items()  # some were evicted
+        stored = {key for (key,) in connection.execute("SELECT key FROM entries WHERE deadline > ?", (now,))}
+        assert set(found.values) == stored
+        largest = max(largest, len(stored))
+    assert largest > 1000
+
+
+def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> None:
+    """Ids are used again, so the place of one key may be where another's entry is by now."""
+    _put(connection, "other", value=b"of other")
+    (id_,) = connection.execute("SELECT id FROM entries").fetchone()
+    for table in ("recent", "places"):
+        connection.execute(f"REPLACE INTO {table} VALUES (?, ?)", (rows.hash_of("k"), id_))
+    assert rows.read(connection, ["k", "other"], NOW).values == {"other": b"of other"}
+    assert rows.sizes(connection, NOW, keys=["k"]) == [0]
+    assert _drop(connection, "k") == 0
+    assert _count(connection, "recent") == 1  # what led astray went with the key
+    assert _count(connection, "places") == 0
+    connection.execute("INSERT INTO places VALUES (?, ?)", (rows.hash_of("k"), id_))
+    transaction = Transaction(connection, NOW, MAX_BYTES)
+    transaction.foresee([("k", None)])
+    assert not transaction.swap("k", b"of other", b"new", None)
+    assert transaction.swap("k", None, b"of k", None)
+    transaction.flush()
+    assert rows.read(connection, ["k", "other"], NOW).values == {"k": b"of k", "other": b"of other"}
+    _each_entry_has_its_place(connection)
+
+
+def test_entry_whose_hash_is_damaged_is_nobodys(connection: sqlite3.Connection) -> None:
+    """What a write would not replace is not read: it would come back as an old answer."""
+    _put(connection, "k", value=b"old")
+    connection.execute("INSERT INTO places SELECT hash, id FROM recent")
+    connection.execute("UPDATE entries SET key_hash = key_hash + 1")
+    assert rows.read(connection, ["k"], NOW).values == {}
+    _put(connection, "k", value=b"new")
+    assert rows.read(connection, ["k"], NOW).values == {"k": b"new"}
+    assert rows.sizes(connection, NOW, keys=["k"]) == [3]
+    assert _drop(connection, "k") == 1
+    assert rows.read(connection, ["k"], NOW).values == {}
+
+
+def test_places_move_on_whoever_writes(tmp_path: Path) -> None:
+    """However few rows each connection writes, what is new stays a few thousand places, and each is found."""
+    path = tmp_path / "cache.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as first:
+        first.execute("PRAGMA synchronous = OFF")
+        schema.create(first)
+        with closing(sqlite3.connect(path, isolation_level=None)) as second:
+            second.execute("PRAGMA synchronous = OFF")
+            for number in range(300):
+                connection = (first, second)[number % 2]
+                connection.execute("BEGIN")
+                _put(connection, *(f"k{number}.{row}" for row in range(100)))
+                connection.execute("COMMIT")
+        _each_entry_has_its_place(first)
+        assert _count(first, "entries") == 30_000
+        assert _count(first, "recent") < 32 * 256
+        assert _count(first, "recent") + _count(first, "places") == 30_000
+
+
+def test_places_of_what_was_evicted_go(connection: sqlite3.Connection) -> None:
+    """A store that is full for long holds few places more than entries."""
+    for number in range(300):
+        transaction = Transaction(connection, NOW, MAX_BYTES)
+        transaction.put({f"k{number}.{row}": bytes(200) for row in range(256)}, NOW + 60)
+        transaction.flush()
+        upkeep.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
+    entries = _count(connection, "entries")
+    assert 1000 < entries < 8000
+    assert _count(connection, "places") < 1.5 * entries
+    assert _count(connection, "recent") < 32 * 256
+    _each_entry_has_its_place(connection)
+
+
+def test_no_place_is_left_of_what_expired_or_was_deleted(connection: sqlite3.Connection) -> None:
+    """Those of deleted entries go at once: one that lives for ever would keep them from ever being swept."""
+    _put(connection, "ever", deadline=None)
+    for number in range(40):
+        _put(connection, *(f"k{number}.{row}" for row in range(256)), deadline=NOW + 1)
+    _drop(connection, *(f"k{number}.{row}" for number in range(20) for row in range(256)))
+    for _ in range(40):
+        upkeep.reclaim(Transaction(connection, NOW + 2, MAX_BYTES), 256, 256, MAX_BYTES, shorten=False)
+    assert _count(connection, "entries") == 1
+    assert _count(connection, "recent") + _count(connection, "places") == 1
+    assert rows.read(connection, ["ever"], NOW).values == {"ever": b"v"}
+
+
+def test_few_pages_change_with_each_row(tmp_path: Path) -> None:
+    """In a file of 40,000 entries 256 rows would change nearly as many pages of one index of all hashes."""
+    path = tmp_path / "cache.db"
+    chance = random.Random(1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for pragma in ("journal_mode = WAL", "synchronous = OFF", "wal_autocheckpoint = 0", "cache_size = -32768"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        schema.create(connection)
+        for number in range(190):
+            if number == 150:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute("BEGIN")
+            _put(connection, *(f"{chance.getrandbits(64)}" for _ in range(256)))
+            connection.execute("COMMIT")
+        pages = os.stat(f"{path}-wal").st_size / 4120
+    assert pages / (40 * 256) < 0.3
+
+
+def test_ids_that_are_not_in_a_row_are_damage(connection: sqlite3.Connection) -> None:
+    """An entry with the largest id of all, which no write made, makes SQLite draw all later ids by lot."""
+    connection.execute("INSERT INTO entries VALUES (9223372036854775807, 1, 'k', NULL, 1, x'00')")
+    with pytest.raises(sqlite3.DatabaseError, match="in a row") as raised:
+        _put(connection, "a", "b")
+    assert raised.value.sqlite_errorcode == sqlite3.SQLITE_CORRUPT
+
+
+def test_slices_are_all_hashes() -> None:
+    """In as many steps as there are slices each hash has its turn once."""
+    for slices in (1, 2, 32, 1 << 20):
+        first, last = places._slice(0, slices)
+        assert first == -(1 << 63)
+        assert last - first + 1 == (1 << 64) // slices
+        assert places._slice(slices - 1, slices)[1] == (1 << 63) - 1
+        assert places._slice(slices, slices) == (first, last)
+        assert slices == 1 or places._slice(1, slices)[0] == last + 1

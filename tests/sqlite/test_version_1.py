@@ -1,0 +1,145 @@
+"""Files of the first version, whose hashes had one index, hold in the second all that they held."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachecore.errors import BackendError
+from cachecore_sqlite import SQLiteBackend, rows, schema
+from cachecore_sqlite.whose import free_bytes
+
+TABLES = (
+    f"CREATE TABLE mark(text TEXT NOT NULL /* {schema.MARK} */)",
+    """CREATE TABLE entries(
+    id INTEGER PRIMARY KEY,
+    hash INTEGER NOT NULL UNIQUE,
+    key TEXT NOT NULL,
+    deadline REAL,
+    checksum INTEGER NOT NULL,
+    value BLOB NOT NULL
+)""",
+    "CREATE INDEX entries_deadline ON entries(deadline) WHERE deadline IS NOT NULL",
+    "CREATE TABLE changes(seq INTEGER PRIMARY KEY, keys TEXT NOT NULL)",
+)
+STORED = {f"k{number}": b"%d" % number * 300 for number in range(2000)}
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA wal_autocheckpoint = 0")
+connection.execute("DELETE FROM entries WHERE key = 'k7'")
+print("written", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file as the first version left it."""
+    path = tmp_path / "cache.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("BEGIN")
+        for statement in TABLES:
+            connection.execute(statement)
+        connection.execute("INSERT INTO mark VALUES (?)", (f"{schema.MARK} 5E1F",))
+        connection.execute("INSERT INTO changes VALUES (1, '')")
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {schema.packed(1)}")
+        until = time.time() + 600
+        for number, (key, value) in enumerate(STORED.items()):
+            deadline = until if number % 2 else None
+            # The newest has the lowest id: hashes and ages have nothing to do with each other.
+            row = (4000 - number, rows.hash_of(key), key, deadline, rows.checksum(key, deadline, value), value)
+            connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    return path
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has changed the file, which stands in its log only."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "written\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+async def _is_all_there(path: Path, *, but: frozenset[str] = frozenset()) -> None:
+    backend = SQLiteBackend(path)
+    found = dict(zip(STORED, await backend.get_many(list(STORED)), strict=True))
+    assert found == {key: None if key in but else value for key, value in STORED.items()}
+    scanned = [key async for page in backend.scan("k") for key in page]
+    assert sorted(scanned) == sorted(set(STORED) - but)
+    await backend.set_many({"k0": b"new"}, ttl=60)
+    assert await backend.delete_many(["k1", "absent"]) == 1
+    assert await backend.swap("k2", STORED["k2"], b"newer", ttl=60)
+    assert await backend.get_many(["k0", "k1", "k2"]) == [b"new", None, b"newer"]
+    await backend.aclose()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert schema.version(connection) == schema.VERSION == 2
+        assert schema.is_sound(connection)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        ages = [key for (key,) in connection.execute("SELECT key FROM entries ORDER BY id")]
+        assert ages == [key for key in reversed(STORED) if key not in ("k0", "k1", "k2", *but)] + ["k0", "k2"]
+    assert sorted(os.listdir(path.parent)) == ["cache.db", "cache.db-reserve"]
+
+
+async def test_all_it_held_is_there(path: Path) -> None:
+    """Values, deadlines and ages; no second copy of anything is left."""
+    await _is_all_there(path)
+
+
+async def test_what_stands_in_the_log_of_a_killed_process_is_brought_over(path: Path) -> None:
+    """The log is looked at before the tables change, which begins it anew: it is not taken for one that lost writes."""
+    with _held(path) as holder:
+        holder.kill()
+        holder.wait()
+        await _is_all_there(path, but=frozenset({"k7"}))
+
+
+async def test_another_process_may_have_it_open(path: Path) -> None:
+    """Its log is in use, and begun anew under its eyes."""
+    with _held(path) as holder:
+        backend = SQLiteBackend(path)
+        assert await backend.get_many(["k3", "k7"]) == [STORED["k3"], None]
+        holder.communicate("\n")
+        await backend.aclose()
+    await _is_all_there(path, but=frozenset({"k7"}))
+
+
+@pytest.mark.parametrize("small_disk", [16], indirect=True)
+async def test_without_room_it_is_left_as_it_is(path: Path, small_disk: Path) -> None:
+    """It takes twice its size for a while; a disk that has less is not filled in vain, time and again."""
+    moved = small_disk / "cache.db"
+    shutil.move(path, moved)
+    before = moved.read_bytes()
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(free_bytes(str(small_disk)) - 2 * len(before) + 4096))
+    backend = SQLiteBackend(moved)
+    for _ in range(2):
+        with pytest.raises(BackendError, match="full") as raised:
+            await backend.get_many(["k1"])
+        assert "older version" in str(raised.value.__cause__)
+        with pytest.raises(BackendError, match="full"):
+            await backend.set_many({"k1": b"v"}, ttl=60)
+    assert moved.read_bytes() == before
+    ballast.unlink()
+    assert await backend.get_many(["k1"]) == [STORED["k1"]]
+    await backend.aclose()
+    await _is_all_there(moved)
