@@ -16,6 +16,11 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+try:
+    import fcntl
+except ImportError:  # Windows: it is looked at each time
+    fcntl = None  # type: ignore[assignment]
+
 _HEADER: Final = struct.Struct(">8I")
 _FRAME: Final = struct.Struct(">6I")
 _MAGICS: Final = {0x377F0683: ">", 0x377F0682: "<"}
@@ -24,6 +29,7 @@ _WORD: Final = 0xFFFFFFFF
 _INDEX: Final = struct.Struct("=3IBBH6I2I")
 _INDEX_VERSION: Final = 3007000
 _BACKFILLED_AT: Final = 2 * _INDEX.size
+_OPEN_AT: Final = 128  # the byte on which who uses the index holds a lock: UNIX_SHM_DMS in SQLite's source
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,14 @@ class Committed:
 def committed(path: str) -> Committed | None:
     """Return what was committed to the log of the database at `path`, None if its index is absent or not sound.
 
-    No connection of this process may be open: reading the index gives up SQLite's locks on it.
+    None, too, if another process has the database open: it has found the log sound, and to look again would keep it
+    from writing for long. No connection of this process may be open: reading the index gives up SQLite's locks on it.
     """
     try:
         with open(path + "-shm", "rb") as file:
             index = file.read(_BACKFILLED_AT + 4)
+        if _is_open(path):
+            return None
     except FileNotFoundError:
         return None
     size = _INDEX.size
@@ -53,6 +62,20 @@ def committed(path: str) -> Committed | None:
         return None
     (backfilled,) = struct.unpack_from("=I", index, _BACKFILLED_AT)
     return Committed(frames, backfilled, _salt_of(index[32:40]))
+
+
+def _is_open(path: str) -> bool:
+    """Tell whether another process has the database open, as far as this one may know."""
+    if fcntl is None:
+        return False
+    try:
+        with open(path + "-shm", "r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _OPEN_AT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def lost_writes(path: str, before: Committed, connection: sqlite3.Connection, second: sqlite3.Connection) -> bool:

@@ -39,7 +39,7 @@ class Writer(Worker):
         super().__init__("writer", database, clock, jobs)
         self._room = None if saver is None else Room(database, saver, self.close)  # in memory, nothing has to fit
         self._file_bytes = self.database.options.max_bytes if self._room is None else self._room.file_bytes
-        # Keys are digests, so each write looks at another page of their places: those of a large file should be at hand.
+        # Keys are digests, so each write looks at another page of their places: a large file's should be at hand.
         self.cache_kib = min(_CACHE_KIB, database.options.max_bytes // 32 // 1024)
         self._committed = committed
         self._singly = 0  # how many jobs must have a transaction of their own
