@@ -19,15 +19,20 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 from cachecore.bypassing import bypassed
 from cachecore.cache import Cache
+from cachecore.calls import Tags
 from cachecore.errors import CacheError
-from cachecore.options import Duration
+from cachecore.explain import Explanation, explain
+from cachecore.options import Duration, lifetime
 from cachecore.results import UNSET, Computed, Lookup, Unset
+from cachecore.scope import checked_tags
+from cachecore.sync_decorator import SyncCachedFunction
 from cachecore.telemetry import Stats
 
+P = ParamSpec("P")
 V = TypeVar("V")
 D = TypeVar("D")
 R = TypeVar("R")
@@ -63,6 +68,11 @@ class SyncCache(Generic[V]):
         view._cache = self._cache.scoped(namespace, **options)
         view._runner = self._runner
         return view
+
+    @staticmethod
+    def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
+        """Return which fields make two requests differ; see `cachecore.explain`."""
+        return explain(a, b, text=text)
 
     def key(self, request: Any) -> str:
         """Return the key of `request`. Raises UnkeyableError."""
@@ -177,6 +187,41 @@ class SyncCache(Generic[V]):
         return self._with_factory(
             factory, lambda carried: self._cache.get_or_set_many(requests, carried, ttl=ttl, tags=tags)
         )
+
+    def pin_tag(self, tag: str) -> None:
+        """Inside a factory: depend on `tag` from now on; see `Cache.pin_tag`."""
+        self._run(self._cache.pin_tag(tag))
+
+    @overload
+    def cached(self, function: Callable[P, R], /) -> SyncCachedFunction[P, R]: ...
+    @overload
+    def cached(
+        self,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Tags = (),
+        name: str | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Callable[[Callable[P, R]], SyncCachedFunction[P, R]]: ...
+    def cached(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Tags = (),
+        name: str | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Any:
+        """Cache the answers of a function that is not async; see `Cache.cached`. It runs in its caller's thread."""
+        checked = tags if callable(tags) else tuple(checked_tags(tags))
+        life = ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)
+
+        def decorate(decorated: Callable[..., Any]) -> SyncCachedFunction[..., Any]:
+            return SyncCachedFunction(
+                self, self._cache, decorated, ttl=life, tags=checked, name=name, exclude=tuple(exclude)
+            )
+
+        return decorate if function is None else decorate(function)
 
     def invalidate_tags(self, *tags: str) -> None:
         """Make every answer that carries one of `tags` invalid; see `Cache.invalidate_tags`."""

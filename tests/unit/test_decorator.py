@@ -47,7 +47,7 @@ async def test_function_keeps_its_types_and_its_name(scene: Scene) -> None:
     assert_type(await ask.refresh("a"), list[str])
     assert_type(ask.key("a"), str)
     assert_type(await ask.invalidate("a"), bool)
-    assert (ask.__name__, ask.__doc__, ask.__wrapped__) == ("ask", "Ask.", ask._function)  # type: ignore[attr-defined]  # update_wrapper sets them
+    assert (ask.__name__, ask.__doc__, ask.__wrapped__) == ("ask", "Ask.", ask.calls.function)  # type: ignore[attr-defined]  # update_wrapper sets them
 
 
 @virtual
@@ -145,7 +145,7 @@ async def test_memo_of_known_arguments_is_bounded(scene: Scene) -> None:
         tracemalloc.stop()
     assert held < 20_000_000
     for number in range(10_000):
-        measure._recall((number,))
+        measure.calls.recall((number,))
     assert len(measure._memo) <= 4096
     assert await measure("x" * 200_000 + "77") == 200_002
 
@@ -193,7 +193,7 @@ async def test_ttl_is_the_functions_own(scene: Scene) -> None:
     await say("a")
     assert len(calls) == 2
     with pytest.raises(OptionsError):
-        cache.cached(ttl=0)(say._function)
+        cache.cached(ttl=0)(say.calls.function)
 
 
 @virtual
@@ -269,7 +269,7 @@ async def test_bypass_calls_the_function_and_keeps_nothing(scene: Scene) -> None
         await say("b")
         assert (await say.lookup("a")).outcome == "bypass"
     assert len(calls) == 4
-    assert await cache.get(say.request(("b",), {})) is None
+    assert await cache.get(say.calls.request(("b",), {})) is None
     await say("a")
     assert len(calls) == 4
 
