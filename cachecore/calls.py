@@ -9,9 +9,14 @@ recognised by type and value, without encoding or hashing them again.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
+
+from xxhash import xxh3_128
 
 from cachecore.errors import OptionsError
 
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 
 Tags = Sequence[str] | Callable[..., Sequence[str]]
 
+_PROGRAM: Final = ("__main__", "__mp_main__")
+"""What the module is called that is run as a program, and in the processes that multiprocessing starts for it."""
 _ATOMS: Final = frozenset({str, bytes, int, bool, type(None)})
 """Types whose equal values are one value. Not float: 0.0 == -0.0, and NaN is not even itself."""
 _MEMO_ENTRIES: Final = 4096
@@ -72,7 +79,7 @@ class Calls:
         if name is None and (inspect.ismethod(function) or not hasattr(function, "__code__")):
             # A partial, an object that can be called or its method: others like it give other answers by that name.
             raise OptionsError(f"{name_of(function)} is one of several of that name: give it one with cached(name=…)")
-        self.name = name or f"{function.__module__}.{name_of(function)}"
+        self.name = name or f"{_module_of(function)}.{name_of(function)}"
         cache.claim(self.name, function, named=name is not None)
         self._memo_bytes = 0
 
@@ -128,6 +135,40 @@ class Calls:
         # Under the values alone: of 1 and True, which are equal, the last one asked for is recognised.
         self.memo[args] = kinds, key
         return key
+
+
+def _module_of(function: Callable[..., Any]) -> str:
+    """Return the name under which others import the function's module, if it is the program itself.
+
+    Of what was typed into an interpreter or a notebook the code counts: its `__main__` is no one module.
+    """
+    module, code = function.__module__, function.__code__
+    if module not in _PROGRAM:
+        return module
+    program = sys.modules.get(module)
+    file = getattr(program, "__file__", None)
+    if file is None or not os.path.exists(file) or os.path.abspath(file) != os.path.abspath(code.co_filename):
+        return f"{_PROGRAM[0]}:{_digest(code).hexdigest()}"
+    spec = getattr(program, "__spec__", None)
+    return Path(file).stem if spec is None else str(spec.name)
+
+
+def _digest(code: CodeType) -> xxh3_128:
+    names = (code.co_names, code.co_varnames, code.co_freevars)
+    digest = xxh3_128(code.co_code)
+    digest.update(f"{names} {[_text(constant) for constant in code.co_consts]}".encode())
+    return digest
+
+
+def _text(constant: object) -> str:
+    """Return what tells a constant of a function from others, in every process the same."""
+    if isinstance(constant, CodeType):
+        return _digest(constant).hexdigest()
+    if isinstance(constant, frozenset):  # its order is another in each process
+        return f"frozenset {sorted(map(_text, constant))}"
+    if isinstance(constant, tuple):
+        return f"tuple {[_text(one) for one in constant]}"
+    return repr(constant)
 
 
 def _in_class(function: object) -> bool:
