@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore_sqlite import SQLiteBackend, rows, schema
+from cachecore_sqlite import SQLiteBackend, rows
 from cachecore_sqlite.transaction import Transaction
 
 NOW = 1000.0
@@ -53,12 +53,10 @@ async def test_swap_takes_the_row_of_another_key_as_absent(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_colliding_writes_of_one_transaction_lose_but_never_mix_values(seed: int) -> None:
+def test_colliding_writes_lose_but_never_mix_values(connection: sqlite3.Connection, seed: int) -> None:
     """Any mix of writes to twelve keys with three hashes: what is found is what was written last under that key."""
     chance = random.Random(seed)
     keys = [letter * length for letter in "abcd" for length in (1, 2, 3)]
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.create(connection)
     model: dict[str, bytes] = {}  # as if nothing were ever lost
     for number in range(100):
         transaction = Transaction(connection, NOW, 1 << 20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,13 +15,6 @@ from cachecore_sqlite.transaction import Transaction
 
 NOW = 1000.0
 MAX_BYTES = 1 << 20
-
-
-@pytest.fixture
-def connection() -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
-        schema.create(opened)
-        yield opened
 
 
 def _put(connection: sqlite3.Connection, *keys: str, deadline: float | None = NOW + 60, value: bytes = b"v") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from cachecore.testing.clocks import FakeClock
-from cachecore_sqlite import SQLiteBackend, rows, schema
+from cachecore_sqlite import SQLiteBackend, rows
 from cachecore_sqlite.transaction import Transaction
 
 NOW = 1000.0
@@ -43,10 +43,8 @@ async def test_prefix_is_literal_and_the_dead_are_passed_by() -> None:
     await backend.aclose()
 
 
-def test_a_page_looks_at_few_entries() -> None:
+def test_a_page_looks_at_few_entries(connection: sqlite3.Connection) -> None:
     """However rare the keys are, one page holds up a thread for 512 entries."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.create(connection)
     transaction = Transaction(connection, NOW, 1 << 30)
     transaction.put({f"k{number}": b"v" for number in range(2000)} | {"rare": b"v"}, None)
     transaction.flush()
@@ -61,10 +59,8 @@ def test_a_page_looks_at_few_entries() -> None:
     assert ids == [512, 1024, 1536, None]
 
 
-def test_damaged_keys_are_nobodys() -> None:
+def test_damaged_keys_are_nobodys(connection: sqlite3.Connection) -> None:
     """Bytes that are no text, or hold a newline, are neither an error nor a key; others are found beside them."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.create(connection)
     transaction = Transaction(connection, NOW, 1 << 30)
     transaction.put({"p:a": b"a", "p:b": b"b", "p:c": b"c"}, None)
     transaction.flush()

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from cachecore_sqlite import SQLiteBackend, rows, schema
+from cachecore_sqlite import SQLiteBackend, rows
 from cachecore_sqlite.transaction import Transaction
 
 NOW = 1000.0
 
 
-def _transaction() -> Transaction:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.create(connection)
+@pytest.fixture
+def first(connection: sqlite3.Connection) -> Transaction:
+    """A transaction in an empty store."""
     return Transaction(connection, NOW, 1 << 20)
 
 
-def test_many_swaps_take_few_statements() -> None:
+def test_many_swaps_take_few_statements(first: Transaction) -> None:
     """Thousands of steps would each wait for a busy event loop to let go of the interpreter."""
-    before = _transaction()
+    before = first
     before.put({f"lease{number}": b"token" for number in range(300)}, NOW + 1)
     before.put({f"old{number}": b"e" for number in range(100)}, NOW - 1)
     before.flush()
@@ -43,14 +43,13 @@ def test_many_swaps_take_few_statements() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_grouped_writes_mean_what_single_ones_do(seed: int) -> None:
+def test_grouped_writes_mean_what_single_ones_do(first: Transaction, seed: int) -> None:
     """Any mix of puts, deletes and swaps, dead and damaged rows among them, agrees with a dict."""
     chance = random.Random(seed)
     keys = [f"k{number}" for number in range(12)]
     values = [b"a", b"b", b"c" * 5000, b""]
     model: dict[str, bytes] = {}
     damaged: set[str] = set()  # rows that nobody has looked into yet count as deleted
-    first = _transaction()
     for key in keys:
         kind = chance.choice(("absent", "live", "dead", "damaged", "for ever"))
         if kind != "absent":
