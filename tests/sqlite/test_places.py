@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cachecore_sqlite import places, rows, schema, upkeep
+from cachecore_sqlite import transaction as statements_of
 from cachecore_sqlite.transaction import Transaction
 
 NOW = 1000.0
@@ -182,12 +185,92 @@ def test_ids_that_are_not_in_a_row_are_damage(connection: sqlite3.Connection) ->
     assert raised.value.sqlite_errorcode == sqlite3.SQLITE_CORRUPT
 
 
-def test_slices_are_all_hashes() -> None:
-    """In as many steps as there are slices each hash has its turn once."""
-    for slices in (1, 2, 32, 1 << 20):
-        first, last = places._slice(0, slices)
-        assert first == -(1 << 63)
-        assert last - first + 1 == (1 << 64) // slices
-        assert places._slice(slices - 1, slices)[1] == (1 << 63) - 1
-        assert places._slice(slices, slices) == (first, last)
-        assert slices == 1 or places._slice(1, slices)[0] == last + 1
+@pytest.mark.parametrize("of", [1, 2, 32, 1 << 20])
+def test_slices_are_all_hashes(of: int) -> None:
+    """Turns that follow each other pass all hashes by, none twice before all had their turn."""
+    lowest, highest = -(1 << 63), (1 << 63) - 1
+    everything = [(lowest, highest)]
+    assert places._slices(0, of, of) == places._slices(7, of + 7, of) == places._slices(0, 5 * of, of) == everything
+    first = [places._slices(turn, turn + 1, of) for turn in (0, 1, of - 1, of, of + 1)]
+    assert [len(ranges) for ranges in first] == [1] * 5
+    size = (1 << 64) // of
+    assert first[0] == first[3] == [(lowest, lowest + size - 1)]
+    assert first[1] == first[4]
+    assert first[2] == [(highest - size + 1, highest)]
+    if of > 2:
+        assert places._slices(of - 1, of + 1, of) == [*first[2], *first[0]]
+        assert places._slices(0, 2, of) == [(lowest, first[1][0][1])]
+
+
+def test_each_hash_has_its_turn_however_the_slices_change() -> None:
+    """Also if their number changes in step with the turns."""
+    for change in range(1, 5):
+        missing = set(range(64))
+        for step in range(4 * 64):
+            bits = 5 + step // change % 2
+            width = 64 >> bits
+            turn = places._turn(step, bits)
+            missing -= set(range(turn * width, turn * width + width))
+        assert not missing
+    assert [places._turn(step, 2) for step in range(5)] == [0, 2, 1, 3, 0]
+    assert places._turn(7, 0) == 0
+
+
+def _plans(connection: sqlite3.Connection, statements: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for statement in statements:
+        count = statement.count("?")
+        for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", [1] * count):
+            yield statement, step
+
+
+def test_no_statement_passes_all_entries_by(connection: sqlite3.Connection) -> None:
+    """Nor makes an index of them for itself, as SQLite likes to where many are asked for: that takes a second."""
+    statements = [
+        *rows._GETS.values(),
+        *rows._SIZES_OF.values(),
+        *statements_of._REPLACES.values(),
+        *statements_of._DELETES.values(),
+        *statements_of._DEADLINES.values(),
+        *statements_of._COMPARES.values(),
+        *(statement for both in statements_of._FORGETS.values() for statement in both),
+        *(places._NOTE, places._ENDS, places._EVICT, places._MOVE, places._MOVED, places._SWEEP),
+        *(statement.replace("?1", "?").replace("?2", "?") for statement in upkeep._EXPIRE),
+        upkeep._STATE,
+    ]
+    assert len(statements) > 60
+    asked = re.compile(r"SCAN (asked|(\d+ )?CONSTANT ROWS?|\(subquery-\d+\)|pragma_\w+ .*)")
+    seen = set()
+    for statement, step in _plans(connection, statements):
+        seen.add(step.split()[0])
+        assert "AUTOMATIC" not in step, statement
+        assert "SCAN" not in step or asked.fullmatch(step), f"{step}: {statement}"
+    assert {"SEARCH", "SCAN"} <= seen
+
+
+def test_eviction_that_leaves_little_leaves_few_places(connection: sqlite3.Connection) -> None:
+    """`max_bytes` was lowered to a fiftieth: what is left is used for entries, and what was written last is there."""
+    for number in range(200):
+        _put(connection, *(f"k{number}.{row}" for row in range(256)), value=bytes(900))
+    keys: list[str] = []
+    for number in range(3000):
+        keys = [f"n{number}.{row}" for row in range(16)]
+        transaction = Transaction(connection, NOW, MAX_BYTES)
+        transaction.put(dict.fromkeys(keys, bytes(900)), NOW + 60)
+        transaction.flush()
+        upkeep.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
+    _each_entry_has_its_place(connection)
+    assert _count(connection, "entries") > 600
+    assert _count(connection, "places") < 1.5 * _count(connection, "entries")
+    assert set(rows.read(connection, keys, NOW).values) == set(keys)
+
+
+def test_no_place_outlives_a_store_that_was_emptied(connection: sqlite3.Connection) -> None:
+    """Ids begin anew then, and places of what was evicted before, with larger ones, would be kept for long."""
+    _put(connection, "k")
+    connection.execute("INSERT INTO places VALUES (1, 900000)")
+    _put(connection, "k2")
+    assert _count(connection, "places") == 1
+    _drop(connection, "k", "k2")
+    _put(connection, "k")
+    assert _count(connection, "places") == 0
+    _each_entry_has_its_place(connection)

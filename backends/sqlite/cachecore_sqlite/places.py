@@ -7,7 +7,8 @@ log-structured merge-tree: O'Neil and others, 1996, https://doi.org/10.1007/s002
 
 Each entry has its place, in `recent` or in `places`. But not each place has its entry: one in `places` may be older
 than that in `recent`, one of an entry that was evicted stays until it is met, and ids are used again. So who follows a
-place compares the hash and the key that the entry itself has.
+place compares the hash and the key that the entry itself has. What is evicted has the lowest ids of all, so its places
+are known by that; those of what goes otherwise go at once.
 """
 
 from __future__ import annotations
@@ -18,31 +19,44 @@ from typing import Final
 from cachecore_sqlite.translate import damaged
 
 _STEP: Final = 256  # rows written, by all processes, between two steps of the upkeep
-_SLICES: Final = 32
-_SWEPT: Final = 4 * _STEP  # places looked at in a step, about: a quarter of all may have lost their entry, then
+_SQUARE: Final = 128  # entries by the square of how many slices are moved on in turn, where fewest pages change
+_SWEPT: Final = 4  # places looked at for each entry evicted, so about a quarter of all may have none
 _LOWEST: Final = -(1 << 63)
 _HASHES: Final = 1 << 64
 
-_IDS: Final = (
-    "SELECT id FROM recent WHERE hash IN (%(hashes)s) UNION ALL SELECT id FROM places WHERE hash IN (%(hashes)s)"
-)
+_FOUND: Final = """SELECT %(columns)s FROM asked CROSS JOIN %(table)s USING (hash)
+CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = asked.hash%(only)s"""
 _NOTE: Final = "REPLACE INTO recent SELECT key_hash, id FROM entries WHERE id BETWEEN ? AND ?"
-_OLDEST: Final = "SELECT min(id) FROM entries"
-_MOVE: Final = "REPLACE INTO places SELECT hash, id FROM recent WHERE hash BETWEEN ? AND ? AND id >= ?"
+_ENDS: Final = "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"  # together they would pass all by
+_EVICT: Final = "DELETE FROM entries WHERE id <= ?"
+_CLEAR: Final = ("DELETE FROM recent", "DELETE FROM places")
+_MOVE: Final = "REPLACE INTO places SELECT hash, id FROM recent WHERE hash BETWEEN ? AND ?"
 _MOVED: Final = "DELETE FROM recent WHERE hash BETWEEN ? AND ?"
 _SWEEP: Final = "DELETE FROM places WHERE hash BETWEEN ? AND ? AND id < ?"
-_FORGET: Final = """DELETE FROM %(table)s WHERE hash IN (%(hashes)s)
+_FORGET: Final = """DELETE FROM %(table)s WHERE hash IN (SELECT hash FROM asked)
 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = %(table)s.id AND entries.key_hash = %(table)s.hash)"""
 
 
-def ids(hashes: str) -> str:
-    """Return the SQL that selects the ids at which entries with `hashes` (SQL, used twice) may be."""
-    return _IDS % {"hashes": hashes}
+def asked(count: int, *columns: str) -> str:
+    """Return the beginning of a statement, the table `asked` of `count` rows; parameters that are NULL find nothing."""
+    row = f"({','.join('?' * len(columns))})"
+    return f"WITH asked({','.join(columns)}) AS (VALUES {','.join([row] * count)}) "
 
 
-def forgetting(hashes: str) -> list[str]:
-    """Return the statements that delete the places of `hashes` (SQL) that have no entry."""
-    return [_FORGET % {"table": table, "hashes": hashes} for table in ("recent", "places")]
+def found(columns: str, *, only: str = "") -> str:
+    """Return the SQL that selects `columns` (SQL) of the entries that have the hashes in `asked`.
+
+    `only` (SQL) says what else is to be true of them.
+    """
+    only = f" AND {only}" if only else ""
+    return " UNION ALL ".join(
+        _FOUND % {"columns": columns, "table": table, "only": only} for table in ("recent", "places")
+    )
+
+
+def forgetting(head: str) -> list[str]:
+    """Return the statements, with this beginning, that delete the places of the hashes in `asked` without an entry."""
+    return [head + _FORGET % {"table": table} for table in ("recent", "places")]
 
 
 def note(connection: sqlite3.Connection, count: int, last: int) -> None:
@@ -50,19 +64,52 @@ def note(connection: sqlite3.Connection, count: int, last: int) -> None:
 
     When that is done depends on the ids alone, so it does not matter which process writes. Raises `sqlite3.Error`.
     """
+    if last == count:  # there were no entries before, so the ids begin anew, and what is left of places would last
+        for statement in _CLEAR:
+            connection.execute(statement)
     if connection.execute(_NOTE, (last - count + 1, last)).rowcount != count:
         raise damaged("new entries do not get ids in a row")
     for step in range((last - count) // _STEP, last // _STEP):
-        (oldest,) = connection.execute(_OLDEST).fetchone()
-        of_recent = _slice(step, _SLICES)
-        connection.execute(_MOVE, (*of_recent, oldest))
-        connection.execute(_MOVED, of_recent)
-        # What was evicted had the lowest ids of all.
-        connection.execute(_SWEEP, (*_slice(step, 1 << ((last - oldest) // _SWEPT).bit_length()), oldest))
+        (oldest, newest) = connection.execute(_ENDS).fetchone()
+        bits = ((newest - oldest) // _SQUARE).bit_length() // 2
+        turn = _turn(step, bits)
+        for slice_ in _slices(turn, turn + 1, 1 << bits):
+            connection.execute(_MOVE, slice_)
+            connection.execute(_MOVED, slice_)
 
 
-def _slice(step: int, slices: int) -> tuple[int, int]:
-    """Return the first and the last hash of the slice whose turn it is, of `slices`, a power of two."""
-    size = _HASHES // slices
-    first = _LOWEST + step % slices * size
-    return first, first + size - 1
+def evict(connection: sqlite3.Connection, last: int) -> None:
+    """Delete the entries up to the id `last`, and about as many places without an entry. Raises `sqlite3.Error`."""
+    (before, _) = connection.execute(_ENDS).fetchone()
+    connection.execute(_EVICT, (last,))
+    (oldest, newest) = connection.execute(_ENDS).fetchone()
+    if oldest is None:
+        return  # the next entry begins anew
+    # As many slices of the hashes as ids went, of so many that all have had their turn when so many have gone.
+    slices = 1 << max(0, ((newest - oldest) // _SWEPT).bit_length() - 1)
+    for slice_ in _slices(before, oldest, slices):
+        connection.execute(_SWEEP, (*slice_, oldest))
+
+
+def _turn(step: int, bits: int) -> int:
+    """Return which slice has its turn, of as many as so many bits make.
+
+    In the order of the step's bits from the last to the first: however the number of slices changes from step to step,
+    each part of the hashes has its turn.
+    """
+    return int(f"{step % (1 << bits):0{bits}b}"[::-1], 2)
+
+
+def _slices(first: int, end: int, of: int) -> list[tuple[int, int]]:
+    """Return the first and the last hash of what has its turn from `first` up to `end`, of `of` slices.
+
+    Turns begin anew after the last slice; `of` is a power of two.
+    """
+    size = _HASHES // of
+    if end - first >= of:
+        ranges = [(0, of)]
+    elif first % of < end % of:
+        ranges = [(first % of, end % of)]
+    else:
+        ranges = [(first % of, of), (0, end % of)]
+    return [(_LOWEST + start * size, _LOWEST + stop * size - 1) for start, stop in ranges if start < stop]

@@ -18,8 +18,8 @@ from cachecore_sqlite import places
 
 KEYS_PER_STATEMENT: Final = 256
 # Keys are read as bytes: a damaged one is nobody's then, where text that is none would raise an error.
-_GET: Final = "SELECT CAST(key AS BLOB), deadline, checksum, value FROM entries WHERE "
-_LENGTHS: Final = "SELECT CAST(key AS BLOB), deadline, length(value) FROM entries WHERE "
+_GET: Final = places.found("CAST(entries.key AS BLOB), deadline, checksum, value")
+_LENGTHS: Final = places.found("CAST(entries.key AS BLOB), deadline, length(value)")
 # One row in all: the last entry looked at, and the keys that were asked for, one a line.
 _PAGE: Final = """SELECT max(id), count(*), CAST(group_concat(key, char(10)) FILTER (
     WHERE substr(key, 1, ?) = ? AND (deadline IS NULL OR deadline > ?)) AS BLOB)
@@ -30,21 +30,10 @@ T = TypeVar("T")
 _float = struct.Struct("<d").pack
 
 
-def marks(count: int) -> str:
-    """Return the place-holders of the first `count` parameters, which a statement may use more than once."""
-    return ",".join(f"?{number}" for number in range(1, count + 1))
-
-
-def hashed(count: int) -> str:
-    """Return the SQL that is true of the entries with the `count` hashes that are the first parameters."""
-    # A place may lead to an entry with another hash.
-    return f"id IN ({places.ids(marks(count))}) AND key_hash IN ({marks(count)})"
-
-
 # One statement per power of two, so that few statements are ever prepared.
 SIZES: Final = [1 << bit for bit in range(KEYS_PER_STATEMENT.bit_length())]
-_GETS: Final = {size: _GET + hashed(size) for size in SIZES}
-_SIZES_OF: Final = {size: _LENGTHS + hashed(size) for size in SIZES}
+_GETS: Final = {size: places.asked(size, "hash") + _GET for size in SIZES}
+_SIZES_OF: Final = {size: places.asked(size, "hash") + _LENGTHS for size in SIZES}
 
 
 def hash_of(key: str) -> int:
@@ -67,11 +56,16 @@ def is_live(deadline: object, now: float) -> bool:
 
 
 def chunks(of: Sequence[T]) -> Iterable[tuple[int, Sequence[T]]]:
-    """Yield a size and that many of them, the last one repeated where there are fewer."""
+    """Yield the size of a statement and what it takes, as many or fewer."""
     for start in range(0, len(of), KEYS_PER_STATEMENT):
         chunk = of[start : start + KEYS_PER_STATEMENT]
-        size = 1 << (len(chunk) - 1).bit_length()
-        yield size, (*chunk, *((chunk[-1],) * (size - len(chunk))))
+        yield 1 << (len(chunk) - 1).bit_length(), chunk
+
+
+def filled(parameters: Iterable[object], count: int) -> list[object]:
+    """Return the `count` parameters of a statement: those given, then NULLs, which find nothing."""
+    given = [*parameters]
+    return given + [None] * (count - len(given))
 
 
 @dataclass(slots=True)
@@ -87,7 +81,7 @@ def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Fou
     found = Found()
     asked = {key.encode(): key for key in keys}
     for size, hashes in chunks([hash_of(key) for key in keys]):
-        for stored_key, deadline, stored, value in connection.execute(_GETS[size], hashes):
+        for stored_key, deadline, stored, value in connection.execute(_GETS[size], filled(hashes, size)):
             key = asked.get(stored_key)
             if key is None:
                 continue  # another key with the same hash
@@ -106,7 +100,7 @@ def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) ->
     """Return the lengths of the live values of `keys`, 0 where there is none; the values themselves are not read."""
     found: dict[bytes, int] = {}
     for size, hashes in chunks([hash_of(key) for key in keys]):
-        rows = connection.execute(_SIZES_OF[size], hashes).fetchall()
+        rows = connection.execute(_SIZES_OF[size], filled(hashes, size)).fetchall()
         found.update({key: length for key, deadline, length in rows if is_live(deadline, now) and length})
     return [found.get(key.encode(), 0) for key in keys]
 

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from cachecore_sqlite import places, rows
-from cachecore_sqlite.rows import SIZES, chunks, hashed, is_live, marks
+from cachecore_sqlite.rows import SIZES, chunks, filled, is_live
 
 _LARGEST_SHARE: Final = 10
 _PAGE_OVERHEAD: Final = 2048  # bytes of other pages that the log takes for a row, about
@@ -26,26 +26,27 @@ _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each para
 _PUT: Final = "INSERT INTO entries(key_hash, key, deadline, checksum, value) VALUES (?,?,?,?,?)"
 _PUT_MANY: Final = """INSERT INTO entries(key_hash, key, deadline, checksum, value)
 SELECT * FROM (VALUES %s) WHERE column1 IS NOT NULL"""
-_REPLACE: Final = "DELETE FROM entries WHERE "
-# First all hashes, then all keys: no row has the hash of one and is another's, unless it is damaged.
-_DELETE: Final = "DELETE FROM entries WHERE %s AND key IN (%s)"
-_DEADLINE: Final = "SELECT deadline FROM entries WHERE %s AND key IN (%s)"
+_DELETE_THESE: Final = "DELETE FROM entries WHERE id IN (%s)"
+_REPLACE: Final = _DELETE_THESE % places.found("entries.id")
+_OF_THE_KEY: Final = "entries.key = asked.key"
+_DELETE: Final = _DELETE_THESE % places.found("entries.id", only=_OF_THE_KEY)
+_DEADLINE: Final = places.found("deadline", only=_OF_THE_KEY)
 # One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
-_COMPARE: Final = """WITH asked(hash, key, old) AS (VALUES %s)
-SELECT group_concat((old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > ?)) || asked.key, char(10))
-FROM asked CROSS JOIN entries ON entries.id IN (%s) AND entries.key_hash = asked.hash AND entries.key = asked.key"""
+_IS_AS_ASKED: Final = "(old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > now)) || asked.key AS line"
+_IN_ONE_ROW: Final = "SELECT group_concat(line, char(10)) FROM (%s)"
+_COMPARE: Final = _IN_ONE_ROW % places.found(_IS_AS_ASKED, only=_OF_THE_KEY)
 
-_REPLACES: Final = {size: _REPLACE + hashed(size) for size in SIZES}
-_DELETES: Final = {size: _DELETE % (hashed(size), ",".join("?" * size)) for size in SIZES}
-_FORGETS: Final = {size: places.forgetting(marks(size)) for size in SIZES}
-_DEADLINES: Final = {size: _DEADLINE % (hashed(size), ",".join("?" * size)) for size in SIZES}
+_REPLACES: Final = {size: places.asked(size, "hash") + _REPLACE for size in SIZES}
+_DELETES: Final = {size: places.asked(size, "hash", "key") + _DELETE for size in SIZES}
+_FORGETS: Final = {size: places.forgetting(places.asked(size, "hash", "key")) for size in SIZES}
+_DEADLINES: Final = {size: places.asked(size, "hash", "key") + _DEADLINE for size in SIZES}
 _PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?,?)"] * size) for size in _ROWS}
-_COMPARES: Final = {size: _COMPARE % (",".join(["(?,?,?)"] * size), places.ids("asked.hash")) for size in _ROWS}
+_COMPARES: Final = {size: places.asked(size, "hash", "key", "now", "old") + _COMPARE for size in _ROWS}
 
 Row = tuple[int, str, "float | None", int, bytes]
 Asked = tuple[str, "bytes | None"]
 """A key and the value that a swap expects it to have."""
-Compared = tuple[int, str, "bytes | None"]
+Compared = tuple[int, str, float, "bytes | None"]
 T = TypeVar("T", Row, Compared)
 
 
@@ -80,9 +81,8 @@ class Transaction:
         for key, old in asked:
             first.setdefault(key, old)
         unlike: list[str] = []
-        for size, part in _parts([(rows.hash_of(key), key, old) for key, old in first.items()]):
-            parameters = [*_filled(part, 3 * size), self.now]
-            (found,) = self.connection.execute(_COMPARES[size], parameters).fetchone()
+        for size, part in _parts([(rows.hash_of(key), key, self.now, old) for key, old in first.items()]):
+            (found,) = self.connection.execute(_COMPARES[size], _filled(part, 4 * size)).fetchone()
             for line in found.split("\n") if found else ():
                 if line[0] == "0":
                     first[line[1:]] = None
@@ -101,16 +101,17 @@ class Transaction:
         # Of keys with the same hash the last one stays.
         self._insert({row[0]: row for row in unwritten.values() if row is not None})
         for size, chunk in chunks([key for key, row in unwritten.items() if row is None]):
-            self.gone += self.connection.execute(_DELETES[size], _found_by(chunk)).rowcount
+            found_by = _found_by(chunk, size)
+            self.gone += self.connection.execute(_DELETES[size], found_by).rowcount
             for statement in _FORGETS[size]:
-                self.connection.execute(statement, [rows.hash_of(key) for key in chunk])
+                self.connection.execute(statement, found_by)
 
     def _insert(self, puts: Mapping[int, Row]) -> None:
         if not puts:
             return
         last: int | None = None
         for size, hashes in chunks(list(puts)):
-            self.gone += self.connection.execute(_REPLACES[size], hashes).rowcount
+            self.gone += self.connection.execute(_REPLACES[size], filled(hashes, size)).rowcount
         if len(puts) < _FEW:
             for row in puts.values():
                 last = self.connection.execute(_PUT, row).lastrowid
@@ -140,7 +141,7 @@ class Transaction:
         self.flush()
         existed = 0
         for size, chunk in chunks(list(dict.fromkeys(keys))):
-            for (deadline,) in self.connection.execute(_DEADLINES[size], _found_by(chunk)):
+            for (deadline,) in self.connection.execute(_DEADLINES[size], _found_by(chunk, size)):
                 existed += is_live(deadline, self.now)
         for key in keys:
             self._remove(key)
@@ -182,8 +183,8 @@ def most_logged(ask: Callable[..., object], arguments: tuple[Any, ...]) -> int:
     return sum(2 * len(value) + _MOST_OVERHEAD for value in values if isinstance(value, bytes))
 
 
-def _found_by(keys: Sequence[str]) -> list[int | str]:
-    return [*(rows.hash_of(key) for key in keys), *keys]
+def _found_by(keys: Sequence[str], size: int) -> list[object]:
+    return _filled([(rows.hash_of(key), key) for key in keys], 2 * size)
 
 
 def _parts(of: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
@@ -199,6 +200,4 @@ def _parts(of: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
 
 
 def _filled(part: Sequence[tuple[object, ...]], count: int) -> list[object]:
-    """Return the `count` parameters of a statement: those of `part`, then NULLs, which it skips."""
-    given: list[object] = [*chain.from_iterable(part)]
-    return given + [None] * (count - len(given))
+    return filled(chain.from_iterable(part), count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from cachecore_sqlite import places
 from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.transaction import Transaction
 
@@ -79,4 +80,4 @@ def _evict(transaction: Transaction, over: int) -> None:
         last, freed = id_, freed + (size or 0) + _ROW_OVERHEAD
         if freed >= over:
             break
-    connection.execute("DELETE FROM entries WHERE id <= ?", (last,))
+    places.evict(connection, last)
