@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -25,8 +26,8 @@ from cachecore_sqlite.whose import (
     disconnected,
     free_bytes,
     inode_of,
-    is_connected,
     size_of,
+    unless_connected,
     whose,
 )
 
@@ -85,7 +86,7 @@ class Database:
                         with _folder_locked(os.path.dirname(self.path), limit):
                             self._known = self._prepare()
                     known = self._known
-                connection = self._open("rw")
+                connection = self._connected(known)
             except sqlite3.Error as error:
                 if overtaken(error):
                     continue  # what was to be removed beside a new file, a connection to the old one has removed
@@ -93,10 +94,19 @@ class Database:
                     raise
                 continue  # moved aside by another thread, perhaps, that has found it damaged
             if inode_of(self.path) == known:
-                connected(known)
                 return connection, known
-            connection.close()
+            self.disconnect(connection, known)
         raise Moved(f"{self.path} was replaced while it was being opened")
+
+    def _connected(self, inode: Inode) -> sqlite3.Connection:
+        # Counted before it is opened: who thinks that there is none reads the index of the log, and to close that gives
+        # up this one's locks on it. The next process would take itself for the first and cut it off under our eyes.
+        connected(inode)
+        try:
+            return self._open("rw")
+        except BaseException:
+            disconnected(inode)
+            raise
 
     def _may_be_new(self) -> bool:
         """Tell whether somebody may be making the file now."""
@@ -224,7 +234,7 @@ class Database:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.path + suffix)
         # With a connection of this process open, the log is in use, and was found sound when that was opened.
-        committed = None if is_connected(inode_of(self.path)) else wal.committed(self.path)
+        committed = unless_connected(inode_of(self.path), partial(wal.committed, self.path))
         with contextlib.closing(self._open("rwc")) as connection:
             if schema.is_empty(connection):
                 # With a rollback journal the schema is in the file itself once it is committed, never in the log alone:

@@ -9,12 +9,14 @@ import sqlite3
 import sys
 import threading
 from collections import Counter
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
 from cachecore_sqlite import schema
 from cachecore_sqlite.translate import is_damage
 
+T = TypeVar("T")
 Inode = tuple[int, int]
 Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
 
@@ -98,15 +100,15 @@ def _by_marks(path: str) -> Whose:
 
 
 def connected(inode: Inode) -> None:
-    """Note a connection of this process to a file."""
+    """Note a connection of this process to a file, before it is opened."""
     with _lock:
         _connected[inode] += 1
 
 
-def is_connected(inode: Inode | None) -> bool:
-    """Tell whether this process has connections to a file."""
+def unless_connected(inode: Inode | None, read: Callable[[], T]) -> T | None:
+    """Return what `read` returns, None if this process has connections to the file; none is opened meanwhile."""
     with _lock:
-        return inode is not None and _connected[inode] > 0
+        return None if inode is not None and _connected[inode] else read()
 
 
 def disconnected(inode: Inode) -> bool:
