@@ -16,6 +16,7 @@ import pytest
 
 from cachecore.errors import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, schema
+from cachecore_sqlite.saver import Saver
 from tests.sqlite.children import running, value_of, write_and_wait
 
 KEYS = [f"p:e:{number}" for number in range(120)]
@@ -60,6 +61,13 @@ def _damage(path: Path, chance: random.Random) -> str:
 def _remove(path: Path) -> None:
     for left in path.parent.glob(path.name + "*"):
         left.unlink()
+
+
+def _until_looked_at(backend: SQLiteBackend) -> None:
+    """Wait until a thread has looked whether the file is in order, which the first read begins."""
+    (saver,) = [worker for worker in backend._engine._workers if isinstance(worker, Saver)]
+    saver.wake()
+    assert saver.idle.wait(10)
 
 
 async def _use(path: Path, right: dict[str, bytes]) -> tuple[int, int]:
@@ -205,6 +213,7 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
     right = await _sound(path)
     backend = SQLiteBackend(path)
     await backend.get_many(KEYS[:1])
+    _until_looked_at(backend)
     with path.open("r+b") as file:
         for page in range(1, path.stat().st_size // 4096):
             file.seek(page * 4096)
@@ -223,14 +232,53 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
     await backend.aclose()
 
 
-async def test_damage_that_the_only_connection_finds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A program that only reads, in one thread: the first error is the last, since the file is moved aside."""
+@pytest.mark.parametrize("table", ["recent", "places"])
+async def test_deleted_answers_do_not_come_back_from_a_damaged_index(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str
+) -> None:
+    """One flipped bit hides the places beside it: what is deleted meanwhile would be found again when that one goes."""
     path = tmp_path / "cache.db"
-    await _sound(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'").fetchone()
+    backend = SQLiteBackend(path)
+    await backend.set_many(dict.fromkeys(KEYS, b"old"), ttl=None)
+    await backend.aclose()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if table == "places":
+            connection.execute("INSERT INTO places SELECT * FROM recent")
+            connection.execute("DELETE FROM recent")
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    data = bytearray(path.read_bytes())
+    page = (root - 1) * 4096
+    cells = int.from_bytes(data[page + 3 : page + 5], "big")
+    assert cells == len(KEYS)
+    pointer = page + 8 + 2 * ((cells - 1) // 2)  # of the row that a search looks at first
+    cell = page + int.from_bytes(data[pointer : pointer + 2], "big")
+    data[cell + 1] ^= 0x40  # in its hash
+    path.write_bytes(data)
+    backend = SQLiteBackend(path)
+    with caplog.at_level(logging.WARNING):
+        await backend.get_many(KEYS[:1])
+        with contextlib.suppress(BackendError):  # it is moved aside in that very moment
+            await backend.delete_many(KEYS)
+        limit = time.monotonic() + 10
+        while ".damaged-" not in caplog.text:
+            assert time.monotonic() < limit
+            await asyncio.sleep(0)
+    assert "not in order" in caplog.text
+    assert await backend.get_many(KEYS) == [None] * len(KEYS)
+    assert [page async for page in backend.scan("")] == []
+    await backend.set_many({"k": b"v"}, ttl=None)
+    assert await backend.get_many(["k"]) == [b"v"]
+    await backend.aclose()
+
+
+async def test_damage_that_a_program_finds_that_only_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In one thread, too, the first error is the last, since the file is moved aside."""
+    path = tmp_path / "cache.db"
+    right = await _sound(path)
+    page = path.read_bytes().index(right[KEYS[60]]) // 4096
     with path.open("r+b") as file:
-        file.seek((page - 1) * 4096)
+        file.seek(page * 4096)
         file.write(bytes(4096))
     backend = SQLiteBackend(path, options=SQLiteOptions(readers=1))
     with caplog.at_level(logging.WARNING), pytest.raises(BackendError, match="corrupt"):

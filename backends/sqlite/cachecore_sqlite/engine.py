@@ -114,13 +114,12 @@ class Engine:
                 others: list[Worker] = []
             else:
                 saver = Saver(self._database, self._clock)
+                repair = partial(_repair, self._writes)
                 writer = Writer(self._database, self._clock, self._writes, saver)
                 others = [
                     saver,
                     *(
-                        Reader(
-                            f"reader-{number}", self._database, self._clock, self._reads, partial(_repair, self._writes)
-                        )
+                        Reader(f"reader-{number}", self._database, self._clock, self._reads, repair, saver.check)
                         for number in range(self._options.readers)
                     ),
                 ]

@@ -27,9 +27,11 @@ class Reader(Worker):
         clock: Clock,
         jobs: Jobs,
         repair: Callable[[list[str]], None],
+        check: Callable[[], None],
     ) -> None:
         super().__init__(name, database, clock, jobs)
         self._repair = repair
+        self._check = check
         self._frozen: Frozen | None = None  # how the file looked, where it is read without locks
         self._thaw = 0.0  # when (monotonic s) to try to open it properly again
 
@@ -51,6 +53,9 @@ class Reader(Worker):
                     return
                 self.failed(jobs, error)
             else:
+                if self.database.is_unchecked:
+                    self.database.is_unchecked = False
+                    self._check()
                 answer(jobs)
             return
 

@@ -23,6 +23,7 @@ from typing import Final
 
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
+from cachecore_sqlite import schema
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.reserve import reserve_bytes
 from cachecore_sqlite.schema import PAGE_BYTES
@@ -48,7 +49,7 @@ LONG_SECONDS: Final = 0.01
 
 
 class Saver(Worker):
-    """The thread that moves the log into the file."""
+    """The thread that moves the log into the file, and looks at the file when it is new to it."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         super().__init__("saver", database, clock, SimpleQueue())
@@ -58,6 +59,10 @@ class Saver(Worker):
         """How long the log is, once what could be moved has been; whoever uses that sets it back."""
         self.all_moved = False
 
+    def check(self) -> None:
+        """Begin to look whether the file is in order; not while others open it, who would have to wait."""
+        self.jobs.put(Job("check", None, 0.0))
+
     def wake(self) -> None:
         """Begin to move the log into the file, unless that is going on."""
         if self.idle.is_set():
@@ -65,8 +70,22 @@ class Saver(Worker):
             self.jobs.put(Job("checkpoint", None, 0.0))
 
     def work(self, waiting: deque[Job]) -> None:
-        """Move what there is, then what was written meanwhile, which is less each time."""
+        """Move what there is, then what was written meanwhile, which is less each time; or look at the file."""
+        checks = any(job.operation == "check" for job in waiting)
+        moves = any(job.operation != "check" for job in waiting)
         waiting.clear()
+        if checks:
+            self._check()
+        if moves:
+            self._move()
+
+    def _check(self) -> None:
+        try:
+            schema.check(self.connection())
+        except (*StoreError, BackendError) as error:
+            self.failed([], error)
+
+    def _move(self) -> None:
         self.all_moved = False
         before = 0
         try:

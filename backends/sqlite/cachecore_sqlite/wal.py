@@ -44,14 +44,11 @@ class Committed:
 def committed(path: str) -> Committed | None:
     """Return what was committed to the log of the database at `path`, None if its index is absent or not sound.
 
-    None, too, if another process has the database open: it has found the log sound, and to look again would keep it
-    from writing for long. No connection of this process may be open: reading the index gives up SQLite's locks on it.
+    No connection of this process may be open: reading the index gives up SQLite's locks on it.
     """
     try:
         with open(path + "-shm", "rb") as file:
             index = file.read(_BACKFILLED_AT + 4)
-        if _is_open(path):
-            return None
     except FileNotFoundError:
         return None
     size = _INDEX.size
@@ -64,8 +61,8 @@ def committed(path: str) -> Committed | None:
     return Committed(frames, backfilled, _salt_of(index[32:40]))
 
 
-def _is_open(path: str) -> bool:
-    """Tell whether another process has the database open, as far as this one may know."""
+def is_open(path: str) -> bool:
+    """Tell whether another process has the database open, as far as this one may know; see `committed`."""
     if fcntl is None:
         return False
     try:
