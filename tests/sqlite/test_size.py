@@ -123,6 +123,45 @@ async def test_reader_that_stays_has_sets_refused(tmp_path: Path) -> None:
     await other.aclose()
 
 
+async def test_what_goes_at_once_keeps_to_the_bound(tmp_path: Path) -> None:
+    """All rows of a full small store expire: to remove them and to shorten the file takes no more of the log than fits.
+
+    The file gets shorter all the same.
+    """
+    clock = FakeClock()
+    options = SQLiteOptions(max_bytes=2 * MIB, timeout=3.0, durability="process")
+    backend = SQLiteBackend(tmp_path / "cache.db", options=options, clock=clock)
+    for number in range(2_500):
+        await backend.set_many({f"old{number}": os.urandom(1_700)}, ttl=10 + number * 7919 % 100 / 100)
+    clock.advance(12)
+    largest = 0
+    for number in range(800):
+        await backend.set_many({f"new{number}": bytes(60)}, ttl=3600)
+        largest = max(largest, _bytes_on_disk(tmp_path))
+    assert largest <= 1.3 * options.max_bytes
+    await backend.aclose()
+    assert (tmp_path / "cache.db").stat().st_size < options.max_bytes / 2
+
+
+async def test_deletions_keep_to_the_bound_when_they_can(tmp_path: Path) -> None:
+    """A reader has let the log get as long as it may: when it has gone, many deletions begin the log anew first."""
+    options = SQLiteOptions(max_bytes=MIB, timeout=3.0, durability="process")
+    backend = SQLiteBackend(tmp_path / "cache.db", options=options)
+    await backend.set_many({f"k{number}": os.urandom(1_700) for number in range(200)}, ttl=3600)
+    with contextlib.closing(sqlite3.connect(backend.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        with pytest.raises(BackendError, match="full"):
+            while True:
+                await backend.set_many({"k0": os.urandom(1_700)}, ttl=3600)
+    largest = 0
+    for start in range(0, 200, 40):
+        assert await backend.delete_many([f"k{number}" for number in range(start, start + 40)]) == 40
+        largest = max(largest, _bytes_on_disk(tmp_path))
+    assert largest <= 1.3 * options.max_bytes
+    await backend.aclose()
+
+
 async def test_expired_rows_are_reclaimed_by_writes(tmp_path: Path) -> None:
     """Rows that nobody reads any more go away while others are written; the file gets smaller in the end."""
     clock = FakeClock()

@@ -69,8 +69,10 @@ class SQLiteBackend:
         """Delete the keys and return how many existed."""
         unique = list(dict.fromkeys(keys))
         deleted: int = await self._engine.nothing("delete_many", 0)
-        for start in range(0, len(unique), _KEYS_PER_TRANSACTION):
-            chunk = unique[start : start + _KEYS_PER_TRANSACTION]
+        # Each key may be on a page of its own, and the log has to fit beside a file of `max_bytes`.
+        most = min(_KEYS_PER_TRANSACTION, self.options.transaction_bytes // cost(b""))
+        for start in range(0, len(unique), most):
+            chunk = unique[start : start + most]
             deleted += await self._drop(chunk)
         return deleted
 

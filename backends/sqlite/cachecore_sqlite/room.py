@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.reserve import REFUSING_SECONDS, Reserve
-from cachecore_sqlite.saver import LONG_SECONDS, Log, Saver
+from cachecore_sqlite.saver import BESIDES_BYTES, LONG_SECONDS, Log, Saver
+from cachecore_sqlite.schema import PAGE_BYTES
 from cachecore_sqlite.transaction import Transaction, most_logged
 from cachecore_sqlite.translate import full, is_busy
 from cachecore_sqlite.workers import PAUSES, Job
@@ -23,6 +24,8 @@ _LONGEST_REFUSAL: Final = 0.4
 _ATTEMPT_SECONDS: Final = 0.5
 _SHARES: Final = 32  # of the reserve, of which a transaction takes one, about, or some more
 _ROW_BYTES: Final = 2048  # of it, for each row that goes
+_DELETED_BYTES: Final = 2 * PAGE_BYTES  # of the log, for each row that goes: hardly ever more
+_UPKEEP_SHARE: Final = 4  # of the log's usual length, the part that one step of the upkeep may take
 T = TypeVar("T")
 
 
@@ -42,7 +45,9 @@ class Room:
         self._log = Log(database, saver)
         self._reserve = Reserve(database.path, database.options.max_bytes)
         self._close = close
-        self.file_bytes = database.options.max_bytes - self._reserve.size
+        self.pages_for_upkeep = database.log_bytes // _UPKEEP_SHARE // PAGE_BYTES
+        """How many pages of the log a step of the upkeep may take for what expired, and to make the file shorter."""
+        self.file_bytes = database.options.max_bytes - self._reserve.size - BESIDES_BYTES
         """How many bytes entries may take in the file: the reserve is on the disk besides."""
         self._without = False  # whether the reserve was given up, by any process: room is for deletions only
         self._giving_up = False  # whether to give it up when the lock is held next
@@ -50,6 +55,7 @@ class Room:
         self._pause = REFUSING_SECONDS
         self._begun_anew = self._gave_up = False  # since the last commit, to get room for deletions that found none
         self._refuse_until = 0.0  # monotonic s; what the log has no room for is not waited for before
+        self._go_on_until = 0.0  # monotonic s; deletions do not wait for the log before
         self._next_attempt = 0.0  # monotonic s
 
     @property
@@ -57,10 +63,12 @@ class Room:
         """About how many bytes of the log one transaction may take."""
         return self._reserve.size // _SHARES if self._without else self._options.transaction_bytes
 
-    @property
-    def is_for_upkeep(self) -> bool:
-        """Whether expired and old entries may be removed, which takes room in the log, too."""
-        return not self._without
+    def is_for_upkeep(self, transaction: Transaction) -> bool:
+        """Whether expired and old entries may be removed, which takes room in the log, too.
+
+        What only deletes makes the file no larger, so nothing has to go for it while the log is long.
+        """
+        return not self._without and (transaction.written > 0 or not self._log.is_long)
 
     @property
     def is_for_vacuum(self) -> bool:
@@ -160,17 +168,18 @@ class Room:
         if not (self._log.is_long or self._log.is_short_of_disk):
             return None
         room = self._log.room(connection)
-        over = []
+        over, deleted = [], 0
         for job in waiting:
             needed = most_logged(job.ask, job.arguments)
             if not needed:
-                continue
-            if needed > room:
+                deleted += _rows(job) * _DELETED_BYTES  # nothing is refused for that
+            elif needed > room:
                 over.append(job)
             else:
                 room -= needed
         if not over:
-            return None
+            put_off = room < deleted and self._log.is_long and not self._without
+            return self._put_off(connection) if put_off else None
         error = full("the log cannot begin anew, and must not get any longer")
         lacks = self._log.lacks(connection)
         stuck = lacks > 0
@@ -196,6 +205,15 @@ class Room:
                 return Refusal((), error)
             self._refuse_until = time.monotonic() + REFUSING_SECONDS
         return Refusal(over, error)
+
+    def _put_off(self, connection: sqlite3.Connection) -> Refusal | None:
+        """Try to begin the log anew before deletions make it longer than it may get; if it cannot, they go on."""
+        if time.monotonic() < self._go_on_until:
+            return None
+        connection.execute("ROLLBACK")
+        if not self._saving(lambda log: log.begin_anew(connection, LONG_SECONDS, cut=True)):
+            self._go_on_until = time.monotonic() + LONG_SECONDS
+        return Refusal((), full("the log cannot begin anew"))
 
     def _gives_up_for_sets(self, count: int) -> bool:
         """Give `count` bytes up, so that the log may begin anew, whose room others have taken; not too often."""

@@ -44,6 +44,8 @@ _PATIENT_SECONDS: Final = 1.0
 _QUICK_SECONDS: Final = 0.008
 _VERSION: Final = "PRAGMA data_version"  # changes when another process or thread has written
 _SHORT_SECONDS: Final = 0.002
+BESIDES_BYTES: Final = 16 * PAGE_BYTES
+"""What the pages take, about, that a transaction changes to make room in the file; much in a small store only."""
 LONG_SECONDS: Final = 0.01
 """How long writers of all processes may be kept out at a stretch: less than any of them waits for the lock."""
 
@@ -156,6 +158,7 @@ class Log:
         growth = self._growth(connection)
         file_bytes = size_of(self._database.path) + max(0, growth)
         room = int(_BOUND * self._database.options.max_bytes) - file_bytes - self.size - self._reserve_bytes
+        room -= BESIDES_BYTES
         if self.is_short_of_disk:
             # It takes room in the log, and perhaps as much again in the file: if there is none, the log never ends.
             room = min(room, (self.free - growth - self._reserve_bytes // 4) // 2)

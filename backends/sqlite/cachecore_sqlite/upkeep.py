@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Final
 
@@ -44,17 +45,22 @@ def log(transaction: Transaction) -> tuple[int, int]:
     return len(keys) + 1, seq
 
 
-def reclaim(transaction: Transaction, rows: int, written: int, max_bytes: int, *, shorten: bool) -> None:
+def reclaim(
+    transaction: Transaction, rows: int, written: int, max_bytes: int, *, shorten: bool, pages_left: int = sys.maxsize
+) -> None:
     """Remove some of what has expired and, above `max_bytes`, of what was written longest ago.
 
     A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
     another's past, and removes more than that, so that it catches up. The file is made shorter only if `shorten`.
+    A row that has expired is often alone on its page, and a page less of the file is often a page moved: the log takes
+    them all, so either step takes `pages_left` of them at most, about.
     """
     connection = transaction.connection
     pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
     if expired:
+        most = min(_EXPIRED * rows, min(_EXPIRED_BOUND, pages_left) + 2 * rows)
         for statement in _EXPIRE:
-            connection.execute(statement, (transaction.now, min(_EXPIRED * rows, _EXPIRED_BOUND + 2 * rows)))
+            connection.execute(statement, (transaction.now, most))
         pages, free, _ = connection.execute(_STATE, (transaction.now,)).fetchone()
     over = (pages - free) * PAGE_BYTES - max_bytes
     if over > 0:
@@ -67,7 +73,7 @@ def reclaim(transaction: Transaction, rows: int, written: int, max_bytes: int, *
     if free > max(spare, pages // 4) or (free > spare and pages > largest + spare):
         # One page a time: the statement has a step for each, and Python takes the first step only.
         until = time.monotonic() + _VACUUM_SECONDS
-        for _ in range(free - spare):
+        for _ in range(min(free - spare, pages_left)):
             connection.execute("PRAGMA incremental_vacuum(1)")
             if time.monotonic() > until:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class Writer(Worker):
                 keys, seq = upkeep.log(transaction)
                 if self._room is not None:
                     self._room.wrote(transaction, keys, seq)
-                if self._room is None or self._room.is_for_upkeep:
+                if self._room is None or self._room.is_for_upkeep(transaction):
                     self._keep_up(transaction)
             connection.execute("COMMIT")
             if self._inode is not None and inode_of(self.database.path) != self._inode:
@@ -88,7 +89,8 @@ class Writer(Worker):
         self._written += transaction.written
         if self._rows >= _UPKEEP_ROWS or self._written >= _UPKEEP_BYTES:
             shorten = self._room is None or self._room.is_for_vacuum
-            upkeep.reclaim(transaction, self._rows, self._written, self._file_bytes, shorten=shorten)
+            pages = sys.maxsize if self._room is None else self._room.pages_for_upkeep
+            upkeep.reclaim(transaction, self._rows, self._written, self._file_bytes, shorten=shorten, pages_left=pages)
             self._rows = self._written = 0
 
     def end(self) -> None:
