@@ -14,6 +14,7 @@ from cachecore.options import MIB
 from cachecore_sqlite import SQLiteOptions
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.saver import Log, Saver
+from cachecore_sqlite.transaction import Transaction
 
 
 @pytest.fixture
@@ -89,3 +90,28 @@ def test_what_other_processes_write_counts(database: Database) -> None:
         moved_after[processes] = number
     assert moved_after[1] > 20
     assert moved_after[10] <= moved_after[1] / 10 + 2  # of the first one nothing is known yet, and the last goes over
+
+
+def test_what_goes_counts_a_page_each(database: Database) -> None:
+    """It is found anywhere in the file, so a transaction that replaces or deletes much makes the log longer."""
+    log = Log(database, Saver(database, SystemClock()))
+    log.wrote(1000, 0, 70, 70)
+    before = log.written
+    log.wrote(1000, 50, 70, 140)
+    assert log.written - 2 * before == 50 * 4096
+
+
+@pytest.mark.parametrize("ask", ["put", "drop"])
+def test_a_transaction_tells_what_went(connection: sqlite3.Connection, ask: str) -> None:
+    """Of the keys that it writes or deletes, those that had a row."""
+    first = Transaction(connection, 0.0, 1 << 20)
+    first.put({f"k{number}": b"v" for number in range(20)}, None)
+    first.flush()
+    assert first.gone == 0
+    second = Transaction(connection, 0.0, 1 << 20)
+    if ask == "put":
+        second.put({f"k{number}": b"w" for number in range(10, 30)}, None)
+    else:
+        second.drop([f"k{number}" for number in range(10, 30)])
+    second.flush()
+    assert second.gone == 10

@@ -80,6 +80,11 @@ def _held(path: Path) -> Iterator[subprocess.Popen[str]]:
             holder.kill()
 
 
+def _told_by_the_first_page(path: Path) -> int | None:
+    """Return the version that an older library finds, which looks there before it opens anything."""
+    return schema.unpacked(int.from_bytes(path.read_bytes()[60:64], "big"))
+
+
 async def _is_all_there(path: Path, *, but: frozenset[str] = frozenset()) -> None:
     backend = SQLiteBackend(path)
     found = dict(zip(STORED, await backend.get_many(list(STORED)), strict=True))
@@ -118,6 +123,7 @@ async def test_another_process_may_have_it_open(path: Path) -> None:
     with _held(path) as holder:
         backend = SQLiteBackend(path)
         assert await backend.get_many(["k3", "k7"]) == [STORED["k3"], None]
+        assert _told_by_the_first_page(path) == 2
         holder.communicate("\n")
         await backend.aclose()
     await _is_all_there(path, but=frozenset({"k7"}))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,6 +116,31 @@ async def test_newer_version_in_the_log_only_is_refused(tmp_path: Path) -> None:
     await backend.aclose()
     assert connection.execute("SELECT count(*) FROM entries").fetchone() == (len(STORED),)
     connection.close()
+    assert not _moved_aside(tmp_path)
+
+
+async def test_newer_version_whose_log_is_damaged_is_refused(tmp_path: Path) -> None:
+    """Whether its log lost writes is for the newer version to say."""
+    path = tmp_path / "cache.db"
+    await _store(path)
+    writer = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(path)!r}, isolation_level=None)
+connection.execute("PRAGMA wal_autocheckpoint = 0")
+connection.execute("PRAGMA user_version = {schema.packed(schema.VERSION + 1)}")
+for number in range(50):
+    connection.execute("INSERT INTO changes VALUES (?, ?)", (10**9 + number, "x" * 9000))
+os.kill(os.getpid(), 9)
+"""
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", writer], check=False)
+    log = tmp_path / "cache.db-wal"
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2] ^= 1
+    log.write_bytes(data)
+    backend = SQLiteBackend(path)
+    with pytest.raises(FileRefused, match="newer"):
+        await backend.get_many(["k1"])
+    await backend.aclose()
     assert not _moved_aside(tmp_path)
 
 

@@ -26,18 +26,18 @@ _BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each para
 _PUT: Final = "INSERT INTO entries(key_hash, key, deadline, checksum, value) VALUES (?,?,?,?,?)"
 _PUT_MANY: Final = """INSERT INTO entries(key_hash, key, deadline, checksum, value)
 SELECT * FROM (VALUES %s) WHERE column1 IS NOT NULL"""
-_DELETE_THESE: Final = "DELETE FROM entries WHERE id IN (%s)"
-_REPLACE: Final = _DELETE_THESE % places.found("entries.id")
+_DELETE_THESE: Final = "DELETE FROM entries WHERE id IN (%s)"  # Python counts rows only of what begins so
+_REPLACE: Final = places.found("entries.id")
 _OF_THE_KEY: Final = "entries.key = asked.key"
-_DELETE: Final = _DELETE_THESE % places.found("entries.id", only=_OF_THE_KEY)
+_DELETE: Final = places.found("entries.id", only=_OF_THE_KEY)
 _DEADLINE: Final = places.found("deadline", only=_OF_THE_KEY)
 # One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
 _IS_AS_ASKED: Final = "(old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > now)) || asked.key AS line"
 _IN_ONE_ROW: Final = "SELECT group_concat(line, char(10)) FROM (%s)"
 _COMPARE: Final = _IN_ONE_ROW % places.found(_IS_AS_ASKED, only=_OF_THE_KEY)
 
-_REPLACES: Final = {size: places.asked(size, "hash") + _REPLACE for size in SIZES}
-_DELETES: Final = {size: places.asked(size, "hash", "key") + _DELETE for size in SIZES}
+_REPLACES: Final = {size: _DELETE_THESE % (places.asked(size, "hash") + _REPLACE) for size in SIZES}
+_DELETES: Final = {size: _DELETE_THESE % (places.asked(size, "hash", "key") + _DELETE) for size in SIZES}
 _FORGETS: Final = {size: places.forgetting(places.asked(size, "hash", "key")) for size in SIZES}
 _DEADLINES: Final = {size: places.asked(size, "hash", "key") + _DEADLINE for size in SIZES}
 _PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?,?)"] * size) for size in _ROWS}
