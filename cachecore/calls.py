@@ -137,6 +137,26 @@ class Calls:
         return key
 
 
+class Decorated:
+    """What cached functions of either kind have in common."""
+
+    calls: Calls
+
+    def __repr__(self) -> str:
+        return f"<cached {self.calls.name}>"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.calls.owner = owner
+
+    def bound_by(self, bound: type, instance: object, owner: type | None) -> Any:
+        """Return what an attribute of a class or of its instance is: `bound` to one of them, or this itself."""
+        if self.calls.binds is staticmethod:
+            return self
+        if self.calls.binds is classmethod:
+            return bound(self, owner)
+        return self if instance is None else bound(self, instance)
+
+
 def _module_of(function: Callable[..., Any]) -> str:
     """Return the name under which others import the function's module, if it is the program itself.
 

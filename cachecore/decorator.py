@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from cachecore.bypassing import bypassed
-from cachecore.calls import Calls, Tags, name_of, unbound
+from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
 from cachecore.errors import OptionsError
 from cachecore.options import Duration
 from cachecore.results import UNSET, Lookup, Unset
@@ -23,7 +23,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-class CachedFunction(Generic[P, R]):
+class CachedFunction(Decorated, Generic[P, R]):
     """An async function that asks the cache first. Made by `Cache.cached`.
 
     Calling it is calling the function, with the same arguments and the same type of answer.
@@ -55,12 +55,6 @@ class CachedFunction(Generic[P, R]):
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
-    def __repr__(self) -> str:
-        return f"<cached {self.calls.name}>"
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.calls.owner = owner
-
     @overload
     def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
     @overload
@@ -68,11 +62,7 @@ class CachedFunction(Generic[P, R]):
         self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> BoundCached[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if self.calls.binds is staticmethod:
-            return self
-        if self.calls.binds is classmethod:
-            return BoundCached(self, owner)
-        return self if instance is None else BoundCached(self, instance)
+        return self.bound_by(BoundCached, instance, owner)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the cached answer, or call the function. About a microsecond for a hit on built-in arguments."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from cachecore.bypassing import bypassed
-from cachecore.calls import Calls, Tags, name_of, unbound
+from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
 from cachecore.errors import OptionsError
 from cachecore.options import Duration
 from cachecore.results import UNSET, Lookup, Unset
@@ -23,7 +23,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-class SyncCachedFunction(Generic[P, R]):
+class SyncCachedFunction(Decorated, Generic[P, R]):
     """A function that asks the cache first. Made by `SyncCache.cached`.
 
     Calling it is calling the function, with the same arguments and the same type of answer, in the caller's thread.
@@ -54,12 +54,6 @@ class SyncCachedFunction(Generic[P, R]):
         self._shared = shared
         self._ttl = ttl
 
-    def __repr__(self) -> str:
-        return f"<cached {self.calls.name}>"
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.calls.owner = owner
-
     @overload
     def __get__(self, instance: None, owner: type) -> SyncCachedFunction[P, R]: ...
     @overload
@@ -67,11 +61,7 @@ class SyncCachedFunction(Generic[P, R]):
         self: SyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> BoundSyncCached[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if self.calls.binds is staticmethod:
-            return self
-        if self.calls.binds is classmethod:
-            return BoundSyncCached(self, owner)
-        return self if instance is None else BoundSyncCached(self, instance)
+        return self.bound_by(BoundSyncCached, instance, owner)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the cached answer, or call the function. A hit in memory on built-in arguments encodes nothing."""
