@@ -234,7 +234,7 @@ def test_no_statement_passes_all_entries_by(connection: sqlite3.Connection) -> N
         *statements_of._COMPARES.values(),
         *(statement for both in statements_of._FORGETS.values() for statement in both),
         *(places._NOTE, places._ENDS, places._EVICT, places._MOVE, places._MOVED, places._SWEEP),
-        *(statement.replace("?1", "?").replace("?2", "?") for statement in upkeep._EXPIRE),
+        *upkeep._EXPIRE,
         upkeep._STATE,
     ]
     assert len(statements) > 60

@@ -20,7 +20,7 @@ _SPARE_PAGES: Final = 256
 _LOG: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
 _STATE: Final = """SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM entries WHERE deadline <= ?)
 FROM pragma_page_count, pragma_freelist_count"""
-_EXPIRED_ROWS: Final = "FROM entries WHERE deadline <= ?1 ORDER BY deadline LIMIT ?2"
+_EXPIRED_ROWS: Final = "FROM entries WHERE deadline <= ? ORDER BY deadline LIMIT ?"
 _EXPIRE: Final = [
     statement % _EXPIRED_ROWS
     for statement in (
