@@ -89,6 +89,14 @@ def hold_lock(pipe: Connection, path: str, kind: str) -> None:
     pipe.send("released")
 
 
+def keep_open(pipe: Connection, path: str) -> None:
+    """Have the file open as another program would, which reads and waits."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    connection.execute("SELECT count(*) FROM mark").fetchone()
+    pipe.send("open")
+    pipe.recv()
+
+
 def write_much(pipe: Connection, path: str, name: str, count: int) -> None:
     """Write keys one by one and in fours; tell how many errors there were."""
 

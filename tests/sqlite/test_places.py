@@ -100,6 +100,44 @@ def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> 
     _each_entry_has_its_place(connection)
 
 
+def test_a_key_with_two_places_is_one_key(connection: sqlite3.Connection) -> None:
+    """The newest entry is replaced: it gets the same id, so its place before, which has moved on, leads to it again."""
+    _put(connection, "other", "k", value=b"old")
+    connection.execute("INSERT INTO places SELECT hash, id FROM recent")
+    connection.execute("DELETE FROM recent")
+    _put(connection, "k", value=b"new")
+    (place,) = connection.execute("SELECT * FROM recent").fetchall()
+    assert place in connection.execute("SELECT * FROM places").fetchall()
+    assert rows.read(connection, ["k"], NOW).values == {"k": b"new"}
+    assert rows.sizes(connection, NOW, keys=["k"]) == [3]
+    assert _drop(connection, "k") == 1
+    assert _drop(connection, "k") == 0
+
+
+def test_replaced_entry_that_damage_brought_back_is_not_answered(connection: sqlite3.Connection) -> None:
+    """A row that could not be found, and so not be deleted, when its key was written anew is there again beside it."""
+    _put(connection, "other", "k", value=b"old")
+    connection.execute("INSERT INTO places SELECT hash, id FROM recent")
+    connection.execute("DELETE FROM recent")
+    hidden = connection.execute("SELECT * FROM entries WHERE key = 'k'").fetchone()
+    connection.execute("DELETE FROM entries WHERE key = 'k'")
+    _put(connection, "further")
+    _put(connection, "k", value=b"newer")
+    connection.execute("UPDATE entries SET id = 100 WHERE key = 'further'")
+    connection.execute("INSERT INTO entries VALUES (50, ?, ?, ?, ?, ?)", hidden[1:])
+    connection.execute("UPDATE places SET id = 50 WHERE hash = ?", (rows.hash_of("k"),))
+    assert rows.read(connection, ["k"], NOW).values == {"k": b"newer"}
+    assert rows.sizes(connection, NOW, keys=["k"]) == [5]
+    swapping = Transaction(connection, NOW, MAX_BYTES)
+    swapping.foresee([("k", b"old")])
+    assert not swapping.swap("k", b"old", b"x", None)
+    # The same when what is newer has expired.
+    connection.execute("DELETE FROM entries WHERE key = 'k' AND id <> 50")
+    connection.execute("UPDATE places SET id = 50 WHERE hash = ?", (rows.hash_of("k"),))
+    _put(connection, "k", value=b"dead", deadline=NOW - 1)
+    assert rows.read(connection, ["k"], NOW).values == {}
+
+
 def test_entry_whose_hash_is_damaged_is_nobodys(connection: sqlite3.Connection) -> None:
     """What a write would not replace is not read: it would come back as an old answer."""
     _put(connection, "k", value=b"old")

@@ -56,7 +56,7 @@ class Database:
         """About how long the write-ahead log gets before it is moved into the file."""
         self._lock = threading.Lock()
         self.is_unchecked = False
-        """Whether this is the first process that has opened the file, and nobody has looked at it as a whole yet."""
+        """Whether the file was opened, and nobody here has looked at it as a whole yet."""
         self._known: Inode | None = None  # guarded by _lock; the file whose owner and schema have been checked
 
     def connect(self) -> tuple[sqlite3.Connection, Inode | None]:
@@ -236,6 +236,7 @@ class Database:
                     os.unlink(self.path + suffix)
         # With a connection of this process open, the log is in use, and was found sound when that was opened.
         committed = unless_connected(inode_of(self.path), self._left_alone)
+        self.is_unchecked = True
         with contextlib.closing(self._open("rwc")) as connection:
             if schema.is_empty(connection):
                 # With a rollback journal the schema is in the file itself once it is committed, never in the log alone:
@@ -261,13 +262,9 @@ class Database:
     def _left_alone(self) -> wal.Committed | None:
         """Return what was committed to the log, None if another process has the file open.
 
-        It has found the log sound then, and to look again would keep it from writing for long. Who is the first to open
-        the file looks at it as a whole besides.
+        It has found the log sound then, and to look again would keep it from writing for long.
         """
-        if wal.is_open(self.path):
-            return None
-        self.is_unchecked = True
-        return wal.committed(self.path)
+        return None if wal.is_open(self.path) else wal.committed(self.path)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """Bring the tables of an older version up to this one, all or nothing."""

@@ -53,9 +53,7 @@ class Reader(Worker):
                     return
                 self.failed(jobs, error)
             else:
-                if self.database.is_unchecked:
-                    self.database.is_unchecked = False
-                    self._check()
+                self._check()
                 answer(jobs)
             return
 

@@ -82,9 +82,9 @@ def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Fou
     asked = {key.encode(): key for key in keys}
     for size, hashes in chunks([hash_of(key) for key in keys]):
         for stored_key, deadline, stored, value in connection.execute(_GETS[size], filled(hashes, size)):
-            key = asked.get(stored_key)
+            key = asked.pop(stored_key, None)
             if key is None:
-                continue  # another key with the same hash
+                continue  # another key with the same hash, or a second time
             if type(value) is not bytes or not (deadline is None or type(deadline) is float):
                 found.damaged.append(key)
             elif deadline is not None and deadline <= now:
@@ -101,7 +101,8 @@ def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) ->
     found: dict[bytes, int] = {}
     for size, hashes in chunks([hash_of(key) for key in keys]):
         rows = connection.execute(_SIZES_OF[size], filled(hashes, size)).fetchall()
-        found.update({key: length for key, deadline, length in rows if is_live(deadline, now) and length})
+        for key, deadline, length in rows:
+            found.setdefault(key, length if is_live(deadline, now) and length else 0)
     return [found.get(key.encode(), 0) for key in keys]
 
 

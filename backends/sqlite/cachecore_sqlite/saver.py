@@ -62,8 +62,10 @@ class Saver(Worker):
         self.all_moved = False
 
     def check(self) -> None:
-        """Begin to look whether the file is in order; not while others open it, who would have to wait."""
-        self.jobs.put(Job("check", None, 0.0))
+        """Begin to look whether the file is in order, once for each opening; call it when nobody waits to open it."""
+        if self.database.is_unchecked:
+            self.database.is_unchecked = False
+            self.jobs.put(Job("check", None, 0.0))
 
     def wake(self) -> None:
         """Begin to move the log into the file, unless that is going on."""

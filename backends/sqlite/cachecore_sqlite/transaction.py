@@ -30,7 +30,7 @@ _DELETE_THESE: Final = "DELETE FROM entries WHERE id IN (%s)"  # Python counts r
 _REPLACE: Final = places.found("entries.id")
 _OF_THE_KEY: Final = "entries.key = asked.key"
 _DELETE: Final = places.found("entries.id", only=_OF_THE_KEY)
-_DEADLINE: Final = places.found("deadline", only=_OF_THE_KEY)
+_DEADLINE: Final = places.found("asked.key, deadline", only=_OF_THE_KEY)
 # One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
 _IS_AS_ASKED: Final = "(old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > now)) || asked.key AS line"
 _IN_ONE_ROW: Final = "SELECT group_concat(line, char(10)) FROM (%s)"
@@ -83,12 +83,17 @@ class Transaction:
         unlike: list[str] = []
         for size, part in _parts([(rows.hash_of(key), key, self.now, old) for key, old in first.items()]):
             (found,) = self.connection.execute(_COMPARES[size], _filled(part, 4 * size)).fetchone()
+            told: set[str] = set()
             for line in found.split("\n") if found else ():
-                if line[0] == "0":
-                    first[line[1:]] = None
-                    unlike.append(line[1:])
+                same, key = line[0] == "1", line[1:]
+                if key in told:
+                    continue  # a second time
+                told.add(key)
+                if same:
+                    self._known[key] = first[key]
                 else:
-                    self._known[line[1:]] = first[line[1:]]
+                    first[key] = None
+                    unlike.append(key)
         self._known = dict.fromkeys(first) | self._known
         if unlike:
             self._known.update(rows.read(self.connection, unlike, self.now).values)
@@ -141,8 +146,8 @@ class Transaction:
         self.flush()
         existed = 0
         for size, chunk in chunks(list(dict.fromkeys(keys))):
-            for (deadline,) in self.connection.execute(_DEADLINES[size], _found_by(chunk, size)):
-                existed += is_live(deadline, self.now)
+            deadlines = dict(self.connection.execute(_DEADLINES[size], _found_by(chunk, size)))
+            existed += sum(is_live(deadline, self.now) for deadline in deadlines.values())
         for key in keys:
             self._remove(key)
         return existed

@@ -15,6 +15,15 @@ _WRITE_FAILED: Final = {
 }
 
 
+_DAMAGE: Final = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    # No statement of ours breaks a rule of the tables, whatever callers pass, unless rows are not what they were.
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+}
+
+
 class FileRefused(BackendUnavailable):
     """The file is not a cache that this version may use; it was not touched.
 
@@ -52,7 +61,7 @@ def is_busy(error: Exception) -> bool:
 
 def is_damage(error: Exception) -> bool:
     """Tell whether the file is not a sound database."""
-    if isinstance(error, UnicodeDecodeError) or code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if isinstance(error, UnicodeDecodeError) or code(error) in _DAMAGE:
         return True
     if not isinstance(error, sqlite3.Error):
         return False
@@ -115,7 +124,6 @@ def concerns_one_call(error: Exception) -> bool:
     return not isinstance(error, sqlite3.Error) or code(error) in (
         0,
         sqlite3.SQLITE_TOOBIG,
-        sqlite3.SQLITE_MISMATCH,
         sqlite3.SQLITE_RANGE,
     )
 

@@ -38,6 +38,7 @@ class Writer(Worker):
         committed: Callable[[list[str]], None] | None = None,
     ) -> None:
         super().__init__("writer", database, clock, jobs)
+        self._saver = saver
         self._room = None if saver is None else Room(database, saver, self.close)  # in memory, nothing has to fit
         self._file_bytes = self.database.options.max_bytes if self._room is None else self._room.file_bytes
         # Keys are digests, so each write looks at another page of their places: a large file's should be at hand.
@@ -79,6 +80,8 @@ class Writer(Worker):
             return
         if self._committed is not None and transaction.changed:
             self._committed(transaction.changed)
+        if self._saver is not None:
+            self._saver.check()
         answer(jobs)
         if self._room is not None:
             self._room.committed(connection)
