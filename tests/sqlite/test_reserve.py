@@ -16,7 +16,7 @@ from cachecore.options import MIB
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.reserve import Reserve
 from tests.sqlite.children import call_when_told, running
-from tests.sqlite.disks import PATIENT, ask, to_the_last_byte, until_set
+from tests.sqlite.disks import ask, to_the_last_byte, until_set
 
 
 async def test_reserve_that_was_cut_short_is_completed(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_what_is_in_the_place_of_the_reserve_is_left_alone(small_disk: Pat
         case _:
             reserve.write_bytes(text)
     ballast.write_bytes(bytes(300_000))
-    backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
+    backend = SQLiteBackend(small_disk / "cache.db", options=SQLiteOptions(timeout=0.4))
     stored = await to_the_last_byte(backend, ballast)
     keys = list(stored)
     with contextlib.suppress(BackendError):
