@@ -16,9 +16,8 @@ import pytest
 
 from cachecore.errors import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, schema
-from cachecore_sqlite.saver import Saver
-from cachecore_sqlite.translate import concerns_one_call, is_damage
-from tests.sqlite.children import keep_open, running, value_of, write_and_wait
+from tests.sqlite.children import running, value_of, write_and_wait
+from tests.sqlite.looking import until_looked_at
 
 KEYS = [f"p:e:{number}" for number in range(120)]
 
@@ -62,13 +61,6 @@ def _damage(path: Path, chance: random.Random) -> str:
 def _remove(path: Path) -> None:
     for left in path.parent.glob(path.name + "*"):
         left.unlink()
-
-
-def _until_looked_at(backend: SQLiteBackend) -> None:
-    """Wait until a thread has looked whether the file is in order, which the first read begins."""
-    (saver,) = [worker for worker in backend._engine._workers if isinstance(worker, Saver)]
-    saver.wake()
-    assert saver.idle.wait(10)
 
 
 async def _use(path: Path, right: dict[str, bytes]) -> tuple[int, int]:
@@ -214,7 +206,7 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
     right = await _sound(path)
     backend = SQLiteBackend(path)
     await backend.get_many(KEYS[:1])
-    _until_looked_at(backend)
+    until_looked_at(backend)
     with path.open("r+b") as file:
         for page in range(1, path.stat().st_size // 4096):
             file.seek(page * 4096)
@@ -229,122 +221,6 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
             assert [v for k, v in zip(KEYS, found, strict=True) if v not in (None, right[k])] == []
     assert told == [("corrupt", True, True)]
     await backend.set_many({"k": b"v"}, ttl=60)
-    assert await backend.get_many(["k"]) == [b"v"]
-    await backend.aclose()
-
-
-@pytest.mark.parametrize("which", range(6))
-async def test_deleted_answers_do_not_come_back_from_damaged_entries(tmp_path: Path, which: int) -> None:
-    """One flipped bit in an id hides its row, so that it cannot be deleted, until another one goes."""
-    path = tmp_path / "cache.db"
-    backend = SQLiteBackend(path)
-    keys = [f"k{number}" for number in range(200)]
-    await backend.set_many(dict.fromkeys(keys, b"old" * 40), ttl=None)
-    await backend.aclose()
-    data = bytearray(path.read_bytes())
-    pages = range(4096, len(data), 4096)
-    leaves = [page for page in pages if data[page] == 13 and b"oldold" in data[page : page + 4096]]
-    page = leaves[which % len(leaves)]
-    pointer = page + 8 + 2 * (int.from_bytes(data[page + 3 : page + 5], "big") // 2 - which)
-    cell = page + int.from_bytes(data[pointer : pointer + 2], "big")
-    at = cell + 1 + (data[cell] >= 128)  # behind the length of the row
-    at += data[at] >= 128  # the last byte of its id
-    data[at] ^= 1
-    path.write_bytes(data)
-    backend = SQLiteBackend(path)
-    await backend.get_many(keys[:1])
-    _until_looked_at(backend)
-    await backend.delete_many(keys)
-    for _ in range(2):
-        assert await backend.get_many(keys) == [None] * len(keys)
-        await backend.aclose()
-        backend = SQLiteBackend(path)
-    await backend.aclose()
-
-
-async def _until_moved_aside(caplog: pytest.LogCaptureFixture) -> None:
-    limit = time.monotonic() + 10
-    while ".damaged-" not in caplog.text:
-        assert time.monotonic() < limit
-        await asyncio.sleep(0)
-
-
-async def _with_a_place_out_of_order(path: Path, table: str) -> None:
-    """Make a file in which one flipped bit of a place hides those beside it."""
-    backend = SQLiteBackend(path)
-    await backend.set_many(dict.fromkeys(KEYS, b"old"), ttl=None)
-    await backend.aclose()
-    _disorder(path, table)
-
-
-def _disorder(path: Path, table: str) -> None:
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        if table == "places":
-            connection.execute("INSERT INTO places SELECT * FROM recent")
-            connection.execute("DELETE FROM recent")
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    data = bytearray(path.read_bytes())
-    page = (root - 1) * 4096
-    cells = int.from_bytes(data[page + 3 : page + 5], "big")
-    assert cells == len(KEYS)
-    pointer = page + 8 + 2 * ((cells - 1) // 2)  # of the row that a search looks at first
-    cell = page + int.from_bytes(data[pointer : pointer + 2], "big")
-    data[cell + 1] ^= 0x40  # in its hash
-    path.write_bytes(data)
-
-
-async def test_a_process_that_only_writes_looks_at_the_file_too(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """And one that opens it beside another, whoever was the first."""
-    path = tmp_path / "cache.db"
-    await _with_a_place_out_of_order(path, "recent")
-    with caplog.at_level(logging.WARNING):
-        backend = SQLiteBackend(path)
-        with contextlib.suppress(BackendError):  # it is moved aside in that very moment
-            await backend.delete_many(KEYS)
-        await _until_moved_aside(caplog)
-        assert await backend.get_many(KEYS) == [None] * len(KEYS)
-        await backend.aclose()
-    caplog.clear()
-    await _with_a_place_out_of_order(path, "places")
-    with running(keep_open, str(path)) as (_, pipe), caplog.at_level(logging.WARNING):
-        assert await asyncio.to_thread(pipe.recv) == "open"
-        backend = SQLiteBackend(path)
-        await backend.get_many(KEYS[:1])
-        await _until_moved_aside(caplog)
-        await backend.aclose()
-
-
-def test_a_broken_rule_of_the_tables_is_damage() -> None:
-    """No write of ours breaks one: rows are not what they were, and would make every write fail for good."""
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        schema.create(connection)
-        for statement in ("INSERT INTO changes VALUES (1, '')", "INSERT INTO places VALUES ('text', 1)"):
-            with pytest.raises(sqlite3.Error) as raised:
-                connection.execute(statement)
-            assert is_damage(raised.value)
-            assert not concerns_one_call(raised.value)
-
-
-@pytest.mark.parametrize("table", ["recent", "places"])
-async def test_deleted_answers_do_not_come_back_from_a_damaged_index(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str
-) -> None:
-    """One flipped bit hides the places beside it: what is deleted meanwhile would be found again when that one goes."""
-    path = tmp_path / "cache.db"
-    await _with_a_place_out_of_order(path, table)
-    backend = SQLiteBackend(path)
-    with caplog.at_level(logging.WARNING):
-        await backend.get_many(KEYS[:1])
-        with contextlib.suppress(BackendError):  # it is moved aside in that very moment
-            await backend.delete_many(KEYS)
-        await _until_moved_aside(caplog)
-    assert "not in order" in caplog.text
-    assert await backend.get_many(KEYS) == [None] * len(KEYS)
-    assert [page async for page in backend.scan("")] == []
-    await backend.set_many({"k": b"v"}, ttl=None)
     assert await backend.get_many(["k"]) == [b"v"]
     await backend.aclose()
 

@@ -18,7 +18,7 @@ def _waiting(queue: SharedQueue[int | None], count: int) -> None:
     limit = time.monotonic() + 10
     while len(queue._idle) < count:
         assert time.monotonic() < limit
-        time.sleep(0)
+        time.sleep(0)  # gives the interpreter away: nothing tells that a thread has begun to wait
 
 
 def _getting(queue: SharedQueue[int | None], got: list[int | None]) -> threading.Thread:

@@ -105,7 +105,7 @@ class Database:
         connected(inode)
         try:
             return self._open("rw")
-        except BaseException:
+        except BaseException:  # whatever it was, there is no connection to count
             disconnected(inode)
             raise
 
