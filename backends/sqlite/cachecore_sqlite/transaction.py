@@ -83,17 +83,12 @@ class Transaction:
         unlike: list[str] = []
         for size, part in _parts([(rows.hash_of(key), key, self.now, old) for key, old in first.items()]):
             (found,) = self.connection.execute(_COMPARES[size], _filled(part, 4 * size)).fetchone()
-            told: set[str] = set()
             for line in found.split("\n") if found else ():
-                same, key = line[0] == "1", line[1:]
-                if key in told:
-                    continue  # a second time
-                told.add(key)
-                if same:
-                    self._known[key] = first[key]
+                if line[0] == "0":  # also if it comes twice, once so and once so: it is read then
+                    first[line[1:]] = None
+                    unlike.append(line[1:])
                 else:
-                    first[key] = None
-                    unlike.append(key)
+                    self._known[line[1:]] = first[line[1:]]
         self._known = dict.fromkeys(first) | self._known
         if unlike:
             self._known.update(rows.read(self.connection, unlike, self.now).values)
