@@ -143,7 +143,7 @@ def _overwritten(path: Path) -> None:
 
 def _removed(path: Path) -> None:
     for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()
+        file.unlink(missing_ok=True)  # who finds its log gone first has moved it aside
 
 
 def _rows(expression: str) -> Callable[[Path], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -9,8 +10,13 @@ from typing import Literal
 
 import pytest
 
-from cachecore_sqlite import SQLiteBackend
+from cachecore.errors import BackendError
+from cachecore.protocols import Alive, Lost
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.opened import Inode
+from tests.sqlite.children import call_when_told, running
+from tests.sqlite.looking import until_looked_at
 
 
 async def test_file_deleted_underneath(tmp_path: Path) -> None:
@@ -38,6 +44,7 @@ async def test_folder_deleted_underneath(tmp_path: Path) -> None:
     path = folder / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
+    until_looked_at(backend)
     for name in os.listdir(folder):
         (folder / name).unlink()
     folder.rmdir()
@@ -47,19 +54,74 @@ async def test_folder_deleted_underneath(tmp_path: Path) -> None:
     await backend.aclose()
 
 
-async def test_file_replaced_underneath(tmp_path: Path) -> None:
-    """A file put in the place of another is the cache from the next call on."""
+@pytest.mark.parametrize("logs", ["left", "removed first"])
+@pytest.mark.parametrize("first", ["read", "write"])
+async def test_file_replaced_underneath(tmp_path: Path, first: str, logs: str) -> None:
+    """A file put in the place of another is the cache from the next call on, and gets nothing of the other's log."""
     other = SQLiteBackend(tmp_path / "other.db")
     await other.set_many({"k": b"other"}, ttl=60)
     await other.aclose()
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
-    await backend.set_many({"k": b"first"}, ttl=60)
+    await backend.set_many({"k": b"first", "only": b"first"}, ttl=60)
+    if logs == "removed first":
+        until_looked_at(backend)
+        _remove_logs(path)
     os.replace(tmp_path / "other.db", path)
-    for suffix in ("-wal", "-shm"):
-        os.unlink(f"{path}{suffix}")
-    assert await backend.get_many(["k"]) == [b"other"]
+    if first == "write":
+        await backend.set_many({"k2": b"new"}, ttl=60)
+    assert await backend.get_many(["k", "only"]) == [b"other", None]
+    await backend.set_many({"k3": b"new"}, ttl=60)
     await backend.aclose()
+    assert sorted(os.listdir(tmp_path)) == ["cache.db", "cache.db-reserve", "other.db-reserve"]
+    again = SQLiteBackend(path)
+    assert await again.get_many(["k", "only", "k3"]) == [b"other", None, b"new"]
+    await again.aclose()
+
+
+@pytest.mark.parametrize("first", ["read", "write", "feed"])
+async def test_log_deleted_underneath(tmp_path: Path, first: str) -> None:
+    """What was deleted does not come back, for anybody, once a process that knows of it has looked."""
+    path = tmp_path / "cache.db"
+    before = SQLiteBackend(path)
+    await before.set_many({"k": b"deleted since"}, ttl=60)
+    await before.aclose()
+    backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.01))
+    await backend.get_many(["k"])
+    until_looked_at(backend)
+    await backend.delete_many(["k"])
+    with running(call_when_told, str(path)) as (_, pipe):
+        if first == "feed":
+            await _until_lost(backend, path)
+        else:
+            _remove_logs(path)
+            pipe.send(("get_many", (["k"],), {}))
+            assert pipe.recv() == [b"deleted since"]  # it cannot know
+            call = backend.get_many(["k"]) if first == "read" else backend.set_many({"k2": b"v"}, ttl=60)
+            with pytest.raises(BackendError) as raised:
+                await call
+            assert raised.value.reason == "corrupt"
+        pipe.send(("get_many", (["k"],), {}))
+        assert pipe.recv() == [None]
+        await backend.set_many({"k3": b"v"}, ttl=60)
+        pipe.send(("get_many", (["k", "k3"],), {}))
+        assert pipe.recv() == [None, b"v"]
+    assert await backend.get_many(["k", "k3"]) == [None, b"v"]
+    await backend.aclose()
+
+
+async def _until_lost(backend: SQLiteBackend, path: Path) -> None:
+    """Follow the feed, remove the logs once it has begun, and return when it says that changes were lost."""
+    async for event in backend.feed(""):
+        if isinstance(event, Lost):
+            return
+        if isinstance(event, Alive):
+            _remove_logs(path)
+
+
+def _remove_logs(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
@@ -95,6 +157,31 @@ async def test_two_processes_make_the_file_at_once(tmp_path: Path) -> None:
         await backend.aclose()
 
 
+async def test_file_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to the new file by mistake reads nothing: to close it would move the other's log into the file."""
+    other = SQLiteBackend(tmp_path / "other.db")
+    await other.set_many({"k": b"other"}, ttl=60)
+    await other.aclose()
+    path = tmp_path / "cache.db"
+    backend = SQLiteBackend(path)
+    await backend.get_many(["k"])
+    until_looked_at(backend)
+    await backend.set_many({"k": b"first"}, ttl=60)
+    opened = Database._open
+
+    def replace_and_open(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> sqlite3.Connection:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(tmp_path / "other.db", path)
+        return opened(self, mode, expected)
+
+    monkeypatch.setattr(Database, "_open", replace_and_open)
+    second = SQLiteBackend(path)
+    assert await second.get_many(["k"]) == [b"other"]
+    assert await backend.get_many(["k"]) == [b"other"]
+    await second.aclose()
+    await backend.aclose()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_file_moved_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     """Another thread that finds the file damaged moves it while this one opens it: the new file is opened instead."""
@@ -105,12 +192,12 @@ async def test_file_moved_while_it_is_opened(tmp_path: Path, monkeypatch: pytest
     opened = Database._open
     moved: list[str] = []
 
-    def open_and_move(self: Database, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
-        connection = opened(self, mode) if moved or mode == "rwc" or when == "after" else None
+    def open_and_move(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> sqlite3.Connection:
+        connection = opened(self, mode, expected) if moved or mode == "rwc" or when == "after" else None
         if mode == "rw" and not moved:
             moved.append(mode)
             path.rename(tmp_path / "aside.db")
-        return connection or opened(self, mode)
+        return connection or opened(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", open_and_move)
     backend = SQLiteBackend(path)

@@ -24,11 +24,11 @@ def database(tmp_path: Path) -> Database:
 
 @contextlib.contextmanager
 def _opened(database: Database) -> Iterator[sqlite3.Connection]:
-    connection, inode = database.connect()
+    connection, files = database.connect()
     try:
         yield connection
     finally:
-        database.disconnect(connection, inode)
+        database.disconnect(connection, files)
 
 
 def _write(connection: sqlite3.Connection, pages: int) -> None:

@@ -22,7 +22,7 @@ from cachecore.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import schema
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY
-from cachecore_sqlite.translate import StoreError, is_busy
+from cachecore_sqlite.translate import LogDeleted, StoreError, is_busy
 from cachecore_sqlite.workers import Job, Worker
 
 _EVENTS: Final = 10_000
@@ -121,6 +121,8 @@ class Feed(Worker):
         except (*StoreError, BackendError) as error:
             if is_busy(error):
                 return True  # without a heartbeat; whoever relies on it notices
+            if isinstance(error, LogDeleted):
+                self.failed([], error)  # perhaps nobody else has known the log; other damage is met by who reads it
             self.close()
             self._told = None
             self._lose()

@@ -16,19 +16,11 @@ from collections.abc import Iterator
 from typing import Final, Literal
 from urllib.parse import quote
 
-from cachecore_sqlite import schema, wal
+from cachecore_sqlite import opened, schema, wal
+from cachecore_sqlite.opened import LOG, Files, Inode, inode_of
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.translate import FileRefused, Moved, code, damaged, full, is_damage, overtaken
-from cachecore_sqlite.whose import (
-    Inode,
-    connected,
-    disconnected,
-    free_bytes,
-    inode_of,
-    size_of,
-    unless_connected,
-    whose,
-)
+from cachecore_sqlite.whose import free_bytes, size_of, whose
 
 try:
     import fcntl
@@ -59,8 +51,8 @@ class Database:
         """Whether the file was opened, and nobody here has looked at it as a whole yet."""
         self._known: Inode | None = None  # guarded by _lock; the file whose owner and schema have been checked
 
-    def connect(self) -> tuple[sqlite3.Connection, Inode | None]:
-        """Return a connection to the file and its identity (None in memory), making the file first if it is absent.
+    def connect(self) -> tuple[sqlite3.Connection, Files | None]:
+        """Return a connection to the file and what it is to (None in memory), making the file first if it is absent.
 
         Raises:
             FileRefused: it is somebody else's, or of a newer version.
@@ -75,38 +67,47 @@ class Database:
                 error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DIRECTORY
             raise
 
-    def _connect(self) -> tuple[sqlite3.Connection, Inode | None]:
+    def _connect(self) -> tuple[sqlite3.Connection, Files | None]:
         limit = time.monotonic() + (
             max(self.options.timeout, _MAKING_SECONDS) if self._may_be_new() else self.options.timeout
         )
         for _ in range(_OPENINGS):
             known: Inode | None = None
             try:
-                with self._lock:
-                    if self._known is None or self._known != inode_of(self.path):
-                        with _folder_locked(os.path.dirname(self.path), limit):
-                            self._known = self._prepare()
-                    known = self._known
+                known = self._sound(limit)
+                opened.check_log(self.path, known)
                 connection = self._connected(known)
+            except Moved:
+                continue
             except sqlite3.Error as error:
                 if overtaken(error):
                     continue  # what was to be removed beside a new file, a connection to the old one has removed
                 if known is None or inode_of(self.path) == known:
                     raise
                 continue  # moved aside by another thread, perhaps, that has found it damaged
+            files = opened.files_of(self.path, known)
             if inode_of(self.path) == known:
-                return connection, known
-            self.disconnect(connection, known)
+                opened.note(files)
+                return connection, files
+            self.disconnect(connection, files)
         raise Moved(f"{self.path} was replaced while it was being opened")
+
+    def _sound(self, limit: float) -> Inode:
+        """Return the identity of the file at the path, which is ours and sound."""
+        with self._lock:
+            if self._known is None or not opened.is_connected(self._known) or self._known != inode_of(self.path):
+                with _folder_locked(os.path.dirname(self.path), limit):
+                    self._known = self._prepare()
+            return self._known
 
     def _connected(self, inode: Inode) -> sqlite3.Connection:
         # Counted before it is opened: who thinks that there is none reads the index of the log, and to close that gives
         # up this one's locks on it. The next process would take itself for the first and cut it off under our eyes.
-        connected(inode)
+        opened.connected(inode)
         try:
-            return self._open("rw")
+            return self._open("rw", inode)
         except BaseException:  # whatever it was, there is no connection to count
-            disconnected(inode)
+            opened.disconnected(inode)
             raise
 
     def _may_be_new(self) -> bool:
@@ -121,11 +122,23 @@ class Database:
         with self._lock:
             self._known = None
 
-    def disconnect(self, connection: sqlite3.Connection, inode: Inode | None) -> None:
+    def disconnect(self, connection: sqlite3.Connection, files: Files | None) -> None:
         """Close what `connect` returned."""
         connection.close()
-        if inode is not None and disconnected(inode):
-            self._known = None
+        if files is not None:
+            opened.disconnected(files.database)
+
+    def is_current(self, files: Files) -> bool:
+        """Tell whether the file that a connection is to is the one at the path.
+
+        If it is not, its log is not left for the other, as long as the connection is open. Raises `LogDeleted`, and
+        `sqlite3.OperationalError` while another process is busy with the files.
+        """
+        if opened.is_at(self.path, files):
+            return True
+        with _folder_locked(os.path.dirname(self.path), time.monotonic() + self.options.timeout):
+            self._remove_log_of_another()
+        return False
 
     def connect_frozen(self) -> tuple[sqlite3.Connection, Frozen] | None:
         """Return a connection that reads the file without writing anything near it, or None if that is not safe.
@@ -149,7 +162,7 @@ class Database:
 
     def frozen(self) -> Frozen | None:
         """Return what changes when anybody writes to the file; None if its log holds something."""
-        if size_of(self.path + "-wal"):
+        if size_of(self.path + LOG):
             return None  # the file changes only through the log
         try:
             found = os.stat(self.path)
@@ -157,15 +170,15 @@ class Database:
             return None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
-    def move_aside(self, inode: Inode | None, reason: str) -> None:
+    def move_aside(self, files: Files | None, reason: str) -> None:
         """Look again at the file that SQLite found damaged, and move it away if it is ours and still at the path.
 
-        `inode` is None if it could not even be connected to.
+        `files` is None if it could not even be connected to.
         """
         if self.path == MEMORY:
             return
         with self._lock, _folder_locked(os.path.dirname(self.path), time.monotonic() + self.options.timeout):
-            if inode_of(self.path) != (inode or self._known):
+            if inode_of(self.path) != (files.database if files else self._known):
                 return  # somebody else has done it
             self._known = None
             if whose(self.path) in ("ours", "damaged"):
@@ -188,11 +201,14 @@ class Database:
         schema.create(connection)
         return connection
 
-    def _open(self, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
+    def _open(self, mode: Literal["rw", "rwc"], expected: Inode | None) -> sqlite3.Connection:
         # No busy handler: whoever waits for a lock does so with a deadline of its own.
         uri = f"file:{quote(self.path)}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
         try:
+            # Before it reads: to close what has read, be it once, moves the log at the path into a file that is there.
+            if expected is not None and inode_of(self.path) != expected:
+                raise Moved(f"{self.path} was replaced while it was being opened")
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.options.durability]}")
             connection.execute("PRAGMA cell_size_check = ON")
             # What undoes a statement of many rows would be a file on the disk otherwise, a third of its time.
@@ -209,6 +225,7 @@ class Database:
 
     def _prepare(self) -> Inode:
         """Leave a sound file of ours at the path and return its identity; the caller holds the folder's lock."""
+        self._remove_log_of_another()
         for _ in range(2):
             owner = whose(self.path)
             if owner in ("foreign", "newer"):
@@ -228,16 +245,14 @@ class Database:
         raise Moved(f"{self.path} does not stay where it is")
 
     def _create_or_check(self) -> None:
-        if inode_of(self.path) is None:
+        found = inode_of(self.path)
+        if found is None:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            # Logs of a file that is gone belong to nobody; SQLite must not share them with those who still hold it.
-            for suffix in ("-wal", "-shm", "-journal"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.path + suffix)
+            self._remove_logs()  # they belong to nobody
         # With a connection of this process open, the log is in use, and was found sound when that was opened.
-        committed = unless_connected(inode_of(self.path), self._left_alone)
+        committed = opened.unless_connected(found, self._left_alone)
         self.is_unchecked = True
-        with contextlib.closing(self._open("rwc")) as connection:
+        with contextlib.closing(self._open("rwc", found)) as connection:
             if schema.is_empty(connection):
                 # With a rollback journal the schema is in the file itself once it is committed, never in the log alone:
                 # whose the file is can then be told from its first page.
@@ -248,7 +263,7 @@ class Database:
                 connection.execute("COMMIT")
             self._refuse_newer(schema.version(connection))
             if committed is not None and committed.frames:
-                with contextlib.closing(self._open("rw")) as second:
+                with contextlib.closing(self._open("rw", found)) as second:
                     if wal.lost_writes(self.path, committed, connection, second):
                         raise damaged("acknowledged writes are missing from the log")
             self._migrate(connection)
@@ -258,6 +273,21 @@ class Database:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise OSError(f"{self.path} is on a file system without shared memory; SQLite cannot share it safely")
+
+    def _remove_log_of_another(self) -> None:
+        """See that a file put in the place of one that is open does not get its log.
+
+        Whosever the new file is: the log is ours. The caller holds the folder's lock.
+        """
+        found = inode_of(self.path)
+        if found is not None and opened.is_log_of_another(self.path, found):
+            self._remove_logs()
+
+    def _remove_logs(self) -> None:
+        """Keep SQLite from applying them to another database, and from sharing them with those who hold them."""
+        for suffix in (LOG, "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path + suffix)
 
     def _left_alone(self) -> wal.Committed | None:
         """Return what was committed to the log, None if another process has the file open.

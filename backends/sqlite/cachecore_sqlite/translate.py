@@ -44,6 +44,12 @@ class Moved(OSError):  # noqa: N818 - says what has happened
     """The file at the path is not the one that was opened, or is gone."""
 
 
+class LogDeleted(sqlite3.DatabaseError):
+    """The log of a file that is open is no longer beside it: the file is older than what was acknowledged."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 StoreError = (sqlite3.Error, UnicodeDecodeError, OSError)
 """What a call to SQLite may raise; Python decodes the text of a damaged file itself, error messages included."""
 

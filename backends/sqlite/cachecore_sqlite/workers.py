@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from cachecore.clock import Clock
 from cachecore.errors import BackendError
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.opened import Files
 from cachecore_sqlite.transaction import Asked
 from cachecore_sqlite.translate import (
     FileRefused,
@@ -28,7 +29,6 @@ from cachecore_sqlite.translate import (
     leaves_doubt,
     translated,
 )
-from cachecore_sqlite.whose import Inode, inode_of
 
 PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 """Seconds between attempts to get a lock; the last one is repeated."""
@@ -114,7 +114,7 @@ class Worker:
         self.jobs = jobs
         self.at_work = threading.Lock()  # held while SQLite is called
         self._connection: sqlite3.Connection | None = None  # guarded by at_work
-        self._inode: Inode | None = None
+        self._files: Files | None = None  # what it is to, unless that is in memory
         self._waiting: deque[Job] = deque()
         self._thread = threading.Thread(target=self._run, name=f"cachecore-sqlite-{name}", daemon=True)
 
@@ -129,17 +129,17 @@ class Worker:
 
     def close(self) -> None:
         """Close the connection; the caller holds `at_work`."""
-        connection, inode = self._connection, self._inode
-        self._connection = self._inode = None
+        connection, files = self._connection, self._files
+        self._connection = self._files = None
         if connection is not None:
-            self.database.disconnect(connection, inode)
+            self.database.disconnect(connection, files)
 
     def connection(self) -> sqlite3.Connection:
         """Return the connection to the file that is at the path now."""
-        if self._connection is not None and self._inode is not None and inode_of(self.database.path) != self._inode:
+        if self._files is not None and not self.database.is_current(self._files):
             self.close()
         if self._connection is None:
-            self._connection, self._inode = self.database.connect()
+            self._connection, self._files = self.database.connect()
             if self.cache_kib is not None:
                 self._connection.execute(f"PRAGMA cache_size = -{self.cache_kib}")
         return self._connection
@@ -177,10 +177,10 @@ class Worker:
     def failed(self, jobs: Iterable[Job], cause: Exception) -> None:
         """Answer `jobs` with `cause`; leave a damaged or replaced file behind."""
         if is_damage(cause):
-            inode = self._inode
+            files = self._files
             self.close()
             try:
-                self.database.move_aside(inode, str(cause))
+                self.database.move_aside(files, str(cause))
             except StoreError as error:
                 cause.add_note(f"it could not be moved aside: {error}")
         elif leaves_doubt(cause):

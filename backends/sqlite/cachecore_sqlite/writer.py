@@ -16,7 +16,6 @@ from cachecore_sqlite.room import Room, stores
 from cachecore_sqlite.saver import Saver
 from cachecore_sqlite.transaction import Transaction
 from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
-from cachecore_sqlite.whose import inode_of
 from cachecore_sqlite.workers import PAUSES, Job, Jobs, Worker, answer
 
 _UPKEEP_ROWS: Final = 16
@@ -73,7 +72,7 @@ class Writer(Worker):
                 if self._room is None or self._room.is_for_upkeep(transaction):
                     self._keep_up(transaction)
             connection.execute("COMMIT")
-            if self._inode is not None and inode_of(self.database.path) != self._inode:
+            if self._files is not None and not self.database.is_current(self._files):
                 raise Moved(f"{self.database.path} was moved or deleted while it was written to")
         except Exception as error:  # noqa: BLE001 - every caller is told, and a bug must not end the thread
             self._rolled_back(jobs, waiting, error)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import pytest
 
-from cachecore_sqlite import SQLiteBackend, SQLiteOptions, whose
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions, opened
 from cachecore_sqlite.file import Database
+from cachecore_sqlite.opened import Inode
 
 PROBE = """
 import fcntl, sys
@@ -74,18 +75,18 @@ async def test_two_backends_that_open_a_file_at_once_keep_their_locks(
 def test_a_connection_is_counted_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So nobody reads the index between the two; nor is one opened while somebody reads."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
-    opened: list[object] = []
+    calls: list[object] = []
     open_ = Database._open
 
-    def watched(self: Database, mode: Literal["rw", "rwc"]) -> object:
-        opened.append(whose.unless_connected(whose.inode_of(self.path), whose._lock.locked))
-        return open_(self, mode)
+    def watched(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> object:
+        calls.append(opened.unless_connected(opened.inode_of(self.path), opened._lock.locked))
+        return open_(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", watched)
-    connection, inode = database.connect()
-    assert opened == [True, None]  # the first one makes the file, and holds the lock that all others wait for
-    database.disconnect(connection, inode)
-    assert whose.unless_connected(inode, lambda: "alone") == "alone"
+    connection, files = database.connect()
+    assert calls == [True, None]  # the first one makes the file, and holds the lock that all others wait for
+    database.disconnect(connection, files)
+    assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"
 
 
 def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,12 +95,12 @@ def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pyt
     database.disconnect(*database.connect())
     open_ = Database._open
 
-    def failing(self: Database, mode: Literal["rw", "rwc"]) -> object:
+    def failing(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> object:
         if mode == "rw":
             raise MemoryError
-        return open_(self, mode)
+        return open_(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", failing)
     with pytest.raises(MemoryError):
         database.connect()
-    assert whose.unless_connected(whose.inode_of(database.path), lambda: "alone") == "alone"
+    assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"

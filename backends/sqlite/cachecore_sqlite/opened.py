@@ -1,0 +1,128 @@
+"""The files that this process has open, and whose log lies at a path.
+
+Closing any handle of a file gives up all locks that the process holds on it (POSIX), SQLite's too; so what is open is
+not looked into, or the handle is kept.
+
+SQLite applies whatever log it finds beside a database. One whose log was deleted is taken back in time; one that was
+put in the place of another gets the other's pages. Who has the database open knows its log by the inode, which no other
+file gets meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+from cachecore_sqlite.translate import LogDeleted
+
+T = TypeVar("T")
+Inode = tuple[int, int]
+LOG: Final = "-wal"
+
+_lock = threading.Lock()
+_connected: Counter[Inode] = Counter()  # guarded by _lock; connections of this process
+_logs: dict[Inode, Inode | None] = {}  # guarded by _lock; by what is open, its log
+_kept: dict[Inode, list[int]] = {}  # guarded by _lock; files read here that must not be closed yet
+
+
+class Files(NamedTuple):
+    """What a connection is to: a database and its log, told from any others."""
+
+    database: Inode
+    log: Inode | None
+
+
+def inode_of(path: str) -> Inode | None:
+    """Return what tells the file at `path` from any other, None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def connected(inode: Inode) -> None:
+    """Note a connection of this process to a database, before it is opened."""
+    with _lock:
+        _connected[inode] += 1
+
+
+def disconnected(inode: Inode) -> None:
+    """Note that it was closed; after the last one, another file may get the same identity."""
+    with _lock:
+        _connected[inode] -= 1
+        if not _connected[inode]:
+            del _connected[inode]
+            _logs.pop(inode, None)
+            for handle in _kept.pop(inode, ()):
+                os.close(handle)
+
+
+def is_connected(inode: Inode) -> bool:
+    """Tell whether this process has connections to the database."""
+    with _lock:
+        return inode in _connected
+
+
+def unless_connected(inode: Inode | None, read: Callable[[], T]) -> T | None:
+    """Return what `read` returns, None if this process has connections to the file; none is opened meanwhile."""
+    with _lock:
+        return None if inode in _connected else read()
+
+
+def note(files: Files) -> None:
+    """Note the log of a database that this process has connected to."""
+    with _lock:
+        _logs[files.database] = files.log
+
+
+def files_of(path: str, inode: Inode) -> Files:
+    """Return what tells the database with this identity and the log at `path` from any others."""
+    return Files(inode, inode_of(path + LOG))
+
+
+def is_log_of_another(path: str, inode: Inode) -> bool:
+    """Tell whether the log at `path` is of another database that is open than the one with this identity."""
+    log = inode_of(path + LOG)
+    with _lock:
+        return log is not None and any(known == log and owner != inode for owner, known in _logs.items())
+
+
+def is_at(path: str, files: Files) -> bool:
+    """Tell whether that database is at `path`. Raises `LogDeleted` if it is, and its log is not.
+
+    What others have written is in another log then, or nowhere: deleted answers may come back.
+    """
+    if inode_of(path) != files.database:
+        return False
+    if inode_of(path + LOG) == files.log:
+        return True
+    if inode_of(path) != files.database:  # both were moved, one after the other
+        return False
+    raise LogDeleted("its log was deleted while it was open")
+
+
+def check_log(path: str, inode: Inode) -> None:
+    """Look whether the log is still that of the connections that there are. Raises as `is_at` does."""
+    with _lock:
+        files = Files(inode, _logs[inode]) if inode in _logs else None
+    if files is not None:
+        is_at(path, files)
+
+
+def beginning(path: str, size: int) -> bytes:
+    """Return the first bytes of the file, up to `size`."""
+    with _lock:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            found = os.fstat(handle)
+            return os.pread(handle, size, 0)
+        finally:
+            inode = found.st_dev, found.st_ino
+            if inode in _connected:
+                _kept.setdefault(inode, []).append(handle)
+            else:
+                os.close(handle)
