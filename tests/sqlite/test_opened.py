@@ -1,8 +1,10 @@
-"""Files that SQLite has locks on are not opened and closed by others of this process, which would give the locks up."""
+"""What this process has open: whose locks are not to be given up, and whose log is not to be taken for another's."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,9 +14,12 @@ from typing import Literal
 
 import pytest
 
-from cachecore_sqlite import SQLiteBackend, SQLiteOptions, opened
+from cachecore.errors import BackendUnavailable
+from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, opened
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.opened import Inode
+from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite.translate import LogDeleted
 
 PROBE = """
 import fcntl, sys
@@ -104,3 +109,83 @@ def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MemoryError):
         database.connect()
     assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"
+
+
+def test_the_only_connection_to_a_replaced_file_takes_its_log_along(tmp_path: Path) -> None:
+    """Closed first, it could not be told whose the log is, and the new file would get it."""
+    path = tmp_path / "cache.db"
+    database, other = Database(str(path), SQLiteOptions()), Database(str(tmp_path / "other.db"), SQLiteOptions())
+    other.disconnect(*other.connect())
+    connection, files = database.connect()
+    assert files is not None
+    assert database.is_current(files)
+    _log(connection, "first")
+    os.replace(other.path, path)
+    assert not database.is_current(files)
+    database.disconnect(connection, files)
+    connection, files = database.connect()
+    assert connection.execute("SELECT keys FROM changes").fetchall() == [("",)]
+    database.disconnect(connection, files)
+
+
+def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path) -> None:
+    """What it would read is older than what this process has acknowledged."""
+    database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
+    connection, files = database.connect()
+    _log(connection, "acknowledged")
+    os.unlink(database.path + opened.LOG)
+    second = Database(database.path, SQLiteOptions())
+    with pytest.raises(LogDeleted):
+        second.connect()
+    database.disconnect(connection, files)
+
+
+def test_a_log_that_is_moved_with_its_file_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process moves both aside, between the looks at the one and at the other."""
+    database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
+    connection, files = database.connect()
+    assert files is not None
+    look = opened.inode_of
+
+    def move_and_look(path: str) -> Inode | None:
+        if path.endswith(opened.LOG) and look(database.path) is not None:
+            for suffix in ("", opened.LOG):
+                os.rename(database.path + suffix, f"{database.path}.aside{suffix}")
+        return look(path)
+
+    monkeypatch.setattr(opened, "inode_of", move_and_look)
+    assert not opened.is_at(database.path, files)
+    database.disconnect(connection, files)
+
+
+def test_whose_a_file_is_is_asked_again_once_nobody_has_it_open(tmp_path: Path) -> None:
+    """It may be another one since, under the same identity, whichever backend closed it last."""
+    path = tmp_path / "cache.db"
+    databases = [Database(str(path), SQLiteOptions()) for _ in range(2)]
+    opened_by = [(database, *database.connect()) for database in databases]
+    for database, connection, files in opened_by:
+        database.disconnect(connection, files)
+    path.write_bytes(b"somebody's notes\n" * 500)
+    for database in databases:
+        with pytest.raises(FileRefused):
+            database.connect()
+
+
+async def test_what_is_committed_into_a_file_that_is_gone_is_not_acknowledged(tmp_path: Path) -> None:
+    """It went away while the transaction was under way."""
+    path = tmp_path / "cache.db"
+    backend = SQLiteBackend(path)
+    await backend.set_many({"k": b"v"}, ttl=60)
+
+    def write(transaction: Transaction) -> None:
+        transaction.put({"k2": b"v"}, transaction.now + 60)
+        path.unlink()
+
+    with pytest.raises(BackendUnavailable) as raised:
+        await backend._engine.write("set_many", write)
+    assert raised.value.reason == "moved"
+    await backend.aclose()
+
+
+def _log(connection: sqlite3.Connection, keys: str) -> None:
+    connection.execute("INSERT INTO changes(keys) VALUES (?)", (keys,))
