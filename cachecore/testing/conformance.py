@@ -120,10 +120,10 @@ async def check_set_replaces_the_value(harness: Harness) -> None:
 @_check
 async def check_value_dies_at_its_deadline(harness: Harness) -> None:
     """A value is there before its ttl is over and gone after it."""
-    await harness.backend.set_many({"short": b"s", "long": b"l"}, ttl=1)
+    await harness.backend.set_many({"short": b"s", "long": b"l"}, ttl=0.5)
     await harness.backend.set_many({"long": b"l"}, ttl=60)
     assert await harness.backend.get_many(["short", "long"]) == [b"s", b"l"]
-    await harness.advance(1.1 + harness.ttl_rounding)
+    await harness.advance(0.6 + harness.ttl_rounding)
     assert await harness.backend.get_many(["short", "long"]) == [None, b"l"]
 
 
@@ -153,19 +153,19 @@ async def check_longest_ttl_is_accepted(harness: Harness) -> None:
 @_check
 async def check_set_replaces_the_deadline(harness: Harness) -> None:
     """A second set counts its ttl from itself, and None takes the deadline away."""
-    await harness.backend.set_many({"k": b"old", "ever": b"old"}, ttl=1)
+    await harness.backend.set_many({"k": b"old", "ever": b"old"}, ttl=0.3)
     await harness.backend.set_many({"k": b"new"}, ttl=60)
     await harness.backend.set_many({"ever": b"new"}, ttl=None)
-    await harness.advance(1.1 + harness.ttl_rounding)
+    await harness.advance(0.4 + harness.ttl_rounding)
     assert await harness.backend.get_many(["k", "ever"]) == [b"new", b"new"]
 
 
 @_check
 async def check_reading_does_not_prolong(harness: Harness) -> None:
     """A value that is read often dies at its deadline all the same."""
-    await harness.backend.set_many({"k": b"v"}, ttl=1)
+    await harness.backend.set_many({"k": b"v"}, ttl=0.3)
     for _ in range(4):
-        await harness.advance((1.2 + harness.ttl_rounding) / 4)
+        await harness.advance((0.4 + harness.ttl_rounding) / 4)
         await harness.backend.get_many(["k"])
     assert await harness.backend.get_many(["k"]) == [None]
 
@@ -219,11 +219,11 @@ async def check_swap_tells_empty_from_absent(harness: Harness) -> None:
 async def check_swap_sets_the_deadline(harness: Harness) -> None:
     """The new value of a swap lives for the swap's own ttl, shorter or longer than before."""
     backend = harness.backend
-    await backend.set_many({"a": b"1", "b": b"1"}, ttl=1)
+    await backend.set_many({"a": b"1", "b": b"1"}, ttl=0.5)
     assert await backend.swap("a", b"1", b"2", ttl=60)
     assert await backend.swap("b", b"1", b"1", ttl=None)
     assert await backend.swap("c", None, b"3", ttl=0.3)
-    await harness.advance(1.1 + harness.ttl_rounding)
+    await harness.advance(0.6 + harness.ttl_rounding)
     assert await backend.get_many(["a", "b", "c"]) == [b"2", b"1", None]
 
 

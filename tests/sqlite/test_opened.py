@@ -17,7 +17,7 @@ import pytest
 from cachecore.errors import BackendUnavailable
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, opened
 from cachecore_sqlite.file import Database
-from cachecore_sqlite.opened import Inode
+from cachecore_sqlite.opened import Files, Inode
 from cachecore_sqlite.transaction import Transaction
 from cachecore_sqlite.translate import LogDeleted
 
@@ -137,6 +137,48 @@ def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path)
     second = Database(database.path, SQLiteOptions())
     with pytest.raises(LogDeleted):
         second.connect()
+    database.disconnect(connection, files)
+
+
+def test_a_log_that_goes_with_the_last_connection_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody opens the file when SQLite has deleted the log and the connection still counts."""
+    database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
+    first, second = database.connect(), database.connect()
+    others: list[tuple[sqlite3.Connection, Files | None]] = []
+    disconnected = opened.disconnected
+
+    def open_another_first(inode: Inode) -> None:
+        if opened.inode_of(database.path + opened.LOG) is None:
+            others.append(database.connect())
+        disconnected(inode)
+
+    monkeypatch.setattr(opened, "disconnected", open_another_first)
+    database.disconnect(*first)
+    database.disconnect(*second)
+    ((connection, files),) = others
+    assert files is not None
+    assert database.is_current(files)
+    database.disconnect(connection, files)
+
+
+def test_no_connection_is_closed_while_the_log_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one would take it along between the look at what it is and the look for it."""
+    database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
+    connection, files = database.connect()
+    assert files is not None
+    look = opened.inode_of
+    held = []
+
+    def watched(path: str) -> Inode | None:
+        held.append(opened._lock.locked())
+        return look(path)
+
+    monkeypatch.setattr(opened, "inode_of", watched)
+    opened.check_log(database.path, files.database)
+    assert not opened.is_log_of_another(database.path, files.database)
+    assert held == [True] * 3
     database.disconnect(connection, files)
 
 

@@ -87,9 +87,10 @@ class Database:
                 continue  # moved aside by another thread, perhaps, that has found it damaged
             files = opened.files_of(self.path, known)
             if inode_of(self.path) == known:
-                opened.note(files)
+                opened.ready(files)
                 return connection, files
-            self.disconnect(connection, files)
+            connection.close()
+            opened.disconnected(known)
         raise Moved(f"{self.path} was replaced while it was being opened")
 
     def _sound(self, limit: float) -> Inode:
@@ -124,6 +125,8 @@ class Database:
 
     def disconnect(self, connection: sqlite3.Connection, files: Files | None) -> None:
         """Close what `connect` returned."""
+        if files is not None:
+            opened.closing(files.database)
         connection.close()
         if files is not None:
             opened.disconnected(files.database)

@@ -24,7 +24,8 @@ LOG: Final = "-wal"
 
 _lock = threading.Lock()
 _connected: Counter[Inode] = Counter()  # guarded by _lock; connections of this process
-_logs: dict[Inode, Inode | None] = {}  # guarded by _lock; by what is open, its log
+_at_work: Counter[Inode] = Counter()  # guarded by _lock; those of them that are neither being opened nor closed
+_logs: dict[Inode, Inode | None] = {}  # guarded by _lock; the log of each database that has such a connection
 _kept: dict[Inode, list[int]] = {}  # guarded by _lock; files read here that must not be closed yet
 
 
@@ -56,7 +57,6 @@ def disconnected(inode: Inode) -> None:
         _connected[inode] -= 1
         if not _connected[inode]:
             del _connected[inode]
-            _logs.pop(inode, None)
             for handle in _kept.pop(inode, ()):
                 os.close(handle)
 
@@ -73,10 +73,20 @@ def unless_connected(inode: Inode | None, read: Callable[[], T]) -> T | None:
         return None if inode in _connected else read()
 
 
-def note(files: Files) -> None:
-    """Note the log of a database that this process has connected to."""
+def ready(files: Files) -> None:
+    """Note that a connection is open, to which database and which log."""
     with _lock:
+        _at_work[files.database] += 1
         _logs[files.database] = files.log
+
+
+def closing(inode: Inode) -> None:
+    """Note that a connection is about to be closed. With the last one of all processes SQLite deletes the log."""
+    with _lock:
+        _at_work[inode] -= 1
+        if not _at_work[inode]:
+            del _at_work[inode]
+            del _logs[inode]
 
 
 def files_of(path: str, inode: Inode) -> Files:
@@ -86,8 +96,8 @@ def files_of(path: str, inode: Inode) -> Files:
 
 def is_log_of_another(path: str, inode: Inode) -> bool:
     """Tell whether the log at `path` is of another database that is open than the one with this identity."""
-    log = inode_of(path + LOG)
     with _lock:
+        log = inode_of(path + LOG)
         return log is not None and any(known == log and owner != inode for owner, known in _logs.items())
 
 
@@ -107,10 +117,9 @@ def is_at(path: str, files: Files) -> bool:
 
 def check_log(path: str, inode: Inode) -> None:
     """Look whether the log is still that of the connections that there are. Raises as `is_at` does."""
-    with _lock:
-        files = Files(inode, _logs[inode]) if inode in _logs else None
-    if files is not None:
-        is_at(path, files)
+    with _lock:  # so that none of them begins to be closed meanwhile
+        if inode in _logs:
+            is_at(path, Files(inode, _logs[inode]))
 
 
 def beginning(path: str, size: int) -> bytes:

@@ -43,6 +43,12 @@ def whose(path: str) -> Whose:
 
     `damaged` was ours, or is the beginning of a database that was cut off. Raises `sqlite3.Error`, `OSError`.
     """
+    found = _look(path)
+    # If the last one who had it open has just moved the log into it and deleted that, it is sound by now.
+    return _look(path) if found == "damaged" else found
+
+
+def _look(path: str) -> Whose:
     if not size_of(path):
         return "new"
     uri = f"file:{quote(path)}?mode=ro&immutable=1"

@@ -1,0 +1,41 @@
+"""Whose a file is, told from its first page."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cachecore_sqlite import SQLiteOptions, schema, whose
+from cachecore_sqlite.file import Database
+from cachecore_sqlite.opened import LOG
+
+
+def test_a_file_that_is_made_whole_meanwhile_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had it open last moves the log into it, the first page first, and deletes the log when that is done."""
+    path = tmp_path / "cache.db"
+    database = Database(str(path), SQLiteOptions())
+    connection, files = database.connect()
+    connection.execute("INSERT INTO changes(keys) VALUES (?)", ("k" * 40_000,))
+    database.disconnect(connection, files)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 2 * schema.PAGE_BYTES])
+    log = Path(f"{path}{LOG}")
+    log.write_bytes(b"what is left to move")
+    assert whose.whose(str(path)) == "ours"
+    told = []
+    by_marks = whose._by_marks
+
+    def finished(path_: str) -> whose.Whose:
+        path.write_bytes(whole)
+        log.unlink()
+        told.append(by_marks(path_))
+        return told[-1]
+
+    monkeypatch.setattr(whose, "_by_marks", finished)
+    assert whose.whose(str(path)) == "ours"
+    assert told == ["damaged"]
+    with sqlite3.connect(path) as reopened:
+        assert reopened.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    reopened.close()
