@@ -143,20 +143,27 @@ def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path)
 def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody opens the file when SQLite has deleted the log and the connection still counts."""
+    """It is not expected any more when SQLite deletes it, though the connection counts until it is closed."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     first, second = database.connect(), database.connect()
     others: list[tuple[sqlite3.Connection, Files | None]] = []
-    disconnected = opened.disconnected
+    closing, disconnected = opened.closing, opened.disconnected
+    there = []
+
+    def watched(inode: Inode) -> None:
+        there.append(opened.inode_of(database.path + opened.LOG) is not None)
+        closing(inode)
 
     def open_another_first(inode: Inode) -> None:
         if opened.inode_of(database.path + opened.LOG) is None:
             others.append(database.connect())
         disconnected(inode)
 
+    monkeypatch.setattr(opened, "closing", watched)
     monkeypatch.setattr(opened, "disconnected", open_another_first)
     database.disconnect(*first)
     database.disconnect(*second)
+    assert there == [True, True]
     ((connection, files),) = others
     assert files is not None
     assert database.is_current(files)
