@@ -86,9 +86,8 @@ async def _rate(count: int, work: Awaitable[Any]) -> float:
     return count / (time.perf_counter() - begun)
 
 
-async def reads(folder: str, backend: SQLiteBackend) -> dict[str, float]:
-    """Return the p50 of one read, and the rates of many."""
-    pool = ThreadPoolExecutor(1)
+async def reads(folder: str, backend: SQLiteBackend, pool: ThreadPoolExecutor) -> dict[str, float]:
+    """Return the p50 of one read, and the rates of many. What ours is compared with runs in `pool`, of one thread."""
     loop = asyncio.get_running_loop()
     connection = _plain(f"{folder}/plain.db")
     disk = diskcache.Cache(f"{folder}/disk")
@@ -127,7 +126,6 @@ async def reads(folder: str, backend: SQLiteBackend) -> dict[str, float]:
         )
     connection.close()
     disk.close()
-    pool.shutdown()
     return _medians(rows)
 
 
@@ -261,13 +259,21 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
 
-async def reads_on_one_core(folder: str) -> dict[str, float]:
-    """Return the same as `reads`, without the chance that lies in which core a thread wakes up on."""
+async def reads_on(folder: str, threads: int, loop: int) -> dict[str, float]:
+    """Return the same as `reads`, with all threads on the core `threads` and the event loop on the core `loop`.
+
+    So nothing is left to the chance that lies in which core a thread wakes up on.
+    """
+    os.mkdir(f"{folder}/{threads}-{loop}")
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})  # this thread, and those that it starts
     try:
+        os.sched_setaffinity(0, {threads})  # this thread, and those that it starts
         backend = SQLiteBackend(f"{folder}/cache.db")
-        found = await reads(f"{folder}/one-core", backend)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(int).result()
+            await asyncio.gather(*(backend.get_many(KEYS[:1]) for _ in range(8)))
+            os.sched_setaffinity(0, {loop})
+            found = await reads(f"{folder}/{threads}-{loop}", backend, pool)
         await backend.aclose()
     finally:
         os.sched_setaffinity(0, allowed)
@@ -276,12 +282,15 @@ async def reads_on_one_core(folder: str) -> dict[str, float]:
 
 async def measure() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="cachecore-bench-") as folder:
-        os.mkdir(f"{folder}/one-core")
         backend = SQLiteBackend(f"{folder}/cache.db")
         await backend.set_many(dict.fromkeys(KEYS, VALUE), ttl=600)
-        found = {"reads": await reads(folder, backend)}
+        with ThreadPoolExecutor(1) as pool:
+            found = {"reads": await reads(folder, backend, pool)}
         if sys.platform == "linux":
-            found["reads on one core"] = await reads_on_one_core(folder)
+            first, *others = sorted(os.sched_getaffinity(0))
+            found["reads on one core"] = await reads_on(folder, first, first)
+            if others:
+                found["reads between two cores"] = await reads_on(folder, first, others[0])
         found["writes"] = await writes(folder, backend)
         await backend.aclose()
         found["scan"] = await scan(folder)
