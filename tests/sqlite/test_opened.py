@@ -32,6 +32,27 @@ for line in sys.stdin:
             print("open", flush=True)
 """
 
+FORK = """
+import os, sys
+from cachecore_sqlite import SQLiteOptions, opened
+from cachecore_sqlite.file import Database
+database = Database(sys.argv[1], SQLiteOptions())
+held = database.connect()
+ours, theirs = os.pipe()
+opened._lock.acquire()
+child = os.fork()
+if child:
+    opened._lock.release()
+    database.disconnect(*held)
+    os.write(theirs, b"closed")
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+else:
+    os.read(ours, 6)
+    again = Database(sys.argv[1], SQLiteOptions())
+    again.disconnect(*again.connect())
+    os._exit(7)
+"""
+
 
 @pytest.fixture
 def probe() -> Iterator[Callable[[Path], str]]:
@@ -168,6 +189,14 @@ def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     assert files is not None
     assert database.is_current(files)
     database.disconnect(connection, files)
+
+
+def test_a_child_process_knows_nothing_of_what_its_parent_has_open(tmp_path: Path) -> None:
+    """A fork while a backend is being closed: the log goes with the parent's last connection."""
+    command = [sys.executable, "-c", FORK, str(tmp_path / "cache.db")]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    assert told.stdout == "7\n", told.stderr
+    assert not list(tmp_path.glob("*.damaged-*"))
 
 
 def test_no_connection_is_closed_while_the_log_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

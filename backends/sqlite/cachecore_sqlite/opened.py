@@ -135,3 +135,15 @@ def beginning(path: str, size: int) -> bytes:
                 _kept.setdefault(inode, []).append(handle)
             else:
                 os.close(handle)
+
+
+def _begin_anew() -> None:
+    """Know of nothing in a child process: what its parent has open is the parent's, as the locks on it are."""
+    global _lock  # a thread that the child does not have may hold it
+    _lock = threading.Lock()
+    for account in (_connected, _at_work, _logs, _kept):
+        account.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
