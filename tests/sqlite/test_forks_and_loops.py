@@ -7,6 +7,8 @@ import contextlib
 import gc
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable
@@ -25,6 +27,46 @@ async def test_forks_share_nothing_open(tmp_path: Path) -> None:
     with running(fork_many, str(tmp_path / "cache.db"), 30) as (_, pipe):
         assert await asyncio.to_thread(pipe.recv) == (30 * 100, 0)
     assert sorted(os.listdir(tmp_path)) == ["cache.db", "cache.db-reserve"]
+
+
+FORK_WHILE_CLOSING = """
+import asyncio, contextlib, os, sys, threading
+from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.file import Database
+closing, last_words = threading.Event(), Database.last_words
+
+@contextlib.contextmanager
+def telling(self):
+    with last_words(self):
+        closing.set()
+        yield
+
+Database.last_words = telling
+
+async def use(backend):
+    await backend.set_many({f"k{number}": bytes(30_000) for number in range(200)}, ttl=60)
+    await backend.aclose()
+
+thread = threading.Thread(target=lambda: asyncio.run(use(SQLiteBackend(sys.argv[1]))))
+thread.start()
+closing.wait()
+child = os.fork()
+if not child:
+    fds = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    names = [os.readlink(fd) for fd in fds if os.path.exists(fd) or os.path.islink(fd)]
+    os._exit(any(name.startswith(os.path.dirname(sys.argv[1])) for name in names))
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a list of what is open")
+def test_fork_while_a_backend_is_being_closed(tmp_path: Path) -> None:
+    """What it still has open is closed before: a child would keep its locks for as long as it lives."""
+    for number in range(5):
+        command = [sys.executable, "-c", FORK_WHILE_CLOSING, str(tmp_path / f"{number}.db")]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        assert told.stdout == "0\n", told.stderr
 
 
 def test_one_backend_serves_a_hundred_event_loops(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ class Engine:
         """Begin to tell changes below `prefix` to the running loop."""
         if not self._workers:
             self._start()
-            if self._closed:
-                raise _closed("feed")
+        if self._closed:
+            raise _closed("feed")
         return self._feed.subscribe(prefix)
 
     def unsubscribe(self, listener: Listener) -> None:
@@ -132,7 +132,7 @@ class Engine:
         """Finish the jobs that wait, close all connections, end the threads; wait up to `timeout` seconds for it."""
         with self._lock:
             self._closed = True
-            workers, self._workers = self._workers, []
+            workers = self._workers  # and so they stay: a fork waits for what they are about to close
         limit = time.monotonic() + timeout
         # One after the other, the writer last: of connections that close at once each takes another for the last one,
         # and nobody moves the log into the file.
