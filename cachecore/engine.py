@@ -32,7 +32,7 @@ from cachecore.loop_state import LoopState
 from cachecore.memory import MemoryTier
 from cachecore.options import MemoryOptions, StoreOptions
 from cachecore.pending import PendingInvalidations
-from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
+from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.stamps import StampBook, sound
 from cachecore.store_clock import StoreClock
 from cachecore.telemetry import Telemetry
@@ -77,7 +77,6 @@ class Engine:
         self.owns_backend = owns_backend
         observer = _Observer(telemetry, self._was_away, self._is_back)
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
-        self.can_scan = isinstance(backend, SupportsScan)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.shards = 0 if self.partition is None else SHARDS

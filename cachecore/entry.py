@@ -45,8 +45,6 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_TAGS: Final = 256
 MAX_NAME_LENGTH: Final = 256
 """Characters of `serializer` and of `served_by`."""
-MAX_CLOCK_SKEW: Final = 1.0
-"""Seconds by which `created` may lie in the future; more means that its writer's clock cannot be trusted."""
 
 _FIXED = struct.Struct(">2sBBIdddd16s")
 _FIXED_BYTES = _FIXED.size
@@ -119,7 +117,6 @@ _CHECKSUM = Rejected("checksum")
 _HEADER = Rejected("header")
 _KEY = Rejected("key")
 _FLAGS = Rejected("flags")
-_CLOCK = Rejected("clock")
 
 
 _Header = tuple[str, tuple[tuple[str, bytes], ...], dict[str, Any] | None, str | None]
@@ -314,14 +311,6 @@ def _read_header(array: bytes) -> _Header | None:
             _headers_read.clear()
         _headers_read[array] = header
     return header
-
-
-def check_clock(entry: Entry, now: float) -> Rejected | None:
-    """Return why an entry read at `now` (Unix seconds of the store's clock) cannot be trusted, or None if it can.
-
-    One that was made in the future comes from a clock that runs ahead, and would live that much too long.
-    """
-    return _CLOCK if entry.created > now + MAX_CLOCK_SKEW else None
 
 
 TOMBSTONE_BYTES: Final = len(tombstone("", created=0.0, dead_until=0.0, nonce=bytes(8)))

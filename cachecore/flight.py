@@ -29,7 +29,7 @@ class Retry(Exception):  # noqa: N818 - a message to the caller of `join`, not a
 
 
 class Flight:
-    """One computation under way. Made by `Flights.start`."""
+    """One computation under way; made by `Flights.open`."""
 
     __slots__ = (
         "_answered",

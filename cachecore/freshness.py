@@ -12,9 +12,9 @@ from typing import Final, Literal, Protocol
 
 from cachecore.options import Policy
 
-State = Literal["fresh", "refresh", "stale", "rescue", "dead"]
-"""`fresh`: serve. `refresh`: serve, and compute a new one behind it before it ends. `stale`: serve while a new one is
-computed. `rescue`: serve only if computing a new one failed. `dead`: never serve."""
+State = Literal["fresh", "stale", "rescue", "dead"]
+"""`fresh`: serve. `stale`: serve while a new one is computed. `rescue`: serve only if computing a new one failed.
+`dead`: never serve."""
 
 MAX_CLOCK_SKEW: Final = 1.0
 """Seconds an entry's `created` may lie in the future; more means that its writer's clock cannot be trusted."""
@@ -44,13 +44,12 @@ class Lifetime:
     dead_until: float | None
 
 
-def decide(times: Times, now: float, chance: float, policy: Policy) -> State:
+def decide(times: Times, now: float, policy: Policy) -> State:
     """Return what may be done with an entry at `now`.
 
     Args:
         times: the entry's own times.
         now: Unix seconds of the same clock.
-        chance: a draw from (0, 1] for the early refresh; 1.0 never refreshes early.
         policy: whose stale windows count. An entry never outlives its own `dead_until`, whoever reads it.
     """
     fresh_until, dead_until = times.fresh_until, times.dead_until
@@ -59,7 +58,7 @@ def decide(times: Times, now: float, chance: float, policy: Policy) -> State:
     if fresh_until is None:
         return "fresh"
     if now < fresh_until:
-        return "refresh" if now >= refresh_at(times, chance, policy.refresh_ahead) else "fresh"
+        return "fresh"
     if now < fresh_until + policy.stale_while_revalidate:
         return "stale"
     if now < fresh_until + policy.stale_if_error:

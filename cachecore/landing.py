@@ -124,8 +124,7 @@ async def finish(
         tags, stamps = await _stamps_for(scope, flight, found, computed, longest_life(policy, lasts))
         refused = refused or (None if stamps is not None else "store")
         sealed = landing.sealed = seal_value(scope, found.key, computed, policy, lasts, tags, stamps or {}, seconds)
-        fresh_until = None if lasts is None else lasts
-        landing.lookup = replace(landing.lookup, fresh_for=fresh_until)
+        landing.lookup = replace(landing.lookup, fresh_for=lasts)
         if refused is None and len(sealed.data) > scope.engine.store.max_value_bytes:
             refused = "size"
         if refused is None:

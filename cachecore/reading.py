@@ -202,7 +202,7 @@ def _judge(
     if verdict is not None:
         return None, "dead", verdict
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
-    state = decide(entry, now, 1.0, scope.policy)
+    state = decide(entry, now, scope.policy)
     return (None, state, "expired") if state == "dead" else (entry, state, None)
 
 

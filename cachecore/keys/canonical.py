@@ -4,7 +4,6 @@ MessagePack with sorted map keys, written at C speed. What is not plain data fol
 value (`forms`). `walker` is the same encoding written out slowly; it decides whatever the fast way refuses, so the
 fast way needs to be right only when it succeeds:
 
-- nothing foreign may pass for a tagged value (`foreign`);
 - the nesting is bounded exactly, by starting so deep in lists that ormsgpack's own limit falls on `MAX_DEPTH`;
 - all NaNs are one, though ormsgpack keeps their bits.
 """
@@ -17,9 +16,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import ormsgpack
-from ormsgpack import MsgpackDecodeError, MsgpackEncodeError, packb, unpackb
+from ormsgpack import MsgpackEncodeError, packb
 
-from cachecore import foreign
 from cachecore.keys.forms import SET_MARK, SETS, Members, Refused, form_of
 from cachecore.keys.walker import MAX_DEPTH, walk
 
@@ -66,8 +64,7 @@ def _unfold(value: Any) -> Any:
         return [SET_MARK, *sorted(value, key=packb)]
     form = form_of(kind)
     made = form.make(value)
-    # What a class's own code has just made may be gone again when the whole is looked at, so it is looked at here.
-    if not form.tagged and (type(made) not in _PLAIN or foreign.suspected()):
+    if not form.tagged and type(made) not in _PLAIN:
         raise Refused
     return made
 
@@ -95,7 +92,8 @@ def _native_depth() -> int:
 _LEVELS: Final = _native_depth() - MAX_DEPTH
 _nests: Final[list[tuple[list[Any], list[Any]]]] = []  # free ones; popping and appending is atomic
 
-_is_tracked: Final[Callable[[Any], bool]] = gc.is_tracked if foreign.dict_tells() else (lambda _: True)
+_is_tracked: Final[Callable[[Any], bool]] = gc.is_tracked
+"""A dict that the garbage collector does not track holds no containers; from Python 3.14 on every dict is tracked."""
 
 
 def _nested(value: Any) -> bytes:
@@ -115,20 +113,7 @@ def _nested(value: Any) -> bytes:
     finally:
         inner[0] = None
         _nests.append(nest)
-    if foreign.suspected() and _may_be_foreign(data):
-        return walk(value)
     return data[_LEVELS:]
-
-
-def _may_be_foreign(data: bytes) -> bool:
-    """Return whether `data` may hold what somebody else's instance wrote, while there are instances."""
-    if foreign.fragments_suspected():
-        return True  # a fragment leaves no trace in what it wrote
-    try:
-        unpackb(data)
-    except MsgpackDecodeError:  # there is a tagged value, be it ours or not
-        return True
-    return False
 
 
 def _fields_of(value: Any) -> dict[str, Any] | None:
@@ -158,7 +143,7 @@ def encode(value: Any) -> bytes:
             return walk(value)
     fields = value if type(value) is dict else _fields_of(value)
     if fields is not None and (not _is_tracked(fields) or _all_scalars(map(type, fields.values()))):
-        # One level of scalars: no nesting to bound, nothing foreign inside.
+        # One level of scalars: no nesting to bound.
         try:
             data = packb(fields, _leaf, _FLAT_OPTIONS)
         except MsgpackEncodeError:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import ormsgpack
 
-from cachecore import foreign
 from cachecore.errors import EncodingError
 from cachecore.options import MIB
 from cachecore.plain import check_plain
@@ -55,9 +54,8 @@ class MsgpackSerializer:
             data = ormsgpack.packb(value, None, _EXACT_TYPES)
         except TypeError as error:
             raise EncodingError(f"msgpack cannot store the value: {error}") from None
-        # All that got here without being plain: bytearray and memoryview, written as bytes, and ormsgpack's own types.
-        # Where no byte can be the mark of bytes and none of those is alive, nobody need look at each value.
-        if 0xC4 in data or 0xC5 in data or 0xC6 in data or foreign.suspected():
+        # bytearray and memoryview are written as bytes: only where a byte may be the mark of bytes, look at each value.
+        if 0xC4 in data or 0xC5 in data or 0xC6 in data:
             check_plain(value, self._max_elements, keys_are_text=True)
         if len(data) > self._max_bytes:
             check_size(data, self._max_bytes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import math
@@ -24,13 +23,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cachecore import foreign
 from cachecore.errors import OptionsError, UnkeyableError
 from cachecore.keys import KeySpace, Members, decode, encode, make_key, user_tag
 from cachecore.keys.hashers import sha256
 from cachecore.keys.walker import walk
-
-FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -79,14 +75,6 @@ def meaning(value: Any) -> Any:
             value.tzinfo is None and value.fold,
         )
     return type(value).__name__, value
-
-
-@pytest.fixture(autouse=True)
-def _nothing_foreign() -> None:
-    """While a foreign instance is alive, every nested request takes the slow way, and the laws would say little."""
-    if foreign.suspected():
-        gc.collect()  # errors of earlier tests hold the frames they passed
-    assert FREE_THREADED or not foreign.suspected()
 
 
 @given(requests)

@@ -12,7 +12,7 @@ import pytest
 from xxhash import xxh3_64_digest
 
 from cachecore import entry
-from cachecore.entry import Draft, Entry, Rejected, check_clock, decode, draft, encode, seal
+from cachecore.entry import Draft, Entry, Rejected, decode, draft, encode, seal
 from cachecore.errors import EncodingError
 from cachecore.options import MIB
 
@@ -249,14 +249,6 @@ def test_a_header_full_of_empty_containers_stays_small(bomb: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 16 * MIB
-
-
-def test_clock_skewed_writer_is_rejected() -> None:
-    """An hour fast, one writer would make a minute's answer live an hour: such an entry is not served."""
-    ahead = entry_of(encode(KEY, b"", **fields(created=1.7e9 + 3600)))
-    assert check_clock(ahead, now=1.7e9) == Rejected("clock")
-    assert check_clock(ahead, now=1.7e9 + 3599.5) is None
-    assert check_clock(ahead, now=1.7e9 + 7200) is None
 
 
 def test_header_covers_every_field_and_flag() -> None:

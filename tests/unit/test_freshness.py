@@ -30,7 +30,7 @@ def test_states_follow_each_other(ttl: float, stale: float, chance: float) -> No
     assert abs(end - 1000.0 - ttl) <= ttl * policy.jitter * 1.001
     order = ["fresh", "stale", "rescue", "dead"]
     moments = [1000.0, end - ttl / 4, end, end + stale / 2, end + 1.5 * stale, end + 2.5 * stale, end + 1e9]
-    states = [order.index(decide(made, moment, 1.0, policy)) for moment in moments]
+    states = [order.index(decide(made, moment, policy)) for moment in moments]
     assert states == sorted(states)
     assert states[0] == 0
     assert states[-1] == 3
@@ -39,19 +39,19 @@ def test_states_follow_each_other(ttl: float, stale: float, chance: float) -> No
 @given(now=st.floats(0, 1e9))
 def test_for_ever_is_for_ever_and_nan_is_dead(now: float) -> None:
     policy = Policy(ttl=None)
-    assert decide(Made(lifetime(0.0, None, 0.5, policy)), now, 1.0, policy) == "fresh"
-    assert decide(Made(Lifetime(now, math.nan)), now, 1.0, policy) == "dead"
+    assert decide(Made(lifetime(0.0, None, 0.5, policy)), now, policy) == "fresh"
+    assert decide(Made(Lifetime(now, math.nan)), now, policy) == "dead"
 
 
 def test_reader_with_longer_windows_serves_nothing_that_is_dead() -> None:
     made = Made(lifetime(0.0, 10, 0.5, Policy(ttl=10, jitter=0)))
-    assert decide(made, 10.5, 1.0, Policy(ttl=10, stale_if_error=100)) == "dead"
+    assert decide(made, 10.5, Policy(ttl=10, stale_if_error=100)) == "dead"
 
 
 def test_expired_is_stale_at_once_within_its_windows() -> None:
     policy = Policy(ttl=10, stale_if_error=5)
     made = Made(expired(100.0, policy))
-    assert [decide(made, moment, 1.0, policy) for moment in (100.0, 104.9, 105.0)] == ["rescue", "rescue", "dead"]
+    assert [decide(made, moment, policy) for moment in (100.0, 104.9, 105.0)] == ["rescue", "rescue", "dead"]
 
 
 @given(chance=st.floats(0.001, 1.0), cost=seconds, beta=st.floats(0.1, 10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import threading
 import types
 from collections import OrderedDict, defaultdict, namedtuple
 from datetime import date, datetime, time, timedelta, timezone
@@ -260,3 +261,33 @@ def test_a_hook_that_never_ends_is_refused() -> None:
         encode(Endless())
     with pytest.raises(UnkeyableError, match=r"a\[0\]: .*for ever"):
         encode({"a": [Endless()]})
+
+
+def test_many_threads_encode_at_once() -> None:
+    """Deep and shallow requests of many threads do not get into each other's way."""
+    requests = [{"n": i, "deep": [[[i]], {"x": (i, UUID(int=i))}]} for i in range(20)]
+    expected = [walk(asked) for asked in requests]
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(100):
+            for i, asked in enumerate(requests):
+                if encode(asked) != expected[i]:
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_hook_may_itself_make_keys() -> None:
+    """Encoding inside of encoding keeps the two apart."""
+
+    class Digest:
+        def __cachecore_key__(self) -> Any:
+            return encode({"inner": [1, (2,)]})
+
+    assert encode([[Digest()], Digest()]) == encode([[encode({"inner": [1, [2]]})], encode({"inner": [1, [2]]})])

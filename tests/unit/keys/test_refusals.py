@@ -15,7 +15,6 @@ from typing import Any
 
 import msgpack
 import msgspec
-import ormsgpack
 import pytest
 
 from cachecore.errors import UnkeyableError
@@ -59,7 +58,6 @@ def released() -> memoryview:
     return view
 
 
-# Made when they are used: while an Ext or a Fragment is alive, every nested request takes the slow way.
 REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Opaque(), "cannot key a tests.unit.keys.test_refusals.Opaque; give it a __cachecore_key__ method"),
     (lambda: Opaque, "cannot key a type"),
@@ -88,8 +86,6 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: type("S", (frozenset,), {})(), "a subclass of frozenset"),
     (lambda: datetime.time(1, tzinfo=Zoneless()), "time zone gives no offset"),
     (lambda: datetime.datetime(2026, 1, 1, tzinfo=Zoneless()), "time zone gives no offset"),
-    (lambda: ormsgpack.Ext(3, b"\0" * 16), "cannot key a ormsgpack.Ext"),
-    (lambda: ormsgpack.Fragment(b"\xc0"), "cannot key a ormsgpack.Fragment"),
     (lambda: msgspec.msgpack.Ext(3, b"\0" * 16), "cannot key a msgspec.msgpack.Ext"),
     (lambda: msgspec.Raw(b"\xc0"), "cannot key a msgspec.Raw"),
 ]

@@ -159,14 +159,6 @@ def test_wrapped_serializers_keep_values_too(serializer: Serializer) -> None:
 
 
 @both
-def test_types_of_the_library_itself_are_refused(serializer: Serializer) -> None:
-    """Made here and not above: while one is alive, every key in this process takes the slow way."""
-    for value in ([ormsgpack.Ext(1, b"a")], {"a": ormsgpack.Fragment(b"\xc0")}, [[ormsgpack.Fragment(b"\xa1a")]]):
-        with pytest.raises(EncodingError):
-            serializer.dumps(value, context())
-
-
-@both
 @pytest.mark.parametrize("name", BAD)
 def test_what_would_change_is_refused(serializer: Serializer, name: str) -> None:
     with pytest.raises(EncodingError):
