@@ -1,11 +1,7 @@
-"""`Cache`: how one is built, and the face that puts its parts together.
-
-What it reads, writes and does in batches is in `view_reads`, `view_writes` and `view_many`.
-"""
+"""`Cache`: how one is built, and the face that puts its parts together; its calls are those of `Answers`."""
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +12,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 from opentelemetry.metrics import Meter
 
 from cachecore import configuration, plugins
+from cachecore.answers import Answers
 from cachecore.building import check_parts, chosen_serializer, split_options
 from cachecore.clock import Clock, SystemClock
 from cachecore.decorator import CachedFunction
@@ -28,8 +25,6 @@ from cachecore.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.results import UNSET, Unset
 from cachecore.scope import Admit, Scope, checked_tags
 from cachecore.telemetry import Telemetry
-from cachecore.view_many import Many
-from cachecore.view_writes import Writes
 
 V = TypeVar("V")
 D = TypeVar("D")
@@ -37,7 +32,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Cache(Many[V], Writes[V]):
+class Cache(Answers[V]):
     """Answers to requests, kept in this process's memory and in a store.
 
         async with Cache("redis://localhost", ttl=3600) as cache:
@@ -212,35 +207,6 @@ class Cache(Many[V], Writes[V]):
             )
 
         return decorate if function is None else decorate(function)
-
-    def claim(self, name: str, function: object, *, named: bool) -> None:
-        """Take note that `name` means `function` in this namespace.
-
-        Two functions of one name would get each other's answers: a definition that is run again with other variables
-        around it, two of them in one function, two things that were given one name. What is defined anew at the top of
-        its module is one function all the same. Raises OptionsError.
-        """
-        claims = self._engine.claims
-        place = (self._scope.keys.namespace, name)
-        origin = (getattr(function, "__module__", ""), getattr(function, "__qualname__", ""))
-        code = getattr(function, "__code__", None)
-        plain = inspect.isfunction(function)
-        this, known = (origin, code if plain else function), claims.get(place)
-        if known is not None:
-            if not plain or known[0] != origin:
-                clash = known != this
-            elif named:
-                clash = False
-            elif known[1] is code:
-                clash = getattr(function, "__closure__", None) is not None
-            else:
-                clash = "<locals>" in origin[1]
-            if clash:
-                raise OptionsError(
-                    f"{name} would be two functions, and each would get the answers of the other. "
-                    "Give each a name of its own: cached(name=…)"
-                )
-        claims[place] = this
 
     async def __aenter__(self) -> Self:
         return self

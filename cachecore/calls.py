@@ -14,14 +14,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from xxhash import xxh3_128
 
+from cachecore.answers import Answers
 from cachecore.errors import OptionsError
-
-if TYPE_CHECKING:
-    from cachecore.cache import Cache
 
 Tags = Sequence[str] | Callable[..., Sequence[str]]
 
@@ -51,7 +49,7 @@ class Calls:
 
     def __init__(
         self,
-        cache: Cache[Any],
+        cache: Answers[Any],
         function: Callable[..., Any],
         binds: type | None,
         *,
@@ -80,7 +78,7 @@ class Calls:
             # A partial, an object that can be called or its method: others like it give other answers by that name.
             raise OptionsError(f"{name_of(function)} is one of several of that name: give it one with cached(name=…)")
         self.name = name or f"{_module_of(function)}.{name_of(function)}"
-        cache.claim(self.name, function, named=name is not None)
+        cache.claim_name(self.name, function, named=name is not None)
         self._memo_bytes = 0
 
     def request(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> dict[str, Any]:

@@ -6,16 +6,14 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+from cachecore.answers import Answers
 from cachecore.bypassing import bypassed
 from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
 from cachecore.errors import OptionsError
 from cachecore.options import Duration
 from cachecore.results import UNSET, Lookup, Unset
-
-if TYPE_CHECKING:
-    from cachecore.cache import Cache
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -31,7 +29,7 @@ class CachedFunction(Decorated, Generic[P, R]):
 
     def __init__(
         self,
-        cache: Cache[Any],
+        cache: Answers[Any],
         function: Callable[P, Awaitable[R]],
         *,
         ttl: Duration | Unset | None,

@@ -105,7 +105,7 @@ class Engine:
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.pending.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
-        self.claims: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
+        self.function_names: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
         """(namespace, name of a cached function) -> where it is from, and its code."""
         self.longest_computation = 0.0
         """The longest `factory_timeout` of all views: how long a tombstone must stand."""

@@ -5,22 +5,44 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from cachecore.answers import Answers
 from cachecore.bypassing import bypassed
 from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
 from cachecore.errors import OptionsError
 from cachecore.options import Duration
 from cachecore.results import UNSET, Lookup, Unset
 
-if TYPE_CHECKING:
-    from cachecore.cache import Cache
-    from cachecore.sync import SyncCache
-
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+
+
+class SyncAnswers(Protocol):
+    """What a cached function asks of the cache that it was decorated by; `SyncCache` is one."""
+
+    def key(self, request: Any) -> str:
+        """Return the key of `request`."""
+
+    def get_or_set(
+        self, request: Any, factory: Callable[[], Any], *, ttl: Duration | Unset | None, tags: Sequence[str]
+    ) -> Any:
+        """Return the stored answer, or compute it."""
+
+    def lookup(
+        self, request: Any, factory: Callable[[], Any], *, ttl: Duration | Unset | None, tags: Sequence[str]
+    ) -> Lookup[Any]:
+        """Return the answer and where it came from."""
+
+    def refresh(
+        self, request: Any, factory: Callable[[], Any], *, ttl: Duration | Unset | None, tags: Sequence[str]
+    ) -> Any:
+        """Compute the answer anew."""
+
+    def delete(self, request: Any) -> bool:
+        """Delete the answer."""
 
 
 class SyncCachedFunction(Decorated, Generic[P, R]):
@@ -31,8 +53,8 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
 
     def __init__(
         self,
-        cache: SyncCache[Any],
-        shared: Cache[Any],
+        cache: SyncAnswers,
+        shared: Answers[Any],
         function: Callable[P, R],
         *,
         ttl: Duration | Unset | None,

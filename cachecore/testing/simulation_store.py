@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from cachecore.errors import BackendError
 from cachecore.protocols import Changed
-
-if TYPE_CHECKING:
-    from cachecore.testing.simulation_network import Connection
 
 _EPOCH: Final = 1_700_000_000.0
 _REMEMBERED: Final = 4.0  # seconds of changes that a replica may lack
@@ -23,6 +20,24 @@ _REMEMBERED: Final = 4.0  # seconds of changes that a replica may lack
 Trace = Callable[..., None]
 Executed = Callable[[str, str, tuple[str, ...]], None]
 """Told of each change that the store carried out: process, operation, keys."""
+
+
+class Peer(Protocol):
+    """The client's end of a connection, as the store knows it."""
+
+    process: str
+    prefix: str | None
+    """What the feed on this connection watches; None: it is none."""
+    noloop: bool
+
+    def push(self, event: Changed) -> None:
+        """Tell the feed of a change."""
+
+    def answer(self, reply: asyncio.Future[Any], answer: Any) -> None:
+        """Send the answer to a command."""
+
+    def broken(self) -> None:
+        """End, because the store did."""
 
 
 class SimulatedStore:
@@ -45,8 +60,8 @@ class SimulatedStore:
         self._paused = False
         self._values: dict[str, tuple[bytes, float | None]] = {}
         self._log: deque[tuple[float, str, tuple[bytes, float | None] | None]] = deque()
-        self._backlog: list[tuple[Connection, tuple[Any, ...], asyncio.Future[Any]]] = []
-        self._connections: dict[Connection, None] = {}
+        self._backlog: list[tuple[Peer, tuple[Any, ...], asyncio.Future[Any]]] = []
+        self._connections: dict[Peer, None] = {}
 
     # What a command does
 
@@ -181,19 +196,19 @@ class SimulatedStore:
 
     # Connections
 
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[Peer]:
         """Return the connections that somebody uses."""
         return list(self._connections)
 
-    def accept(self, connection: Connection) -> None:
+    def accept(self, connection: Peer) -> None:
         """Take a new connection."""
         self._connections[connection] = None
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Peer) -> None:
         """Let go of a connection."""
         self._connections.pop(connection, None)
 
-    def arrive(self, connection: Connection, command: tuple[Any, ...], reply: asyncio.Future[Any]) -> None:
+    def arrive(self, connection: Peer, command: tuple[Any, ...], reply: asyncio.Future[Any]) -> None:
         """A command has come in on `connection`."""
         if not self.up:
             return

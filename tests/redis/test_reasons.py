@@ -6,7 +6,7 @@ import pytest
 
 from cachecore_redis import node
 from cachecore_redis.failures import reply_reason
-from cachecore_redis.node import LargeKeys
+from cachecore_redis.large import LargeKeys
 
 IN_SCRIPT = "ERR Error running script (call to f_dfd3336d): @user_script:4: @user_script: 4: -{} "
 

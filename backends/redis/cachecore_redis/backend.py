@@ -12,8 +12,9 @@ from cachecore_redis.address import RedisOptions, UrlDialer, split_options
 from cachecore_redis.channel import Backoff
 from cachecore_redis.client import ClientBackend
 from cachecore_redis.feed import ended
+from cachecore_redis.large import LargeKeys
 from cachecore_redis.loops import PerLoop
-from cachecore_redis.node import LargeKeys, Node, moment
+from cachecore_redis.node import Node, moment
 from cachecore_redis.scanning import pages
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from cachecore_redis.channel import Backoff
 from cachecore_redis.commands import ASKING, pack
 from cachecore_redis.failures import failure, refusal
 from cachecore_redis.lane import Lane, Reply
-from cachecore_redis.node import LargeKeys, Node
+from cachecore_redis.large import LargeKeys
+from cachecore_redis.node import Node
 from cachecore_redis.quorum import Candidates, majority
 from cachecore_redis.topology import Ranges, Topology, ranges_of, redirection, slot_of
 from cachecore_redis.watching import Watching

@@ -20,8 +20,9 @@ from cachecore_redis.cluster_feed import cluster_feed
 from cachecore_redis.failures import failure
 from cachecore_redis.feed import ended
 from cachecore_redis.lane import Reply
+from cachecore_redis.large import LargeKeys
 from cachecore_redis.loops import PerLoop
-from cachecore_redis.node import LargeKeys, Node, moment
+from cachecore_redis.node import Node, moment
 from cachecore_redis.quorum import first_answer
 from cachecore_redis.scanning import pages
 from cachecore_redis.topology import SLOTS, Topology, slot_of

@@ -13,70 +13,22 @@ from typing import Any, Final
 import hiredis
 
 from cachecore.errors import BackendError
+from cachecore.prompt import Prompt
 from cachecore_redis import commands
 from cachecore_redis.address import RedisOptions
 from cachecore_redis.channel import Backoff, Channel, Dialer
-from cachecore_redis.failures import refusal
+from cachecore_redis.failures import refusal, translate
 from cachecore_redis.feed import Feeds
 from cachecore_redis.lane import Lane, Reply
-from cachecore_redis.reads import Reading
+from cachecore_redis.large import LargeKeys
 from cachecore_redis.swap import Swapper
 from cachecore_redis.under_way import OnTheWay
 
+Values = list[bytes | None]
+
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
-_MAX_LARGE: Final = 16_384
 _LARGE_BATCHES: Final = 64
 """Small values that are as much together as so many large ones take the lane of those."""
-
-MISFIT: Final = object()
-"""Instead of a reply that cannot be the answer to what was asked."""
-
-
-class LargeKeys:
-    """Keys whose values were seen to be large: read them over the lane of large values. Bounded, oldest out.
-
-    Shared by the loops of a process; each step is one operation on a dict.
-    """
-
-    def __init__(self, least: int) -> None:
-        self.least = least
-        self.keys: dict[str, None] = {}
-
-    def seen(self, key: str, size: int) -> bool:
-        """Remember how large the value of `key` is; return whether it counts as large."""
-        if size < self.least:
-            if self.keys:
-                self.keys.pop(key, None)
-            return False
-        self.keys.pop(key, None)  # so that those that are not used come first
-        while len(self.keys) >= _MAX_LARGE:
-            try:
-                self.keys.pop(next(iter(self.keys)), None)
-            except (StopIteration, RuntimeError):  # another loop's thread was there in the same moment
-                continue
-        self.keys[key] = None
-        return True
-
-    def noted(self, keys: Sequence[str], reply: Reply) -> Reply:
-        """Return the reply to a GET or MGET of `keys` as a list of values, the error reply, or `MISFIT`."""
-        least = self.least
-        if type(reply) is list:
-            if len(reply) != len(keys):
-                return MISFIT
-            for key, value in zip(keys, reply, strict=True):
-                if type(value) is bytes:
-                    if len(value) >= least:
-                        self.seen(key, len(value))
-                elif value is not None:
-                    return MISFIT
-            return reply
-        if type(reply) is bytes:
-            if len(reply) >= least:
-                self.seen(keys[0], len(reply))
-            return [reply]
-        if reply is None or (len(keys) == 1 and str(reply).startswith("WRONGTYPE")):
-            return [None]  # as MGET answers for a key of another type
-        return reply if isinstance(reply, hiredis.ReplyError) else MISFIT
 
 
 class Node:
@@ -268,6 +220,62 @@ class Node:
 
     async def _watch_lane(self) -> Lane:
         return self._watch.lane or await self._watch.ready("swap")
+
+
+class Reading:
+    """One GET or MGET under way. The lane treats it as the future of the reply; `future` is that of the values.
+
+    A read needs no task: its place in the lane's queue makes the caller's answer of the reply the moment it comes. A
+    task and a turn of the loop would be a third of what a read costs.
+    """
+
+    __slots__ = ("_keys", "_node", "future")
+
+    def __init__(self, node: Node, keys: Sequence[str]) -> None:
+        self.future: Prompt[Values] = Prompt(loop=asyncio.get_running_loop())
+        self._node = node
+        self._keys = keys
+
+    def begin(self, lane: Lane) -> asyncio.Future[Values]:
+        """Send the command over `lane` and return the future of its values."""
+        lane.request_for(commands.get(self._keys), self)
+        return self.future
+
+    def done(self) -> bool:
+        """Return whether nobody waits any more."""
+        return self.future.done()
+
+    def set_result(self, reply: Reply) -> None:
+        """Take the reply."""
+        values = self._node.large.noted(self._keys, reply)
+        if type(values) is list:
+            self.future.set_result(values)
+        else:
+            self.future.set_exception(self._node.refused("get_many", values))
+
+    def set_exception(self, error: BaseException) -> None:
+        """Take the loss of the lane. What the server closed is asked again on a new one, once, as every read is."""
+        if isinstance(error, ConnectionResetError):
+            self._node.behind(self._again())
+        elif isinstance(error, OSError):
+            failure = translate("get_many", error)
+            failure.__cause__ = error
+            self.future.set_exception(failure)
+        else:
+            self.future.set_exception(error)
+
+    async def _again(self) -> None:
+        try:
+            reply = await self._node.read("get_many", commands.get(self._keys))
+        except BackendError as error:
+            if not self.done():
+                self.future.set_exception(error)
+        except asyncio.CancelledError:
+            self.future.cancel()
+            raise
+        else:
+            if not self.done():
+                self.set_result(reply)
 
 
 def moment(reply: Any) -> float:
