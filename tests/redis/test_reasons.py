@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cachecore_redis import node
+from cachecore_redis import large as large_keys
 from cachecore_redis.failures import reply_reason
 from cachecore_redis.large import LargeKeys
 
@@ -29,7 +29,7 @@ def test_what_stopped_a_script_of_redis_6_is_told(message: str, reason: tuple[st
 
 
 def test_large_keys_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "_MAX_LARGE", 3)
+    monkeypatch.setattr(large_keys, "_MAX_LARGE", 3)
     large = LargeKeys(10)
     for key in ("a", "b", "c", "b"):
         assert large.seen(key, 10)
