@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cachecore import entry
-from cachecore.protocols import Serializer
+from cachecore.contract.protocols import Serializer
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer

@@ -8,7 +8,7 @@ async with Cache("memory://", ttl=3600) as cache:
 
 from cachecore.bypassing import bypass
 from cachecore.cache import Cache
-from cachecore.errors import (
+from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
     BackendUnavailable,
@@ -20,8 +20,8 @@ from cachecore.errors import (
     PluginNotFound,
     UnkeyableError,
 )
+from cachecore.contract.results import Computed, Lookup
 from cachecore.explain import Explanation, explain
-from cachecore.results import Computed, Lookup
 from cachecore.sync import SyncCache
 from cachecore.telemetry import Stats
 

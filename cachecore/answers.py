@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TypeVar
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore.view_many import Many
 from cachecore.view_writes import Writes
 

@@ -16,13 +16,13 @@ from typing import Any
 from cachecore import reading
 from cachecore.asking import Ttl, rescue, serve_stale
 from cachecore.compute import Computation
-from cachecore.errors import FlightCycleError
+from cachecore.contract.errors import FlightCycleError
+from cachecore.contract.results import UNSET, Lookup
 from cachecore.flight import Flight, Retry, computing
 from cachecore.landing import Landing, finish
 from cachecore.lease import Lease
 from cachecore.loop_state import LoopState
 from cachecore.reading import Found, read, take
-from cachecore.results import UNSET, Lookup
 from cachecore.scope import Scope
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Literal
 
-from cachecore.options import StoreOptions
+from cachecore.contract.options import StoreOptions
 
 State = Literal["closed", "open", "half_open"]
 

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from cachecore import plugins
-from cachecore.errors import OptionsError
-from cachecore.options import (
+from cachecore.contract import plugins
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import (
     MEMORY_FIELDS,
     POLICY_FIELDS,
     STORE_FIELDS,
@@ -17,7 +17,7 @@ from cachecore.options import (
     Policy,
     StoreOptions,
 )
-from cachecore.protocols import KeyHasher, Serializer
+from cachecore.contract.protocols import KeyHasher, Serializer
 
 
 def split_options(ttl: Duration | None, options: Mapping[str, Any]) -> tuple[Policy, StoreOptions, MemoryOptions]:

@@ -11,18 +11,19 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from opentelemetry.metrics import Meter
 
-from cachecore import configuration, plugins
+from cachecore import configuration
 from cachecore.answers import Answers
 from cachecore.building import check_parts, chosen_serializer, split_options
-from cachecore.clock import Clock, SystemClock
+from cachecore.contract import plugins
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import POLICY_FIELDS, Duration
+from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
+from cachecore.contract.results import UNSET, Unset
 from cachecore.decorator import CachedFunction
 from cachecore.engine import Engine
-from cachecore.errors import OptionsError
 from cachecore.keys import KeySpace
 from cachecore.lease import random_token
-from cachecore.options import POLICY_FIELDS, Duration
-from cachecore.protocols import CacheBackend, KeyHasher, Serializer
-from cachecore.results import UNSET, Unset
 from cachecore.scope import Admit, Scope, checked_tags
 from cachecore.telemetry import Telemetry
 
@@ -53,7 +54,7 @@ class Cache(Answers[V]):
         admit: told each computed value; returns whether to store it, or a `Computed` that says how.
         name: what metrics call this cache.
         clock, chance, token, meter: where time, randomness, unique tokens of 16 bytes and instruments come from.
-        options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.options`.
+        options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.contract.options`.
 
     Raises:
         OptionsError: a setting is wrong.

@@ -19,7 +19,7 @@ from typing import Any, Final
 from xxhash import xxh3_128
 
 from cachecore.answers import Answers
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 
 Tags = Sequence[str] | Callable[..., Sequence[str]]
 

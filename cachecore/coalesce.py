@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from cachecore.coherence import Coherence
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]

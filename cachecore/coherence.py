@@ -16,8 +16,8 @@ from collections.abc import Collection
 from contextvars import Context
 from typing import Protocol
 
-from cachecore.clock import Clock
-from cachecore.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
+from cachecore.contract.clock import Clock
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
 from cachecore.tickets import Tickets
 
 logger = logging.getLogger("cachecore")

@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any, Final
 
 from cachecore import reading
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
+from cachecore.contract.options import Policy
+from cachecore.contract.results import UNSET, Unset
 from cachecore.flight import Flight, Retry, computing
 from cachecore.landing import Landing, finish, land_found, longest_life
 from cachecore.lease import Lease, ended
 from cachecore.loop_state import LoopState
-from cachecore.options import Policy
 from cachecore.reading import Found, read
-from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope
 from cachecore.stamps import sound
 

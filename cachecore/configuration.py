@@ -33,8 +33,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from cachecore import plugins
-from cachecore.errors import OptionsError
+from cachecore.contract import plugins
+from cachecore.contract.errors import OptionsError
 from cachecore.settings import SETTINGS, TABLES, TEXTS, read_field
 
 VARIABLE_PREFIX: Final = "CACHECORE_"

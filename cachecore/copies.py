@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cachecore.clock import Clock
 from cachecore.coherence import Coherence
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.protocols import Serializer
 from cachecore.entry import Entry
-from cachecore.errors import EncodingError
 from cachecore.memory import MemoryTier
-from cachecore.protocols import Serializer
 from cachecore.stamps import StampBook
 
 

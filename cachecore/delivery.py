@@ -11,9 +11,9 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import CacheBackend, SupportsPartitions
 from cachecore.outstanding import Item
-from cachecore.protocols import CacheBackend, SupportsPartitions
 
 FULL: Final = "full"
 """The reason of an error by which a store says that it has no room; what it holds can still be deleted."""

@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from cachecore.breaker import Breaker, State
-from cachecore.clock import Clock
-from cachecore.errors import BackendError, BackendUnavailable
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract.futures import Prompt
+from cachecore.contract.options import StoreOptions
+from cachecore.contract.protocols import CacheBackend
 from cachecore.lane import Call, Lane, Waiter
-from cachecore.options import StoreOptions
-from cachecore.prompt import Prompt
-from cachecore.protocols import CacheBackend
 
 _log = logging.getLogger("cachecore")
 

@@ -17,22 +17,22 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from cachecore import plugins
-from cachecore.clock import Clock
 from cachecore.coalesce import Batch, Coalescer
 from cachecore.coherence import Coherence
+from cachecore.contract import plugins
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
+from cachecore.contract.options import MemoryOptions, StoreOptions
+from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.copies import Slot, deadline_of
 from cachecore.delivery import Tombstone
 from cachecore.entry import tombstone
-from cachecore.errors import BackendError
 from cachecore.guard import Guard
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.lease import random_token
 from cachecore.loop_state import LoopState
 from cachecore.memory import MemoryTier
-from cachecore.options import MemoryOptions, StoreOptions
 from cachecore.pending import PendingInvalidations
-from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.stamps import StampBook, sound
 from cachecore.store_clock import StoreClock
 from cachecore.telemetry import Telemetry

@@ -34,7 +34,7 @@ from typing import Any, Final, Literal, NamedTuple
 import ormsgpack
 from xxhash import xxh3_64, xxh3_64_digest, xxh3_128_digest
 
-from cachecore.errors import EncodingError
+from cachecore.contract.errors import EncodingError
 from cachecore.plain import check_plain
 
 VERSION: Final = 1

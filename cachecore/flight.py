@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
-from cachecore.errors import FlightCycleError
+from cachecore.contract.errors import FlightCycleError
 
 _NOTHING: Final = object()
 _LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from cachecore.options import Policy
+from cachecore.contract.options import Policy
 
 State = Literal["fresh", "stale", "rescue", "dead"]
 """`fresh`: serve. `stale`: serve while a new one is computed. `rescue`: serve only if computing a new one failed.

@@ -18,11 +18,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from cachecore.breaker import Breaker, State
-from cachecore.clock import Clock
-from cachecore.dispatch import Dispatch, Observer, closed_error
-from cachecore.errors import BackendError
-from cachecore.options import MIB, StoreOptions
-from cachecore.protocols import (
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
+from cachecore.contract.options import MIB, StoreOptions
+from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
     SupportsFeed,
@@ -31,6 +30,7 @@ from cachecore.protocols import (
     SupportsSizes,
     SupportsTime,
 )
+from cachecore.dispatch import Dispatch, Observer, closed_error
 
 __all__ = ["Guard", "Observer"]
 

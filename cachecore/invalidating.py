@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
 
+from cachecore.contract.errors import BackendError, InvalidationPending
+from cachecore.contract.protocols import SupportsScan, SupportsSizes
 from cachecore.entry import TOMBSTONE_BYTES
-from cachecore.errors import BackendError, InvalidationPending
 from cachecore.loop_state import LoopState
-from cachecore.protocols import SupportsScan, SupportsSizes
 from cachecore.scope import Scope
 from cachecore.writing import carried
 

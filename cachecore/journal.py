@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore.outstanding import Item, as_lines, from_line, stamps
 
 try:

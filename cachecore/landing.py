@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cachecore import reading
+from cachecore.contract.errors import BackendError, EncodingError
+from cachecore.contract.options import Policy
+from cachecore.contract.options import lifetime as checked_ttl
+from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.entry import Draft, Entry, draft, seal
-from cachecore.errors import BackendError, EncodingError
 from cachecore.flight import Flight
 from cachecore.freshness import lifetime, stale_window
 from cachecore.loop_state import LoopState
-from cachecore.options import Policy
-from cachecore.options import lifetime as checked_ttl
 from cachecore.reading import Found, read
-from cachecore.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.scope import Scope
 from cachecore.stamps import sound
 

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Final, Protocol
 
 from cachecore.breaker import Breaker
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 
 GRACE_TURNS: Final = 4
 """Turns of the loop that a call gets past its deadline: what the store sent in time may still be on its way up."""

@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from cachecore.errors import BackendError
-from cachecore.protocols import CacheBackend
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import CacheBackend
 
 _ENDED: Final = b"ended:"
 

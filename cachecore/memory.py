@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from cachecore.clock import Clock, SystemClock
-from cachecore.eviction.policy import PolicyFactory
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.eviction import PolicyFactory
 
 T = TypeVar("T")
 

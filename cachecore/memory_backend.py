@@ -10,9 +10,9 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from cachecore.clock import Clock, SystemClock
-from cachecore.errors import BackendUnavailable, OptionsError
-from cachecore.options import MIB
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.errors import BackendUnavailable, OptionsError
+from cachecore.contract.options import MIB
 
 _PAGE = 256
 

@@ -22,12 +22,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from cachecore.clock import Clock
+from cachecore.contract.clock import Clock
+from cachecore.contract.options import StoreOptions
+from cachecore.contract.protocols import CacheBackend
 from cachecore.delivery import Delivery, Tombstone
 from cachecore.journal import Journal
-from cachecore.options import StoreOptions
 from cachecore.outstanding import Groups, Item, Outstanding, Recent, entries, stamps
-from cachecore.protocols import CacheBackend
 
 logger = logging.getLogger("cachecore")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cachecore.errors import EncodingError
+from cachecore.contract.errors import EncodingError
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 SCALARS_WITHOUT_BYTES: Final = SCALARS - {bytes}

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cachecore.coalesce import Batch
+from cachecore.contract.errors import BackendError, EncodingError
+from cachecore.contract.results import UNSET, Unset
 from cachecore.copies import Slot
 from cachecore.entry import Entry, Rejected, decode
-from cachecore.errors import BackendError, EncodingError
 from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.immutable import is_immutable
 from cachecore.loop_state import LoopState
-from cachecore.results import UNSET, Unset
 from cachecore.scope import Scope, TagSet
 from cachecore.stamps import sound
 from cachecore.tickets import Ticket

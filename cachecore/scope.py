@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Policy
+from cachecore.contract.protocols import Serializer
+from cachecore.contract.results import Computed
 from cachecore.copies import Reader, Slot, peeker
 from cachecore.engine import Engine
 from cachecore.entry import Stamps
-from cachecore.errors import OptionsError
 from cachecore.keys import KeySpace, user_tag
-from cachecore.options import Policy
 from cachecore.pending import Parents
-from cachecore.protocols import Serializer
-from cachecore.results import Computed
 from cachecore.stamps import stamp_life
 from cachecore.telemetry import Telemetry
 

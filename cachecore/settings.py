@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args, get_type_hints
 
-from cachecore.errors import OptionsError
-from cachecore.options import POLICY_FIELDS, STORE_FIELDS, MemoryOptions, Policy, StoreOptions, parse_duration
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import POLICY_FIELDS, STORE_FIELDS, MemoryOptions, Policy, StoreOptions, parse_duration
 
 TEXTS: Final = frozenset({"backend", "namespace", "prefix"})
 """Settings that are text and no option."""

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from cachecore.protocols import CacheBackend
+from cachecore.contract.protocols import CacheBackend
 
 T = TypeVar("T")
 

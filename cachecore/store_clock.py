@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from cachecore.clock import Clock
-from cachecore.errors import BackendError
-from cachecore.protocols import CacheBackend, SupportsTime
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import CacheBackend, SupportsTime
 
 MEASURE_EVERY: Final = 60.0
 _SLOWEST: Final = 0.05

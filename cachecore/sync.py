@@ -24,10 +24,10 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 from cachecore.bypassing import bypassed
 from cachecore.cache import Cache
 from cachecore.calls import Tags
-from cachecore.errors import CacheError
+from cachecore.contract.errors import CacheError
+from cachecore.contract.options import Duration, lifetime
+from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.explain import Explanation, explain
-from cachecore.options import Duration, lifetime
-from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import checked_tags
 from cachecore.sync_decorator import SyncCachedFunction
 from cachecore.telemetry import Stats

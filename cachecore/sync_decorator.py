@@ -10,9 +10,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 from cachecore.answers import Answers
 from cachecore.bypassing import bypassed
 from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
-from cachecore.errors import OptionsError
-from cachecore.options import Duration
-from cachecore.results import UNSET, Lookup, Unset
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration
+from cachecore.contract.results import UNSET, Lookup, Unset
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

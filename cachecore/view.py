@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
+from cachecore.contract.options import Duration, lifetime
+from cachecore.contract.results import Unset
 from cachecore.copies import Slot
-from cachecore.options import Duration, lifetime
-from cachecore.results import Unset
 from cachecore.scope import Scope
 from cachecore.telemetry import Counts, Stats
 

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 
 from cachecore.batches import ABSENT, ask_many
 from cachecore.bypassing import bypassed
-from cachecore.errors import OptionsError
-from cachecore.options import Duration
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration
+from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.reading import read, take
-from cachecore.results import UNSET, Computed, Unset
 from cachecore.view_reads import Reads, plain
 
 V = TypeVar("V")

@@ -10,12 +10,12 @@ from cachecore import reading
 from cachecore.asking import after_miss, ask, recompute
 from cachecore.bypassing import bypassed
 from cachecore.compute import Factory
+from cachecore.contract.options import Duration
+from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.copies import Slot
 from cachecore.explain import Explanation, explain
 from cachecore.keys import user_tag
-from cachecore.options import Duration
 from cachecore.reading import fetch
-from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import checked_tags
 from cachecore.view import View
 

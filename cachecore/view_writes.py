@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from cachecore import writing
 from cachecore.compute import pin_tag
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration
+from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.flight import current_flight
 from cachecore.invalidating import delete_entries, invalidate_stamps
 from cachecore.keys import KeySpace, user_tag
-from cachecore.options import Duration
 from cachecore.reading import Found
-from cachecore.results import UNSET, Computed, Lookup, Unset
 from cachecore.scope import Scope, checked_tags
 from cachecore.view import View
 from cachecore.writing import carried

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from cachecore import reading
+from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
+from cachecore.contract.options import lifetime
+from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.delivery import FULL
 from cachecore.entry import Entry, decode, draft, seal
-from cachecore.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.freshness import expired
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
 from cachecore.loop_state import LoopState
-from cachecore.options import lifetime
 from cachecore.reading import Found, read
-from cachecore.results import UNSET, Computed, Unset
 from cachecore.scope import Scope, TagSet
 from cachecore.stamps import sound
 from cachecore.tickets import Ticket

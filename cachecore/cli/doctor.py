@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cachecore import plugins
-from cachecore.errors import BackendError, CacheError
-from cachecore.protocols import (
+from cachecore.contract import plugins
+from cachecore.contract.errors import BackendError, CacheError
+from cachecore.contract.protocols import (
     Alive,
     CacheBackend,
     SupportsAbout,

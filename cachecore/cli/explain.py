@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cachecore.errors import UnkeyableError
+from cachecore.contract.errors import UnkeyableError
 from cachecore.explain import explain as _explain
 
 

@@ -1,5 +1,5 @@
 """Which entry leaves the memory tier when it is full: one contract, and the policies that keep it."""
 
-from cachecore.eviction.policy import EvictionPolicy, PolicyFactory
+from cachecore.contract.eviction import EvictionPolicy, PolicyFactory
 
 __all__ = ["EvictionPolicy", "PolicyFactory"]

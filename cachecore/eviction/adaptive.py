@@ -16,8 +16,8 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
+from cachecore.contract.eviction import TOUCHES_NOTED, EvictionPolicy, PolicyFactory
 from cachecore.eviction.lru import LruPolicy
-from cachecore.eviction.policy import TOUCHES_NOTED, EvictionPolicy, PolicyFactory
 from cachecore.eviction.s3fifo import S3FifoPolicy
 from cachecore.eviction.shadow import Shadow
 from cachecore.eviction.tinylfu import TinyLfuPolicy

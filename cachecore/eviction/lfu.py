@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from cachetools import LFUCache
 
-from cachecore.eviction.policy import TOUCHES_NOTED
+from cachecore.contract.eviction import TOUCHES_NOTED
 
 
 class LfuPolicy:

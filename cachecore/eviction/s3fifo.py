@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from cachecore.eviction.policy import TOUCHES_NOTED
+from cachecore.contract.eviction import TOUCHES_NOTED
 
 _SMALL_PART: Final = 10
 """The small queue is one tenth of the whole; the ghosts are as many as the rest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cachecore.eviction.policy import EvictionPolicy
+from cachecore.contract.eviction import EvictionPolicy
 
 
 class Shadow:

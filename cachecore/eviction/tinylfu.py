@@ -12,8 +12,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from cachecore.contract.eviction import TOUCHES_NOTED
 from cachecore.eviction.frequency import FrequencySketch
-from cachecore.eviction.policy import TOUCHES_NOTED
 
 _WINDOW_PART: Final = 100
 _PROTECTED_PERCENT: Final = 80

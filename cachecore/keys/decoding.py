@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ormsgpack import MsgpackDecodeError, unpackb
 
-from cachecore.errors import EncodingError
+from cachecore.contract.errors import EncodingError
 from cachecore.keys import forms
 
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import xxhash
 
-from cachecore.errors import OptionsError
-from cachecore.protocols import KeyHasher
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.protocols import KeyHasher
 
 MIN_SECRET_BYTES: Final = 16
 _MIN_DIGEST_BYTES: Final = 16

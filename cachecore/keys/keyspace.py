@@ -20,9 +20,9 @@ from urllib.parse import quote_from_bytes
 
 import ormsgpack
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.protocols import KeyHasher
 from cachecore.keys.canonical import VERSION, digester
-from cachecore.protocols import KeyHasher
 
 MAX_KEY_BYTES: Final = 250
 ROOT_TAG: Final = "n"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ormsgpack import MsgpackEncodeError, packb
 
-from cachecore.errors import UnkeyableError
+from cachecore.contract.errors import UnkeyableError
 from cachecore.keys.forms import SET_MARK, SETS, Refused, form_of, name_of
 
 MAX_DEPTH: Final = 64

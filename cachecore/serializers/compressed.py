@@ -14,9 +14,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from cachecore.errors import EncodingError, OptionsError
-from cachecore.options import MIB
-from cachecore.protocols import EntryContext, Serializer
+from cachecore.contract.errors import EncodingError, OptionsError
+from cachecore.contract.options import MIB
+from cachecore.contract.protocols import EntryContext, Serializer
 from cachecore.serializers.limits import check_limit, check_size
 from cachecore.serializers.msgpack import MsgpackSerializer
 

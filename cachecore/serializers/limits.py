@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cachecore.errors import EncodingError, OptionsError
+from cachecore.contract.errors import EncodingError, OptionsError
 
 
 def check_limit(name: str, limit: Any, least: int = 1) -> int:

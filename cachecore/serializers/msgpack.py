@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import ormsgpack
 
-from cachecore.errors import EncodingError
-from cachecore.options import MIB
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.options import MIB
+from cachecore.contract.protocols import EntryContext
 from cachecore.plain import check_plain
-from cachecore.protocols import EntryContext
 from cachecore.serializers.limits import check_limit, check_size
 from cachecore.serializers.shape import MAX_ELEMENTS, check_shape
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cachecore.errors import EncodingError
+from cachecore.contract.errors import EncodingError
 
 MAX_ELEMENTS: Final = 256 * 1024
 """Default bound on the elements of one value; keys and values of maps count as one each. 16 MiB at the worst."""

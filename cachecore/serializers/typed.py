@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from cachecore.errors import EncodingError, OptionsError
-from cachecore.options import MIB
+from cachecore.contract.errors import EncodingError, OptionsError
+from cachecore.contract.options import MIB
+from cachecore.contract.protocols import EntryContext
 from cachecore.plain import type_name
-from cachecore.protocols import EntryContext
 from cachecore.serializers.exact import same
 from cachecore.serializers.fingerprint import classes_in, fingerprint
 from cachecore.serializers.json import check_json_shape

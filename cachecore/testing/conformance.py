@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, runtime_checkable
 
-from cachecore.errors import BackendError
-from cachecore.protocols import (
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import (
     Alive,
     CacheBackend,
     Changed,

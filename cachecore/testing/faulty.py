@@ -18,9 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from functools import partial
 
-from cachecore.errors import BackendUnavailable
-from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import (
+from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
     SupportsFeed,
@@ -29,6 +28,7 @@ from cachecore.protocols import (
     SupportsSizes,
     SupportsTime,
 )
+from cachecore.memory_backend import MemoryBackend
 
 Alter = Callable[[str, bytes], bytes | None]
 """What a read value becomes: (key, value) -> value, or None for a missing one."""

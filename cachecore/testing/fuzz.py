@@ -15,8 +15,8 @@ from typing import Any
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from cachecore import entry
-from cachecore.errors import EncodingError
-from cachecore.protocols import Serializer
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.protocols import Serializer
 
 KEY = "fuzz:e:faq:" + "0123456789abcdef" * 4
 OTHER_KEY = "fuzz:e:faq:" + "fedcba9876543210" * 4

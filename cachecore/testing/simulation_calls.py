@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cachecore.cache import Cache
-from cachecore.results import Computed
+from cachecore.contract.results import Computed
 from cachecore.testing.simulation_network import SimulatedBackend
 from cachecore.testing.simulation_oracle import Asked, Made, Oracle, Wrong
 

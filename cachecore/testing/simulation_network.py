@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from cachecore.clock import Clock
-from cachecore.errors import BackendError, BackendUnavailable
-from cachecore.protocols import Alive, FeedEvent, Lost
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract.protocols import Alive, FeedEvent, Lost
 from cachecore.testing.simulation_store import SimulatedStore
 
 _TICK: Final = 1e-6

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from cachecore.errors import BackendError
-from cachecore.protocols import Changed
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Changed
 
 _EPOCH: Final = 1_700_000_000.0
 _REMEMBERED: Final = 4.0  # seconds of changes that a replica may lack

@@ -8,8 +8,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from cachecore.errors import InvalidationPending
-from cachecore.results import Lookup
+from cachecore.contract.errors import InvalidationPending
+from cachecore.contract.results import Lookup
 from cachecore.testing.simulation_calls import NAMESPACES, TAGS, Process, Value, request_of
 from cachecore.testing.simulation_oracle import LATE_WRITE, Asked, Oracle
 from cachecore.testing.simulation_reads import Reads

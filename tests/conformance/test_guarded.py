@@ -7,11 +7,11 @@ from operator import attrgetter
 
 import pytest
 
-from cachecore.clock import SystemClock
+from cachecore.contract.clock import SystemClock
+from cachecore.contract.options import StoreOptions
+from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
 from cachecore.guard import Guard
 from cachecore.memory_backend import MemoryBackend
-from cachecore.options import StoreOptions
-from cachecore.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.errors import InvalidationPending
-from cachecore.protocols import CacheBackend
+from cachecore.contract.errors import InvalidationPending
+from cachecore.contract.protocols import CacheBackend
 from tests.faults.reliability import percentile, scaled
 
 KEYS = 50

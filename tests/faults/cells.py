@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cachecore import Cache
-from cachecore.errors import InvalidationPending
+from cachecore.contract.errors import InvalidationPending
 from tests.faults.callers import answer, cache_at, request, until
 
 Does = Literal["served", "default", "computes", "stores", "works", "finds nothing", "raises"]

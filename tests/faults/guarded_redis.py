@@ -8,12 +8,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from cachecore.clock import SystemClock
-from cachecore.errors import BackendError
+from cachecore.contract.clock import SystemClock
+from cachecore.contract.errors import BackendError
+from cachecore.contract.options import StoreOptions
+from cachecore.contract.plugins import backend_from_url
+from cachecore.contract.protocols import CacheBackend
 from cachecore.guard import Guard
-from cachecore.options import StoreOptions
-from cachecore.plugins import backend_from_url
-from cachecore.protocols import CacheBackend
 from cachecore.testing.faulty import FaultyBackend
 from tests.unit.guarded import Recording, until
 

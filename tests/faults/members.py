@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from cachecore import Cache
-from cachecore.errors import InvalidationPending
+from cachecore.contract.errors import InvalidationPending
 from cachecore.testing.audit import Journal
 from tests.faults.callers import answer, cache_at, request
 from tests.faults.processes import told

@@ -19,10 +19,10 @@ import pytest
 from redis import Redis
 
 from cachecore import Cache
-from cachecore.errors import EncodingError
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.options import KIB, MIB
+from cachecore.contract.protocols import Serializer
 from cachecore.memory_backend import MemoryBackend
-from cachecore.options import KIB, MIB
-from cachecore.protocols import Serializer
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cachecore.errors import InvalidationPending
+from cachecore.contract.errors import InvalidationPending
 from cachecore.testing.groups import Cluster, SentinelGroup
 from tests.conftest import SERVERS, Record
 from tests.faults.callers import Tally, answer, ask, cache_at, filled, request, sizes, until

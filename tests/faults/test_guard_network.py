@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.testing.proxy import Proxy
 from tests.faults.guarded_redis import guarded
 from tests.unit.guarded import until

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cachecore.errors import BackendError, BackendTimeout
+from cachecore.contract.errors import BackendError, BackendTimeout
 from cachecore.testing import servers
 from tests.conftest import SERVERS
 from tests.faults.guarded_redis import guarded

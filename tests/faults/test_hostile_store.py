@@ -15,9 +15,10 @@ import pytest
 import zstandard
 from redis import Redis
 
-from cachecore import Cache, entry, plugins
+from cachecore import Cache, entry
+from cachecore.contract import plugins
+from cachecore.contract.protocols import Serializer
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import Serializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore.testing.proxy import Link, Proxy

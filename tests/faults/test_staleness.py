@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.errors import InvalidationPending
+from cachecore.contract.errors import InvalidationPending
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from tests.conftest import Record

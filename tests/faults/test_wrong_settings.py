@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.errors import CacheError, OptionsError, PluginNotFound
-from cachecore.options import MEMORY_FIELDS, POLICY_FIELDS, STORE_FIELDS
+from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
+from cachecore.contract.options import MEMORY_FIELDS, POLICY_FIELDS, STORE_FIELDS
 
 _NEVER = [10**400, [1], "soon", -math.inf]
 """What no number among the options may be."""

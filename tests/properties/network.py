@@ -11,9 +11,9 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.protocols import Alive, Changed, FeedEvent
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import Alive, Changed, FeedEvent
 from cachecore.testing.virtual import VirtualClock
 
 T = TypeVar("T")

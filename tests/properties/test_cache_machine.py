@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cachecore import Cache
-from cachecore.errors import InvalidationPending
+from cachecore.contract.errors import InvalidationPending
 from cachecore.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cachecore import entry
-from cachecore.errors import EncodingError
-from cachecore.protocols import Serializer
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.protocols import Serializer
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.exact import same

@@ -7,8 +7,8 @@ import tracemalloc
 
 import pytest
 
-from cachecore.options import MIB
-from cachecore.protocols import Serializer
+from cachecore.contract.options import MIB
+from cachecore.contract.protocols import Serializer
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachecore import Cache
-from cachecore.errors import InvalidationPending
+from cachecore.contract.errors import InvalidationPending
 from cachecore.memory_backend import MemoryBackend
 from cachecore.testing.virtual import VirtualClock
 

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cachecore.errors import OptionsError, UnkeyableError
+from cachecore.contract.errors import OptionsError, UnkeyableError
 from cachecore.keys import KeySpace, Members, decode, encode, make_key, user_tag
 from cachecore.keys.hashers import sha256
 from cachecore.keys.walker import walk

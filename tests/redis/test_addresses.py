@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from cachecore.errors import BackendError, BackendUnavailable, OptionsError
+from cachecore.contract.errors import BackendError, BackendUnavailable, OptionsError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.address import RedisOptions

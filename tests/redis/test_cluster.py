@@ -12,8 +12,8 @@ import pytest
 from redis.crc import key_slot
 
 from cachecore import Cache
-from cachecore.errors import BackendError, InvalidationPending, OptionsError
-from cachecore.protocols import Alive, Changed, Lost, SupportsPartitions
+from cachecore.contract.errors import BackendError, InvalidationPending, OptionsError
+from cachecore.contract.protocols import Alive, Changed, Lost, SupportsPartitions
 from cachecore.testing.groups import Cluster, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, from_url

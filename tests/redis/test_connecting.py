@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.protocols import Alive, Changed, FeedEvent, Flushed
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from tests.redis.waiting import until

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cachecore.errors import BackendError
-from cachecore.protocols import Alive, Changed, Flushed, Lost
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Alive, Changed, Flushed, Lost
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.errors import BackendError
-from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url

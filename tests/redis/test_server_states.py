@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
+from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
 from cachecore.entry import TOMBSTONE_BYTES
-from cachecore.errors import BackendError, BackendUnavailable, InvalidationPending
 from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.commands import pack

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0) -> float:

@@ -17,6 +17,7 @@ import xxhash
 
 from cachecore import asking, compute, entry, invalidating, landing, reading, writing
 from cachecore.coherence import Coherence, Listener
+from cachecore.contract.protocols import FeedEvent, Lost
 from cachecore.engine import Engine
 from cachecore.flight import Flight, Flights
 from cachecore.guard import Guard
@@ -24,7 +25,6 @@ from cachecore.keys import KeySpace
 from cachecore.lane import Lane
 from cachecore.outstanding import Outstanding
 from cachecore.pending import PendingInvalidations
-from cachecore.protocols import FeedEvent, Lost
 from cachecore.store_clock import StoreClock
 from cachecore.testing.simulation_network import SimulatedBackend
 from tests.simulation import checks

@@ -11,9 +11,9 @@ import pytest
 
 from cachecore import scope, stamps
 from cachecore.coherence import Coherence, Listener
+from cachecore.contract.protocols import FeedEvent
 from cachecore.flight import Flight, Retry
 from cachecore.keys import keyspace
-from cachecore.protocols import FeedEvent
 from cachecore.tickets import Ticket
 from tests.simulation import checks
 from tests.simulation.bugs import BUGS, Bug, Patch, bug

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from cachecore import Cache, OptionsError
+from cachecore.contract.protocols import Alive, Changed, FeedEvent
 from cachecore.keys import KeySpace
 from cachecore.keys.hashers import sha256
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import Alive, Changed, FeedEvent
 from cachecore.testing.virtual import VirtualClock
 
 

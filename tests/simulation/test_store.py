@@ -8,8 +8,8 @@ from operator import attrgetter
 
 import pytest
 
-from cachecore.clock import Clock, SystemClock
-from cachecore.protocols import CacheBackend
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.protocols import CacheBackend
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore.testing.simulation_network import FedBackend, Link
 from cachecore.testing.simulation_store import SimulatedStore

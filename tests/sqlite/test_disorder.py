@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore_sqlite import SQLiteBackend, schema
 from cachecore_sqlite.translate import concerns_one_call, is_damage
 from tests.sqlite.children import keep_open, running

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import running, write_when_told
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 import pytest
 
-from cachecore.errors import BackendError
-from cachecore.protocols import Alive, Lost
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Alive, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.opened import Inode

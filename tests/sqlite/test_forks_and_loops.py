@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions, engine
 from tests.sqlite.children import fork_many, running
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, opened
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.opened import Files, Inode

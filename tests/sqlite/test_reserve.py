@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.errors import BackendError
-from cachecore.options import MIB
+from cachecore.contract.errors import BackendError
+from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.reserve import Reserve
 from tests.sqlite.children import call_when_told, running

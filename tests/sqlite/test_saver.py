@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.clock import SystemClock
-from cachecore.options import MIB
+from cachecore.contract.clock import SystemClock
+from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteOptions
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.saver import Log, Saver

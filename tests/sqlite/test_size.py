@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.errors import BackendError
-from cachecore.options import MIB
+from cachecore.contract.errors import BackendError
+from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore_sqlite import SQLiteBackend, rows, schema
 from cachecore_sqlite.whose import free_bytes
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend, schema
 
 STORED = {f"k{number}": b"%d" % number * 500 for number in range(300)}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.options import StoreOptions
 from cachecore.guard import Guard
-from cachecore.options import StoreOptions
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.faulty import FaultyBackend
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cachecore.breaker import Breaker, State
-from cachecore.options import StoreOptions
+from cachecore.contract.options import StoreOptions
 
 OPTIONS = StoreOptions(breaker_failures=3, breaker_backoff=1.0, breaker_backoff_max=8.0)
 

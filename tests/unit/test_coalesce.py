@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cachecore import Cache, coalesce
+from cachecore.contract.protocols import EntryContext
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import EntryContext
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cachecore import configuration
-from cachecore.errors import OptionsError, PluginNotFound
-from cachecore.options import MemoryOptions, Policy, StoreOptions
-from cachecore.protocols import KeyHasher, Serializer
+from cachecore.contract.errors import OptionsError, PluginNotFound
+from cachecore.contract.options import MemoryOptions, Policy, StoreOptions
+from cachecore.contract.protocols import KeyHasher, Serializer
 from cachecore.settings import SETTINGS
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore.errors import UnkeyableError
+from cachecore.contract.errors import UnkeyableError
 from cachecore.explain import explain
 from cachecore.keys import encode
 

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from cachecore.errors import BackendError, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract.protocols import SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
 from cachecore.testing.faulty import FaultyBackend
 
 

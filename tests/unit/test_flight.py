@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cachecore.errors import FlightCycleError
-from cachecore.results import Computed
+from cachecore.contract.errors import FlightCycleError
+from cachecore.contract.results import Computed
 
 from .virtual_caches import Answer, Scene, soon, virtual
 

@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 import pytest
 
 from cachecore import lane
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.options import StoreOptions
 from cachecore.guard import Guard
 from cachecore.memory_backend import MemoryBackend
-from cachecore.options import StoreOptions
 from cachecore.testing.clocks import FakeClock
 from tests.unit.guarded import Guarded, Recording, until
 

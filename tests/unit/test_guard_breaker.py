@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.memory_backend import MemoryBackend
 from tests.unit.guarded import Guarded, opened, until
 

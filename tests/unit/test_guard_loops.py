@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
 from tests.unit.guarded import Guarded, until
 
 
@@ -72,7 +72,7 @@ def test_forked_child_starts_anew() -> None:
     code = """
         import asyncio, os, random
         from tests.unit.guarded import Guarded
-        from cachecore.errors import BackendError
+        from cachecore.contract.errors import BackendError
 
         made = Guarded(max_in_flight=4, backend_timeout=0.05)
 

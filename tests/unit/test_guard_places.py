@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from cachecore import lane
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.futures import Prompt
+from cachecore.contract.options import StoreOptions
+from cachecore.contract.protocols import CacheBackend
 from cachecore.guard import Guard
 from cachecore.memory_backend import MemoryBackend
-from cachecore.options import StoreOptions
-from cachecore.prompt import Prompt
-from cachecore.protocols import CacheBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 from tests.unit.guarded import Guarded, Recording, until

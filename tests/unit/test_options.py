@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cachecore import options
-from cachecore.errors import OptionsError
-from cachecore.options import MemoryOptions, Policy, StoreOptions, lifetime, parse_duration
+from cachecore.contract import options
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import MemoryOptions, Policy, StoreOptions, lifetime, parse_duration
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "options.md"
 TABLES = (Policy, StoreOptions, MemoryOptions)

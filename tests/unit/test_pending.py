@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cachecore.errors import BackendError, BackendUnavailable, InvalidationPending
+from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
 from cachecore.pending import AGAIN_AFTER
 
 from .virtual_caches import Answer, Scene, virtual

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from cachecore.contract.errors import BackendError
 from cachecore.delivery import Delivery, Tombstone
-from cachecore.errors import BackendError
 from cachecore.memory_backend import MemoryBackend
 from cachecore.outstanding import Item, entries, stamps
 from tests.unit.guarded import until

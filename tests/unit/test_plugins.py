@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cachecore import plugins
-from cachecore.errors import CacheError, OptionsError, PluginNotFound
+from cachecore.contract import plugins
+from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
 from cachecore.keys import hashers
 from cachecore.memory_backend import MemoryBackend
 from cachecore.serializers.msgpack import MsgpackSerializer
@@ -159,7 +159,7 @@ def test_missing_plugin_of_ours_comes_with_the_command_that_installs_it() -> Non
     """As on a machine that has the core alone: nothing but the standard library's folders is on the path."""
     code = textwrap.dedent("""
         import sys
-        import cachecore.plugins as plugins
+        import cachecore.contract.plugins as plugins
         from importlib import metadata
         sys.path[:] = [p for p in sys.path if "site-packages" not in p]
         for url in ("redis://:pw@h", "rediss://h", "sqlite:///x"):
@@ -218,7 +218,7 @@ def test_one_name_from_two_distributions_names_both(install: Install) -> None:
 def test_nothing_is_imported_until_it_is_asked_for() -> None:
     """Listing plugins loads neither their modules nor their drivers."""
     code = (
-        "import sys, cachecore.plugins as p; [p.installed(g) for g in (p.BACKENDS, p.HASHERS, p.SERIALIZERS)];"
+        "import sys, cachecore.contract.plugins as p; [p.installed(g) for g in (p.BACKENDS, p.HASHERS, p.SERIALIZERS)];"
         "print(*(m for m in ('redis', 'sqlite3', 'cachecore_redis', 'cachecore_sqlite', 'cryptography', "
         "'zstandard', 'blake3') if m in sys.modules))"
     )

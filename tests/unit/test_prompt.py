@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.prompt import Prompt
+from cachecore.contract.futures import Prompt
 
 
 @pytest.mark.parametrize("end", ["result", "exception", "cancel", "done before"])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cachecore import Computed, Lookup
-from cachecore.errors import OptionsError
-from cachecore.results import Outcome
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.results import Outcome
 
 from .virtual_caches import Scene, virtual
 

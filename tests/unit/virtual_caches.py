@@ -9,8 +9,8 @@ from functools import wraps
 from typing import Any
 
 from cachecore import Cache
+from cachecore.contract.protocols import CacheBackend
 from cachecore.memory_backend import MemoryBackend
-from cachecore.protocols import CacheBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import hiredis
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore_redis.channel import Dialer, dial
 from cachecore_redis.commands import pack
 from cachecore_redis.failures import reply_reason, translate

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from cachecore.errors import OptionsError
-from cachecore.options import KIB, parse_duration
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import KIB, parse_duration
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachecore.protocols import FeedEvent
+from cachecore.contract.protocols import FeedEvent
 from cachecore_redis import commands
 from cachecore_redis.about import about_all
 from cachecore_redis.address import RedisOptions, UrlDialer, split_options

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cachecore.errors import BackendError, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore_redis.failures import failure, translate
 from cachecore_redis.lane import Lane
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachecore.errors import BackendUnavailable, OptionsError
+from cachecore.contract.errors import BackendUnavailable, OptionsError
 from cachecore_redis.commands import PAGE, literal, milliseconds
 from cachecore_redis.failures import translated
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import hiredis
 
-from cachecore.errors import BackendError, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore_redis.address import Address, RedisOptions, UrlDialer
 from cachecore_redis.channel import Backoff
 from cachecore_redis.commands import ASKING, pack

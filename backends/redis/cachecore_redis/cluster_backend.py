@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
 
-from cachecore.errors import OptionsError
-from cachecore.protocols import FeedEvent
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.protocols import FeedEvent
 from cachecore_redis import commands
 from cachecore_redis.about import about_all
 from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts, split_options

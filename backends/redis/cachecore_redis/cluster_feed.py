@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from cachecore.errors import BackendError
-from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore_redis.address import Address
 from cachecore_redis.cluster import Cluster
 

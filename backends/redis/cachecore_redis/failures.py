@@ -14,7 +14,7 @@ from typing import Final
 
 import hiredis
 
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore_redis.lane import NotRedisError
 
 # First word of an error reply -> (reason, transient). What another attempt cannot cure is not transient: the breaker

@@ -21,8 +21,8 @@ from typing import Any, Final, TypeVar
 
 import hiredis
 
-from cachecore.errors import BackendError
-from cachecore.protocols import Alive, Changed, FeedEvent, Flushed, Lost
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost
 from cachecore_redis.channel import Channel
 from cachecore_redis.commands import PING, pack
 from cachecore_redis.lane import Lane, Reply

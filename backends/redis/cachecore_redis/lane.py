@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import hiredis
 
-from cachecore.options import KIB
+from cachecore.contract.options import KIB
 
 _SWEEPS: Final = 4
 """Looks at the oldest reply within one deadline; a reply counts as late at most one look after its deadline."""

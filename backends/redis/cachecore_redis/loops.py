@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from cachecore.errors import BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
 
 
 class Closable(Protocol):

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import hiredis
 
-from cachecore.errors import BackendError
-from cachecore.prompt import Prompt
+from cachecore.contract.errors import BackendError
+from cachecore.contract.futures import Prompt
 from cachecore_redis import commands
 from cachecore_redis.address import RedisOptions
 from cachecore_redis.channel import Backoff, Channel, Dialer

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from cachecore.errors import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore_redis.address import Address
 from cachecore_redis.topology import Ranges, agreed
 

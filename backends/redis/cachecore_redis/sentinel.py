@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import hiredis
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts
 from cachecore_redis.backend import RedisBackend
 from cachecore_redis.channel import dial

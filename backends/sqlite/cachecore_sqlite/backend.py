@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequenc
 from functools import partial
 from typing import Final
 
-from cachecore.clock import Clock, SystemClock
-from cachecore.errors import BackendError
-from cachecore.protocols import FeedEvent
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import FeedEvent
 from cachecore_sqlite import rows
 from cachecore_sqlite.engine import Engine
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url

@@ -11,9 +11,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from cachecore.clock import Clock
-from cachecore.errors import BackendUnavailable
-from cachecore.prompt import Prompt
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.futures import Prompt
 from cachecore_sqlite import forks, rows
 from cachecore_sqlite.feed import Feed, Listener
 from cachecore_sqlite.file import Database

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from cachecore.clock import Clock
-from cachecore.errors import BackendError
-from cachecore.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import schema
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.options import MEMORY

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cachecore.errors import OptionsError
-from cachecore.options import KIB, MIB, parse_duration
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import KIB, MIB, parse_duration
 
 MEMORY: Final = ":memory:"
 Durability = Literal["process", "file", "power"]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from cachecore.clock import Clock
+from cachecore.contract.clock import Clock
 from cachecore_sqlite import rows
 from cachecore_sqlite.file import Database, Frozen
 from cachecore_sqlite.translate import concerns_one_call, is_busy, lacks_room

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from cachecore.options import KIB, MIB
+from cachecore.contract.options import KIB, MIB
 
 MARK: Final = b"cachecore-sqlite: room for deletions; may be deleted, is made again\n"
 _LEAST: Final = 128 * KIB  # the index of the log takes 32 KiB when the file is opened, a deletion some 25 KiB

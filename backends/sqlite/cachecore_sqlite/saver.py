@@ -21,8 +21,8 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Final
 
-from cachecore.clock import Clock
-from cachecore.errors import BackendError
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
 from cachecore_sqlite import schema
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.reserve import reserve_bytes

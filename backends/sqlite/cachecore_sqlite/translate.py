@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from cachecore.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 
 _WRITE_FAILED: Final = {
     # A quota and a limit on the size of files are reported so, unlike a full disk; what to do is the same.

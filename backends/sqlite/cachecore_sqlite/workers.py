@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from queue import Empty
 from typing import Any, Final, Protocol
 
-from cachecore.clock import Clock
-from cachecore.errors import BackendError
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.opened import Files
 from cachecore_sqlite.transaction import Asked

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cachecore.clock import Clock
+from cachecore.contract.clock import Clock
 from cachecore_sqlite import upkeep
 from cachecore_sqlite.file import Database
 from cachecore_sqlite.room import Room, stores

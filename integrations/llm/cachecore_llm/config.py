@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cachecore.errors import OptionsError
-from cachecore.options import positive, seconds
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import positive, seconds
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse
 

@@ -17,7 +17,7 @@ import hashlib
 import re
 from typing import Final
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,22}")
 _MAX_LABEL_SEGMENTS: Final = 4

@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from cachecore.clock import Clock, SystemClock
-from cachecore.errors import OptionsError
-from cachecore.options import positive
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import positive
 from cachecore_llm.errors import AllProvidersFailedError, ProviderFailure, ProviderTimeoutError, UnusableAnswerError
 from cachecore_llm.response import LLMResponse
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 
 TRANSPORT_FIELDS: Final = frozenset(
     {

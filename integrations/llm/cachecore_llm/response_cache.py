@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from cachecore import Cache, Computed, OptionsError
-from cachecore.clock import Clock
-from cachecore.protocols import CacheBackend
-from cachecore.results import Outcome
+from cachecore.contract.clock import Clock
+from cachecore.contract.protocols import CacheBackend
+from cachecore.contract.results import Outcome
 from cachecore_llm.admission import Rejection, rejection
 from cachecore_llm.config import CacheConfig, CacheMetrics
 from cachecore_llm.namespace import label_segments, namespace, prompt_digest, tenant_segments

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import AllProvidersFailedError, UnsupportedRequestError
 from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.request import LLMRequest

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
 
-from cachecore.errors import OptionsError
-from cachecore.options import positive
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import positive
 from cachecore_llm.errors import LLMError
 from cachecore_llm.response import LLMResponse, Usage
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from random import Random
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 
 
 def zipf_mix(

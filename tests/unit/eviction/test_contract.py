@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from cachecore.contract.plugins import EVICTION, installed
 from cachecore.eviction import EvictionPolicy, PolicyFactory
 from cachecore.eviction.adaptive import AdaptivePolicy
 from cachecore.eviction.lfu import LfuPolicy
@@ -16,7 +17,6 @@ from cachecore.eviction.lru import LruPolicy
 from cachecore.eviction.s3fifo import S3FifoPolicy
 from cachecore.eviction.tinylfu import TinyLfuPolicy
 from cachecore.memory import MemoryTier
-from cachecore.plugins import EVICTION, installed
 from tests.unit.eviction import traces
 
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cachecore.errors import EncodingError, UnkeyableError
+from cachecore.contract.errors import EncodingError, UnkeyableError
 from cachecore.keys import decode, encode
 from cachecore.keys.walker import walk
 

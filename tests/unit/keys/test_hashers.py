@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import xxhash
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.protocols import KeyHasher
 from cachecore.keys import make_key
 from cachecore.keys.hashers import blake2b, blake3, sha256, xxh3_128
-from cachecore.protocols import KeyHasher
 
 SECRET = b"0123456789abcdef-my-own-secret"
 HASHERS = [sha256(), blake2b(secret=SECRET), xxh3_128(), blake3()]
@@ -120,7 +120,7 @@ def test_a_hasher_without_its_package_says_what_to_install() -> None:
     code = """
 import sys
 sys.modules["blake3"] = None
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore.keys.hashers import blake3
 try:
     blake3()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore.keys import KeySpace, encode, make_key, user_tag
 from cachecore.keys.hashers import sha256, xxh3_128
 

@@ -15,7 +15,7 @@ import pydantic
 import pytest
 from pydantic import v1 as pydantic_v1
 
-from cachecore.errors import UnkeyableError
+from cachecore.contract.errors import UnkeyableError
 from cachecore.keys import encode
 from cachecore.keys.walker import walk
 

@@ -17,7 +17,7 @@ import msgpack
 import msgspec
 import pytest
 
-from cachecore.errors import UnkeyableError
+from cachecore.contract.errors import UnkeyableError
 from cachecore.keys import encode
 from cachecore.keys.walker import walk
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import zstandard
 
-from cachecore.options import MIB
+from cachecore.contract.options import MIB
 from tests.unit.serializers.answers import Answer, Model
 
 Bombs = Mapping[str, Callable[[], bytes]]

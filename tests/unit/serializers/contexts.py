@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.options import MIB
+from cachecore.contract.protocols import EntryContext
 from cachecore.entry import Draft, draft
-from cachecore.errors import EncodingError
-from cachecore.options import MIB
-from cachecore.protocols import EntryContext
 
 KEY = "p:e:faq:" + "ab" * 32
 OTHER_KEY = "p:e:faq:" + "cd" * 32

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cachecore.errors import EncodingError, OptionsError
-from cachecore.options import MIB
+from cachecore.contract.errors import EncodingError, OptionsError
+from cachecore.contract.options import MIB
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer

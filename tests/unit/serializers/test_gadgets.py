@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import cachecore
-from cachecore.errors import EncodingError
-from cachecore.options import MIB
+from cachecore.contract.errors import EncodingError
+from cachecore.contract.options import MIB
+from cachecore.contract.protocols import EntryContext, Serializer
 from cachecore.plain import check_plain
-from cachecore.protocols import EntryContext, Serializer
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer

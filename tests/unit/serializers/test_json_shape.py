@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore.errors import EncodingError
+from cachecore.contract.errors import EncodingError
 from cachecore.serializers import json as module
 from cachecore.serializers.json import check_json_shape
 from tests.unit.serializers.contexts import context

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import ormsgpack
 import pytest
 
-from cachecore.errors import EncodingError, OptionsError
-from cachecore.protocols import Serializer
+from cachecore.contract.errors import EncodingError, OptionsError
+from cachecore.contract.protocols import Serializer
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.exact import same

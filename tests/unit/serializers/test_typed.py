@@ -12,7 +12,7 @@ import msgspec
 import pydantic
 import pytest
 
-from cachecore.errors import EncodingError, OptionsError
+from cachecore.contract.errors import EncodingError, OptionsError
 from cachecore.serializers.exact import same
 from cachecore.serializers.fingerprint import fingerprint
 from cachecore.serializers.typed import TypedSerializer

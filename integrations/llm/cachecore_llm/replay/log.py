@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from cachecore.errors import OptionsError
-from cachecore.options import MIB
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import MIB
 from cachecore_llm.request import LLMRequest
 
 _FIELDS: Final = frozenset({"system_prompt", "user_message", "context", "params", "tenant", "label"})

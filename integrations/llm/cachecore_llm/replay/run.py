@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final
 
-from cachecore.clock import Clock
-from cachecore.errors import OptionsError, UnkeyableError
+from cachecore.contract.clock import Clock
+from cachecore.contract.errors import OptionsError, UnkeyableError
 from cachecore_llm.errors import AllProvidersFailedError
 from cachecore_llm.providers import Provider, SupportsIdentity
 from cachecore_llm.replay.log import Line

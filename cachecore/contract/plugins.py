@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from cachecore.errors import CacheError, OptionsError, PluginNotFound
-from cachecore.protocols import CacheBackend, KeyHasher, Serializer
+from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
+from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 
 if TYPE_CHECKING:
     # Imported where it is used: it costs as much as the rest of the library together.

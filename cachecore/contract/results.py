@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from cachecore.options import Duration, lifetime
+from cachecore.contract.options import Duration, lifetime
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Final
 
-from cachecore.errors import OptionsError
+from cachecore.contract.errors import OptionsError
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
