@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cachecore import entry
 from cachecore.contract.protocols import Serializer
+from cachecore.encoding import entry
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer

@@ -26,7 +26,7 @@ import cashews
 
 from benchmarks.keys import flat_request
 from cachecore import Cache
-from cachecore.entry import Draft
+from cachecore.encoding.entry import Draft
 from cachecore.serializers.msgpack import MsgpackSerializer
 
 RESULTS = Path(__file__).parent / "results" / "hot_path.json"

@@ -10,7 +10,7 @@ from cachecore.coherence import Coherence
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
-from cachecore.entry import Entry
+from cachecore.encoding.entry import Entry
 from cachecore.memory import MemoryTier
 from cachecore.stamps import StampBook
 

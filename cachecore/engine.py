@@ -26,7 +26,7 @@ from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.copies import Slot, deadline_of
 from cachecore.delivery import Tombstone
-from cachecore.entry import tombstone
+from cachecore.encoding.entry import tombstone
 from cachecore.guard import Guard
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.lease import random_token

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.contract.protocols import SupportsScan, SupportsSizes
-from cachecore.entry import TOMBSTONE_BYTES
+from cachecore.encoding.entry import TOMBSTONE_BYTES
 from cachecore.loop_state import LoopState
 from cachecore.scope import Scope
 from cachecore.writing import carried

@@ -15,7 +15,7 @@ from cachecore.contract.errors import BackendError, EncodingError
 from cachecore.contract.options import Policy
 from cachecore.contract.options import lifetime as checked_ttl
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
-from cachecore.entry import Draft, Entry, draft, seal
+from cachecore.encoding.entry import Draft, Entry, draft, seal
 from cachecore.flight import Flight
 from cachecore.freshness import lifetime, stale_window
 from cachecore.loop_state import LoopState

@@ -17,7 +17,7 @@ from cachecore.coalesce import Batch
 from cachecore.contract.errors import BackendError, EncodingError
 from cachecore.contract.results import UNSET, Unset
 from cachecore.copies import Slot
-from cachecore.entry import Entry, Rejected, decode
+from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.immutable import is_immutable
 from cachecore.loop_state import LoopState

@@ -15,8 +15,8 @@ from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
 from cachecore.contract.results import Computed
 from cachecore.copies import Reader, Slot, peeker
+from cachecore.encoding.entry import Stamps
 from cachecore.engine import Engine
-from cachecore.entry import Stamps
 from cachecore.keys import KeySpace, user_tag
 from cachecore.pending import Parents
 from cachecore.stamps import stamp_life

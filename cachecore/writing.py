@@ -17,7 +17,7 @@ from cachecore.contract.errors import BackendError, EncodingError, InvalidationP
 from cachecore.contract.options import lifetime
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.delivery import FULL
-from cachecore.entry import Entry, decode, draft, seal
+from cachecore.encoding.entry import Entry, decode, draft, seal
 from cachecore.freshness import expired
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
 from cachecore.loop_state import LoopState

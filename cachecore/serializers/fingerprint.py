@@ -16,7 +16,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Final
 
-from cachecore.plain import SCALARS, type_name
+from cachecore.encoding.plain import SCALARS, type_name
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext
-from cachecore.plain import SCALARS_WITHOUT_BYTES, check_plain
+from cachecore.encoding.plain import SCALARS_WITHOUT_BYTES, check_plain
 from cachecore.serializers.limits import check_limit, check_size
 from cachecore.serializers.shape import MAX_ELEMENTS
 

@@ -14,7 +14,7 @@ import ormsgpack
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext
-from cachecore.plain import check_plain
+from cachecore.encoding.plain import check_plain
 from cachecore.serializers.limits import check_limit, check_size
 from cachecore.serializers.shape import MAX_ELEMENTS, check_shape
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cachecore.contract.errors import EncodingError, OptionsError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext
-from cachecore.plain import type_name
+from cachecore.encoding.plain import type_name
 from cachecore.serializers.exact import same
 from cachecore.serializers.fingerprint import classes_in, fingerprint
 from cachecore.serializers.json import check_json_shape

@@ -14,9 +14,9 @@ from typing import Any
 
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
-from cachecore import entry
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
+from cachecore.encoding import entry
 
 KEY = "fuzz:e:faq:" + "0123456789abcdef" * 4
 OTHER_KEY = "fuzz:e:faq:" + "fedcba9876543210" * 4

@@ -200,7 +200,7 @@ class Faults:
         return f"{kind} {key}"
 
     def _tombstone(self, key: str) -> bool:
-        from cachecore.entry import TOMBSTONE_BYTES
+        from cachecore.encoding.entry import TOMBSTONE_BYTES
 
         return len(self.store.live(key) or b"") == TOMBSTONE_BYTES
 

@@ -15,9 +15,10 @@ import pytest
 import zstandard
 from redis import Redis
 
-from cachecore import Cache, entry
+from cachecore import Cache
 from cachecore.contract import plugins
 from cachecore.contract.protocols import Serializer
+from cachecore.encoding import entry
 from cachecore.memory_backend import MemoryBackend
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.testing.conformance import CHECKS, Check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cachecore import entry
+from cachecore.encoding import entry
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.exact import same
 from tests.golden.entries import CASES, FOLDER, KEY, PLAIN, RING, Case

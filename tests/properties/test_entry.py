@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cachecore import entry
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
+from cachecore.encoding import entry
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.exact import same

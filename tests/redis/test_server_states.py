@@ -12,7 +12,7 @@ import pytest
 
 from cachecore import Cache
 from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
-from cachecore.entry import TOMBSTONE_BYTES
+from cachecore.encoding.entry import TOMBSTONE_BYTES
 from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import xxhash
 
-from cachecore import asking, compute, entry, invalidating, landing, reading, writing
+from cachecore import asking, compute, invalidating, landing, reading, writing
 from cachecore.coherence import Coherence, Listener
 from cachecore.contract.protocols import FeedEvent, Lost
+from cachecore.encoding import entry
 from cachecore.engine import Engine
 from cachecore.flight import Flight, Flights
 from cachecore.guard import Guard

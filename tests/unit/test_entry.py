@@ -11,10 +11,10 @@ import ormsgpack
 import pytest
 from xxhash import xxh3_64_digest
 
-from cachecore import entry
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
-from cachecore.entry import Draft, Entry, Rejected, decode, draft, encode, seal
+from cachecore.encoding import entry
+from cachecore.encoding.entry import Draft, Entry, Rejected, decode, draft, encode, seal
 
 KEY = "p:e:faq/v3:" + "ab" * 32
 OTHER = "p:e:faq/v3:" + "cd" * 32

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.entry import draft, seal
+from cachecore.encoding.entry import draft, seal
 from cachecore.memory_backend import MemoryBackend
 
 from .virtual_caches import Answer, Scene, virtual

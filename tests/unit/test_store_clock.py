@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cachecore.entry import encode
+from cachecore.encoding.entry import encode
 from cachecore.memory_backend import MemoryBackend
 from cachecore.stamps import STAMP_BYTES
 from cachecore.store_clock import MEASURE_EVERY

@@ -11,7 +11,7 @@ import pytest
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext
-from cachecore.entry import Draft, draft
+from cachecore.encoding.entry import Draft, draft
 
 KEY = "p:e:faq:" + "ab" * 32
 OTHER_KEY = "p:e:faq:" + "cd" * 32

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cachecore import entry
 from cachecore.contract.errors import EncodingError, OptionsError
 from cachecore.contract.protocols import EntryContext, Serializer
+from cachecore.encoding import entry
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import Algorithm, EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer

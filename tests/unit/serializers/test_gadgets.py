@@ -14,7 +14,7 @@ import cachecore
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext, Serializer
-from cachecore.plain import check_plain
+from cachecore.encoding.plain import check_plain
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer

@@ -35,7 +35,7 @@ import ormsgpack
 from xxhash import xxh3_64, xxh3_64_digest, xxh3_128_digest
 
 from cachecore.contract.errors import EncodingError
-from cachecore.plain import check_plain
+from cachecore.encoding.plain import check_plain
 
 VERSION: Final = 1
 TOMBSTONE: Final = 1

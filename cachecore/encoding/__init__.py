@@ -1,0 +1,1 @@
+"""The envelope of an entry, and what plain data is."""
