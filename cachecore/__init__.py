@@ -21,7 +21,7 @@ from cachecore.contract.errors import (
     UnkeyableError,
 )
 from cachecore.contract.results import Computed, Lookup
-from cachecore.explain import Explanation, explain
+from cachecore.keys.explain import Explanation, explain
 from cachecore.sync import SyncCache
 from cachecore.telemetry import Stats
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cachecore.contract.errors import UnkeyableError
-from cachecore.explain import explain as _explain
+from cachecore.keys.explain import explain as _explain
 
 
 def explain(

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachecore.contract.errors import UnkeyableError
-from cachecore.explain import explain
 from cachecore.keys import encode
+from cachecore.keys.explain import explain
 
 SECRET = "the customer's own words"
 
