@@ -27,14 +27,14 @@ from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPar
 from cachecore.copies import Slot, deadline_of
 from cachecore.delivery import Tombstone
 from cachecore.encoding.entry import tombstone
-from cachecore.guard import Guard
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.lease import random_token
 from cachecore.loop_state import LoopState
 from cachecore.memory import MemoryTier
 from cachecore.pending import PendingInvalidations
 from cachecore.stamps import StampBook, sound
-from cachecore.store_clock import StoreClock
+from cachecore.store.guard import Guard
+from cachecore.store.store_clock import StoreClock
 from cachecore.telemetry import Telemetry
 from cachecore.tickets import Ticket
 

@@ -28,7 +28,7 @@ from cachecore.contract.protocols import (
     SupportsSizes,
     SupportsTime,
 )
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 
 Alter = Callable[[str, bytes], bytes | None]
 """What a read value becomes: (key, value) -> value, or None for a missing one."""

@@ -10,8 +10,8 @@ import pytest
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
-from cachecore.guard import Guard
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.guard import Guard
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 import pytest
 
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 

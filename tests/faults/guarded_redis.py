@@ -13,7 +13,7 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.plugins import backend_from_url
 from cachecore.contract.protocols import CacheBackend
-from cachecore.guard import Guard
+from cachecore.store.guard import Guard
 from cachecore.testing.faulty import FaultyBackend
 from tests.unit.guarded import Recording, until
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.audit import Journal, audit
 from tests.faults.callers import cache_at
 

@@ -22,11 +22,11 @@ from cachecore import Cache
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import KIB, MIB
 from cachecore.contract.protocols import Serializer
-from cachecore.memory_backend import MemoryBackend
 from cachecore.serializers.compressed import CompressedSerializer
 from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.serializers.typed import TypedSerializer
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.servers import Server
 from tests.conftest import Record
 from tests.faults.callers import cache_at, sizes

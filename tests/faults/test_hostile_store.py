@@ -19,8 +19,8 @@ from cachecore import Cache
 from cachecore.contract import plugins
 from cachecore.contract.protocols import Serializer
 from cachecore.encoding import entry
-from cachecore.memory_backend import MemoryBackend
 from cachecore.serializers.encrypted import EncryptedSerializer
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore.testing.proxy import Link, Proxy
 from cachecore.testing.servers import Server

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore_llm import AllProvidersFailedError, LLMResponse, LLMService, ResponseCache
 
 SECRET = "xyzzy-4711"

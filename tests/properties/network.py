@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from cachecore.contract.errors import BackendUnavailable
 from cachecore.contract.protocols import Alive, Changed, FeedEvent
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.virtual import VirtualClock
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cachecore import Cache
 from cachecore.contract.errors import InvalidationPending
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.virtual import VirtualClock
 
 from .network import LAG, FeedingLink, Link

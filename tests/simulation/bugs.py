@@ -21,12 +21,12 @@ from cachecore.contract.protocols import FeedEvent, Lost
 from cachecore.encoding import entry
 from cachecore.engine import Engine
 from cachecore.flight import Flight, Flights
-from cachecore.guard import Guard
 from cachecore.keys import KeySpace
-from cachecore.lane import Lane
 from cachecore.outstanding import Outstanding
 from cachecore.pending import PendingInvalidations
-from cachecore.store_clock import StoreClock
+from cachecore.store.bulkhead import Lane
+from cachecore.store.guard import Guard
+from cachecore.store.store_clock import StoreClock
 from cachecore.testing.simulation_network import SimulatedBackend
 from tests.simulation import checks
 

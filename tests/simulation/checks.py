@@ -11,7 +11,7 @@ from cachecore import Cache, OptionsError
 from cachecore.contract.protocols import Alive, Changed, FeedEvent
 from cachecore.keys import KeySpace
 from cachecore.keys.hashers import sha256
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.virtual import VirtualClock
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cachecore.contract.errors import BackendUnavailable
 from cachecore.contract.options import StoreOptions
-from cachecore.guard import Guard
+from cachecore.store.guard import Guard
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.faulty import FaultyBackend
 

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cachecore.breaker import Breaker, State
 from cachecore.contract.options import StoreOptions
+from cachecore.store.breaker import Breaker, State
 
 OPTIONS = StoreOptions(breaker_failures=3, breaker_backoff=1.0, breaker_backoff_max=8.0)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.virtual import VirtualClock
 from tests.properties.network import Link
 from tests.properties.test_interleavings import check_nothing_is_left

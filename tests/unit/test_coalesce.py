@@ -11,8 +11,8 @@ import pytest
 
 from cachecore import Cache, coalesce
 from cachecore.contract.protocols import EntryContext
-from cachecore.memory_backend import MemoryBackend
 from cachecore.serializers.msgpack import MsgpackSerializer
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 

@@ -9,7 +9,7 @@ import pytest
 
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.protocols import SupportsFeed, SupportsPartitions, SupportsScan, SupportsTime
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend
 
 

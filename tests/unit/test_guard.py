@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Mapping, Sequence
 
 import pytest
 
-from cachecore import lane
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.contract.options import StoreOptions
-from cachecore.guard import Guard
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store import bulkhead as lane
+from cachecore.store.guard import Guard
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from tests.unit.guarded import Guarded, Recording, until
 

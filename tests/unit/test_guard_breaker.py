@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from tests.unit.guarded import Guarded, opened, until
 
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from cachecore import lane
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.contract.futures import Prompt
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
-from cachecore.guard import Guard
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store import bulkhead as lane
+from cachecore.store.guard import Guard
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 from tests.unit.guarded import Guarded, Recording, until

@@ -9,8 +9,8 @@ import pytest
 
 from cachecore.contract.errors import BackendError
 from cachecore.delivery import Delivery, Tombstone
-from cachecore.memory_backend import MemoryBackend
 from cachecore.outstanding import Item, entries, stamps
+from cachecore.store.memory_backend import MemoryBackend
 from tests.unit.guarded import until
 
 ITEMS = [*entries([f"e{number}" for number in range(6)], ()), *stamps([f"s{number}" for number in range(6)], ())]

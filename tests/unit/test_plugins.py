@@ -14,8 +14,8 @@ import pytest
 from cachecore.contract import plugins
 from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
 from cachecore.keys import hashers
-from cachecore.memory_backend import MemoryBackend
 from cachecore.serializers.msgpack import MsgpackSerializer
+from cachecore.store.memory_backend import MemoryBackend
 
 Install = Callable[..., None]
 
@@ -64,7 +64,9 @@ def test_distributions_are_read_once_and_again_for_an_unknown_name(
     del looks[:]
     plugins.backend_from_url("memory://")
     assert not looks
-    install("later", "[cachecore.backends]\nlater = later:Later", later="from cachecore.memory_backend import *\n")
+    install(
+        "later", "[cachecore.backends]\nlater = later:Later", later="from cachecore.store.memory_backend import *\n"
+    )
     with pytest.raises(PluginNotFound, match="cannot be imported"):
         plugins.backend_from_url("later://")
     assert len(looks) == 1
@@ -98,7 +100,7 @@ def test_third_party_plugins_are_found(install: Install) -> None:
         theirs = their_cache:Policy
         """,
         their_cache="""
-            from cachecore.memory_backend import MemoryBackend
+            from cachecore.store.memory_backend import MemoryBackend
 
             class Theirs(MemoryBackend):
                 pass

@@ -10,7 +10,7 @@ import pytest
 
 from cachecore import Cache
 from cachecore.encoding.entry import draft, seal
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 
 from .virtual_caches import Answer, Scene, virtual
 

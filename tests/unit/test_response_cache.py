@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache, InvalidationPending, OptionsError, UnkeyableError
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore_llm import CacheConfig, CacheMetrics, LLMResponse, ResponseCache, ToolCall, Usage
 from tests.llm.timeless import TimelessBackend

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from cachecore.encoding.entry import encode
-from cachecore.memory_backend import MemoryBackend
 from cachecore.stamps import STAMP_BYTES
-from cachecore.store_clock import MEASURE_EVERY
+from cachecore.store.memory_backend import MemoryBackend
+from cachecore.store.store_clock import MEASURE_EVERY
 
 from .virtual_caches import Answer, Scene, virtual
 

@@ -136,7 +136,7 @@ def test_a_breakers_state_is_the_worst_of_the_caches_of_one_name() -> None:
     caches = [Telemetry("faq", meters.meter) for _ in range(3)]
     for telemetry, state in zip(caches, ("open", "closed", "open"), strict=True):
         telemetry.breaker_state("node", state)
-    assert list(meters.read()["cachecore.breaker.state"].values()) == [2]
+    assert list(meters.read()["cachecore.store.breaker.state"].values()) == [2]
 
 
 @virtual

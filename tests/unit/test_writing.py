@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from cachecore import Computed, EncodingError, InvalidationPending
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 
 from .virtual_caches import Answer, Scene, soon, virtual
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cachecore import Cache
 from cachecore.contract.protocols import CacheBackend
-from cachecore.memory_backend import MemoryBackend
+from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend
 from cachecore.testing.virtual import VirtualClock
 

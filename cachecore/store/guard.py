@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from cachecore.breaker import Breaker, State
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MIB, StoreOptions
@@ -30,7 +29,8 @@ from cachecore.contract.protocols import (
     SupportsSizes,
     SupportsTime,
 )
-from cachecore.dispatch import Dispatch, Observer, closed_error
+from cachecore.store.breaker import Breaker, State
+from cachecore.store.dispatch import Dispatch, Observer, closed_error
 
 __all__ = ["Guard", "Observer"]
 

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
-from cachecore.breaker import Breaker, State
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.futures import Prompt
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
-from cachecore.lane import Call, Lane, Waiter
+from cachecore.store.breaker import Breaker, State
+from cachecore.store.bulkhead import Call, Lane, Waiter
 
 _log = logging.getLogger("cachecore")
 

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from cachecore.breaker import Breaker
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.store.breaker import Breaker
 
 GRACE_TURNS: Final = 4
 """Turns of the loop that a call gets past its deadline: what the store sent in time may still be on its way up."""
