@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Any, Final
 
-from cachecore.coherence import Coherence
 from cachecore.contract.errors import BackendError
-from cachecore.tickets import Ticket
+from cachecore.invalidation.feed import Coherence
+from cachecore.invalidation.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
 """Takes the values in the order of the keys, or none and the error."""

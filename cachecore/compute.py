@@ -18,12 +18,12 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.options import Policy
 from cachecore.contract.results import UNSET, Unset
 from cachecore.flight import Flight, Retry, computing
+from cachecore.invalidation.stamps import sound
 from cachecore.landing import Landing, finish, land_found, longest_life
 from cachecore.lease import Lease, ended
 from cachecore.loop_state import LoopState
 from cachecore.reading import Found, read
 from cachecore.scope import Scope
-from cachecore.stamps import sound
 
 Factory = Callable[[], Awaitable[Any]]
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cachecore.coherence import Coherence
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
 from cachecore.encoding.entry import Entry
+from cachecore.invalidation.feed import Coherence
+from cachecore.invalidation.stamps import StampBook
 from cachecore.memory import MemoryTier
-from cachecore.stamps import StampBook
 
 
 @dataclass(slots=True)

@@ -18,25 +18,25 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from cachecore.coalesce import Batch, Coalescer
-from cachecore.coherence import Coherence
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.copies import Slot, deadline_of
-from cachecore.delivery import Tombstone
 from cachecore.encoding.entry import tombstone
+from cachecore.invalidation.feed import Coherence
+from cachecore.invalidation.outbox.outbox import PendingInvalidations
+from cachecore.invalidation.outbox.sender import Tombstone
+from cachecore.invalidation.stamps import StampBook, sound
+from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.lease import random_token
 from cachecore.loop_state import LoopState
 from cachecore.memory import MemoryTier
-from cachecore.pending import PendingInvalidations
-from cachecore.stamps import StampBook, sound
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
 from cachecore.telemetry import Telemetry
-from cachecore.tickets import Ticket
 
 logger = logging.getLogger("cachecore")
 

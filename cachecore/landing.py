@@ -18,10 +18,10 @@ from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, U
 from cachecore.encoding.entry import Draft, Entry, draft, seal
 from cachecore.flight import Flight
 from cachecore.freshness import lifetime, stale_window
+from cachecore.invalidation.stamps import sound
 from cachecore.loop_state import LoopState
 from cachecore.reading import Found, read
 from cachecore.scope import Scope
-from cachecore.stamps import sound
 
 logger = logging.getLogger("cachecore")
 

@@ -20,10 +20,10 @@ from cachecore.copies import Slot
 from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.immutable import is_immutable
+from cachecore.invalidation.stamps import sound
+from cachecore.invalidation.tickets import Ticket
 from cachecore.loop_state import LoopState
 from cachecore.scope import Scope, TagSet
-from cachecore.stamps import sound
-from cachecore.tickets import Ticket
 
 _UNKNOWN: Final = object()
 _KEEP_REASONS: Final = frozenset({"version"})

@@ -17,9 +17,9 @@ from cachecore.contract.results import Computed
 from cachecore.copies import Reader, Slot, peeker
 from cachecore.encoding.entry import Stamps
 from cachecore.engine import Engine
+from cachecore.invalidation.outbox.outbox import Parents
+from cachecore.invalidation.stamps import stamp_life
 from cachecore.keys import KeySpace, user_tag
-from cachecore.pending import Parents
-from cachecore.stamps import stamp_life
 from cachecore.telemetry import Telemetry
 
 Admit = Callable[[Any], "bool | Computed[Any]"]

@@ -16,15 +16,15 @@ from cachecore import reading
 from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.contract.options import lifetime
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.delivery import FULL
 from cachecore.encoding.entry import Entry, decode, draft, seal
 from cachecore.freshness import expired
+from cachecore.invalidation.outbox.sender import FULL
+from cachecore.invalidation.stamps import sound
+from cachecore.invalidation.tickets import Ticket
 from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
 from cachecore.loop_state import LoopState
 from cachecore.reading import Found, read
 from cachecore.scope import Scope, TagSet
-from cachecore.stamps import sound
-from cachecore.tickets import Ticket
 
 T = TypeVar("T")
 

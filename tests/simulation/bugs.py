@@ -16,14 +16,14 @@ import pytest
 import xxhash
 
 from cachecore import asking, compute, invalidating, landing, reading, writing
-from cachecore.coherence import Coherence, Listener
 from cachecore.contract.protocols import FeedEvent, Lost
 from cachecore.encoding import entry
 from cachecore.engine import Engine
 from cachecore.flight import Flight, Flights
+from cachecore.invalidation.feed import Coherence, Listener
+from cachecore.invalidation.outbox.backlog import Outstanding
+from cachecore.invalidation.outbox.outbox import PendingInvalidations
 from cachecore.keys import KeySpace
-from cachecore.outstanding import Outstanding
-from cachecore.pending import PendingInvalidations
 from cachecore.store.bulkhead import Lane
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from cachecore import scope, stamps
-from cachecore.coherence import Coherence, Listener
+from cachecore import scope
 from cachecore.contract.protocols import FeedEvent
 from cachecore.flight import Flight, Retry
+from cachecore.invalidation import stamps
+from cachecore.invalidation.feed import Coherence, Listener
+from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import keyspace
-from cachecore.tickets import Ticket
 from tests.simulation import checks
 from tests.simulation.bugs import BUGS, Bug, Patch, bug
 

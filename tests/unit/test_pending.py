@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
-from cachecore.pending import AGAIN_AFTER
+from cachecore.invalidation.outbox.outbox import AGAIN_AFTER
 
 from .virtual_caches import Answer, Scene, virtual
 

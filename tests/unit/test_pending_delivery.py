@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from cachecore.contract.errors import BackendError
-from cachecore.delivery import Delivery, Tombstone
-from cachecore.outstanding import Item, entries, stamps
+from cachecore.invalidation.outbox.backlog import Item, entries, stamps
+from cachecore.invalidation.outbox.sender import Delivery, Tombstone
 from cachecore.store.memory_backend import MemoryBackend
 from tests.unit.guarded import until
 

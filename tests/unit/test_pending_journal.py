@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cachecore import OptionsError
-from cachecore.journal import Journal
-from cachecore.outstanding import Groups, Item, entries, stamps
+from cachecore.invalidation.outbox.backlog import Groups, Item, entries, stamps
+from cachecore.invalidation.outbox.journal import Journal
 
 ROOT = ("p:s:n",)
 FAQ: Groups = (("p:s:n/faq",), ROOT)
@@ -129,7 +129,7 @@ def test_file_that_is_too_long_invalidates_everything(
     """Nothing of what was promised is dropped, and nothing is read without bounds."""
     write(tmp_path, *entries([f"p:e:{number}" for number in range(100)], FAQ)).close()
     (path,) = tmp_path.iterdir()
-    monkeypatch.setattr("cachecore.journal._MAX_BYTES", path.stat().st_size - over)
+    monkeypatch.setattr("cachecore.invalidation.outbox.journal._MAX_BYTES", path.stat().st_size - over)
     adopted = names(journal(tmp_path).adopt())
     assert adopted == (set(ROOT) if over else {f"p:e:{number}" for number in range(100)})
     assert ("everything" in caplog.text) == bool(over)
@@ -143,7 +143,7 @@ def test_file_of_another_application_is_left_alone_however_long(
     endless = tmp_path / "1-abc.pending"
     endless.write_bytes(b"x" * 1000)
     data = path.read_bytes()
-    monkeypatch.setattr("cachecore.journal._MAX_BYTES", 500)
+    monkeypatch.setattr("cachecore.invalidation.outbox.journal._MAX_BYTES", 500)
     assert journal(tmp_path, "other").adopt() == []
     assert path.read_bytes() == data
     assert endless.read_bytes() == b"x" * 1000

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore.outstanding import Groups, Item, Outstanding, Recent, as_lines, entries, from_line, stamps
+from cachecore.invalidation.outbox.backlog import (
+    Groups,
+    Item,
+    Outstanding,
+    Recent,
+    as_lines,
+    entries,
+    from_line,
+    stamps,
+)
 
 ROOT = ("s:n",)
 FAQ: Groups = (("s:n/faq",), ROOT)

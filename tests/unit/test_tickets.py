@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cachecore import tickets as module
-from cachecore.tickets import Ticket, Tickets
+from cachecore.invalidation import tickets as module
+from cachecore.invalidation.tickets import Ticket, Tickets
 
 
 def opened(tickets: Tickets, *keys: str) -> Ticket:

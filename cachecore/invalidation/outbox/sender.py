@@ -13,7 +13,7 @@ from typing import Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend, SupportsPartitions
-from cachecore.outstanding import Item
+from cachecore.invalidation.outbox.backlog import Item
 
 FULL: Final = "full"
 """The reason of an error by which a store says that it has no room; what it holds can still be deleted."""

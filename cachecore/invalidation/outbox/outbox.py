@@ -25,9 +25,9 @@ from typing import Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
-from cachecore.delivery import Delivery, Tombstone
-from cachecore.journal import Journal
-from cachecore.outstanding import Groups, Item, Outstanding, Recent, entries, stamps
+from cachecore.invalidation.outbox.backlog import Groups, Item, Outstanding, Recent, entries, stamps
+from cachecore.invalidation.outbox.journal import Journal
+from cachecore.invalidation.outbox.sender import Delivery, Tombstone
 
 logger = logging.getLogger("cachecore")
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
-from cachecore.tickets import Tickets
+from cachecore.invalidation.tickets import Tickets
 
 logger = logging.getLogger("cachecore")
 

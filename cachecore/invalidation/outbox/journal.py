@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from cachecore.contract.errors import OptionsError
-from cachecore.outstanding import Item, as_lines, from_line, stamps
+from cachecore.invalidation.outbox.backlog import Item, as_lines, from_line, stamps
 
 try:
     import fcntl

@@ -1,0 +1,1 @@
+"""What makes an answer invalid everywhere: stamps, tickets, the feed, and the outbox of what pends."""

@@ -1,0 +1,1 @@
+"""Invalidations that the store has not acknowledged: kept, bounded, sent, and saved in a file."""
