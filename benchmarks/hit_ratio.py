@@ -17,12 +17,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cachecore.eviction import EvictionPolicy, PolicyFactory
-from cachecore.eviction.adaptive import AdaptivePolicy
-from cachecore.eviction.lfu import LfuPolicy
-from cachecore.eviction.lru import LruPolicy
-from cachecore.eviction.s3fifo import S3FifoPolicy
-from cachecore.eviction.tinylfu import TinyLfuPolicy
+from cachecore.memory.eviction import EvictionPolicy, PolicyFactory
+from cachecore.memory.eviction.adaptive import AdaptivePolicy
+from cachecore.memory.eviction.lfu import LfuPolicy
+from cachecore.memory.eviction.lru import LruPolicy
+from cachecore.memory.eviction.s3fifo import S3FifoPolicy
+from cachecore.memory.eviction.tinylfu import TinyLfuPolicy
 from tests.unit.eviction import traces
 
 RESULTS = Path(__file__).parent / "results" / "hit_ratio.json"

@@ -23,12 +23,12 @@ from typing import Any
 import cachebox
 import cachetools
 
-from cachecore.eviction import PolicyFactory
-from cachecore.eviction.adaptive import AdaptivePolicy
-from cachecore.eviction.lru import LruPolicy
-from cachecore.eviction.s3fifo import S3FifoPolicy
-from cachecore.eviction.tinylfu import TinyLfuPolicy
-from cachecore.memory import MemoryTier
+from cachecore.memory.eviction import PolicyFactory
+from cachecore.memory.eviction.adaptive import AdaptivePolicy
+from cachecore.memory.eviction.lru import LruPolicy
+from cachecore.memory.eviction.s3fifo import S3FifoPolicy
+from cachecore.memory.eviction.tinylfu import TinyLfuPolicy
+from cachecore.memory.tier import MemoryTier
 
 RESULTS = Path(__file__).parent / "results" / "memory_tier.json"
 ROUNDS = 21

@@ -13,10 +13,10 @@ from cachecore import reading
 from cachecore.compute import Computation, Factory
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup, Unset
-from cachecore.copies import Slot
 from cachecore.flight import LATER, Flight, Retry
 from cachecore.landing import Landing, lookup_of, lookup_of_entry
 from cachecore.loop_state import LoopState
+from cachecore.memory.copies import Slot
 from cachecore.reading import Found, read, take
 from cachecore.scope import Scope, TagSet
 

@@ -23,7 +23,6 @@ from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
-from cachecore.copies import Slot, deadline_of
 from cachecore.encoding.entry import tombstone
 from cachecore.invalidation.feed import Coherence
 from cachecore.invalidation.outbox.outbox import PendingInvalidations
@@ -33,7 +32,8 @@ from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.lease import random_token
 from cachecore.loop_state import LoopState
-from cachecore.memory import MemoryTier
+from cachecore.memory.copies import Slot, deadline_of
+from cachecore.memory.tier import MemoryTier
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
 from cachecore.telemetry import Telemetry

@@ -14,12 +14,12 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
 from cachecore.contract.results import Computed
-from cachecore.copies import Reader, Slot, peeker
 from cachecore.encoding.entry import Stamps
 from cachecore.engine import Engine
 from cachecore.invalidation.outbox.outbox import Parents
 from cachecore.invalidation.stamps import stamp_life
 from cachecore.keys import KeySpace, user_tag
+from cachecore.memory.copies import Reader, Slot, peeker
 from cachecore.telemetry import Telemetry
 
 Admit = Callable[[Any], "bool | Computed[Any]"]

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import Unset
-from cachecore.copies import Slot
+from cachecore.memory.copies import Slot
 from cachecore.scope import Scope
 from cachecore.telemetry import Counts, Stats
 

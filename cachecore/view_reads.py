@@ -12,9 +12,9 @@ from cachecore.bypassing import bypassed
 from cachecore.compute import Factory
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.copies import Slot
 from cachecore.keys import user_tag
 from cachecore.keys.explain import Explanation, explain
+from cachecore.memory.copies import Slot
 from cachecore.reading import fetch
 from cachecore.scope import checked_tags
 from cachecore.view import View

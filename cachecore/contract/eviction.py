@@ -1,7 +1,7 @@
 """The contract between the memory tier and what decides which entry leaves it.
 
 A third party adds a policy as an entry point of the group `cachecore.eviction` that names a `PolicyFactory`; it is then
-chosen by name (`eviction="mine"`). `cachecore.eviction.lru` is the shortest example.
+chosen by name (`eviction="mine"`). `cachecore.memory.eviction.lru` is the shortest example.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     # Imported where it is used: it costs as much as the rest of the library together.
     from importlib.metadata import EntryPoint
 
-    from cachecore.eviction import PolicyFactory
+    from cachecore.memory.eviction import PolicyFactory
 
 BACKENDS: Final = "cachecore.backends"
 HASHERS: Final = "cachecore.hashers"

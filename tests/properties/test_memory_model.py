@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from cachecore.eviction.adaptive import AdaptivePolicy
-from cachecore.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
+from cachecore.memory.eviction.adaptive import AdaptivePolicy
+from cachecore.memory.tier import ENTRY_OVERHEAD_BYTES, MemoryTier
 from cachecore.testing.clocks import FakeClock
 from tests.unit.eviction.test_contract import POLICIES
 

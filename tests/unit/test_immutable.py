@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cachecore.immutable import is_immutable
+from cachecore.memory.immutable import is_immutable
 
 
 class Colour(enum.Enum):

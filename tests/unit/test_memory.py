@@ -10,13 +10,13 @@ from random import Random
 
 import pytest
 
-from cachecore.eviction import PolicyFactory
-from cachecore.eviction.adaptive import AdaptivePolicy
-from cachecore.eviction.lfu import LfuPolicy
-from cachecore.eviction.lru import LruPolicy
-from cachecore.eviction.s3fifo import S3FifoPolicy
-from cachecore.eviction.tinylfu import TinyLfuPolicy
-from cachecore.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
+from cachecore.memory.eviction import PolicyFactory
+from cachecore.memory.eviction.adaptive import AdaptivePolicy
+from cachecore.memory.eviction.lfu import LfuPolicy
+from cachecore.memory.eviction.lru import LruPolicy
+from cachecore.memory.eviction.s3fifo import S3FifoPolicy
+from cachecore.memory.eviction.tinylfu import TinyLfuPolicy
+from cachecore.memory.tier import ENTRY_OVERHEAD_BYTES, MemoryTier
 from cachecore.testing.clocks import FakeClock
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cachecore.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
+from cachecore.memory.tier import ENTRY_OVERHEAD_BYTES, MemoryTier
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "eviction.md"
 

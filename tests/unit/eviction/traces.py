@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from random import Random
 
-from cachecore.eviction import PolicyFactory
-from cachecore.memory import MemoryTier
+from cachecore.memory.eviction import PolicyFactory
+from cachecore.memory.tier import MemoryTier
 
 Trace = list[str]
 

@@ -12,7 +12,7 @@ from cachecore.contract.protocols import Serializer
 from cachecore.encoding.entry import Entry
 from cachecore.invalidation.feed import Coherence
 from cachecore.invalidation.stamps import StampBook
-from cachecore.memory import MemoryTier
+from cachecore.memory.tier import MemoryTier
 
 
 @dataclass(slots=True)

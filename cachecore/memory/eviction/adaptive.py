@@ -17,10 +17,10 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from cachecore.contract.eviction import TOUCHES_NOTED, EvictionPolicy, PolicyFactory
-from cachecore.eviction.lru import LruPolicy
-from cachecore.eviction.s3fifo import S3FifoPolicy
-from cachecore.eviction.shadow import Shadow
-from cachecore.eviction.tinylfu import TinyLfuPolicy
+from cachecore.memory.eviction.lru import LruPolicy
+from cachecore.memory.eviction.s3fifo import S3FifoPolicy
+from cachecore.memory.eviction.shadow import Shadow
+from cachecore.memory.eviction.tinylfu import TinyLfuPolicy
 
 SHADOW_ENTRIES: Final = 512
 """About the most keys a shadow holds; a larger cache is sampled down to this. More did not choose better."""

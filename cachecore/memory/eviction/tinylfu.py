@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from cachecore.contract.eviction import TOUCHES_NOTED
-from cachecore.eviction.frequency import FrequencySketch
+from cachecore.memory.eviction.frequency import FrequencySketch
 
 _WINDOW_PART: Final = 100
 _PROTECTED_PERCENT: Final = 80
