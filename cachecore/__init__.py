@@ -21,9 +21,9 @@ from cachecore.contract.errors import (
     UnkeyableError,
 )
 from cachecore.contract.results import Computed, Lookup
+from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 from cachecore.sync import SyncCache
-from cachecore.telemetry import Stats
 
 __version__ = "0.1.0"
 

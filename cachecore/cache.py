@@ -21,11 +21,11 @@ from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.contract.results import UNSET, Unset
 from cachecore.decorator import CachedFunction
-from cachecore.engine import Engine
+from cachecore.engine.engine import Engine
+from cachecore.engine.flights.lease import random_token
+from cachecore.engine.scope import Admit, Scope, checked_tags
+from cachecore.engine.telemetry import Telemetry
 from cachecore.keys import KeySpace
-from cachecore.lease import random_token
-from cachecore.scope import Admit, Scope, checked_tags
-from cachecore.telemetry import Telemetry
 
 V = TypeVar("V")
 D = TypeVar("D")

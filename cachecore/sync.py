@@ -27,10 +27,10 @@ from cachecore.calls import Tags
 from cachecore.contract.errors import CacheError
 from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
+from cachecore.engine.scope import checked_tags
+from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
-from cachecore.scope import checked_tags
 from cachecore.sync_decorator import SyncCachedFunction
-from cachecore.telemetry import Stats
 
 P = ParamSpec("P")
 V = TypeVar("V")

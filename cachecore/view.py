@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import Unset
+from cachecore.engine.scope import Scope
+from cachecore.engine.telemetry import Counts, Stats
 from cachecore.memory.copies import Slot
-from cachecore.scope import Scope
-from cachecore.telemetry import Counts, Stats
 
 V = TypeVar("V")
 

@@ -6,17 +6,17 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from cachecore import reading
-from cachecore.asking import after_miss, ask, recompute
 from cachecore.bypassing import bypassed
-from cachecore.compute import Factory
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
+from cachecore.engine import read as reading
+from cachecore.engine.compute import Factory
+from cachecore.engine.lookup import after_miss, ask, recompute
+from cachecore.engine.read import fetch
+from cachecore.engine.scope import checked_tags
 from cachecore.keys import user_tag
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Slot
-from cachecore.reading import fetch
-from cachecore.scope import checked_tags
 from cachecore.view import View
 
 V = TypeVar("V")

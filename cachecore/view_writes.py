@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from cachecore import writing
-from cachecore.compute import pin_tag
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.flight import current_flight
-from cachecore.invalidating import delete_entries, invalidate_stamps
+from cachecore.engine import write as writing
+from cachecore.engine.compute import pin_tag
+from cachecore.engine.flights.flight import current_flight
+from cachecore.engine.invalidate import delete_entries, invalidate_stamps
+from cachecore.engine.read import Found
+from cachecore.engine.scope import Scope, checked_tags
+from cachecore.engine.write import carried
 from cachecore.keys import KeySpace, user_tag
-from cachecore.reading import Found
-from cachecore.scope import Scope, checked_tags
 from cachecore.view import View
-from cachecore.writing import carried
 
 V = TypeVar("V")
 R = TypeVar("R")

@@ -15,11 +15,16 @@ from typing import Any
 import pytest
 import xxhash
 
-from cachecore import asking, compute, invalidating, landing, reading, writing
 from cachecore.contract.protocols import FeedEvent, Lost
 from cachecore.encoding import entry
-from cachecore.engine import Engine
-from cachecore.flight import Flight, Flights
+from cachecore.engine import compute
+from cachecore.engine import invalidate as invalidating
+from cachecore.engine import lookup as asking
+from cachecore.engine import publish as landing
+from cachecore.engine import read as reading
+from cachecore.engine import write as writing
+from cachecore.engine.engine import Engine
+from cachecore.engine.flights.flight import Flight, Flights
 from cachecore.invalidation.feed import Coherence, Listener
 from cachecore.invalidation.outbox.backlog import Outstanding
 from cachecore.invalidation.outbox.outbox import PendingInvalidations

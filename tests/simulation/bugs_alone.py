@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cachecore import scope
 from cachecore.contract.protocols import FeedEvent
-from cachecore.flight import Flight, Retry
+from cachecore.engine import scope
+from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.invalidation import stamps
 from cachecore.invalidation.feed import Coherence, Listener
 from cachecore.invalidation.tickets import Ticket

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cachecore import Cache, coalesce
+from cachecore import Cache
 from cachecore.contract.protocols import EntryContext
+from cachecore.engine.flights import coalesce
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend

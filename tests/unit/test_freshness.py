@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachecore.contract.options import Policy
-from cachecore.freshness import Lifetime, decide, expired, lifetime, refresh_at
+from cachecore.engine.freshness import Lifetime, decide, expired, lifetime, refresh_at
 
 seconds = st.floats(0.001, 1e6)
 

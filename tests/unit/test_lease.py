@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from cachecore.lease import Lease, ended
+from cachecore.engine.flights.lease import Lease, ended
 
 from .virtual_caches import Answer, Scene, soon, virtual
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from cachecore import Cache, bypass
-from cachecore.telemetry import Telemetry
+from cachecore.engine.telemetry import Telemetry
 
 from .virtual_caches import Answer, Scene, soon, virtual
 
@@ -105,7 +105,7 @@ async def test_metrics_have_the_names_and_attributes_of_the_documentation(scene:
         ("rescued", "l2"): 0,
         ("bypass", "none"): 1,
     }
-    assert found["cachecore.flight.joined"] == {(mine,): 2}
+    assert found["cachecore.engine.flights.flight.joined"] == {(mine,): 2}
     assert found["cachecore.factory.duration"] == {(mine, ("failed", False)): 2, (mine, ("failed", True)): 1}
     assert found["cachecore.entries.rejected"] == {(mine, ("reason", "magic")): 1}
     assert found["cachecore.entries.not_stored"] == {(mine, ("reason", "encoding")): 1}

@@ -7,9 +7,9 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
-from cachecore.coalesce import Coalescer
-from cachecore.flight import Flights
-from cachecore.lease import Wakeups
+from cachecore.engine.flights.coalesce import Coalescer
+from cachecore.engine.flights.flight import Flights
+from cachecore.engine.flights.lease import Wakeups
 
 
 class LoopState:

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.contract.protocols import SupportsScan, SupportsSizes
 from cachecore.encoding.entry import TOMBSTONE_BYTES
-from cachecore.loop_state import LoopState
-from cachecore.scope import Scope
-from cachecore.writing import carried
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.scope import Scope
+from cachecore.engine.write import carried
 
 _PAGE: Final = 256
 

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cachecore import reading
-from cachecore.asking import Ttl, rescue, serve_stale
-from cachecore.compute import Computation
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
-from cachecore.flight import Flight, Retry, computing
-from cachecore.landing import Landing, finish
-from cachecore.lease import Lease
-from cachecore.loop_state import LoopState
-from cachecore.reading import Found, read, take
-from cachecore.scope import Scope
+from cachecore.engine import read as reading
+from cachecore.engine.compute import Computation
+from cachecore.engine.flights.flight import Flight, Retry, computing
+from cachecore.engine.flights.lease import Lease
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.lookup import Ttl, rescue, serve_stale
+from cachecore.engine.publish import Landing, finish
+from cachecore.engine.read import Found, read, take
+from cachecore.engine.scope import Scope
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
 ABSENT: Any = object()

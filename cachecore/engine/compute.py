@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from cachecore import reading
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import Policy
 from cachecore.contract.results import UNSET, Unset
-from cachecore.flight import Flight, Retry, computing
+from cachecore.engine import read as reading
+from cachecore.engine.flights.flight import Flight, Retry, computing
+from cachecore.engine.flights.lease import Lease, ended
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.publish import Landing, finish, land_found, longest_life
+from cachecore.engine.read import Found, read
+from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
-from cachecore.landing import Landing, finish, land_found, longest_life
-from cachecore.lease import Lease, ended
-from cachecore.loop_state import LoopState
-from cachecore.reading import Found, read
-from cachecore.scope import Scope
 
 Factory = Callable[[], Awaitable[Any]]
 

@@ -10,18 +10,18 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cachecore import reading
 from cachecore.contract.errors import BackendError, EncodingError
 from cachecore.contract.options import Policy
 from cachecore.contract.options import lifetime as checked_ttl
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.encoding.entry import Draft, Entry, draft, seal
-from cachecore.flight import Flight
-from cachecore.freshness import lifetime, stale_window
+from cachecore.engine import read as reading
+from cachecore.engine.flights.flight import Flight
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.freshness import lifetime, stale_window
+from cachecore.engine.read import Found, read
+from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
-from cachecore.loop_state import LoopState
-from cachecore.reading import Found, read
-from cachecore.scope import Scope
 
 logger = logging.getLogger("cachecore")
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from typing import Any, Final, Literal
 
-from cachecore import reading
-from cachecore.compute import Computation, Factory
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup, Unset
-from cachecore.flight import LATER, Flight, Retry
-from cachecore.landing import Landing, lookup_of, lookup_of_entry
-from cachecore.loop_state import LoopState
+from cachecore.engine import read as reading
+from cachecore.engine.compute import Computation, Factory
+from cachecore.engine.flights.flight import LATER, Flight, Retry
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.publish import Landing, lookup_of, lookup_of_entry
+from cachecore.engine.read import Found, read, take
+from cachecore.engine.scope import Scope, TagSet
 from cachecore.memory.copies import Slot
-from cachecore.reading import Found, read, take
-from cachecore.scope import Scope, TagSet
 
 Ttl = float | Unset | None
 

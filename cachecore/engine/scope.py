@@ -15,12 +15,12 @@ from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
 from cachecore.contract.results import Computed
 from cachecore.encoding.entry import Stamps
-from cachecore.engine import Engine
+from cachecore.engine.engine import Engine
+from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
 from cachecore.invalidation.stamps import stamp_life
 from cachecore.keys import KeySpace, user_tag
 from cachecore.memory.copies import Reader, Slot, peeker
-from cachecore.telemetry import Telemetry
 
 Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000

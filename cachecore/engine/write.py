@@ -12,19 +12,19 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
-from cachecore import reading
 from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.contract.options import lifetime
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.encoding.entry import Entry, decode, draft, seal
-from cachecore.freshness import expired
+from cachecore.engine import read as reading
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.freshness import expired
+from cachecore.engine.publish import TTL_SLACK, Sealed, longest_life, seal_value
+from cachecore.engine.read import Found, read
+from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
-from cachecore.landing import TTL_SLACK, Sealed, longest_life, seal_value
-from cachecore.loop_state import LoopState
-from cachecore.reading import Found, read
-from cachecore.scope import Scope, TagSet
 
 T = TypeVar("T")
 

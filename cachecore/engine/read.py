@@ -13,17 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cachecore.coalesce import Batch
 from cachecore.contract.errors import BackendError, EncodingError
 from cachecore.contract.results import UNSET, Unset
 from cachecore.encoding.entry import Entry, Rejected, decode
-from cachecore.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
+from cachecore.engine.flights.coalesce import Batch
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
+from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
-from cachecore.loop_state import LoopState
 from cachecore.memory.copies import Slot
 from cachecore.memory.immutable import is_immutable
-from cachecore.scope import Scope, TagSet
 
 _UNKNOWN: Final = object()
 _KEEP_REASONS: Final = frozenset({"version"})

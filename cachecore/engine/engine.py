@@ -17,26 +17,26 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from cachecore.coalesce import Batch, Coalescer
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.encoding.entry import tombstone
+from cachecore.engine.flights.coalesce import Batch, Coalescer
+from cachecore.engine.flights.lease import random_token
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.feed import Coherence
 from cachecore.invalidation.outbox.outbox import PendingInvalidations
 from cachecore.invalidation.outbox.sender import Tombstone
 from cachecore.invalidation.stamps import StampBook, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
-from cachecore.lease import random_token
-from cachecore.loop_state import LoopState
 from cachecore.memory.copies import Slot, deadline_of
 from cachecore.memory.tier import MemoryTier
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
-from cachecore.telemetry import Telemetry
 
 logger = logging.getLogger("cachecore")
 

@@ -1,0 +1,1 @@
+"""What happens to a request: looked up, computed once, published, written, invalidated."""
