@@ -6,8 +6,9 @@ async with Cache("memory://", ttl=3600) as cache:
     answer = await cache.get_or_set({"q": "…"}, ask_the_model)
 """
 
-from cachecore.bypassing import bypass
-from cachecore.cache import Cache
+from cachecore.api.bypass import bypass
+from cachecore.api.cache import Cache
+from cachecore.api.sync import SyncCache
 from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
@@ -23,7 +24,6 @@ from cachecore.contract.errors import (
 from cachecore.contract.results import Computed, Lookup
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
-from cachecore.sync import SyncCache
 
 __version__ = "0.1.0"
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cachecore.cache import Cache
+from cachecore.api.cache import Cache
 from cachecore.contract.results import Computed
 from cachecore.testing.simulation_network import SimulatedBackend
 from cachecore.testing.simulation_oracle import Asked, Made, Oracle, Wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cachecore.bypassing import bypass
+from cachecore.api.bypass import bypass
 from cachecore.testing.simulation_calls import (
     FACTORY_TIMEOUT,
     NAMESPACES,

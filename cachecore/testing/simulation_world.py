@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cachecore.cache import Cache
+from cachecore.api.cache import Cache
 from cachecore.keys.hashers import xxh3_128
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.testing.simulation_calls import FACTORY_TIMEOUT, NAMES, NAMESPACES, Process, request_of

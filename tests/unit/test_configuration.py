@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cachecore import configuration
+from cachecore.api import configuration
+from cachecore.api.settings import SETTINGS
 from cachecore.contract.errors import OptionsError, PluginNotFound
 from cachecore.contract.options import MemoryOptions, Policy, StoreOptions
 from cachecore.contract.protocols import KeyHasher, Serializer
-from cachecore.settings import SETTINGS
 
 
 @pytest.fixture

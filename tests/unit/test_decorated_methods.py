@@ -7,7 +7,7 @@ from typing import Any, assert_type
 import pytest
 
 from cachecore import Lookup
-from cachecore.decorator import BoundCached, CachedFunction
+from cachecore.api.decorators import BoundCached, CachedFunction
 
 from .virtual_caches import Scene, virtual
 

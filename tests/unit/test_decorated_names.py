@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache, OptionsError
-from cachecore.decorator import CachedFunction
+from cachecore.api.decorators import CachedFunction
 
 from .virtual_caches import Scene, virtual
 

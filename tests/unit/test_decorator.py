@@ -11,7 +11,7 @@ from typing import Any, assert_type
 import pytest
 
 from cachecore import Cache, Computed, Lookup, OptionsError, UnkeyableError, bypass
-from cachecore.decorator import CachedFunction
+from cachecore.api.decorators import CachedFunction
 
 from .virtual_caches import Scene, virtual
 

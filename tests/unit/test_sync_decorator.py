@@ -12,7 +12,7 @@ from typing import Any, assert_type
 import pytest
 
 from cachecore import Cache, CacheError, Computed, Lookup, OptionsError, SyncCache, bypass
-from cachecore.sync_decorator import BoundSyncCached
+from cachecore.api.sync_decorators import BoundSyncCached
 
 
 @pytest.fixture

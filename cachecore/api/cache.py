@@ -11,16 +11,16 @@ from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from opentelemetry.metrics import Meter
 
-from cachecore import configuration
-from cachecore.answers import Answers
-from cachecore.building import check_parts, chosen_serializer, split_options
+from cachecore.api import configuration
+from cachecore.api.answers import Answers
+from cachecore.api.build import check_parts, chosen_serializer, split_options
+from cachecore.api.decorators import CachedFunction
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.contract.results import UNSET, Unset
-from cachecore.decorator import CachedFunction
 from cachecore.engine.engine import Engine
 from cachecore.engine.flights.lease import random_token
 from cachecore.engine.scope import Admit, Scope, checked_tags

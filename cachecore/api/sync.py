@@ -21,16 +21,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from cachecore.bypassing import bypassed
-from cachecore.cache import Cache
-from cachecore.calls import Tags
+from cachecore.api.bypass import bypassed
+from cachecore.api.cache import Cache
+from cachecore.api.signatures import Tags
+from cachecore.api.sync_decorators import SyncCachedFunction
 from cachecore.contract.errors import CacheError
 from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.scope import checked_tags
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
-from cachecore.sync_decorator import SyncCachedFunction
 
 P = ParamSpec("P")
 V = TypeVar("V")

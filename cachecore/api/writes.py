@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from cachecore.api.view import View
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
@@ -18,7 +19,6 @@ from cachecore.engine.read import Found
 from cachecore.engine.scope import Scope, checked_tags
 from cachecore.engine.write import carried
 from cachecore.keys import KeySpace, user_tag
-from cachecore.view import View
 
 V = TypeVar("V")
 R = TypeVar("R")

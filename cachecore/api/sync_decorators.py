@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from cachecore.answers import Answers
-from cachecore.bypassing import bypassed
-from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
+from cachecore.api.answers import Answers
+from cachecore.api.bypass import bypassed
+from cachecore.api.signatures import Calls, Decorated, Tags, name_of, unbound
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Lookup, Unset

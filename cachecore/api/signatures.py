@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from xxhash import xxh3_128
 
-from cachecore.answers import Answers
+from cachecore.api.answers import Answers
 from cachecore.contract.errors import OptionsError
 
 Tags = Sequence[str] | Callable[..., Sequence[str]]

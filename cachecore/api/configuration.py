@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from cachecore.api.settings import SETTINGS, TABLES, TEXTS, read_field
 from cachecore.contract import plugins
 from cachecore.contract.errors import OptionsError
-from cachecore.settings import SETTINGS, TABLES, TEXTS, read_field
 
 VARIABLE_PREFIX: Final = "CACHECORE_"
 FILES: Final = ("cachecore.toml", "pyproject.toml")

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from cachecore.bypassing import bypassed
+from cachecore.api.bypass import bypassed
+from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.engine.batch import ABSENT, ask_many
 from cachecore.engine.read import read, take
-from cachecore.view_reads import Reads, plain
 
 V = TypeVar("V")
 R = TypeVar("R")

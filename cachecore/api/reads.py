@@ -6,7 +6,8 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from cachecore.bypassing import bypassed
+from cachecore.api.bypass import bypassed
+from cachecore.api.view import View
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine import read as reading
@@ -17,7 +18,6 @@ from cachecore.engine.scope import checked_tags
 from cachecore.keys import user_tag
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Slot
-from cachecore.view import View
 
 V = TypeVar("V")
 D = TypeVar("D")

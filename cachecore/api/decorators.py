@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
-from cachecore.answers import Answers
-from cachecore.bypassing import bypassed
-from cachecore.calls import Calls, Decorated, Tags, name_of, unbound
+from cachecore.api.answers import Answers
+from cachecore.api.bypass import bypassed
+from cachecore.api.signatures import Calls, Decorated, Tags, name_of, unbound
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Lookup, Unset

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import TypeVar
 
+from cachecore.api.many import Many
+from cachecore.api.writes import Writes
 from cachecore.contract.errors import OptionsError
-from cachecore.view_many import Many
-from cachecore.view_writes import Writes
 
 V = TypeVar("V")
 

@@ -1,0 +1,1 @@
+"""What an application calls: the async face, the sync face, decorators, configuration."""
