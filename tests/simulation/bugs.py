@@ -32,7 +32,7 @@ from cachecore.keys import KeySpace
 from cachecore.store.bulkhead import Lane
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
-from cachecore.testing.simulation_network import SimulatedBackend
+from cachecore.testing.simulation.network import SimulatedBackend
 from tests.simulation import checks
 
 Patch = Callable[[pytest.MonkeyPatch], None]

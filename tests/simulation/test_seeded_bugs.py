@@ -6,7 +6,7 @@ from operator import attrgetter
 
 import pytest
 
-from cachecore.testing.simulation import Broken, simulate
+from cachecore.testing.simulation.run import Broken, simulate
 from tests.simulation import bugs_alone
 from tests.simulation.bugs import BUGS, Bug
 

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from cachecore.testing.simulation import Broken, simulate
-from cachecore.testing.simulation_store import SimulatedStore
+from cachecore.testing.simulation.run import Broken, simulate
+from cachecore.testing.simulation.store import SimulatedStore
 from tests.conftest import Record
 from tests.faults.reliability import scaled
 
@@ -71,7 +71,7 @@ def test_one_seed_is_one_history() -> None:
     assert [simulate(seed, digest=True).digest for seed in seeds] == here
     assert len(set(here)) == len(seeds)
     code = (
-        "from cachecore.testing.simulation import simulate\n"
+        "from cachecore.testing.simulation.run import simulate\n"
         f"for seed in {seeds}: print(simulate(seed, digest=True).digest)"
     )
     for hash_seed in ("1", "2"):
@@ -105,7 +105,7 @@ def test_failure_names_its_seed_and_is_seen_again(monkeypatch: pytest.MonkeyPatc
         pytest.fail("a store that forgets to delete was not noticed")
 
     broken = first_failure()
-    assert f"python -m cachecore.testing.simulation {broken.seed}" in str(broken)
+    assert f"python -m cachecore.testing.simulation.run {broken.seed}" in str(broken)
     with pytest.raises(Broken) as again:
         simulate(broken.seed)
     assert str(again.value) == str(broken)

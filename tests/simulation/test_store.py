@@ -11,8 +11,8 @@ import pytest
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.protocols import CacheBackend
 from cachecore.testing.conformance import CHECKS, Check
-from cachecore.testing.simulation_network import FedBackend, Link
-from cachecore.testing.simulation_store import SimulatedStore
+from cachecore.testing.simulation.network import FedBackend, Link
+from cachecore.testing.simulation.store import SimulatedStore
 from cachecore.testing.virtual import VirtualClock
 
 

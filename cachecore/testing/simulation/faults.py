@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from cachecore.testing.simulation_calls import Process
-from cachecore.testing.simulation_network import FedBackend
-from cachecore.testing.simulation_oracle import Oracle
-from cachecore.testing.simulation_store import SimulatedStore
+from cachecore.testing.simulation.calls import Process
+from cachecore.testing.simulation.network import FedBackend
+from cachecore.testing.simulation.oracle import Oracle
+from cachecore.testing.simulation.store import SimulatedStore
 from cachecore.testing.virtual import VirtualLoop
 
 CLOCK_STEP: Final = 0.2

@@ -10,9 +10,9 @@ from typing import Any
 
 from cachecore.contract.errors import InvalidationPending
 from cachecore.contract.results import Lookup
-from cachecore.testing.simulation_calls import NAMESPACES, TAGS, Process, Value, request_of
-from cachecore.testing.simulation_oracle import LATE_WRITE, Asked, Oracle
-from cachecore.testing.simulation_reads import Reads
+from cachecore.testing.simulation.calls import NAMESPACES, TAGS, Process, Value, request_of
+from cachecore.testing.simulation.oracle import LATE_WRITE, Asked, Oracle
+from cachecore.testing.simulation.reads import Reads
 
 
 class Caller(Reads):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cachecore.api.bypass import bypass
-from cachecore.testing.simulation_calls import (
+from cachecore.testing.simulation.calls import (
     FACTORY_TIMEOUT,
     NAMESPACES,
     PER_NAMESPACE,
@@ -15,7 +15,7 @@ from cachecore.testing.simulation_calls import (
     Process,
     request_of,
 )
-from cachecore.testing.simulation_oracle import Asked, Made, Wrong
+from cachecore.testing.simulation.oracle import Asked, Made, Wrong
 
 
 class Reads(Calls):

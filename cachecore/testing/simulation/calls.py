@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from cachecore.api.cache import Cache
 from cachecore.contract.results import Computed
-from cachecore.testing.simulation_network import SimulatedBackend
-from cachecore.testing.simulation_oracle import Asked, Made, Oracle, Wrong
+from cachecore.testing.simulation.network import SimulatedBackend
+from cachecore.testing.simulation.oracle import Asked, Made, Oracle, Wrong
 
 NAMESPACES: Final = ("", "a", "a/b", "c")
 TAGS: Final = ("red", "blue")

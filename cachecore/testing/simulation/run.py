@@ -1,7 +1,7 @@
 """Deterministic simulation: several processes, their caches and a store that fails, in one virtual loop from a seed.
 
     simulate(seed=4711)                                    # raises Broken, which says how to see it again
-    python -m cachecore.testing.simulation 4711 --trace    # the same run, step by step
+    python -m cachecore.testing.simulation.run 4711 --trace    # the same run, step by step
 
 Clock, sleep, chance and transport are simulated, so one seed is one history, always. A step is one public call, one
 message to the store or one fault. While it runs, every answer is judged by an oracle that knows the history; in the
@@ -16,7 +16,7 @@ import hashlib
 import sys
 from typing import Final
 
-from cachecore.testing.simulation_world import Report, World
+from cachecore.testing.simulation.world import Report, World
 from cachecore.testing.virtual import VirtualClock
 
 _SHOWN: Final = 60
@@ -32,7 +32,7 @@ class Broken(AssertionError):  # noqa: N818 - what it says of the run
     def __str__(self) -> str:
         seed, steps, problem, trace = self.args
         shown = "\n".join(trace[-_SHOWN:])
-        again = f"python -m cachecore.testing.simulation {seed} --steps {steps} --trace"
+        again = f"python -m cachecore.testing.simulation.run {seed} --steps {steps} --trace"
         return f"seed {seed}: {problem}\n{shown}\nto see it again: {again}"
 
 
@@ -66,7 +66,9 @@ def simulate(seed: int, steps: int = 200, *, calm: bool | None = None, digest: b
 
 def main(arguments: list[str] | None = None) -> int:
     """Run seeds from the command line; return 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="python -m cachecore.testing.simulation", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m cachecore.testing.simulation.run", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("seed", type=int, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
     parser.add_argument("--steps", type=int, default=200)

@@ -13,12 +13,12 @@ from typing import Any, Final
 from cachecore.api.cache import Cache
 from cachecore.keys.hashers import xxh3_128
 from cachecore.serializers.msgpack import MsgpackSerializer
-from cachecore.testing.simulation_calls import FACTORY_TIMEOUT, NAMES, NAMESPACES, Process, request_of
-from cachecore.testing.simulation_faults import Faults
-from cachecore.testing.simulation_network import FedBackend, Link, SimulatedBackend, TimedBackend
-from cachecore.testing.simulation_oracle import Oracle, Wrong
-from cachecore.testing.simulation_store import SimulatedStore
-from cachecore.testing.simulation_writes import Caller
+from cachecore.testing.simulation.calls import FACTORY_TIMEOUT, NAMES, NAMESPACES, Process, request_of
+from cachecore.testing.simulation.faults import Faults
+from cachecore.testing.simulation.network import FedBackend, Link, SimulatedBackend, TimedBackend
+from cachecore.testing.simulation.oracle import Oracle, Wrong
+from cachecore.testing.simulation.store import SimulatedStore
+from cachecore.testing.simulation.writes import Caller
 from cachecore.testing.virtual import VirtualLoop
 
 _MOST_CALLS: Final = 24

@@ -16,7 +16,7 @@ from typing import Any, Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.protocols import Alive, FeedEvent, Lost
-from cachecore.testing.simulation_store import SimulatedStore
+from cachecore.testing.simulation.store import SimulatedStore
 
 _TICK: Final = 1e-6
 _HEARTBEAT: Final = 0.25
