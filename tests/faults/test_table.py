@@ -17,7 +17,7 @@ from redis import Redis
 from cachecore.testing.proxy import Link, Proxy
 from cachecore.testing.servers import Certificates, Server, free_port, speaks_tls
 from cachecore_redis import RedisBackend
-from cachecore_redis.lane import Lane
+from cachecore_redis.wire.connection import Lane
 from tests.conftest import SERVERS
 from tests.faults.callers import until
 from tests.faults.cells import Cell, Row, outcomes, row

@@ -16,7 +16,7 @@ import pytest
 from cachecore import Cache
 from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
 from cachecore.testing.servers import Server
-from cachecore_redis.topology import slot_of
+from cachecore_redis.cluster.topology import slot_of
 from tests.conftest import SERVERS
 from tests.faults.cells import Cell, Wanted, outcomes, row
 from tests.faults.test_table import AWAY, HEALTHY

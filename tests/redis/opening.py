@@ -8,8 +8,8 @@ from typing import Any
 
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.address import UrlDialer
-from cachecore_redis.commands import pack
+from cachecore_redis.wire.address import UrlDialer
+from cachecore_redis.wire.commands import pack
 
 
 @asynccontextmanager

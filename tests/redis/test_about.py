@@ -6,7 +6,7 @@ import pytest
 
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.commands import pack
+from cachecore_redis.wire.commands import pack
 from tests.redis.versions import in_one_command, needs
 
 

@@ -15,8 +15,8 @@ from redis.credentials import UsernamePasswordCredentialProvider
 from cachecore.contract.errors import BackendError, BackendUnavailable, OptionsError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.address import RedisOptions
-from cachecore_redis.commands import pack
+from cachecore_redis.wire.address import RedisOptions
+from cachecore_redis.wire.commands import pack
 from tests.redis.opening import opened
 
 

@@ -12,7 +12,7 @@ from cachecore import Cache
 from cachecore.testing.groups import Cluster
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
-from cachecore_redis.commands import pack
+from cachecore_redis.wire.commands import pack
 from tests.redis.waiting import until
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.md"

@@ -11,8 +11,8 @@ import pytest
 from cachecore.contract.errors import BackendError
 from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend
-from cachecore_redis.address import RedisOptions, UrlDialer
-from cachecore_redis.channel import dial
+from cachecore_redis.wire.address import RedisOptions, UrlDialer
+from cachecore_redis.wire.reconnecting import dial
 from tests.redis.opening import connections, opened
 from tests.redis.waiting import until
 

@@ -17,7 +17,7 @@ from cachecore.contract.protocols import Alive, Changed, Lost, SupportsPartition
 from cachecore.testing.groups import Cluster, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, from_url
-from cachecore_redis.topology import Topology, agreed, ranges_of, redirection, slot_of
+from cachecore_redis.cluster.topology import Topology, agreed, ranges_of, redirection, slot_of
 from tests.redis.conftest import SERVERS
 from tests.redis.moving import Move
 from tests.redis.waiting import until, until_it_works

@@ -13,7 +13,7 @@ import pytest
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.commands import pack
+from cachecore_redis.wire.commands import pack
 from tests.redis.opening import counted, opened
 from tests.redis.waiting import until_it_works
 

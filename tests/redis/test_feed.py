@@ -15,8 +15,8 @@ from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.commands import pack
-from cachecore_redis.feed import _MAX_KEYS, _roots
+from cachecore_redis.node.feed import _MAX_KEYS, _roots
+from cachecore_redis.wire.commands import pack
 from tests.redis.versions import needs
 from tests.redis.waiting import until
 

@@ -13,10 +13,10 @@ import hiredis
 import pytest
 
 from cachecore.testing.servers import Server
-from cachecore_redis.address import RedisOptions, UrlDialer
-from cachecore_redis.channel import dial
-from cachecore_redis.commands import PING, get, pack, set_
-from cachecore_redis.lane import Lane, NotRedisError
+from cachecore_redis.wire.address import RedisOptions, UrlDialer
+from cachecore_redis.wire.commands import PING, get, pack, set_
+from cachecore_redis.wire.connection import Lane, NotRedisError
+from cachecore_redis.wire.reconnecting import dial
 from tests.redis.waiting import until
 
 

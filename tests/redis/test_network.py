@@ -14,7 +14,7 @@ from cachecore.contract.protocols import Alive, Changed, Flushed, Lost
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.channel import Backoff
+from cachecore_redis.wire.reconnecting import Backoff
 from tests.redis.versions import needs
 from tests.redis.waiting import until, until_it_works
 
@@ -185,7 +185,7 @@ async def test_server_that_loads_its_data(own_server: Server) -> None:
         await backend.set_many({f"k{i}": b"v" * 100 for i in range(start, start + 2000)}, ttl=None)
     own_server.arguments = ["--save", "3600 1000000"]
     node = backend._nodes.get("test")
-    from cachecore_redis.commands import pack
+    from cachecore_redis.wire.commands import pack
 
     assert await node.ask("test", pack(("SAVE",))) == b"OK"
     own_server.kill()

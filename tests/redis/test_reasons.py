@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cachecore_redis import large as large_keys
-from cachecore_redis.failures import reply_reason
-from cachecore_redis.large import LargeKeys
+from cachecore_redis.node import large as large_keys
+from cachecore_redis.node.large import LargeKeys
+from cachecore_redis.wire.errors import reply_reason
 
 IN_SCRIPT = "ERR Error running script (call to f_dfd3336d): @user_script:4: @user_script: 4: -{} "
 

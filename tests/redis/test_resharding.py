@@ -16,7 +16,7 @@ from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
-from cachecore_redis.topology import slot_of
+from cachecore_redis.cluster.topology import slot_of
 from tests.redis.conftest import SERVERS
 from tests.redis.moving import Grown, Move
 from tests.redis.opening import opened

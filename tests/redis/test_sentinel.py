@@ -12,7 +12,7 @@ from cachecore.contract.errors import BackendError, OptionsError
 from cachecore.contract.protocols import Alive, Lost
 from cachecore.testing.groups import SERVICE, SentinelGroup, ask
 from cachecore_redis import RedisBackend, SentinelBackend, from_url
-from cachecore_redis.address import split_hosts
+from cachecore_redis.wire.address import split_hosts
 from tests.redis.conftest import SERVERS
 from tests.redis.waiting import until, until_it_works
 

@@ -16,7 +16,7 @@ from cachecore.encoding.entry import TOMBSTONE_BYTES
 from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend
-from cachecore_redis.commands import pack
+from cachecore_redis.wire.commands import pack
 from tests.redis.opening import counted, opened
 from tests.redis.waiting import until, until_it_works
 

@@ -12,8 +12,8 @@ import pytest
 from cachecore.contract.errors import BackendError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.commands import pack
-from cachecore_redis.swap import _DELETE, _DELETES, _WRITE, _WRITES, ways
+from cachecore_redis.node.swap import _DELETE, _DELETES, _WRITE, _WRITES, ways
+from cachecore_redis.wire.commands import pack
 from tests.redis.versions import in_one_command, needs
 
 User = Callable[[str], Awaitable[str]]

@@ -7,11 +7,11 @@ Importing this does not import redis-py, which takes a third of a second: that h
 
 from __future__ import annotations
 
-from cachecore_redis.address import RedisOptions
 from cachecore_redis.backend import RedisBackend
 from cachecore_redis.client import ClientBackend
-from cachecore_redis.cluster_backend import ClusterBackend
+from cachecore_redis.cluster.backend import ClusterBackend
 from cachecore_redis.sentinel import SentinelBackend
+from cachecore_redis.wire.address import RedisOptions
 
 __all__ = ["ClientBackend", "ClusterBackend", "RedisBackend", "RedisOptions", "SentinelBackend", "from_url"]
 

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cachecore.contract.protocols import FeedEvent
-from cachecore_redis import commands
-from cachecore_redis.about import about_all
-from cachecore_redis.address import RedisOptions, UrlDialer, split_options
-from cachecore_redis.channel import Backoff
 from cachecore_redis.client import ClientBackend
-from cachecore_redis.feed import ended
-from cachecore_redis.large import LargeKeys
-from cachecore_redis.loops import PerLoop
-from cachecore_redis.node import Node, moment
-from cachecore_redis.scanning import pages
+from cachecore_redis.node.about import about_all
+from cachecore_redis.node.feed import ended
+from cachecore_redis.node.large import LargeKeys
+from cachecore_redis.node.node import Node, moment
+from cachecore_redis.node.scan import pages
+from cachecore_redis.per_loop import PerLoop
+from cachecore_redis.wire import commands
+from cachecore_redis.wire.address import RedisOptions, UrlDialer, split_options
+from cachecore_redis.wire.reconnecting import Backoff
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -124,7 +124,7 @@ class RedisBackend:
         return moment(self._checked(node, "time", await node.read("time", commands.TIME), list))
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
-        """Return, by address, what the server is and can do; writes nothing. See `cachecore_redis.about`."""
+        """Return, by address, what the server is and can do; writes nothing. See `cachecore_redis.node.about`."""
         return await about_all({self._dialer.name: (self._dialer, f"{prefix}about")}, prefix)
 
     async def aclose(self) -> None:

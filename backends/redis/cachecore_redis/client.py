@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cachecore.contract.errors import BackendUnavailable, OptionsError
-from cachecore_redis.commands import PAGE, literal, milliseconds
-from cachecore_redis.failures import translated
+from cachecore_redis.wire.commands import PAGE, literal, milliseconds
+from cachecore_redis.wire.errors import translated
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

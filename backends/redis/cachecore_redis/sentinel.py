@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import hiredis
 
 from cachecore.contract.errors import OptionsError
-from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts
 from cachecore_redis.backend import RedisBackend
-from cachecore_redis.channel import dial
-from cachecore_redis.commands import PING, pack
-from cachecore_redis.lane import Lane, Reply
-from cachecore_redis.node import Node
+from cachecore_redis.node.node import Node
+from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, split_hosts
+from cachecore_redis.wire.commands import PING, pack
+from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.reconnecting import dial
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection

@@ -17,8 +17,8 @@ from typing import Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
-from cachecore_redis.address import Address
-from cachecore_redis.cluster import Cluster
+from cachecore_redis.cluster.cluster import Cluster
+from cachecore_redis.wire.address import Address
 
 _AGAIN: Final = 0.1
 """Seconds before the cluster is asked for its primaries again, as long as it does not say."""

@@ -18,8 +18,8 @@ from typing import Final
 
 import hiredis
 
-from cachecore_redis.commands import ASKING, EXEC, MULTI, UNWATCH, get, pack, set_, unlink
-from cachecore_redis.lane import Lane, Reply
+from cachecore_redis.wire.commands import ASKING, EXEC, MULTI, UNWATCH, get, pack, set_, unlink
+from cachecore_redis.wire.connection import Lane, Reply
 
 # Values are compared as bytes; a missing key is `false`. Returns 1 if it was swapped.
 _SCRIPT: Final = b"""\

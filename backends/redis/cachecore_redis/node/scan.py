@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
-from cachecore_redis import commands
-from cachecore_redis.failures import failure
-from cachecore_redis.lane import Lane
-from cachecore_redis.node import Node
+from cachecore_redis.node.node import Node
+from cachecore_redis.wire import commands
+from cachecore_redis.wire.connection import Lane
+from cachecore_redis.wire.errors import failure
 
 _BEGINNINGS: Final = 5
 """Times that a listing is begun before it fails: one that is cut off again and again would have no end."""

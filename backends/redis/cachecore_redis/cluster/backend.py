@@ -11,21 +11,21 @@ import hiredis
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import FeedEvent
-from cachecore_redis import commands
-from cachecore_redis.about import about_all
-from cachecore_redis.address import Address, RedisOptions, UrlDialer, split_hosts, split_options
-from cachecore_redis.channel import Backoff
-from cachecore_redis.cluster import Cluster, Command
-from cachecore_redis.cluster_feed import cluster_feed
-from cachecore_redis.failures import failure
-from cachecore_redis.feed import ended
-from cachecore_redis.lane import Reply
-from cachecore_redis.large import LargeKeys
-from cachecore_redis.loops import PerLoop
-from cachecore_redis.node import Node, moment
-from cachecore_redis.quorum import first_answer
-from cachecore_redis.scanning import pages
-from cachecore_redis.topology import SLOTS, Topology, slot_of
+from cachecore_redis.cluster.cluster import Cluster, Command
+from cachecore_redis.cluster.feed import cluster_feed
+from cachecore_redis.cluster.quorum import first_answer
+from cachecore_redis.cluster.topology import SLOTS, Topology, slot_of
+from cachecore_redis.node.about import about_all
+from cachecore_redis.node.feed import ended
+from cachecore_redis.node.large import LargeKeys
+from cachecore_redis.node.node import Node, moment
+from cachecore_redis.node.scan import pages
+from cachecore_redis.per_loop import PerLoop
+from cachecore_redis.wire import commands
+from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, split_hosts, split_options
+from cachecore_redis.wire.connection import Reply
+from cachecore_redis.wire.errors import failure
+from cachecore_redis.wire.reconnecting import Backoff
 
 if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
@@ -167,7 +167,7 @@ class ClusterBackend:
         return await first_answer([partial(_time_of, node) for _, node in await cluster.primaries("time")])
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
-        """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.about`."""
+        """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.node.about`."""
         servers: dict[str, tuple[UrlDialer, str]] = {}
         for address, _ in await self._clusters.get("about").primaries("about"):
             tags = (n for n in range(SLOTS) if self._topology.owner(slot_of(str(n))) == address)

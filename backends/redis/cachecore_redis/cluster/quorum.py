@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from cachecore.contract.errors import BackendError
-from cachecore_redis.address import Address
-from cachecore_redis.topology import Ranges, agreed
+from cachecore_redis.cluster.topology import Ranges, agreed
+from cachecore_redis.wire.address import Address
 
 _ASKED: Final = 6
 """Nodes asked at once."""

@@ -13,12 +13,12 @@ from typing import Any
 import hiredis
 
 from cachecore.contract.errors import BackendError
-from cachecore_redis.channel import Dialer, dial
-from cachecore_redis.commands import pack
-from cachecore_redis.failures import reply_reason, translate
-from cachecore_redis.feed import protocol_in_force
-from cachecore_redis.lane import Lane
-from cachecore_redis.swap import Swapper, ways
+from cachecore_redis.node.feed import protocol_in_force
+from cachecore_redis.node.swap import Swapper, ways
+from cachecore_redis.wire.commands import pack
+from cachecore_redis.wire.connection import Lane
+from cachecore_redis.wire.errors import reply_reason, translate
+from cachecore_redis.wire.reconnecting import Dialer, dial
 
 
 async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cachecore.contract.errors import BackendError, BackendUnavailable
-from cachecore_redis.failures import failure, translate
-from cachecore_redis.lane import Lane
+from cachecore_redis.wire.connection import Lane
+from cachecore_redis.wire.errors import failure, translate
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection

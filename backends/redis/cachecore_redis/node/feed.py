@@ -23,9 +23,9 @@ import hiredis
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost
-from cachecore_redis.channel import Channel
-from cachecore_redis.commands import PING, pack
-from cachecore_redis.lane import Lane, Reply
+from cachecore_redis.wire.commands import PING, pack
+from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.reconnecting import Channel
 
 _MAX_KEYS: Final = 10_000
 """Changed keys kept for a subscriber that does not fetch them; beyond, it is told that all may have changed."""

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from cachecore_redis.lane import Lane, Reply
+from cachecore_redis.wire.connection import Lane, Reply
 
 
 class OnTheWay:

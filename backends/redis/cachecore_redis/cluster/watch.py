@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from cachecore_redis.address import Address
-from cachecore_redis.topology import Ranges, Topology
+from cachecore_redis.cluster.topology import Ranges, Topology
+from cachecore_redis.wire.address import Address
 
 _LOOK: Final = 1.0
 """Seconds between two looks at the order of a cluster that somebody watches."""

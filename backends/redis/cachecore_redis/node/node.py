@@ -14,15 +14,15 @@ import hiredis
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.futures import Prompt
-from cachecore_redis import commands
-from cachecore_redis.address import RedisOptions
-from cachecore_redis.channel import Backoff, Channel, Dialer
-from cachecore_redis.failures import refusal, translate
-from cachecore_redis.feed import Feeds
-from cachecore_redis.lane import Lane, Reply
-from cachecore_redis.large import LargeKeys
-from cachecore_redis.swap import Swapper
-from cachecore_redis.under_way import OnTheWay
+from cachecore_redis.node.feed import Feeds
+from cachecore_redis.node.large import LargeKeys
+from cachecore_redis.node.swap import Swapper
+from cachecore_redis.node.write_order import OnTheWay
+from cachecore_redis.wire import commands
+from cachecore_redis.wire.address import RedisOptions
+from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.errors import refusal, translate
+from cachecore_redis.wire.reconnecting import Backoff, Channel, Dialer
 
 Values = list[bytes | None]
 

@@ -15,7 +15,7 @@ from typing import Final
 import hiredis
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
-from cachecore_redis.lane import NotRedisError
+from cachecore_redis.wire.connection import NotRedisError
 
 # First word of an error reply -> (reason, transient). What another attempt cannot cure is not transient: the breaker
 # must not open because one value does not fit or one key is of another type.

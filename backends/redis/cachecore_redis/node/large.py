@@ -7,7 +7,7 @@ from typing import Final
 
 import hiredis
 
-from cachecore_redis.lane import Reply
+from cachecore_redis.wire.connection import Reply
 
 _MAX_LARGE: Final = 16_384
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from cachecore_redis.address import Address
+from cachecore_redis.wire.address import Address
 
 SLOTS: Final = 16384
 

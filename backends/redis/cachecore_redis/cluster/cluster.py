@@ -16,16 +16,16 @@ from typing import Final
 import hiredis
 
 from cachecore.contract.errors import BackendError, BackendUnavailable
-from cachecore_redis.address import Address, RedisOptions, UrlDialer
-from cachecore_redis.channel import Backoff
-from cachecore_redis.commands import ASKING, pack
-from cachecore_redis.failures import failure, refusal
-from cachecore_redis.lane import Lane, Reply
-from cachecore_redis.large import LargeKeys
-from cachecore_redis.node import Node
-from cachecore_redis.quorum import Candidates, majority
-from cachecore_redis.topology import Ranges, Topology, ranges_of, redirection, slot_of
-from cachecore_redis.watching import Watching
+from cachecore_redis.cluster.quorum import Candidates, majority
+from cachecore_redis.cluster.topology import Ranges, Topology, ranges_of, redirection, slot_of
+from cachecore_redis.cluster.watch import Watching
+from cachecore_redis.node.large import LargeKeys
+from cachecore_redis.node.node import Node
+from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer
+from cachecore_redis.wire.commands import ASKING, pack
+from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.errors import failure, refusal
+from cachecore_redis.wire.reconnecting import Backoff
 
 _PAUSE: Final = 0.2
 """Seconds between two looks at a cluster that is not whole."""

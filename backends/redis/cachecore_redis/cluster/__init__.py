@@ -1,0 +1,1 @@
+"""Many servers: which keys live where, and what happens when that changes."""

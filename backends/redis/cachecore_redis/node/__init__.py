@@ -1,0 +1,1 @@
+"""One server: the connections to it, its reads, writes, swaps, scans and feed."""

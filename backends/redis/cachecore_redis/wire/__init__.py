@@ -1,0 +1,1 @@
+"""One connection: commands as bytes, replies, errors, reconnecting."""
