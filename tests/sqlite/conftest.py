@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore_sqlite import schema
+from cachecore_sqlite.file import schema
 from tests.sqlite.disks import mounted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachecore_sqlite import SQLiteBackend
-from cachecore_sqlite.saver import Saver
+from cachecore_sqlite.space.checkpoint import Saver
 
 
 def until_looked_at(backend: SQLiteBackend) -> None:

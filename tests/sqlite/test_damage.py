@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from cachecore.contract.errors import BackendError
-from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, schema
+from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions
+from cachecore_sqlite.file import schema
 from tests.sqlite.children import running, value_of, write_and_wait
 from tests.sqlite.looking import until_looked_at
 

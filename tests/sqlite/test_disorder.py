@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from cachecore.contract.errors import BackendError
-from cachecore_sqlite import SQLiteBackend, schema
-from cachecore_sqlite.translate import concerns_one_call, is_damage
+from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.errors import concerns_one_call, is_damage
 from tests.sqlite.children import keep_open, running
 from tests.sqlite.looking import until_looked_at
 

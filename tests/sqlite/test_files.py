@@ -13,8 +13,8 @@ import pytest
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import Alive, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.opened import Inode
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.open_files import Inode
 from tests.sqlite.children import call_when_told, running
 from tests.sqlite.looking import until_looked_at
 

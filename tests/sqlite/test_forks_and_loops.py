@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from cachecore.contract.errors import BackendUnavailable
-from cachecore_sqlite import SQLiteBackend, SQLiteOptions, engine
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
+from cachecore_sqlite.threads import pool as engine
 from tests.sqlite.children import fork_many, running
 
 
@@ -32,7 +33,7 @@ async def test_forks_share_nothing_open(tmp_path: Path) -> None:
 FORK_WHILE_CLOSING = """
 import asyncio, contextlib, os, sys, threading
 from cachecore_sqlite import SQLiteBackend
-from cachecore_sqlite.file import Database
+from cachecore_sqlite.file.database import Database
 closing, last_words = threading.Event(), Database.last_words
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend
-from cachecore_sqlite.room import Room
-from cachecore_sqlite.saver import Log
+from cachecore_sqlite.space.admission import Room
+from cachecore_sqlite.space.checkpoint import Log
 from tests.sqlite.children import call_when_told, fill_folder, running
 from tests.sqlite.disks import LARGE, PATIENT, ask, fill_in_batches, mounted, reading, to_the_last_byte, until_set
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cachecore_sqlite import SQLiteBackend, rows
-from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.table.transaction import Transaction
 
 NOW = 1000.0
 

@@ -15,11 +15,12 @@ from typing import Literal
 import pytest
 
 from cachecore.contract.errors import BackendUnavailable
-from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions, opened
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.opened import Files, Inode
-from cachecore_sqlite.transaction import Transaction
-from cachecore_sqlite.translate import LogDeleted
+from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions
+from cachecore_sqlite.file import open_files as opened
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.errors import LogDeleted
+from cachecore_sqlite.file.open_files import Files, Inode
+from cachecore_sqlite.table.transaction import Transaction
 
 PROBE = """
 import fcntl, sys
@@ -35,7 +36,7 @@ for line in sys.stdin:
 FORK = """
 import os, sys
 from cachecore_sqlite import SQLiteOptions, opened
-from cachecore_sqlite.file import Database
+from cachecore_sqlite.file.database import Database
 database = Database(sys.argv[1], SQLiteOptions())
 held = database.connect()
 ours, theirs = os.pipe()

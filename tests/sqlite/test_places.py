@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cachecore_sqlite import places, rows, schema, upkeep
-from cachecore_sqlite import transaction as statements_of
-from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table import maintenance as upkeep
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.table import transaction as statements_of
+from cachecore_sqlite.table.transaction import Transaction
 
 NOW = 1000.0
 MAX_BYTES = 1 << 20

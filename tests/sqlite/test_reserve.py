@@ -14,7 +14,7 @@ import pytest
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
-from cachecore_sqlite.reserve import Reserve
+from cachecore_sqlite.space.reserve import Reserve
 from tests.sqlite.children import call_when_told, running
 from tests.sqlite.disks import ask, to_the_last_byte, until_set
 

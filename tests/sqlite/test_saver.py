@@ -12,9 +12,9 @@ import pytest
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteOptions
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.saver import Log, Saver
-from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.space.checkpoint import Log, Saver
+from cachecore_sqlite.table.transaction import Transaction
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from cachecore.testing.clocks import FakeClock
-from cachecore_sqlite import SQLiteBackend, rows
-from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.table.transaction import Transaction
 
 NOW = 1000.0
 

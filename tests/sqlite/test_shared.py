@@ -11,7 +11,7 @@ from queue import Empty
 
 import pytest
 
-from cachecore_sqlite.shared import SharedQueue
+from cachecore_sqlite.threads.queue import SharedQueue
 
 
 def _waiting(queue: SharedQueue[int | None], count: int) -> None:

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from cachecore.contract.errors import BackendError
-from cachecore_sqlite import SQLiteBackend, rows, schema
-from cachecore_sqlite.whose import free_bytes
+from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.ownership import free_bytes
+from cachecore_sqlite.table import rows
 
 TABLES = (
     f"CREATE TABLE mark(text TEXT NOT NULL /* {schema.MARK} */)",

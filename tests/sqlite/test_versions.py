@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cachecore.contract.errors import BackendError
-from cachecore_sqlite import FileRefused, SQLiteBackend, schema
+from cachecore_sqlite import FileRefused, SQLiteBackend
+from cachecore_sqlite.file import schema
 
 STORED = {f"k{number}": b"%d" % number * 500 for number in range(300)}
 

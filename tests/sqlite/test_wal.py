@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from cachecore_sqlite import wal
+from cachecore_sqlite.file import wal
 from tests.sqlite.children import running, write_and_wait
 
 KEYS = [f"p:e:{number}" for number in range(20)]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cachecore_sqlite import SQLiteOptions, schema, whose
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.opened import LOG
+from cachecore_sqlite import SQLiteOptions
+from cachecore_sqlite.file import ownership as whose
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.open_files import LOG
 
 
 def test_a_file_that_is_made_whole_meanwhile_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cachecore_sqlite.backend import SQLiteBackend, from_url
+from cachecore_sqlite.file.errors import FileRefused
 from cachecore_sqlite.options import SQLiteOptions
-from cachecore_sqlite.translate import FileRefused
 
 __all__ = ["FileRefused", "SQLiteBackend", "SQLiteOptions", "from_url"]

@@ -12,10 +12,10 @@ from typing import Final
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import FeedEvent
-from cachecore_sqlite import rows
-from cachecore_sqlite.engine import Engine
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
-from cachecore_sqlite.transaction import Transaction, cost
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.table.transaction import Transaction, cost
+from cachecore_sqlite.threads.pool import Engine
 
 _KEYS_PER_TRANSACTION: Final = 256
 _PARTS: Final = 16

@@ -19,11 +19,11 @@ from typing import Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
-from cachecore_sqlite import schema
-from cachecore_sqlite.file import Database
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.errors import LogDeleted, StoreError, is_busy
 from cachecore_sqlite.options import MEMORY
-from cachecore_sqlite.translate import LogDeleted, StoreError, is_busy
-from cachecore_sqlite.workers import Job, Worker
+from cachecore_sqlite.worker import Job, Worker
 
 _EVENTS: Final = 10_000
 _LAST: Final = "SELECT max(seq) FROM changes"

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from typing import Final, Literal
 from urllib.parse import quote
 
-from cachecore_sqlite import opened, schema, wal
-from cachecore_sqlite.opened import LOG, Files, Inode, inode_of
+from cachecore_sqlite.file import open_files as opened
+from cachecore_sqlite.file import schema, wal
+from cachecore_sqlite.file.errors import FileRefused, Moved, code, damaged, full, is_damage, overtaken
+from cachecore_sqlite.file.open_files import LOG, Files, Inode, inode_of
+from cachecore_sqlite.file.ownership import free_bytes, size_of, whose
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.translate import FileRefused, Moved, code, damaged, full, is_damage, overtaken
-from cachecore_sqlite.whose import free_bytes, size_of, whose
 
 try:
     import fcntl

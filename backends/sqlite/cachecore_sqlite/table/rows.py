@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
-from cachecore_sqlite import places
+from cachecore_sqlite.table import index as places
 
 KEYS_PER_STATEMENT: Final = 256
 # Keys are read as bytes: a damaged one is nobody's then, where text that is none would raise an error.

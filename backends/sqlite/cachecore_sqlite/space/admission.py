@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.reserve import REFUSING_SECONDS, Reserve
-from cachecore_sqlite.saver import BESIDES_BYTES, LONG_SECONDS, Log, Saver
-from cachecore_sqlite.schema import PAGE_BYTES
-from cachecore_sqlite.transaction import Transaction, most_logged
-from cachecore_sqlite.translate import full, is_busy
-from cachecore_sqlite.workers import PAUSES, Job
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.errors import full, is_busy
+from cachecore_sqlite.file.schema import PAGE_BYTES
+from cachecore_sqlite.space.checkpoint import BESIDES_BYTES, LONG_SECONDS, Log, Saver
+from cachecore_sqlite.space.reserve import REFUSING_SECONDS, Reserve
+from cachecore_sqlite.table.transaction import Transaction, most_logged
+from cachecore_sqlite.worker import PAUSES, Job
 
 _LONGEST_REFUSAL: Final = 0.4
 _ATTEMPT_SECONDS: Final = 0.5

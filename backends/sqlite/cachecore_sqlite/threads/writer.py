@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from cachecore.contract.clock import Clock
-from cachecore_sqlite import upkeep
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.room import Room, stores
-from cachecore_sqlite.saver import Saver
-from cachecore_sqlite.transaction import Transaction
-from cachecore_sqlite.translate import Moved, concerns_one_call, is_busy, is_full
-from cachecore_sqlite.workers import PAUSES, Job, Jobs, Worker, answer
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.errors import Moved, concerns_one_call, is_busy, is_full
+from cachecore_sqlite.space.admission import Room, stores
+from cachecore_sqlite.space.checkpoint import Saver
+from cachecore_sqlite.table import maintenance as upkeep
+from cachecore_sqlite.table.transaction import Transaction
+from cachecore_sqlite.worker import PAUSES, Job, Jobs, Worker, answer
 
 _UPKEEP_ROWS: Final = 16
 _UPKEEP_BYTES: Final = 64 * 1024

@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Final
 
-from cachecore_sqlite import places
-from cachecore_sqlite.schema import PAGE_BYTES
-from cachecore_sqlite.transaction import Transaction
+from cachecore_sqlite.file.schema import PAGE_BYTES
+from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table.transaction import Transaction
 
 _LOG_BYTES: Final = 1024 * 1024
 _TRIM_BYTES: Final = 16 * 1024

@@ -14,16 +14,17 @@ from typing import Any, Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendUnavailable
 from cachecore.contract.futures import Prompt
-from cachecore_sqlite import forks, rows
-from cachecore_sqlite.feed import Feed, Listener
-from cachecore_sqlite.file import Database
+from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.reader import Reader
-from cachecore_sqlite.saver import Saver
-from cachecore_sqlite.shared import SharedQueue
-from cachecore_sqlite.transaction import Asked, Transaction
-from cachecore_sqlite.workers import Job, Jobs, Worker
-from cachecore_sqlite.writer import Writer
+from cachecore_sqlite.space.checkpoint import Saver
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.table.transaction import Asked, Transaction
+from cachecore_sqlite.threads import forks
+from cachecore_sqlite.threads.feed import Feed, Listener
+from cachecore_sqlite.threads.queue import SharedQueue
+from cachecore_sqlite.threads.reader import Reader
+from cachecore_sqlite.threads.writer import Writer
+from cachecore_sqlite.worker import Job, Jobs, Worker
 
 _FORK_SECONDS: Final = 5.0
 

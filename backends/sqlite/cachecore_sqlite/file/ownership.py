@@ -10,9 +10,9 @@ import sys
 from typing import Final, Literal
 from urllib.parse import quote
 
-from cachecore_sqlite import schema
-from cachecore_sqlite.opened import beginning
-from cachecore_sqlite.translate import is_damage
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.errors import is_damage
+from cachecore_sqlite.file.open_files import beginning
 
 Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from cachecore_sqlite.translate import LogDeleted
+from cachecore_sqlite.file.errors import LogDeleted
 
 T = TypeVar("T")
 Inode = tuple[int, int]

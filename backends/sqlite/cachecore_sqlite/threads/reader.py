@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from cachecore.contract.clock import Clock
-from cachecore_sqlite import rows
-from cachecore_sqlite.file import Database, Frozen
-from cachecore_sqlite.translate import concerns_one_call, is_busy, lacks_room
-from cachecore_sqlite.workers import PAUSES, Job, Jobs, Worker, answer
+from cachecore_sqlite.file.database import Database, Frozen
+from cachecore_sqlite.file.errors import concerns_one_call, is_busy, lacks_room
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.worker import PAUSES, Job, Jobs, Worker, answer
 
 _THAW_SECONDS: Final = 0.25
 

@@ -20,7 +20,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cachecore_sqlite.translate import damaged
+from cachecore_sqlite.file.errors import damaged
 
 APPLICATION_ID: Final = 0x6363_5351  # "ccSQ"
 VERSION: Final = 2

@@ -19,16 +19,10 @@ from typing import Any, Final, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.opened import Files
-from cachecore_sqlite.transaction import Asked
-from cachecore_sqlite.translate import (
-    FileRefused,
-    StoreError,
-    is_damage,
-    leaves_doubt,
-    translated,
-)
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.errors import FileRefused, StoreError, is_damage, leaves_doubt, translated
+from cachecore_sqlite.file.open_files import Files
+from cachecore_sqlite.table.transaction import Asked
 
 PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 """Seconds between attempts to get a lock; the last one is repeated."""

@@ -23,13 +23,13 @@ from typing import Final
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
-from cachecore_sqlite import schema
-from cachecore_sqlite.file import Database
-from cachecore_sqlite.reserve import reserve_bytes
-from cachecore_sqlite.schema import PAGE_BYTES
-from cachecore_sqlite.translate import StoreError, is_busy
-from cachecore_sqlite.whose import free_bytes, size_of
-from cachecore_sqlite.workers import PAUSES, Job, Worker
+from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.database import Database
+from cachecore_sqlite.file.errors import StoreError, is_busy
+from cachecore_sqlite.file.ownership import free_bytes, size_of
+from cachecore_sqlite.file.schema import PAGE_BYTES
+from cachecore_sqlite.space.reserve import reserve_bytes
+from cachecore_sqlite.worker import PAUSES, Job, Worker
 
 _BOUND: Final = 1.3  # of `max_bytes`: the file, its log and the reserve
 _PASSES: Final = 3

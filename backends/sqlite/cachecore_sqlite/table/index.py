@@ -16,7 +16,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from cachecore_sqlite.translate import damaged
+from cachecore_sqlite.file.errors import damaged
 
 _STEP: Final = 256  # rows written, by all processes, between two steps of the upkeep
 _SQUARE: Final = 128  # entries by the square of how many slices are moved on in turn, where fewest pages change

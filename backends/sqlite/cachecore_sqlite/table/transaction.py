@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from cachecore_sqlite import places, rows
-from cachecore_sqlite.rows import SIZES, chunks, filled, is_live
+from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table import rows
+from cachecore_sqlite.table.rows import SIZES, chunks, filled, is_live
 
 _LARGEST_SHARE: Final = 10
 _PAGE_OVERHEAD: Final = 2048  # bytes of other pages that the log takes for a row, about

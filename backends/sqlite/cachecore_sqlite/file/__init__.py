@@ -1,0 +1,1 @@
+"""Which file, whose it is, and whether it is sound."""

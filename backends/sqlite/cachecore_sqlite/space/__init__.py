@@ -1,0 +1,1 @@
+"""Disk space: how much may be taken, and the write-ahead log."""

@@ -1,0 +1,1 @@
+"""The SQL: rows, their index, transactions, maintenance."""

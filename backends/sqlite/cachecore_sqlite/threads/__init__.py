@@ -1,0 +1,1 @@
+"""The threads of one backend, and what they hand each other."""
