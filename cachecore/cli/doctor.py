@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cachecore.contract import plugins
+from cachecore.contract import plugins, redaction
 from cachecore.contract.errors import BackendError, CacheError
 from cachecore.contract.protocols import (
     Alive,
@@ -57,7 +57,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        _show(plugins.redact_url(url), found)
+        _show(redaction.redact_url(url), found)
     raise typer.Exit(0 if found["answers"] else 1)
 
 

@@ -1,1 +1,80 @@
 """What the core and its plugins promise each other; the only room that a backend imports."""
+
+from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    CacheError,
+    EncodingError,
+    FlightCycleError,
+    InvalidationPending,
+    OptionsError,
+    PluginNotFound,
+    UnkeyableError,
+)
+from cachecore.contract.eviction import EvictionPolicy, PolicyFactory
+from cachecore.contract.futures import InlineFuture
+from cachecore.contract.options import Duration, MemoryOptions, Policy, StoreOptions, positive, seconds
+from cachecore.contract.protocols import (
+    Alive,
+    CacheBackend,
+    Changed,
+    EntryContext,
+    FeedEvent,
+    Flushed,
+    KeyHasher,
+    Lost,
+    Serializer,
+    SupportsAbout,
+    SupportsFeed,
+    SupportsPartitions,
+    SupportsScan,
+    SupportsSizes,
+    SupportsTime,
+)
+from cachecore.contract.redaction import redact_url
+from cachecore.contract.results import Computed, Lookup, Outcome
+
+__all__ = [
+    "Alive",
+    "BackendError",
+    "BackendTimeout",
+    "BackendUnavailable",
+    "CacheBackend",
+    "CacheError",
+    "Changed",
+    "Clock",
+    "Computed",
+    "Duration",
+    "EncodingError",
+    "EntryContext",
+    "EvictionPolicy",
+    "FeedEvent",
+    "FlightCycleError",
+    "Flushed",
+    "InlineFuture",
+    "InvalidationPending",
+    "KeyHasher",
+    "Lookup",
+    "Lost",
+    "MemoryOptions",
+    "OptionsError",
+    "Outcome",
+    "PluginNotFound",
+    "Policy",
+    "PolicyFactory",
+    "Serializer",
+    "StoreOptions",
+    "SupportsAbout",
+    "SupportsFeed",
+    "SupportsPartitions",
+    "SupportsScan",
+    "SupportsSizes",
+    "SupportsTime",
+    "SystemClock",
+    "UnkeyableError",
+    "positive",
+    "redact_url",
+    "seconds",
+]

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Prompt(asyncio.Future[T]):
+class InlineFuture(asyncio.Future[T]):
     """A future with callbacks that run within `set_result`, `set_exception` or `cancel`.
 
     What a backend may return for a call; it is awaited like any future. The callback must be quick.
     """
 
-    _at_end: Callable[[Prompt[T]], object] | None = None
+    _at_end: Callable[[InlineFuture[T]], object] | None = None
 
-    def at_end(self, callback: Callable[[Prompt[T]], object]) -> None:
+    def at_end(self, callback: Callable[[InlineFuture[T]], object]) -> None:
         """Call `callback` with this future the moment it is done; now, if it is."""
         before = self._at_end
         if before is not None:

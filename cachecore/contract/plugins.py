@@ -7,25 +7,24 @@ Plugins are entry points of four groups. Each is a callable, imported when it is
     cachecore.serializers  name -> (**options) -> Serializer; one that wraps another takes it as `inner`
     cachecore.eviction     name -> (max_entries) -> policy of the L1 tier
 
-URLs hold passwords, so none is ever shown as it is: every message goes through `redact_url`.
+URLs hold passwords, so none is ever shown as it is: every message goes through `redaction.redact_url`.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
+from cachecore.contract.redaction import HIDDEN, URL, redact_url, tells
 
 if TYPE_CHECKING:
     # Imported where it is used: it costs as much as the rest of the library together.
     from importlib.metadata import EntryPoint
 
-    from cachecore.memory.eviction import PolicyFactory
+    from cachecore.contract.eviction import PolicyFactory
 
 BACKENDS: Final = "cachecore.backends"
 HASHERS: Final = "cachecore.hashers"
@@ -46,14 +45,6 @@ _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_HIDDEN = "***"
-_PIECES = re.compile(r"[/?#:@&=;,\s]")  # where whoever parses a URL may cut a password
-_NUMERIC_HOST = re.compile(r"\[[0-9A-Fa-f:.]*\]")
-_NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
-_SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
-_PLAIN_VALUE = re.compile(r"\d{1,8}(?:\.\d{1,8})?(?:ms|s|m|h|d|w|kib|mib|gib)?|true|false|yes|no|on|off", re.IGNORECASE)
-
 
 def backend_from_url(url: str) -> CacheBackend:
     """Return a new backend at `url`; its scheme names the plugin. Nothing is connected yet.
@@ -62,18 +53,18 @@ def backend_from_url(url: str) -> CacheBackend:
         PluginNotFound: no plugin takes that scheme, or it cannot be imported.
         OptionsError: the plugin does not accept the URL.
     """
-    match = _URL.fullmatch(url)
+    match = URL.fullmatch(url)
     if match is None:
-        raise OptionsError(f"a backend is named by a URL such as memory:// or redis://host:6379/0, not {_HIDDEN!r}")
+        raise OptionsError(f"a backend is named by a URL such as memory:// or redis://host:6379/0, not {HIDDEN!r}")
     scheme = match[1].lower()
     make = _load(BACKENDS, scheme)
     try:
         made = make(url)
     except Exception as error:
-        if isinstance(error, CacheError) and not _tells(error, url):
+        if isinstance(error, CacheError) and not tells(error, url):
             raise
         # Not chained: what the plugin says of the URL it may say with the password in it.
-        why = type(error).__name__ if _tells(error, url) else f"{type(error).__name__}: {error}"
+        why = type(error).__name__ if tells(error, url) else f"{type(error).__name__}: {error}"
         raise OptionsError(f"the backend {scheme!r} does not accept {redact_url(url)!r}: {why}") from None
     if not isinstance(made, CacheBackend):
         raise _misfit(made, CacheBackend, BACKENDS, scheme)
@@ -148,58 +139,6 @@ def installed(group: str) -> dict[str, str]:
     for entry in _entries(group):
         found.setdefault(entry.name, []).append(_distribution(entry))
     return {name: ", ".join(sorted(found[name])) for name in sorted(found)}
-
-
-def redact_url(url: str) -> str:
-    """Return `url` fit for messages and logs: no user, no password, no value of a query that may be a secret.
-
-    When it is not clear where a password ends, more is hidden rather than less.
-    """
-    match = _URL.fullmatch(url)
-    if match is None:
-        return _HIDDEN
-    scheme, rest = match.groups()
-    head, mark, tail = _cut(rest)
-    if "@" in tail:  # a password with ? or # in it, or a secret with @ in the query: no telling which
-        return f"{scheme}://{_HIDDEN}"
-    user, at, place = head.rpartition("@")
-    if not at and _headless(place):
-        return f"{scheme}://{_HIDDEN}"
-    shown = "&".join(map(_shown, tail.split("&"))) if mark else ""
-    return f"{scheme}://{_HIDDEN + at if at and user else at}{place}{mark}{shown}"
-
-
-def _cut(rest: str) -> tuple[str, str, str]:
-    mark = re.search(r"[?#]", rest)
-    return (rest, "", "") if mark is None else (rest[: mark.start()], mark[0], rest[mark.end() :])
-
-
-def _headless(place: str) -> bool:
-    """Whether `place` has a port that is no number: a password that lost its host."""
-    return _NO_PORT.match(_NUMERIC_HOST.sub("", place)) is not None
-
-
-def _shown(pair: str) -> str:
-    name, equals, value = pair.partition("=")
-    if not equals:
-        return _HIDDEN if name else ""
-    return pair if _PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(name) else f"{name}={_HIDDEN}"
-
-
-def _tells(error: Exception, url: str) -> bool:
-    """Whether the text of `error` holds a part of `url` that `redact_url` hides."""
-    rest = url.partition("://")[2]
-    head, _, tail = _cut(rest)
-    hidden = {pair.partition("=")[2] or pair for pair in tail.split("&") if _shown(pair) != pair}
-    user, at, place = rest.rpartition("@") if "@" in tail else head.rpartition("@")
-    if at:
-        hidden |= {user, *user.split(":", 1)}
-    elif _headless(place):
-        hidden |= {place, *place.split(":")}
-    hidden |= {unquote(part) for part in hidden}
-    shown = redact_url(url)
-    hidden |= {piece for part in hidden for piece in _PIECES.split(part) if piece not in shown}
-    return any(part in str(error) for part in hidden if part)
 
 
 _scanned: dict[str, tuple[list[str], list[EntryPoint]]] = {}  # group -> the path it was looked for on, and its plugins

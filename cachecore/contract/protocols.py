@@ -20,8 +20,8 @@ class CacheBackend(Protocol):
     event loop, before and after a fork. A missing key is an answer, not an error. Every failure leaves as
     `BackendError`, chained to the driver's own.
 
-    Each of the four calls is `async def`, or a function that returns a future, best a `cachecore.contract.futures.Prompt`: then
-    the call has begun, and costs no task. Cancelling the future abandons the answer and harms nobody else.
+    Each of the four calls is `async def`, or a function that returns a future, best an `InlineFuture` of this package:
+    then the call has begun, and costs no task. Cancelling the future abandons the answer and harms nobody else.
     """
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from cachecore.keys import Members, decode, encode
+from cachecore.keys.canonical import encode
+from cachecore.keys.decoding import decode
+from cachecore.keys.forms import Members
 from cachecore.keys.walker import field_path
 
 Kind = Literal["type", "value", "only in a", "only in b"]

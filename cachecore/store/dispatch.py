@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError, BackendUnavailable
-from cachecore.contract.futures import Prompt
+from cachecore.contract.futures import InlineFuture
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
 from cachecore.store.breaker import Breaker, State
@@ -110,7 +110,7 @@ class Dispatch:
             call.task = started
             call.deadline = lane.loop.time() + call.budget
             ended = partial(self._ended, lane, call)
-            if isinstance(started, Prompt):
+            if isinstance(started, InlineFuture):
                 started.at_end(ended)
             else:
                 started.add_done_callback(ended)

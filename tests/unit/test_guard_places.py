@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
-from cachecore.contract.futures import Prompt
+from cachecore.contract.futures import InlineFuture
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
 from cachecore.store import bulkhead as lane
@@ -117,9 +117,9 @@ def test_call_that_waits_is_refused_also_where_the_store_lets_go_at_once() -> No
 
         class Silent(MemoryBackend):
             # A future is awaitable, too.
-            def get_many(self, keys: Sequence[str]) -> Prompt[list[bytes | None]]:  # type: ignore[override] # see above
+            def get_many(self, keys: Sequence[str]) -> InlineFuture[list[bytes | None]]:  # type: ignore[override] # see above
                 asked.append(keys)
-                return Prompt(loop=asyncio.get_running_loop())
+                return InlineFuture(loop=asyncio.get_running_loop())
 
         guard, _ = await _second_is_refused(Silent(), clock)
         assert asked == [["first"]]

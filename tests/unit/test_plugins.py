@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract import plugins
+from cachecore.contract import plugins, redaction
 from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
 from cachecore.keys import hashers
 from cachecore.serializers.msgpack import MsgpackSerializer
@@ -251,7 +251,7 @@ def test_nothing_is_imported_until_it_is_asked_for() -> None:
     ],
 )
 def test_redacted_urls_hide_secrets_and_show_the_rest(url: str, shown: str) -> None:
-    assert plugins.redact_url(url) == shown
+    assert redaction.redact_url(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from cachecore.contract.futures import Prompt
+from cachecore.contract.futures import InlineFuture
 
 
 @pytest.mark.parametrize("end", ["result", "exception", "cancel", "done before"])
 async def test_told_at_once_and_once(end: str) -> None:
-    future = Prompt[int](loop=asyncio.get_running_loop())
+    future = InlineFuture[int](loop=asyncio.get_running_loop())
     told: list[bool] = []
     if end == "done before":
         future.set_result(1)
@@ -32,7 +32,7 @@ async def test_told_at_once_and_once(end: str) -> None:
 
 
 async def test_each_who_asks_to_be_told_is() -> None:
-    future = Prompt[int](loop=asyncio.get_running_loop())
+    future = InlineFuture[int](loop=asyncio.get_running_loop())
     told: list[str] = []
     future.at_end(lambda _: told.append("driver"))
     future.at_end(lambda _: told.append("guard"))
@@ -42,7 +42,7 @@ async def test_each_who_asks_to_be_told_is() -> None:
 
 async def test_awaited_like_any_future() -> None:
     loop = asyncio.get_running_loop()
-    future = Prompt[int](loop=loop)
+    future = InlineFuture[int](loop=loop)
     later: list[object] = []
     future.add_done_callback(later.append)
     loop.call_soon(future.set_result, 7)
@@ -58,7 +58,7 @@ async def test_callback_that_raises_harms_nobody_who_gives_results() -> None:
     def bad(_: object) -> None:
         raise LookupError("a bug")
 
-    future = Prompt[int](loop=loop)
+    future = InlineFuture[int](loop=loop)
     future.at_end(bad)
     future.set_result(1)
     assert future.result() == 1

@@ -13,7 +13,7 @@ from typing import Any, Final
 import hiredis
 
 from cachecore.contract.errors import BackendError
-from cachecore.contract.futures import Prompt
+from cachecore.contract.futures import InlineFuture
 from cachecore_redis.node.feed import Feeds
 from cachecore_redis.node.large import LargeKeys
 from cachecore_redis.node.swap import Swapper
@@ -232,7 +232,7 @@ class Reading:
     __slots__ = ("_keys", "_node", "future")
 
     def __init__(self, node: Node, keys: Sequence[str]) -> None:
-        self.future: Prompt[Values] = Prompt(loop=asyncio.get_running_loop())
+        self.future: InlineFuture[Values] = InlineFuture(loop=asyncio.get_running_loop())
         self._node = node
         self._keys = keys
 

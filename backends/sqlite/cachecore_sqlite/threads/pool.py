@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendUnavailable
-from cachecore.contract.futures import Prompt
+from cachecore.contract.futures import InlineFuture
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.space.checkpoint import Saver
@@ -90,7 +90,7 @@ class Engine:
 
     def _asked(self, queue: Jobs, job: Job) -> asyncio.Future[Any]:
         job.loop = loop = asyncio.get_running_loop()
-        future: Prompt[Any] = Prompt(loop=loop)
+        future: InlineFuture[Any] = InlineFuture(loop=loop)
         job.future = future
         if not self._closed and not self._workers:
             self._start()

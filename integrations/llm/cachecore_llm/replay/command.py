@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cachecore.contract import redact_url
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.errors import CacheError
-from cachecore.contract.plugins import redact_url
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.replay.log import LogReader

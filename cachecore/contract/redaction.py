@@ -1,0 +1,67 @@
+"""What of a URL may be shown: URLs hold passwords, so none is ever shown as it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+HIDDEN: Final = "***"
+_PIECES = re.compile(r"[/?#:@&=;,\s]")  # where whoever parses a URL may cut a password
+_NUMERIC_HOST = re.compile(r"\[[0-9A-Fa-f:.]*\]")
+_NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
+_SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
+_PLAIN_VALUE = re.compile(r"\d{1,8}(?:\.\d{1,8})?(?:ms|s|m|h|d|w|kib|mib|gib)?|true|false|yes|no|on|off", re.IGNORECASE)
+
+
+def redact_url(url: str) -> str:
+    """Return `url` fit for messages and logs: no user, no password, no value of a query that may be a secret.
+
+    When it is not clear where a password ends, more is hidden rather than less.
+    """
+    match = URL.fullmatch(url)
+    if match is None:
+        return HIDDEN
+    scheme, rest = match.groups()
+    head, mark, tail = _cut(rest)
+    if "@" in tail:  # a password with ? or # in it, or a secret with @ in the query: no telling which
+        return f"{scheme}://{HIDDEN}"
+    user, at, place = head.rpartition("@")
+    if not at and _headless(place):
+        return f"{scheme}://{HIDDEN}"
+    shown = "&".join(map(_shown, tail.split("&"))) if mark else ""
+    return f"{scheme}://{HIDDEN + at if at and user else at}{place}{mark}{shown}"
+
+
+def _cut(rest: str) -> tuple[str, str, str]:
+    mark = re.search(r"[?#]", rest)
+    return (rest, "", "") if mark is None else (rest[: mark.start()], mark[0], rest[mark.end() :])
+
+
+def _headless(place: str) -> bool:
+    """Whether `place` has a port that is no number: a password that lost its host."""
+    return _NO_PORT.match(_NUMERIC_HOST.sub("", place)) is not None
+
+
+def _shown(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        return HIDDEN if name else ""
+    return pair if _PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(name) else f"{name}={HIDDEN}"
+
+
+def tells(error: Exception, url: str) -> bool:
+    """Whether the text of `error` holds a part of `url` that `redact_url` hides."""
+    rest = url.partition("://")[2]
+    head, _, tail = _cut(rest)
+    hidden = {pair.partition("=")[2] or pair for pair in tail.split("&") if _shown(pair) != pair}
+    user, at, place = rest.rpartition("@") if "@" in tail else head.rpartition("@")
+    if at:
+        hidden |= {user, *user.split(":", 1)}
+    elif _headless(place):
+        hidden |= {place, *place.split(":")}
+    hidden |= {unquote(part) for part in hidden}
+    shown = redact_url(url)
+    hidden |= {piece for part in hidden for piece in _PIECES.split(part) if piece not in shown}
+    return any(part in str(error) for part in hidden if part)
