@@ -3,7 +3,7 @@
     python -m benchmarks.redis_writes     # prints tables, writes benchmarks/results/redis_writes.json
 
 Writes: `set_many` of a thousand answers beside a thousand awaited SETs of the plain design (`json.dumps`, sha256,
-`redis.asyncio`), in turns. Coherence: this process holds an answer in memory and asks for it all the time; another
+`redis.asyncio`), in turns. FeedState: this process holds an answer in memory and asks for it all the time; another
 deletes it, or invalidates its tag, and says when the server had acknowledged that. What is counted is how long after
 the acknowledgement the old answer was last served from memory here.
 """

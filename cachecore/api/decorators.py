@@ -48,7 +48,7 @@ class CachedFunction(Decorated, Generic[P, R]):
         self.calls = Calls(cache, function, binds, tags=tags, name=name, exclude=exclude)
         self._ttl = ttl
         self._memo = self.calls.memo
-        self._peek = cache.slot_of
+        self._peek = cache.copy_of
         self._counts = cache.counts
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
@@ -79,9 +79,9 @@ class CachedFunction(Decorated, Generic[P, R]):
                 and (count < 3 or (*map(type, args[2:]),) == kinds[2:])
                 and not bypassed()
             ):
-                slot = self._peek(key)
-                if slot is not None and slot.refresh_at == inf:
-                    value = slot.value
+                copy = self._peek(key)
+                if copy is not None and copy.refresh_at == inf:
+                    value = copy.value
                     if value is not UNSET:
                         self._counts.hits_l1 += 1
                         answer: R = value  # not `cast`, which is a call
@@ -93,8 +93,8 @@ class CachedFunction(Decorated, Generic[P, R]):
         cache, calls = self.cache, self.calls
         if calls.static and not kwargs and not bypassed():
             key = calls.recall(args)
-            slot = None if key is None else self._peek(key)
-            if key is not None and slot is not None and cache.monotonic() < slot.refresh_at:
+            copy = None if key is None else self._peek(key)
+            if key is not None and copy is not None and cache.monotonic() < copy.refresh_at:
                 value = cache.peek(key=key, default=UNSET)
                 if value is not UNSET:
                     return cast("R", value)

@@ -11,7 +11,7 @@ from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.engine.batch import ABSENT, ask_many
+from cachecore.engine.batch import ABSENT, lookup_many
 from cachecore.engine.read import read, take
 
 V = TypeVar("V")
@@ -69,7 +69,7 @@ class Many(Reads[V]):
         by_name = {name: self._key_of(request) for name, request in named.items()}
         for name, key in by_name.items():
             names.setdefault(key, name)
-        answers = await ask_many(self._scope, names, tags, factory, self._checked(ttl))
+        answers = await lookup_many(self._scope, names, tags, factory, self._checked(ttl))
         return {name: cast("V", answers[key]) for name, key in by_name.items() if answers[key] is not ABSENT}
 
 

@@ -12,12 +12,12 @@ from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine import read as reading
 from cachecore.engine.compute import Factory
-from cachecore.engine.lookup import after_miss, ask, recompute
+from cachecore.engine.lookup import ask, on_miss, refresh_now
 from cachecore.engine.read import fetch
 from cachecore.engine.scope import checked_tags
 from cachecore.keys import user_tag
 from cachecore.keys.explain import Explanation, explain
-from cachecore.memory.copies import Slot
+from cachecore.memory.copies import Copy
 
 V = TypeVar("V")
 D = TypeVar("D")
@@ -46,11 +46,11 @@ class Reads(View[V]):
         """
         key = self._key_of(request)
         if not bypassed():
-            slot = self._peek(key)
-            if slot is not None and (not tags or self._carries(slot, tags)):
-                value = slot.value
+            copy = self._peek(key)
+            if copy is not None and (not tags or self._carries(copy, tags)):
+                value = copy.value
                 if value is UNSET:
-                    value = reading.slot_value(self._scope, slot)
+                    value = reading.copy_value(self._scope, copy)
                 if value is not UNSET:
                     self._counts.hits_l1 += 1
                     answer: V = value  # not `cast`, which is a call
@@ -76,11 +76,11 @@ class Reads(View[V]):
         """
         if key is None:
             key = self._key_of(request)
-        slot = self._peek(key)
-        if slot is not None and not bypassed():
-            value = slot.value
+        copy = self._peek(key)
+        if copy is not None and not bypassed():
+            value = copy.value
             if value is UNSET:
-                value = reading.slot_value(self._scope, slot)
+                value = reading.copy_value(self._scope, copy)
             if value is not UNSET:
                 self._counts.hits_l1 += 1
                 answer: V = value  # not `cast`, which is a call
@@ -112,28 +112,28 @@ class Reads(View[V]):
             TimeoutError: the factory took longer than `factory_timeout`.
         """
         key = self._key_of(request)
-        slot = self._peek(key)
+        copy = self._peek(key)
         if (
-            slot is not None
-            and (not tags or self._carries(slot, tags))
-            and (slot.refresh_at == math.inf or self._engine.monotonic() < slot.refresh_at)
+            copy is not None
+            and (not tags or self._carries(copy, tags))
+            and (copy.refresh_at == math.inf or self._engine.monotonic() < copy.refresh_at)
             and not bypassed()
         ):
-            value = slot.value
+            value = copy.value
             if value is UNSET:
-                value = reading.slot_value(self._scope, slot)
+                value = reading.copy_value(self._scope, copy)
             if value is not UNSET:
                 self._counts.hits_l1 += 1
                 answer: V = value  # not `cast`, which is a call
                 return answer
         scope = self._scope
-        if slot is None and not scope.telemetry.tracing and not bypassed():
+        if copy is None and not scope.telemetry.tracing and not bypassed():
             checked, state = self._checked(ttl), self._engine.state()
             value, found = await fetch(scope, state, key, scope.tagset(key, tags))
             if found is not None and value is UNSET:
-                value = (await after_miss(scope, state, found, factory, checked)).value
+                value = (await on_miss(scope, state, found, factory, checked)).value
             return cast("V", value)
-        return cast("V", (await self._lookup(key, slot, factory, ttl, tags)).value)
+        return cast("V", (await self._lookup(key, copy, factory, ttl, tags)).value)
 
     async def lookup(
         self,
@@ -170,12 +170,12 @@ class Reads(View[V]):
             return cast("V", plain(await factory()))
         with self._span("cachecore.refresh"):
             tagset = self._scope.tagset(key, tags)
-            return cast("V", await recompute(self._scope, key, tagset, factory, self._checked(ttl)))
+            return cast("V", await refresh_now(self._scope, key, tagset, factory, self._checked(ttl)))
 
     async def _lookup(
         self,
         key: str,
-        slot: Slot | None,
+        copy: Copy | None,
         factory: Factory | None,
         ttl: Duration | Unset | None,
         tags: Sequence[str],
@@ -189,25 +189,25 @@ class Reads(View[V]):
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
             return Lookup(value=plain(await factory()), outcome="bypass", key=key)
-        if slot is not None and tags and not self._carries(slot, tags):
-            slot = None
+        if copy is not None and tags and not self._carries(copy, tags):
+            copy = None
         tagset = scope.tagset(key, tags)
-        if slot is not None:
-            return await ask(scope, key, tagset, slot, factory, checked, stale=stale)
+        if copy is not None:
+            return await ask(scope, key, tagset, copy, factory, checked, stale=stale)
         with self._span("cachecore.lookup"):
             return await ask(scope, key, tagset, None, factory, checked, stale=stale)
 
     def _remembered(self, key: str, tags: Sequence[str]) -> Any:
         """Return the value in memory that may be served, counted as a hit; UNSET if there is none."""
-        slot = self._peek(key)
-        if slot is None or (tags and not self._carries(slot, tags)):
+        copy = self._peek(key)
+        if copy is None or (tags and not self._carries(copy, tags)):
             return UNSET
-        value = reading.slot_value(self._scope, slot)
+        value = reading.copy_value(self._scope, copy)
         self._counts.hits_l1 += value is not UNSET
         return value
 
-    def _carries(self, slot: Slot, tags: Sequence[str]) -> bool:
-        return reading.has_tags(slot, [user_tag(tag) for tag in checked_tags(tags)])
+    def _carries(self, copy: Copy, tags: Sequence[str]) -> bool:
+        return reading.has_tags(copy, [user_tag(tag) for tag in checked_tags(tags)])
 
 
 def plain(value: Any) -> Any:

@@ -105,8 +105,8 @@ class SyncCache(Generic[V]):
         """
         if not tags and not bypassed():
             key = self._cache.key(request)
-            slot = self._cache.slot_of(key)
-            if slot is not None and self._cache.monotonic() < slot.refresh_at:
+            copy = self._cache.copy_of(key)
+            if copy is not None and self._cache.monotonic() < copy.refresh_at:
                 value: Any = self._cache.peek(key=key, default=UNSET)
                 if value is not UNSET:
                     answer: V = value

@@ -94,8 +94,8 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
         calls, shared = self.calls, self._shared
         if calls.static and not kwargs and not bypassed():
             key = calls.recall(args)
-            slot = None if key is None else shared.slot_of(key)
-            if key is not None and slot is not None and shared.monotonic() < slot.refresh_at:
+            copy = None if key is None else shared.copy_of(key)
+            if key is not None and copy is not None and shared.monotonic() < copy.refresh_at:
                 value = shared.peek(key=key, default=UNSET)
                 if value is not UNSET:
                     return cast("R", value)

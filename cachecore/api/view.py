@@ -10,7 +10,7 @@ from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import Unset
 from cachecore.engine.scope import Scope
 from cachecore.engine.telemetry import Counts, Stats
-from cachecore.memory.copies import Slot
+from cachecore.memory.copies import Copy
 
 V = TypeVar("V")
 
@@ -32,13 +32,13 @@ class View(Generic[V]):
         return self._key_of(request)
 
     @property
-    def slot_of(self) -> Callable[[str], Slot | None]:
+    def copy_of(self) -> Callable[[str], Copy | None]:
         """What returns the copy in memory under a key, for callers that keep keys; see `copies.peeker`."""
         return self._peek
 
     @property
     def monotonic(self) -> Callable[[], float]:
-        """The clock that `Slot.refresh_at` is told by."""
+        """The clock that `Copy.refresh_at` is told by."""
         return self._engine.monotonic
 
     @property

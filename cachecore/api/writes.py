@@ -15,7 +15,7 @@ from cachecore.engine import write as writing
 from cachecore.engine.compute import pin_tag
 from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.invalidate import delete_entries, invalidate_stamps
-from cachecore.engine.read import Found
+from cachecore.engine.read import StoreRead
 from cachecore.engine.scope import Scope, checked_tags
 from cachecore.engine.write import carried
 from cachecore.keys import KeySpace, user_tag
@@ -62,7 +62,7 @@ class Writes(View[V]):
                 await carried(state, writing.store(self._scope, state, {key: computed}, tags, life))
                 return True
             seen = since.version
-            if not isinstance(seen, Found) or seen.key != key:
+            if not isinstance(seen, StoreRead) or seen.key != key:
                 raise OptionsError("since must be what `lookup` returned for the same request, read from the store")
             return await carried(state, writing.store_since(self._scope, state, key, computed, life, seen))
 

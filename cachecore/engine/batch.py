@@ -21,8 +21,8 @@ from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.lease import Lease
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
-from cachecore.engine.publish import Landing, finish
-from cachecore.engine.read import Found, read, take
+from cachecore.engine.publish import FlightAnswer, finish
+from cachecore.engine.read import StoreRead, read, take
 from cachecore.engine.scope import Scope
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
@@ -30,7 +30,7 @@ ABSENT: Any = object()
 """What a key comes to that the factory left out."""
 
 
-async def ask_many(
+async def lookup_many(
     scope: Scope, keys: Mapping[str, Hashable], tags: Sequence[str], factory: FactoryMany, ttl: Ttl
 ) -> dict[str, Any]:
     """Return the answers under `keys` (key to the name the factory knows it by); `ABSENT` for those left out."""
@@ -76,7 +76,7 @@ async def _answer(
 class _Seen:
     """What there was under a key."""
 
-    found: Found
+    found: StoreRead
     value: Any
     """What may be served; UNSET: nothing."""
     newer_than: float | None = None
@@ -85,18 +85,18 @@ class _Seen:
 
 def _remembered(scope: Scope, key: str, tags: Sequence[str]) -> _Seen | None:
     """Return what memory has and may be served."""
-    slot = scope.peek(key)
+    copy = scope.peek(key)
     tagset = scope.tagset(key, tags)
-    if slot is None or (tags and not reading.has_tags(slot, tagset.tags)):
+    if copy is None or (tags and not reading.has_tags(copy, tagset.tags)):
         return None
-    value = reading.slot_value(scope, slot)
+    value = reading.copy_value(scope, copy)
     if value is UNSET:
         return None
     scope.telemetry.counts.hits_l1 += 1
-    seen = _Seen(Found(key, tagset, None), value)
-    if scope.engine.monotonic() >= slot.refresh_at:
-        slot.refresh_at = math.inf  # one draw, one refresh
-        seen.newer_than = slot.entry.created
+    seen = _Seen(StoreRead(key, tagset, None), value)
+    if scope.engine.monotonic() >= copy.refresh_at:
+        copy.refresh_at = math.inf  # one draw, one refresh
+        seen.newer_than = copy.entry.created
     return seen
 
 
@@ -152,11 +152,11 @@ def _refresh_behind(
 
 
 async def _compute(
-    scope: Scope, state: LoopState, missing: Mapping[str, tuple[Hashable, Found]], factory: FactoryMany, ttl: Ttl
+    scope: Scope, state: LoopState, missing: Mapping[str, tuple[Hashable, StoreRead]], factory: FactoryMany, ttl: Ttl
 ) -> dict[str, Any]:
     """Join or start the flights of `missing`; return value or exception of each."""
     own: dict[str, _One] = {}
-    waits: dict[str, asyncio.Future[Landing]] = {}
+    waits: dict[str, asyncio.Future[FlightAnswer]] = {}
     for key, (name, found) in missing.items():
         flight = state.flights.to_join(key, scope.concerns(found.tagset))
         if flight is None:
@@ -182,9 +182,9 @@ async def _compute(
     return results
 
 
-async def _result(scope: Scope, state: LoopState, found: Found, outcome: Any, *, mine: bool) -> Any:
+async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any, *, mine: bool) -> Any:
     counts = scope.telemetry.counts
-    if isinstance(outcome, Landing):
+    if isinstance(outcome, FlightAnswer):
         lookup = outcome.lookup if mine else outcome.for_joiner()
         if lookup.outcome == "hit":
             counts.hits_l2 += 1
@@ -203,16 +203,16 @@ async def _result(scope: Scope, state: LoopState, found: Found, outcome: Any, *,
     return outcome
 
 
-async def _joined(flight: Flight) -> Landing:
+async def _joined(flight: Flight) -> FlightAnswer:
     if flight.answered:  # in the turn since it was found: given up by its last caller, or too old an answer for us
         raise Retry
-    landing: Landing = await flight.join()
+    landing: FlightAnswer = await flight.join()
     if landing.lookup.outcome == "miss":
         raise Retry  # left out by another caller's factory, which says nothing about ours
     return landing
 
 
-async def _landed(flight: Flight) -> Landing:
+async def _landed(flight: Flight) -> FlightAnswer:
     await flight.landed()
     raise Retry
 
@@ -333,7 +333,7 @@ class _Batch:
         work = one.computation
         value = values.get(one.name, ABSENT)
         if value is ABSENT:
-            work.flight.answer(Landing(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
+            work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
             return
         one.stored = await finish(
             self.scope, work.state, work.flight, work.found, work.policy, work.ttl, value, seconds

@@ -20,8 +20,8 @@ from cachecore.engine import read as reading
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.lease import Lease, ended
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import Landing, finish, land_found, longest_life
-from cachecore.engine.read import Found, read
+from cachecore.engine.publish import FlightAnswer, finish, land_found, longest_life
+from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
 
@@ -41,7 +41,7 @@ class Computation:
     scope: Scope
     state: LoopState
     flight: Flight
-    found: Found
+    found: StoreRead
     """What was read of the key: by the caller at first, read again before the factory runs."""
     factory: Factory
     policy: Policy
@@ -57,7 +57,7 @@ class Computation:
         stored = False
         try:
             lease, holder = await self.take_lease()
-            landing: Landing | None = None
+            landing: FlightAnswer | None = None
             if holder is not None and lease is not None:
                 if self.behind:
                     self.flight.answer(error=Retry())
@@ -104,7 +104,7 @@ class Computation:
 
     async def wait_for(
         self, lease: Lease, holder: bytes, *, succeed: bool = True
-    ) -> tuple[Lease | None, Landing | None]:
+    ) -> tuple[Lease | None, FlightAnswer | None]:
         """Wait for the entry of another process's computation: for one holder, or its successor if it was killed.
 
         Who may not `succeed` a holder that has ended takes no lease, and waits for no successor either.
@@ -121,7 +121,7 @@ class Computation:
         while engine.monotonic() < give_up and not self.flight.urgent:
             # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
             await self.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
-            wait = min(2 * wait, _LONGEST_FED_POLL if engine.coherence.live else _LONGEST_POLL)
+            wait = min(2 * wait, _LONGEST_FED_POLL if engine.feed_state.live else _LONGEST_POLL)
             self.flight.reading()
             found = self.found = await read(
                 scope, self.state, key, self.found.tagset, stamps_too=True, extra=(lease_key,)
@@ -145,7 +145,7 @@ class Computation:
                 holder = successor
         return None, None
 
-    async def reread(self) -> Landing | None:
+    async def reread(self) -> FlightAnswer | None:
         """Read entry and stamps as they are now; return the entry if there is one to serve after all."""
         # Whoever joins from here on may have come after an invalidation that this read did not see.
         self.flight.reading()
@@ -155,7 +155,7 @@ class Computation:
         self.found = await read(self.scope, self.state, found.key, found.tagset, stamps_too=True)
         return self._served()
 
-    def _served(self) -> Landing | None:
+    def _served(self) -> FlightAnswer | None:
         found = self.found
         if found.state != "fresh" or found.entry is None or not found.entry.created > self.newer_than:
             return None

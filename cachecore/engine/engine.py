@@ -27,13 +27,13 @@ from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.lease import random_token
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.telemetry import Telemetry
-from cachecore.invalidation.feed import Coherence
-from cachecore.invalidation.outbox.outbox import PendingInvalidations
+from cachecore.invalidation.feed import FeedState
+from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
 from cachecore.invalidation.stamps import StampBook, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
-from cachecore.memory.copies import Slot, deadline_of
+from cachecore.memory.copies import Copy, deadline_of
 from cachecore.memory.tier import MemoryTier
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
@@ -81,9 +81,9 @@ class Engine:
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
-        self.coherence = Coherence(max_age=memory.l1_max_age, clock=clock)
+        self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock)
         self.book = StampBook(stamp=token, monotonic=clock.monotonic)
-        self.l1: MemoryTier[Slot] = MemoryTier(
+        self.l1: MemoryTier[Copy] = MemoryTier(
             max_bytes=memory.l1_max_bytes,
             max_entries=memory.l1_max_entries,
             policy=plugins.eviction(memory.eviction),
@@ -92,7 +92,7 @@ class Engine:
         )
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
-        self.pending = PendingInvalidations(
+        self.outbox = Outbox(
             store,
             self.backend,
             clock=clock,
@@ -103,7 +103,7 @@ class Engine:
             root=[f"{prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{prefix}:s:{ROOT_TAG}"],
         )
         telemetry.counts.tier = self.l1
-        telemetry.counts.pending = self.pending.__len__
+        telemetry.counts.pending = self.outbox.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
         self.function_names: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
         """(namespace, name of a cached function) -> where it is from, and its code."""
@@ -126,7 +126,7 @@ class Engine:
         if state is None:
             coalescer = Coalescer(
                 self.backend.begin_read,
-                self.coherence,
+                self.feed_state,
                 max_keys=self.store.batch_keys,
                 monotonic=self.monotonic,
                 partition=self.partition,
@@ -136,10 +136,10 @@ class Engine:
                 # A loop that is closed never runs again; its state would keep it alive.
                 self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
                 state = self._states[loop] = LoopState(loop, coalescer)
-            self.pending.attend()
+            self.outbox.attend()
         self._last = state
         if self.feed is not None and not self._closed:
-            self.coherence.attend(self.feed, f"{self.prefix}:", self)
+            self.feed_state.attend(self.feed, f"{self.prefix}:", self)
         return state
 
     def measure(self, state: LoopState) -> None:
@@ -166,9 +166,9 @@ class Engine:
 
     def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket, epoch: int) -> None:
         """Take over stamps that were read under `ticket`, opened in the feed's `epoch`."""
-        if epoch != self.coherence.epoch:
+        if epoch != self.feed_state.epoch:
             return  # a change may have gone untold since it was asked
-        withheld = self.pending.withholds
+        withheld = self.outbox.withholds
         self.book.learn({key: stamp for key, stamp in stamps.items() if ticket.covers(key) and not withheld(key)})
         if ticket.void is not None and not ticket.void.isdisjoint(stamps):  # by another thread, since the line above
             self.book.forget(ticket.void)
@@ -183,13 +183,13 @@ class Engine:
         missing = [key for key, stamp in stamps.items() if stamp is None]
         if not missing:
             return dict(stamps)
-        ticket, epoch = Ticket(missing), self.coherence.epoch
-        self.coherence.tickets.open(ticket)
+        ticket, epoch = Ticket(missing), self.feed_state.epoch
+        self.feed_state.tickets.open(ticket)
         complete = await self.book.create_missing(self.backend, stamps, ttl=ttl)
         self._learn({key: complete[key] for key in missing}, ticket, epoch)
         return complete
 
-    # What the feed says (coherence.Listener)
+    # What the feed says (feed_state.Listener)
 
     def changed(self, keys: Collection[str]) -> None:
         """Forget what these keys of the store had; flights for them are not joined any more."""
@@ -217,14 +217,14 @@ class Engine:
         """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
         self.backend.sign_of_life()
         self.store_clock.expire()
-        self.pending.send_again()
-        self.pending.hurry()
+        self.outbox.send_again()
+        self.outbox.hurry()
 
     # What this process changes itself
 
     def forget_stamps(self, stamp_keys: Collection[str]) -> None:
         """Forget stamps: copies in memory and reads under way that rest on them are worth nothing any more."""
-        self.coherence.tickets.void(stamp_keys)
+        self.feed_state.tickets.void(stamp_keys)
         self.book.forget(stamp_keys)
         self.detach_stamps(stamp_keys)
 
@@ -240,7 +240,7 @@ class Engine:
 
     def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
         """Forget what pending invalidations named, now that the store has heard: reads meanwhile saw what was there."""
-        self.coherence.tickets.void(keys)
+        self.feed_state.tickets.void(keys)
         for key in keys:
             self.l1.discard(key)
         self.detach_keys(keys)
@@ -260,11 +260,11 @@ class Engine:
     def _was_away(self) -> None:
         if not self._closed:
             self.store_clock.expire()
-            self.pending.send_again()
+            self.outbox.send_again()
 
     def _is_back(self) -> None:
         self._was_away()
-        self.pending.hurry()
+        self.outbox.hurry()
 
     def note_failure(self, key: str, seconds: float) -> None:
         """Remember that computing `key` failed just now, for about `seconds`."""
@@ -301,8 +301,8 @@ class Engine:
             "store": "ok" if problem is None else problem,
             "store_seconds": self.monotonic() - began,
             "breakers": dict(counts.breakers),
-            "feed": "none" if self.feed is None else "live" if self.coherence.live else "down",
-            "pending_invalidations": len(self.pending),
+            "feed": "none" if self.feed is None else "live" if self.feed_state.live else "down",
+            "pending_invalidations": len(self.outbox),
             "l1_entries": len(self.l1),
         }
 
@@ -318,8 +318,8 @@ class Engine:
                 _, late = await asyncio.wait(set(state.tasks), timeout=max(0.0, ends - loop.time()))
                 for task in late:
                     task.cancel()
-        await self.pending.aclose()
-        await self.coherence.stop()
+        await self.outbox.aclose()
+        await self.feed_state.stop()
         self.l1.clear()
         if self.owns_backend:
             try:
@@ -336,8 +336,8 @@ class Engine:
         self.chance.seed()  # or every child would jitter alike
         self._states = {}
         self._last = None
-        self.coherence.after_fork()
-        self.pending.after_fork()
+        self.feed_state.after_fork()
+        self.outbox.after_fork()
         self.l1.clear()
         self.book.after_fork()
 

@@ -29,7 +29,7 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
     engine.forget_stamps(names)
     scope.telemetry.counts.invalidated[kind] += not again
     try:
-        await engine.pending.invalidate(names, scope.parents())
+        await engine.outbox.invalidate(names, scope.parents())
     except BackendError as error:
         raise InvalidationPending(f"invalidate_{kind}") from error
     finally:

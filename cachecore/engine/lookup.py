@@ -15,10 +15,10 @@ from cachecore.engine import read as reading
 from cachecore.engine.compute import Computation, Factory
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import Landing, lookup_of, lookup_of_entry
-from cachecore.engine.read import Found, read, take
+from cachecore.engine.publish import FlightAnswer, lookup_of, lookup_of_entry
+from cachecore.engine.read import StoreRead, read, take
 from cachecore.engine.scope import Scope, TagSet
-from cachecore.memory.copies import Slot
+from cachecore.memory.copies import Copy
 
 Ttl = float | Unset | None
 
@@ -27,29 +27,29 @@ _MOST_RETRIES: Final = 3
 
 
 async def ask(
-    scope: Scope, key: str, tagset: TagSet, slot: Slot | None, factory: Factory | None, ttl: Ttl, *, stale: bool = False
+    scope: Scope, key: str, tagset: TagSet, copy: Copy | None, factory: Factory | None, ttl: Ttl, *, stale: bool = False
 ) -> Lookup[Any]:
-    """Return the answer under `key`; `slot` is the copy in memory that may be served, if there is one."""
+    """Return the answer under `key`; `copy` is the copy in memory that may be served, if there is one."""
     engine = scope.engine
     counts = scope.telemetry.counts
     state = engine.state()
-    if slot is not None:
-        value = reading.slot_value(scope, slot)
+    if copy is not None:
+        value = reading.copy_value(scope, copy)
         if value is not UNSET:
             counts.hits_l1 += 1
-            if factory is not None and engine.monotonic() >= slot.refresh_at:
-                slot.refresh_at = math.inf  # one draw, one refresh
-                _refresh_behind(scope, state, Found(key, tagset, None), factory, ttl, slot.entry.created)
-            return lookup_of_entry(scope, slot.entry, value, "hit", "l1")
+            if factory is not None and engine.monotonic() >= copy.refresh_at:
+                copy.refresh_at = math.inf  # one draw, one refresh
+                _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
+            return lookup_of_entry(scope, copy.entry, value, "hit", "l1")
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:
         return lookup_of(scope, found, hit, "hit")
-    return await after_miss(scope, state, found, factory, ttl, stale=stale)
+    return await on_miss(scope, state, found, factory, ttl, stale=stale)
 
 
-async def after_miss(
-    scope: Scope, state: LoopState, found: Found, factory: Factory | None, ttl: Ttl, *, stale: bool = False
+async def on_miss(
+    scope: Scope, state: LoopState, found: StoreRead, factory: Factory | None, ttl: Ttl, *, stale: bool = False
 ) -> Lookup[Any]:
     """Return an answer where the store has `found` no fresh one."""
     key, counts = found.key, scope.telemetry.counts
@@ -65,7 +65,7 @@ async def after_miss(
     return await _compute(scope, state, found, factory, ttl)
 
 
-async def recompute(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
+async def refresh_now(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
     """Return a new answer, whatever is stored or under way. Raises the factory's own exception."""
     engine = scope.engine
     state = engine.state()
@@ -76,7 +76,7 @@ async def recompute(scope: Scope, key: str, tagset: TagSet, factory: Factory, tt
     found = await read(scope, state, key, tagset, stamps_too=True)
     engine.detach_keys([key], supersede=True)  # whoever began while we read began before us
     flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
-    landing: Landing = await flight.join()
+    landing: FlightAnswer = await flight.join()
     scope.telemetry.counts.computed += 1
     return landing.lookup.value
 
@@ -84,7 +84,7 @@ async def recompute(scope: Scope, key: str, tagset: TagSet, factory: Factory, tt
 def start(
     scope: Scope,
     state: LoopState,
-    found: Found,
+    found: StoreRead,
     factory: Factory,
     ttl: Ttl,
     *,
@@ -98,7 +98,7 @@ def start(
     return flight
 
 
-async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factory, ttl: Ttl) -> Lookup[Any]:
+async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl) -> Lookup[Any]:
     """Return the answer of the key's flight: one under way, or one started here."""
     key, counts = found.key, scope.telemetry.counts
     if found.entry is not None and scope.engine.recently_failed(key):
@@ -147,7 +147,7 @@ async def _compute(scope: Scope, state: LoopState, found: Found, factory: Factor
         return lookup
 
 
-async def rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | None:
+async def rescue(scope: Scope, state: LoopState, found: StoreRead) -> Lookup[Any] | None:
     """Return the old answer, its stamps verified again now, because computing a new one failed."""
     old = await _old_answer(scope, state, found, "rescued")
     if old is not None and old.outcome == "rescued":
@@ -156,7 +156,7 @@ async def rescue(scope: Scope, state: LoopState, found: Found) -> Lookup[Any] | 
 
 
 async def _old_answer(
-    scope: Scope, state: LoopState, found: Found, outcome: Literal["stale", "rescued"]
+    scope: Scope, state: LoopState, found: StoreRead, outcome: Literal["stale", "rescued"]
 ) -> Lookup[Any] | None:
     """Return what is in the store now, fresh or as `outcome`; None if that cannot be served, or not be verified."""
     again = await read(scope, state, found.key, found.tagset)
@@ -170,7 +170,7 @@ async def _old_answer(
 
 
 def _refresh_behind(
-    scope: Scope, state: LoopState, found: Found, factory: Factory, ttl: Ttl, newer_than: float
+    scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl, newer_than: float
 ) -> None:
     """Start a computation that nobody waits for, unless one is under way or there are too many."""
     engine, key = scope.engine, found.key
@@ -190,7 +190,7 @@ def _refresh_behind(
     flight.task.add_done_callback(ended)
 
 
-def serve_stale(scope: Scope, found: Found, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
+def serve_stale(scope: Scope, found: StoreRead, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
     """Return a stale answer, counted as what it is."""
     counts = scope.telemetry.counts
     if outcome == "stale":

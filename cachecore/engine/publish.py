@@ -19,7 +19,7 @@ from cachecore.engine import read as reading
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import lifetime, stale_window
-from cachecore.engine.read import Found, read
+from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
 
@@ -34,7 +34,7 @@ _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 @dataclass(slots=True)
-class Landing:
+class FlightAnswer:
     """What a computation gives all its callers."""
 
     scope: Scope
@@ -65,7 +65,7 @@ class Sealed:
     """Stamp keys to stamps."""
 
 
-def lookup_of(scope: Scope, found: Found, value: Any, outcome: Outcome, tier: Tier = "l2") -> Lookup[Any]:
+def lookup_of(scope: Scope, found: StoreRead, value: Any, outcome: Outcome, tier: Tier = "l2") -> Lookup[Any]:
     """Return what a caller is told of a found entry."""
     entry = found.entry
     if entry is None:
@@ -74,7 +74,7 @@ def lookup_of(scope: Scope, found: Found, value: Any, outcome: Outcome, tier: Ti
 
 
 def lookup_of_entry(
-    scope: Scope, entry: Entry, value: Any, outcome: Outcome, tier: Tier, version: Found | None = None
+    scope: Scope, entry: Entry, value: Any, outcome: Outcome, tier: Tier, version: StoreRead | None = None
 ) -> Lookup[Any]:
     """Return what a caller is told of an entry."""
     now = scope.engine.store_clock.now()
@@ -91,19 +91,19 @@ def lookup_of_entry(
     )
 
 
-def land_found(scope: Scope, found: Found, value: Any) -> Landing:
+def land_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
     """Return a found entry as the answer to a whole flight, and keep a copy of it in L1."""
     reading.keep(scope, found, value)
     entry = found.entry
     sealed = None if entry is None else Sealed(entry, entry.payload, b"", None, {})
-    return Landing(scope, lookup_of(scope, found, value, "hit"), sealed)
+    return FlightAnswer(scope, lookup_of(scope, found, value, "hit"), sealed)
 
 
 async def finish(
     scope: Scope,
     state: LoopState,
     flight: Flight,
-    found: Found,
+    found: StoreRead,
     policy: Policy,
     ttl: float | Unset | None,
     value: Any,
@@ -112,7 +112,7 @@ async def finish(
     """Store what a factory returned after `seconds`, answer the flight, and return whether it was stored."""
     counts = scope.telemetry.counts
     computed = admitted(scope, value)
-    landing = Landing(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
+    landing = FlightAnswer(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
                                     served_by=computed.served_by, metadata=computed.metadata))  # fmt: skip
     refused = None if computed.store else "admission"
     if refused is None and not found.replaceable:
@@ -200,7 +200,7 @@ def _ttl_of(computed: Computed[Any], policy: Policy, ttl: float | Unset | None) 
 
 
 async def _stamps_for(
-    scope: Scope, flight: Flight, found: Found, computed: Computed[Any], life: float | None
+    scope: Scope, flight: Flight, found: StoreRead, computed: Computed[Any], life: float | None
 ) -> tuple[tuple[str, ...], dict[str, bytes] | None]:
     """Return all tags of the answer and their stamps; no stamps if one of them could not be had."""
     engine = scope.engine
@@ -222,7 +222,7 @@ async def _stamps_for(
     return tags, had if len(had) == len(stamps) else None
 
 
-async def _store(scope: Scope, policy: Policy, found: Found, sealed: Sealed) -> str | None:
+async def _store(scope: Scope, policy: Policy, found: StoreRead, sealed: Sealed) -> str | None:
     """Write the entry over what was read before; return why it was not written, if it was not."""
     engine, key = scope.engine, found.key
     alive = await engine.book.prolong(
@@ -236,17 +236,17 @@ async def _store(scope: Scope, policy: Policy, found: Found, sealed: Sealed) -> 
         return "changed"
     if found.batch is None or engine.monotonic() - found.batch.asked_at > policy.factory_timeout + TTL_SLACK:
         return "late"  # what a `set` or `delete` left under the key to be found here may have ended by now
-    ticket = engine.coherence.tickets.open_write((key,))
+    ticket = engine.feed_state.tickets.open_write((key,))
     try:
         stored = await engine.backend.swap(key, found.raw, sealed.data, ttl=sealed.life)
     finally:
-        engine.coherence.tickets.close_write(ticket)
+        engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)
     return None if stored else "changed"
 
 
 async def _still_right(
-    scope: Scope, state: LoopState, flight: Flight, found: Found, landing: Landing, *, stored: bool
+    scope: Scope, state: LoopState, flight: Flight, found: StoreRead, landing: FlightAnswer, *, stored: bool
 ) -> bool:
     """Return whether the answer may go to callers who joined late; keep a copy in L1 if it may.
 

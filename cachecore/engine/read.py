@@ -22,7 +22,7 @@ from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
-from cachecore.memory.copies import Slot
+from cachecore.memory.copies import Copy
 from cachecore.memory.immutable import is_immutable
 
 _UNKNOWN: Final = object()
@@ -31,7 +31,7 @@ _KEEP_REASONS: Final = frozenset({"version"})
 
 
 @dataclass(slots=True)
-class Found:
+class StoreRead:
     """What a read found under a key."""
 
     key: str
@@ -67,11 +67,11 @@ class Found:
 
 async def read(
     scope: Scope, state: LoopState, key: str, tagset: TagSet, *, stamps_too: bool = False, extra: tuple[str, ...] = ()
-) -> Found:
+) -> StoreRead:
     """Read `key` from the store and check it. One round trip, shared with every other read of this tick.
 
     With `stamps_too` the stamps come from the store even where the table of a live feed has them; `extra` are further
-    keys of the same node to read along, found in `Found.batch.values`.
+    keys of the same node to read along, found in `StoreRead.batch.values`.
     """
     batch = await _asked(scope, state, key, tagset, stamps_too, extra)
     if scope.engine.store_clock.unmeasured:
@@ -82,8 +82,8 @@ async def read(
     return found
 
 
-async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tuple[Any, Found | None]:
-    """Read `key` as `read` does; return its value if it is fresh, counted and kept in memory, else UNSET and `Found`.
+async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tuple[Any, StoreRead | None]:
+    """Read `key` as `read` does; return its value if it is fresh, counted and kept in memory, else UNSET and the read.
 
     The hit of the store, whose every step counts: nothing is made for it that only a miss needs.
     """
@@ -114,7 +114,7 @@ def _shared(scope: Scope, key: str, tagset: TagSet, batch: Batch) -> tuple[Entry
     engine = scope.engine
     generation = engine.book.generation
     known = batch.shared[key]
-    if known is not None and known[0] is tagset and known[1] == generation and not engine.pending.busy:
+    if known is not None and known[0] is tagset and known[1] == generation and not engine.outbox.busy:
         entry: Entry = known[2]
         if entry.fresh_until is None or engine.store_clock.now() < entry.fresh_until:
             return entry, "fresh", None
@@ -138,7 +138,7 @@ def _asked(
     if now >= scope.telemetry.look_at:
         scope.telemetry.look(now)
     wanted = tagset.stamp_keys
-    if not stamps_too and now < engine.coherence.trusted_until:
+    if not stamps_too and now < engine.feed_state.trusted_until:
         generation = engine.book.generation
         if tagset.complete_at == generation:
             wanted = ()
@@ -152,7 +152,7 @@ def _asked(
 
 def check(
     scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None = None
-) -> Found:
+) -> StoreRead:
     """Judge what `batch` has under `key`; `later` has stamps that were read after it."""
     return _found(scope, key, tagset, batch, *_judge(scope, key, tagset, batch, later), later)
 
@@ -166,14 +166,14 @@ def _found(
     state: State,
     reason: str | None,
     later: Mapping[str, bytes | None] | None,
-) -> Found:
-    found = Found(key, tagset, batch, batch.values[key], entry, state, reason, batch.error)
+) -> StoreRead:
+    found = StoreRead(key, tagset, batch, batch.values[key], entry, state, reason, batch.error)
     if state != "fresh" and batch.error is None:
         # The stamps that were not read because they are known: who computes an answer now will need them.
         unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
             engine = scope.engine
-            table = later or (engine.book.current if engine.coherence.live else {})
+            table = later or (engine.book.current if engine.feed_state.live else {})
             found.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     return found
 
@@ -212,13 +212,13 @@ def _stamps_hold(
     """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
     engine = scope.engine
     values = batch.values
-    live = engine.coherence.live
+    live = engine.feed_state.live
     book = engine.book
     generation = book.generation
     # Entries of one namespace have one tuple of stamps (see `entry.decode`): what held for it still does, as long as
     # no stamp has changed.
     held = tagset.held
-    if live and entry.stamps is held[0] and generation == held[2] and not engine.pending.busy:
+    if live and entry.stamps is held[0] and generation == held[2] and not engine.outbox.busy:
         return None
     table: Mapping[str, bytes] = book.current if live else {}
     shard = scope.keys.shard_of(entry.key) if engine.shards else None
@@ -239,7 +239,7 @@ def _stamps_hold(
                 continue
         if current != stamp:
             return "invalidated"
-    if not tags.issuperset(tagset.tags) or engine.pending.covers(entry.key, names, batch.asked_at):
+    if not tags.issuperset(tagset.tags) or engine.outbox.covers(entry.key, names, batch.asked_at):
         return "invalidated"
     if unknown:
         return "unknown_stamps"
@@ -249,7 +249,7 @@ def _stamps_hold(
     return None
 
 
-async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tagset: TagSet, batch: Batch) -> Found:
+async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tagset: TagSet, batch: Batch) -> StoreRead:
     """Check an entry that carries tags nobody knew before the read: their stamps cost a second round trip."""
     engine = scope.engine
     entry = decode(batch.values[key] or b"", key)
@@ -259,11 +259,11 @@ async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tags
     names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
     second = await state.coalescer.read(None, names)
     if second.error is not None:
-        return Found(key, tagset, batch, batch.values[key], error=second.error, reason="store")
+        return StoreRead(key, tagset, batch, batch.values[key], error=second.error, reason="store")
     return check(scope, key, tagset, batch, second.values)
 
 
-def load(scope: Scope, found: Found) -> Any:
+def load(scope: Scope, found: StoreRead) -> Any:
     """Return the value of a found entry, or UNSET if its bytes are no value: then `found` is a miss."""
     entry = found.entry
     if entry is None:
@@ -276,7 +276,7 @@ def load(scope: Scope, found: Found) -> Any:
         return UNSET
 
 
-def take(scope: Scope, found: Found) -> Any:
+def take(scope: Scope, found: StoreRead) -> Any:
     """Return the value of a found entry if it is fresh, counted as a hit and kept in memory; else UNSET."""
     if found.state != "fresh":
         return UNSET
@@ -287,7 +287,7 @@ def take(scope: Scope, found: Found) -> Any:
     return value
 
 
-def keep(scope: Scope, found: Found, value: Any) -> None:
+def keep(scope: Scope, found: StoreRead, value: Any) -> None:
     """Keep a copy of a fresh found entry in L1, if nothing has changed since it was read."""
     if found.entry is not None and found.batch is not None and found.state == "fresh":
         _keep(scope, found.tagset, found.batch, found.entry, value)
@@ -317,16 +317,16 @@ def put(
 ) -> None:
     """Put a copy of `entry` into L1, as of the monotonic second `asked_at` and the feed's `epoch`."""
     engine = scope.engine
-    coherence, book = engine.coherence, engine.book
+    feed_state, book = engine.feed_state, engine.book
     generation = book.generation
     if ticket.void is not None and not ticket.void.isdisjoint((entry.key, *(name for name, _ in stamps))):
         return
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
-    fed = epoch == coherence.epoch and coherence.live
+    fed = epoch == feed_state.epoch and feed_state.live
     deadline = engine.deadline_at(entry.fresh_until)
     if not fed:
-        deadline = min(deadline, asked_at + coherence.max_age)
+        deadline = min(deadline, asked_at + feed_state.max_age)
     if not engine.monotonic() < deadline:
         return
     early = math.inf
@@ -336,19 +336,19 @@ def put(
         early = at if at == math.inf else engine.deadline_at(at)
     kept = value if is_immutable(value) else UNSET
     engine.l1.put(
-        entry.key, Slot(entry, kept, deadline, early, fed, generation, stamps, scope.reader), len(entry.payload)
+        entry.key, Copy(entry, kept, deadline, early, fed, generation, stamps, scope.reader), len(entry.payload)
     )
     if not ticket.covers(entry.key):  # voided by another thread meanwhile, whose own discard may have come before
         engine.l1.discard(entry.key)
 
 
-def slot_value(scope: Scope, slot: Slot) -> Any:
+def copy_value(scope: Scope, copy: Copy) -> Any:
     """Return the value of a copy in L1: nobody else's, or one that nobody can change. UNSET if it has none."""
-    value = slot.value
+    value = copy.value
     if value is not UNSET:
         return value
     try:
-        return scope.serializer.loads(slot.entry.payload, slot.entry)
+        return scope.serializer.loads(copy.entry.payload, copy.entry)
     except EncodingError:
         return UNSET
 
@@ -358,7 +358,7 @@ def _rejected(scope: Scope, reason: str) -> str:
     return reason
 
 
-def has_tags(slot: Slot, tags: Sequence[str]) -> bool:
+def has_tags(copy: Copy, tags: Sequence[str]) -> bool:
     """Return whether a copy carries all these tags (as entries store them)."""
-    carried = {tag for tag, _ in slot.entry.stamps}
+    carried = {tag for tag, _ in copy.entry.stamps}
     return carried.issuperset(tags)

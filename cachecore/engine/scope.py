@@ -20,7 +20,7 @@ from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
 from cachecore.invalidation.stamps import stamp_life
 from cachecore.keys import KeySpace, user_tag
-from cachecore.memory.copies import Reader, Slot, peeker
+from cachecore.memory.copies import Copy, Reader, peeker
 
 Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
@@ -58,7 +58,7 @@ class Scope:
     admit: Admit | None
     reader: Reader = field(init=False)
     """What copies in memory must be like to be served here."""
-    peek: Callable[[str], Slot | None] = field(init=False)
+    peek: Callable[[str], Copy | None] = field(init=False)
     """Returns the copy under a key that may be served now, or None. Synchronous; no lock; O(1)."""
     _own: TagSet = field(init=False)
     _permanent: frozenset[str] = field(init=False)
@@ -68,7 +68,7 @@ class Scope:
     def __post_init__(self) -> None:
         engine = self.engine
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
-        self.peek = peeker(engine.l1, engine.book, engine.coherence, engine.clock, self.reader)
+        self.peek = peeker(engine.l1, engine.book, engine.feed_state, engine.clock, self.reader)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)

@@ -20,7 +20,7 @@ from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import expired
 from cachecore.engine.publish import TTL_SLACK, Sealed, longest_life, seal_value
-from cachecore.engine.read import Found, read
+from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.stamps import sound
@@ -97,14 +97,14 @@ async def store(
         except BackendError as error:
             await _leave_pending(scope, list(items), error)
             raise InvalidationPending("set") from error
-    engine.pending.settle(items)
+    engine.outbox.settle(items)
     for key, one in sealed.items():
         _keep_own(scope, writing, key, one)
     scope.telemetry.counts.stored += len(sealed)
 
 
 async def store_since(
-    scope: Scope, state: LoopState, key: str, computed: Computed[Any], ttl: float | None, seen: Found
+    scope: Scope, state: LoopState, key: str, computed: Computed[Any], ttl: float | None, seen: StoreRead
 ) -> bool:
     """Store a value if the key and its stamps are still as `seen`; return whether it was stored."""
     engine = scope.engine
@@ -129,7 +129,7 @@ async def store_since(
         except BackendError as error:
             await _leave_pending(scope, [key], error)
             raise InvalidationPending("set") from error
-    engine.pending.settle([key])
+    engine.outbox.settle([key])
     _keep_own(scope, writing, key, one)
     scope.telemetry.counts.stored += 1
     return True
@@ -186,7 +186,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                 data, life = _expired(scope, entry, value)
                 try:
                     if await engine.backend.swap(key, found.raw, data, ttl=life):
-                        engine.pending.note_entries([key], scope.parents())
+                        engine.outbox.note_entries([key], scope.parents())
                         break
                 except BackendError as error:
                     if error.reason != FULL:
@@ -215,14 +215,14 @@ class _Writing:
 
     def __enter__(self) -> Self:
         engine = self._engine
-        self.epoch = engine.coherence.epoch
+        self.epoch = engine.feed_state.epoch
         self.asked_at = engine.monotonic()
-        self.ticket = engine.coherence.tickets.open_write(self._keys)
+        self.ticket = engine.feed_state.tickets.open_write(self._keys)
         self._forget()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.coherence.tickets.close_write(self.ticket)
+        self._engine.feed_state.tickets.close_write(self.ticket)
         self._forget()  # who began in between may have seen what was there before
 
     def _forget(self) -> None:
@@ -280,7 +280,7 @@ def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None
     if not isinstance(entry, Entry) or not ticket.covers(key):
         return
     # The value as a reader will get it, so that a hit from memory and one from the store are the same.
-    found = Found(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
+    found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
     loaded = reading.load(scope, found)
     if loaded is not UNSET:
         stamps = tuple(sealed.stamps.items())
@@ -326,7 +326,7 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
 
 async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
     """End what pended under these keys, and keep what the store may have to be told again."""
-    pending = scope.engine.pending
+    pending = scope.engine.outbox
     marked = [key for key, outcome in buried.items() if outcome.marked]
     owed = [key for key, outcome in buried.items() if not outcome.marked]
     pending.deleted(marked, scope.parents())
@@ -362,7 +362,7 @@ def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
 
 
 async def _leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) -> None:
-    pending = scope.engine.pending
+    pending = scope.engine.outbox
     pending.add_entries(keys, scope.parents())
     await pending.saved()
     if error.reason == FULL:

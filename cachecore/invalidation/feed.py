@@ -36,7 +36,7 @@ class Listener(Protocol):
         """Take note that the store is there again, and may be another one."""
 
 
-class Coherence:
+class FeedState:
     """The feed and the tickets of one cache in one process. Safe to use from several threads."""
 
     def __init__(self, *, max_age: float, clock: Clock) -> None:

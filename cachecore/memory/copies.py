@@ -10,13 +10,13 @@ from cachecore.contract.clock import Clock
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
 from cachecore.encoding.entry import Entry
-from cachecore.invalidation.feed import Coherence
+from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.stamps import StampBook
 from cachecore.memory.tier import MemoryTier
 
 
 @dataclass(slots=True)
-class Slot:
+class Copy:
     """One copy in L1: the bytes of a value, or the value itself if nobody can change it."""
 
     entry: Entry
@@ -44,56 +44,56 @@ class Reader:
     tags: frozenset[str]
     """The view's own, as entries store them."""
 
-    def accepts(self, slot: Slot) -> bool:
+    def accepts(self, copy: Copy) -> bool:
         """Return whether this view may serve a copy that another view of the namespace has made."""
-        if not self.tags.issubset([tag for tag, _ in slot.entry.stamps]):
+        if not self.tags.issubset([tag for tag, _ in copy.entry.stamps]):
             return False
-        if slot.reader.serializer is self.serializer:
+        if copy.reader.serializer is self.serializer:
             return True
-        if slot.entry.serializer != self.serializer.name:
+        if copy.entry.serializer != self.serializer.name:
             return False
         try:  # of one name, but perhaps of another secret
-            self.serializer.loads(slot.entry.payload, slot.entry)
+            self.serializer.loads(copy.entry.payload, copy.entry)
         except EncodingError:
             return False
         return True
 
 
 def peeker(
-    l1: MemoryTier[Slot], book: StampBook, coherence: Coherence, clock: Clock, reader: Reader
-) -> Callable[[str], Slot | None]:
+    l1: MemoryTier[Copy], book: StampBook, feed_state: FeedState, clock: Clock, reader: Reader
+) -> Callable[[str], Copy | None]:
     """Return a view's way to copies in L1: a closure, because every attribute it need not look up is part of a hit."""
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
 
-    def peek(key: str) -> Slot | None:
+    def peek(key: str) -> Copy | None:
         """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
-        slot = look(key)
-        if slot is None:
+        copy = look(key)
+        if copy is None:
             return None
         now = monotonic()
-        if now >= slot.deadline:
+        if now >= copy.deadline:
             discard(key)
             return None
         try:
             touch(key)
         except KeyError:  # a writer took it out since it was looked up
             pass
-        if slot.fed and now >= coherence.trusted_until:
+        if copy.fed and now >= feed_state.trusted_until:
             return None
         generation = book.generation
-        if slot.generation != generation:
-            if not book.holds(slot.stamps):
+        if copy.generation != generation:
+            if not book.holds(copy.stamps):
                 discard(key)
                 return None
-            slot.generation = generation
-        made_by = slot.reader
-        if made_by is not reader and made_by != reader and not reader.accepts(slot):
+            copy.generation = generation
+        made_by = copy.reader
+        if made_by is not reader and made_by != reader and not reader.accepts(copy):
             return None
-        return slot
+        return copy
 
     return peek
 
 
-def deadline_of(slot: Slot) -> float:
+def deadline_of(copy: Copy) -> float:
     """Return the monotonic second from which a copy is useless."""
-    return slot.deadline
+    return copy.deadline

@@ -1,7 +1,7 @@
-"""L1, the memory tier: slots under keys, bounded by bytes and by entries.
+"""L1, the memory tier: copies under keys, bounded by bytes and by entries.
 
-What is decided here: that reading takes no lock, how bytes are counted, and how expired slots that nobody reads leave.
-Which slot makes room is the policy's decision (`cachecore.eviction`); what a slot means is the cache's.
+What is decided here: that reading takes no lock, how bytes are counted, and how expired copies that nobody reads leave.
+Which copy makes room is the policy's decision (`cachecore.eviction`); what a copy means is the cache's.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _SWEEP_STEP: Final = 2
 
 
 class MemoryTier(Generic[T]):
-    """Slots under keys, in this process; the least useful leave when there are too many.
+    """Copies under keys, in this process; the least useful leave when there are too many.
 
-    A slot is anything but None. Any number of threads may use them. A reader never waits: `get` is one dict read and
+    A copy is anything but None. Any number of threads may use them. A reader never waits: `get` is one dict read and
     one note to the policy, both atomic in themselves. Writers hold one lock, so the bounds hold whenever it is free.
 
     Args:
         max_bytes: bound on values, keys and `ENTRY_OVERHEAD_BYTES` per entry together; 0 keeps nothing.
         max_entries: bound on their number; 0 keeps nothing.
         policy: makes the eviction policy for that many entries.
-        deadline_of: returns the monotonic second from which a slot is useless. If given, each `put` also looks at two
-            other slots and drops those that are past it, so that what nobody asks for again does not stay for ever.
+        deadline_of: returns the monotonic second from which a copy is useless. If given, each `put` also looks at two
+            other copies and drops those that are past it, so that what nobody asks for again does not stay for ever.
         clock: what deadlines are compared with.
     """
 
@@ -43,6 +43,7 @@ class MemoryTier(Generic[T]):
         "__weakref__",
         "_bytes",
         "_clock",
+        "_copies",
         "_deadline_of",
         "_evictions",
         "_lock",
@@ -50,7 +51,6 @@ class MemoryTier(Generic[T]):
         "_max_entries",
         "_policy",
         "_sizes",
-        "_slots",
         "_sweep",
         "_touch",
     )
@@ -68,9 +68,9 @@ class MemoryTier(Generic[T]):
         self._max_entries = max_entries
         self._deadline_of = deadline_of
         self._clock = clock or SystemClock()
-        # Reentrant: dropping a slot may run a finaliser, and that may use this very cache.
+        # Reentrant: dropping a copy may run a finaliser, and that may use this very cache.
         self._lock = threading.RLock()
-        self._slots: dict[str, T] = {}  # written under _lock, read without
+        self._copies: dict[str, T] = {}  # written under _lock, read without
         self._sizes: dict[str, int] = {}  # guarded by _lock, as is all below
         self._bytes = 0
         self._evictions = 0
@@ -83,14 +83,14 @@ class MemoryTier(Generic[T]):
         return f"MemoryTier(entries={len(self)}, bytes={self.bytes})"
 
     def get(self, key: str) -> T | None:
-        """Return the slot of `key`, counted as a use, or None. O(1), no lock, about 0.1 µs."""
-        slot = self._slots.get(key)
-        if slot is not None:
+        """Return the copy of `key`, counted as a use, or None. O(1), no lock, about 0.1 µs."""
+        copy = self._copies.get(key)
+        if copy is not None:
             try:
                 self._touch(key)
             except KeyError:  # a writer took it out since the line above; this reader was just in time
                 pass
-        return slot
+        return copy
 
     @property
     def reader(self) -> tuple[Callable[[str], T | None], Callable[[str], object]]:
@@ -98,10 +98,10 @@ class MemoryTier(Generic[T]):
 
         The touch is due after each look that found something, and may raise KeyError as the policy's does.
         """
-        return self._slots.get, self._touch
+        return self._copies.get, self._touch
 
-    def put(self, key: str, slot: T, size: int) -> None:
-        """Keep `slot` under `key` in place of what was there, and make room for it. O(1) amortised.
+    def put(self, key: str, copy: T, size: int) -> None:
+        """Keep `copy` under `key` in place of what was there, and make room for it. O(1) amortised.
 
         `size` is the bytes of the value alone: key and overhead are added here. What is larger than the whole tier is
         not kept, and neither is what it would have replaced. A replacement counts as a use.
@@ -113,8 +113,8 @@ class MemoryTier(Generic[T]):
         dropped: list[T | None] = []  # freed after the lock, with whatever their finalisers do
         with self._lock:
             before = self._sizes.get(key)
-            dropped.append(self._slots.get(key))
-            self._slots[key] = slot
+            dropped.append(self._copies.get(key))
+            self._copies[key] = copy
             self._sizes[key] = size
             if before is None:
                 self._bytes += size
@@ -124,25 +124,25 @@ class MemoryTier(Generic[T]):
                 self._touch(key)
             if self._deadline_of is not None:
                 self._sweep_some(self._deadline_of, dropped)
-            while self._bytes > self._max_bytes or len(self._slots) > self._max_entries:
+            while self._bytes > self._max_bytes or len(self._copies) > self._max_entries:
                 dropped.append(self._take_out(self._policy.evict()))
                 self._evictions += 1
 
     def discard(self, key: str) -> bool:
-        """Drop the slot of `key`; return whether there was one."""
+        """Drop the copy of `key`; return whether there was one."""
         with self._lock:
-            if key not in self._slots:
+            if key not in self._copies:
                 return False
-            slot = self._take_out(key)
+            copy = self._take_out(key)
             self._policy.discard(key)
-        del slot  # outside the lock, as in put
+        del copy  # outside the lock, as in put
         return True
 
     def clear(self) -> None:
-        """Drop every slot, and what the policy learned."""
+        """Drop every copy, and what the policy learned."""
         with self._lock:
-            dropped = dict(self._slots)  # freed after the lock, as in put
-            self._slots.clear()  # the dict itself stays: readers hold on to it
+            dropped = dict(self._copies)  # freed after the lock, as in put
+            self._copies.clear()  # the dict itself stays: readers hold on to it
             self._sizes.clear()
             self._bytes = 0
             self._policy.clear()
@@ -150,15 +150,15 @@ class MemoryTier(Generic[T]):
         del dropped
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._copies)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys of this moment, in no particular order. O(n)."""
-        return iter(list(self._slots))
+        return iter(list(self._copies))
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether there is a slot, without counting it as a use."""
-        return key in self._slots
+        """Tell whether there is a copy, without counting it as a use."""
+        return key in self._copies
 
     @property
     def bytes(self) -> int:
@@ -172,7 +172,7 @@ class MemoryTier(Generic[T]):
 
     def _take_out(self, key: str) -> T:
         self._bytes -= self._sizes.pop(key)
-        return self._slots.pop(key)
+        return self._copies.pop(key)
 
     def _sweep_some(self, deadline_of: Callable[[T], float], dropped: list[T | None]) -> None:
         now = self._clock.monotonic()
@@ -181,10 +181,10 @@ class MemoryTier(Generic[T]):
             if key is None:
                 # A copy of the keys once per round: a thousandth of what the puts of that round cost, and no timer,
                 # heap or list that replaced and deleted keys would have to be kept out of.
-                self._sweep = iter(list(self._slots))
+                self._sweep = iter(list(self._copies))
                 return
-            slot = self._slots.get(key)
-            if slot is not None and deadline_of(slot) <= now:
+            copy = self._copies.get(key)
+            if copy is not None and deadline_of(copy) <= now:
                 dropped.append(self._take_out(key))
                 self._policy.discard(key)
 

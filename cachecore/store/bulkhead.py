@@ -104,7 +104,7 @@ class Call:
             waiter.exception()  # counts as retrieved: of several partitions' errors a caller sees one
 
 
-class Lane:
+class Bulkhead:
     """The calls of one event loop. Only ever touched from that loop's thread, hence no locks.
 
     `begin` carries a call out and calls `leave` when it is done. `missed` is told of each call
@@ -115,7 +115,7 @@ class Lane:
         self,
         loop: asyncio.AbstractEventLoop,
         places: int,
-        begin: Callable[[Lane, Call], None],
+        begin: Callable[[Bulkhead, Call], None],
         missed: Callable[[Call, BackendError, bool], None],
     ) -> None:
         self.loop = loop

@@ -1,6 +1,7 @@
 """One call to the store, from the question whether it may be made to what its outcome teaches.
 
-Here the parts meet: the lanes of the event loops, which hold the calls under way, and the breakers of the partitions.
+Here the parts meet: the bulkheads of the event loops, which hold the calls under way, and the breakers of the
+partitions.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cachecore.contract.futures import InlineFuture
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
 from cachecore.store.breaker import Breaker, State
-from cachecore.store.bulkhead import Call, Lane, Waiter
+from cachecore.store.bulkhead import Bulkhead, Call, Waiter
 
 _log = logging.getLogger("cachecore")
 
@@ -48,15 +49,15 @@ class Dispatch:
         self._chance = chance
         self._observer = observer
         self._reported: set[tuple[str, type]] = set()
-        self._lanes: dict[int, Lane] = {}
+        self._bulkheads: dict[int, Bulkhead] = {}
         self._breakers: dict[str, Breaker] = {}
         self._inherited: object = None
         self.closed = False
 
     def reset(self) -> None:
         """Forget what belongs to the parent process: its tasks, its loops, its opinion of the store."""
-        self._inherited = self._lanes  # kept: a pending task that is collected complains
-        self._lanes = {}  # by id of the loop, which the lane keeps alive
+        self._inherited = self._bulkheads  # kept: a pending task that is collected complains
+        self._bulkheads = {}  # by id of the loop, which the bulkhead keeps alive
         self._breakers = {}
 
     def start(
@@ -88,53 +89,53 @@ class Dispatch:
         if self.closed:
             raise closed_error(operation)
         loop = asyncio.get_running_loop()
-        lane = self._lanes.get(id(loop)) or self.lane(loop)
+        bulkhead = self._bulkheads.get(id(loop)) or self.bulkhead(loop)
         ticket = breaker.admit()
         if ticket is None:
             ticket = breaker.probe(self._now())
             if ticket is not None:
-                lane.enter(Call("probe", breaker, ticket, budget, partial(self._backend.get_many, [key]), None))
+                bulkhead.enter(Call("probe", breaker, ticket, budget, partial(self._backend.get_many, [key]), None))
             self._observer.backend_error(operation, "breaker_open")
             raise BackendUnavailable(operation, reason="breaker_open")
-        lane.enter(Call(operation, breaker, ticket, budget, start, waiter))
+        bulkhead.enter(Call(operation, breaker, ticket, budget, start, waiter))
 
-    def _begin(self, lane: Lane, call: Call) -> None:
+    def _begin(self, bulkhead: Bulkhead, call: Call) -> None:
         """Carry `call` out: in a task of its own, or without one where the backend hands out a future by itself."""
         try:
             started = call.start()
         except Exception as error:  # noqa: BLE001 - as in _raised
-            self._raised(lane, call, error)
-            lane.leave(call)
+            self._raised(bulkhead, call, error)
+            bulkhead.leave(call)
             return
         if isinstance(started, asyncio.Future):
             call.task = started
-            call.deadline = lane.loop.time() + call.budget
-            ended = partial(self._ended, lane, call)
+            call.deadline = bulkhead.loop.time() + call.budget
+            ended = partial(self._ended, bulkhead, call)
             if isinstance(started, InlineFuture):
                 started.at_end(ended)
             else:
                 started.add_done_callback(ended)
         else:
-            call.task = lane.loop.create_task(self._attend(lane, call, started))
+            call.task = bulkhead.loop.create_task(self._attend(bulkhead, call, started))
             if isinstance(started, Coroutine):
                 # A loop that is shut down cancels tasks before they begin; nobody would have awaited it then.
                 call.task.add_done_callback(lambda _: started.close())
 
-    def _ended(self, lane: Lane, call: Call, future: asyncio.Future[Any]) -> None:
+    def _ended(self, bulkhead: Bulkhead, call: Call, future: asyncio.Future[Any]) -> None:
         """Do for a call without a task what `_attend` does in one."""
         try:
-            self._answered(lane, call, future.result())
+            self._answered(bulkhead, call, future.result())
         except asyncio.CancelledError:
             if not call.abandoned:
-                self._failed(lane, call, BackendError(call.operation, transient=True, reason="cancelled"))
+                self._failed(bulkhead, call, BackendError(call.operation, transient=True, reason="cancelled"))
         except Exception as error:  # noqa: BLE001 - as in _raised
-            self._raised(lane, call, error)
+            self._raised(bulkhead, call, error)
         finally:
-            lane.leave(call)
+            bulkhead.leave(call)
 
-    async def _attend(self, lane: Lane, call: Call, started: Awaitable[Any]) -> None:
+    async def _attend(self, bulkhead: Bulkhead, call: Call, started: Awaitable[Any]) -> None:
         """Be the task of `call`: wait for it and tell everyone who has to know how it went."""
-        call.deadline = lane.loop.time() + call.budget  # counted from here: a busy loop is not the store's fault
+        call.deadline = bulkhead.loop.time() + call.budget  # counted from here: a busy loop is not the store's fault
         try:
             answer = await started
         except asyncio.CancelledError:
@@ -145,9 +146,9 @@ class Dispatch:
                 call.breaker.undecided(call.ticket, self._now())
                 call.fail(BackendUnavailable(call.operation, reason="cancelled"))
                 raise
-            self._failed(lane, call, BackendError(call.operation, transient=True, reason="cancelled"))
+            self._failed(bulkhead, call, BackendError(call.operation, transient=True, reason="cancelled"))
         except Exception as error:  # noqa: BLE001 - as in _raised
-            self._raised(lane, call, error)
+            self._raised(bulkhead, call, error)
         except (KeyboardInterrupt, SystemExit) as error:
             call.breaker.undecided(call.ticket, self._now())
             failure = BackendError(call.operation, transient=True)
@@ -155,29 +156,29 @@ class Dispatch:
             call.fail(failure)
             raise
         else:
-            self._answered(lane, call, answer)
+            self._answered(bulkhead, call, answer)
         finally:
-            lane.leave(call)
+            bulkhead.leave(call)
 
-    def _answered(self, lane: Lane, call: Call, answer: Any) -> None:
-        self._observer.backend_call(call.operation, lane.loop.time() - call.begun)
+    def _answered(self, bulkhead: Bulkhead, call: Call, answer: Any) -> None:
+        self._observer.backend_call(call.operation, bulkhead.loop.time() - call.begun)
         if not call.abandoned:
             call.breaker.succeeded(call.ticket)
             if call.waiter is None:
-                lane.forget(call.breaker)
+                bulkhead.forget(call.breaker)
             call.settle(answer)
 
-    def _raised(self, lane: Lane, call: Call, error: Exception) -> None:
+    def _raised(self, bulkhead: Bulkhead, call: Call, error: Exception) -> None:
         """Count what a backend raised. A driver's bug costs a computation like any failure; it is logged."""
         if not isinstance(error, BackendError):
             self.report(call.operation, error)
             failure = BackendError(call.operation, transient=True)
             failure.__cause__ = error
             error = failure
-        self._failed(lane, call, error)
+        self._failed(bulkhead, call, error)
 
-    def _failed(self, lane: Lane, call: Call, error: BackendError) -> None:
-        self._observer.backend_call(call.operation, lane.loop.time() - call.begun)
+    def _failed(self, bulkhead: Bulkhead, call: Call, error: BackendError) -> None:
+        self._observer.backend_call(call.operation, bulkhead.loop.time() - call.begun)
         if call.abandoned:
             return  # counted when it missed its deadline
         if error.transient:
@@ -209,18 +210,20 @@ class Dispatch:
             "%s.%s raised %s at %s, which is no BackendError", type(self._backend).__name__, operation, kind, where
         )
 
-    def lane(self, loop: asyncio.AbstractEventLoop) -> Lane:
-        """Return the lane of `loop`, which is the caller's."""
-        lane = self._lanes.get(id(loop))
-        if lane is None:
-            for other in [other for other, lane in list(self._lanes.items()) if lane.loop.is_closed()]:
-                self._lanes.pop(other, None)
-            lane = self._lanes[id(loop)] = Lane(loop, self._options.max_in_flight, self._begin, self._missed)
-        return lane
+    def bulkhead(self, loop: asyncio.AbstractEventLoop) -> Bulkhead:
+        """Return the bulkhead of `loop`, which is the caller's."""
+        bulkhead = self._bulkheads.get(id(loop))
+        if bulkhead is None:
+            for other in [other for other, bulkhead in list(self._bulkheads.items()) if bulkhead.loop.is_closed()]:
+                self._bulkheads.pop(other, None)
+            bulkhead = self._bulkheads[id(loop)] = Bulkhead(
+                loop, self._options.max_in_flight, self._begin, self._missed
+            )
+        return bulkhead
 
-    def lanes(self) -> list[Lane]:
-        """Return the lanes of all loops; only their own loops may do more than count in them."""
-        return list(self._lanes.values())
+    def bulkheads(self) -> list[Bulkhead]:
+        """Return the bulkheads of all loops; only their own loops may do more than count in them."""
+        return list(self._bulkheads.values())
 
     def breaker(self, partition: str) -> Breaker:
         """Return the breaker of `partition`."""

@@ -153,7 +153,7 @@ class Guard:
     @property
     def under_way(self) -> int:
         """Return how many calls are under way, those given up on whose tasks have not ended included."""
-        return sum(len(lane.under_way) + len(lane.abandoned) for lane in self._calls.lanes())
+        return sum(len(bulkhead.under_way) + len(bulkhead.abandoned) for bulkhead in self._calls.bulkheads())
 
     def sign_of_life(self) -> None:
         """Let the next call of each open breaker probe at once: somebody else has heard from the store."""
@@ -209,13 +209,13 @@ class Guard:
         """
         self._calls.closed = True
         loop = asyncio.get_running_loop()
-        lane = self._calls.lane(loop)
-        lane.drop_waiting(closed_error)
+        bulkhead = self._calls.bulkhead(loop)
+        bulkhead.drop_waiting(closed_error)
         ends = loop.time() + CLOSE_TIMEOUT
-        await _ended(lane.tasks(), ends - CLOSE_TIMEOUT / 2)
+        await _ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
         self._closing = loop.create_task(self._close())  # the loop alone would not keep it alive
         await _ended([self._closing], ends - CLOSE_TIMEOUT / 10)
-        left = [*lane.tasks(), self._closing]
+        left = [*bulkhead.tasks(), self._closing]
         while not await _ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:
             for task in left:
                 task.cancel()  # again and again: some drivers swallow the first

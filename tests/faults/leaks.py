@@ -84,14 +84,14 @@ async def _main(port: int, socket_path: str, password: str, prompt: str, value: 
         for options in ({"serializer": sealed}, {"serializer": sealed, "hasher": blake2b(secret=prompt.encode())}):
             async with Cache[Any](url, ttl=60, stale_if_error=60, max_value_bytes=100_000, **options) as cache:
                 await cache.get("connected")
-                await until(lambda: cache._engine.coherence.live)
+                await until(lambda: cache._engine.feed_state.live)
                 await _use(cache, prompt, value)
                 for trouble in (link.refuse, link.blackhole, lambda: link.cut(30), lambda: link.slow(0.2), link.reset):
                     trouble()
                     for _ in range(4):
                         await _use(cache, prompt, value)
                     link.heal()
-                    await until(lambda: cache._engine.coherence.live)
+                    await until(lambda: cache._engine.feed_state.live)
                 admin.execute_command("ACL", "SETUSER", "app", "-set", "-unlink")
                 await _use(cache, prompt, value)
                 admin.execute_command("ACL", "SETUSER", "app", "+@all")

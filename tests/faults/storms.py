@@ -80,7 +80,7 @@ async def nothing_under_way(cache: Cache[Any]) -> None:
     await loop_at_rest(cache)
     engine = cache._engine
     await until(lambda: engine.backend.under_way == 0)
-    assert len(engine.pending) == 0
+    assert len(engine.outbox) == 0
 
 
 async def _checked(cache: Cache[Any]) -> None:

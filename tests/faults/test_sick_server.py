@@ -152,7 +152,7 @@ async def test_a5_healed(how: str, size: int, any_server: Server, link: Proxy, r
     for _ in range(size):
         async with cache_at(link.url) as cache:
             await filled(cache)
-            await until(lambda: cache._engine.coherence.live)
+            await until(lambda: cache._engine.feed_state.live)
             if how == "frozen":
                 any_server.pause()
             elif how == "killed":
@@ -171,7 +171,7 @@ async def test_a5_healed(how: str, size: int, any_server: Server, link: Proxy, r
                 link.heal()
             well = time.monotonic()
             _healed["store"].append(await used_again(cache, well))
-            await until(lambda: cache._engine.coherence.live)
+            await until(lambda: cache._engine.feed_state.live)
             _healed["memory"].append(time.monotonic() - well)
     store, memory = max(_healed["store"]), max(_healed["memory"])
     text = f"store after {ms(store)}, memory after {ms(memory)} (longest)"

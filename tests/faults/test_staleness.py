@@ -29,7 +29,7 @@ async def live(url: str, **options: Any) -> AsyncIterator[Cache[Any]]:
     """A cache whose feed is alive."""
     async with cache_at(url, **{"backend_timeout": 5, **options}) as cache:
         await cache.get(request(0))
-        await until(lambda: cache._engine.coherence.live)
+        await until(lambda: cache._engine.feed_state.live)
         yield cache
 
 

@@ -50,7 +50,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _count_deliveries(self) -> None:
         """What the store did not acknowledge holds here at once, and a second time when the store has heard."""
-        pending = self.cache._engine.pending
+        pending = self.cache._engine.outbox
         delivered = pending._delivered
 
         def told(keys: Collection[str], stamp_keys: Collection[str]) -> None:

@@ -142,7 +142,7 @@ async def live(world: World, caches: list[Cache[Any]], steps: int) -> None:
 
 
 def check_nothing_is_left(caches: list[Cache[Any]]) -> None:
-    if any(cache._engine.coherence.tickets.under_way for cache in caches):
+    if any(cache._engine.feed_state.tickets.under_way for cache in caches):
         gc.collect()  # errors of cancelled callers hold the frames that they passed
     for cache in caches:
         engine = cache._engine
@@ -155,7 +155,7 @@ def check_nothing_is_left(caches: list[Cache[Any]]) -> None:
         assert state.background == 0
         assert not state.tasks
         assert engine.backend.under_way == 0
-        assert not engine.coherence.tickets.under_way
+        assert not engine.feed_state.tickets.under_way
 
 
 def run(seed: int, *, kind: str, processes: int = 2, steps: int = 30, failing: float = 0.0) -> None:

@@ -139,7 +139,7 @@ async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(grown: Grow
     async with Cache[str](grown.url, ttl=600) as writer, Cache[str](grown.url, ttl=600) as reader:
         await writer.set("q", "v0")
         await reader.get("q")
-        await until(lambda: reader._engine.coherence.live)
+        await until(lambda: reader._engine.feed_state.live)
         move = grown.move(slot_of(writer.key("q")))
         await until_it_works(lambda: reader.get("q"))
 
@@ -154,7 +154,7 @@ async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(grown: Grow
         move.finish()
         await writer.set("q", "v3")
         await until(lambda: sees("v3"), within=3.0)
-        await until(lambda: reader._engine.coherence.live)
+        await until(lambda: reader._engine.feed_state.live)
 
         async def from_memory() -> bool:
             return (await reader.lookup("q")).tier == "l1"

@@ -25,11 +25,11 @@ from cachecore.engine import read as reading
 from cachecore.engine import write as writing
 from cachecore.engine.engine import Engine
 from cachecore.engine.flights.flight import Flight, Flights
-from cachecore.invalidation.feed import Coherence, Listener
-from cachecore.invalidation.outbox.backlog import Outstanding
-from cachecore.invalidation.outbox.outbox import PendingInvalidations
+from cachecore.invalidation.feed import FeedState, Listener
+from cachecore.invalidation.outbox.backlog import Backlog
+from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.keys import KeySpace
-from cachecore.store.bulkhead import Lane
+from cachecore.store.bulkhead import Bulkhead
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
 from cachecore.testing.simulation.network import SimulatedBackend
@@ -143,16 +143,16 @@ def joins_in_spite_of_tags(patch: pytest.MonkeyPatch) -> None:
 
 @bug("FusionCache: a refresh is given what was being computed already")
 def refresh_joins(patch: pytest.MonkeyPatch) -> None:
-    recompute = asking.recompute
+    refresh_now = asking.refresh_now
 
     async def joining(scope: Any, key: str, tagset: Any, factory: Any, ttl: Any) -> Any:
         flight = scope.engine.state().flights.get(key)
         if flight is None or flight.landing:
-            return await recompute(scope, key, tagset, factory, ttl)
+            return await refresh_now(scope, key, tagset, factory, ttl)
         return (await flight.join()).for_joiner().value
 
-    for module in _importers("recompute"):
-        patch.setattr(module, "recompute", joining)
+    for module in _importers("refresh_now"):
+        patch.setattr(module, "refresh_now", joining)
 
 
 # Copies in memory
@@ -160,13 +160,13 @@ def refresh_joins(patch: pytest.MonkeyPatch) -> None:
 
 @bug("FusionCache, Bentocache: who was cut off from the invalidations is never repaired")
 def lost_feed_ignored(patch: pytest.MonkeyPatch) -> None:
-    hear = Coherence.hear
+    hear = FeedState.hear
 
-    def deaf(self: Coherence, event: FeedEvent, listener: Listener) -> None:
+    def deaf(self: FeedState, event: FeedEvent, listener: Listener) -> None:
         if not isinstance(event, Lost):
             hear(self, event, listener)
 
-    patch.setattr(Coherence, "hear", deaf)
+    patch.setattr(FeedState, "hear", deaf)
 
 
 @bug("DSPy: the stored object itself is handed out")
@@ -176,7 +176,7 @@ def handed_out_by_reference(patch: pytest.MonkeyPatch) -> None:
 
 @bug("DSPy: all who wait for a computation get one object")
 def joiners_share_the_object(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(landing.Landing, "for_joiner", lambda self: replace(self.lookup, joined=True))
+    patch.setattr(landing.FlightAnswer, "for_joiner", lambda self: replace(self.lookup, joined=True))
 
 
 # Keys and bytes
@@ -320,7 +320,7 @@ def store_errors_reach_the_caller(patch: pytest.MonkeyPatch) -> None:
 
 @bug("redis-py, aiocache: a store that hangs makes callers wait")
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lane, "_arm", lambda self, deadline: None)
+    patch.setattr(Bulkhead, "_arm", lambda self, deadline: None)
 
 
 # Invalidations during an outage
@@ -328,27 +328,27 @@ def no_deadline(patch: pytest.MonkeyPatch) -> None:
 
 @bug("all peers: an invalidation during an outage is lost")
 def pending_dropped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PendingInvalidations, "_add", lambda self, items: None)
+    patch.setattr(Outbox, "_add", lambda self, items: None)
 
 
 @bug("bounded queues everywhere: what does not fit is dropped")
 def overflow_dropped(patch: pytest.MonkeyPatch) -> None:
-    def drop(self: Outstanding) -> bool:
+    def drop(self: Backlog) -> bool:
         del self._items[next(iter(self._items))]
         return True
 
-    patch.setattr(Outstanding, "_collapse", drop)
+    patch.setattr(Backlog, "_collapse", drop)
 
 
 @bug("all peers: what a failover has undone stays undone")
 def not_sent_again_after_a_failover(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PendingInvalidations, "send_again", lambda self: None)
+    patch.setattr(Outbox, "send_again", lambda self: None)
 
 
 @bug("FusionCache auto-recovery: reads trust a store that has yet to hear of what pends")
 def pending_not_heeded(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PendingInvalidations, "covers", lambda self, key, names, asked_at: False)
-    patch.setattr(PendingInvalidations, "withholds", lambda self, name: False)
+    patch.setattr(Outbox, "covers", lambda self, key, names, asked_at: False)
+    patch.setattr(Outbox, "withholds", lambda self, name: False)
 
 
 @bug("many: closing leaves tasks behind")

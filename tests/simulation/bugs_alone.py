@@ -13,7 +13,7 @@ from cachecore.contract.protocols import FeedEvent
 from cachecore.engine import scope
 from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.invalidation import stamps
-from cachecore.invalidation.feed import Coherence, Listener
+from cachecore.invalidation.feed import FeedState, Listener
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import keyspace
 from tests.simulation import checks
@@ -22,14 +22,14 @@ from tests.simulation.bugs import BUGS, Bug, Patch, bug
 
 @bug("redis-py 8, cashews: a link that is silently dead is believed for ever", checks.dead_link_is_not_believed)
 def dead_link_trusted(patch: pytest.MonkeyPatch) -> None:
-    hear = Coherence.hear
+    hear = FeedState.hear
 
-    def trusting(self: Coherence, event: FeedEvent, listener: Listener) -> None:
+    def trusting(self: FeedState, event: FeedEvent, listener: Listener) -> None:
         hear(self, event, listener)
         if self.trusted_until > -math.inf:
             self.trusted_until = math.inf
 
-    patch.setattr(Coherence, "hear", trusting)
+    patch.setattr(FeedState, "hear", trusting)
 
 
 @bug(

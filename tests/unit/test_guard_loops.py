@@ -20,7 +20,7 @@ def test_one_guard_serves_loop_after_loop_and_keeps_none() -> None:
     for i in range(100):
         asyncio.run(made.guard.set_many({"k": b"%d" % i}, ttl=None))
         assert asyncio.run(made.guard.get_many(["k"])) == [b"%d" % i]
-    assert len(made.guard._calls.lanes()) == 1
+    assert len(made.guard._calls.bulkheads()) == 1
 
 
 def test_loops_in_threads_share_the_breaker() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from cachecore.contract.errors import BackendError
-from cachecore.invalidation.outbox.backlog import Item, entries, stamps
-from cachecore.invalidation.outbox.sender import Delivery, Tombstone
+from cachecore.invalidation.outbox.backlog import Invalidation, entries, stamps
+from cachecore.invalidation.outbox.sender import Sender, Tombstone
 from cachecore.store.memory_backend import MemoryBackend
 from tests.unit.guarded import until
 
@@ -46,15 +46,15 @@ class Nodes(MemoryBackend):
             self.under_way -= 1
 
 
-def delivery(store: MemoryBackend) -> Delivery:
-    return Delivery(store, lambda key: Tombstone(b"gone", 60.0))
+def sender(store: MemoryBackend) -> Sender:
+    return Sender(store, lambda key: Tombstone(b"gone", 60.0))
 
 
 async def test_node_that_is_silent_or_dead_keeps_back_its_own_only() -> None:
     store = Nodes()
     store.hanging, store.refusing = {"1"}, {"2"}
-    heard: list[Item] = []
-    sending = asyncio.ensure_future(delivery(store).send(ITEMS, heard.extend))
+    heard: list[Invalidation] = []
+    sending = asyncio.ensure_future(sender(store).send(ITEMS, heard.extend))
     await until(lambda: len(heard) == 8)
     assert not sending.done()
     assert {item.name[1:] for item in heard} == {"0", "3", "4", "5"}
@@ -68,16 +68,16 @@ async def test_node_that_is_silent_or_dead_keeps_back_its_own_only() -> None:
 
 async def test_few_nodes_are_asked_at_once() -> None:
     """Of a cluster of a hundred."""
-    store, heard = Nodes(), list[Item]()
+    store, heard = Nodes(), list[Invalidation]()
     items = stamps([f"s{number}" for number in range(100)], ())
-    assert await delivery(store).send(items, heard.extend) is None
+    assert await sender(store).send(items, heard.extend) is None
     assert sorted(item.name for item in heard) == sorted(item.name for item in items)
     assert 1 < store.most <= 16
 
 
 @pytest.mark.parametrize("count", [1, 256, 257, 600])
 async def test_what_was_acknowledged_of_many_counts_though_the_rest_was_not(count: int) -> None:
-    store, heard = MemoryBackend(), list[Item]()
+    store, heard = MemoryBackend(), list[Invalidation]()
     items = stamps([f"s{number}" for number in range(count)], ())
     calls: list[int] = []
 
@@ -88,7 +88,7 @@ async def test_what_was_acknowledged_of_many_counts_though_the_rest_was_not(coun
                 raise BackendError("delete_many", transient=True)
             return await store.delete_many(keys)
 
-    error = await delivery(Tiring()).send(items, heard.extend)
+    error = await sender(Tiring()).send(items, heard.extend)
     assert heard == items[:256]
     assert (error is None) == (count <= 256)
     assert max(calls) <= 256
@@ -103,7 +103,7 @@ async def test_store_whose_partitions_cannot_be_told_is_asked_as_one() -> None:
             self.calls.append(list(keys))
             return 0
 
-    store, heard = Faulty(), list[Item]()
-    assert await delivery(store).send(stamps(["s1", "s2"], ()), heard.extend) is None
+    store, heard = Faulty(), list[Invalidation]()
+    assert await sender(store).send(stamps(["s1", "s2"], ()), heard.extend) is None
     assert store.calls == [["s1", "s2"]]
     assert len(heard) == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cachecore import OptionsError
-from cachecore.invalidation.outbox.backlog import Groups, Item, entries, stamps
+from cachecore.invalidation.outbox.backlog import Groups, Invalidation, entries, stamps
 from cachecore.invalidation.outbox.journal import Journal
 
 ROOT = ("p:s:n",)
@@ -23,11 +23,11 @@ def journal(folder: Path, prefix: str = "p") -> Journal:
     return Journal(str(folder), prefix, ROOT)
 
 
-def names(items: list[Item]) -> set[str]:
+def names(items: list[Invalidation]) -> set[str]:
     return {item.name for item in items}
 
 
-def write(folder: Path, *items: Item) -> Journal:
+def write(folder: Path, *items: Invalidation) -> Journal:
     made = journal(folder)
     made.append(items)
     assert made.flush(lambda: items)
@@ -262,7 +262,7 @@ def test_threads_that_flush_at_once_lose_nothing(tmp_path: Path) -> None:
     owner = journal(tmp_path)
     made = [entries([f"p:e:{number}"], FAQ) for number in range(40)]
 
-    def keep(part: list[list[Item]]) -> None:
+    def keep(part: list[list[Invalidation]]) -> None:
         for items in part:
             owner.append(items)
             assert owner.flush(list)

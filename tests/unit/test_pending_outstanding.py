@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachecore.invalidation.outbox.backlog import (
+    Backlog,
     Groups,
-    Item,
-    Outstanding,
+    Invalidation,
     Recent,
     as_lines,
     entries,
@@ -22,57 +22,57 @@ FAQ: Groups = (("s:n/faq",), ROOT)
 FAQ_V3: Groups = (("s:n/faq/v3",), *FAQ)
 
 
-def names(outstanding: Outstanding) -> set[str]:
-    return {item.name for item in outstanding}
+def names(backlog: Backlog) -> set[str]:
+    return {item.name for item in backlog}
 
 
 def test_entries_become_their_namespace_and_namespaces_the_root() -> None:
-    outstanding = Outstanding(2, entries(["e1", "e2"], FAQ_V3))
-    assert names(outstanding) == {"e1", "e2"}
-    outstanding.add(entries(["e3"], FAQ_V3))
-    assert names(outstanding) == {"s:n/faq/v3"}
-    outstanding.add(stamps(["s:n/other"], (("s:n/other",), ROOT)))
-    assert names(outstanding) == {"s:n/faq/v3", "s:n/other"}
-    outstanding.add(stamps(["s:n/more"], (("s:n/more",), ROOT)))
-    assert names(outstanding) == {"s:n/faq", "s:n/other", "s:n/more"} or names(outstanding) == {"s:n"}
+    backlog = Backlog(2, entries(["e1", "e2"], FAQ_V3))
+    assert names(backlog) == {"e1", "e2"}
+    backlog.add(entries(["e3"], FAQ_V3))
+    assert names(backlog) == {"s:n/faq/v3"}
+    backlog.add(stamps(["s:n/other"], (("s:n/other",), ROOT)))
+    assert names(backlog) == {"s:n/faq/v3", "s:n/other"}
+    backlog.add(stamps(["s:n/more"], (("s:n/more",), ROOT)))
+    assert names(backlog) == {"s:n/faq", "s:n/other", "s:n/more"} or names(backlog) == {"s:n"}
 
 
 def test_root_stays_whatever_collapses_later() -> None:
     """It is never replaced by something below it."""
-    outstanding = Outstanding(1, stamps(ROOT, (ROOT,)))
+    backlog = Backlog(1, stamps(ROOT, (ROOT,)))
     for number in range(5):
-        outstanding.add(entries([f"e{number}"], FAQ_V3))
-        outstanding.add(stamps([f"s:t/{number}"], FAQ_V3))
-        assert "s:n" in names(outstanding)
+        backlog.add(entries([f"e{number}"], FAQ_V3))
+        backlog.add(stamps([f"s:t/{number}"], FAQ_V3))
+        assert "s:n" in names(backlog)
 
 
 def test_tag_becomes_the_root_since_its_entries_may_lie_anywhere() -> None:
-    outstanding = Outstanding(1, stamps(["s:t/doc"], FAQ_V3))
-    outstanding.add(stamps(["s:t/other"], FAQ_V3))
-    assert names(outstanding) == {"s:n"}
+    backlog = Backlog(1, stamps(["s:t/doc"], FAQ_V3))
+    backlog.add(stamps(["s:t/other"], FAQ_V3))
+    assert names(backlog) == {"s:n"}
 
 
 def test_copies_of_a_stamp_collapse_together() -> None:
     """Where stamps have a copy per slot, all copies of what is above are needed."""
     root = ("s:{0}n", "s:{1}n")
     parents: Groups = (("s:{0}n/a", "s:{1}n/a"), root)
-    outstanding = Outstanding(3, stamps(parents[0], parents))
-    outstanding.add(entries(["e1", "e2"], parents))
-    assert names(outstanding) >= set(parents[0]) or names(outstanding) == set(root)
-    outstanding.add(stamps(["s:{0}t/x", "s:{1}t/x"], parents))
-    assert names(outstanding) == set(root)
+    backlog = Backlog(3, stamps(parents[0], parents))
+    backlog.add(entries(["e1", "e2"], parents))
+    assert names(backlog) >= set(parents[0]) or names(backlog) == set(root)
+    backlog.add(stamps(["s:{0}t/x", "s:{1}t/x"], parents))
+    assert names(backlog) == set(root)
 
 
 def test_only_the_very_item_is_removed() -> None:
     """What was added again under the same name is another invalidation."""
     (first,) = entries(["e"], FAQ)
     (second,) = entries(["e"], FAQ)
-    outstanding = Outstanding(10, [first])
-    outstanding.add([second])
-    outstanding.remove([first])
-    assert list(outstanding) == [second]
-    outstanding.remove([second])
-    assert not outstanding
+    backlog = Backlog(10, [first])
+    backlog.add([second])
+    backlog.remove([first])
+    assert list(backlog) == [second]
+    backlog.remove([second])
+    assert not backlog
 
 
 keys = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
@@ -85,19 +85,19 @@ items = st.one_of(
 
 
 @given(st.lists(items, max_size=30), st.integers(1, 8))
-def test_nothing_is_ever_dropped(added: list[Item], most: int) -> None:
+def test_nothing_is_ever_dropped(added: list[Invalidation], most: int) -> None:
     """For each item there is itself or something above it; and there are no more than the bound, or just the root."""
-    outstanding = Outstanding(most)
+    backlog = Backlog(most)
     for item in added:
-        outstanding.add([item])
-    left = names(outstanding)
+        backlog.add([item])
+    left = names(backlog)
     for item in added:
         assert item.name in left or any(left.issuperset(group) for group in item.above)
     assert len(left) <= most or left == set(ROOT)
 
 
 @given(st.lists(items, max_size=10))
-def test_lines_mean_what_they_were_made_of(made: list[Item]) -> None:
+def test_lines_mean_what_they_were_made_of(made: list[Invalidation]) -> None:
     import json
 
     read = [item for line in as_lines(made) for item in from_line(json.loads(json.dumps(line)))]

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError
-from cachecore.invalidation.feed import Coherence
+from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
@@ -41,7 +41,7 @@ class Batch(Ticket):
         """Those of the keys that were asked for beside the entries."""
         self.entries = 0
         self.epoch = -1
-        """The feed's epoch when the batch was opened; see `Coherence.epoch`."""
+        """The feed's epoch when the batch was opened; see `FeedState.epoch`."""
         self.asked_at = 0.0
         """Monotonic second just before the store was asked."""
         self.error: BackendError | None = None
@@ -55,7 +55,7 @@ class Coalescer:
 
     Args:
         begin: begins a read of the store, and gives its values or its error to the function it is handed.
-        coherence: where the tickets are kept.
+        feed_state: where the tickets are kept.
         max_keys: entries in one read; more in one tick make further reads.
         partition: names the node of a key; None where there is one node.
         answered: told the stamps of each answered batch before its readers are.
@@ -64,7 +64,7 @@ class Coalescer:
     def __init__(
         self,
         begin: Callable[[Sequence[str], Answered], None],
-        coherence: Coherence,
+        feed_state: FeedState,
         *,
         max_keys: int,
         monotonic: Callable[[], float],
@@ -72,7 +72,7 @@ class Coalescer:
         answered: Callable[[Batch], None] | None = None,
     ) -> None:
         self._begin = begin
-        self._coherence = coherence
+        self._feed_state = feed_state
         self._max_keys = max_keys
         self._monotonic = monotonic
         self._partition = partition
@@ -97,7 +97,7 @@ class Coalescer:
         batch = self._collecting.get(name)
         if batch is None:
             batch = self._collecting[name] = Batch()
-            batch.epoch = self._coherence.epoch
+            batch.epoch = self._feed_state.epoch
         values = batch.values
         if key is not None:
             if key in values:
@@ -140,7 +140,7 @@ class Coalescer:
             self._send(batch)
 
     def _send(self, batch: Batch) -> None:
-        self._coherence.tickets.open(batch)
+        self._feed_state.tickets.open(batch)
         batch.asked_at = self._monotonic()
         self._under_way += 1
         try:

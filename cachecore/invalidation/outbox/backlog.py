@@ -18,7 +18,7 @@ _NAME: Final = re.compile(r"[!-~]{1,250}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
+class Invalidation:
     """One key to be invalidated. Two items of one key are two invalidations: identity counts."""
 
     name: str
@@ -29,27 +29,27 @@ class Item:
     """Whether the store has acknowledged it once, and is to be told again: said in files only."""
 
 
-def entries(keys: Iterable[str], parents: Groups) -> list[Item]:
+def entries(keys: Iterable[str], parents: Groups) -> list[Invalidation]:
     """Return the items of entries that lie in the namespaces `parents`."""
-    return [Item(key, False, parents) for key in keys]
+    return [Invalidation(key, False, parents) for key in keys]
 
 
-def stamps(names: Collection[str], parents: Groups) -> list[Item]:
+def stamps(names: Collection[str], parents: Groups) -> list[Invalidation]:
     """Return the items of stamps, invalidated from within the namespaces `parents`: theirs, or tags."""
     above = parents[-1:]  # of a tag: entries that carry it may lie anywhere
     for depth, group in enumerate(parents):
         if set(group).issuperset(names):
             above = parents[depth + 1 :]
             break
-    return [Item(name, True, above) for name in names]
+    return [Invalidation(name, True, above) for name in names]
 
 
-class Outstanding:
+class Backlog:
     """Items by name, at most `most` of them unless they are all the root's."""
 
-    def __init__(self, most: int, items: Iterable[Item] = ()) -> None:
+    def __init__(self, most: int, items: Iterable[Invalidation] = ()) -> None:
         self._most = most
-        self._items: dict[str, Item] = {}
+        self._items: dict[str, Invalidation] = {}
         self.add(items)
 
     def __len__(self) -> int:
@@ -58,20 +58,20 @@ class Outstanding:
     def __contains__(self, name: object) -> bool:
         return name in self._items
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Invalidation]:
         return iter(list(self._items.values()))
 
-    def named(self, names: Iterable[str]) -> list[Item]:
+    def named(self, names: Iterable[str]) -> list[Invalidation]:
         """Return those that have one of these names."""
         return [item for name in names if (item := self._items.get(name)) is not None]
 
-    def add(self, items: Iterable[Item]) -> None:
+    def add(self, items: Iterable[Invalidation]) -> None:
         """Take these in place of earlier ones of their names."""
         self._items.update({item.name: item for item in items})
         while len(self._items) > self._most and self._collapse():
             pass
 
-    def remove(self, items: Iterable[Item]) -> None:
+    def remove(self, items: Iterable[Invalidation]) -> None:
         """Take these very items out; another of the same name stays."""
         for item in items:
             if self._items.get(item.name) is item:
@@ -89,11 +89,11 @@ class Outstanding:
         if not lowest:
             return False
         entries_first = any(not item.is_stamp for item in items.values())
-        kept: dict[str, Item] = {}
+        kept: dict[str, Invalidation] = {}
         for item in items.values():
             if not item.is_stamp if entries_first else len(item.above) == lowest:
                 for name in item.above[0]:
-                    kept[name] = Item(name, True, item.above[1:])
+                    kept[name] = Invalidation(name, True, item.above[1:])
             else:
                 kept[item.name] = item
         self._items = kept  # at once, for those who look without a lock
@@ -106,15 +106,15 @@ class Recent:
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
         self._seconds = seconds
-        self._newer, self._older = Outstanding(most), Outstanding(most)
+        self._newer, self._older = Backlog(most), Backlog(most)
         self._until = -math.inf
 
-    def add(self, items: Iterable[Item], now: float) -> None:
+    def add(self, items: Iterable[Invalidation], now: float) -> None:
         """Remember these as of the monotonic second `now`."""
         self._forget(now)
         self._newer.add(items)
 
-    def items(self, now: float) -> list[Item]:
+    def items(self, now: float) -> list[Invalidation]:
         """Return what is remembered at the monotonic second `now`, the newest last."""
         self._forget(now)
         return [*self._older, *self._newer]
@@ -122,12 +122,12 @@ class Recent:
     def _forget(self, now: float) -> None:
         if now < self._until:
             return
-        self._older = self._newer if now < self._until + self._seconds else Outstanding(self._most)
-        self._newer = Outstanding(self._most)
+        self._older = self._newer if now < self._until + self._seconds else Backlog(self._most)
+        self._newer = Backlog(self._most)
         self._until = now + self._seconds
 
 
-def as_lines(items: Iterable[Item]) -> list[dict[str, object]]:
+def as_lines(items: Iterable[Invalidation]) -> list[dict[str, object]]:
     """Return what a file keeps of these: names only, grouped by what is above them."""
     grouped: dict[tuple[bool, Groups, bool], list[str]] = {}
     for item in items:
@@ -138,16 +138,16 @@ def as_lines(items: Iterable[Item]) -> list[dict[str, object]]:
     ]
 
 
-def from_line(line: Mapping[str, object]) -> list[Item]:
+def from_line(line: Mapping[str, object]) -> list[Invalidation]:
     """Return the items that one line of a file means. Raises ValueError."""
     above = line.get("above")
     if not isinstance(above, list):
         raise ValueError("a line of pending invalidations does not say what is above")
     groups: Groups = tuple(tuple(_names(group)) for group in above)
     delivered = line.get("delivered") is True
-    items: list[Item] = []
+    items: list[Invalidation] = []
     for kind, is_stamp in (("stamps", True), ("entries", False)):
-        items += [Item(name, is_stamp, groups, delivered) for name in _names(line.get(kind, []))]
+        items += [Invalidation(name, is_stamp, groups, delivered) for name in _names(line.get(kind, []))]
     return items
 
 

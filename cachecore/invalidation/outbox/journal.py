@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from cachecore.contract.errors import OptionsError
-from cachecore.invalidation.outbox.backlog import Item, as_lines, from_line, stamps
+from cachecore.invalidation.outbox.backlog import Invalidation, as_lines, from_line, stamps
 
 try:
     import fcntl
@@ -69,13 +69,13 @@ class Journal:
         except OSError as error:
             raise OptionsError(f"pending_path must be a directory to write to: {type(error).__name__}") from error
 
-    def append(self, items: Iterable[Item]) -> None:
+    def append(self, items: Iterable[Invalidation]) -> None:
         """Note that these pend; `flush` brings it to the disk. Never waits."""
         lines = as_lines(items)
         with self._buffer_lock:
             self._buffered += lines
 
-    def flush(self, items: Callable[[], Iterable[Item]]) -> bool:
+    def flush(self, items: Callable[[], Iterable[Invalidation]]) -> bool:
         """Write what was appended, and return whether it is on the disk now; `items` returns all that pends.
 
         Waits for the disk: call it from a thread. A disk that fails is said in the log; what pends stays in memory,
@@ -113,7 +113,7 @@ class Journal:
         finally:
             self._lock.release()
 
-    def keep(self, items: Iterable[Item]) -> None:
+    def keep(self, items: Iterable[Invalidation]) -> None:
         """Let the file hold these alone. A disk that fails is said in the log, and leaves the file as it was."""
         lines = as_lines(items)
         if not lines:
@@ -146,9 +146,9 @@ class Journal:
             self._file = None
         self._bytes = self._compact_bytes = 0
 
-    def adopt(self) -> list[Item]:
+    def adopt(self) -> list[Invalidation]:
         """Take over the files of the dead, and return what pends by them. It is in this process's own file then."""
-        found: list[Item] = []
+        found: list[Invalidation] = []
         for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
             try:
                 found += self._take_over(path)
@@ -156,7 +156,7 @@ class Journal:
                 logger.warning("a file of pending invalidations could not be taken over: %s", error.strerror)
         return found
 
-    def _take_over(self, path: Path) -> list[Item]:
+    def _take_over(self, path: Path) -> list[Invalidation]:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if not _locked(file, path):
@@ -235,13 +235,13 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _parsed(data: bytes, prefix: str, *, whole: bool) -> list[Item] | None:
+def _parsed(data: bytes, prefix: str, *, whole: bool) -> list[Invalidation] | None:
     """Return what a file says pends; None if it is not for us to judge. Of one too long, `data` is the beginning."""
     lines = data.split(b"\n")
     lines.pop()  # what follows the last newline was never promised
     if not lines:
         return [] if whole else None
-    items: list[Item] = []
+    items: list[Invalidation] = []
     damaged = False
     try:
         head = json.loads(lines[0])

@@ -25,9 +25,9 @@ from typing import Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
-from cachecore.invalidation.outbox.backlog import Groups, Item, Outstanding, Recent, entries, stamps
+from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, entries, stamps
 from cachecore.invalidation.outbox.journal import Journal
-from cachecore.invalidation.outbox.sender import Delivery, Tombstone
+from cachecore.invalidation.outbox.sender import Sender, Tombstone
 
 logger = logging.getLogger("cachecore")
 
@@ -44,7 +44,7 @@ _CALM: Final = 1.0  # seconds between two reasons to send again what was acknowl
 Parents = Groups
 
 
-class PendingInvalidations:
+class Outbox:
     """What is still to be delivered. Safe to use from several threads; delivered by whichever loops there are.
 
     Args:
@@ -70,10 +70,10 @@ class PendingInvalidations:
         self._most = options.max_pending
         self._now = clock.monotonic
         self._chance = chance
-        self._delivery = Delivery(backend, bury)
+        self._sender = Sender(backend, bury)
         self._delivered = delivered
         self._lock = threading.Lock()
-        self._waiting = Outstanding(self._most)
+        self._waiting = Backlog(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
         self._again: list[_Repetition] = []
         self._recent = Recent(self._most, AGAIN_AFTER)  # what the store has acknowledged
@@ -85,7 +85,7 @@ class PendingInvalidations:
             self._journal = Journal(options.pending_path, prefix, root)
             adopted = self._journal.adopt()
             self._waiting.add(item for item in adopted if not item.delivered)
-            again = Outstanding(self._most, (item for item in adopted if item.delivered))
+            again = Backlog(self._most, (item for item in adopted if item.delivered))
             if again:
                 self._again.append(_Repetition(self._now(), again))
 
@@ -120,8 +120,8 @@ class PendingInvalidations:
             BackendError: some of it pends.
         """
         items = stamps(stamp_keys, parents)
-        done: set[Item] = set()
-        error = await self._delivery.send(items, done.update)
+        done: set[Invalidation] = set()
+        error = await self._sender.send(items, done.update)
         self._note(done)
         if error is not None:
             self._add([item for item in items if item not in done])
@@ -134,9 +134,9 @@ class PendingInvalidations:
 
     async def empty(self, keys: Iterable[str]) -> None:
         """Delete what lies under these pending keys at once, without tombstones: the store has no room for them."""
-        await self._delivery.empty(self._waiting.named(keys))
+        await self._sender.empty(self._waiting.named(keys))
 
-    def _add(self, items: Collection[Item]) -> None:
+    def _add(self, items: Collection[Invalidation]) -> None:
         with self._lock:
             self._waiting.add(items)
             if self._journal is not None:
@@ -169,7 +169,7 @@ class PendingInvalidations:
             overtaken = self._waiting.named(keys)
             self._waiting.remove(overtaken)
             if overtaken:
-                self._again.append(_Repetition(self._now() + AGAIN_AFTER, Outstanding(self._most, overtaken)))
+                self._again.append(_Repetition(self._now() + AGAIN_AFTER, Backlog(self._most, overtaken)))
         self.note_entries(keys, parents)
         if overtaken:
             self.attend()
@@ -178,7 +178,7 @@ class PendingInvalidations:
         """Remember for a while that the store has acknowledged the deletion of these entries."""
         self._note(entries(keys, parents))
 
-    def _note(self, items: Iterable[Item]) -> None:
+    def _note(self, items: Iterable[Invalidation]) -> None:
         with self._lock:
             self._recent.add(items, self._now())
 
@@ -188,15 +188,15 @@ class PendingInvalidations:
         """Try once to deliver everything; return whether nothing is left."""
         with self._lock:
             items = list(self._waiting)
-        await self._delivery.send(items, self._heard)
+        await self._sender.send(items, self._heard)
         return not self._waiting
 
-    def _heard(self, items: list[Item]) -> None:
+    def _heard(self, items: list[Invalidation]) -> None:
         """Take note that the store, or one of its nodes, has acknowledged these."""
         with self._lock:
             now = self._now()
             self._acknowledged.update({item.name: now for item in items})
-            self._again.append(_Repetition(now + AGAIN_AFTER, Outstanding(self._most, items)))
+            self._again.append(_Repetition(now + AGAIN_AFTER, Backlog(self._most, items)))
             self._recent.add(items, now)
         self._tell(items)
         with self._lock:
@@ -283,7 +283,7 @@ class PendingInvalidations:
         if self._journal is not None:
             self._journal.after_fork()
 
-    def _tell(self, items: Iterable[Item]) -> None:
+    def _tell(self, items: Iterable[Invalidation]) -> None:
         self._delivered(
             [item.name for item in items if not item.is_stamp], [item.name for item in items if item.is_stamp]
         )
@@ -318,7 +318,7 @@ class PendingInvalidations:
         with self._lock:
             due = [repetition for repetition in self._again if repetition.at <= now]
         for repetition in due:
-            await self._delivery.send(list(repetition.items), partial(self._heard_again, repetition), repeated=True)
+            await self._sender.send(list(repetition.items), partial(self._heard_again, repetition), repeated=True)
             with self._lock:
                 if repetition.items:
                     repetition.at = self._now() + _LONGEST_WAIT
@@ -327,7 +327,7 @@ class PendingInvalidations:
                 kept = {item.name for other in self._again for item in other.items}
                 self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
 
-    def _heard_again(self, repetition: _Repetition, items: list[Item]) -> None:
+    def _heard_again(self, repetition: _Repetition, items: list[Invalidation]) -> None:
         self._tell(items)
         with self._lock:
             repetition.items.remove(items)
@@ -348,7 +348,7 @@ class _Repetition:
 
     __slots__ = ("at", "items")
 
-    def __init__(self, at: float, items: Outstanding) -> None:
+    def __init__(self, at: float, items: Backlog) -> None:
         self.at = at
         self.items = items
 

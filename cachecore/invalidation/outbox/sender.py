@@ -13,7 +13,7 @@ from typing import Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend, SupportsPartitions
-from cachecore.invalidation.outbox.backlog import Item
+from cachecore.invalidation.outbox.backlog import Invalidation
 
 FULL: Final = "full"
 """The reason of an error by which a store says that it has no room; what it holds can still be deleted."""
@@ -31,7 +31,7 @@ class Tombstone:
         self.ttl = ttl
 
 
-class Delivery:
+class Sender:
     """Sends invalidations to a store. Safe to use from several tasks and threads.
 
     `bury` makes a tombstone for a key, another one each time: whoever read an earlier one must not take a later one for
@@ -43,10 +43,14 @@ class Delivery:
         self._bury = bury
         self._partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self._full: set[str] = set()  # partitions that had no room the last time
-        self._emptied: set[Item] = set()  # whose old bytes are gone, though their tombstones are owed
+        self._emptied: set[Invalidation] = set()  # whose old bytes are gone, though their tombstones are owed
 
     async def send(
-        self, items: Collection[Item], acknowledged: Callable[[list[Item]], None], *, repeated: bool = False
+        self,
+        items: Collection[Invalidation],
+        acknowledged: Callable[[list[Invalidation]], None],
+        *,
+        repeated: bool = False,
     ) -> BackendError | None:
         """Send these once; return the first error, if there was one.
 
@@ -61,29 +65,33 @@ class Delivery:
             return await self._send_part(name, part, acknowledged, repeated)
         places = asyncio.Semaphore(_NODES_AT_ONCE)
 
-        async def send_part(name: str, part: list[Item]) -> BackendError | None:
+        async def send_part(name: str, part: list[Invalidation]) -> BackendError | None:
             async with places:
                 return await self._send_part(name, part, acknowledged, repeated)
 
         errors = await asyncio.gather(*(send_part(name, part) for name, part in parts.items()))
         return next(filter(None, errors), None)
 
-    async def empty(self, items: Iterable[Item]) -> None:
+    async def empty(self, items: Iterable[Invalidation]) -> None:
         """Delete what these entries have in the store, without tombstones. A failure is left to the next `send`."""
 
         left = [item for item in items if not item.is_stamp and item not in self._emptied]
         await asyncio.gather(*map(self._empty_part, self._parts(left).values()))
 
-    async def _empty_part(self, items: Sequence[Item]) -> None:
+    async def _empty_part(self, items: Sequence[Invalidation]) -> None:
         with contextlib.suppress(BackendError):
             for chunk in _chunks(items, _CHUNK):
                 await self._backend.delete_many([item.name for item in chunk])
                 self._emptied.update(chunk)
 
     async def _send_part(
-        self, name: str, items: Sequence[Item], acknowledged: Callable[[list[Item]], None], repeated: bool
+        self,
+        name: str,
+        items: Sequence[Invalidation],
+        acknowledged: Callable[[list[Invalidation]], None],
+        repeated: bool,
     ) -> BackendError | None:
-        done: list[Item] = []
+        done: list[Invalidation] = []
         entries = [item for item in items if not item.is_stamp]
         try:
             for chunk in _chunks([item for item in items if item.is_stamp], _CHUNK):
@@ -108,9 +116,9 @@ class Delivery:
                 acknowledged(done)
         return None
 
-    def _parts(self, items: Iterable[Item]) -> dict[str, list[Item]]:
+    def _parts(self, items: Iterable[Invalidation]) -> dict[str, list[Invalidation]]:
         """Return the items of each node."""
-        parts: dict[str, list[Item]] = {}
+        parts: dict[str, list[Invalidation]] = {}
         for item in items:
             parts.setdefault(self._node(item.name), []).append(item)
         return parts
@@ -122,7 +130,7 @@ class Delivery:
             return ""
 
 
-def _chunks(items: Sequence[Item], most: int, *, first: int | None = None) -> Iterable[Sequence[Item]]:
+def _chunks(items: Sequence[Invalidation], most: int, *, first: int | None = None) -> Iterable[Sequence[Invalidation]]:
     start, end = 0, most if first is None else first
     while start < len(items):
         yield items[start:end]

@@ -187,7 +187,7 @@ class World:
     def _act(self) -> None:
         draw = self.chance
         for process in self.processes:
-            if not len(process.cache._engine.pending):  # noqa: SLF001
+            if not len(process.cache._engine.outbox):  # noqa: SLF001
                 self.oracle.delivered(process.name)
         kind = draw.random()
         if kind < 0.07 and self.calls:
@@ -249,8 +249,8 @@ class World:
         await asyncio.sleep(_REST)
         for process in self.processes:
             engine = process.cache._engine  # noqa: SLF001
-            if len(engine.pending):
-                raise Wrong(f"{process.name} still has {len(engine.pending)} invalidations to deliver")
+            if len(engine.outbox):
+                raise Wrong(f"{process.name} still has {len(engine.outbox)} invalidations to deliver")
             self.oracle.delivered(process.name)
         noticed = {process.name: math.inf if process.fed else process.backend.reset_at for process in self.processes}
         for cut in self.oracle.undelivered:
@@ -279,7 +279,7 @@ class World:
         for process in self.processes:
             engine = process.cache._engine  # noqa: SLF001
             state = engine.state()
-            if engine.coherence.tickets.under_way:
+            if engine.feed_state.tickets.under_way:
                 gc.collect(1)  # they are held weakly, and an error's traceback may still hold one
             left = {
                 "flights": len(state.flights),
@@ -288,9 +288,9 @@ class World:
                 "tasks": len(state.tasks),
                 "reads": state.coalescer.pending,
                 "calls": engine.backend.under_way,
-                "pending": len(engine.pending),
+                "pending": len(engine.outbox),
                 "waiting": len(state.wakeups),
-                "tickets": engine.coherence.tickets.under_way,
+                "tickets": engine.feed_state.tickets.under_way,
             }
             if any(left.values()):
                 raise Wrong(f"{process.name}: left over: { ({name: n for name, n in left.items() if n}) }")
