@@ -6,7 +6,6 @@ async with Cache("memory://", ttl=3600) as cache:
     answer = await cache.get_or_set({"q": "…"}, ask_the_model)
 """
 
-from cachecore.api.bypass import bypass
 from cachecore.api.cache import Cache
 from cachecore.api.sync import SyncCache
 from cachecore.contract.errors import (
@@ -22,6 +21,7 @@ from cachecore.contract.errors import (
     UnkeyableError,
 )
 from cachecore.contract.results import Computed, Lookup
+from cachecore.engine.bypass import bypass
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from math import inf
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from cachecore.api.answers import Answers
-from cachecore.api.bypass import bypassed
 from cachecore.api.signatures import Calls, Decorated, Tags, name_of, unbound
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
@@ -48,8 +46,7 @@ class CachedFunction(Decorated, Generic[P, R]):
         self.calls = Calls(cache, function, binds, tags=tags, name=name, exclude=exclude)
         self._ttl = ttl
         self._memo = self.calls.memo
-        self._peek = cache.copy_of
-        self._counts = cache.counts
+        self._find_value = cache.find_value
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
 
@@ -77,27 +74,21 @@ class CachedFunction(Decorated, Generic[P, R]):
                 (not count or type(args[0]) is kinds[0])
                 and (count < 2 or type(args[1]) is kinds[1])
                 and (count < 3 or (*map(type, args[2:]),) == kinds[2:])
-                and not bypassed()
             ):
-                copy = self._peek(key)
-                if copy is not None and copy.refresh_at == inf:
-                    value = copy.value
-                    if value is not UNSET:
-                        self._counts.hits_l1 += 1
-                        answer: R = value  # not `cast`, which is a call
-                        return answer
+                value = self._find_value(key, (), True)
+                if value is not UNSET:
+                    answer: R = value  # not `cast`, which is a call
+                    return answer
         return await self.call(args, kwargs)
 
     async def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
         """Return the answer for arguments already collected; `bound`: the first is the object of the method."""
         cache, calls = self.cache, self.calls
-        if calls.static and not kwargs and not bypassed():
+        if calls.static and not kwargs:
             key = calls.recall(args)
-            copy = None if key is None else self._peek(key)
-            if key is not None and copy is not None and cache.monotonic() < copy.refresh_at:
-                value = cache.peek(key=key, default=UNSET)
-                if value is not UNSET:
-                    return cast("R", value)
+            value = UNSET if key is None else self._find_value(key, (), True)
+            if value is not UNSET:
+                return cast("R", value)
         request, tags = calls.request(args, kwargs, bound=bound), calls.tags(args, kwargs)
         return cast("R", await cache.get_or_set(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from cachecore.api.bypass import bypassed
 from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.engine.batch import ABSENT, lookup_many
+from cachecore.engine.bypass import bypassed
 from cachecore.engine.read import read, take
+from cachecore.engine.scope import stored_tags
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -34,7 +35,8 @@ class Many(Reads[V]):
         if bypassed():
             self._counts.bypassed += len(keys)
             return {}
-        answers = {name: self._remembered(key, tags) for name, key in keys.items()}
+        stored = stored_tags(tags)
+        answers = {name: self._find_value(key, stored) for name, key in keys.items()}
         missing = [name for name, answer in answers.items() if answer is UNSET]
         if missing:
             with self._span("cachecore.get_many"):

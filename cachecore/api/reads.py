@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from cachecore.api.bypass import bypassed
 from cachecore.api.view import View
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.engine import read as reading
+from cachecore.engine.bypass import bypassed
 from cachecore.engine.compute import Factory
-from cachecore.engine.lookup import ask, on_miss, refresh_now
+from cachecore.engine.lookup import lookup, on_miss, refresh
 from cachecore.engine.read import fetch
-from cachecore.engine.scope import checked_tags
-from cachecore.keys import user_tag
+from cachecore.engine.scope import stored_tags
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
 
@@ -45,16 +42,11 @@ class Reads(View[V]):
             UnkeyableError: `request` has no canonical form.
         """
         key = self._key_of(request)
+        value = self._find_value(key, stored_tags(tags) if tags else ())
+        if value is not UNSET:
+            answer: V = value  # not `cast`, which is a call
+            return answer
         if not bypassed():
-            copy = self._peek(key)
-            if copy is not None and (not tags or self._carries(copy, tags)):
-                value = copy.value
-                if value is UNSET:
-                    value = reading.copy_value(self._scope, copy)
-                if value is not UNSET:
-                    self._counts.hits_l1 += 1
-                    answer: V = value  # not `cast`, which is a call
-                    return answer
             scope = self._scope
             if not scope.telemetry.tracing:  # a context manager that does nothing takes as long as reading ten clocks
                 value, _ = await fetch(scope, self._engine.state(), key, scope.tagset(key, tags))
@@ -76,16 +68,11 @@ class Reads(View[V]):
         """
         if key is None:
             key = self._key_of(request)
-        copy = self._peek(key)
-        if copy is not None and not bypassed():
-            value = copy.value
-            if value is UNSET:
-                value = reading.copy_value(self._scope, copy)
-            if value is not UNSET:
-                self._counts.hits_l1 += 1
-                answer: V = value  # not `cast`, which is a call
-                return answer
-        return default
+        value = self._find_value(key)
+        if value is UNSET:
+            return default
+        answer: V = value  # not `cast`, which is a call
+        return answer
 
     async def get_or_set(
         self,
@@ -112,21 +99,13 @@ class Reads(View[V]):
             TimeoutError: the factory took longer than `factory_timeout`.
         """
         key = self._key_of(request)
-        copy = self._peek(key)
-        if (
-            copy is not None
-            and (not tags or self._carries(copy, tags))
-            and (copy.refresh_at == math.inf or self._engine.monotonic() < copy.refresh_at)
-            and not bypassed()
-        ):
-            value = copy.value
-            if value is UNSET:
-                value = reading.copy_value(self._scope, copy)
-            if value is not UNSET:
-                self._counts.hits_l1 += 1
-                answer: V = value  # not `cast`, which is a call
-                return answer
+        stored = stored_tags(tags) if tags else ()
+        value = self._find_value(key, stored, True)
+        if value is not UNSET:
+            answer: V = value  # not `cast`, which is a call
+            return answer
         scope = self._scope
+        copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
             checked, state = self._checked(ttl), self._engine.state()
             value, found = await fetch(scope, state, key, scope.tagset(key, tags))
@@ -150,7 +129,8 @@ class Reads(View[V]):
         stamps are verified. Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
-        return await self._lookup(key, self._peek(key), factory, ttl, tags, stale=stale)
+        copy = self._scope.find_copy(key, stored_tags(tags) if tags else ())
+        return await self._lookup(key, copy, factory, ttl, tags, stale=stale)
 
     async def refresh(
         self,
@@ -170,7 +150,7 @@ class Reads(View[V]):
             return cast("V", plain(await factory()))
         with self._span("cachecore.refresh"):
             tagset = self._scope.tagset(key, tags)
-            return cast("V", await refresh_now(self._scope, key, tagset, factory, self._checked(ttl)))
+            return cast("V", await refresh(self._scope, key, tagset, factory, self._checked(ttl)))
 
     async def _lookup(
         self,
@@ -189,25 +169,11 @@ class Reads(View[V]):
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
             return Lookup(value=plain(await factory()), outcome="bypass", key=key)
-        if copy is not None and tags and not self._carries(copy, tags):
-            copy = None
         tagset = scope.tagset(key, tags)
         if copy is not None:
-            return await ask(scope, key, tagset, copy, factory, checked, stale=stale)
+            return await lookup(scope, key, tagset, copy, factory, checked, stale=stale)
         with self._span("cachecore.lookup"):
-            return await ask(scope, key, tagset, None, factory, checked, stale=stale)
-
-    def _remembered(self, key: str, tags: Sequence[str]) -> Any:
-        """Return the value in memory that may be served, counted as a hit; UNSET if there is none."""
-        copy = self._peek(key)
-        if copy is None or (tags and not self._carries(copy, tags)):
-            return UNSET
-        value = reading.copy_value(self._scope, copy)
-        self._counts.hits_l1 += value is not UNSET
-        return value
-
-    def _carries(self, copy: Copy, tags: Sequence[str]) -> bool:
-        return reading.has_tags(copy, [user_tag(tag) for tag in checked_tags(tags)])
+            return await lookup(scope, key, tagset, None, factory, checked, stale=stale)
 
 
 def plain(value: Any) -> Any:

@@ -21,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from cachecore.api.bypass import bypassed
 from cachecore.api.cache import Cache
 from cachecore.api.signatures import Tags
 from cachecore.api.sync_decorators import SyncCachedFunction
@@ -84,7 +83,7 @@ class SyncCache(Generic[V]):
 
     def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
         """Return the fresh answer to `request`, or `default`; see `Cache.get`."""
-        if not tags and not bypassed():
+        if not tags:
             value = self._cache.peek(request, UNSET)
             if value is not UNSET:
                 return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
@@ -103,14 +102,11 @@ class SyncCache(Generic[V]):
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
         """
-        if not tags and not bypassed():
-            key = self._cache.key(request)
-            copy = self._cache.copy_of(key)
-            if copy is not None and self._cache.monotonic() < copy.refresh_at:
-                value: Any = self._cache.peek(key=key, default=UNSET)
-                if value is not UNSET:
-                    answer: V = value
-                    return answer
+        if not tags:
+            value: Any = self._cache.find_value(self._cache.key(request), (), True)
+            if value is not UNSET:
+                answer: V = value
+                return answer
         return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
 
     def lookup(

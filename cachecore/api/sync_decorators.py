@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cachecore.api.answers import Answers
-from cachecore.api.bypass import bypassed
 from cachecore.api.signatures import Calls, Decorated, Tags, name_of, unbound
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
@@ -92,13 +91,11 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
         """Return the answer for arguments already collected; `bound`: the first is the object of the method."""
         calls, shared = self.calls, self._shared
-        if calls.static and not kwargs and not bypassed():
+        if calls.static and not kwargs:
             key = calls.recall(args)
-            copy = None if key is None else shared.copy_of(key)
-            if key is not None and copy is not None and shared.monotonic() < copy.refresh_at:
-                value = shared.peek(key=key, default=UNSET)
-                if value is not UNSET:
-                    return cast("R", value)
+            value = UNSET if key is None else shared.find_value(key, (), True)
+            if value is not UNSET:
+                return cast("R", value)
         request, tags = calls.request(args, kwargs, bound=bound), calls.tags(args, kwargs)
         return cast("R", self.cache.get_or_set(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import Unset
 from cachecore.engine.scope import Scope
-from cachecore.engine.telemetry import Counts, Stats
-from cachecore.memory.copies import Copy
+from cachecore.engine.telemetry import Stats
+from cachecore.memory.copies import FindValue
 
 V = TypeVar("V")
 
@@ -18,13 +17,13 @@ V = TypeVar("V")
 class View(Generic[V]):
     """One view of a cache. What it can do is in the classes below it; `Cache` is all of them."""
 
-    __slots__ = ("__weakref__", "_counts", "_engine", "_key_of", "_peek", "_scope")
+    __slots__ = ("__weakref__", "_counts", "_engine", "_find_value", "_key_of", "_scope")
 
     def _use(self, scope: Scope) -> None:
         self._scope = scope
         self._engine = scope.engine
         self._key_of = scope.keys.key
-        self._peek = scope.peek
+        self._find_value = scope.find_value
         self._counts = scope.telemetry.counts
 
     def key(self, request: Any) -> str:
@@ -32,19 +31,9 @@ class View(Generic[V]):
         return self._key_of(request)
 
     @property
-    def copy_of(self) -> Callable[[str], Copy | None]:
-        """What returns the copy in memory under a key, for callers that keep keys; see `copies.peeker`."""
-        return self._peek
-
-    @property
-    def monotonic(self) -> Callable[[], float]:
-        """The clock that `Copy.refresh_at` is told by."""
-        return self._engine.monotonic
-
-    @property
-    def counts(self) -> Counts:
-        """The live counts; `stats` is a snapshot of them."""
-        return self._counts
+    def find_value(self) -> FindValue:
+        """The way to values in memory for callers that keep keys; see `copies.copy_reads`."""
+        return self._find_value
 
     @property
     def stats(self) -> Stats:

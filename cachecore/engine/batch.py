@@ -85,17 +85,16 @@ class _Seen:
 
 def _remembered(scope: Scope, key: str, tags: Sequence[str]) -> _Seen | None:
     """Return what memory has and may be served."""
-    copy = scope.peek(key)
     tagset = scope.tagset(key, tags)
-    if copy is None or (tags and not reading.has_tags(copy, tagset.tags)):
+    copy = scope.find_copy(key, tagset.tags if tags else ())
+    if copy is None:
         return None
-    value = reading.copy_value(scope, copy)
+    value = scope.reader.value_of(copy)
     if value is UNSET:
         return None
     scope.telemetry.counts.hits_l1 += 1
     seen = _Seen(StoreRead(key, tagset, None), value)
-    if scope.engine.monotonic() >= copy.refresh_at:
-        copy.refresh_at = math.inf  # one draw, one refresh
+    if copy.claim_refresh(scope.engine.monotonic()):
         seen.newer_than = copy.entry.created
     return seen
 

@@ -26,7 +26,7 @@ _MOST_RETRIES: Final = 3
 """After so many flights that a caller came too late for, it starts its own."""
 
 
-async def ask(
+async def lookup(
     scope: Scope, key: str, tagset: TagSet, copy: Copy | None, factory: Factory | None, ttl: Ttl, *, stale: bool = False
 ) -> Lookup[Any]:
     """Return the answer under `key`; `copy` is the copy in memory that may be served, if there is one."""
@@ -34,11 +34,10 @@ async def ask(
     counts = scope.telemetry.counts
     state = engine.state()
     if copy is not None:
-        value = reading.copy_value(scope, copy)
+        value = scope.reader.value_of(copy)
         if value is not UNSET:
             counts.hits_l1 += 1
-            if factory is not None and engine.monotonic() >= copy.refresh_at:
-                copy.refresh_at = math.inf  # one draw, one refresh
+            if factory is not None and copy.claim_refresh(engine.monotonic()):
                 _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1")
     found = await read(scope, state, key, tagset)
@@ -65,7 +64,7 @@ async def on_miss(
     return await _compute(scope, state, found, factory, ttl)
 
 
-async def refresh_now(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
+async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
     """Return a new answer, whatever is stored or under way. Raises the factory's own exception."""
     engine = scope.engine
     state = engine.state()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -342,23 +342,6 @@ def put(
         engine.l1.discard(entry.key)
 
 
-def copy_value(scope: Scope, copy: Copy) -> Any:
-    """Return the value of a copy in L1: nobody else's, or one that nobody can change. UNSET if it has none."""
-    value = copy.value
-    if value is not UNSET:
-        return value
-    try:
-        return scope.serializer.loads(copy.entry.payload, copy.entry)
-    except EncodingError:
-        return UNSET
-
-
 def _rejected(scope: Scope, reason: str) -> str:
     scope.telemetry.counts.rejected[reason] += 1
     return reason
-
-
-def has_tags(copy: Copy, tags: Sequence[str]) -> bool:
-    """Return whether a copy carries all these tags (as entries store them)."""
-    carried = {tag for tag, _ in copy.entry.stamps}
-    return carried.issuperset(tags)

@@ -15,12 +15,13 @@ from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
 from cachecore.contract.results import Computed
 from cachecore.encoding.entry import Stamps
+from cachecore.engine.bypass import bypassed
 from cachecore.engine.engine import Engine
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
 from cachecore.invalidation.stamps import stamp_life
 from cachecore.keys import KeySpace, user_tag
-from cachecore.memory.copies import Copy, Reader, peeker
+from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reads
 
 Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
@@ -58,8 +59,10 @@ class Scope:
     admit: Admit | None
     reader: Reader = field(init=False)
     """What copies in memory must be like to be served here."""
-    peek: Callable[[str], Copy | None] = field(init=False)
-    """Returns the copy under a key that may be served now, or None. Synchronous; no lock; O(1)."""
+    find_copy: FindCopy = field(init=False)
+    """Returns the copy in memory that may be served now, or None."""
+    find_value: FindValue = field(init=False)
+    """Returns the value of that copy, counted as a hit, or UNSET."""
     _own: TagSet = field(init=False)
     _permanent: frozenset[str] = field(init=False)
     _names: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
@@ -68,7 +71,15 @@ class Scope:
     def __post_init__(self) -> None:
         engine = self.engine
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
-        self.peek = peeker(engine.l1, engine.book, engine.feed_state, engine.clock, self.reader)
+        self.find_copy, self.find_value = copy_reads(
+            engine.l1,
+            engine.book,
+            engine.feed_state,
+            engine.clock,
+            self.reader,
+            bypassed=bypassed,
+            counts=self.telemetry.counts,
+        )
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
@@ -125,6 +136,11 @@ class Scope:
         given = (*self.tags, *checked_tags(tags))
         stored = (*self.keys.namespace_tags(), *(user_tag(tag) for tag in dict.fromkeys(given)))
         return TagSet(stored, tuple(self.name(tag, shard) for tag in stored))
+
+
+def stored_tags(tags: Sequence[str]) -> list[str]:
+    """Return a caller's tags as entries store them. Raises OptionsError."""
+    return [user_tag(tag) for tag in checked_tags(tags)]
 
 
 def checked_tags(tags: Sequence[str]) -> Sequence[str]:

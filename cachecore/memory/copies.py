@@ -1,14 +1,20 @@
-"""A copy in L1, and the one way to it: whether it may be served is decided here, without waiting or locking."""
+"""A copy in L1, and the one rule for a hit in memory, decided without waiting or locking.
+
+There is a copy, its time has not come, the feed vouches for it, its stamps are current, the view can read it, it
+carries the caller's tags, its refresh is not due, and the caller does not bypass the cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
+from cachecore.contract.results import UNSET
 from cachecore.encoding.entry import Entry
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.stamps import StampBook
@@ -33,12 +39,23 @@ class Copy:
     stamps: tuple[tuple[str, bytes], ...]
     """(stamp key, stamp) of each tag."""
     reader: Reader
-    """Whose copy it is; another view of the namespace may read it as far as it could read the entry in the store."""
+    """The view that made the copy. Another view may read it if it could read the entry in the store."""
+
+    def carries(self, tags: Sequence[str]) -> bool:
+        """Return whether the entry has all these tags, given as entries store them."""
+        return {tag for tag, _ in self.entry.stamps}.issuperset(tags)
+
+    def claim_refresh(self, now: float) -> bool:
+        """Return whether an early refresh is due at monotonic `now`; True once, for the caller that starts it."""
+        if now < self.refresh_at:
+            return False
+        self.refresh_at = math.inf
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What a view asks of an entry before it serves it, besides that it holds."""
+    """The conditions of a view for serving an entry, besides that the entry is valid."""
 
     serializer: Serializer
     tags: frozenset[str]
@@ -46,29 +63,71 @@ class Reader:
 
     def accepts(self, copy: Copy) -> bool:
         """Return whether this view may serve a copy that another view of the namespace has made."""
-        if not self.tags.issubset([tag for tag, _ in copy.entry.stamps]):
+        if not copy.carries(tuple(self.tags)):
             return False
         if copy.reader.serializer is self.serializer:
             return True
         if copy.entry.serializer != self.serializer.name:
             return False
-        try:  # of one name, but perhaps of another secret
-            self.serializer.loads(copy.entry.payload, copy.entry)
+        # Of one name, but perhaps of another secret.
+        return self.value_of(copy, shared=False) is not UNSET
+
+    def value_of(self, copy: Copy, *, shared: bool = True) -> Any:
+        """Return the value of a copy, an object of the caller's own or an immutable one; UNSET if it is undecodable.
+
+        With `shared=False` the payload is decoded although the copy holds the value.
+        """
+        value = copy.value
+        if shared and value is not UNSET:
+            return value
+        try:
+            return self.serializer.loads(copy.entry.payload, copy.entry)
         except EncodingError:
-            return False
-        return True
+            return UNSET
 
 
-def peeker(
-    l1: MemoryTier[Copy], book: StampBook, feed_state: FeedState, clock: Clock, reader: Reader
-) -> Callable[[str], Copy | None]:
-    """Return a view's way to copies in L1: a closure, because every attribute it need not look up is part of a hit."""
+class HitCounts(Protocol):
+    """Where hits in memory are counted."""
+
+    hits_l1: int
+
+
+class FindCopy(Protocol):
+    """The rule for a hit in memory; see `copy_reads`."""
+
+    def __call__(self, key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Copy | None:
+        """Return the copy of `key` that may be served now, or None."""
+
+
+class FindValue(Protocol):
+    """The value of a hit in memory; see `copy_reads`."""
+
+    def __call__(self, key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Any:
+        """Return the value of `key` that may be served now, counted as a hit; UNSET if there is none."""
+
+
+def copy_reads(
+    l1: MemoryTier[Copy],
+    book: StampBook,
+    feed_state: FeedState,
+    clock: Clock,
+    reader: Reader,
+    *,
+    bypassed: Callable[[], bool],
+    counts: HitCounts,
+) -> tuple[FindCopy, FindValue]:
+    """Return a view's two ways to copies in L1. Synchronous; no lock; O(1).
+
+    Both take the key, the tags that the caller asks for (as entries store them), and whether a copy whose early
+    refresh is due counts as none, because the caller can compute a new one. They are closures, because every attribute
+    that need not be looked up is a measurable part of a hit.
+    """
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
+    value_of = reader.value_of
 
-    def peek(key: str) -> Copy | None:
-        """Return the copy of `key` that may be served now, or None. Synchronous; no lock; O(1)."""
+    def find_copy(key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Copy | None:
         copy = look(key)
-        if copy is None:
+        if copy is None or bypassed():
             return None
         now = monotonic()
         if now >= copy.deadline:
@@ -89,9 +148,23 @@ def peeker(
         made_by = copy.reader
         if made_by is not reader and made_by != reader and not reader.accepts(copy):
             return None
+        if (unless_due and now >= copy.refresh_at) or (tags and not copy.carries(tags)):
+            return None
         return copy
 
-    return peek
+    def find_value(key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Any:
+        copy = find_copy(key, tags, unless_due)
+        if copy is None:
+            return UNSET
+        value = copy.value
+        if value is UNSET:
+            value = value_of(copy)
+            if value is UNSET:
+                return UNSET
+        counts.hits_l1 += 1
+        return value
+
+    return find_copy, find_value
 
 
 def deadline_of(copy: Copy) -> float:

@@ -21,7 +21,7 @@ from cachecore.encoding import entry
 KEY = "fuzz:e:faq:" + "0123456789abcdef" * 4
 OTHER_KEY = "fuzz:e:faq:" + "fedcba9876543210" * 4
 
-# Where the envelope has the digest of its key, and how many bytes its checksum has (see `cachecore.entry`).
+# Where the envelope has the digest of its key, and how many bytes its checksum has (see `cachecore.encoding.entry`).
 _DIGEST_AT, _DIGEST_END, _CHECKSUM_BYTES = 40, 56, 8
 
 VALUES: Sequence[Any] = (

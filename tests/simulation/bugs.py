@@ -143,16 +143,16 @@ def joins_in_spite_of_tags(patch: pytest.MonkeyPatch) -> None:
 
 @bug("FusionCache: a refresh is given what was being computed already")
 def refresh_joins(patch: pytest.MonkeyPatch) -> None:
-    refresh_now = asking.refresh_now
+    refresh = asking.refresh
 
     async def joining(scope: Any, key: str, tagset: Any, factory: Any, ttl: Any) -> Any:
         flight = scope.engine.state().flights.get(key)
         if flight is None or flight.landing:
-            return await refresh_now(scope, key, tagset, factory, ttl)
+            return await refresh(scope, key, tagset, factory, ttl)
         return (await flight.join()).for_joiner().value
 
-    for module in _importers("refresh_now"):
-        patch.setattr(module, "refresh_now", joining)
+    for module in _importers("refresh"):
+        patch.setattr(module, "refresh", joining)
 
 
 # Copies in memory

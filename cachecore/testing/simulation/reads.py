@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cachecore.api.bypass import bypass
+from cachecore.engine.bypass import bypass
 from cachecore.testing.simulation.calls import (
     FACTORY_TIMEOUT,
     NAMESPACES,
