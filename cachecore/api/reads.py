@@ -9,7 +9,7 @@ from cachecore.api.view import View
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
-from cachecore.engine.compute import Factory
+from cachecore.engine.computation import Factory
 from cachecore.engine.lookup import lookup, on_miss, refresh
 from cachecore.engine.read import fetch
 from cachecore.engine.scope import stored_tags

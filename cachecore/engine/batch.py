@@ -16,12 +16,13 @@ from typing import Any
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
 from cachecore.engine import read as reading
-from cachecore.engine.compute import Computation
+from cachecore.engine.computation import Computation
+from cachecore.engine.compute import give_up, pin, reread, take_lease, wait_for
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.lease import Lease
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
-from cachecore.engine.publish import FlightAnswer, finish
+from cachecore.engine.publish import FlightAnswer, publish
 from cachecore.engine.read import StoreRead, read, take
 from cachecore.engine.scope import Scope
 
@@ -205,10 +206,10 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
 async def _joined(flight: Flight) -> FlightAnswer:
     if flight.answered:  # in the turn since it was found: given up by its last caller, or too old an answer for us
         raise Retry
-    landing: FlightAnswer = await flight.join()
-    if landing.lookup.outcome == "miss":
+    answer: FlightAnswer = await flight.join()
+    if answer.lookup.outcome == "miss":
         raise Retry  # left out by another caller's factory, which says nothing about ours
-    return landing
+    return answer
 
 
 async def _landed(flight: Flight) -> FlightAnswer:
@@ -258,14 +259,14 @@ class _Batch:
             await self._give_back()
 
     async def _take(self, one: _One) -> None:
-        lease, holder = await one.computation.take_lease()
+        lease, holder = await take_lease(one.computation)
         if lease is not None and holder is not None and one.computation.behind:
             one.computation.flight.answer(error=Retry())
         elif lease is not None and holder is not None:
             self._held.append((one, lease, holder))
         elif lease is not None:
             one.lease = lease
-            one.computation.flight.on_detach = partial(one.computation.give_up, lease)
+            one.computation.flight.on_detach = partial(give_up, one.computation, lease)
 
     async def _give_back(self) -> None:
         held = [one for one in self.ones if one.lease is not None]
@@ -279,33 +280,33 @@ class _Batch:
         Takes no lease, however its holder ended: other keys of the batch may still be waited for.
         """
         one, lease, holder = held
-        _, landing = await one.computation.wait_for(lease, holder, succeed=False)
-        if landing is None:
+        _, answer = await wait_for(one.computation, lease, holder, succeed=False)
+        if answer is None:
             return one
-        one.computation.flight.answer(landing, late_too=False)
+        one.computation.flight.answer(answer, late_too=False)
         return None
 
     async def _succeed(self, one: _One) -> None:
         """Take the lease that its holder has left, if nobody was faster: then both compute."""
-        lease, holder = await one.computation.take_lease()
+        lease, holder = await take_lease(one.computation)
         if holder is None and lease is not None:
             one.lease = lease
-            one.computation.flight.on_detach = partial(one.computation.give_up, lease)
+            one.computation.flight.on_detach = partial(give_up, one.computation, lease)
 
     async def _round(self, ones: list[_One]) -> None:
         """Call the factory once for those of `ones` that are still to be computed."""
         ones = [one for one in ones if not one.computation.flight.answered]  # given up, or computed elsewhere
-        landings = await asyncio.gather(*(one.computation.reread() for one in ones))
+        answers_found = await asyncio.gather(*(reread(one.computation) for one in ones))
         wanted: list[_One] = []
-        for one, landing in zip(ones, landings, strict=True):
-            if landing is None:
+        for one, answer in zip(ones, answers_found, strict=True):
+            if answer is None:
                 wanted.append(one)
             else:
                 one.stored = True
-                one.computation.flight.answer(landing, late_too=False)
+                one.computation.flight.answer(answer, late_too=False)
         if not wanted:
             return
-        await asyncio.gather(*(one.computation.pin() for one in wanted))
+        await asyncio.gather(*(pin(one.computation) for one in wanted))
         values, seconds = await self._call(wanted)
         await asyncio.gather(*(self._land(one, values, seconds) for one in wanted))
 
@@ -334,6 +335,4 @@ class _Batch:
         if value is ABSENT:
             work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
             return
-        one.stored = await finish(
-            self.scope, work.state, work.flight, work.found, work.policy, work.ttl, value, seconds
-        )
+        one.stored = await publish(work, value, seconds)

@@ -92,16 +92,7 @@ class Engine:
         )
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
-        self.outbox = Outbox(
-            store,
-            self.backend,
-            clock=clock,
-            chance=chance,
-            bury=self.bury,
-            delivered=self._delivered,
-            prefix=prefix,
-            root=[f"{prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{prefix}:s:{ROOT_TAG}"],
-        )
+        self.outbox = self._new_outbox()
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.outbox.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
@@ -115,6 +106,19 @@ class Engine:
         self._stamp_prefix = f"{prefix}:s:"
         self._closed = False
         _engines.add(self)
+
+    def _new_outbox(self) -> Outbox:
+        root = [f"{self.prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{self.prefix}:s:{ROOT_TAG}"]
+        return Outbox(
+            self.store,
+            self.backend,
+            clock=self.clock,
+            chance=self.chance,
+            bury=self.bury,
+            delivered=self._delivered,
+            prefix=self.prefix,
+            root=root,
+        )
 
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""

@@ -7,12 +7,14 @@ miss, and the factory's own exception is the only one that comes out of a comput
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Final, Literal
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup, Unset
 from cachecore.engine import read as reading
-from cachecore.engine.compute import Computation, Factory
+from cachecore.engine.computation import Computation, Factory
+from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import FlightAnswer, lookup_of, lookup_of_entry
@@ -51,6 +53,8 @@ async def on_miss(
     scope: Scope, state: LoopState, found: StoreRead, factory: Factory | None, ttl: Ttl, *, stale: bool = False
 ) -> Lookup[Any]:
     """Return an answer where the store has `found` no fresh one."""
+    if found.state == "fresh":  # so its payload could not be decoded
+        found = found.without_entry()
     key, counts = found.key, scope.telemetry.counts
     if found.state == "stale" or (stale and found.entry is not None):
         value = reading.load(scope, found)
@@ -70,14 +74,14 @@ async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl:
     state = engine.state()
     engine.detach_keys([key], supersede=True)
     under_way = state.flights.get(key)
-    if under_way is not None:  # landing: what it stores is what ours is stored over
+    if under_way is not None:  # answer: what it stores is what ours is stored over
         await under_way.landed()
     found = await read(scope, state, key, tagset, stamps_too=True)
     engine.detach_keys([key], supersede=True)  # whoever began while we read began before us
     flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
-    landing: FlightAnswer = await flight.join()
+    answer: FlightAnswer = await flight.join()
     scope.telemetry.counts.computed += 1
-    return landing.lookup.value
+    return answer.lookup.value
 
 
 def start(
@@ -93,7 +97,7 @@ def start(
     """Start the flight of a key; its first caller must join it at once."""
     flight = state.flights.open(found.key, scope.concerns(found.tagset))
     computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than)
-    state.flights.run([flight], computation.run)
+    state.flights.run([flight], partial(run, computation))
     return flight
 
 
@@ -114,12 +118,12 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
             elif flight.landing:
                 await flight.landed()
                 raise Retry
-            landing = await flight.join(None if found.entry is None else scope.policy.soft_timeout)
-            if landing is LATER:
+            answer = await flight.join(None if found.entry is None else scope.policy.soft_timeout)
+            if answer is LATER:
                 old = await _old_answer(scope, state, found, "stale")
                 if old is not None:
                     return old
-                landing = await flight.join()
+                answer = await flight.join()
         except Retry:
             retries += 1
             found = await read(scope, state, key, found.tagset)
@@ -135,7 +139,7 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
                 counts.failed += 1
                 raise
             return rescued
-        lookup: Lookup[Any] = landing.lookup if mine else landing.for_joiner()
+        lookup: Lookup[Any] = answer.lookup if mine else answer.for_joiner()
         if lookup.outcome == "miss":
             continue  # a batch's factory left this key out, which says nothing about ours
         if lookup.outcome == "hit":

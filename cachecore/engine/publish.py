@@ -16,8 +16,8 @@ from cachecore.contract.options import lifetime as checked_ttl
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.encoding.entry import Draft, Entry, draft, seal
 from cachecore.engine import read as reading
+from cachecore.engine.computation import Computation
 from cachecore.engine.flights.flight import Flight
-from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import lifetime, stale_window
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
@@ -91,7 +91,7 @@ def lookup_of_entry(
     )
 
 
-def land_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
+def answer_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
     """Return a found entry as the answer to a whole flight, and keep a copy of it in L1."""
     reading.keep(scope, found, value)
     entry = found.entry
@@ -99,20 +99,12 @@ def land_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
     return FlightAnswer(scope, lookup_of(scope, found, value, "hit"), sealed)
 
 
-async def finish(
-    scope: Scope,
-    state: LoopState,
-    flight: Flight,
-    found: StoreRead,
-    policy: Policy,
-    ttl: float | Unset | None,
-    value: Any,
-    seconds: float,
-) -> bool:
-    """Store what a factory returned after `seconds`, answer the flight, and return whether it was stored."""
+async def publish(computation: Computation, value: Any, seconds: float) -> bool:
+    """Store `value`, which the factory returned after `seconds`; answer the flight; return whether it was stored."""
+    scope, flight, found, policy = computation.scope, computation.flight, computation.found, computation.policy
     counts = scope.telemetry.counts
     computed = admitted(scope, value)
-    landing = FlightAnswer(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
+    answer = FlightAnswer(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
                                     served_by=computed.served_by, metadata=computed.metadata))  # fmt: skip
     refused = None if computed.store else "admission"
     if refused is None and not found.replaceable:
@@ -120,11 +112,11 @@ async def finish(
     if flight.superseded:
         refused = refused or "changed"
     try:
-        lasts = _ttl_of(computed, policy, ttl)
+        lasts = _ttl_of(computed, policy, computation.ttl)
         tags, stamps = await _stamps_for(scope, flight, found, computed, longest_life(policy, lasts))
         refused = refused or (None if stamps is not None else "store")
-        sealed = landing.sealed = seal_value(scope, found.key, computed, policy, lasts, tags, stamps or {}, seconds)
-        landing.lookup = replace(landing.lookup, fresh_for=lasts)
+        sealed = answer.sealed = seal_value(scope, found.key, computed, policy, lasts, tags, stamps or {}, seconds)
+        answer.lookup = replace(answer.lookup, fresh_for=lasts)
         if refused is None and len(sealed.data) > scope.engine.store.max_value_bytes:
             refused = "size"
         if refused is None:
@@ -139,8 +131,8 @@ async def finish(
         counts.stored += 1
     else:
         counts.not_stored[refused] += 1
-    clean = await _still_right(scope, state, flight, found, landing, stored=refused is None)
-    flight.answer(landing, late_too=clean)
+    clean = await _still_right(computation, answer, stored=refused is None)
+    flight.answer(answer, late_too=clean)
     return refused is None
 
 
@@ -245,25 +237,24 @@ async def _store(scope: Scope, policy: Policy, found: StoreRead, sealed: Sealed)
     return None if stored else "changed"
 
 
-async def _still_right(
-    scope: Scope, state: LoopState, flight: Flight, found: StoreRead, landing: FlightAnswer, *, stored: bool
-) -> bool:
+async def _still_right(computation: Computation, answer: FlightAnswer, *, stored: bool) -> bool:
     """Return whether the answer may go to callers who joined late; keep a copy in L1 if it may.
 
     Where the store cannot be asked it may: an outage costs one computation, not one for each caller.
     """
+    scope, flight, found = computation.scope, computation.flight, computation.found
     if found.error is not None or not (stored or flight.joined_late):
         return True
-    again = await read(scope, state, found.key, found.tagset, stamps_too=True)
+    again = await read(scope, computation.state, found.key, found.tagset, stamps_too=True)
     if again.error is not None:
         return True
-    if not stored or landing.sealed is None:
+    if not stored or answer.sealed is None:
         before = {name: flight.pins.get(name) for name in found.tagset.stamp_keys}
         return again.raw == found.raw and again.stamps() == before
-    if again.raw != landing.sealed.data or again.entry is None:
+    if again.raw != answer.sealed.data or again.entry is None:
         return False
     # The value as a reader will get it, so that a hit from memory and one from the store are the same.
-    value = landing.lookup.value
+    value = answer.lookup.value
     kept = value if type(value) in _PLAIN else reading.load(scope, again)
     if kept is not UNSET:
         reading.keep(scope, again, kept)

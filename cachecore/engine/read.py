@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, EncodingError
@@ -52,6 +52,10 @@ class StoreRead:
     def replaceable(self) -> bool:
         """Whether an answer may be stored over what is there."""
         return self.error is None and self.reason not in _KEEP_REASONS
+
+    def without_entry(self) -> StoreRead:
+        """Return the same read for an entry whose payload could not be decoded: a miss."""
+        return replace(self, entry=None, state="dead", reason="payload")
 
     def stamps(self) -> Mapping[str, bytes | None] | None:
         """Return the stamps of the tag set as they were read, stamp key to stamp; None if they could not be."""
@@ -264,15 +268,14 @@ async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tags
 
 
 def load(scope: Scope, found: StoreRead) -> Any:
-    """Return the value of a found entry, or UNSET if its bytes are no value: then `found` is a miss."""
+    """Return the value of the entry that was read, or UNSET if there is none or its payload cannot be decoded."""
     entry = found.entry
     if entry is None:
         return UNSET
     try:
         return scope.serializer.loads(entry.payload, entry)
     except EncodingError:
-        found.entry, found.state = None, "dead"
-        found.reason = _rejected(scope, "payload")
+        _rejected(scope, "payload")
         return UNSET
 
 

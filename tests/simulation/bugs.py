@@ -20,11 +20,13 @@ from cachecore.encoding import entry
 from cachecore.engine import compute
 from cachecore.engine import invalidate as invalidating
 from cachecore.engine import lookup as asking
-from cachecore.engine import publish as landing
+from cachecore.engine import publish as publishing
 from cachecore.engine import read as reading
 from cachecore.engine import write as writing
+from cachecore.engine.computation import Computation
 from cachecore.engine.engine import Engine
-from cachecore.engine.flights.flight import Flight, Flights
+from cachecore.engine.flights.flight import Flight
+from cachecore.engine.flights.flights import Flights
 from cachecore.invalidation.feed import FeedState, Listener
 from cachecore.invalidation.outbox.backlog import Backlog
 from cachecore.invalidation.outbox.outbox import Outbox
@@ -67,13 +69,13 @@ def bug(whose: str, check: Callable[[], object] | None = None) -> Callable[[Patc
 
 @bug("FusionCache #628: a computation that began before an invalidation lands after it")
 def stamps_read_after_the_factory(patch: pytest.MonkeyPatch) -> None:
-    finish = landing.finish
+    publish = publishing.publish
 
-    async def late(scope: Any, state: Any, flight: Flight, *rest: Any) -> bool:
-        flight.pins.clear()
-        return await finish(scope, state, flight, *rest)
+    async def late(computation: Computation, value: Any, seconds: float) -> bool:
+        computation.flight.pins.clear()
+        return await publish(computation, value, seconds)
 
-    patch.setattr(compute, "finish", late)
+    patch.setattr(compute, "publish", late)
 
 
 @bug("cashews, aiocache: a computation writes over whatever is there")
@@ -176,7 +178,7 @@ def handed_out_by_reference(patch: pytest.MonkeyPatch) -> None:
 
 @bug("DSPy: all who wait for a computation get one object")
 def joiners_share_the_object(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(landing.FlightAnswer, "for_joiner", lambda self: replace(self.lookup, joined=True))
+    patch.setattr(publishing.FlightAnswer, "for_joiner", lambda self: replace(self.lookup, joined=True))
 
 
 # Keys and bytes
@@ -236,7 +238,7 @@ def writers_clock_decides(patch: pytest.MonkeyPatch) -> None:
 
 @bug("redisvl: each read makes an entry live longer")
 def sliding_ttl(patch: pytest.MonkeyPatch) -> None:
-    seal = landing.seal_value
+    seal = publishing.seal_value
     last_read: dict[tuple[str, float], float] = {}
 
     def lasting(*args: Any) -> Any:
@@ -247,7 +249,7 @@ def sliding_ttl(patch: pytest.MonkeyPatch) -> None:
         last_read[times.key, times.created] = now
         return "fresh" if now - last < (times.fresh_until or math.inf) - times.created else "dead"
 
-    patch.setattr(landing, "seal_value", lasting)
+    patch.setattr(publishing, "seal_value", lasting)
     patch.setattr(reading, "decide", sliding)
 
 

@@ -8,7 +8,7 @@ from contextvars import Context
 from typing import Any
 
 from cachecore.engine.flights.coalesce import Coalescer
-from cachecore.engine.flights.flight import Flights
+from cachecore.engine.flights.flights import Flights
 from cachecore.engine.flights.lease import Wakeups
 
 

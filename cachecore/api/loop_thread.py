@@ -1,0 +1,141 @@
+"""A thread with an event loop: calls of other threads are carried to it, and its thread ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextvars
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from cachecore.contract.errors import CacheError
+
+T = TypeVar("T")
+
+_CLOSE_SECONDS = 5.0
+
+
+class LoopThread:
+    """A thread with an event loop, started at the first call and again in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        _threads.add(self)
+
+    def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run `call` on the loop."""
+        if _in_a_loop():
+            call.close()
+            raise CacheError("SyncCache would block the event loop that is running in this thread: use Cache here")
+        with self._lock:
+            if self._closed:
+                call.close()
+                raise CacheError("the cache is closed")
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = asyncio.new_event_loop()
+                # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
+                self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
+                self._thread.start()
+        context = contextvars.copy_context()
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def begin() -> None:
+            # In a copy of the caller's context, as a task made in its own thread would be.
+            task = loop.create_task(call, context=context)
+            task.add_done_callback(lambda ended: _report(ended, done))
+            done.add_done_callback(lambda asked: _cancel(loop, task) if asked.cancelled() else None)
+
+        loop.call_soon_threadsafe(begin)
+        return done
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `last` on the loop, then end it and its thread."""
+        with self._lock:
+            started = self._loop is not None
+        if started and not self._closed:
+            try:
+                self.submit(last()).result(_CLOSE_SECONDS)
+            except concurrent.futures.TimeoutError:
+                pass  # every part of closing is bounded by itself; a thread that hangs beyond that is left to the exit
+        self.stop()
+
+    def stop(self) -> None:
+        """End the loop and the thread, in order."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            self._closed = True
+        if loop is not None and thread is not None and thread.is_alive():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_CLOSE_SECONDS)
+
+    def after_fork(self) -> None:
+        """Forget the parent's thread, which does not exist here."""
+        self._lock = threading.Lock()
+        self._loop = None
+        self._thread = None
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
+    if done.cancelled() or not done.set_running_or_notify_cancel():
+        if not ended.cancelled():
+            ended.exception()  # nobody will ask
+        return
+    if ended.cancelled():
+        done.set_exception(concurrent.futures.CancelledError())
+    elif (error := ended.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(ended.result())
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)
+
+
+_threads: weakref.WeakSet[LoopThread] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for thread in list(_threads):
+        thread.after_fork()
+
+
+def _at_exit() -> None:
+    for thread in list(_threads):
+        thread.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,40 @@
+"""One computation: its key, its factory and the flight that waits for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cachecore.contract.options import Policy
+from cachecore.contract.results import UNSET, Unset
+from cachecore.engine.flights.flight import Flight
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.read import StoreRead
+from cachecore.engine.scope import Scope
+
+Factory = Callable[[], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class Computation:
+    """One key, its factory and the flight whose callers wait for it."""
+
+    scope: Scope
+    state: LoopState
+    flight: Flight
+    found: StoreRead
+    """What was read of the key: by the caller at first, read again before the factory runs."""
+    factory: Factory
+    policy: Policy
+    ttl: float | Unset | None = UNSET
+    behind: bool = False
+    """Whether it runs behind an answer already given: then it waits for no other process."""
+    newer_than: float = -math.inf
+    """Only an entry created later than this (store's Unix seconds) spares the computation; infinity: none does."""
+
+    @property
+    def chosen_ttl(self) -> float | None:
+        """Return the ttl of the call, or of the policy if the call gave none; seconds, None for ever."""
+        return self.policy.ttl if isinstance(self.ttl, Unset) else self.ttl

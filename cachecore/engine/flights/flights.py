@@ -1,0 +1,142 @@
+"""The flights of one event loop: at most one per key that can be joined, and the tasks that compute them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Final
+
+from cachecore.engine.flights.flight import Flight
+
+_LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
+
+
+class Flights:
+    """The flights of one event loop, at most one joinable per key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Flight] = {}
+        self._tasks: dict[asyncio.Task[Any], Collection[Flight]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    @property
+    def tasks(self) -> int:
+        """Computations under way, detached ones included."""
+        return len(self._tasks)
+
+    def get(self, key: str) -> Flight | None:
+        """Return the flight of `key` that can be joined or is landing."""
+        return self._by_key.get(key)
+
+    def to_join(self, key: str, tags: Iterable[str]) -> Flight | None:
+        """Return the flight of `key` for a caller whose answer depends on `tags`: to join, or to wait for if landing.
+
+        A flight that lacks one of the tags may have begun before an invalidation of it, which did not concern the
+        flight but concerns this caller: nobody joins it any more.
+        """
+        flight = self._by_key.get(key)
+        if flight is None or flight.landing or flight.join_keys.issuperset(tags):
+            return flight
+        flight.detach()
+        return None
+
+    def open(self, key: str, join_keys: Iterable[str]) -> Flight:
+        """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
+        flight = self._by_key[key] = Flight(self, key, frozenset(join_keys))
+        return flight
+
+    def run(self, flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
+        """Run `compute` for these flights in a task of its own; it answers each of them.
+
+        The task inherits a copy of the caller's context. What it raises is answered to those it has not answered yet.
+        """
+        task = asyncio.get_running_loop().create_task(_fly(flights, compute))
+        waits: set[Flight] = set()  # what one of them waits for, all of them wait for
+        for flight in flights:
+            flight.task, flight.group, flight.depends_on = task, flights, waits
+        self._tasks[task] = flights
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        # A cancelled task keeps the exception, whose frames know the flights. On Python 3.11 the garbage collector does
+        # not see that reference: were the task known to its flights, they would all be there for ever.
+        for flight in self._tasks.pop(task):
+            flight.task, flight.group = None, ()
+
+    def release(self, flight: Flight) -> None:
+        """Free the key of `flight`, if it is still the one that has it."""
+        if self._by_key.get(flight.key) is flight:
+            self._by_key.pop(flight.key, None)  # another thread may have been faster
+
+    def abandoned(self, flight: Flight) -> None:
+        """Cancel the task of `flight` once none of the flights it computes has anybody left."""
+        flight.deserted = True
+        flight.answer(error=asyncio.CancelledError())
+        if flight.task is not None and all(other.answered for other in flight.group):
+            flight.task.cancel()
+
+    def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
+        """Let nobody join the flights of these keys any more. May be called from another thread.
+
+        With `supersede` their answers are not to be stored either.
+        """
+        for key in keys:
+            flight = self._by_key.get(key)
+            if flight is not None and not flight.landing:
+                flight.superseded |= supersede
+                flight.detach()
+
+    def detach_tags(self, tags: Collection[str], *, pushed: bool = False) -> None:
+        """Let nobody join the flights that carry one of these tags any more.
+
+        What the store `pushed` may be that a stamp was created: the flight keeps its lease and stores its answer.
+        """
+        for flight in list(self._by_key.values()):
+            if not flight.landing and not flight.join_keys.isdisjoint(tags):
+                if pushed:
+                    flight.on_detach = None
+                else:
+                    flight.superseded |= flight.late  # its stamps were read before: what it stored would be dead
+                flight.detach()
+
+    def detach_all(self) -> None:
+        """Let nobody join any flight any more."""
+        for flight in list(self._by_key.values()):
+            if not flight.landing:
+                flight.detach()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait up to `seconds` for what is under way, then cancel what nobody waits for.
+
+        A computation that has callers is theirs: it goes on, and its answer reaches them.
+        """
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
+        alone = [task for task in late if not any(flight.waiters for flight in self._tasks.get(task, ()))]
+        for task in alone:
+            task.cancel()
+        if alone:
+            await asyncio.wait(alone, timeout=_LAST_WAIT)
+
+
+async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await compute()
+    except asyncio.CancelledError as error:
+        for flight in flights:
+            flight.answer(error=error)
+        raise
+    except Exception as error:  # noqa: BLE001 - the factory's own: it goes to every caller
+        for flight in flights:
+            flight.answer(error=error)
+    except BaseException as error:
+        # KeyboardInterrupt and SystemExit: callers are told, and the loop sees it too.
+        for flight in flights:
+            flight.answer(error=error)
+        raise
+    finally:
+        for flight in flights:  # a computation that ended without an answer is a bug; nobody may wait for ever
+            flight.answer(error=RuntimeError("the computation ended without an answer"))

@@ -1,0 +1,65 @@
+"""What a store need not have: `scan`, `sizes`, the clock."""
+
+from __future__ import annotations
+
+from cachecore.contract import (
+    SupportsScan,
+    SupportsSizes,
+    SupportsTime,
+)
+from cachecore.testing.conformance.harness import Harness, registered
+
+_FEED_SECONDS = 10.0
+
+
+@registered
+async def check_scan_finds_live_keys_by_prefix(harness: Harness) -> None:
+    """Scan yields every live key that starts with the prefix, taken literally, and no other."""
+    if not isinstance(harness.backend, SupportsScan):
+        return
+    wanted = {f"p:e:{i}" for i in range(700)} | {"p:e:*", "p:e:["}
+    others = {"p:s:1", "P:e:1", "xp:e:1", "p*e:1"}
+    await harness.backend.set_many(dict.fromkeys(wanted | others, b"v"), ttl=60)
+    await harness.backend.set_many({"p:e:dead": b"v"}, ttl=0.05)
+    await harness.advance(0.2 + harness.ttl_rounding)
+    pages = [list(page) async for page in harness.backend.scan("p:e:")]
+    assert {key for page in pages for key in page} == wanted
+    assert [page async for page in harness.backend.scan("none:")] in ([], [[]])
+    literal = [key async for page in harness.backend.scan("p:e:*") for key in page]
+    assert set(literal) == {"p:e:*"}
+
+
+@registered
+async def check_deleting_while_scanning(harness: Harness) -> None:
+    """Deleting each page as it comes leaves nothing, and counts every key once."""
+    if not isinstance(harness.backend, SupportsScan):
+        return
+    await harness.backend.set_many({f"p:{i}": b"v" for i in range(2000)}, ttl=60)
+    deleted = 0
+    async for page in harness.backend.scan("p:"):
+        deleted += await harness.backend.delete_many(page)
+    assert deleted == 2000
+
+
+@registered
+async def check_sizes_are_lengths_of_live_values(harness: Harness) -> None:
+    """Sizes follow the keys asked, duplicates included; what is missing, dead or empty is 0 bytes long."""
+    if not isinstance(harness.backend, SupportsSizes):
+        return
+    await harness.backend.set_many({"a": b"1234", "empty": b"", "large": b"\xff" * 100_000}, ttl=60)
+    await harness.backend.set_many({"dead": b"v"}, ttl=0.05)
+    await harness.advance(0.2 + harness.ttl_rounding)
+    assert await harness.backend.sizes(["large", "none", "a", "dead", "empty", "a"]) == [100_000, 0, 4, 0, 0, 4]
+    assert await harness.backend.sizes([]) == []
+
+
+@registered
+async def check_store_clock_is_near(harness: Harness) -> None:
+    """The store's clock is Unix seconds and does not stand still."""
+    if not isinstance(harness.backend, SupportsTime):
+        return
+    before = await harness.backend.time()
+    await harness.advance(0.05)
+    after = await harness.backend.time()
+    assert before > 1_600_000_000
+    assert before < after < before + 60
