@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from cachecore.api.answers import Answers
-from cachecore.api.signatures import Calls, Decorated, Tags, name_of, unbound
+from cachecore.api.signatures import CallSignature, Decorated, Tags, name_of, unbound
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Lookup, Unset
@@ -43,9 +43,9 @@ class CachedFunction(Decorated, Generic[P, R]):
             )
         functools.update_wrapper(self, function)
         self.cache = cache
-        self.calls = Calls(cache, function, binds, tags=tags, name=name, exclude=exclude)
+        self.signature = CallSignature(cache, function, binds, tags=tags, name=name, exclude=exclude)
         self._ttl = ttl
-        self._memo = self.calls.memo
+        self._memo = self.signature.memo
         self._find_value = cache.find_value
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
@@ -61,7 +61,7 @@ class CachedFunction(Decorated, Generic[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the cached answer, or call the function. About a microsecond for a hit on built-in arguments."""
-        # What `Calls.recall` does, written out: here a function call more would be a fifth of the whole.
+        # What `CallSignature.recall` does, written out: here a function call more would be a fifth of the whole.
         try:
             known = None if kwargs else self._memo.get(args)
         except TypeError:  # an argument has no hash, so it cannot be recognised
@@ -83,22 +83,22 @@ class CachedFunction(Decorated, Generic[P, R]):
 
     async def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
         """Return the answer for arguments already collected; `bound`: the first is the object of the method."""
-        cache, calls = self.cache, self.calls
-        if calls.static and not kwargs:
-            key = calls.recall(args)
+        cache, signature = self.cache, self.signature
+        if signature.static and not kwargs:
+            key = signature.recall(args)
             value = UNSET if key is None else self._find_value(key, (), True)
             if value is not UNSET:
                 return cast("R", value)
-        request, tags = calls.request(args, kwargs, bound=bound), calls.tags(args, kwargs)
+        request, tags = signature.request(args, kwargs, bound=bound), signature.tags(args, kwargs)
         return cast("R", await cache.get_or_set(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of a call with these arguments."""
-        return self.cache.key(self.calls.request(args, kwargs))
+        return self.cache.key(self.signature.request(args, kwargs))
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Delete the answer for these arguments; return whether there was one."""
-        return await self.cache.delete(self.calls.request(args, kwargs))
+        return await self.cache.delete(self.signature.request(args, kwargs))
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function for these arguments, whatever is cached, and cache what it returns."""
@@ -106,7 +106,7 @@ class CachedFunction(Decorated, Generic[P, R]):
 
     async def refresh_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
         """Do what `refresh` does, for arguments already collected."""
-        request, tags = self.calls.request(args, kwargs, bound=bound), self.calls.tags(args, kwargs)
+        request, tags = self.signature.request(args, kwargs, bound=bound), self.signature.tags(args, kwargs)
         return cast("R", await self.cache.refresh(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 
     async def lookup(self, *args: P.args, **kwargs: P.kwargs) -> Lookup[R]:
@@ -115,11 +115,11 @@ class CachedFunction(Decorated, Generic[P, R]):
 
     async def lookup_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> Lookup[R]:
         """Do what `lookup` does, for arguments already collected."""
-        request, tags = self.calls.request(args, kwargs, bound=bound), self.calls.tags(args, kwargs)
+        request, tags = self.signature.request(args, kwargs, bound=bound), self.signature.tags(args, kwargs)
         return await self.cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
 
     def _factory(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Awaitable[R]]:
-        function = self.calls.function
+        function = self.signature.function
         return lambda: function(*args, **kwargs)
 
 
@@ -153,4 +153,4 @@ class BoundCached(Generic[Q, R]):
         return await self._cached.lookup_call((self._instance, *args), kwargs, bound=True)
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        return self._cached.calls.request((self._instance, *args), kwargs, bound=True)
+        return self._cached.signature.request((self._instance, *args), kwargs, bound=True)

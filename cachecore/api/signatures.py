@@ -38,7 +38,7 @@ def unbound(function: Any) -> tuple[type | None, Any]:
     return None, function
 
 
-class Calls:
+class CallSignature:
     """The calls of one function, as requests to one cache.
 
     `binds` is what bound the function in its class, as `unbound` tells.
@@ -138,19 +138,19 @@ class Calls:
 class Decorated:
     """What cached functions of either kind have in common."""
 
-    calls: Calls
+    signature: CallSignature
 
     def __repr__(self) -> str:
-        return f"<cached {self.calls.name}>"
+        return f"<cached {self.signature.name}>"
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.calls.owner = owner
+        self.signature.owner = owner
 
     def bound_by(self, bound: type, instance: object, owner: type | None) -> Any:
         """Return what an attribute of a class or of its instance is: `bound` to one of them, or this itself."""
-        if self.calls.binds is staticmethod:
+        if self.signature.binds is staticmethod:
             return self
-        if self.calls.binds is classmethod:
+        if self.signature.binds is classmethod:
             return bound(self, owner)
         return self if instance is None else bound(self, instance)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cachecore.api.answers import Answers
-from cachecore.api.signatures import Calls, Decorated, Tags, name_of, unbound
+from cachecore.api.signatures import CallSignature, Decorated, Tags, name_of, unbound
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Lookup, Unset
@@ -71,7 +71,7 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
                 )
         functools.update_wrapper(self, function)
         self.cache = cache
-        self.calls = Calls(shared, function, binds, tags=tags, name=name, exclude=exclude)
+        self.signature = CallSignature(shared, function, binds, tags=tags, name=name, exclude=exclude)
         self._shared = shared
         self._ttl = ttl
 
@@ -90,22 +90,22 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
         """Return the answer for arguments already collected; `bound`: the first is the object of the method."""
-        calls, shared = self.calls, self._shared
-        if calls.static and not kwargs:
-            key = calls.recall(args)
+        signature, shared = self.signature, self._shared
+        if signature.static and not kwargs:
+            key = signature.recall(args)
             value = UNSET if key is None else shared.find_value(key, (), True)
             if value is not UNSET:
                 return cast("R", value)
-        request, tags = calls.request(args, kwargs, bound=bound), calls.tags(args, kwargs)
+        request, tags = signature.request(args, kwargs, bound=bound), signature.tags(args, kwargs)
         return cast("R", self.cache.get_or_set(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of a call with these arguments."""
-        return self.cache.key(self.calls.request(args, kwargs))
+        return self.cache.key(self.signature.request(args, kwargs))
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Delete the answer for these arguments; return whether there was one."""
-        return self.cache.delete(self.calls.request(args, kwargs))
+        return self.cache.delete(self.signature.request(args, kwargs))
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function for these arguments, whatever is cached, and cache what it returns."""
@@ -113,7 +113,7 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
 
     def refresh_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> R:
         """Do what `refresh` does, for arguments already collected."""
-        request, tags = self.calls.request(args, kwargs, bound=bound), self.calls.tags(args, kwargs)
+        request, tags = self.signature.request(args, kwargs, bound=bound), self.signature.tags(args, kwargs)
         return cast("R", self.cache.refresh(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags))
 
     def lookup(self, *args: P.args, **kwargs: P.kwargs) -> Lookup[R]:
@@ -122,11 +122,11 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
 
     def lookup_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> Lookup[R]:
         """Do what `lookup` does, for arguments already collected."""
-        request, tags = self.calls.request(args, kwargs, bound=bound), self.calls.tags(args, kwargs)
+        request, tags = self.signature.request(args, kwargs, bound=bound), self.signature.tags(args, kwargs)
         return self.cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
 
     def _factory(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], R]:
-        function = self.calls.function
+        function = self.signature.function
         return lambda: cast("R", function(*args, **kwargs))
 
 
@@ -160,4 +160,4 @@ class BoundSyncCached(Generic[Q, R]):
         return self._cached.lookup_call((self._instance, *args), kwargs, bound=True)
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        return self._cached.calls.request((self._instance, *args), kwargs, bound=True)
+        return self._cached.signature.request((self._instance, *args), kwargs, bound=True)

@@ -145,7 +145,7 @@ async def test_memo_of_known_arguments_is_bounded(scene: Scene) -> None:
         tracemalloc.stop()
     assert held < 20_000_000
     for number in range(10_000):
-        measure.calls.recall((number,))
+        measure.signature.recall((number,))
     assert len(measure._memo) <= 4096
     assert await measure("x" * 200_000 + "77") == 200_002
 
@@ -193,7 +193,7 @@ async def test_ttl_is_the_functions_own(scene: Scene) -> None:
     await say("a")
     assert len(calls) == 2
     with pytest.raises(OptionsError):
-        cache.cached(ttl=0)(say.calls.function)
+        cache.cached(ttl=0)(say.signature.function)
 
 
 @virtual
@@ -269,7 +269,7 @@ async def test_bypass_calls_the_function_and_keeps_nothing(scene: Scene) -> None
         await say("b")
         assert (await say.lookup("a")).outcome == "bypass"
     assert len(calls) == 4
-    assert await cache.get(say.calls.request(("b",), {})) is None
+    assert await cache.get(say.signature.request(("b",), {})) is None
     await say("a")
     assert len(calls) == 4
 

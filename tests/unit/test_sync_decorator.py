@@ -136,7 +136,7 @@ def test_tags_ttl_and_excluded_parameters(cache: SyncCache[object]) -> None:
     with pytest.raises(OptionsError, match="ttl"):
         cache.cached(ttl=0)
     with pytest.raises(OptionsError, match="no parameter 'other'"):
-        cache.cached(exclude=["other"])(ask.calls.function)
+        cache.cached(exclude=["other"])(ask.signature.function)
 
 
 def test_exceptions_and_answers_that_are_not_to_be_kept(cache: SyncCache[object]) -> None:
