@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -165,22 +164,6 @@ def test_a_closed_cache_says_so() -> None:
     cache.close()
     with pytest.raises(CacheError, match="closed"):
         cache.set("a", 1)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_forked_child_has_a_thread_of_its_own(cache: SyncCache[object]) -> None:
-    cache.set("q", 1)
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        code = 1
-        try:
-            code = 0 if cache.get_or_set("new", lambda: 2) == 2 else 2
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert cache.get("q") == 1
 
 
 def test_a_program_that_never_closes_it_ends() -> None:

@@ -236,28 +236,6 @@ def test_disk_that_fills_up_in_the_middle_of_a_line_costs_that_line(
     assert names(journal(tmp_path).adopt()) == {"p:e:1"}
 
 
-def test_fork_leaves_the_file_to_the_parent(tmp_path: Path) -> None:
-    """A child neither writes to it nor keeps it locked; what pends in both is in a file of each."""
-    items = entries(["p:e:1"], FAQ)
-    owner = write(tmp_path, *items)
-    child = os.fork()
-    if child == 0:
-        try:
-            owner.after_fork()
-            owner.append(entries(["p:e:2"], FAQ))
-            owner.flush(lambda: [*items, *entries(["p:e:2"], FAQ)])
-            os.kill(os.getpid(), 9)
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 9
-    assert len(list(tmp_path.iterdir())) == 2
-    heir = journal(tmp_path)
-    assert names(heir.adopt()) == {"p:e:1", "p:e:2"}  # the child's; the parent lives
-    heir.clear()
-    owner.close()
-    assert names(heir.adopt()) == {"p:e:1"}
-
-
 def test_threads_that_flush_at_once_lose_nothing(tmp_path: Path) -> None:
     owner = journal(tmp_path)
     made = [entries([f"p:e:{number}"], FAQ) for number in range(40)]

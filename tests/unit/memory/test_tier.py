@@ -1,9 +1,8 @@
-"""The memory tier: bounds, bytes, expiry, threads, forks."""
+"""The memory tier: bounds, bytes, expiry, threads."""
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from dataclasses import dataclass
 from random import Random
@@ -188,30 +187,3 @@ def test_threads_leave_exact_accounts(policy: PolicyFactory) -> None:
     assert tier.bytes == sum(slot[1] + len(key) + ENTRY_OVERHEAD_BYTES for key, slot in slots.items() if slot)
     assert tier.bytes <= 300_000
     assert len(tier) == len(tier._policy) <= 100
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_forked_in_the_midst_of_a_put_can_use_its_tier() -> None:
-    """The thread that held the lock is not in the child; the child starts empty rather than waiting for ever."""
-    inside, leave = threading.Event(), threading.Event()
-
-    class Stuck(LruPolicy):
-        def evict(self) -> str:
-            inside.set()
-            assert leave.wait(30)
-            return super().evict()
-
-    tier: MemoryTier[object] = MemoryTier(max_bytes=1 << 30, max_entries=1, policy=Stuck)
-    tier.put("a", "a", 1)
-    writer = threading.Thread(target=tier.put, args=("b", "b", 1))
-    writer.start()
-    assert inside.wait(30)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)  # a child that waits for ever dies of it
-        tier.put("c", "c", 1)
-        os._exit(0 if (tier.get("c"), len(tier)) == ("c", 1) else 1)
-    leave.set()
-    writer.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert set(tier) == {"b"}

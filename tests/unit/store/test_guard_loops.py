@@ -1,12 +1,9 @@
-"""One guard in many loops, threads and processes."""
+"""One guard in many loops and threads."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
-import textwrap
 import threading
 
 import pytest
@@ -64,46 +61,6 @@ def test_loop_that_ends_during_a_call_leaves_the_guard_usable() -> None:
         asyncio.run(leave())
     assert made.guard.states() == {"": "closed"}
     assert asyncio.run(made.guard.get_many(["k"])) == [None]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_forked_child_starts_anew() -> None:
-    """Neither the parent's calls nor its opinion of the store are the child's."""
-    code = """
-        import asyncio, os, random
-        from tests.unit.store.guarded import Guarded
-        from cachecore.contract.errors import BackendError
-
-        made = Guarded(max_in_flight=4, backend_timeout=0.05)
-
-        async def parent():
-            made.store.hang("get_many", swallow=None)
-            for i in range(4):
-                try:
-                    await made.guard.get_many(["k"])
-                except BackendError:
-                    pass
-            assert made.guard.states() == {"": "open"}, made.guard.states()
-            assert made.guard.under_way >= 3
-            child = os.fork()
-            if child == 0:
-                asyncio._set_running_loop(None)
-                made.store._faults.clear()
-                assert made.guard.states() == {"": "closed"}
-                assert made.guard.under_way == 0
-                code = 0 if asyncio.new_event_loop().run_until_complete(made.guard.get_many(["k"])) == [None] else 1
-                os._exit(code)
-            assert os.waitpid(child, 0)[1] == 0
-            assert made.guard.states() == {"": "open"}
-            made.store.heal()
-
-        asyncio.run(parent())
-        print("ok")
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.stdout, done.stderr) == ("ok\n", "")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks start eagerly from Python 3.12 on")
