@@ -23,7 +23,7 @@ from cachecore.memory.eviction.lfu import LfuPolicy
 from cachecore.memory.eviction.lru import LruPolicy
 from cachecore.memory.eviction.s3fifo import S3FifoPolicy
 from cachecore.memory.eviction.tinylfu import TinyLfuPolicy
-from tests.unit.eviction import traces
+from tests.unit.memory.eviction import traces
 
 RESULTS = Path(__file__).parent / "results" / "hit_ratio.json"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cache-traces"

@@ -15,7 +15,7 @@ from cachecore.contract.plugins import backend_from_url
 from cachecore.contract.protocols import CacheBackend
 from cachecore.store.guard import Guard
 from cachecore.testing.faulty import FaultyBackend
-from tests.unit.guarded import Recording, until
+from tests.unit.store.guarded import Recording, until
 
 
 class Guarded:

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.testing.proxy import Proxy
 from tests.faults.guarded_redis import guarded
-from tests.unit.guarded import until
+from tests.unit.store.guarded import until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from cachecore.contract.errors import BackendError, BackendTimeout
 from cachecore.testing import servers
 from tests.conftest import SERVERS
 from tests.faults.guarded_redis import guarded
-from tests.unit.guarded import until
+from tests.unit.store.guarded import until
 
 
 @pytest.fixture(params=sorted(SERVERS, reverse=True))

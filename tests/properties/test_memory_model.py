@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cachecore.memory.eviction.adaptive import AdaptivePolicy
 from cachecore.memory.tier import ENTRY_OVERHEAD_BYTES, MemoryTier
 from cachecore.testing.clocks import FakeClock
-from tests.unit.eviction.test_contract import POLICIES
+from tests.unit.memory.eviction.test_contract import POLICIES
 
 _NAMES = [f"k{number}" for number in range(12)] + ["a-longer-key" * 10]
 

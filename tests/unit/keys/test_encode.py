@@ -89,7 +89,7 @@ EQUAL: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("a", "b"), EQUAL, ids=repr)
+@pytest.mark.parametrize(("a", "b"), EQUAL)
 def test_equal_on_purpose(a: Any, b: Any) -> None:
     """What means the same has the same bytes, at the root, nested, and by both ways of encoding."""
     assert encode(a) == encode(b) == walk(a) == walk(b)

@@ -1,0 +1,118 @@
+"""The name under which a function is cached: its own, or one it is given, but nobody else's."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cachecore import Cache, OptionsError
+from cachecore.api.decorators import CachedFunction
+from tests.unit.virtual_caches import Scene, virtual
+
+
+class Asks:
+    """Something that can be awaited by calling it, like a client with a model of its own."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    async def __call__(self, q: str) -> str:
+        return f"{self.model} {q}"
+
+    async def ask(self, q: str) -> str:
+        return f"{self.model} {q}"
+
+
+@virtual
+async def test_what_has_no_name_of_its_own_needs_one(scene: Scene) -> None:
+    """All partials are called alike, and so are all objects of a class; their answers are not alike."""
+    cache = scene.cache()
+
+    async def ask(model: str, q: str) -> str:
+        return f"{model} {q}"
+
+    for nameless in (functools.partial(ask, "a"), Asks("a")):
+        with pytest.raises(OptionsError, match="name="):
+            cache.cached(nameless)
+    a = cache.cached(name="a")(functools.partial(ask, "a"))
+    b = cache.cached(name="b")(Asks("b"))
+    assert [await a("q"), await b("q"), await a("q")] == ["a q", "b q", "a q"]
+    assert cache.stats.factory_calls == 2
+
+
+@virtual
+async def test_bound_methods_of_two_objects_are_two_functions(scene: Scene) -> None:
+    cache = scene.cache()
+    a = cache.cached(name="a")(Asks("a").ask)
+    b = cache.cached(name="b")(Asks("b").ask)
+    assert [await a("q"), await b("q"), await a("q")] == ["a q", "b q", "a q"]
+    with pytest.raises(OptionsError, match="name="):
+        cache.cached(Asks("c").ask)
+
+
+@pytest.mark.parametrize("wrong", [len, lambda: 1, Asks, staticmethod(len)])
+def test_only_async_functions_are_taken(wrong: Callable[..., Any]) -> None:
+    with pytest.raises(OptionsError, match="async"):
+        Cache[Any]("memory://", ttl=60).cached(wrong)
+
+
+@virtual
+async def test_two_functions_of_one_name_are_refused(scene: Scene) -> None:
+    """They would answer each other's requests."""
+    cache = scene.cache()
+
+    def asker(model: str) -> CachedFunction[[str], str]:
+        @cache.cached
+        async def ask(q: str) -> str:
+            return f"{model} {q}"
+
+        return ask
+
+    def other(kind: bool) -> CachedFunction[[str], str]:
+        if kind:
+
+            @cache.cached
+            async def ask(q: str) -> str:
+                return "one"
+        else:
+
+            @cache.cached
+            async def ask(q: str) -> str:
+                return "other"
+
+        return ask
+
+    asker("a")
+    with pytest.raises(OptionsError, match="name"):
+        asker("b")
+    other(True)
+    with pytest.raises(OptionsError, match="name"):
+        other(False)
+
+
+@virtual
+async def test_two_things_that_were_given_one_name_are_refused(scene: Scene) -> None:
+    cache, a = scene.cache(), Asks("a")
+
+    async def ask(q: str) -> str:
+        return q
+
+    for first, second in ((ask, a.ask), (a.ask, Asks("b").ask), (functools.partial(ask), functools.partial(ask))):
+        cache.cached(name=repr(first))(first)
+        cache.cached(name=repr(first))(first)
+        with pytest.raises(OptionsError, match="two functions"):
+            cache.cached(name=repr(first))(second)
+        cache.scoped("view").cached(name=repr(first))(second)  # another namespace
+
+
+@virtual
+async def test_functions_of_a_module_may_be_defined_anew(scene: Scene) -> None:
+    """As when a module is loaded again, or a cell of a notebook."""
+    cache = scene.cache()
+    for body in ("return q", "return q * 2"):
+        scope: dict[str, Any] = {"__name__": "module", "cache": cache}
+        exec(f"@cache.cached\nasync def ask(q):\n    {body}", scope)
+        assert await scope["ask"]("a") == "a"

@@ -1,0 +1,123 @@
+"""The table of options: checked once, while building, and the same in the docs as in the code."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import MISSING, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachecore.contract import options
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import MemoryOptions, Policy, StoreOptions, lifetime, parse_duration
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "options.md"
+TABLES = (Policy, StoreOptions, MemoryOptions)
+
+
+def meanings(table: type) -> dict[str, str]:
+    """Return what the text under each field says."""
+    (body,) = ast.parse(inspect.getsource(table)).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for line, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
+            assert isinstance(below.value, ast.Constant)
+            found[line.target.id] = " ".join(str(below.value.value).split())
+    return found
+
+
+def rows(table: type) -> list[str]:
+    """Return the lines that the docs must have for `table`."""
+    said = meanings(table)
+    defaults = {one.name: "required" if one.default is MISSING else f"`{one.default!r}`" for one in fields(table)}
+    return [f"| `{name}` | {default} | {said[name]} |" for name, default in defaults.items()]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_docs_have_every_option_with_its_default(table: type) -> None:
+    lines = DOCS.read_text().splitlines()
+    for row in rows(table):
+        assert row in lines, f"docs/options.md lacks this line:\n{row}"
+
+
+def test_the_docs_have_no_other_options() -> None:
+    named = {line.split("`")[1] for line in DOCS.read_text().splitlines() if line.startswith("| `")}
+    assert named == {field.name for table in TABLES for field in fields(table)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ttl", 0),
+        ("ttl", -1),
+        ("ttl", float("nan")),
+        ("ttl", float("inf")),
+        ("ttl", True),
+        ("ttl", "24h"),
+        ("jitter", 1.0),
+        ("jitter", -0.1),
+        ("jitter", float("nan")),
+        ("stale_if_error", -1),
+        ("refresh_ahead", -1),
+        ("factory_timeout", 0),
+        ("soft_timeout", 0),
+    ],
+)
+def test_a_wrong_policy_names_the_option_and_the_value(name: str, value: Any) -> None:
+    with pytest.raises(OptionsError, match=name) as caught:
+        Policy(**{"ttl": 60, name: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backend_timeout", 0),
+        ("breaker_failures", 0),
+        ("breaker_failures", 1.5),
+        ("max_in_flight", True),
+        ("max_value_bytes", 10),
+        ("lease_ttl", -1),
+        ("backend_timeout_per_mib", -1),
+    ],
+)
+def test_a_wrong_store_option_names_the_option(name: str, value: Any) -> None:
+    with pytest.raises(OptionsError, match=name):
+        StoreOptions(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("l1_max_bytes", -1), ("l1_max_entries", 0.5), ("l1_max_age", 0)])
+def test_a_wrong_memory_option_names_the_option(name: str, value: Any) -> None:
+    with pytest.raises(OptionsError, match=name):
+        MemoryOptions(**{name: value})
+
+
+def test_durations_may_be_timedeltas() -> None:
+    made = Policy(ttl=timedelta(hours=1), stale_if_error=timedelta(minutes=5))  # type: ignore[arg-type]  # turned into seconds
+    assert (made.ttl, made.stale_if_error) == (3600.0, 300.0)
+    assert lifetime("ttl", timedelta(seconds=2)) == 2.0
+    assert lifetime("ttl", None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("30", 30.0), ("1.5", 1.5), ("250ms", 0.25), ("24h", 86_400.0), ("7 d", 604_800.0)]
+)
+def test_text_durations_are_for_configuration(text: str, meant: float) -> None:
+    assert parse_duration("ttl", text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "h", "-1s", "1y", "1e3", "1 2", "inf"])
+def test_other_text_is_no_duration(text: str) -> None:
+    with pytest.raises(OptionsError, match="ttl"):
+        parse_duration("ttl", text)
+
+
+def test_the_defaults_are_accepted() -> None:
+    assert Policy(ttl=60).ttl == 60.0
+    assert StoreOptions().backend_timeout == 0.05
+    assert MemoryOptions().l1_max_bytes == 64 * options.MIB
