@@ -22,9 +22,9 @@ from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.contract.results import UNSET, Unset
 from cachecore.engine.engine import Engine
-from cachecore.engine.flights.lease import random_token
 from cachecore.engine.scope import Admit, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
+from cachecore.invalidation.stamps import random_stamp
 from cachecore.keys import KeySpace
 
 V = TypeVar("V")
@@ -78,7 +78,7 @@ class Cache(Answers[V]):
         name: str = "default",
         clock: Clock | None = None,
         chance: random.Random | None = None,
-        token: Callable[[], bytes] = random_token,
+        token: Callable[[], bytes] = random_stamp,
         meter: Meter | None = None,
         **options: Any,
     ) -> None:

@@ -156,7 +156,7 @@ class StoreOptions:
     pending_path: str | None = None
     """A directory, one for each store, in which unacknowledged invalidations survive this process; None: in memory."""
     lease_ttl: float | None = 0.5
-    """How long a lease lives unless renewed; None computes without asking other processes."""
+    """How often a computation shows other processes that it runs; None computes without waiting for other processes."""
 
     def __post_init__(self) -> None:
         _set_seconds(self, "backend_timeout", "connect_timeout", "breaker_backoff", "breaker_backoff_max")

@@ -5,7 +5,7 @@ Layout, big-endian:
     offset  size  what
     0       2     magic `cc`
     2       1     version, 1
-    3       1     flags: 1 tombstone, 2 fresh for ever, 4 never dead (the time is then 0)
+    3       1     flags: 1 tombstone, 2 fresh for ever, 4 never dead (the time is then 0), 8 claim
     4       4     length a of the array
     8       32    created, compute time, fresh until, dead until: float64 each, Unix seconds of the store's clock
     40      16    xxh3_128 of the key
@@ -41,6 +41,7 @@ VERSION: Final = 1
 TOMBSTONE: Final = 1
 FRESH_FOR_EVER: Final = 2
 NEVER_DEAD: Final = 4
+CLAIM: Final = 8
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_TAGS: Final = 256
 MAX_NAME_LENGTH: Final = 256
@@ -51,7 +52,7 @@ _FIXED_BYTES = _FIXED.size
 _CHECKSUM_BYTES = 8
 _OVERHEAD = _FIXED_BYTES + _CHECKSUM_BYTES
 _MAX_ARRAY_BYTES = MAX_HEADER_BYTES - _FIXED_BYTES
-_ALL_FLAGS = TOMBSTONE | FRESH_FOR_EVER | NEVER_DEAD
+_ALL_FLAGS = TOMBSTONE | FRESH_FOR_EVER | NEVER_DEAD | CLAIM
 _STAMP_BYTES = 16
 _COPY_BYTES = 64 * 1024  # up to here a copy is cheaper than what avoids it
 _INF = float("inf")
@@ -86,6 +87,7 @@ class Entry(NamedTuple):
     metadata: Mapping[str, Any] | None
     served_by: str | None
     tombstone: bool
+    claim: bool
     header: bytes
     payload: bytes
 
@@ -137,6 +139,7 @@ def draft(
     metadata: Mapping[str, Any] | None = None,
     served_by: str | None = None,
     tombstone: bool = False,
+    claim: bool = False,
 ) -> Draft:
     """Return the header of an entry of `key`, ready to be sealed around a payload.
 
@@ -151,11 +154,12 @@ def draft(
         metadata: the user's own facts: plain data, stored unencrypted.
         served_by: who made the value, at most 256 characters.
         tombstone: whether it says that the key was deleted.
+        claim: whether it says that the key is being computed.
 
     Raises:
         EncodingError: something is not as said above, or the header is over 64 KiB.
     """
-    flags = TOMBSTONE if tombstone else 0
+    flags = (TOMBSTONE if tombstone else 0) | (CLAIM if claim else 0)
     if fresh_until is None:
         flags |= FRESH_FOR_EVER
         fresh_until = 0.0
@@ -281,6 +285,7 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
             metadata,
             served_by,
             flags & TOMBSTONE == TOMBSTONE,
+            flags & CLAIM == CLAIM,
             data[:end],
             data[end:-8],
         ),

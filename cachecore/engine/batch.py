@@ -10,16 +10,15 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
+from cachecore.encoding.claim import ClaimMark
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
-from cachecore.engine.compute import give_up, pin, reread, take_lease, wait_for
+from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
 from cachecore.engine.flights.flight import Flight, Retry, computing
-from cachecore.engine.flights.lease import Lease
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
 from cachecore.engine.publish import FlightAnswer, publish
@@ -227,12 +226,11 @@ class _One:
 
     name: Hashable
     computation: Computation
-    lease: Lease | None = None
     stored: bool = False
 
 
-_Held = tuple[_One, Lease, bytes]
-"""A key, our lease that was not granted, and who has it."""
+_Held = tuple[_One, ClaimMark]
+"""A key, and the claim of the process that computes it."""
 
 
 @dataclass(slots=True)
@@ -245,64 +243,55 @@ class _Batch:
     _held: list[_Held] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Compute what we lease, then wait for what others lease, then compute what they failed at."""
+        """Compute the keys that we claim, then wait for those of others, then compute what they failed at."""
         try:
+            for one in self.ones:
+                one.computation.flight.reading()
             await asyncio.gather(*(self._take(one) for one in self.ones))
-            waiting = {id(one) for one, _, _ in self._held}
+            waiting = {id(one) for one, _ in self._held}
             await self._round([one for one in self.ones if id(one) not in waiting])
             await self._give_back()
             if self._held:
                 failed = [one for one in await asyncio.gather(*map(self._outwait, self._held)) if one is not None]
-                await asyncio.gather(*map(self._succeed, failed))
+                await asyncio.gather(*(take_claim(one.computation) for one in failed))
                 await self._round(failed)
         finally:
             await self._give_back()
 
     async def _take(self, one: _One) -> None:
-        lease, holder = await take_lease(one.computation)
-        if lease is not None and holder is not None and one.computation.behind:
+        holder = await take_claim(one.computation)
+        if holder is not None and one.computation.behind:
             one.computation.flight.answer(error=Retry())
-        elif lease is not None and holder is not None:
-            self._held.append((one, lease, holder))
-        elif lease is not None:
-            one.lease = lease
-            one.computation.flight.on_detach = partial(give_up, one.computation, lease)
+        elif holder is not None:
+            self._held.append((one, holder))
 
     async def _give_back(self) -> None:
-        held = [one for one in self.ones if one.lease is not None]
-        await asyncio.gather(*(one.lease.release(stored=one.stored) for one in held if one.lease is not None))
-        for one in held:
-            one.lease = None
+        await asyncio.gather(*(end_claim(one.computation, stored=one.stored) for one in self.ones))
+        for one in self.ones:
+            one.computation.claim = None
 
     async def _outwait(self, held: _Held) -> _One | None:
         """Wait for another process's answer; return the key if there came none.
 
-        Takes no lease, however its holder ended: other keys of the batch may still be waited for.
+        Claims nothing, however its holder ended: other keys of the batch may still be waited for.
         """
-        one, lease, holder = held
-        _, answer = await wait_for(one.computation, lease, holder, succeed=False)
+        one, holder = held
+        answer = await wait_for(one.computation, holder, succeed=False)
         if answer is None:
             return one
         one.computation.flight.answer(answer, late_too=False)
         return None
 
-    async def _succeed(self, one: _One) -> None:
-        """Take the lease that its holder has left, if nobody was faster: then both compute."""
-        lease, holder = await take_lease(one.computation)
-        if holder is None and lease is not None:
-            one.lease = lease
-            one.computation.flight.on_detach = partial(give_up, one.computation, lease)
-
     async def _round(self, ones: list[_One]) -> None:
         """Call the factory once for those of `ones` that are still to be computed."""
-        ones = [one for one in ones if not one.computation.flight.answered]  # given up, or computed elsewhere
-        answers_found = await asyncio.gather(*(reread(one.computation) for one in ones))
         wanted: list[_One] = []
-        for one, answer in zip(ones, answers_found, strict=True):
+        for one in ones:
+            if one.computation.flight.answered:  # given up, or computed elsewhere
+                continue
+            answer = served(one.computation)
             if answer is None:
                 wanted.append(one)
             else:
-                one.stored = True
                 one.computation.flight.answer(answer, late_too=False)
         if not wanted:
             return

@@ -9,6 +9,7 @@ from typing import Any
 
 from cachecore.contract.options import Policy
 from cachecore.contract.results import UNSET, Unset
+from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.read import StoreRead
@@ -33,6 +34,32 @@ class Computation:
     """Whether it runs behind an answer already given: then it waits for no other process."""
     newer_than: float = -math.inf
     """Only an entry created later than this (store's Unix seconds) spares the computation; infinity: none does."""
+
+    claim: Claim | None = None
+    """Our claim on the key."""
+    abandoned: bytes | None = None
+    """The claim of a holder that fell silent: it may be taken over."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a computation of another process, rather than taking its place at once."""
+        return self.scope.engine.store.lease_ttl is not None and self.newer_than != math.inf
+
+    @property
+    def base(self) -> bytes | None:
+        """The bytes that the answer replaces: our claim, or what was read."""
+        claim = self.claim
+        return claim.value if claim is not None and claim.in_place else self.found.raw
+
+    @property
+    def refused(self) -> str | None:
+        """Why the answer may not be stored, as far as that is known before there is one."""
+        if self.found.error is not None:
+            return "store"
+        if not self.found.replaceable:
+            return "newer"
+        unclaimed = self.found.claimable and (self.claim is None or self.base is None)
+        return "changed" if self.flight.superseded or unclaimed else None
 
     @property
     def chosen_ttl(self) -> float | None:

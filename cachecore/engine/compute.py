@@ -1,22 +1,22 @@
-"""The leader's work up to the factory's return: who computes a key, from which state of the store, and for how long.
+"""A computation up to the factory's return: its claim on the key, or the wait for the process that has it.
 
-Order matters. The lease is taken first, then entry and stamps are read again: another process may just have stored, and
-what is read now is what the answer will be swapped from and stamped with. A tag invalidated while the factory runs
-makes its answer be born dead.
+Order matters. The caller's read of entry and stamps comes first, then the claim, then the factory. The claim proves
+that nothing was written in between, and the stamps are those from before the factory ran, so that a tag invalidated
+while it runs makes its answer be born dead.
 """
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.results import UNSET
+from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
+from cachecore.engine.flights.claim import Claim, HolderWatch
 from cachecore.engine.flights.flight import Flight, Retry, computing
-from cachecore.engine.flights.lease import Lease, ended
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, publish
 from cachecore.engine.read import read
@@ -24,120 +24,186 @@ from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
 
 _LONGEST_POLL: Final = 0.045
-"""Seconds between two looks at another process's lease, a tenth more at most: who waits is never 50 ms late."""
+"""Seconds between two looks at another process's claim, a tenth more at most: no caller is 50 ms late."""
 _LONGEST_FED_POLL: Final = 0.09
-"""The same while the feed is live: it wakes who waits for an entry, so that looking only finds holders that ended
-without one."""
+"""The same while the feed is live: it wakes the waiting callers when there is an entry, so looking only finds holders
+that ended without one."""
+_TRIES: Final = 3
+_CLAIM_LIFE: Final = 86_400.0
+"""Seconds for which a claim lies in the store, if its entry would lie there for ever."""
 
 
 async def run(computation: Computation) -> None:
     """Compute, store, and answer the flight. An exception of the factory is the flight's answer."""
-    lease: Lease | None = None
+    flight = computation.flight
+    # Callers who join from here on may have come after an invalidation that the first caller's read did not see.
+    flight.reading()
     stored = False
     try:
-        lease, holder = await take_lease(computation)
-        answer: FlightAnswer | None = None
-        if holder is not None and lease is not None:
+        holder = await take_claim(computation)
+        answer = served(computation)
+        if holder is not None and answer is None:
             if computation.behind:
-                computation.flight.answer(error=Retry())
+                flight.answer(error=Retry())
                 return
-            lease, answer = await wait_for(computation, lease, holder)
-        if lease is not None:
-            computation.flight.on_detach = partial(give_up, computation, lease)
-        if answer is None:
-            answer = await reread(computation)
+            answer = await wait_for(computation, holder)
         if answer is not None:
-            stored = True
-            computation.flight.answer(answer, late_too=False)
+            flight.answer(answer, late_too=False)
             return
         value, seconds = await _call(computation)
         stored = await publish(computation, value, seconds)
     finally:
-        if lease is not None:
-            await lease.release(stored=stored)
+        await end_claim(computation, stored=stored)
 
 
-def give_up(computation: Computation, lease: Lease) -> None:
-    """Let others compute at once: what comes of this one is not for those who come after an invalidation."""
+async def end_claim(computation: Computation, *, stored: bool) -> None:
+    """Give the claim up, if there is one: silently after an answer was `stored`, else with a mark."""
+    claim = computation.claim
+    if claim is not None:
+        await (claim.done() if stored else claim.release())
+
+
+async def take_claim(computation: Computation) -> ClaimMark | None:
+    """Claim the key; return the claim of another process that is to be waited for, if there is one.
+
+    Afterwards `computation.claim` is ours, or there is none: then the answer may be returned but not stored, unless
+    there are bytes under the key to swap it from. `computation.found` may be newer than before.
+    """
+    if computation.found.batch is None:  # known from a copy in memory only
+        await _read_again(computation)
+    try:
+        for _ in range(_TRIES):
+            found = computation.found
+            if found.error is not None or served(computation) is not None:
+                return None
+            if not found.claimable:
+                holder = await _claim_beside(computation)
+                if holder is not None or not computation.found.claimable:
+                    return holder
+                await end_claim(computation, stored=True)  # the bytes went meanwhile: the key itself is to be claimed
+                computation.claim = None
+                continue
+            mark = found.claim
+            if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
+                return mark
+            claim = _new_claim(computation, found.key, in_place=True)
+            if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
+                _hold(computation, claim)
+                return None
+            await _read_again(computation)
+    except BackendError:
+        pass
+    return None
+
+
+async def _claim_beside(computation: Computation) -> ClaimMark | None:
+    """Put the claim under the lease key, because the bytes under the entry's key must stay."""
+    engine = computation.scope.engine
+    if engine.store.lease_ttl is None:
+        return None
+    place = computation.scope.keys.lease_key(computation.found.key)
+    base: bytes | None = None
+    for _ in range(_TRIES):  # the holder may change between the two calls
+        claim = _new_claim(computation, place, in_place=False)
+        if await claim.acquire(base):
+            _hold(computation, claim)
+            # Another process may have stored its answer since the caller's read.
+            await _read_again(computation)
+            return None
+        (base,) = await engine.backend.get_many([place])
+        mark = read_claim(base, place)
+        if mark is not None and not mark.ended and base != computation.abandoned:
+            return mark if computation.waits else None
+    return None
+
+
+def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim:
+    engine = computation.scope.engine
+    life = longest_life(computation.policy, computation.chosen_ttl)
+    return Claim(
+        engine.backend,
+        place,
+        in_place=in_place,
+        token=engine.token(),
+        interval=engine.store.lease_ttl,
+        life=max(_CLAIM_LIFE if life is None else life, engine.protection) if in_place else engine.protection,
+        now=engine.store_clock.now,
+    )
+
+
+def _hold(computation: Computation, claim: Claim) -> None:
+    computation.claim = claim
+    computation.flight.on_detach = partial(_give_up, computation, claim)
+
+
+def _give_up(computation: Computation, claim: Claim) -> None:
+    """Let others compute at once: this answer is not for callers who come after the invalidation of a tag."""
     loop = computation.state.loop
     if not loop.is_closed():
-        loop.call_soon_threadsafe(lambda: computation.state.spawn(lease.release(stored=False), "cachecore-lease"))
+        loop.call_soon_threadsafe(lambda: computation.state.spawn(claim.release(), "cachecore-claim"))
 
 
-async def take_lease(computation: Computation) -> tuple[Lease | None, bytes | None]:
-    """Return our lease, and who holds it if not we. No lease: nobody can be asked, so compute at once."""
-    engine = computation.scope.engine
-    ttl = engine.store.lease_ttl
-    if ttl is None or computation.found.error is not None:
-        return None, None
-    lease = Lease(engine.backend, computation.scope.keys.lease_key(computation.found.key), ttl=ttl, token=engine.token)
-    try:
-        holder = await lease.acquire()
-    except BackendError:
-        return None, None
-    if holder is None or computation.behind:
-        return lease, holder
-    if computation.newer_than == math.inf:
-        return None, None  # who asks for a new answer does not wait for one that began before
-    return lease, holder
+async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool = True) -> FlightAnswer | None:
+    """Wait for the answer of another process; return None if this one has to compute.
 
-
-async def wait_for(
-    computation: Computation, lease: Lease, holder: bytes, *, succeed: bool = True
-) -> tuple[Lease | None, FlightAnswer | None]:
-    """Wait for the entry of another process's computation: for one holder, or its successor if it was killed.
-
-    Who may not `succeed` a holder that has ended takes no lease, and waits for no successor either.
+    Waits for one holder, or for its successor if it fell silent. Unless `succeed`, nothing is claimed: other keys of
+    a batch may still be waited for.
     """
-    scope = computation.scope
+    scope, flight = computation.scope, computation.flight
     engine, key = scope.engine, computation.found.key
     scope.telemetry.counts.lease_waits += 1
-    lease_key = scope.keys.lease_key(key)
+    place = None if computation.found.claimable else scope.keys.lease_key(key)
+    watch = HolderWatch(
+        holder,
+        interval=engine.store.lease_ttl or 0.0,
+        now=engine.monotonic(),
+        age=engine.store_clock.now() - holder.time,
+    )
     give_up = engine.monotonic() + computation.policy.factory_timeout
-    replaced = False
     wait = 0.01
-    # Never while another key's factory waits for this one: it may hold a lease of its own, and two processes that
-    # wait for each other's would wait for ever.
-    while engine.monotonic() < give_up and not computation.flight.urgent:
-        # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
-        await computation.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
-        wait = min(2 * wait, _LONGEST_FED_POLL if engine.feed_state.live else _LONGEST_POLL)
-        computation.flight.reading()
-        found = computation.found = await read(
-            scope, computation.state, key, computation.found.tagset, stamps_too=True, extra=(lease_key,)
-        )
-        if found.error is not None or found.batch is None:
-            return None, None
-        answer = _served(computation)
-        if answer is not None:
-            return None, answer
-        seen = found.batch.values.get(lease_key)
-        if ended(seen, holder) or (seen != holder and (replaced or not succeed)):
-            return None, None
-        if seen != holder:
-            replaced = True
-            try:
-                successor = await lease.acquire()
-            except BackendError:
-                return None, None
-            if successor is None:
-                return lease, None
-            holder = successor
-    return None, None
+    flight.following = True
+    try:
+        # Never while another key's factory waits for this one: it may hold a claim of its own, and two processes that
+        # wait for each other's would wait for ever.
+        while engine.monotonic() < give_up and not flight.urgent:
+            # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
+            await computation.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
+            wait = min(2 * wait, _LONGEST_FED_POLL if engine.feed_state.live else _LONGEST_POLL)
+            await _read_again(computation, extra=() if place is None else (place,))
+            found = computation.found
+            answer = served(computation)
+            if answer is not None or found.error is not None or found.batch is None:
+                return answer
+            raw = found.raw if place is None else found.batch.values.get(place)
+            mark = found.claim if place is None else read_claim(raw, place)
+            verdict = watch.judge(mark, present=raw is not None, now=engine.monotonic())
+            if verdict == "wait":
+                continue
+            if verdict == "silent":
+                computation.abandoned = raw
+            if not succeed:
+                return None
+            # The first of the waiting processes gets the claim. After an end without an answer the others compute as
+            # well, rather than in a row; after a silence they wait for the successor.
+            successor = await take_claim(computation)
+            if successor is None or verdict == "over":
+                return served(computation)
+    finally:
+        flight.following = False
+    return None
 
 
-async def reread(computation: Computation) -> FlightAnswer | None:
-    """Read entry and stamps as they are now; return the entry if there is one to serve after all."""
-    # Whoever joins from here on may have come after an invalidation that this read did not see.
+async def _read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -> None:
+    """Read entry and stamps as they are now, from the store."""
     computation.flight.reading()
     found = computation.found
-    if found.error is not None:
-        return None
-    computation.found = await read(computation.scope, computation.state, found.key, found.tagset, stamps_too=True)
-    return _served(computation)
+    computation.found = await read(
+        computation.scope, computation.state, found.key, found.tagset, stamps_too=True, extra=extra
+    )
 
 
-def _served(computation: Computation) -> FlightAnswer | None:
+def served(computation: Computation) -> FlightAnswer | None:
+    """Return the entry that was read, if it spares the computation."""
     found = computation.found
     if found.state != "fresh" or found.entry is None or not found.entry.created > computation.newer_than:
         return None
@@ -169,10 +235,10 @@ async def pin(computation: Computation) -> None:
     stamps = computation.found.stamps()
     if stamps is None:
         return
-    engine = computation.scope.engine
+    scope = computation.scope
     life = longest_life(computation.policy, computation.chosen_ttl)
     try:
-        computation.flight.pins.update(await engine.create_stamps(stamps, computation.scope.stamp_ttl(life)))
+        computation.flight.pins.update(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
     except BackendError as error:
         computation.found.error = error  # without stamps nothing is stored
 

@@ -24,13 +24,12 @@ from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
-from cachecore.engine.flights.lease import random_token
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
-from cachecore.invalidation.stamps import StampBook, sound
+from cachecore.invalidation.stamps import StampBook, random_stamp, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.memory.copies import Copy, deadline_of
@@ -63,7 +62,7 @@ class Engine:
         clock: Clock,
         chance: random.Random,
         telemetry: Telemetry,
-        token: Callable[[], bytes] = random_token,
+        token: Callable[[], bytes] = random_stamp,
     ) -> None:
         self.prefix = prefix
         self.store = store
@@ -206,7 +205,7 @@ class Engine:
             for key in entries:
                 self.l1.discard(key)
             for state in self._all_states():
-                state.flights.detach_keys(entries)
+                state.flights.detach_keys(entries, pushed=True)
                 state.wakeups.wake(entries)
 
     def changed_all(self) -> None:

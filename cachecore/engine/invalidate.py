@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.contract.protocols import SupportsScan, SupportsSizes
+from cachecore.encoding.claim import CLAIM_BYTES
 from cachecore.encoding.entry import TOMBSTONE_BYTES
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.scope import Scope
@@ -84,11 +85,11 @@ def _path(key: str, below: int) -> str:
 
 
 async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:
-    """Delete the entries among these keys and return how many there were; tombstones end by themselves."""
+    """Delete the entries among these keys and return how many there were; tombstones and claims end by themselves."""
     backend = scope.engine.backend
     if isinstance(backend, SupportsSizes):
         sizes = await backend.sizes(keys)
-        keys = [key for key, size in zip(keys, sizes, strict=True) if size != TOMBSTONE_BYTES]
+        keys = [key for key, size in zip(keys, sizes, strict=True) if size not in (TOMBSTONE_BYTES, CLAIM_BYTES)]
     for key in keys:
         scope.engine.l1.discard(key)
     return await backend.delete_many(keys) if keys else 0

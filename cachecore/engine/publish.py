@@ -17,6 +17,7 @@ from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, U
 from cachecore.encoding.entry import Draft, Entry, draft, seal
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
+from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.freshness import lifetime, stale_window
 from cachecore.engine.read import StoreRead, read
@@ -107,10 +108,9 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     answer = FlightAnswer(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
                                     served_by=computed.served_by, metadata=computed.metadata))  # fmt: skip
     refused = None if computed.store else "admission"
-    if refused is None and not found.replaceable:
-        refused = "store" if found.error is not None else "newer"
-    if flight.superseded:
-        refused = refused or "changed"
+    if computation.claim is not None and not await _settled(computation.claim):
+        refused = refused or "store"
+    refused = refused or computation.refused
     try:
         lasts = _ttl_of(computed, policy, computation.ttl)
         tags, stamps = await _stamps_for(scope, flight, found, computed, longest_life(policy, lasts))
@@ -120,7 +120,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
         if refused is None and len(sealed.data) > scope.engine.store.max_value_bytes:
             refused = "size"
         if refused is None:
-            refused = await _store(scope, policy, found, sealed)
+            refused = await _store(computation, sealed)
     except EncodingError as error:
         refused = refused or "encoding"
         logger.warning("an answer was returned but not stored: its value cannot be encoded")
@@ -214,9 +214,19 @@ async def _stamps_for(
     return tags, had if len(had) == len(stamps) else None
 
 
-async def _store(scope: Scope, policy: Policy, found: StoreRead, sealed: Sealed) -> str | None:
-    """Write the entry over what was read before; return why it was not written, if it was not."""
-    engine, key = scope.engine, found.key
+async def _settled(claim: Claim) -> bool:
+    """Return whether it is known what lies under the claim's key."""
+    try:
+        await claim.settle()
+    except BackendError:
+        return False
+    return True
+
+
+async def _store(computation: Computation, sealed: Sealed) -> str | None:
+    """Write the entry over our claim, or over what was read; return why it was not written, if it was not."""
+    scope, key = computation.scope, computation.found.key
+    engine = scope.engine
     alive = await engine.book.prolong(
         engine.backend,
         sealed.stamps,
@@ -226,11 +236,9 @@ async def _store(scope: Scope, policy: Policy, found: StoreRead, sealed: Sealed)
     )
     if not alive:
         return "changed"
-    if found.batch is None or engine.monotonic() - found.batch.asked_at > policy.factory_timeout + TTL_SLACK:
-        return "late"  # what a `set` or `delete` left under the key to be found here may have ended by now
     ticket = engine.feed_state.tickets.open_write((key,))
     try:
-        stored = await engine.backend.swap(key, found.raw, sealed.data, ttl=sealed.life)
+        stored = await engine.backend.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)
@@ -250,7 +258,7 @@ async def _still_right(computation: Computation, answer: FlightAnswer, *, stored
         return True
     if not stored or answer.sealed is None:
         before = {name: flight.pins.get(name) for name in found.tagset.stamp_keys}
-        return again.raw == found.raw and again.stamps() == before
+        return again.raw == computation.base and again.stamps() == before
     if again.raw != answer.sealed.data or again.entry is None:
         return False
     # The value as a reader will get it, so that a hit from memory and one from the store are the same.

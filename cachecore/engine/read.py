@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, EncodingError
 from cachecore.contract.results import UNSET, Unset
+from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch
 from cachecore.engine.flights.loop_state import LoopState
@@ -26,6 +27,8 @@ from cachecore.memory.copies import Copy
 from cachecore.memory.immutable import is_immutable
 
 _UNKNOWN: Final = object()
+_WORTHLESS: Final = frozenset({"deleted", "claimed", "expired", "invalidated"})
+"""Reasons why bytes are there that nothing can be made of."""
 _KEEP_REASONS: Final = frozenset({"version"})
 """Reasons to leave bytes alone that are not ours to judge: a newer version may have written them."""
 
@@ -43,7 +46,8 @@ class StoreRead:
     """The entry, if everything about it is right but perhaps its age."""
     state: State = "dead"
     reason: str | None = "absent"
-    """Why there is nothing to serve: `absent`, `expired`, `deleted`, `invalidated`, `store`, or why it was rejected."""
+    """Why there is nothing to serve: `absent`, `expired`, `deleted`, `claimed` (another computation is under way),
+    `invalidated`, `store`, or why it was rejected."""
     error: BackendError | None = None
     known: Mapping[str, bytes] | None = None
     """Stamps of the tag set that were not read because the table of a live feed had them."""
@@ -52,6 +56,16 @@ class StoreRead:
     def replaceable(self) -> bool:
         """Whether an answer may be stored over what is there."""
         return self.error is None and self.reason not in _KEEP_REASONS
+
+    @property
+    def claim(self) -> ClaimMark | None:
+        """The claim that lies there, if one does."""
+        return read_claim(self.raw, self.key) if self.reason == "claimed" else None
+
+    @property
+    def claimable(self) -> bool:
+        """Whether a computation claims the key itself: no bytes are there that may be served, or are not ours."""
+        return self.raw is None or self.reason in _WORTHLESS
 
     def without_entry(self) -> StoreRead:
         """Return the same read for an entry whose payload could not be decoded: a miss."""
@@ -195,8 +209,8 @@ def _judge(
     entry = decode(raw, key)
     if isinstance(entry, Rejected):
         return None, "dead", _rejected(scope, entry.reason)
-    if entry.tombstone:
-        return None, "dead", "deleted"
+    if entry.tombstone or entry.claim:
+        return None, "dead", "deleted" if entry.tombstone else "claimed"
     now = engine.store_clock.now()
     if not entry.created <= now + MAX_CLOCK_SKEW:
         return None, "dead", _rejected(scope, "clock")

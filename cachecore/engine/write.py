@@ -84,10 +84,9 @@ async def store(
         raise InvalidationPending("set") from error
     await engine.measured(state)
     sealed = seal_all(stamps)
-    # Stored for as long as the longest of them lives (each entry knows for itself when it is dead), and long enough to
-    # be found by every computation that began before.
-    lives = [one.life for one in sealed.values()]
-    longest = None if None in lives else max(engine.protection, *(life for life in lives if life is not None))
+    # Stored for as long as the longest of them lives; each entry knows for itself when it is dead.
+    lives = [one.life for one in sealed.values() if one.life is not None]
+    longest = max(lives) if len(lives) == len(sealed) else None
     with writing:
         try:
             await engine.book.prolong(
@@ -116,10 +115,16 @@ async def store_since(
     tagset = seen.tagset
     with _Writing(scope, (key,)) as writing:
         try:
+            again = await read(scope, state, key, tagset, stamps_too=True)
+            if again.error is not None:
+                raise again.error
+            current = again.stamps() or {}
+            if again.raw != seen.raw or any(stamp not in (None, current.get(name)) for name, stamp in stamps.items()):
+                return False
             known = await engine.create_stamps(stamps, scope.stamp_ttl(longest_life(scope.policy, ttl)))
             had = {name: stamp for name, stamp in known.items() if stamp is not None}
             one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
-            life = None if one.life is None else max(one.life, engine.protection)
+            life = one.life
             if len(had) < len(known) or not await engine.book.prolong(
                 engine.backend, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
             ):

@@ -76,6 +76,24 @@ def stamps_read_after_the_factory(patch: pytest.MonkeyPatch) -> None:
         return await publish(computation, value, seconds)
 
     patch.setattr(compute, "publish", late)
+    detach = Flights.detach_tags
+
+    def keep_the_claim(self: Flights, tags: Any, *, pushed: bool = False) -> None:
+        detach(self, tags, pushed=True)
+
+    patch.setattr(Flights, "detach_tags", keep_the_claim)
+
+
+@bug("every cache over a store that evicts: an absent key is taken for one that nothing was done to")
+def absence_is_evidence(patch: pytest.MonkeyPatch) -> None:
+    async def unclaimed(computation: Computation) -> None:
+        return None
+
+    def refused(self: Computation) -> str | None:
+        return "store" if self.found.error is not None else "newer" if not self.found.replaceable else None
+
+    patch.setattr(compute, "take_claim", unclaimed)
+    patch.setattr(Computation, "refused", property(refused))
 
 
 @bug("cashews, aiocache: a computation writes over whatever is there")

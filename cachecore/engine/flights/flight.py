@@ -53,6 +53,7 @@ class Flight:
         "depends_on",
         "deserted",
         "flights",
+        "following",
         "group",
         "join_keys",
         "joinable",
@@ -77,6 +78,8 @@ class Flight:
         """The flights that `task` computes together."""
         self.joinable = True
         self.landing = False
+        self.following = False
+        """Whether it waits for another process's computation; each look at the store is news for all its callers."""
         self.late = False
         """Whether the store is being or was read: who joins now may come after an invalidation that the read missed."""
         self.depends_on: set[Flight] = set()
@@ -205,6 +208,9 @@ class Flight:
         """Let nobody join any more: what this flight computes may be older than an invalidation."""
         self.joinable = False
         self.flights.release(self)
+        self._tell_detached()
+
+    def _tell_detached(self) -> None:
         told, self.on_detach = self.on_detach, None
         if told is not None:
             told()
@@ -228,6 +234,7 @@ class Flight:
 
     def _expire(self, message: str) -> None:
         self.answer(error=TimeoutError(message))
+        self._tell_detached()  # a factory that ignores its cancellation must not keep the key from other processes
         for other in self.group:
             if not other.timed:  # its turn in the batch has not come: somebody else may compute it
                 other.answer(error=Retry())

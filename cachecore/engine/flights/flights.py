@@ -77,14 +77,19 @@ class Flights:
         if flight.task is not None and all(other.answered for other in flight.group):
             flight.task.cancel()
 
-    def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
+    def detach_keys(self, keys: Collection[str], *, supersede: bool = False, pushed: bool = False) -> None:
         """Let nobody join the flights of these keys any more. May be called from another thread.
 
-        With `supersede` their answers are not to be stored either.
+        With `supersede` their answers are not to be stored either. What the store `pushed` may be a sign of life of
+        the computation that a flight follows, or of the flight's own claim.
         """
         for key in keys:
             flight = self._by_key.get(key)
             if flight is not None and not flight.landing:
+                if pushed:
+                    if flight.following:
+                        continue
+                    flight.on_detach = None
                 flight.superseded |= supersede
                 flight.detach()
 

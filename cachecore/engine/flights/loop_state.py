@@ -9,7 +9,7 @@ from typing import Any
 
 from cachecore.engine.flights.coalesce import Coalescer
 from cachecore.engine.flights.flights import Flights
-from cachecore.engine.flights.lease import Wakeups
+from cachecore.engine.flights.wakeups import Wakeups
 
 
 class LoopState:

@@ -43,7 +43,7 @@ class Faults:
         self._healing: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         faults: list[tuple[Callable[[], str], int]] = [
             (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 3), (self.deafen, 4),
-            (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5),
+            (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5), (self.evict_many, 2),
             (self.corrupt, 7), (self.kill, 1), (self.stall, 2), (self.set_clock, 1),
         ]  # fmt: skip
         self._kinds = [fault for fault, _ in faults]
@@ -166,15 +166,20 @@ class Faults:
         return f"{self.store.refuses} {self._later(accept, 2.0)}"
 
     def evict(self) -> str:
-        """The server loses a key: an entry, a stamp or a lease, but none that was written or deleted just now."""
-        # What a `set` or `delete` left is what stops computations that began earlier; that they land where it was
-        # evicted at once is a limit of the design.
-        keys = [key for key in self.store.stored() if not self._tombstone(key) and not self.oracle.cut_lately(key)]
+        """The server loses a key: an entry, a tombstone, a claim, a stamp or a lease."""
+        keys = self.store.stored()
         if not keys:
             return ""
         key = self.chance.choice(keys)
         self.store.evict(key)
         return key
+
+    def evict_many(self) -> str:
+        """The server is short of memory: half of the keys go, whatever they are."""
+        keys = [key for key in self.store.stored() if self.chance.random() < 0.5]
+        for key in keys:
+            self.store.evict(key)
+        return f"{len(keys)} keys"
 
     def corrupt(self) -> str:
         """The server changes a few bytes, cuts some off, or puts what is another key's."""

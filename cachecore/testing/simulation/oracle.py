@@ -219,11 +219,6 @@ class Oracle:
                 cut.known = math.inf
                 cut.awaited = {""}
 
-    def cut_lately(self, store_key: str) -> bool:
-        """Return whether this key of the store was written or deleted by a call of late."""
-        since = self._now() - LATE_WRITE
-        return any(cut.began_at >= since and store_key in cut.store_keys for cut in self._cuts)
-
     @property
     def undelivered(self) -> list[Cut]:
         """Cuts that a failover has undone and that were not sent again, though their process lives."""

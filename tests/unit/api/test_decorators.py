@@ -46,7 +46,7 @@ async def test_function_keeps_its_types_and_its_name(scene: Scene) -> None:
     assert_type(await ask.refresh("a"), list[str])
     assert_type(ask.key("a"), str)
     assert_type(await ask.invalidate("a"), bool)
-    assert (ask.__name__, ask.__doc__, ask.__wrapped__) == ("ask", "Ask.", ask.calls.function)  # type: ignore[attr-defined]  # update_wrapper sets them
+    assert (ask.__name__, ask.__doc__, ask.__wrapped__) == ("ask", "Ask.", ask.signature.function)  # type: ignore[attr-defined]  # update_wrapper sets them
 
 
 @virtual

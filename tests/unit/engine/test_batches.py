@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cachecore import Computed, OptionsError, bypass
+from cachecore.encoding.claim import NO_TOKEN, ClaimMark, claim_bytes
 from tests.unit.virtual_caches import Answer, Scene, Work, soon, virtual
 
 
@@ -331,7 +332,7 @@ async def test_an_invalidation_during_a_batch_makes_its_answer_be_born_dead(scen
 
 
 @virtual
-async def test_batches_that_outlive_a_killed_process_wait_for_nobody_while_they_hold_leases(scene: Scene) -> None:
+async def test_batches_that_outlive_a_killed_process_wait_for_nobody_while_they_hold_claims(scene: Scene) -> None:
     """Each would take over some of its keys, and wait for those that the other took over: until `factory_timeout`."""
     caches = [scene.cache(lease_ttl=0.5) for _ in range(3)]
     for number, cache in enumerate(caches):
@@ -339,8 +340,9 @@ async def test_batches_that_outlive_a_killed_process_wait_for_nobody_while_they_
         await cache.get("other")
     names = list("abcdefghij")
     for name in names:
-        lease = caches[0]._scope.keys.lease_key(caches[0].key(name))
-        await scene.memory.set_many({lease: b"a killed process"}, ttl=0.5)
+        key = caches[0].key(name)
+        killed = ClaimMark(b"a killed process", NO_TOKEN, False, caches[0]._engine.store_clock.now())
+        await scene.memory.set_many({key: claim_bytes(key, killed)}, ttl=3600)
     factories = [Answers(1) for _ in caches]
     began = scene.clock.monotonic()
     calls = (cache.get_or_set_many(names, factory) for cache, factory in zip(caches, factories, strict=True))

@@ -1,4 +1,4 @@
-"""Batches and other processes: leases are held no longer than needed, and nothing paid for is lost."""
+"""Batches and other processes: claims are held no longer than needed, and nothing paid for is lost."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import asyncio
 import pytest
 
 from cachecore import Computed
+from cachecore.encoding.claim import read_claim
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 from .test_batches import Answers
 
 
 @virtual
-async def test_leases_are_gone_after_an_answer_and_marked_after_none(scene: Scene) -> None:
-    """The mark tells who waits to compute at once."""
+async def test_claims_are_gone_after_an_answer_and_marked_after_none(scene: Scene) -> None:
+    """The mark tells waiting processes to compute at once."""
     cache = scene.cache()
     await cache.get_or_set_many(["a", "b"], Answers(out={"a": 1, "b": Computed(2, store=False)}))
     await asyncio.sleep(0.01)  # given back once the caller has its answer
-    leases = [cache._scope.keys.lease_key(cache.key(name)) for name in "ab"]
-    stored, left_out = await scene.memory.get_many(leases)
+    keys = [cache.key(name) for name in "ab"]
+    stored, left_out = map(read_claim, await scene.memory.get_many(keys), keys)
     assert stored is None
     assert left_out is not None
-    assert left_out.startswith(b"ended:")
+    assert left_out.ended
 
 
 @virtual

@@ -1,0 +1,202 @@
+"""The right to compute a key among processes, and the proof that nothing was written there meanwhile.
+
+An absent key proves nothing, because a store that evicts makes absence: the tombstone of a deletion may be gone before
+the computation that it was to keep out. So a computation of an absent key first puts its claim under the entry's own
+key, and its answer is stored by a swap from the claim. A claim that is gone, for whatever reason, means that the answer
+is returned and not stored.
+
+The claim is the lease as well (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013): other processes wait for
+its holder as long as that shows signs of life. Where bytes must stay under the key (a stale answer), the claim lies
+beside it, under the lease key; there it is only advice, since the answer is swapped from the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Literal
+
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import CacheBackend
+from cachecore.encoding.claim import NO_TOKEN, ClaimMark, claim_bytes, read_claim
+
+SILENCE: Final = 1.8
+"""Intervals without a sign of life after which a holder is taken for gone: half a second late is still alive."""
+_ENDED_SECONDS: Final = 2.0
+"""How long the mark of a computation that ended without an answer stays, for the processes that wait for it."""
+
+
+class Claim:
+    """The claim of one computation. Belongs to one event loop.
+
+    Args:
+        place: where it lies: the entry's key, or the lease key beside it.
+        in_place: whether that is the entry's key.
+        token: 16 bytes that no other computation has.
+        interval: seconds between two signs of life; None: none are given, and no process waits.
+        life: seconds after which the store may drop it, however its holder ended.
+        now: the store's clock, Unix seconds.
+    """
+
+    def __init__(
+        self,
+        backend: CacheBackend,
+        place: str,
+        *,
+        in_place: bool,
+        token: bytes,
+        interval: float | None,
+        life: float,
+        now: Callable[[], float],
+    ) -> None:
+        self.place = place
+        self.in_place = in_place
+        self.value: bytes | None = None
+        """The bytes that lie in the store; None: this computation has no claim, or lost it."""
+        self._backend = backend
+        self._token = token
+        self._previous = NO_TOKEN
+        self._interval = interval
+        self._life = life
+        self._ended_life = _ENDED_SECONDS
+        self._now = now
+        self._timer: asyncio.TimerHandle | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._unsure = False
+
+    async def acquire(self, base: bytes | None, *, guards: bool = False) -> bool:
+        """Put the claim over `base` (None: nothing is there); return whether it could be. Raises BackendError.
+
+        If `base` `guards` the key from older answers, as a tombstone does, the mark of an end without an answer will do
+        so as long as the claim would.
+        """
+        before = read_claim(base, self.place)
+        self._previous = before.token if before is not None and before.ended else NO_TOKEN
+        if guards:
+            self._ended_life = self._life
+        value = self._bytes()
+        try:
+            won = await self._backend.swap(self.place, base, value, ttl=self._life)
+        except asyncio.CancelledError:
+            # The store may carry it out all the same, and the next caller would wait for a holder that is gone.
+            self.value = value
+            await self.release()
+            raise
+        if won:
+            self.value = value
+            self._renew_later()
+        return won
+
+    async def settle(self) -> bool:
+        """End the signs of life; return whether the claim is still there, and `value` is what lies in the store.
+
+        Raises BackendError if the store cannot tell.
+        """
+        self._stop_timer()
+        task, self._renewing = self._renewing, None
+        if task is not None:
+            await asyncio.wait([task])
+        if self._unsure:
+            await self._look()
+        return self.value is not None
+
+    async def release(self) -> None:
+        """Give the claim up without an answer, and say so to the processes that wait for one.
+
+        Does nothing where there is none. A store that fails is left to the silence of this holder.
+        """
+        try:
+            if await self.settle() and self.value is not None:
+                value, self.value = self.value, None
+                await self._backend.swap(self.place, value, self._bytes(ended=True), ttl=self._ended_life)
+        except BackendError:
+            pass  # counted where it happened
+
+    async def done(self) -> None:
+        """End after the answer was stored: over the claim, or beside it."""
+        if self.in_place:
+            self._stop_timer()
+            self.value = None
+            return
+        try:
+            if await self.settle() and self.value is not None:
+                value, self.value = self.value, None
+                await self._backend.swap(self.place, value, None, ttl=None)
+        except BackendError:
+            pass  # counted where it happened
+
+    def _bytes(self, *, ended: bool = False) -> bytes:
+        return claim_bytes(self.place, ClaimMark(self._token, self._previous, ended, self._now()))
+
+    def _renew_later(self) -> None:
+        if self._interval is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._interval, self._begin_renewal)
+
+    def _begin_renewal(self) -> None:
+        self._timer = None
+        self._renewing = asyncio.get_running_loop().create_task(self._renew(), name="cachecore-claim")
+
+    async def _renew(self) -> None:
+        try:
+            if self._unsure:
+                await self._look()
+            elif self.value is not None:
+                value = self._bytes()
+                self._unsure = True
+                won = await self._backend.swap(self.place, self.value, value, ttl=self._life)
+                self._unsure = False
+                # Lost: evicted, overwritten, or taken over while this loop was blocked.
+                self.value = value if won else None
+        except BackendError:
+            pass  # it may or may not have been carried out; the next turn asks
+        if self.value is not None:
+            self._renew_later()
+
+    async def _look(self) -> None:
+        """Learn what lies in the store after a renewal whose outcome is unknown."""
+        (there,) = await self._backend.get_many([self.place])
+        mark = read_claim(there, self.place)
+        self.value = there if mark is not None and mark.token == self._token else None
+        self._unsure = False
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+Verdict = Literal["wait", "over", "silent"]
+"""`wait`: the holder is alive. `over`: it has ended. `silent`: it gave no sign of life, so its place may be taken."""
+
+
+class HolderWatch:
+    """What a process that waits for another one's answer knows of the holder. Pure: monotonic time is an argument."""
+
+    def __init__(self, holder: ClaimMark, *, interval: float, now: float, age: float) -> None:
+        self._patience = SILENCE * interval
+        self._token = holder.token
+        self._time = holder.time
+        self._heard_at = now - min(max(0.0, age), self._patience)
+        self._succeeded = False
+
+    def judge(self, mark: ClaimMark | None, *, present: bool, now: float) -> Verdict:
+        """Return what a look at the holder's place tells.
+
+        Args:
+            mark: the claim there, if there is one.
+            present: whether anything is there. Absence is silence: a claim may be evicted while its holder computes.
+            now: monotonic second of the look.
+        """
+        if mark is None:
+            if present:
+                return "over"
+        elif mark.token != self._token:
+            # A computation that came after the end of ours, or a second successor: nobody waits in a row.
+            if mark.previous == self._token or mark.ended or self._succeeded:
+                return "over"
+            self._token, self._time, self._heard_at, self._succeeded = mark.token, mark.time, now, True
+        elif mark.ended:
+            return "over"
+        elif mark.time != self._time:
+            self._time, self._heard_at = mark.time, now
+        return "silent" if now - self._heard_at >= self._patience else "wait"
