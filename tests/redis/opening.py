@@ -33,9 +33,9 @@ class CountingDialer(UrlDialer):
 
     made = 0
 
-    async def connection(self) -> Any:
+    async def driver_connection(self) -> Any:
         self.made += 1
-        return await super().connection()
+        return await super().driver_connection()
 
 
 @contextmanager

@@ -12,12 +12,11 @@ import pytest
 from redis.crc import key_slot
 
 from cachecore import Cache
-from cachecore.contract.errors import BackendError, InvalidationPending, OptionsError
-from cachecore.contract.protocols import Alive, Changed, Lost, SupportsPartitions
+from cachecore.contract import Alive, BackendError, Changed, InvalidationPending, Lost, OptionsError, SupportsPartitions
 from cachecore.testing.groups import Cluster, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, from_url
-from cachecore_redis.cluster.topology import Topology, agreed, ranges_of, redirection, slot_of
+from cachecore_redis.cluster.topology import Topology, most_common, parse_slots, redirection, slot_of
 from tests.redis.conftest import SERVERS
 from tests.redis.moving import Move
 from tests.redis.waiting import until, until_it_works
@@ -55,9 +54,9 @@ def test_slots_are_those_of_redis() -> None:
 
 def test_replies_of_the_cluster() -> None:
     """Orders and redirections are read, with nodes that do not say their host; the majority is believed."""
-    one = ranges_of([[0, 1, [b"a", 1, b"id"], [b"b", 2, b"id"]], [2, 3, [b"", 3, b"id"]]], ("asked", 9))
+    one = parse_slots([[0, 1, [b"a", 1, b"id"], [b"b", 2, b"id"]], [2, 3, [b"", 3, b"id"]]], ("asked", 9))
     assert one == ((0, 1, ("a", 1)), (2, 3, ("asked", 3)))
-    assert ranges_of([], ("asked", 9)) is None
+    assert parse_slots([], ("asked", 9)) is None
     assert redirection("MOVED 5 a:1", ("asked", 9)) == ("MOVED", 5, ("a", 1))
     assert redirection("ASK 5 :1", ("asked", 9)) == ("ASK", 5, ("asked", 1))
     assert redirection("MOVED 5 ::1:6379", ("asked", 9)) == ("MOVED", 5, ("::1", 6379))
@@ -65,7 +64,7 @@ def test_replies_of_the_cluster() -> None:
         assert redirection(other, ("asked", 9)) is None
     old = ((0, 16383, ("old", 1)),)
     new = ((0, 16383, ("new", 1)),)
-    assert agreed([old, new, new]) == new
+    assert most_common([old, new, new]) == new
     topology = Topology()
     assert topology.owner(7) is None
     assert topology.learn(new)

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, Flushed, Lost
+from cachecore.contract import Alive, BackendError, Changed, Flushed, Lost
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
@@ -169,9 +168,9 @@ async def test_cancellations_at_random(own_server: Server) -> None:
             assert outcome is None or isinstance(outcome, asyncio.CancelledError)
     assert cancelled > 1000
     node = backend._nodes.get("test")
-    lane = node.main.lane
-    assert lane is not None
-    await until(lambda: lane.idle)
+    connection = node.main.current
+    assert connection is not None
+    await until(lambda: connection.idle)
     assert await backend.get_many([f"k{i}" for i in range(100)]) == [b"%d" % i for i in range(100)]
     await backend.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,4 +1,4 @@
-"""What is acknowledged last is what stays, whichever lane it took."""
+"""What is acknowledged last is what stays, whichever connection it took."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def link(any_server: Server) -> Iterator[Proxy]:
 
 
 def on_the_way(backend: RedisBackend) -> int:
-    return len(backend._nodes.get("test")._on_bulk)
+    return len(backend._nodes.get("test")._write_order)
 
 
 def _nothing_on_the_way(backend: RedisBackend) -> bool:
@@ -91,13 +91,13 @@ async def test_lost_connection_leaves_nothing_on_its_way(link: Proxy) -> None:
         assert await backend.get_many(["k"]) == [b"new"]
 
 
-async def test_small_writes_that_are_much_together_leave_the_lane_to_others(link: Proxy) -> None:
+async def test_small_writes_that_are_much_together_leave_the_connection_to_others(link: Proxy) -> None:
     async with opened(link.url) as backend:
         node = backend._nodes.get("test")
         await backend.set_many({f"k{i}": b"v" * 1000 for i in range(1000)}, ttl=60)
-        assert node.bulk.lane is None
+        assert node.bulk.current is None
         await backend.set_many({f"k{i}": b"v" * 60_000 for i in range(100)}, ttl=60)
-        assert node.bulk.lane is not None
+        assert node.bulk.current is not None
         assert await backend.get_many(["k0", "k99", "k999"]) == [b"v" * 60_000, b"v" * 60_000, b"v" * 1000]
 
 
@@ -111,13 +111,13 @@ async def test_in_a_cluster_too(calm: Cluster) -> None:
     (server,) = (member for member in calm.nodes if member.port == int(port))
     with server.paused():
         writing = asyncio.ensure_future(backend.set_many({"{0}k": LARGE * 5}, ttl=60))
-        await until(lambda: len(node._on_bulk) == 1)
+        await until(lambda: len(node._write_order) == 1)
         writing.cancel()
         await asyncio.wait([writing])
         deleting = asyncio.ensure_future(backend.delete_many(["{0}k", "{0}other"]))
         await asyncio.sleep(0)
     assert await deleting == 2
-    assert len(node._on_bulk) == 0
+    assert len(node._write_order) == 0
     assert await backend.get_many(["{0}k", "{0}other"]) == [None, None]
     await backend.aclose()
 

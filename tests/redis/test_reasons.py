@@ -32,9 +32,9 @@ def test_large_keys_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(large_keys, "_MAX_LARGE", 3)
     large = LargeKeys(10)
     for key in ("a", "b", "c", "b"):
-        assert large.seen(key, 10)
+        assert large.record(key, 10)
     assert list(large.keys) == ["a", "c", "b"]  # known before, so nobody had to go
-    assert large.seen("d", 10)
+    assert large.record("d", 10)
     assert list(large.keys) == ["c", "b", "d"]
-    assert not large.seen("b", 9)
+    assert not large.record("b", 9)
     assert list(large.keys) == ["c", "d"]

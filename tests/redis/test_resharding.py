@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Lost
 from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, RedisBackend, from_url
@@ -279,14 +278,14 @@ async def test_scan_that_is_cut_off_again_and_again(any_server: Server) -> None:
     """A listing that never comes to its end fails: who asked must not take it for complete."""
     async with opened(any_server.url) as backend:
         await backend.set_many({f"p:{i}": b"v" for i in range(2000)}, ttl=600)
-        lane, begun = None, 0
+        connection, begun = None, 0
         with pytest.raises(BackendError) as failed:
             async for _ in backend.scan("p:"):
-                begun += backend._nodes.get("test").main.lane is not lane
+                begun += backend._nodes.get("test").main.current is not connection
                 await season(backend)
-                lane = backend._nodes.get("test").main.lane
-                assert lane is not None
-                lane.close()
+                connection = backend._nodes.get("test").main.current
+                assert connection is not None
+                connection.close()
         assert begun > 1
         assert (failed.value.reason, failed.value.transient) == ("reset", True)
 
