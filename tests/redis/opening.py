@@ -29,7 +29,7 @@ async def connections(server: Server) -> int:
 
 
 class CountingDialer(UrlDialer):
-    """Counts what it dials."""
+    """Counts the connections that it makes."""
 
     made = 0
 
@@ -40,6 +40,7 @@ class CountingDialer(UrlDialer):
 
 @contextmanager
 def counted(backend: RedisBackend) -> Iterator[CountingDialer]:
+    """Count the connections to come, by a change of the dialer's class: guards how often a server is connected to."""
     dialer = backend._dialer
     dialer.__class__ = CountingDialer
     assert isinstance(dialer, CountingDialer)

@@ -29,12 +29,12 @@ def link(any_server: Server) -> Iterator[Proxy]:
         yield proxy
 
 
-def on_the_way(backend: RedisBackend) -> int:
+def unanswered(backend: RedisBackend) -> int:
     return len(backend._nodes.get("test")._write_order)
 
 
-def _nothing_on_the_way(backend: RedisBackend) -> bool:
-    return on_the_way(backend) == 0
+def _nothing_unanswered(backend: RedisBackend) -> bool:
+    return unanswered(backend) == 0
 
 
 async def given_up(backend: RedisBackend, link: Proxy) -> None:
@@ -42,18 +42,18 @@ async def given_up(backend: RedisBackend, link: Proxy) -> None:
     await backend.set_many({"k": b"y" * 70_000, "other": b"small"}, ttl=60)
     link.throttle(UPLINK)
     writing = asyncio.ensure_future(backend.set_many({"k": LARGE}, ttl=60))
-    await until(lambda: on_the_way(backend) == 1)
+    await until(lambda: unanswered(backend) == 1)
     writing.cancel()
     await asyncio.wait([writing])
     assert writing.cancelled()
-    assert on_the_way(backend) == 1
+    assert unanswered(backend) == 1
 
 
 async def test_deletion_comes_after_a_large_write_that_was_given_up(any_server: Server, link: Proxy) -> None:
     async with opened(link.url) as backend, opened(any_server.url) as other:
         await given_up(backend, link)
         assert await backend.delete_many(["k"]) == 1
-        assert on_the_way(backend) == 0
+        assert unanswered(backend) == 0
         assert await other.get_many(["k", "other"]) == [None, b"small"]
 
 
@@ -61,15 +61,15 @@ async def test_small_write_comes_after_a_large_one_that_was_given_up(any_server:
     async with opened(link.url) as backend, opened(any_server.url) as other:
         await given_up(backend, link)
         await backend.set_many({"k": b"new", "another": b"too"}, ttl=60)
-        assert on_the_way(backend) == 0
+        assert unanswered(backend) == 0
         assert await other.get_many(["k", "another"]) == [b"new", b"too"]
 
 
 async def test_swap_comes_after_a_large_write_that_was_given_up(any_server: Server, link: Proxy) -> None:
     async with opened(link.url) as backend, opened(any_server.url) as other:
         await given_up(backend, link)
-        assert not await backend.swap("k", b"y" * 10, b"new", ttl=60)  # compared with what was on its way
-        assert on_the_way(backend) == 0
+        assert not await backend.swap("k", b"y" * 10, b"new", ttl=60)  # compared with the value of the unanswered write
+        assert unanswered(backend) == 0
         assert await other.get_many(["k"]) == [LARGE]
 
 
@@ -78,14 +78,14 @@ async def test_writes_of_other_keys_wait_for_nothing(link: Proxy) -> None:
         await given_up(backend, link)
         await backend.set_many({"other": b"new"}, ttl=60)
         assert await backend.delete_many(["other"]) == 1
-        assert on_the_way(backend) == 1
+        assert unanswered(backend) == 1
 
 
 async def test_lost_connection_leaves_nothing_on_its_way(link: Proxy) -> None:
     async with opened(link.url) as backend:
         await given_up(backend, link)
         link.reset()
-        await until(lambda: on_the_way(backend) == 0)
+        await until(lambda: unanswered(backend) == 0)
         link.heal()
         await backend.set_many({"k": b"new"}, ttl=60)
         assert await backend.get_many(["k"]) == [b"new"]
@@ -138,6 +138,6 @@ async def test_large_answer_that_was_given_up_never_comes_back(any_server: Serve
             assert await other.get("q") in allowed
             link.heal()
             guard: Any = cache._engine.backend
-            await until(partial(_nothing_on_the_way, guard._backend))
+            await until(partial(_nothing_unanswered, guard._backend))
             assert await other.get("q") in allowed
             assert await cache.get("q") in allowed

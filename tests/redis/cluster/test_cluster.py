@@ -17,8 +17,8 @@ from cachecore.testing.groups import Cluster, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, from_url
 from cachecore_redis.cluster.topology import Topology, most_common, parse_slots, redirection, slot_of
+from tests.redis.cluster.moving import Move
 from tests.redis.conftest import SERVERS
-from tests.redis.moving import Move
 from tests.redis.waiting import until, until_it_works
 
 KEYS = [f"k:{{{n}}}" for n in range(64)]
@@ -53,7 +53,7 @@ def test_slots_are_those_of_redis() -> None:
 
 
 def test_replies_of_the_cluster() -> None:
-    """Orders and redirections are read, with nodes that do not say their host; the majority is believed."""
+    """Slot maps and redirections are read, with nodes that do not say their host; the majority is believed."""
     one = parse_slots([[0, 1, [b"a", 1, b"id"], [b"b", 2, b"id"]], [2, 3, [b"", 3, b"id"]]], ("asked", 9))
     assert one == ((0, 1, ("a", 1)), (2, 3, ("asked", 3)))
     assert parse_slots([], ("asked", 9)) is None
@@ -82,7 +82,7 @@ def test_wrong_urls() -> None:
 
 
 async def test_keys_live_on_all_nodes(calm: Cluster, backend: ClusterBackend) -> None:
-    """Keys spread over three partitions, known without waiting once the order is; one call reaches all."""
+    """Keys spread over three partitions, known without waiting once the slot map is; one call reaches all."""
     assert isinstance(backend, SupportsPartitions)
     assert {backend.partition(key) for key in KEYS} == {"unknown"}
     await backend.set_many({key: key.encode() for key in KEYS}, ttl=60)
@@ -102,12 +102,12 @@ async def test_about_every_primary(calm: Cluster, backend: ClusterBackend) -> No
         assert said["swap"] in ("ifeq", "script")
 
 
-async def test_wrong_order_is_put_right_by_redirections(calm: Cluster, backend: ClusterBackend) -> None:
-    """With an order of the slots that is all wrong, every verb still reaches the right node."""
+async def test_wrong_slot_map_is_put_right_by_redirections(calm: Cluster, backend: ClusterBackend) -> None:
+    """With a slot map that is all wrong, every verb still reaches the right node."""
     await backend.set_many(dict.fromkeys(KEYS, b"v"), ttl=60)
     topology = backend._topology
 
-    def confuse() -> None:
+    def confuse() -> None:  # guards that redirections are followed, however wrong the known slot map is
         primaries = topology.primaries
         topology._owners = [primaries[(primaries.index(a) + 1) % 3] if a else None for a in topology._owners]
 

@@ -26,7 +26,10 @@ class Hurried(random.Random):
 
 
 def hurried(url: str) -> RedisBackend:
-    """A backend that is cut off as often as any other, and connects again as often, but sooner."""
+    """A backend that is cut off as often as any other, and connects again as often, but sooner.
+
+    Its back-off is replaced: the promise is right answers or errors after any cut, however long the waits.
+    """
     backend = RedisBackend(url)
     backend._backoff = Backoff(Hurried(7))
     return backend

@@ -43,7 +43,7 @@ async def opened(url: str) -> AsyncIterator[RedisBackend]:
 
 
 async def counters(backend: RedisBackend) -> None:
-    """Many tasks increase one number by swapping: none gets lost, whatever way it goes."""
+    """Many tasks increase one number by swapping: none gets lost, by any method."""
     await backend.set_many({"n": b"0"}, ttl=60)
     chance = random.Random(3)
 
@@ -62,7 +62,7 @@ async def counters(backend: RedisBackend) -> None:
     assert await backend.get_many(["n"]) == [None]
 
 
-async def test_best_way_of_the_server(own_server: Server) -> None:
+async def test_best_method_of_the_server(own_server: Server) -> None:
     """Valkey 9 and Redis 8.4 swap in one command, those before by a cached script."""
     async with opened(own_server.url) as backend:
         await counters(backend)
@@ -88,20 +88,20 @@ async def test_user_without_scripts_and_dangerous_commands(own_server: Server, u
         await backend.aclose()
 
 
-@pytest.mark.parametrize("way", ["script", "watch"])
-async def test_each_way_keeps_count(own_server: Server, way: str) -> None:
-    """The methods of older servers work on every server."""
+@pytest.mark.parametrize("method", ["script", "watch"])
+async def test_each_method_keeps_count(own_server: Server, method: str) -> None:
+    """The methods of older servers, noted here as learned, keep count on every server, too."""
     async with opened(own_server.url) as backend:
         await backend.get_many(["k"])
         connection = backend._nodes.get("test").main.current
         assert connection is not None
-        connection.notes.update({_WRITES: _WRITE.index(way), _DELETES: _DELETE.index(way)})
+        connection.notes.update({_WRITES: _WRITE.index(method), _DELETES: _DELETE.index(method)})
         await counters(backend)
-        assert methods(connection) == (way, way)
+        assert methods(connection) == (method, method)
 
 
 async def test_cancelled_watch_spoils_nothing(own_server: Server) -> None:
-    """A swap cancelled between its two steps does not make a later one fail."""
+    """A swap by WATCH, noted as learned, that is cancelled between its two steps does not make a later one fail."""
     async with opened(own_server.url) as backend:
         await backend.set_many({"a": b"1", "b": b"1"}, ttl=60)
         connection = backend._nodes.get("test").main.current
@@ -129,18 +129,18 @@ async def test_user_who_may_not_write(user: User) -> None:
         assert await backend.get_many(["k"]) == [None]
 
 
-@pytest.mark.parametrize("way", ["script", "watch"])
+@pytest.mark.parametrize("method", ["script", "watch"])
 @pytest.mark.parametrize("new", [b"new", None])
-async def test_server_that_refuses_a_swap_says_why(own_server: Server, way: str, new: bytes | None) -> None:
-    """In whichever step it does: a full one takes no value, one that became a replica takes nothing."""
+async def test_server_that_refuses_a_swap_says_why(own_server: Server, method: str, new: bytes | None) -> None:
+    """In any step of each method, noted as learned: a full one takes no value, one that became a replica nothing."""
     async with opened(own_server.url) as backend:
         await backend.set_many({"k": b"old"}, ttl=None)
         node = backend._nodes.get("test")
         connection = node.main.current
         assert connection is not None
-        connection.notes.update({_WRITES: _WRITE.index(way), _DELETES: _DELETE.index(way)})
+        connection.notes.update({_WRITES: _WRITE.index(method), _DELETES: _DELETE.index(method)})
         assert await node.ask("test", pack(("CONFIG", "SET", "maxmemory", "1"))) == b"OK"
-        if new is None and way == "script":  # within MULTI a full server refuses deletions, too
+        if new is None and method == "script":  # within MULTI a full server refuses deletions, too
             assert await backend.swap("k", b"old", None, ttl=None)
         elif new is not None:
             with pytest.raises(BackendError) as failed:
