@@ -27,7 +27,7 @@ from cachecore_redis.wire.connection import Connection, Reply
 from cachecore_redis.wire.reconnecting import ReconnectingConnection
 
 _MAX_KEYS: Final = 10_000
-"""Changed keys kept for a subscriber that does not fetch them; beyond, all of them become one `Flushed`."""
+"""Changed keys kept for a subscriber that does not fetch them; beyond, one event voids all copies."""
 
 _ASK_AGAIN: Final = 30.0
 """Seconds until a server without tracking is asked again; on a new connection it is asked at once."""
