@@ -47,7 +47,7 @@ DEFAULT, TUNED = "plain design, redis-py's defaults", "plain design, timeouts of
 GET, GET_OR_SET = "cachecore get, no values in memory", "cachecore get_or_set, no values in memory"
 WARM = "cachecore get, a tenth in memory"
 BYTES, OURS = "GET by redis-py, timeouts off", "GET by our backend"
-BARE = "bare lane, the same MGETs"
+BARE = "bare connection, the same MGETs"
 
 Read = Callable[[int], Awaitable[object]]
 
@@ -215,7 +215,7 @@ RATIOS: list[tuple[str, str, dict[int, float]]] = [
     (WARM, DEFAULT, {1: 10, 16: 10, 64: 10, 256: 10}),
 ]
 MOST_PROCESSOR: Final = 5.0
-"""µs of processor time that a read may take beyond the bare lane's."""
+"""µs of processor time that a read may take beyond the bare connection's."""
 MOST_P99: Final = 0.25
 """Of the plain design's p99, at the most tasks."""
 MOST_HIT: Final = 5.0

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from cachecore.contract.protocols import CacheBackend
+from cachecore.contract import CacheBackend
 from cachecore.testing import groups, servers
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_redis import RedisBackend, from_url

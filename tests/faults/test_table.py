@@ -17,7 +17,7 @@ from redis import Redis
 from cachecore.testing.proxy import Link, Proxy
 from cachecore.testing.servers import Certificates, Server, free_port, speaks_tls
 from cachecore_redis import RedisBackend
-from cachecore_redis.wire.connection import Lane
+from cachecore_redis.wire.connection import Connection
 from tests.conftest import SERVERS
 from tests.faults.callers import until
 from tests.faults.cells import Cell, Row, outcomes, row
@@ -190,26 +190,26 @@ CLOSES = frozenset(
 """Faults that begin with the end of every connection: the calls are made once it was heard of."""
 
 
-def _lanes(cells: list[Cell]) -> list[Lane]:
+def _connections(cells: list[Cell]) -> list[Connection]:
     backends = [cell.cache._engine.raw for cell in cells]
-    lanes = [backend._nodes.get("test").main.lane for backend in backends if isinstance(backend, RedisBackend)]
-    return [lane for lane in lanes if lane is not None]
+    connections = [backend._nodes.get("test").main.current for backend in backends if isinstance(backend, RedisBackend)]
+    return [connection for connection in connections if connection is not None]
 
 
 @pytest.mark.parametrize("name", ROWS)
 async def test_row(name: str, any_server: Server, link: Proxy) -> None:
     """Each call does exactly what the table says, for the reason that the fault is."""
     fault, wanted, reasons = ROWS[name]
-    before: list[Lane] = []
+    before: list[Connection] = []
 
     def begin(cells: list[Cell]) -> AbstractContextManager[object]:
-        before.extend(_lanes(cells))
+        before.extend(_connections(cells))
         return fault(Scene(any_server, link, random.Random(1)))
 
     async def settled() -> None:
         assert len(before) == len(wanted)
         if name in CLOSES:
-            await until(lambda: not any(lane.alive for lane in before))
+            await until(lambda: not any(connection.alive for connection in before))
 
     seen = await outcomes(link.url, wanted, begin, settled=settled)
     assert seen.did == wanted

@@ -166,8 +166,8 @@ async def test_primary_that_became_a_replica() -> None:
             return all(address and int(address[1]) == new.port for address in known)
 
         def nobody_there() -> bool:
-            lanes = [cell.cache._engine.raw._nodes.get("test").main.lane for cell in before]  # type: ignore[attr-defined] # a RedisBackend
-            transports = [lane._transport for lane in lanes if lane is not None]
+            connections = [cell.cache._engine.raw._nodes.get("test").main.current for cell in before]  # type: ignore[attr-defined] # a RedisBackend
+            transports = [connection._transport for connection in connections if connection is not None]
             return all(transport.get_extra_info("peername")[1] == new.port for transport in transports)
 
         @contextmanager

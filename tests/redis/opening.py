@@ -29,17 +29,18 @@ async def connections(server: Server) -> int:
 
 
 class CountingDialer(UrlDialer):
-    """Counts what it dials."""
+    """Counts the connections that it makes."""
 
     made = 0
 
-    async def connection(self) -> Any:
+    async def driver_connection(self) -> Any:
         self.made += 1
-        return await super().connection()
+        return await super().driver_connection()
 
 
 @contextmanager
 def counted(backend: RedisBackend) -> Iterator[CountingDialer]:
+    """Count the connections to come, by a change of the dialer's class: guards how often a server is connected to."""
     dialer = backend._dialer
     dialer.__class__ = CountingDialer
     assert isinstance(dialer, CountingDialer)

@@ -19,7 +19,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
 
 
 async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -> None:
-    """With the documented rules a cache does everything without one refusal."""
+    """With the documented rules a cache does everything without one reply_error."""
     (line,) = re.findall(r"^    (ACL SETUSER .*)$", DOCUMENT.read_text(), re.MULTILINE)
     admin = RedisBackend(own_server.url)
     assert await admin._nodes.get("test").ask("test", pack(tuple(line.split()))) == b"OK"

@@ -9,8 +9,15 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable, OptionsError
-from cachecore.contract.protocols import SupportsFeed, SupportsScan, SupportsTime
+from cachecore.contract import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    OptionsError,
+    SupportsFeed,
+    SupportsScan,
+    SupportsTime,
+)
 from cachecore.testing.servers import Server
 from cachecore_redis import ClientBackend, RedisBackend
 from tests.redis.waiting import until_it_works

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend
 from cachecore_redis.wire.address import RedisOptions, UrlDialer

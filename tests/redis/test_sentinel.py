@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cachecore.contract.errors import BackendError, OptionsError
-from cachecore.contract.protocols import Alive, Lost
+from cachecore.contract import Alive, BackendError, Lost, OptionsError
 from cachecore.testing.groups import SERVICE, SentinelGroup, ask
 from cachecore_redis import RedisBackend, SentinelBackend, from_url
 from cachecore_redis.wire.address import split_hosts

@@ -1,4 +1,4 @@
-"""Waiting for a state instead of a time."""
+"""Receiver for a state instead of a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0) -> float:

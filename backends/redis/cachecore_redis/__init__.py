@@ -17,7 +17,7 @@ __all__ = ["ClientBackend", "ClusterBackend", "RedisBackend", "RedisOptions", "S
 
 
 def from_url(url: str) -> RedisBackend | ClusterBackend:
-    """Return the backend that a URL means, by its scheme; connects when first used.
+    """Return the backend for a URL, chosen by its scheme; connects when first used.
 
     `redis`, `rediss` (TLS), `unix`: one server. `redis+sentinel`, `rediss+sentinel`: the primary that Sentinels name.
     `redis+cluster`, `rediss+cluster`: a cluster.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachecore.contract.protocols import FeedEvent
+from cachecore.contract import FeedEvent
 from cachecore_redis.client import ClientBackend
 from cachecore_redis.node.about import about_all
 from cachecore_redis.node.feed import ended
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 class RedisBackend:
     """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed and time.
 
-    Nothing is connected before it is used. Each event loop has connections of its own: one for commands, one for
-    values from `bulk_bytes` on, and on old servers without scripts one for compare and swap.
+    Nothing is connected before it is used. Each event loop has separate connections: one for commands, one for values
+    of at least `bulk_bytes`, and on old servers without scripts one for compare and swap.
 
     Args:
         url: `redis://user:password@host:port/db`, `rediss://…` (TLS), `unix:///path?db=0`. Further settings of
             redis-py's connections may follow as a query (`?ssl_ca_certs=…&client_name=…`), and those of `RedisOptions`.
-        credential_provider: where redis-py gets user and password, for each connection anew.
+        credential_provider: asked by redis-py for user and password, for each connection anew.
         settings: the fields of `RedisOptions`; they win over the URL's.
 
     Raises:
@@ -56,7 +56,7 @@ class RedisBackend:
 
     @staticmethod
     def from_client(client: Redis) -> ClientBackend:
-        """Return a backend on the caller's own client, which stays the caller's to close. Slower, and without feed."""
+        """Return a backend on the caller's own client, which the caller closes. Slower, and without feed."""
         return ClientBackend(client)
 
     @property
@@ -67,8 +67,8 @@ class RedisBackend:
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one GET or MGET. Keys of other types count as missing."""
         node = self._nodes.get("get_many")
-        begun = node.begin_get_many(keys) if keys else None
-        return begun if begun is not None else self._get_many(node, keys)
+        future = node.begin_get_many(keys) if keys else None
+        return future if future is not None else self._get_many(node, keys)
 
     async def _get_many(self, node: Node, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
@@ -76,7 +76,7 @@ class RedisBackend:
         reply = await node.get_many(keys)
         if type(reply) is list:
             return reply
-        raise node.refused("get_many", reply)
+        raise node.reply_error("get_many", reply)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key, value and deadline in one SET each, sent together."""
@@ -85,7 +85,7 @@ class RedisBackend:
             return
         for reply in await node.set_many(list(items.items()), commands.milliseconds(ttl)):
             if reply != b"OK":
-                raise node.refused("set_many", reply)
+                raise node.reply_error("set_many", reply)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys in one UNLINK; return how many existed."""
@@ -106,7 +106,7 @@ class RedisBackend:
             yield page
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, pushed by the server; ends when closed."""
+        """Yield the changes of keys that start with `prefix`, pushed by the server; ends when closed."""
         if self._nodes.closed:
             return ended()
         return self._nodes.get("feed").feeds.feed(prefix)
@@ -114,8 +114,8 @@ class RedisBackend:
     async def sizes(self, keys: Sequence[str]) -> list[int]:
         """Return the length of each key's live value, 0 where there is none: one STRLEN each, sent together."""
         node = self._nodes.get("sizes")
-        asked = [commands.pack(("STRLEN", key)) for key in keys]
-        replies = await node.ask_many("sizes", asked, twice=True) if asked else []
+        batch = [commands.pack(("STRLEN", key)) for key in keys]
+        replies = await node.ask_many("sizes", batch, twice=True) if batch else []
         return [self._checked(node, "sizes", reply, int) for reply in replies]
 
     async def time(self) -> float:
@@ -124,7 +124,7 @@ class RedisBackend:
         return moment(self._checked(node, "time", await node.read("time", commands.TIME), list))
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
-        """Return, by address, what the server is and can do; writes nothing. See `cachecore_redis.node.about`."""
+        """Return facts about the server, by address; writes nothing. See `cachecore_redis.node.about`."""
         return await about_all({self._dialer.name: (self._dialer, f"{prefix}about")}, prefix)
 
     async def aclose(self) -> None:
@@ -133,5 +133,5 @@ class RedisBackend:
 
     def _checked(self, node: Node, operation: str, reply: Any, kind: type) -> Any:
         if type(reply) is not kind:
-            raise node.refused(operation, reply)
+            raise node.reply_error(operation, reply)
         return reply

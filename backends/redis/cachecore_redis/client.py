@@ -1,8 +1,8 @@
-"""The backend on a client that the caller made: its commands, its connections, its settings; never closed here.
+"""The backend on a client that the caller made and configured, and that is never closed here.
 
 For a client with settings that no URL can say (a service's own connection class, a proxy, a test double with Redis's
-semantics). It asks of the client only what every client has, so there is no feed; copies in memory live for
-`l1_max_age`. `RedisBackend` is several times faster.
+semantics). It uses only commands that every client has, so there is no feed; copies in memory live for `l1_max_age`.
+`RedisBackend` is several times faster.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachecore.contract.errors import BackendUnavailable, OptionsError
+from cachecore.contract import BackendUnavailable, OptionsError
 from cachecore_redis.wire.commands import PAGE, literal, milliseconds
 from cachecore_redis.wire.errors import translated
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ClientBackend:
-    """CacheBackend on a `redis.asyncio.Redis`. The client stays the caller's: to configure, and to close.
+    """CacheBackend on a `redis.asyncio.Redis`, which the caller configures and closes.
 
     A client belongs to the event loop it is used in; so does this backend.
     """
@@ -96,7 +96,7 @@ class ClientBackend:
             try:
                 await pipe.execute()
             except WatchError:
-                return False  # another write came between: the value is not `old` any more
+                return False  # another write came between: the value is no longer `old`
             return True
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -105,9 +105,9 @@ class ClientBackend:
         cursor: Any = 0
         while True:
             with translated("scan"):
-                cursor, found = await client.scan(cursor=cursor, match=literal(prefix), count=PAGE)
-            if found:
-                yield [key.decode("ascii", "replace") for key in found]
+                cursor, keys = await client.scan(cursor=cursor, match=literal(prefix), count=PAGE)
+            if keys:
+                yield [key.decode("ascii", "replace") for key in keys]
             if int(cursor) == 0:
                 return
 
@@ -119,7 +119,7 @@ class ClientBackend:
         return int(whole) + int(micro) / 1e6
 
     async def aclose(self) -> None:
-        """Use the client no more. It stays open: it is the caller's."""
+        """Stop using the client. It stays open, because the caller closes it."""
         self._closed = True
 
     def _open(self, operation: str) -> Any:

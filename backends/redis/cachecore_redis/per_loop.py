@@ -1,7 +1,7 @@
-"""What belongs to one event loop of one process, kept so: each loop gets its own, a forked child starts anew.
+"""State of one event loop of one process: each loop gets its own, and a forked child starts anew.
 
 A connection of another loop or of the parent process is never touched: a transport is bound to its loop, and a socket
-inherited through a fork is shared with the parent, whose replies a child would steal.
+inherited through a fork is shared with the parent, so that a child would take the parent's replies.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract import BackendUnavailable
 
 
 class Closable(Protocol):
-    """What is kept for a loop."""
+    """An object kept for one loop."""
 
     def close(self) -> None:
         """Close at once; called in its own loop."""
@@ -27,31 +27,31 @@ T = TypeVar("T", bound=Closable)
 
 
 class PerLoop(Generic[T]):
-    """One T for each event loop of this process, made when first asked for, closed when its loop ends."""
+    """One T for each event loop of this process, made on first use, closed when its loop ends."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._kept: dict[asyncio.AbstractEventLoop, T] = {}  # written under _lock
-        self._sentinels: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}  # guarded by _lock
+        self._end_hooks: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}  # guarded by _lock
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._inherited: list[object] = []
         self.closed = False
-        _everything.add(self)
+        _instances.add(self)
 
     def get(self, operation: str) -> T:
-        """Return the running loop's. Raises `BackendUnavailable` when closed."""
+        """Return the running loop's T. Raises `BackendUnavailable` when closed."""
         loop = asyncio.get_running_loop()
-        found = self._kept.get(loop)
-        return found if found is not None else self._new(operation, loop)
+        kept = self._kept.get(loop)
+        return kept if kept is not None else self._new(operation, loop)
 
     def _new(self, operation: str, loop: asyncio.AbstractEventLoop) -> T:
-        if self.closed or loop in self._ended:  # a call made while its loop ends would open what nobody closes
+        if self.closed or loop in self._ended:  # nothing would close a T made while its loop ends
             raise BackendUnavailable(operation, transient=False, reason="closed")
         made = self._make()
         end = self._end(loop)
         # A loop that ends closes the generators that began in it (asyncio.run does, and every runner of tests): the
-        # one public way to learn of it while transports can still be closed.
+        # only public signal of its end that comes while transports can still be closed.
         try:
             end.asend(None).send(None)
         except StopIteration:
@@ -59,9 +59,9 @@ class PerLoop(Generic[T]):
         with self._lock:
             for other in [other for other in self._kept if other.is_closed()]:
                 self._kept.pop(other, None)
-                self._sentinels.pop(other, None)
+                self._end_hooks.pop(other, None)
             self._kept[loop] = made
-            self._sentinels[loop] = end
+            self._end_hooks[loop] = end
         return made
 
     async def _end(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
@@ -73,30 +73,30 @@ class PerLoop(Generic[T]):
 
     def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            found = self._kept.pop(loop, None)
-            self._sentinels.pop(loop, None)
-        if found is not None:
-            found.close()
+            kept = self._kept.pop(loop, None)
+            self._end_hooks.pop(loop, None)
+        if kept is not None:
+            kept.close()
 
-    def tell(self, what: Callable[[T], None]) -> None:
-        """Have `what` called with what is kept for each loop, in that loop: with this one's now."""
+    def in_each_loop(self, function: Callable[[T], None]) -> None:
+        """Call `function` with the T of each loop, in that loop: now in the running one, soon in the others."""
         here = asyncio.get_running_loop()
         for loop, kept in list(self._kept.items()):
             if loop is here:
-                what(kept)
+                function(kept)
                 continue
             try:
-                loop.call_soon_threadsafe(what, kept)
+                loop.call_soon_threadsafe(function, kept)
             except RuntimeError:
-                pass  # it was closed, and what it kept is of no use to anybody
+                pass  # the loop was closed, and its T is unusable
 
     async def aclose(self) -> None:
-        """Close everything: this loop's now, that of other loops by asking them. Idempotent."""
+        """Close every T: that of this loop now, those of other loops soon, in their loops. Idempotent."""
         self.closed = True
         here = asyncio.get_running_loop()
         with self._lock:
             loops = list(self._kept)
-            mine = self._sentinels.get(here)
+            end_hook = self._end_hooks.get(here)
         for loop in loops:
             if loop is not here and not loop.is_closed():
                 try:
@@ -104,25 +104,25 @@ class PerLoop(Generic[T]):
                 except RuntimeError:
                     pass  # it was closed just now, and its transports with it
         self._drop(here)
-        if mine is not None:
-            await mine.aclose()
+        if end_hook is not None:
+            await end_hook.aclose()
         await asyncio.sleep(0)  # transports close in the next turn of the loop
 
     def forget(self) -> None:
-        """Start anew in a forked child; what the parent uses is kept unused, so that nothing closes it."""
-        self._inherited.append((self._kept, self._sentinels))
+        """Start anew in a forked child; the parent's objects are kept, unused, so that nothing closes them."""
+        self._inherited.append((self._kept, self._end_hooks))
         self._lock = threading.Lock()
         self._kept = {}
-        self._sentinels = {}
+        self._end_hooks = {}
 
 
-_everything: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()
+_instances: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()
 
 
-def _forget() -> None:
-    for kept in list(_everything):
-        kept.forget()
+def _forget_all() -> None:
+    for instance in list(_instances):
+        instance.forget()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forget_all)

@@ -1,7 +1,7 @@
-"""Behind Sentinels: which server is the primary now, and hearing at once when it is another.
+"""Redis Sentinel: finding the primary of a service, and learning at once of another one.
 
-All Sentinels are asked at the same time, so that a dead or frozen one costs nothing, and the answer of the highest
-configuration epoch wins, so that one that was cut off cannot send us to a deposed primary.
+All Sentinels are asked at the same time, so that a dead or frozen one costs no time. The answer with the highest
+configuration epoch wins, so that a Sentinel that was cut off cannot name a deposed primary.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import hiredis
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract import OptionsError
 from cachecore_redis.backend import RedisBackend
 from cachecore_redis.node.node import Node
 from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, split_hosts
 from cachecore_redis.wire.commands import PING, pack
-from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.connection import Connection, Reply
 from cachecore_redis.wire.reconnecting import dial
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
 
 _GRACE: Final = 0.05
-"""Seconds that the other Sentinels have to answer after the first one did."""
+"""Seconds that the other Sentinels have after the first answer."""
 _PAUSE: Final = 0.5
-"""Seconds between two attempts to listen to a Sentinel, and between two signs of life of one listened to."""
+"""Seconds between two attempts to listen to a Sentinel, and between two PINGs while listening."""
 
 
 class SentinelDialer(UrlDialer):
-    """Makes connections to whichever server the Sentinels call the primary of `service`."""
+    """Makes connections to the server that the Sentinels name as the primary of `service`."""
 
     def __init__(self, url: str, options: RedisOptions, credential_provider: CredentialProvider | None = None) -> None:
         url, self.sentinels = split_hosts(url, 26379)
@@ -58,13 +58,13 @@ class SentinelDialer(UrlDialer):
 
     @property
     def name(self) -> str:
-        """The service: what may be shown."""
+        """The service and the number of Sentinels. Holds no secret."""
         return f"service {self.service} of {len(self.sentinels)} Sentinels"
 
-    async def connection(self) -> AbstractConnection:
-        """Return a redis-py connection to the primary of now, not yet connected."""
+    async def driver_connection(self) -> AbstractConnection:
+        """Return a redis-py connection to the current primary, not yet connected."""
         self._current = await self.primary()
-        return await self.at(*self._current).connection()
+        return await self.at(*self._current).driver_connection()
 
     async def primary(self) -> Address:
         """Return the address of the primary. Raises ConnectionRefusedError if no Sentinel knows one."""
@@ -87,25 +87,25 @@ class SentinelDialer(UrlDialer):
         return max(answers)[1]
 
     async def _ask(self, dialer: UrlDialer) -> tuple[int, Address] | None:
-        """Return (configuration epoch, address) as one Sentinel sees it, or None."""
+        """Return (configuration epoch, address) according to one Sentinel, or None."""
         from redis.exceptions import RedisError
 
-        lane: Lane | None = None
+        connection: Connection | None = None
         try:
-            lane = await dial(dialer)
-            reply = await lane.request(pack(("SENTINEL", "MASTER", self.service)))
+            connection = await dial(dialer)
+            reply = await connection.request(pack(("SENTINEL", "MASTER", self.service)))
         except (OSError, EOFError, RedisError):
-            return None  # the others are asked, too
+            return None  # the other Sentinels decide
         finally:
-            if lane is not None:
-                lane.close()
+            if connection is not None:
+                connection.close()
         if isinstance(reply, hiredis.ReplyError):
             return None
         fields: dict[bytes, Any] = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
         return int(fields[b"config-epoch"]), (fields[b"ip"].decode(), int(fields[b"port"]))
 
     async def listen(self, on_switch: Callable[[], None]) -> None:
-        """Call `on_switch` whenever the primary is another than before, as soon as a Sentinel says so; never return."""
+        """Call `on_switch` as soon as a Sentinel reports another primary, every time; never return."""
         from redis.exceptions import RedisError
 
         for dialer in itertools.cycle(self._asking):
@@ -118,22 +118,22 @@ class SentinelDialer(UrlDialer):
             if push[:2] == [b"message", b"+switch-master"] and push[2].split(b" ")[0] == self.service.encode():
                 on_switch()
 
-        lane = await dial(dialer)
+        connection = await dial(dialer)
         try:
-            lane.on_push = pushed
-            lane.write(pack(("SUBSCRIBE", "+switch-master")))  # confirmed by a push
-            await lane.request(PING)
+            connection.on_push = pushed
+            connection.write(pack(("SUBSCRIBE", "+switch-master")))  # confirmed by a push
+            await connection.request(PING)
             if self._current is not None and await self.primary() != self._current:
-                on_switch()  # nobody listened when it happened
+                on_switch()  # it happened before this subscription
             while True:
                 await asyncio.sleep(_PAUSE)
-                await lane.request(PING)
+                await connection.request(PING)
         finally:
-            lane.close()
+            connection.close()
 
 
 class _ServiceNode(Node):
-    """The primary of a service, as one event loop sees it; leaves it as soon as another takes its place."""
+    """The primary of a service, as one event loop sees it; another one that takes its place is used at once."""
 
     def __init__(self, dialer: SentinelDialer, *settings: Any) -> None:
         super().__init__(dialer, *settings)
@@ -142,7 +142,7 @@ class _ServiceNode(Node):
         )
 
     def close(self) -> None:
-        """Close all lanes and stop listening."""
+        """Close all connections and stop listening."""
         self._listening.cancel()
         super().close()
 

@@ -1,1 +1,1 @@
-"""Many servers: which keys live where, and what happens when that changes."""
+"""Many servers as one: each key on the primary that holds it, through failovers and moving slots."""

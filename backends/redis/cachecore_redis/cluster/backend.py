@@ -9,8 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
 
-from cachecore.contract.errors import OptionsError
-from cachecore.contract.protocols import FeedEvent
+from cachecore.contract import FeedEvent, OptionsError
 from cachecore_redis.cluster.cluster import Cluster, Command
 from cachecore_redis.cluster.feed import cluster_feed
 from cachecore_redis.cluster.quorum import first_answer
@@ -24,7 +23,7 @@ from cachecore_redis.per_loop import PerLoop
 from cachecore_redis.wire import commands
 from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, split_hosts, split_options
 from cachecore_redis.wire.connection import Reply
-from cachecore_redis.wire.errors import failure
+from cachecore_redis.wire.errors import backend_error
 from cachecore_redis.wire.reconnecting import Backoff
 
 if TYPE_CHECKING:
@@ -59,7 +58,9 @@ class ClusterBackend:
         self._clusters = PerLoop(self._cluster)
 
     def _cluster(self) -> Cluster:
-        return Cluster(self._seeds, self._topology, self._backoffs, self._options, self._large, self._clusters.tell)
+        return Cluster(
+            self._seeds, self._topology, self._backoffs, self._options, self._large, self._clusters.in_each_loop
+        )
 
     def __repr__(self) -> str:
         return f"ClusterBackend({', '.join(dialer.name for dialer in self._seeds)})"
@@ -82,22 +83,22 @@ class ClusterBackend:
         batch = [Command(commands.get(part), part) for part in _by_slot(keys)]
         replies = await cluster.ask_all("get_many", batch, twice=True)
         split = [i for i, reply in enumerate(replies) if _try_again(reply)]
-        found: dict[str, bytes | None] = {}
+        by_key: dict[str, bytes | None] = {}
         for command, reply in zip(batch, replies, strict=True):
             if not _try_again(reply):
-                values = self._large.noted(command.keys, reply)
+                values = self._large.values_of(command.keys, reply)
                 if type(values) is not list:
-                    raise cluster.refused("get_many", command.slot, values)
-                found.update(zip(command.keys, values, strict=True))
+                    raise cluster.reply_error("get_many", command.slot, values)
+                by_key.update(zip(command.keys, values, strict=True))
         for i in split:
-            # The slot is moving and its keys are on both nodes: each is asked for by itself.
+            # The slot is moving and its keys are on both nodes: each key is asked for separately.
             singles = [Command(commands.get([key]), [key]) for key in batch[i].keys]
             for command, reply in zip(singles, await cluster.ask_all("get_many", singles, twice=True), strict=True):
-                values = self._large.noted(command.keys, reply)
+                values = self._large.values_of(command.keys, reply)
                 if type(values) is not list:
-                    raise cluster.refused("get_many", command.slot, values)
-                found[command.keys[0]] = values[0]
-        return [found[key] for key in keys]
+                    raise cluster.reply_error("get_many", command.slot, values)
+                by_key[command.keys[0]] = values[0]
+        return [by_key[key] for key in keys]
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key, value and deadline in one SET each, all nodes at the same time."""
@@ -106,11 +107,11 @@ class ClusterBackend:
             return
         px = commands.milliseconds(ttl)
         for key, value in items.items():
-            self._large.seen(key, len(value))
+            self._large.record(key, len(value))
         batch = [Command(commands.set_(key, value, px), [key]) for key, value in items.items()]
         for command, reply in zip(batch, await cluster.ask_all("set_many", batch), strict=True):
             if reply != b"OK":
-                raise cluster.refused("set_many", command.slot, reply)
+                raise cluster.reply_error("set_many", command.slot, reply)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys, all nodes at the same time; return how many existed."""
@@ -126,7 +127,7 @@ class ClusterBackend:
             answered += zip(singles, await cluster.ask_all("delete_many", singles), strict=True)
         for command, reply in answered:
             if type(reply) is not int:
-                raise cluster.refused("delete_many", command.slot, reply)
+                raise cluster.reply_error("delete_many", command.slot, reply)
         return sum(reply for _, reply in answered)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
@@ -134,7 +135,7 @@ class ClusterBackend:
         cluster = self._clusters.get("swap")
         reply = await cluster.swap(key, old, new, commands.milliseconds(ttl))
         if type(reply) is not bool:
-            raise cluster.refused("swap", slot_of(key), reply)
+            raise cluster.reply_error("swap", slot_of(key), reply)
         return reply
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -149,14 +150,14 @@ class ClusterBackend:
             for _, node in primaries:
                 async for page in pages(node, prefix):
                     yield page
-            # Nothing redirects a SCAN, so only the cluster can say that what was listed is still where it was.
-            await cluster.whole_order("scan")
+            # SCAN is never redirected, so only a new slot map shows that no slot moved while it was listed.
+            await cluster.refresh_slot_map("scan")
             if version == self._topology.version:
                 return
-        raise failure("scan", "moved", True)
+        raise backend_error("scan", "moved", True)
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, pushed by every primary; ends when closed."""
+        """Yield the changes of keys that start with `prefix`, pushed by every primary; ends when closed."""
         if self._clusters.closed:
             return ended()
         return cluster_feed(self._clusters.get("feed"), prefix)
@@ -167,7 +168,7 @@ class ClusterBackend:
         return await first_answer([partial(_time_of, node) for _, node in await cluster.primaries("time")])
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
-        """Return, by address, what each primary is and can do; writes nothing. See `cachecore_redis.node.about`."""
+        """Return facts about each primary, by address; writes nothing. See `cachecore_redis.node.about`."""
         servers: dict[str, tuple[UrlDialer, str]] = {}
         for address, _ in await self._clusters.get("about").primaries("about"):
             tags = (n for n in range(SLOTS) if self._topology.owner(slot_of(str(n))) == address)
@@ -183,7 +184,7 @@ class ClusterBackend:
 async def _time_of(node: Node) -> float:
     reply = await node.read("time", commands.TIME)
     if type(reply) is not list:
-        raise node.refused("time", reply)
+        raise node.reply_error("time", reply)
     return moment(reply)
 
 

@@ -1,8 +1,8 @@
-"""A cluster as one event loop sees it: a `Node` for each primary, and finding out when they are others.
+"""A cluster as one event loop sees it: a `Node` for each primary, and the search for the current primaries.
 
-The order of the slots is asked for at first use, when a node redirects us, and while a primary is out of reach: then
-again and again in the background, so that the replica that takes its place is used as soon as the others know it,
-whether anybody calls or not; and as long as somebody watches, see `watching`.
+The slot map is asked for at first use, when a node redirects a command, and while a primary is out of reach: then
+again and again in the background, so that the replica that takes its place is used as soon as the other nodes know it,
+even if no call is made. While the cluster has watchers it is asked for, too: see `watch`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Final
 
 import hiredis
 
-from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract import BackendError, BackendUnavailable
 from cachecore_redis.cluster.quorum import Candidates, majority
-from cachecore_redis.cluster.topology import Ranges, Topology, ranges_of, redirection, slot_of
-from cachecore_redis.cluster.watch import Watching
+from cachecore_redis.cluster.topology import SlotMap, Topology, parse_slots, redirection, slot_of
+from cachecore_redis.cluster.watch import TopologyWatch
 from cachecore_redis.node.large import LargeKeys
 from cachecore_redis.node.node import Node
 from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer
 from cachecore_redis.wire.commands import ASKING, pack
-from cachecore_redis.wire.connection import Lane, Reply
-from cachecore_redis.wire.errors import failure, refusal
+from cachecore_redis.wire.connection import Connection, Reply
+from cachecore_redis.wire.errors import backend_error, reply_error
 from cachecore_redis.wire.reconnecting import Backoff
 
 _PAUSE: Final = 0.2
-"""Seconds between two looks at a cluster that is not whole."""
+"""Seconds between two questions for the slot map while a primary is out of reach."""
 _HOPS: Final = 5
 """Redirections that one command follows."""
 _SLOTS: Final[bytes] = pack(("CLUSTER", "SLOTS"))
@@ -46,7 +46,7 @@ class Command:
 
 
 class Cluster:
-    """The nodes of a cluster in one loop. Everything here happens in that loop; `topology` is shared with others."""
+    """The nodes of a cluster in one loop. Used only in that loop; `topology` is shared with other loops."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class Cluster:
         backoffs: dict[Address, Backoff],
         options: RedisOptions,
         large: LargeKeys,
-        everywhere: Callable[[Callable[[Cluster], None]], None],
+        in_each_loop: Callable[[Callable[[Cluster], None]], None],
     ) -> None:
         self.topology = topology
-        self.watching = Watching(topology, self._order_of, self._ask_order)
-        self._everywhere = everywhere
+        self.watch = TopologyWatch(topology, self._slot_map_of, self._ask_slot_map)
+        self._in_each_loop = in_each_loop
         self._seen = topology.primaries
         self._candidates = Candidates()
         self._seeds = seeds
@@ -75,41 +75,41 @@ class Cluster:
         self.closed = False
 
     def close(self) -> None:
-        """Close all lanes and end what goes on behind."""
+        """Close all connections and end the background tasks."""
         self.closed = True
         for task in (self._asking, self._mending):
             if task is not None:
                 task.cancel()
         for node in (*self._nodes.values(), *self._leaving):
             node.close()
-        self.watching.close()  # so that feeds see the end
+        self.watch.close()  # so that feeds see the end
 
     # Nodes
 
     def node(self, address: Address) -> Node:
-        """Return the node at `address`, whether it can be reached or not."""
-        found = self._nodes.get(address)
-        if found is not None:
-            return found
+        """Return the node at `address`, reachable or not."""
+        known = self._nodes.get(address)
+        if known is not None:
+            return known
         backoff = self._backoffs.setdefault(address, Backoff())
         node = Node(self._seeds[0].at(*address), backoff, self._options, self._large)
 
-        def lost(_: Lane) -> None:
+        def lost(_: Connection) -> None:
             self._trouble(address)
 
-        def opened(_: Lane) -> None:
+        def opened(_: Connection) -> None:
             self._sick.discard(address)
 
         node.main.on_lost.append(lost)
         node.main.on_failed.append(lambda: self._trouble(address))
-        node.main.on_lane.append(opened)
+        node.main.on_opened.append(opened)
         self._nodes[address] = node
         return node
 
     async def primaries(self, operation: str) -> list[tuple[Address, Node]]:
         """Return all primaries, in a fixed order."""
         if not self.topology.known:
-            await self._first_order(operation)
+            await self._load_slot_map(operation)
         return [(address, self.node(address)) for address in self.topology.primaries]
 
     async def at(self, operation: str, slot: int) -> Address:
@@ -117,29 +117,29 @@ class Cluster:
         address = self.topology.owner(slot)
         if address is None:
             if not self.topology.known:
-                await self._first_order(operation)
+                await self._load_slot_map(operation)
             address = self.topology.owner(slot)
         if address is None:
-            self._look_behind()
-            raise failure(operation, "moved", True)  # nobody serves this slot now
+            self._start_mending()
+            raise backend_error(operation, "moved", True)  # no node serves this slot now
         return address
 
-    # The order of the slots
+    # The slot map
 
-    async def _first_order(self, operation: str) -> None:
-        asking = self._ask_order()
+    async def _load_slot_map(self, operation: str) -> None:
+        asking = self._ask_slot_map()
         try:
-            told = await asyncio.shield(asking)
+            answered = await asyncio.shield(asking)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not asking.cancelled() or (task is not None and task.cancelling()):
                 raise
             raise BackendUnavailable(operation, transient=False, reason="closed") from None
-        if not told:
+        if not answered:
             raise BackendUnavailable(operation, transient=True, reason="refused")
 
-    def _ask_order(self) -> asyncio.Task[bool]:
-        """Return the asking under way, or begin one."""
+    def _ask_slot_map(self) -> asyncio.Task[bool]:
+        """Return the running task that asks for the slot map, or start one."""
         if self._asking is None or self._asking.done():
             if self.closed:
                 raise BackendUnavailable("connect", transient=False, reason="closed")
@@ -149,34 +149,34 @@ class Cluster:
         return self._asking
 
     async def _learn(self) -> bool:
-        """Ask some nodes for the order of the slots; return whether one told."""
+        """Ask some nodes for the slot map; return whether one answered."""
         asked_at = time.monotonic()
         known = [a for a in self.topology.primaries if a not in self._sick]
         others = [*(dialer.address for dialer in self._seeds), *(a for a in self._nodes if a in self._sick)]
-        order = await majority(self._candidates.next(known, others), self._order_of)
-        if order is None:
+        slot_map = await majority(self._candidates.next(known, others), self._slot_map_of)
+        if slot_map is None:
             return False
-        if self.topology.learn(order):
-            self._everywhere(Cluster.settle)
-        self.watching.confirmed = asked_at
+        if self.topology.learn(slot_map):
+            self._in_each_loop(Cluster.settle)
+        self.watch.confirmed = asked_at
         return True
 
-    async def whole_order(self, operation: str) -> None:
-        """Have the order of the slots asked for anew. Raises `BackendError` if nobody tells."""
+    async def refresh_slot_map(self, operation: str) -> None:
+        """Ask for the slot map anew. Raises `BackendError` if no node answers."""
         asking = self._asking
         if asking is not None and not asking.done():
-            await asyncio.wait({asking})  # it may have begun before what the caller wants to know of
-        await self._first_order(operation)
+            await asyncio.wait({asking})  # it may have begun before the moves that the caller looks for
+        await self._load_slot_map(operation)
 
-    async def _order_of(self, address: Address) -> Ranges | None:
+    async def _slot_map_of(self, address: Address) -> SlotMap | None:
         try:
             reply = await self.node(address).read("connect", _SLOTS)
         except BackendError:
-            return None  # others are asked, too
-        return ranges_of(reply, address)
+            return None  # the other nodes decide
+        return parse_slots(reply, address)
 
     def settle(self) -> None:
-        """Leave the nodes that are primaries no more, and tell who watches; nothing if they are the same."""
+        """Leave nodes that are no longer primaries, and tell the watchers; nothing if the primaries are the same."""
         if self.closed or self.topology.primaries == self._seen:
             return
         self._seen = self.topology.primaries
@@ -185,9 +185,9 @@ class Cluster:
             node = self._nodes.pop(address)
             self._leaving.append(node)
             self._sick.discard(address)
-            # Not at once: a call that was redirected a moment ago may still be on its way there.
+            # Not at once: a call that was redirected a moment ago may still be about to use it.
             asyncio.get_running_loop().call_later(self._options.timeout, self._leave, node)
-        self.watching.other_primaries()
+        self.watch.primaries_changed()
 
     def _leave(self, node: Node) -> None:
         if node in self._leaving:
@@ -199,10 +199,10 @@ class Cluster:
     def _trouble(self, address: Address) -> None:
         if not self.closed and address in self.topology.primaries:
             self._sick.add(address)
-            self._look_behind()
+            self._start_mending()
 
-    def _look_behind(self) -> None:
-        """See to it that the order of the slots is asked for soon, and again until every primary answers."""
+    def _start_mending(self) -> None:
+        """Ask for the slot map soon in the background, and again until every primary answers."""
         if self.closed or (self._mending is not None and not self._mending.done()):
             return
         loop = asyncio.get_running_loop()
@@ -211,11 +211,11 @@ class Cluster:
     async def _mend(self) -> None:
         while True:
             await asyncio.sleep(max(0.0, self._asked_at + _PAUSE - time.monotonic()))
-            whole = await asyncio.shield(self._ask_order())
+            whole = await asyncio.shield(self._ask_slot_map())
             self._sick &= set(self.topology.primaries)
             for address in list(self._sick):
                 try:
-                    # Opening a lane takes it off the list; a frozen node holds up nobody but this attempt.
+                    # Opening a connection takes the node out of `_sick`; a frozen one delays only this attempt.
                     async with asyncio.timeout(_PAUSE):
                         await self.node(address).main.ready("connect")
                 except (BackendError, TimeoutError):
@@ -239,11 +239,11 @@ class Cluster:
             self._ask_node(operation, address, [commands[i] for i in indices], twice)
             for address, indices in by_node.items()
         )
-        parts = [await one for one in asked] if len(by_node) == 1 else await _gathered(asked)
+        parts = [await one for one in asked] if len(by_node) == 1 else await _gather(asked)
         for (address, indices), part in zip(by_node.items(), parts, strict=True):
             for i, reply in zip(indices, part, strict=True):
                 if isinstance(reply, hiredis.ReplyError):
-                    reply = await self._followed(operation, commands[i], address, reply, twice)
+                    reply = await self._follow(operation, commands[i], address, reply, twice)
                 replies[i] = reply
         return replies
 
@@ -256,67 +256,67 @@ class Cluster:
         if not twice:
             keys = [key for command in commands for key in command.keys]
             return await node.write(operation, keys, payloads, heavy=heavy)
-        return await node.ask_many(operation, payloads, channel=node.bulk if heavy else None, twice=True)
+        return await node.ask_many(operation, payloads, via=node.bulk if heavy else None, twice=True)
 
-    async def _followed(self, operation: str, command: Command, asked: Address, reply: Reply, twice: bool) -> Reply:
-        """Return the reply from where the error reply of `asked` sends us; that reply if it sends nowhere."""
+    async def _follow(self, operation: str, command: Command, asked: Address, reply: Reply, twice: bool) -> Reply:
+        """Follow redirections, beginning with the error reply of the node `asked`; return the last reply."""
         for _ in range(_HOPS):
-            where = self.redirected(reply, asked)
+            where = self.learn_redirection(reply, asked)
             if where is None:
                 return reply
             asking, asked = where
             if asking:
-                self._elsewhere(command.keys)
+                self._redirected_by_ask(command.keys)
             batch = [ASKING, command.payload] if asking else [command.payload]
             reply = (await self.node(asked).ask_many(operation, batch, twice=twice))[-1]
         return reply
 
-    def redirected(self, reply: Reply, asked: Address) -> tuple[bool, Address] | None:
-        """Return (whether to say ASKING, the address to ask) if a reply is a redirection; learn from it."""
+    def learn_redirection(self, reply: Reply, asked: Address) -> tuple[bool, Address] | None:
+        """Return (whether to send ASKING, the address to ask) if a reply is a redirection; learn from it."""
         if not isinstance(reply, hiredis.ReplyError):
             return None
         text = str(reply)
         where = redirection(text, asked)
         if where is None:
             if text.startswith(("CLUSTERDOWN", "READONLY", "MASTERDOWN")):
-                self._look_behind()
+                self._start_mending()
             return None
         kind, slot, address = where
         if kind == "ASK":
             return True, address
         if self.topology.moved(slot, address):
-            self._everywhere(Cluster.settle)
-        self._look_behind()
+            self._in_each_loop(Cluster.settle)
+        self._start_mending()
         return False, address
 
-    def _elsewhere(self, keys: Sequence[str]) -> None:
-        """Say in all loops, before `keys` are asked of a node that only receives their slot, that they are.
+    def _redirected_by_ask(self, keys: Sequence[str]) -> None:
+        """Tell the watchers of all loops, before `keys` are asked of a node that is still importing their slot.
 
-        Nobody need listen there yet, so who keeps what it says would not hear when that changes.
+        There may be no subscription to that node yet, so copies of its answers would not be invalidated.
         """
-        self._everywhere(lambda cluster: cluster.watching.elsewhere(keys))
+        self._in_each_loop(lambda cluster: cluster.watch.redirected_by_ask(keys))
 
-    def refused(self, operation: str, slot: int, reply: Reply) -> BackendError:
-        """Return the error for a reply that is no answer; see `Node.refused`."""
+    def reply_error(self, operation: str, slot: int, reply: Reply) -> BackendError:
+        """Return the error for a reply that is no answer; see `Node.reply_error`."""
         address = self.topology.owner(slot)
-        return self.node(address).refused(operation, reply) if address else refusal(operation, reply)
+        return self.node(address).reply_error(operation, reply) if address else reply_error(operation, reply)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, px: int | None) -> Reply:
         """Return True or False, or the error reply."""
         asked = await self.at("swap", slot_of(key))
         reply = await self.node(asked).swap(key, old, new, px)
         for _ in range(_HOPS):
-            where = self.redirected(reply, asked)
+            where = self.learn_redirection(reply, asked)
             if where is None:
                 break
             asking, asked = where
             if asking:
-                self._elsewhere([key])
+                self._redirected_by_ask([key])
             reply = await self.node(asked).swap(key, old, new, px, asking=asking)
         return reply
 
 
-async def _gathered(asked: Iterable[object]) -> list[list[Reply]]:
+async def _gather(asked: Iterable[object]) -> list[list[Reply]]:
     parts = await asyncio.gather(*asked, return_exceptions=True)  # type: ignore[call-overload] # coroutines
     for part in parts:
         if isinstance(part, BaseException):

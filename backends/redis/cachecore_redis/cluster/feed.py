@@ -1,9 +1,9 @@
-"""The feed of a cluster: one from each primary, as one.
+"""The feed of a cluster: the feeds of all primaries, merged.
 
-It can be trusted for what the slowest primary can be trusted for, and while the cluster confirms now and then that they
-are still its primaries. When they change, what happened on the new ones before they were listened to was missed: that
-is `Lost`. What is asked of a node that only receives its slot yet is said to have changed: nothing is kept of it until
-the slot is there and the node is listened to.
+It is trusted as far as that of the slowest primary, and only while nodes confirm now and then that these are still the
+primaries. When the primaries change, changes on the new ones before they were listened to were missed: that is `Lost`.
+Keys that are asked of a node that is still importing their slot are reported as changed: no copy of them is kept until
+the slot has moved and its node is listened to.
 """
 
 from __future__ import annotations
@@ -15,31 +15,30 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Lost
 from cachecore_redis.cluster.cluster import Cluster
 from cachecore_redis.wire.address import Address
 
 _AGAIN: Final = 0.1
-"""Seconds before the cluster is asked for its primaries again, as long as it does not say."""
+"""Seconds until the cluster is asked for its primaries again, if it does not know them."""
 _UNCONFIRMED: Final = 4.0
-"""Seconds that the order of the slots is believed for without a node that confirms it."""
+"""Seconds that the slot map is believed without a node that confirms it."""
 _MAX_KEYS: Final = 10_000
 
 
-class _Merged:
-    """What the feeds of the primaries said and nobody has fetched yet."""
+class _MergedFeed:
+    """The events of the feeds of the primaries that are not fetched yet."""
 
     def __init__(self, cluster: Cluster, prefix: str) -> None:
         self.events: deque[FeedEvent] = deque()
         self.changed = asyncio.Event()  # something to fetch, or other primaries
-        self.order_changed = True
+        self.must_follow = True
         self._cluster = cluster
         self._prefix = prefix
         self._pumps: dict[Address, asyncio.Task[None]] = {}
         self._alive: dict[Address, float | None] = {}
         self._told = 0.0
-        self._lost: bool | None = None  # None: nothing has been said yet
+        self._lost: bool | None = None  # None: there was no event yet
         self._keys = 0
 
     def put(self, event: FeedEvent) -> None:
@@ -60,32 +59,32 @@ class _Merged:
             self._keys -= len(event.keys)
         return event
 
-    def other_primaries(self) -> None:
-        self.order_changed = True
+    def primaries_changed(self) -> None:
+        self.must_follow = True
         self.changed.set()
 
-    def elsewhere(self, keys: Sequence[str]) -> None:
+    def redirected_by_ask(self, keys: Sequence[str]) -> None:
         mine = tuple(key for key in keys if key.startswith(self._prefix))
         if mine:
             self.put(Changed(mine))
 
     async def follow(self) -> bool:
-        """Listen to the primaries of now, and to no others; return False if they are not known."""
+        """Listen to the current primaries, and to no others; return False if they are not known."""
         try:
             primaries = dict(await self._cluster.primaries("feed"))
         except BackendError:
-            self._lose()
+            self._give_lost()
             return False
-        self.order_changed = False
+        self.must_follow = False
         for address in self._pumps.keys() - primaries.keys():
             self._pumps.pop(address).cancel()
             self._alive.pop(address, None)
-            self._lose()
+            self._give_lost()
         loop = asyncio.get_running_loop()
         first = not self._pumps
         for address in primaries.keys() - self._pumps.keys():
             if not first:
-                self._lose()
+                self._give_lost()
             self._alive[address] = None
             self._pumps[address] = loop.create_task(self._pump(address), context=contextvars.Context())
         return True
@@ -98,16 +97,16 @@ class _Merged:
             elif isinstance(event, Lost):
                 self._alive[address] = None
                 if self._lost is not None:
-                    self._lose()
+                    self._give_lost()
             else:
                 self.put(event)
 
     def _all_alive(self) -> None:
-        """Say Alive for the slowest; after Lost, say that again first: what was read meanwhile came without pushes."""
+        """Put Alive for the slowest primary; after Lost, first that once more, as reads meanwhile had no pushes."""
         known = [moment for moment in self._alive.values() if moment is not None]
         if len(known) < len(self._alive) or min(known) <= self._told:
             return
-        if self._cluster.watching.confirmed < time.monotonic() - _UNCONFIRMED:
+        if self._cluster.watch.confirmed < time.monotonic() - _UNCONFIRMED:
             return
         self._told = min(known)
         if self._lost is not False:
@@ -115,7 +114,7 @@ class _Merged:
             self.put(Lost())
         self.put(Alive(self._told))
 
-    def _lose(self) -> None:
+    def _give_lost(self) -> None:
         if not self._lost:
             self._lost = True
             self.put(Lost())
@@ -126,12 +125,12 @@ class _Merged:
 
 
 async def cluster_feed(cluster: Cluster, prefix: str) -> AsyncIterator[FeedEvent]:
-    """Yield what happens to keys that start with `prefix`, on whichever node, until closed."""
-    merged = _Merged(cluster, prefix)
-    cluster.watching.add(merged)
+    """Yield the changes of keys that start with `prefix`, on all nodes, until closed."""
+    merged = _MergedFeed(cluster, prefix)
+    cluster.watch.add(merged)
     try:
         while not cluster.closed:
-            if merged.order_changed and not await merged.follow():
+            if merged.must_follow and not await merged.follow():
                 while merged.events:
                     yield merged.take()
                 await asyncio.sleep(_AGAIN)
@@ -139,8 +138,8 @@ async def cluster_feed(cluster: Cluster, prefix: str) -> AsyncIterator[FeedEvent
             while merged.events:
                 yield merged.take()
             merged.changed.clear()
-            if not merged.order_changed:
+            if not merged.must_follow:
                 await merged.changed.wait()
     finally:
-        cluster.watching.remove(merged)
+        cluster.watch.remove(merged)
         merged.close()

@@ -1,4 +1,4 @@
-"""Asking several nodes of a cluster: whom, and which of the answers counts."""
+"""Asking several nodes of a cluster: which ones, and which of their answers counts."""
 
 from __future__ import annotations
 
@@ -6,41 +6,43 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from cachecore.contract.errors import BackendError
-from cachecore_redis.cluster.topology import Ranges, agreed
+from cachecore.contract import BackendError
+from cachecore_redis.cluster.topology import SlotMap, most_common
 from cachecore_redis.wire.address import Address
 
-_ASKED: Final = 6
+_FAN_OUT: Final = 6
 """Nodes asked at once."""
 _GRACE: Final = 0.05
-"""Seconds that the others of them have after the first answer."""
+"""Seconds that the other nodes have after the first answer."""
 _HEDGE: Final = 0.01
-"""Seconds that one node has before the next is asked as well."""
+"""Seconds until the next node is asked as well."""
 
 T = TypeVar("T")
 
 
 class Candidates:
-    """Whom to ask next. Any number of the nodes named may be dead: those not asked this time are asked the next."""
+    """Chooses nodes to ask. Any number of them may be dead: nodes that are left out are asked the next time."""
 
     def __init__(self) -> None:
         self._turn = 0
 
     def next(self, known: Sequence[Address], others: Sequence[Address]) -> list[Address]:
-        """Return at most six: known primaries, and of all others those whose turn it is."""
-        first = list(known[: _ASKED - 2])
+        """Return at most six addresses: some of the known primaries, and of all others the next ones in turn."""
+        first = list(known[: _FAN_OUT - 2])
         rest = [address for address in dict.fromkeys(others) if address not in first]
         begin = self._turn % len(rest) if rest else 0
-        taken = [*rest[begin:], *rest[:begin]][: _ASKED - len(first)]
-        self._turn = begin + len(taken)
-        return [*first, *taken]
+        chosen = [*rest[begin:], *rest[:begin]][: _FAN_OUT - len(first)]
+        self._turn = begin + len(chosen)
+        return [*first, *chosen]
 
 
-async def majority(candidates: Sequence[Address], ask: Callable[[Address], Awaitable[Ranges | None]]) -> Ranges | None:
-    """Return the order that most of those say who answer in time; None if nobody does."""
-    asked = [asyncio.ensure_future(ask(address)) for address in candidates]
-    answers: list[Ranges] = []
-    waiting: set[asyncio.Future[Ranges | None]] = set(asked)
+async def majority(
+    candidates: Sequence[Address], ask: Callable[[Address], Awaitable[SlotMap | None]]
+) -> SlotMap | None:
+    """Return the most common slot map among the answers that come in time; None if there are none."""
+    tasks = [asyncio.ensure_future(ask(address)) for address in candidates]
+    answers: list[SlotMap] = []
+    waiting: set[asyncio.Future[SlotMap | None]] = set(tasks)
     try:
         while waiting:
             done, waiting = await asyncio.wait(
@@ -50,16 +52,16 @@ async def majority(candidates: Sequence[Address], ask: Callable[[Address], Await
                 break
             answers += [answer for task in done if (answer := task.result()) is not None]
     finally:
-        for task in asked:
+        for task in tasks:
             task.cancel()
-    return agreed(answers) if answers else None
+    return most_common(answers) if answers else None
 
 
 async def first_answer(asks: Sequence[Callable[[], Awaitable[T]]]) -> T:
-    """Return the answer of the first of `asks` that has one, in their order where they are equally quick.
+    """Return the first answer to one of `asks`; of answers that are equally quick, the one that was asked first.
 
     The next is asked once the one before has failed, or has not answered for 10 ms. Raises the `BackendError` of the
-    last one that failed if all did.
+    last failure if all fail.
     """
     waiting: set[asyncio.Future[T]] = set()
     ahead = iter(asks)
@@ -70,7 +72,7 @@ async def first_answer(asks: Sequence[Callable[[], Awaitable[T]]]) -> T:
             if ask is not None:
                 waiting.add(asyncio.ensure_future(ask()))
             elif not waiting:
-                assert failed is not None, "nobody was asked"  # noqa: S101 - a caller's bug, no state
+                assert failed is not None, "there was no node to ask"  # noqa: S101 - a caller's bug, no state
                 raise failed
             done, waiting = await asyncio.wait(
                 waiting, timeout=None if ask is None else _HEDGE, return_when=asyncio.FIRST_COMPLETED

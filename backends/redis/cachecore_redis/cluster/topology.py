@@ -11,8 +11,8 @@ from cachecore_redis.wire.address import Address
 
 SLOTS: Final = 16384
 
-Ranges = tuple[tuple[int, int, Address], ...]
-"""(first slot, last slot, primary) of each range."""
+SlotMap = tuple[tuple[int, int, Address], ...]
+"""Which primary owns which slots: (first slot, last slot, primary) of each range."""
 
 
 def slot_of(key: str) -> int:
@@ -25,19 +25,19 @@ def slot_of(key: str) -> int:
     return crc_hqx(key.encode("ascii"), 0) % SLOTS
 
 
-def ranges_of(reply: Any, asked: Address) -> Ranges | None:
-    """Return what a reply to CLUSTER SLOTS says, None if nothing; a node without a host is at that of `asked`."""
+def parse_slots(reply: Any, asked: Address) -> SlotMap | None:
+    """Return the slot map in a reply to CLUSTER SLOTS, or None; a node without a host has that of `asked`."""
     if not isinstance(reply, list) or not reply:
         return None
-    found = []
+    slot_map = []
     for first, last, primary, *_ in reply:
         host = primary[0].decode() if primary[0] else ""
-        found.append((first, last, (host if host not in ("", "?") else asked[0], primary[1])))
-    return tuple(sorted(found))
+        slot_map.append((first, last, (host if host not in ("", "?") else asked[0], primary[1])))
+    return tuple(sorted(slot_map))
 
 
-def agreed(answers: Sequence[Ranges]) -> Ranges:
-    """Return what most of the nodes asked say: one that was cut off may still believe in an old order."""
+def most_common(answers: Sequence[SlotMap]) -> SlotMap:
+    """Return the slot map given most often: a node that was cut off may still believe in an old one."""
     return Counter(answers).most_common(1)[0][0]
 
 
@@ -54,7 +54,7 @@ def redirection(text: str, asked: Address) -> tuple[str, int, Address] | None:
 
 
 class Topology:
-    """The owner of each slot, as far as is known. Each step is one assignment: no lock is needed."""
+    """The owner of each slot, as far as is known. Each step is one assignment, so no lock is needed."""
 
     def __init__(self) -> None:
         self.known = False
@@ -66,21 +66,21 @@ class Topology:
         """Return the primary of `slot`. O(1)."""
         return self._owners[slot]
 
-    def learn(self, ranges: Ranges) -> bool:
-        """Take over a whole new order; return whether the primaries are others than before."""
-        owners = _owners(ranges)
+    def learn(self, slot_map: SlotMap) -> bool:
+        """Take over a whole slot map; return whether the primaries are others than before."""
+        owners = _owners(slot_map)
         if owners != self._owners:
             self._owners = owners
             self.version += 1
         self.known = True
-        return self._settle({address for _, _, address in ranges})
+        return self._settle({address for _, _, address in slot_map})
 
-    def is_order(self, ranges: Ranges) -> bool:
-        """Return whether this is the order that is known."""
-        return _owners(ranges) == self._owners
+    def matches(self, slot_map: SlotMap) -> bool:
+        """Return whether this is the slot map that is known."""
+        return _owners(slot_map) == self._owners
 
     def moved(self, slot: int, address: Address) -> bool:
-        """Note that a node said that `slot` is at `address`; return whether that is a primary not known before."""
+        """Note a redirection of `slot` to `address`; return whether that is a primary not known before."""
         if self._owners[slot] != address:
             self._owners[slot] = address
             self.version += 1
@@ -92,8 +92,8 @@ class Topology:
         return changed
 
 
-def _owners(ranges: Ranges) -> list[Address | None]:
+def _owners(slot_map: SlotMap) -> list[Address | None]:
     owners: list[Address | None] = [None] * SLOTS
-    for first, last, address in ranges:
+    for first, last, address in slot_map:
         owners[first : last + 1] = [address] * (last + 1 - first)
     return owners

@@ -1,7 +1,7 @@
-"""Who relies on hearing what happens on every node of a cluster, and seeing to it that these are still the nodes.
+"""Watchers of a cluster, and the check that its primaries are still the known ones.
 
-A primary that was replaced says nothing of it by itself, and goes on answering. So while somebody watches, one of the
-primaries is asked every second for the order of the slots.
+A primary that was replaced does not report it, and goes on answering. So while a cluster has watchers, one of its
+primaries is asked every second for the slot map.
 """
 
 from __future__ import annotations
@@ -13,85 +13,85 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from cachecore_redis.cluster.topology import Ranges, Topology
+from cachecore_redis.cluster.topology import SlotMap, Topology
 from cachecore_redis.wire.address import Address
 
-_LOOK: Final = 1.0
-"""Seconds between two looks at the order of a cluster that somebody watches."""
+_INTERVAL: Final = 1.0
+"""Seconds between two checks of the slot map."""
 
 
 class Watcher(Protocol):
-    """Who relies on hearing what happens on every node. Told in the loop of the cluster that it watches."""
+    """An object that depends on changes of every node. Called in the loop of the cluster that it watches."""
 
-    def other_primaries(self) -> None:
-        """Take note that the primaries are others than before, or that there is an end to it."""
+    def primaries_changed(self) -> None:
+        """Take note that the primaries are others than before, or that the cluster is closed."""
 
-    def elsewhere(self, keys: Sequence[str]) -> None:
-        """Take note that these keys are being asked of a node that need not be a primary yet."""
+    def redirected_by_ask(self, keys: Sequence[str]) -> None:
+        """Take note that an ASK redirection leads these keys to a node that need not be a primary yet."""
 
 
-class Watching:
-    """Who watches a cluster in one loop. `order_of` asks one node for the order; `learn` has several asked."""
+class TopologyWatch:
+    """The watchers of a cluster in one loop. `slot_map_of` asks one node for the slot map; `learn` asks several."""
 
     def __init__(
         self,
         topology: Topology,
-        order_of: Callable[[Address], Awaitable[Ranges | None]],
+        slot_map_of: Callable[[Address], Awaitable[SlotMap | None]],
         learn: Callable[[], asyncio.Future[bool]],
     ) -> None:
         self.confirmed = 0.0
-        """Monotonic second of the last question whose answer was, or became, `topology`."""
+        """When the slot map was last asked for and the answer was, or became, `topology`; monotonic seconds."""
         self._topology = topology
-        self._order_of = order_of
+        self._slot_map_of = slot_map_of
         self._learn = learn
         self._watchers: list[Watcher] = []
-        self._looking: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     def add(self, watcher: Watcher) -> None:
-        """Tell `watcher` of other primaries, and of keys that are not asked of one."""
+        """Call `watcher` when the primaries change, and when keys are redirected by ASK."""
         self._watchers.append(watcher)
-        if self._looking is None or self._looking.done():
-            self.confirmed = max(self.confirmed, time.monotonic())  # the first look follows at once
-            self._looking = asyncio.get_running_loop().create_task(self._look(), context=contextvars.Context())
+        if self._checking is None or self._checking.done():
+            self.confirmed = max(self.confirmed, time.monotonic())  # the first check follows at once
+            self._checking = asyncio.get_running_loop().create_task(self._check(), context=contextvars.Context())
 
     def remove(self, watcher: Watcher) -> None:
-        """Tell it no more."""
+        """Stop calling `watcher`."""
         self._watchers.remove(watcher)
         if not self._watchers:
             self._stop()
 
-    def other_primaries(self) -> None:
-        """Tell all who watch that the primaries are others than before."""
+    def primaries_changed(self) -> None:
+        """Tell the watchers that the primaries are others than before."""
         for watcher in self._watchers:
-            watcher.other_primaries()
+            watcher.primaries_changed()
 
-    def elsewhere(self, keys: Sequence[str]) -> None:
-        """Tell all who watch that these keys are asked of a node that need not be a primary yet."""
+    def redirected_by_ask(self, keys: Sequence[str]) -> None:
+        """Tell the watchers that an ASK redirection leads these keys to a node that need not be a primary yet."""
         for watcher in self._watchers:
-            watcher.elsewhere(keys)
+            watcher.redirected_by_ask(keys)
 
     def close(self) -> None:
-        """Look no more, and tell all who watch that this is the end."""
+        """Stop checking, and wake the watchers, so that they see that the cluster is closed."""
         self._stop()
-        self.other_primaries()
+        self.primaries_changed()
 
     def _stop(self) -> None:
-        looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.cancel()
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
 
-    async def _look(self) -> None:
-        """See whether the order is still the same: one primary is asked at a time, another each time.
+    async def _check(self) -> None:
+        """Ask one primary for the slot map, again and again, another one each time.
 
-        Not always the same one, because one that was cut off from the others believes in the old order.
+        Not always the same one, because a primary that was cut off from the others believes in the old slot map.
         """
         for turn in itertools.count():
             primaries = self._topology.primaries
             if primaries:
                 asked_at = time.monotonic()
-                order = await self._order_of(primaries[turn % len(primaries)])
-                if order is not None and self._topology.is_order(order):
+                slot_map = await self._slot_map_of(primaries[turn % len(primaries)])
+                if slot_map is not None and self._topology.matches(slot_map):
                     self.confirmed = asked_at
-                elif order is not None:
+                elif slot_map is not None:
                     await asyncio.shield(self._learn())
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_INTERVAL)

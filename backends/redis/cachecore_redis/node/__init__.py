@@ -1,1 +1,1 @@
-"""One server: the connections to it, its reads, writes, swaps, scans and feed."""
+"""One server: each command takes the connection that suits it, and writes of a key keep their order."""

@@ -1,6 +1,6 @@
-"""What a server can do and may be asked for: for `cachecore doctor`, and for anybody who wonders.
+"""Facts about a server and its abilities, for people: `cachecore doctor` prints them.
 
-Asked over a connection of its own, with commands that an ordinary user may use: HELLO says what INFO would. Nothing is
+They are read over a separate connection, by commands that an ordinary user may run: HELLO instead of INFO. Nothing is
 written.
 """
 
@@ -12,21 +12,21 @@ from typing import Any
 
 import hiredis
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_redis.node.feed import protocol_in_force
-from cachecore_redis.node.swap import Swapper, ways
+from cachecore_redis.node.swap import Swapper, methods
 from cachecore_redis.wire.commands import pack
-from cachecore_redis.wire.connection import Lane
+from cachecore_redis.wire.connection import Connection
 from cachecore_redis.wire.errors import reply_reason, translate
 from cachecore_redis.wire.reconnecting import Dialer, dial
 
 
 async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
-    """Return what was found out about the server, as words for people.
+    """Return facts about the server, as text for people.
 
-    `prefix` is that of the cache's keys, `key` one that the server would hold and nobody uses.
+    `prefix` is that of the cache's keys; `key` is a key of this server that has no other use.
 
-    Keys: `server`, `protocol`, `role` (where the server says it), `feed`, `swap`.
+    The result has `server`, `protocol`, `feed` and `swap`, and where the server tells them `role` and `mode`.
 
     Raises:
         BackendError: the server cannot be reached.
@@ -34,45 +34,51 @@ async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
     from redis.exceptions import RedisError
 
     try:
-        lane = await dial(dialer)
+        connection = await dial(dialer)
     except (RedisError, OSError, EOFError) as error:
         raise translate("about", error) from error
     try:
-        said = await _hello(lane)
-        return {**said, "feed": await _feed(lane, prefix, said["protocol"]), "swap": await _swap(lane, key)}
+        facts = await _hello(connection)
+        return {
+            **facts,
+            "feed": await _feed(connection, prefix, facts["protocol"]),
+            "swap": await _swap(connection, key),
+        }
     except OSError as error:
         raise translate("about", error) from error
     finally:
-        lane.close()
+        connection.close()
         await asyncio.sleep(0)
 
 
-async def _hello(lane: Lane) -> dict[str, str]:
-    reply: Any = await lane.request(pack(("HELLO",)))
+async def _hello(connection: Connection) -> dict[str, str]:
+    reply: Any = await connection.request(pack(("HELLO",)))
     if isinstance(reply, hiredis.ReplyError):
         return {"server": "unknown", "protocol": "RESP2"}
-    said = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-    found = {name: _text(said[key]) for name, key in (("role", b"role"), ("mode", b"mode")) if key in said}
-    server = f"{_text(said.get(b'server', b'unknown'))} {_text(said.get(b'version', b''))}".strip()
-    return {"server": server, "protocol": f"RESP{protocol_in_force(reply)}", **found}
+    hello = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    optional = {name: _text(hello[key]) for name, key in (("role", b"role"), ("mode", b"mode")) if key in hello}
+    server = f"{_text(hello.get(b'server', b'unknown'))} {_text(hello.get(b'version', b''))}".strip()
+    return {"server": server, "protocol": f"RESP{protocol_in_force(reply)}", **optional}
 
 
-async def _feed(lane: Lane, prefix: str, protocol: str) -> str:
-    why = protocol
+async def _feed(connection: Connection, prefix: str, protocol: str) -> str:
+    reason = protocol
     if protocol == "RESP3":
-        reply = await lane.request(pack(("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix, "NOLOOP")))
+        reply = await connection.request(pack(("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix, "NOLOOP")))
         if not isinstance(reply, hiredis.ReplyError):
             return "client tracking"
-        why = reply_reason(str(reply))[0]
-    return f"none ({why}): copies in memory live for l1_max_age only"
+        reason = reply_reason(str(reply))[0]
+    return f"none ({reason}): copies in memory live for l1_max_age only"
 
 
-async def _swap(lane: Lane, key: str) -> str:
-    async def same() -> Lane:
-        return lane
+async def _swap(connection: Connection, key: str) -> str:
+    async def same() -> Connection:
+        return connection
 
-    reply = await Swapper().swap(lane, same, key, b"never", b"never", 1)
-    return f"refused ({reply_reason(str(reply))[0]})" if isinstance(reply, hiredis.ReplyError) else ways(lane)[0]
+    reply = await Swapper().swap(connection, same, key, b"never", b"never", 1)
+    return (
+        f"refused ({reply_reason(str(reply))[0]})" if isinstance(reply, hiredis.ReplyError) else methods(connection)[0]
+    )
 
 
 def _text(value: Any) -> str:
@@ -80,7 +86,7 @@ def _text(value: Any) -> str:
 
 
 async def about_all(servers: Mapping[str, tuple[Dialer, str]], prefix: str) -> dict[str, Mapping[str, str]]:
-    """Return what was found out about several servers, each with a key of its own; for one out of reach, why."""
+    """Return the facts about several servers, each probed with its own key; `error` alone for one out of reach."""
 
     async def one(dialer: Dialer, key: str) -> Mapping[str, str]:
         try:
@@ -88,5 +94,5 @@ async def about_all(servers: Mapping[str, tuple[Dialer, str]], prefix: str) -> d
         except BackendError as error:
             return {"error": error.reason}
 
-    found = await asyncio.gather(*(one(dialer, key) for dialer, key in servers.values()))
-    return dict(zip(servers, found, strict=True))
+    facts = await asyncio.gather(*(one(dialer, key) for dialer, key in servers.values()))
+    return dict(zip(servers, facts, strict=True))

@@ -1,12 +1,12 @@
-"""The feed: who changed what, pushed by the server on the very lane that carries the replies.
+"""The feed: changes by other clients, pushed by the server on the connection that carries the replies.
 
 `CLIENT TRACKING ON BCAST PREFIX … NOLOOP` makes the server push every change of a key with the prefix: writes,
-deletions, expiry, eviction and flushes, except those this lane made itself. Replies and pushes come in one order, so a
-PONG says that every change made before the PING has been delivered.
+deletions, expiry, eviction and flushes, except those made over this connection. Replies and pushes come in one order,
+so a PONG proves that every change made before the PING has been delivered.
 
-A server or proxy without tracking gives no feed: the subscription says `Lost` and stays silent, and copies in memory
-live by their age alone. So it is on RESP2, which has no pushes: servers agree to track there and drop what they would
-have to say. Pub/sub would not do instead: it tells only of writers that publish, and loses silently.
+A server or proxy without tracking gives no feed: the subscription yields `Lost` and then nothing, and copies in memory
+live by their age alone. The same holds on RESP2, which has no pushes: servers accept the tracking command there and
+drop the messages. Pub/sub is no replacement: it reports only writers that publish, and loses messages silently.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from typing import Any, Final, TypeVar
 
 import hiredis
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Flushed, Lost
 from cachecore_redis.wire.commands import PING, pack
-from cachecore_redis.wire.connection import Lane, Reply
-from cachecore_redis.wire.reconnecting import Channel
+from cachecore_redis.wire.connection import Connection, Reply
+from cachecore_redis.wire.reconnecting import ReconnectingConnection
 
 _MAX_KEYS: Final = 10_000
-"""Changed keys kept for a subscriber that does not fetch them; beyond, it is told that all may have changed."""
+"""Changed keys kept for a subscriber that does not fetch them; beyond, one event voids all copies."""
 
 _ASK_AGAIN: Final = 30.0
-"""Seconds after which a server that has no tracking is asked again; a new connection is asked at once."""
+"""Seconds until a server without tracking is asked again; on a new connection it is asked at once."""
 
 _HELLO: Final[bytes] = pack(("HELLO",))
 _OFF: Final[bytes] = pack(("CLIENT", "TRACKING", "OFF"))
@@ -40,7 +39,7 @@ T = TypeVar("T")
 
 
 class _Subscription:
-    """What one subscriber has not fetched yet."""
+    """The events that one subscriber has not fetched yet."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -61,7 +60,7 @@ class _Subscription:
         elif events and type(events[-1]) is type(event):
             events.pop()  # one heartbeat, the latest, is enough; so is one Lost
         events.append(event)
-        self.stir()
+        self.wake_up()
 
     def take(self) -> FeedEvent:
         event = self.events.popleft()
@@ -69,38 +68,38 @@ class _Subscription:
             self.keys -= len(event.keys)
         return event
 
-    def stir(self) -> None:
+    def wake_up(self) -> None:
         if self.wake is not None and not self.wake.done():
             self.wake.set_result(None)
 
 
 class Feeds:
-    """The subscriptions of one loop to one server, and the one task that keeps them fed."""
+    """The subscriptions of one loop to one server, and the one task that feeds them."""
 
-    def __init__(self, channel: Channel, heartbeat: float) -> None:
+    def __init__(self, main: ReconnectingConnection, heartbeat: float) -> None:
         self.tracking: bool | None = None
-        """Whether the server tracks: None until it was asked."""
-        self._channel = channel
-        channel.on_lost.append(self._lane_changed)
-        channel.on_lane.append(self._lane_changed)
+        """Whether the server supports tracking; None until it was asked."""
+        self._main = main
+        main.on_lost.append(self._connection_changed)
+        main.on_opened.append(self._connection_changed)
         self._heartbeat = heartbeat
         self._subscriptions: list[_Subscription] = []
         self._task: asyncio.Task[None] | None = None
-        self._lane: Lane | None = None
+        self._connection: Connection | None = None
         self._prefixes: tuple[str, ...] = ()
         self._proved = -math.inf  # loop seconds; when the last heartbeat was answered
-        self._stirred: asyncio.Event | None = None
+        self._changed: asyncio.Event | None = None
         self._closed = False
 
     async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, until closed."""
+        """Yield the changes of keys that start with `prefix`, until closed."""
         mine = _Subscription(prefix)
         self._subscriptions.append(mine)
         loop = asyncio.get_running_loop()
         if self._task is None and not self._closed:
-            self._stirred = asyncio.Event()
+            self._changed = asyncio.Event()
             self._task = loop.create_task(self._run(), context=contextvars.Context())
-        self._stir()
+        self._wake_task()
         try:
             while not self._closed:
                 while mine.events:
@@ -125,26 +124,26 @@ class Feeds:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        lane, self._lane = self._lane, None
-        if lane is not None and lane.alive:
-            lane.on_push = None
-            lane.send(_OFF)
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.alive:
+            connection.on_push = None
+            connection.send(_OFF)
         self._prefixes = ()
 
-    def _stir(self) -> None:
-        if self._stirred is not None:
-            self._stirred.set()
+    def _wake_task(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
 
-    def _lane_changed(self, lane: Lane) -> None:
-        if self._lane is not None and lane is not self._lane:
-            lane = self._lane
-        if lane is self._lane:
-            self._lane = None
-            lane.on_push = None
-            self._lose()
-        self._stir()
+    def _connection_changed(self, connection: Connection) -> None:
+        if self._connection is not None and connection is not self._connection:
+            connection = self._connection
+        if connection is self._connection:
+            self._connection = None
+            connection.on_push = None
+            self._give_lost()
+        self._wake_task()
 
-    def _all(self, event: FeedEvent) -> None:
+    def _give_all(self, event: FeedEvent) -> None:
         for subscription in self._subscriptions:
             if type(event) is Lost:
                 subscription.lost = subscription.told = True
@@ -152,8 +151,8 @@ class Feeds:
                 subscription.lost = subscription.told = False
             subscription.put(event)
 
-    def _lose(self) -> None:
-        """Say Lost to those who were not told yet."""
+    def _give_lost(self) -> None:
+        """Give Lost to the subscriptions that have not got it yet."""
         for subscription in self._subscriptions:
             if not subscription.told:
                 subscription.lost = subscription.told = True
@@ -163,7 +162,7 @@ class Feeds:
         if push[0] != b"invalidate":
             return
         if push[1] is None:
-            self._all(Flushed())
+            self._give_all(Flushed())
             return
         keys = [str(key, "latin-1") for key in push[1]]
         for subscription in self._subscriptions:
@@ -175,94 +174,94 @@ class Feeds:
     # The task
 
     async def _run(self) -> None:
-        stirred = self._stirred
-        assert stirred is not None  # noqa: S101 - made by who made this task
+        changed = self._changed
+        assert changed is not None  # noqa: S101 - set before this task is made
         while True:
-            stirred.clear()
+            changed.clear()
             try:
-                lane = self._channel.lane or await self._channel.ready("feed")
-                await self._subscribe(lane)
+                connection = self._main.current or await self._main.ready("feed")
+                await self._subscribe(connection)
                 if self.tracking:
-                    await self._beat(lane, stirred)
+                    await self._beat(connection, changed)
                     continue
             except (BackendError, OSError):
-                pass  # said by Lost; the channel knows when to try again
-            self._lose()
-            pause = _ASK_AGAIN if self.tracking is False else max(self._channel.retry_in, self._heartbeat / 5)
-            await _either(stirred, pause)
+                pass  # subscriptions get Lost; `retry_in` says when to try again
+            self._give_lost()
+            pause = _ASK_AGAIN if self.tracking is False else max(self._main.retry_in, self._heartbeat / 5)
+            await _either(changed, pause)
 
-    async def _subscribe(self, lane: Lane) -> None:
-        """Turn tracking on for what is subscribed, unless it is."""
-        if lane is not self._lane and not await self._pushes(lane):
+    async def _subscribe(self, connection: Connection) -> None:
+        """Turn tracking on for the subscribed prefixes, unless it is on."""
+        if connection is not self._connection and not await self._pushes(connection):
             self.tracking = False
             return
         wanted = _roots({subscription.prefix for subscription in self._subscriptions})
-        if lane is self._lane and wanted == self._prefixes:
+        if connection is self._connection and wanted == self._prefixes:
             return
         commands = [pack(("CLIENT", "TRACKING", "ON", "BCAST", *_each(wanted), "NOLOOP"))]
-        if lane is self._lane:
+        if connection is self._connection:
             commands.insert(0, _OFF)  # overlapping prefixes are refused, so the old ones go first
-        lane.on_push = self._push
-        self._lane, self._prefixes = lane, wanted
-        reply = (await self._reply(lane.request_many(commands)))[-1]
+        connection.on_push = self._push
+        self._connection, self._prefixes = connection, wanted
+        reply = (await self._reply(connection.request_many(commands)))[-1]
         self.tracking = not isinstance(reply, hiredis.ReplyError)
         if self.tracking:
-            self._all(Lost())  # what was read since the last Lost came without pushes
+            self._give_all(Lost())  # reads since the last Lost had no pushes
         else:
-            self._lane = None
-            lane.on_push = None
+            self._connection = None
+            connection.on_push = None
 
-    async def _pushes(self, lane: Lane) -> bool:
-        """Return whether the server can push on `lane`.
+    async def _pushes(self, connection: Connection) -> bool:
+        """Return whether the server can push on `connection`.
 
-        Asked, since redis-py takes whatever answers its HELLO for consent; but only where that was sent: some proxies
-        close a connection on which they hear a command that they don't know.
+        HELLO is sent again, because redis-py takes any reply to its own for consent; but not where RESP2 was requested:
+        some proxies close a connection that sends an unknown command.
         """
-        return lane.protocol == 3 and protocol_in_force(await self._reply(lane.request(_HELLO))) == 3
+        return connection.protocol == 3 and protocol_in_force(await self._reply(connection.request(_HELLO))) == 3
 
-    async def _beat(self, lane: Lane, stirred: asyncio.Event) -> None:
-        """Send heartbeats until something changes."""
+    async def _beat(self, connection: Connection, changed: asyncio.Event) -> None:
+        """Send heartbeats until the connection or the subscriptions change."""
         loop = asyncio.get_running_loop()
-        while lane is self._lane and not stirred.is_set():
+        while connection is self._connection and not changed.is_set():
             sent = time.monotonic()
             due = loop.time() + self._heartbeat
-            pong = await self._reply(lane.request(PING))
+            pong = await self._reply(connection.request(PING))
             if isinstance(pong, hiredis.ReplyError):
                 raise ConnectionResetError("the heartbeat was refused")
-            if lane is not self._lane:
+            if connection is not self._connection:
                 return
             self._proved = loop.time()
-            self._all(Alive(sent))
-            await _either(stirred, due - loop.time())
+            self._give_all(Alive(sent))
+            await _either(changed, due - loop.time())
 
-    async def _reply(self, asked: asyncio.Future[T]) -> T:
-        """Return the reply to what was sent just now; say Lost two intervals after the last heartbeat was answered.
+    async def _reply(self, reply: asyncio.Future[T]) -> T:
+        """Return `reply` to a command sent just now; give Lost two intervals after the last answered heartbeat.
 
-        If this process stood still since then, it is one interval from now: that was not the server's fault.
+        If this process stood still since then, one interval from now: that was not the server's fault.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         late = max(self._proved + 2 * self._heartbeat, now + self._heartbeat)
         try:
-            done, _ = await asyncio.wait({asked}, timeout=late - now)
+            done, _ = await asyncio.wait({reply}, timeout=late - now)
             if not done:
-                await asyncio.sleep(0)  # it may lie behind more than one read takes out of the socket
-                if not asked.done():
-                    self._lose()
-            return await asked  # late or never: the lane has its own limit; pushes still come before it
+                await asyncio.sleep(0)  # it may be behind more bytes than one read takes from the socket
+                if not reply.done():
+                    self._give_lost()
+            return await reply  # the connection limits the wait; pushes still come before the reply
         finally:
-            asked.cancel()  # of a task that is cancelled: nobody looks at the reply
+            reply.cancel()  # if this task was cancelled, the reply has no receiver
 
 
 def protocol_in_force(hello: Reply) -> int:
-    """Return which RESP the server speaks, by its reply to HELLO: maps are RESP3's."""
+    """Return the version of RESP in use, by the reply to HELLO: only RESP3 has maps."""
     return int(hello.get(b"proto", 2)) if isinstance(hello, dict) else 2
 
 
 async def ended() -> AsyncIterator[FeedEvent]:
-    """The feed of a closed backend."""
+    """The feed of a closed backend: no events."""
     return
-    yield Lost()  # what makes it a generator
+    yield Lost()  # makes this a generator
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:
@@ -277,7 +276,7 @@ async def _either(event: asyncio.Event, seconds: float) -> None:
 
 
 def _roots(prefixes: set[str]) -> tuple[str, ...]:
-    """Return the prefixes that cover all: the server refuses overlapping ones."""
+    """Return the fewest prefixes that cover all: the server refuses overlapping ones."""
     return tuple(sorted(p for p in prefixes if not any(p != q and p.startswith(q) for q in prefixes)))
 
 

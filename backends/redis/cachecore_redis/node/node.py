@@ -1,7 +1,7 @@
-"""One server as one event loop sees it: the lanes to it, and the commands that go over them.
+"""One server as one event loop sees it: the connections to it, and the commands sent over them.
 
-Small commands share a lane (or a few); large values have one of their own, so that nothing waits behind them; so does
-WATCH, which is state of its connection. The last two are opened when first needed.
+Small commands share a connection (or a few). Large values have another one, so that small replies do not wait behind
+them, and so has WATCH, which is a state of its connection. The last two are opened when first needed.
 """
 
 from __future__ import annotations
@@ -12,142 +12,146 @@ from typing import Any, Final
 
 import hiredis
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.futures import InlineFuture
+from cachecore.contract import BackendError, InlineFuture
 from cachecore_redis.node.feed import Feeds
 from cachecore_redis.node.large import LargeKeys
 from cachecore_redis.node.swap import Swapper
-from cachecore_redis.node.write_order import OnTheWay
+from cachecore_redis.node.write_order import WriteOrder
 from cachecore_redis.wire import commands
 from cachecore_redis.wire.address import RedisOptions
-from cachecore_redis.wire.connection import Lane, Reply
-from cachecore_redis.wire.errors import refusal, translate
-from cachecore_redis.wire.reconnecting import Backoff, Channel, Dialer
+from cachecore_redis.wire.connection import Connection, Reply
+from cachecore_redis.wire.errors import reply_error, translate
+from cachecore_redis.wire.reconnecting import Backoff, Dialer, ReconnectingConnection
 
 Values = list[bytes | None]
 
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
 _LARGE_BATCHES: Final = 64
-"""Small values that are as much together as so many large ones take the lane of those."""
+"""Small values that together are as large as this many large ones are sent over the connection for large values."""
 
 
 class Node:
-    """The lanes of one loop to one server. Everything here happens in that loop."""
+    """The connections of one loop to one server. Used only in that loop."""
 
     def __init__(self, dialer: Dialer, backoff: Backoff, options: RedisOptions, large: LargeKeys) -> None:
-        self.lanes = [Channel(dialer, backoff) for _ in range(options.lanes)]
-        self.main = self.lanes[0]
+        self.connections = [ReconnectingConnection(dialer, backoff) for _ in range(options.connections)]
+        self.main = self.connections[0]
         self.feeds = Feeds(self.main, options.heartbeat)
         self.swapper = Swapper()
-        self.bulk = Channel(dialer, backoff)
-        self._watch = Channel(dialer, backoff)
-        self._on_bulk = OnTheWay()
+        self.bulk = ReconnectingConnection(dialer, backoff)
+        self._watch = ReconnectingConnection(dialer, backoff)
+        self._write_order = WriteOrder()
         self.large = large
-        self._next = 0 if options.lanes > 1 else None
+        self._next = 0 if options.connections > 1 else None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def channel(self) -> Channel:
-        """Return the way that the next small command takes."""
+    def next_connection(self) -> ReconnectingConnection:
+        """Return the connection for the next small command: each in turn."""
         if self._next is None:
             return self.main
-        self._next = (self._next + 1) % len(self.lanes)
-        return self.lanes[self._next]
+        self._next = (self._next + 1) % len(self.connections)
+        return self.connections[self._next]
 
-    def _channels(self) -> tuple[Channel, ...]:
-        return (*self.lanes, self.bulk, self._watch)
+    def _all_connections(self) -> tuple[ReconnectingConnection, ...]:
+        return (*self.connections, self.bulk, self._watch)
 
     def restart(self) -> None:
         """Leave the server at once: another one has taken its place."""
-        for channel in self._channels():
-            channel.restart()
+        for connection in self._all_connections():
+            connection.restart()
 
     def close(self) -> None:
-        """Close all lanes."""
+        """Close all connections."""
         self.feeds.close()
-        for channel in self._channels():
-            channel.close()
+        for connection in self._all_connections():
+            connection.close()
 
     # Requests
 
-    async def ask(self, operation: str, command: bytes, *, channel: Channel | None = None) -> Reply:
-        """Return the reply to one command, error replies too. Raises `BackendError` if there is none."""
-        way = channel or self.channel()
-        lane = way.lane or await way.ready(operation)
+    async def ask(self, operation: str, command: bytes, *, via: ReconnectingConnection | None = None) -> Reply:
+        """Return the reply to one command, error replies too. Raises `BackendError` if none came."""
+        via = via or self.next_connection()
+        connection = via.current or await via.ready(operation)
         try:
-            return await lane.request(command)
+            return await connection.request(command)
         except OSError as error:
-            raise way.failure(operation, error) from error
+            raise via.loss_error(operation, error) from error
 
-    async def read(self, operation: str, command: bytes, *, channel: Channel | None = None) -> Reply:
-        """Return the reply to a command that may be asked twice.
+    async def read(self, operation: str, command: bytes, *, via: ReconnectingConnection | None = None) -> Reply:
+        """Return the reply to a command that may be sent twice.
 
-        A server closes connections that were idle too long, and the news may cross with a command on its way. So what
-        was under way on a connection that was closed is asked again on the next one, once.
+        A server closes connections that were idle too long, and the close may cross with a command. So a command that
+        was unanswered on a closed connection is sent again on the next one, once.
         """
-        way = channel or self.channel()
-        lane = way.lane or await way.ready(operation)
+        via = via or self.next_connection()
+        connection = via.current or await via.ready(operation)
         try:
-            return await lane.request(command)
+            return await connection.request(command)
         except ConnectionResetError:
-            return await self.ask(operation, command, channel=way)
+            return await self.ask(operation, command, via=via)
         except OSError as error:
-            raise way.failure(operation, error) from error
+            raise via.loss_error(operation, error) from error
 
     async def ask_many(
-        self, operation: str, batch: list[bytes], *, channel: Channel | None = None, twice: bool = False
+        self, operation: str, batch: list[bytes], *, via: ReconnectingConnection | None = None, twice: bool = False
     ) -> list[Reply]:
-        """Return the replies to commands that are sent together; `twice` if they may be asked twice, as `read` does."""
-        way = channel or self.channel()
-        lane = way.lane or await way.ready(operation)
+        """Return the replies to commands sent together; `twice` if they may be sent twice, as `read` does."""
+        via = via or self.next_connection()
+        connection = via.current or await via.ready(operation)
         try:
-            return await lane.request_many(batch)
+            return await connection.request_many(batch)
         except ConnectionResetError as error:
             if twice:
-                return await self.ask_many(operation, batch, channel=way)
-            raise way.failure(operation, error) from error
+                return await self.ask_many(operation, batch, via=via)
+            raise via.loss_error(operation, error) from error
         except OSError as error:
-            raise way.failure(operation, error) from error
+            raise via.loss_error(operation, error) from error
 
-    def refused(self, operation: str, reply: Reply) -> BackendError:
+    def reply_error(self, operation: str, reply: Reply) -> BackendError:
         """Return the error for an error reply; leave a server that says it is the wrong one.
 
-        Any other reply here is the answer to something else: replies were lost or doubled on the way, and which belongs
-        to whom is not known any more, so the connections are given up.
+        Any other reply here belongs to another command: replies were lost or doubled, and can no longer be matched to
+        commands, so all connections are closed.
         """
-        error = refusal(operation, reply)
+        error = reply_error(operation, reply)
         if not isinstance(reply, hiredis.ReplyError):
-            for channel in self._channels():
-                if channel.lane is not None:
-                    channel.lane.close()
+            for connection in self._all_connections():
+                if connection.current is not None:
+                    connection.current.close()
         if error.reason in _WRONG_SERVER and error.transient:
-            for channel in self._channels():
-                channel.replace()
+            for connection in self._all_connections():
+                connection.replace()
         return error
 
     # Commands
 
     def begin_get_many(self, keys: Sequence[str]) -> asyncio.Future[list[bytes | None]] | None:
-        """Begin the read of `keys` on the open lane; None if that takes more than sending a command."""
-        large, lane = self.large.keys, self.main.lane
-        if lane is None or not lane.alive or self._next is not None or (large and not large.keys().isdisjoint(keys)):
+        """Begin to read `keys` on the open connection; return None if that takes more than sending a command."""
+        large, connection = self.large.keys, self.main.current
+        if (
+            connection is None
+            or not connection.alive
+            or self._next is not None
+            or (large and not large.keys().isdisjoint(keys))
+        ):
             return None
-        return Reading(self, keys).begin(lane)
+        return ReadReceiver(self, keys).begin(connection)
 
     async def get_many(self, keys: Sequence[str]) -> Reply:
-        """Return the values, or the error reply, where `begin_get_many` does not do."""
+        """Return the values or the error reply, in the cases where `begin_get_many` returns None."""
         large = self.large.keys
         if large and not large.keys().isdisjoint(keys):
             return await self._get_mixed(keys, large)
         return await self._get(keys, None)
 
-    def behind(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` in a task that is kept alive until it ends."""
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in a task that is kept alive until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _get(self, keys: Sequence[str], channel: Channel | None) -> Reply:
-        return self.large.noted(keys, await self.read("get_many", commands.get(keys), channel=channel))
+    async def _get(self, keys: Sequence[str], via: ReconnectingConnection | None) -> Reply:
+        return self.large.values_of(keys, await self.read("get_many", commands.get(keys), via=via))
 
     async def _get_mixed(self, keys: Sequence[str], large: dict[str, None]) -> Reply:
         heavy = [key for key in keys if key in large]
@@ -155,21 +159,21 @@ class Node:
         if not light:
             return await self._get(keys, self.bulk)
         parts = await asyncio.gather(self._get(light, None), self._get(heavy, self.bulk), return_exceptions=True)
-        found: dict[str, bytes | None] = {}
-        for asked, part in zip((light, heavy), parts, strict=True):
+        values: dict[str, bytes | None] = {}
+        for part_keys, part in zip((light, heavy), parts, strict=True):
             if isinstance(part, BaseException):
                 raise part
             if type(part) is not list:
                 return part
-            found.update(zip(asked, part, strict=True))
-        return [found[key] for key in keys]
+            values.update(zip(part_keys, part, strict=True))
+        return [values[key] for key in keys]
 
     async def set_many(self, items: Sequence[tuple[str, bytes]], px: int | None) -> Sequence[Reply]:
         """Return the replies to the SETs."""
         small: dict[str, bytes] = {}
         heavy: dict[str, bytes] = {}
         for key, value in items:
-            (heavy if self.large.seen(key, len(value)) else small)[key] = commands.set_(key, value, px)
+            (heavy if self.large.record(key, len(value)) else small)[key] = commands.set_(key, value, px)
         if small and sum(map(len, small.values())) >= self.large.least * _LARGE_BATCHES:
             heavy.update(small)
             small = {}
@@ -191,42 +195,42 @@ class Node:
     ) -> list[Reply]:
         """Return the replies to writes of these keys, sent together; `heavy` if they are large.
 
-        They reach the server after all writes of the same keys that were sent before, given up or not.
+        They reach the server after all writes of the same keys that were sent before, even those of cancelled callers.
         """
-        if not heavy and not self._on_bulk.holds(keys):
-            return await self.ask_many(operation, batch, channel=self.main)
-        way = self.bulk
-        lane = way.lane or await way.ready(operation)
+        if not heavy and not self._write_order.holds(keys):
+            return await self.ask_many(operation, batch, via=self.main)
+        via = self.bulk
+        connection = via.current or await via.ready(operation)
         if heavy:
-            await lane.drained()
+            await connection.drained()
         try:
-            return await self._on_bulk.send(lane, keys, batch)
+            return await self._write_order.send(connection, keys, batch)
         except OSError as error:
-            raise way.failure(operation, error) from error
+            raise via.loss_error(operation, error) from error
 
     async def swap(
         self, key: str, old: bytes | None, new: bytes | None, px: int | None, *, asking: bool = False
     ) -> Reply:
         """Return True or False, or the error reply."""
         size = max(len(old or b""), len(new or b""))
-        way = self.bulk if size >= self.large.least or self._on_bulk.holds([key]) else self.channel()
+        via = self.bulk if size >= self.large.least or self._write_order.holds([key]) else self.next_connection()
         if new is not None:
-            self.large.seen(key, len(new))
-        lane = way.lane or await way.ready("swap")
+            self.large.record(key, len(new))
+        connection = via.current or await via.ready("swap")
         try:
-            return await self.swapper.swap(lane, self._watch_lane, key, old, new, px, asking=asking)
+            return await self.swapper.swap(connection, self._watch_connection, key, old, new, px, asking=asking)
         except OSError as error:
-            raise way.failure("swap", error) from error
+            raise via.loss_error("swap", error) from error
 
-    async def _watch_lane(self) -> Lane:
-        return self._watch.lane or await self._watch.ready("swap")
+    async def _watch_connection(self) -> Connection:
+        return self._watch.current or await self._watch.ready("swap")
 
 
-class Reading:
-    """One GET or MGET under way. The lane treats it as the future of the reply; `future` is that of the values.
+class ReadReceiver:
+    """One GET or MGET in flight: the connection gives it the reply, and `future` gets the values.
 
-    A read needs no task: its place in the lane's queue makes the caller's answer of the reply the moment it comes. A
-    task and a turn of the loop would be a third of what a read costs.
+    A read needs no task: this receiver turns the reply into the caller's values as soon as it comes. A task and a turn
+    of the loop would be a third of the cost of a read.
     """
 
     __slots__ = ("_keys", "_node", "future")
@@ -236,31 +240,31 @@ class Reading:
         self._node = node
         self._keys = keys
 
-    def begin(self, lane: Lane) -> asyncio.Future[Values]:
-        """Send the command over `lane` and return the future of its values."""
-        lane.request_for(commands.get(self._keys), self)
+    def begin(self, connection: Connection) -> asyncio.Future[Values]:
+        """Send the command over `connection` and return the future of its values."""
+        connection.request_for(commands.get(self._keys), self)
         return self.future
 
     def done(self) -> bool:
-        """Return whether nobody waits any more."""
+        """Return whether the values are no longer wanted."""
         return self.future.done()
 
     def set_result(self, reply: Reply) -> None:
         """Take the reply."""
-        values = self._node.large.noted(self._keys, reply)
+        values = self._node.large.values_of(self._keys, reply)
         if type(values) is list:
             self.future.set_result(values)
         else:
-            self.future.set_exception(self._node.refused("get_many", values))
+            self.future.set_exception(self._node.reply_error("get_many", values))
 
     def set_exception(self, error: BaseException) -> None:
-        """Take the loss of the lane. What the server closed is asked again on a new one, once, as every read is."""
+        """Take the loss of the connection; if the server closed it, read again on a new one, once (see `Node.read`)."""
         if isinstance(error, ConnectionResetError):
-            self._node.behind(self._again())
+            self._node.in_background(self._again())
         elif isinstance(error, OSError):
-            failure = translate("get_many", error)
-            failure.__cause__ = error
-            self.future.set_exception(failure)
+            translated = translate("get_many", error)
+            translated.__cause__ = error
+            self.future.set_exception(translated)
         else:
             self.future.set_exception(error)
 

@@ -1,12 +1,12 @@
-"""Compare and swap, in the best way the server has and this user may use.
+"""Compare and swap, by the best method that the server has and its user may use.
 
     SET … NX                          absent -> value: every server
     SET … IFEQ, DELIFEQ, DELEX        Valkey 8.1 and 9.0, Redis 8.4: one command
     a cached script                   older servers
-    WATCH, MULTI on its own lane      where scripts are switched off or forbidden
+    WATCH, MULTI                      on another connection, where scripts are switched off or forbidden
 
-Which it is, is learned from the answers: a way that the server does not know is refused without having done anything,
-and the next one is tried. What was learned holds as long as the connection.
+The method is learned from the replies: a server refuses an unknown one without doing anything, and the next is tried.
+The result holds for the connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 import hiredis
 
 from cachecore_redis.wire.commands import ASKING, EXEC, MULTI, UNWATCH, get, pack, set_, unlink
-from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.connection import Connection, Reply
 
 # Values are compared as bytes; a missing key is `false`. Returns 1 if it was swapped.
 _SCRIPT: Final = b"""\
@@ -37,7 +37,7 @@ _DELETES: Final = "swap: delete"
 
 
 def _unknown(reply: Reply) -> bool:
-    """Return whether the server does not know this way, or does not let this user go it."""
+    """Return whether the server does not know this method, or forbids it to this user."""
     if not isinstance(reply, hiredis.ReplyError):
         return False
     text = str(reply)
@@ -49,9 +49,9 @@ def _unknown(reply: Reply) -> bool:
     )
 
 
-def ways(lane: Lane) -> tuple[str, str]:
-    """Return how values are replaced and deleted on `lane`, as far as is known."""
-    return _WRITE[lane.notes.get(_WRITES, 0)], _DELETE[lane.notes.get(_DELETES, 0)]
+def methods(connection: Connection) -> tuple[str, str]:
+    """Return the methods for replacing and for deleting on `connection`, as far as is known."""
+    return _WRITE[connection.notes.get(_WRITES, 0)], _DELETE[connection.notes.get(_DELETES, 0)]
 
 
 class Swapper:
@@ -62,8 +62,8 @@ class Swapper:
 
     async def swap(
         self,
-        lane: Lane,
-        watch_lane: Callable[[], Awaitable[Lane]],
+        connection: Connection,
+        watch_connection: Callable[[], Awaitable[Connection]],
         key: str,
         old: bytes | None,
         new: bytes | None,
@@ -73,64 +73,66 @@ class Swapper:
     ) -> Reply:
         """Return True or False, or the error reply of the server."""
         if old is None:
-            return await self._from_absent(lane, key, new, px, asking)
-        name, known = (_DELETES, _DELETE) if new is None else (_WRITES, _WRITE)
+            return await self._from_absent(connection, key, new, px, asking)
+        name, order = (_DELETES, _DELETE) if new is None else (_WRITES, _WRITE)
         while True:
-            at = lane.notes.get(name, 0)
-            if known[at] == "watch":
-                return await self._watched(await watch_lane(), key, old, new, px, asking)
-            reply = await self._one_command(lane, known[at], key, old, new, px, asking)
+            at = connection.notes.get(name, 0)
+            if order[at] == "watch":
+                return await self._watched(await watch_connection(), key, old, new, px, asking)
+            reply = await self._one_command(connection, order[at], key, old, new, px, asking)
             if not _unknown(reply):
                 return _swapped(reply)
-            lane.notes[name] = max(lane.notes.get(name, 0), at + 1)
+            connection.notes[name] = max(connection.notes.get(name, 0), at + 1)
 
-    async def _from_absent(self, lane: Lane, key: str, new: bytes | None, px: int | None, asking: bool) -> Reply:
+    async def _from_absent(
+        self, connection: Connection, key: str, new: bytes | None, px: int | None, asking: bool
+    ) -> Reply:
         if new is None:
-            reply = await _send(lane, pack(("EXISTS", key)), asking)
+            reply = await _send(connection, pack(("EXISTS", key)), asking)
             return reply == 0 if type(reply) is int else reply
-        return _swapped(await _send(lane, set_(key, new, px, "NX"), asking))
+        return _swapped(await _send(connection, set_(key, new, px, "NX"), asking))
 
     async def _one_command(
-        self, lane: Lane, way: str, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
+        self, connection: Connection, method: str, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
     ) -> Reply:
-        if way == "delifeq":
-            return await _send(lane, pack(("DELIFEQ", key, old)), asking)
-        if way == "delex":
-            return await _send(lane, pack(("DELEX", key, "IFEQ", old)), asking)
-        if way == "ifeq":
-            return await _send(lane, set_(key, new or b"", px, "IFEQ", old), asking)
+        if method == "delifeq":
+            return await _send(connection, pack(("DELIFEQ", key, old)), asking)
+        if method == "delex":
+            return await _send(connection, pack(("DELEX", key, "IFEQ", old)), asking)
+        if method == "ifeq":
+            return await _send(connection, set_(key, new or b"", px, "IFEQ", old), asking)
         how = "del" if new is None else "" if px is None else px
         arguments = (1, key, old, how, new or b"")
-        reply = await _send(lane, pack(("EVALSHA", _SHA, *arguments)), asking)
+        reply = await _send(connection, pack(("EVALSHA", _SHA, *arguments)), asking)
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await _send(lane, pack(("EVAL", _SCRIPT, *arguments)), asking)
+            reply = await _send(connection, pack(("EVAL", _SCRIPT, *arguments)), asking)
         return reply
 
     async def _watched(
-        self, lane: Lane, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
+        self, connection: Connection, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
     ) -> Reply:
         ask = [ASKING] if asking else []
         async with self._watching:
             # UNWATCH first: a caller that was cancelled between the two steps left its watch behind.
-            *_, watched, value = await lane.request_many([UNWATCH, *ask, pack(("WATCH", key)), *ask, get([key])])
+            *_, watched, value = await connection.request_many([UNWATCH, *ask, pack(("WATCH", key)), *ask, get([key])])
             for reply in (watched, value):
                 if isinstance(reply, hiredis.ReplyError):
                     return _swapped(reply)
             if value != old:
                 return False
             write = unlink([key]) if new is None else set_(key, new, px)
-            replies = await lane.request_many([*ask, MULTI, write, EXEC])
+            replies = await connection.request_many([*ask, MULTI, write, EXEC])
         done = replies[-1]  # None: another write came between, so the value is not `old` any more
-        # The reply to the write comes first: it says why, and where to, where EXEC says only that there was an error.
+        # The reply to the write comes first: it has the reason or the redirection, EXEC only that there was an error.
         answers = (*replies, *done) if isinstance(done, list) else replies
         refused = [reply for reply in answers if isinstance(reply, hiredis.ReplyError)]
         return refused[0] if refused else done is not None
 
 
-async def _send(lane: Lane, command: bytes, asking: bool) -> Reply:
+async def _send(connection: Connection, command: bytes, asking: bool) -> Reply:
     if asking:
-        return (await lane.request_many([ASKING, command]))[1]
-    return await lane.request(command)
+        return (await connection.request_many([ASKING, command]))[1]
+    return await connection.request(command)
 
 
 def _swapped(reply: Reply) -> Reply:
@@ -139,4 +141,4 @@ def _swapped(reply: Reply) -> Reply:
         return False if "WRONGTYPE" in str(reply) else reply
     if reply is None or reply == 0:
         return False
-    return True if reply in (b"OK", 1) else reply  # the answer to something else
+    return True if reply in (b"OK", 1) else reply  # otherwise a reply that belongs to another command

@@ -1,8 +1,8 @@
-"""In which order the writes of a key reach the server, though they may take two lanes.
+"""The order in which the writes of a key reach the server, although they may use two connections.
 
-A caller who gives up a large write leaves it on its way, over the lane of large values; a small write of the same key
-over another lane would be acknowledged before it, and then be overwritten by what is older. So whatever is written
-under a key follows a write of that key that the server has not answered yet, over the same lane.
+A cancelled caller leaves its large write in transit, on the connection for large values. A small write of the same key
+on another connection could be acknowledged first, and then be overwritten by the older value. So a write of a key
+follows an unanswered large write of that key on the same connection.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from cachecore_redis.wire.connection import Lane, Reply
+from cachecore_redis.wire.connection import Connection, Reply
 
 
-class OnTheWay:
-    """The keys of writes that went over one lane and are not answered. One for each node and loop."""
+class WriteOrder:
+    """The keys of unanswered writes on one connection. One for each node and loop."""
 
     def __init__(self) -> None:
         self._keys: Counter[str] = Counter()
@@ -24,16 +24,16 @@ class OnTheWay:
         return len(self._keys)
 
     def holds(self, keys: Sequence[str]) -> bool:
-        """Return whether a write of one of these keys is on its way."""
+        """Return whether a write of one of these keys is unanswered."""
         return bool(self._keys) and not self._keys.keys().isdisjoint(keys)
 
-    async def send(self, lane: Lane, keys: Sequence[str], batch: list[bytes]) -> list[Reply]:
-        """Send the writes of `keys` together; return their replies. They stay known until `lane` has them or is lost.
+    async def send(self, connection: Connection, keys: Sequence[str], batch: list[bytes]) -> list[Reply]:
+        """Send the writes of `keys` together; return their replies. Cancelling the caller leaves `keys` unanswered.
 
         Raises:
-            OSError: the lane is lost.
+            OSError: the connection is lost.
         """
-        replies = lane.request_many(batch)
+        replies = connection.request_many(batch)
         self._keys.update(keys)
 
         def ended(future: asyncio.Future[list[Reply]]) -> None:
@@ -42,7 +42,7 @@ class OnTheWay:
                 if self._keys[key] <= 0:
                     del self._keys[key]
             if not future.cancelled():
-                future.exception()  # nobody may be left to be told
+                future.exception()  # retrieved: the caller may be gone
 
         replies.add_done_callback(ended)
-        return await asyncio.shield(replies)  # who gives up does not take it off the list
+        return await asyncio.shield(replies)  # a cancelled caller must not cancel it

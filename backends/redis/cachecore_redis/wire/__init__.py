@@ -1,1 +1,1 @@
-"""One connection: commands as bytes, replies, errors, reconnecting."""
+"""One connection: every command gets its own reply or an error, and a lost connection is opened again."""

@@ -1,4 +1,4 @@
-"""Where the store is: URLs and settings, checked while a backend is built."""
+"""Addresses and settings of the store: URLs are parsed and checked while a backend is built."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract import OptionsError
 from cachecore.contract.options import KIB, parse_duration
 
 if TYPE_CHECKING:
@@ -22,26 +22,26 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
-    """How the store is spoken to. Each may be given in the URL, too: `redis://host/0?timeout=300ms&lanes=2`."""
+    """Settings of the connections. Each may also stand in the URL: `redis://host/0?timeout=300ms&connections=2`."""
 
     timeout: float = 0.5
-    """Seconds after which a connection whose oldest reply is still owed is given up with all that waits on it. Callers
-    wait less: the deadline of a call is the core's."""
+    """Seconds the oldest unanswered command may take before its connection is closed and all commands on it fail. The
+    deadline of a single call is the core's `backend_timeout`."""
     connect_timeout: float = 1.0
     """Seconds that connecting, TLS and logging in may take together."""
     heartbeat: float = 0.25
     """Seconds between two heartbeats of the feed."""
-    lanes: int = 1
+    connections: int = 1
     """Connections for small commands in each event loop. More than one pays only with many cores on the server."""
     bulk_bytes: int = 64 * KIB
-    """Values from this size on have a connection of their own, so that nothing waits behind them."""
+    """Values of at least this many bytes use a separate connection, so that small commands do not wait behind them."""
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "heartbeat"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 < value < math.inf):  # NaN fails here too
                 raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
-        for name in ("lanes", "bulk_bytes"):
+        for name in ("connections", "bulk_bytes"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise OptionsError(f"{name} must be a whole number of at least 1, not {value!r}")
@@ -68,7 +68,7 @@ def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions
             raise OptionsError(f"{name} has no meaning in the URL of this backend")
         if name not in _OURS:
             rest.append((name, text))
-        elif name in ("lanes", "bulk_bytes"):
+        elif name in ("connections", "bulk_bytes"):
             ours[name] = int(text) if text.isdecimal() else text
         else:
             ours[name] = parse_duration(name, text)
@@ -96,14 +96,14 @@ def split_hosts(url: str, default_port: int) -> tuple[str, list[Address]]:
 
 
 def setup(options: RedisOptions) -> dict[str, Any]:
-    """Return what every connection of ours is made with."""
+    """Return the redis-py settings that every connection gets."""
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
     return {
         "socket_connect_timeout": options.connect_timeout,
-        "socket_timeout": options.connect_timeout,  # of the replies while logging in; later ones are the lane's
-        "retry": Retry(NoBackoff(), 0),  # redis-py tries up to ten times by default, behind our back
+        "socket_timeout": options.connect_timeout,  # while logging in; afterwards `Connection` has its own deadline
+        "retry": Retry(NoBackoff(), 0),  # redis-py retries up to ten times by default
         "protocol": 3,
     }
 
@@ -117,7 +117,7 @@ class UrlDialer:
         try:
             kwargs: dict[str, Any] = dict(parse_url(url))
         except ValueError:
-            # Without its text, which quotes the URL: a / or # in a password ends the host's part for whoever parses it.
+            # Its text is dropped: it quotes the URL, and with a / or # in the password also a part of the password.
             raise OptionsError(
                 "the URL of the store is wrong: is it redis://user:password@host:6379/0, and are special characters "
                 "in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
@@ -151,7 +151,7 @@ class UrlDialer:
 
     @property
     def name(self) -> str:
-        """Host and port, or path: what may be shown."""
+        """Host and port, or the path of the socket. Holds no secret."""
         path = self._kwargs.get("path")
         return str(path) if path else f"{self._kwargs.get('host', 'localhost')}:{self._kwargs.get('port', 6379)}"
 
@@ -160,13 +160,13 @@ class UrlDialer:
         """Host and port."""
         return self._kwargs.get("host", "localhost"), self._kwargs.get("port", 6379)
 
-    async def connection(self) -> AbstractConnection:
+    async def driver_connection(self) -> AbstractConnection:
         """Return a redis-py connection, not yet connected."""
-        connection: Any = self._make(**self._kwargs)
+        driver: Any = self._make(**self._kwargs)
         if self._tls is not None:
-            # Shared, because reading the certificates takes the loop 20 ms.
-            connection.ssl_context = self._tls
-        made: AbstractConnection = connection
+            # Shared: reading the certificates blocks the loop for 20 ms.
+            driver.ssl_context = self._tls
+        made: AbstractConnection = driver
         return made
 
     def at(self, host: str, port: int) -> UrlDialer:
@@ -186,7 +186,7 @@ class UrlDialer:
         return other
 
     def downgrade(self, error: Exception) -> bool:
-        """Return whether `error` means that the server, or a proxy before it, speaks only RESP2; speak that then."""
+        """Switch to RESP2 if `error` says that the server, or a proxy before it, lacks RESP3; return whether it did."""
         text = str(error).lower()
         if self._kwargs["protocol"] == 2 or not ("noproto" in text or ("unknown command" in text and "hello" in text)):
             return False

@@ -1,4 +1,4 @@
-"""What is said to the server, as bytes; and how deadlines and patterns are said."""
+"""Redis commands as bytes, with deadlines and patterns in the form that the server expects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, cast
 import hiredis
 
 PAGE: Final = 200
-"""Keys that one SCAN looks at: another client waits 0.4 ms (p99) at 100, 1.4 ms at 1,000, in a scan of 100,000 keys."""
+"""Keys that one SCAN looks at. Another client waits 0.4 ms (p99) at 100, 1.4 ms at 1,000, in a scan of 100,000 keys."""
 
 _GLOB = re.compile(r"([*?\[\]\\])")
 

@@ -1,6 +1,6 @@
-"""What went wrong, in the words of the contract: what sockets, redis-py and the server raise, as `BackendError`.
+"""Translation of errors: everything that sockets, redis-py and the server raise becomes a `BackendError`.
 
-The one place that knows them all. Messages of the driver are not copied: they may hold addresses, user names or keys.
+Messages of the driver are not copied: they may hold addresses, user names or keys.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Final
 
 import hiredis
 
-from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable
 from cachecore_redis.wire.connection import NotRedisError
 
-# First word of an error reply -> (reason, transient). What another attempt cannot cure is not transient: the breaker
+# First word of an error reply -> (reason, transient). Errors that a retry cannot cure are not transient: the breaker
 # must not open because one value does not fit or one key is of another type.
 _REPLIES: Final[dict[str, tuple[str, bool]]] = {
     "OOM": ("full", False),
@@ -45,8 +45,8 @@ UNAVAILABLE: Final = frozenset({"refused", "reset", "dns", "auth", "loading", "m
 """Reasons of `BackendUnavailable`: the store was not reached, or does not serve this client now."""
 
 
-def failure(operation: str, reason: str, transient: bool) -> BackendError:
-    """Return the error of the contract for `reason`."""
+def backend_error(operation: str, reason: str, transient: bool) -> BackendError:
+    """Return the contract's error for `reason`."""
     if reason == "timeout":
         return BackendTimeout(operation, transient, reason)
     if reason in UNAVAILABLE:
@@ -57,7 +57,7 @@ def failure(operation: str, reason: str, transient: bool) -> BackendError:
 def reply_reason(message: str) -> tuple[str, bool]:
     """Return (reason, transient) of an error reply, by its first word."""
     code = message.split(" ", 1)[0]
-    if message.startswith("ERR Error running script"):  # Redis 6: what stopped it is told at the end
+    if message.startswith("ERR Error running script"):  # Redis 6 puts the cause at the end
         within = _IN_SCRIPT.search(message)
         code = within[1] if within is not None else code
     found = _REPLIES.get(code)
@@ -70,32 +70,32 @@ def reply_reason(message: str) -> tuple[str, bool]:
     return "error", False
 
 
-def refusal(operation: str, reply: object) -> BackendError:
-    """Return the error of the contract for an error reply, chained to it, or for one that answers something else."""
+def reply_error(operation: str, reply: object) -> BackendError:
+    """Return the contract's error for an error reply, chained to it; `protocol` for a reply of an unexpected kind."""
     if not isinstance(reply, hiredis.ReplyError):
-        return failure(operation, "protocol", True)
-    error = failure(operation, *reply_reason(str(reply)))
+        return backend_error(operation, "protocol", True)
+    error = backend_error(operation, *reply_reason(str(reply)))
     error.__cause__ = reply
     return error
 
 
 def translate(operation: str, error: BaseException) -> BackendError:
-    """Return the error of the contract for what a driver or a socket raised."""
+    """Return the contract's error for an exception of the driver or of a socket."""
     if isinstance(error, BackendError):
         return error
     if isinstance(error, NotRedisError):
-        return failure(operation, "protocol", True)
+        return backend_error(operation, "protocol", True)
     if isinstance(error, TimeoutError):
-        return failure(operation, "timeout", True)
+        return backend_error(operation, "timeout", True)
     if isinstance(error, socket.gaierror):
-        return failure(operation, "dns", True)
+        return backend_error(operation, "dns", True)
     if isinstance(error, ssl.SSLError):
-        return failure(operation, "refused", True)
+        return backend_error(operation, "refused", True)
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
-        return failure(operation, "refused", True)
+        return backend_error(operation, "refused", True)
     if isinstance(error, OSError | EOFError):
-        return failure(operation, "reset", True)
-    return failure(operation, *_driver_reason(error))
+        return backend_error(operation, "reset", True)
+    return backend_error(operation, *_driver_reason(error))
 
 
 def _driver_reason(error: BaseException) -> tuple[str, bool]:
@@ -122,7 +122,7 @@ def _driver_reason(error: BaseException) -> tuple[str, bool]:
         case driver.InvalidResponse():
             return "protocol", True
         case driver.ConnectionError() | driver.RedisError():
-            # The server's words, or those of a pool of redis-py that is empty.
+            # The first text is the server's, the second that of an exhausted pool of redis-py.
             if "max number of clients" in str(error) or "Too many connections" in str(error):
                 return "max_clients", True
             if isinstance(cause, OSError):
@@ -144,7 +144,7 @@ def _by_words(text: str) -> tuple[str, bool]:
 
 @contextmanager
 def translated(operation: str) -> Iterator[None]:
-    """Let errors leave as `BackendError`, chained to their cause; bugs of ours leave as they are."""
+    """Raise errors of the driver and of sockets as `BackendError`, chained to them; other exceptions pass."""
     from redis.exceptions import RedisError
 
     try:

@@ -1,8 +1,8 @@
-"""A channel: a lane that is opened when it is first needed, and opened again when it was lost.
+"""A connection that is opened when first needed, and opened again after it was lost.
 
-Opening is redis-py's work (addresses, TLS, ACL users, credential providers, Sentinel): it makes a connection and
-authenticates it, then the transport is handed to a `Lane`. One attempt at a time, shared by all who wait; after a
-failed one, everybody fails at once until the next may be made.
+Opening is redis-py's work (addresses, TLS, ACL users, credential providers, Sentinel): it connects and authenticates,
+then the transport is handed to a `Connection`. One attempt is made at a time, shared by all callers that wait for it.
+After a failed attempt calls fail at once until the next attempt is due.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cachecore.contract.errors import BackendError, BackendUnavailable
-from cachecore_redis.wire.connection import Lane
-from cachecore_redis.wire.errors import failure, translate
+from cachecore.contract import BackendError, BackendUnavailable
+from cachecore_redis.wire.connection import Connection
+from cachecore_redis.wire.errors import backend_error, translate
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -26,20 +26,20 @@ _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 0.25
 _PROVEN: Final = 0.4
 """Seconds after which a connection that has answered counts as healthy. More than the longest wait, so that a server
-that logs its clients in, answers them and hangs up is not connected to more often than one that refuses."""
+that logs its clients in, answers them and hangs up is connected to no more often than one that refuses."""
 _WORTH: Final = 8
-"""Answers after which it does so, too, however young it is: then connections cost less than what they are used for."""
+"""Answers after which a connection counts as healthy at any age: by then connecting costs less than its use."""
 _YOUNG: Final = 1.0
-"""Seconds before a lane may be replaced because its server says that it is the wrong one."""
+"""Seconds before a connection may be replaced because its server turned out to be the wrong one."""
 
 
 class Backoff:
-    """When the next attempt to reach one address may be made; shared by all loops of a process.
+    """Decides when one address may be connected to again; shared by all loops of a process.
 
-    From 0.2 to 0.31 s, jittered: at most five attempts a second, and a store that comes back is found within a second.
-    After a connection that did not last the next is opened at once; if that does not last either, those that open anew
-    wait for each other until one has proven itself.
-    Without a lock, which a fork could leave locked: threads that race make one attempt too many at worst.
+    Waits are 0.2 to 0.31 s, jittered: at most five attempts a second, and a store that comes back is found within a
+    second. After a short-lived connection the next one is opened at once. If that is short-lived too, the connections
+    to this address wait for each other until one has lasted.
+    There is no lock, because a fork could leave it locked: racing threads make one attempt too many at worst.
     """
 
     def __init__(self, chance: random.Random | None = None) -> None:
@@ -48,7 +48,7 @@ class Backoff:
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._failures = 0
         self._not_before = 0.0  # monotonic seconds
-        self._proven = math.inf  # monotonic seconds; when a connection will have lasted, after some that did not
+        self._proven = math.inf  # monotonic seconds at which a connection counts as lasting; inf: none is on trial
         self._suspicious_since = math.inf  # monotonic seconds
 
     def may_try(self) -> bool:
@@ -74,7 +74,10 @@ class Backoff:
         self._proven = math.inf
 
     def died_young(self, reason: str, transient: bool, age: float) -> None:
-        """Count a connection that opened, answered and did not last; for the first one, and those as old, only warn."""
+        """Count a short-lived connection that had answered; `age` in seconds.
+
+        The first one, and those opened before its loss, only raise suspicion.
+        """
         now = time.monotonic()
         if now >= self._proven:
             self.recovered()
@@ -84,7 +87,7 @@ class Backoff:
             self.failed(reason, transient)
 
     def succeeded(self) -> None:
-        """Forget the failures; if the last connections did not last, once this one has."""
+        """Forget the failures: at once, or after short-lived connections when this one has lasted."""
         if self._suspicious_since == math.inf:
             self.recovered()
         elif self._proven == math.inf:
@@ -103,57 +106,62 @@ class Backoff:
 
 
 class Dialer(Protocol):
-    """Makes unopened connections to one server, whichever it is at the moment."""
+    """Makes unopened connections to one server, the address of which may change."""
 
     connect_timeout: float
     timeout: float
 
-    async def connection(self) -> AbstractConnection:
-        """Return a redis-py connection, not yet connected, to where the server is now."""
+    async def driver_connection(self) -> AbstractConnection:
+        """Return a redis-py connection, not yet connected, to the current address of the server."""
 
     def downgrade(self, error: Exception) -> bool:
-        """Return whether `error` means that the server speaks only RESP2 and the next connection will, too."""
+        """Switch to RESP2 if `error` says that the server lacks RESP3; return whether it did."""
 
 
 class _Attempt:
-    """One connection on its way from redis-py to a lane."""
+    """One attempt: redis-py opens a connection, and its transport becomes that of a `Connection`."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self._connection: Any = None
-        self._lane = Lane(asyncio.get_running_loop(), dialer.timeout)
+        self._driver: Any = None
+        self._connection = Connection(asyncio.get_running_loop(), dialer.timeout)
 
-    async def run(self) -> Lane:
-        connection: Any = await self._dialer.connection()
-        self._connection = connection
-        await connection.connect()
-        reader, writer = connection._reader, connection._writer  # noqa: SLF001 - the transport is not public
-        connection._reader = connection._writer = None  # noqa: SLF001 - its finaliser would close the socket
-        self._lane.protocol = int(connection.protocol)
-        # The writer goes along: it closes the transport when it is collected.
-        self._lane.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - came with the last reply
-        return self._lane
+    async def run(self) -> Connection:
+        driver: Any = await self._dialer.driver_connection()
+        self._driver = driver
+        await driver.connect()
+        reader, writer = driver._reader, driver._writer  # noqa: SLF001 - the transport is not public
+        driver._reader = driver._writer = None  # noqa: SLF001 - its finaliser would close the socket
+        self._connection.protocol = int(driver.protocol)
+        # The writer is kept as the owner: it closes the transport when it is collected.
+        self._connection.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - came with the last reply
+        return self._connection
 
-    def abandon(self, task: asyncio.Task[Lane]) -> None:
+    def abandon(self, task: asyncio.Task[Connection]) -> None:
         """Cancel the attempt; abort its socket, since redis-py may swallow the cancellation."""
         task.add_done_callback(self._abandoned)
-        task.cancel()  # which may come too late: then the lane is closed all the same
-        writer = getattr(self._connection, "_writer", None)
+        task.cancel()  # may come too late; `_abandoned` closes the connection then
+        writer = getattr(self._driver, "_writer", None)
         if writer is not None:
             writer.transport.abort()
 
-    def _abandoned(self, task: asyncio.Task[Lane]) -> None:
+    def _abandoned(self, task: asyncio.Task[Connection]) -> None:
         if not task.cancelled():
-            task.exception()  # looked at, so that nobody is told that it was not
-        self._lane.close()
+            task.exception()  # retrieved, so that asyncio does not log it
+        self._connection.close()
 
 
-async def dial(dialer: Dialer) -> Lane:
-    """Return a new lane. Takes at most the dialer's `connect_timeout`; raises what redis-py or the socket raised."""
+async def dial(dialer: Dialer) -> Connection:
+    """Return a new connection, within the dialer's `connect_timeout`.
+
+    Raises:
+        TimeoutError: it took longer.
+        RedisError, OSError, EOFError: as raised by redis-py or the socket.
+    """
     attempt = _Attempt(dialer)
     task = asyncio.get_running_loop().create_task(attempt.run())
-    # Not asyncio.timeout: on Python 3.11 redis-py swallows cancellations while it sends, so a deadline that works by
-    # cancelling may never fire. The attempt is abandoned instead.
+    # Not asyncio.timeout, which cancels: on Python 3.11 redis-py swallows cancellations while it sends, so that such a
+    # deadline may never fire. The attempt is abandoned instead.
     try:
         await asyncio.wait({task}, timeout=dialer.connect_timeout)
     except asyncio.CancelledError:
@@ -165,17 +173,17 @@ async def dial(dialer: Dialer) -> Lane:
     return task.result()
 
 
-class Channel:
-    """The way to one server from one loop. `lane` is the open lane, or None; `ready` opens it."""
+class ReconnectingConnection:
+    """The connection of one loop to one server. `current` is the open one, or None; `ready` opens it."""
 
     def __init__(self, dialer: Dialer, backoff: Backoff) -> None:
-        self.lane: Lane | None = None
-        self.on_lane: list[Callable[[Lane], None]] = []
-        self.on_lost: list[Callable[[Lane], None]] = []
+        self.current: Connection | None = None
+        self.on_opened: list[Callable[[Connection], None]] = []
+        self.on_lost: list[Callable[[Connection], None]] = []
         self.on_failed: list[Callable[[], None]] = []
         self._dialer = dialer
         self._backoff = backoff
-        self._opening: asyncio.Task[Lane] | None = None
+        self._opening: asyncio.Task[Connection] | None = None
         self._closed = False
 
     @property
@@ -183,123 +191,123 @@ class Channel:
         """Seconds until another attempt may be made."""
         return self._backoff.delay()
 
-    async def ready(self, operation: str) -> Lane:
-        """Return the open lane; opens it, or joins the attempt under way.
+    async def ready(self, operation: str) -> Connection:
+        """Return the open connection; opens it, or joins the running attempt.
 
         Raises:
             BackendError: the attempt failed, or the last one did and the next is not due.
         """
-        while self.lane is None:
+        while self.current is None:
             opening = self._opening or self._start(operation)
             try:
-                # Shielded: the attempt belongs to all who wait for it, and to who comes next.
+                # Shielded: other callers wait for this attempt, too.
                 return await asyncio.shield(opening)
             except BackendError as error:
                 # One each: an exception shared by many callers gathers the tracebacks of all of them.
-                raise failure(operation, error.reason, error.transient) from error.__cause__
+                raise backend_error(operation, error.reason, error.transient) from error.__cause__
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if not opening.cancelled() or (task is not None and task.cancelling()):
                     raise
-                # The attempt was given up, not the caller: the next one, or the end.
-        return self.lane
+                # The attempt was cancelled, not this caller: join the next one, or fail as closed.
+        return self.current
 
-    def _start(self, operation: str) -> asyncio.Task[Lane]:
+    def _start(self, operation: str) -> asyncio.Task[Connection]:
         if self._closed:
             raise BackendUnavailable(operation, transient=False, reason="closed")
         if not self._backoff.may_try():
-            raise failure(operation, self._backoff.reason, self._backoff.transient)
-        # In a context of its own: the attempt is nobody's request.
+            raise backend_error(operation, self._backoff.reason, self._backoff.transient)
+        # In an empty context: the attempt belongs to no single request.
         opening = asyncio.get_running_loop().create_task(self._open(operation), context=contextvars.Context())
         opening.add_done_callback(self._opened)
         self._opening = opening
         return opening
 
-    async def _open(self, operation: str) -> Lane:
+    async def _open(self, operation: str) -> Connection:
         from redis.exceptions import RedisError, ResponseError
 
         try:
             try:
-                lane = await dial(self._dialer)
+                connection = await dial(self._dialer)
             except ResponseError as error:
                 if not self._dialer.downgrade(error):
                     raise
-                lane = await dial(self._dialer)
+                connection = await dial(self._dialer)
         except (RedisError, OSError, EOFError) as error:
             wrapped = translate(operation, error)
             self._backoff.failed(wrapped.reason, wrapped.transient)
             for failed in self.on_failed:
                 failed()
             raise wrapped from error
-        old, self.lane = self.lane, lane
-        lane.on_lost = self._lost
+        old, self.current = self.current, connection
+        connection.on_lost = self._lost
         self._backoff.succeeded()
-        if not lane.alive:
-            self._lost(lane)
+        if not connection.alive:
+            self._lost(connection)
         else:
-            for opened in self.on_lane:
-                opened(lane)
+            for opened in self.on_opened:
+                opened(connection)
         if old is not None:
             old.retire()
-        return lane
+        return connection
 
-    def _opened(self, task: asyncio.Task[Lane]) -> None:
+    def _opened(self, task: asyncio.Task[Connection]) -> None:
         if self._opening is task:
             self._opening = None
         if not task.cancelled():
-            task.exception()  # those who waited have it; nobody may have
+            task.exception()  # retrieved: there may be no waiting caller
 
-    def _lost(self, lane: Lane) -> None:
-        if self.lane is not lane:
+    def _lost(self, connection: Connection) -> None:
+        if self.current is not connection:
             return
-        self.lane = None
-        # A lane that never answered, or not for long, counts as a failed attempt: a server that accepts and hangs up
-        # must not be connected to in a circle. One that did was closed for being idle, or by a restart.
-        age = asyncio.get_running_loop().time() - lane.born
-        if not self._closed and (not lane.served or (age < _PROVEN and lane.served < _WORTH)):
-            why = translate("", lane.error or ConnectionResetError())
-            if lane.served:
-                self._backoff.died_young(why.reason, why.transient, age)
+        self.current = None
+        # A connection that never answered, or was lost young after few answers, counts as a failed attempt: a server
+        # that accepts and hangs up must not be connected to in a circle. Others were closed as idle, or by a restart.
+        age = asyncio.get_running_loop().time() - connection.born
+        if not self._closed and (not connection.served or (age < _PROVEN and connection.served < _WORTH)):
+            loss = translate("", connection.error or ConnectionResetError())
+            if connection.served:
+                self._backoff.died_young(loss.reason, loss.transient, age)
             else:
-                self._backoff.failed(why.reason, why.transient)
+                self._backoff.failed(loss.reason, loss.transient)
         for lost in self.on_lost:
-            lost(lane)
+            lost(connection)
 
-    def failure(self, operation: str, error: OSError) -> BackendError:
-        """Return the error of the contract for a lane that was lost.
+    def loss_error(self, operation: str, error: OSError) -> BackendError:
+        """Return the contract's error for a connection that was lost.
 
-        One that we closed ourselves, as when its loop ends over calls, says nothing about the server.
+        The reason is `closed`, no fault of the server, if this process closed it, as when its loop ends during calls.
         """
         if self._closed:
             return BackendUnavailable(operation, transient=False, reason="closed")
         return translate(operation, error)
 
     def replace(self) -> None:
-        """Open another lane behind, and let it take over: the server at the end of this one is not the right one.
+        """Open another connection in the background and let it take over: this one leads to the wrong server.
 
-        Nothing happens for a lane younger than a second: the address leads to the same server again.
+        Nothing happens for a connection younger than a second: the address leads to the same server again.
         """
-        lane = self.lane
-        if lane is None or self._opening is not None or self._closed:
+        connection = self.current
+        if connection is None or self._opening is not None or self._closed:
             return
-        if asyncio.get_running_loop().time() - lane.born < _YOUNG or self._backoff.delay() > 0:
+        if asyncio.get_running_loop().time() - connection.born < _YOUNG or self._backoff.delay() > 0:
             return
         self._start("connect")
 
     def restart(self) -> None:
-        """Leave the server at once: another one has taken its place. What waits there fails as reset."""
+        """Leave the server at once: another one has taken its place. Unanswered commands fail as reset."""
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
-        if self.lane is not None:
-            self.lane.close()
+        if self.current is not None:
+            self.current.close()
         self._backoff.recovered()
 
     def close(self) -> None:
-        """Close the lane and stop opening one. Must be called in the channel's loop."""
+        """Close the connection for good. Must be called in its loop."""
         self._closed = True
-        lane, self.lane = self.lane, None
+        connection, self.current = self.current, None
         if self._opening is not None:
             self._opening.cancel()
-        if lane is not None:
-            lane.close()
+        if connection is not None:
+            connection.close()

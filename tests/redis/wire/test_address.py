@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.credentials import UsernamePasswordCredentialProvider
 
-from cachecore.contract.errors import BackendError, BackendUnavailable, OptionsError
+from cachecore.contract import BackendError, BackendUnavailable, OptionsError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.wire.address import RedisOptions
@@ -43,8 +43,8 @@ async def test_building_connects_nothing() -> None:
         "redis://localhost/0?max_connections=3",
         "redis://localhost/0?timeout=soon",
         "redis://localhost/0?timeout=0",
-        "redis://localhost/0?lanes=0",
-        "redis://localhost/0?lanes=two",
+        "redis://localhost/0?connections=0",
+        "redis://localhost/0?connections=two",
         "redis://localhost/0?protocol=9",
         "redis://localhost:notaport/0",
         "rediss://localhost/0?ssl_ca_certs=/no/such/file",
@@ -60,10 +60,10 @@ def test_wrong_settings_fail_while_building(url: str) -> None:
 
 def test_settings_come_from_the_url_and_the_call() -> None:
     """Settings in the URL are understood with units; those of the call win."""
-    backend = RedisBackend("redis://localhost/0?timeout=300ms&connect_timeout=2&lanes=2", lanes=3)
-    assert backend.options == RedisOptions(timeout=0.3, connect_timeout=2.0, lanes=3)
-    with pytest.raises(OptionsError, match="lannes"):
-        RedisBackend("redis://localhost/0", lannes=3)
+    backend = RedisBackend("redis://localhost/0?timeout=300ms&connect_timeout=2&connections=2", connections=3)
+    assert backend.options == RedisOptions(timeout=0.3, connect_timeout=2.0, connections=3)
+    with pytest.raises(OptionsError, match="conections"):
+        RedisBackend("redis://localhost/0", conections=3)
 
 
 async def test_user_password_database_and_name(any_server: Server) -> None:

@@ -1,4 +1,4 @@
-"""What is acknowledged last is what stays, whichever lane it took."""
+"""What is acknowledged last is what stays, whichever connection it took."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def link(any_server: Server) -> Iterator[Proxy]:
         yield proxy
 
 
-def on_the_way(backend: RedisBackend) -> int:
-    return len(backend._nodes.get("test")._on_bulk)
+def unanswered(backend: RedisBackend) -> int:
+    return len(backend._nodes.get("test")._write_order)
 
 
-def _nothing_on_the_way(backend: RedisBackend) -> bool:
-    return on_the_way(backend) == 0
+def _nothing_unanswered(backend: RedisBackend) -> bool:
+    return unanswered(backend) == 0
 
 
 async def given_up(backend: RedisBackend, link: Proxy) -> None:
@@ -42,18 +42,18 @@ async def given_up(backend: RedisBackend, link: Proxy) -> None:
     await backend.set_many({"k": b"y" * 70_000, "other": b"small"}, ttl=60)
     link.throttle(UPLINK)
     writing = asyncio.ensure_future(backend.set_many({"k": LARGE}, ttl=60))
-    await until(lambda: on_the_way(backend) == 1)
+    await until(lambda: unanswered(backend) == 1)
     writing.cancel()
     await asyncio.wait([writing])
     assert writing.cancelled()
-    assert on_the_way(backend) == 1
+    assert unanswered(backend) == 1
 
 
 async def test_deletion_comes_after_a_large_write_that_was_given_up(any_server: Server, link: Proxy) -> None:
     async with opened(link.url) as backend, opened(any_server.url) as other:
         await given_up(backend, link)
         assert await backend.delete_many(["k"]) == 1
-        assert on_the_way(backend) == 0
+        assert unanswered(backend) == 0
         assert await other.get_many(["k", "other"]) == [None, b"small"]
 
 
@@ -61,15 +61,15 @@ async def test_small_write_comes_after_a_large_one_that_was_given_up(any_server:
     async with opened(link.url) as backend, opened(any_server.url) as other:
         await given_up(backend, link)
         await backend.set_many({"k": b"new", "another": b"too"}, ttl=60)
-        assert on_the_way(backend) == 0
+        assert unanswered(backend) == 0
         assert await other.get_many(["k", "another"]) == [b"new", b"too"]
 
 
 async def test_swap_comes_after_a_large_write_that_was_given_up(any_server: Server, link: Proxy) -> None:
     async with opened(link.url) as backend, opened(any_server.url) as other:
         await given_up(backend, link)
-        assert not await backend.swap("k", b"y" * 10, b"new", ttl=60)  # compared with what was on its way
-        assert on_the_way(backend) == 0
+        assert not await backend.swap("k", b"y" * 10, b"new", ttl=60)  # compared with the value of the unanswered write
+        assert unanswered(backend) == 0
         assert await other.get_many(["k"]) == [LARGE]
 
 
@@ -78,26 +78,26 @@ async def test_writes_of_other_keys_wait_for_nothing(link: Proxy) -> None:
         await given_up(backend, link)
         await backend.set_many({"other": b"new"}, ttl=60)
         assert await backend.delete_many(["other"]) == 1
-        assert on_the_way(backend) == 1
+        assert unanswered(backend) == 1
 
 
 async def test_lost_connection_leaves_nothing_on_its_way(link: Proxy) -> None:
     async with opened(link.url) as backend:
         await given_up(backend, link)
         link.reset()
-        await until(lambda: on_the_way(backend) == 0)
+        await until(lambda: unanswered(backend) == 0)
         link.heal()
         await backend.set_many({"k": b"new"}, ttl=60)
         assert await backend.get_many(["k"]) == [b"new"]
 
 
-async def test_small_writes_that_are_much_together_leave_the_lane_to_others(link: Proxy) -> None:
+async def test_small_writes_that_are_much_together_leave_the_connection_to_others(link: Proxy) -> None:
     async with opened(link.url) as backend:
         node = backend._nodes.get("test")
         await backend.set_many({f"k{i}": b"v" * 1000 for i in range(1000)}, ttl=60)
-        assert node.bulk.lane is None
+        assert node.bulk.current is None
         await backend.set_many({f"k{i}": b"v" * 60_000 for i in range(100)}, ttl=60)
-        assert node.bulk.lane is not None
+        assert node.bulk.current is not None
         assert await backend.get_many(["k0", "k99", "k999"]) == [b"v" * 60_000, b"v" * 60_000, b"v" * 1000]
 
 
@@ -111,13 +111,13 @@ async def test_in_a_cluster_too(calm: Cluster) -> None:
     (server,) = (member for member in calm.nodes if member.port == int(port))
     with server.paused():
         writing = asyncio.ensure_future(backend.set_many({"{0}k": LARGE * 5}, ttl=60))
-        await until(lambda: len(node._on_bulk) == 1)
+        await until(lambda: len(node._write_order) == 1)
         writing.cancel()
         await asyncio.wait([writing])
         deleting = asyncio.ensure_future(backend.delete_many(["{0}k", "{0}other"]))
         await asyncio.sleep(0)
     assert await deleting == 2
-    assert len(node._on_bulk) == 0
+    assert len(node._write_order) == 0
     assert await backend.get_many(["{0}k", "{0}other"]) == [None, None]
     await backend.aclose()
 
@@ -138,6 +138,6 @@ async def test_large_answer_that_was_given_up_never_comes_back(any_server: Serve
             assert await other.get("q") in allowed
             link.heal()
             guard: Any = cache._engine.backend
-            await until(partial(_nothing_on_the_way, guard._backend))
+            await until(partial(_nothing_unanswered, guard._backend))
             assert await other.get("q") in allowed
             assert await cache.get("q") in allowed

@@ -12,14 +12,13 @@ import pytest
 from redis.crc import key_slot
 
 from cachecore import Cache
-from cachecore.contract.errors import BackendError, InvalidationPending, OptionsError
-from cachecore.contract.protocols import Alive, Changed, Lost, SupportsPartitions
+from cachecore.contract import Alive, BackendError, Changed, InvalidationPending, Lost, OptionsError, SupportsPartitions
 from cachecore.testing.groups import Cluster, ask
 from cachecore.testing.servers import Server
 from cachecore_redis import ClusterBackend, from_url
-from cachecore_redis.cluster.topology import Topology, agreed, ranges_of, redirection, slot_of
+from cachecore_redis.cluster.topology import Topology, most_common, parse_slots, redirection, slot_of
+from tests.redis.cluster.moving import Move
 from tests.redis.conftest import SERVERS
-from tests.redis.moving import Move
 from tests.redis.waiting import until, until_it_works
 
 KEYS = [f"k:{{{n}}}" for n in range(64)]
@@ -54,10 +53,10 @@ def test_slots_are_those_of_redis() -> None:
 
 
 def test_replies_of_the_cluster() -> None:
-    """Orders and redirections are read, with nodes that do not say their host; the majority is believed."""
-    one = ranges_of([[0, 1, [b"a", 1, b"id"], [b"b", 2, b"id"]], [2, 3, [b"", 3, b"id"]]], ("asked", 9))
+    """Slot maps and redirections are read, with nodes that do not say their host; the majority is believed."""
+    one = parse_slots([[0, 1, [b"a", 1, b"id"], [b"b", 2, b"id"]], [2, 3, [b"", 3, b"id"]]], ("asked", 9))
     assert one == ((0, 1, ("a", 1)), (2, 3, ("asked", 3)))
-    assert ranges_of([], ("asked", 9)) is None
+    assert parse_slots([], ("asked", 9)) is None
     assert redirection("MOVED 5 a:1", ("asked", 9)) == ("MOVED", 5, ("a", 1))
     assert redirection("ASK 5 :1", ("asked", 9)) == ("ASK", 5, ("asked", 1))
     assert redirection("MOVED 5 ::1:6379", ("asked", 9)) == ("MOVED", 5, ("::1", 6379))
@@ -65,7 +64,7 @@ def test_replies_of_the_cluster() -> None:
         assert redirection(other, ("asked", 9)) is None
     old = ((0, 16383, ("old", 1)),)
     new = ((0, 16383, ("new", 1)),)
-    assert agreed([old, new, new]) == new
+    assert most_common([old, new, new]) == new
     topology = Topology()
     assert topology.owner(7) is None
     assert topology.learn(new)
@@ -83,7 +82,7 @@ def test_wrong_urls() -> None:
 
 
 async def test_keys_live_on_all_nodes(calm: Cluster, backend: ClusterBackend) -> None:
-    """Keys spread over three partitions, known without waiting once the order is; one call reaches all."""
+    """Keys spread over three partitions, known without waiting once the slot map is; one call reaches all."""
     assert isinstance(backend, SupportsPartitions)
     assert {backend.partition(key) for key in KEYS} == {"unknown"}
     await backend.set_many({key: key.encode() for key in KEYS}, ttl=60)
@@ -103,12 +102,12 @@ async def test_about_every_primary(calm: Cluster, backend: ClusterBackend) -> No
         assert said["swap"] in ("ifeq", "script")
 
 
-async def test_wrong_order_is_put_right_by_redirections(calm: Cluster, backend: ClusterBackend) -> None:
-    """With an order of the slots that is all wrong, every verb still reaches the right node."""
+async def test_wrong_slot_map_is_put_right_by_redirections(calm: Cluster, backend: ClusterBackend) -> None:
+    """With a slot map that is all wrong, every verb still reaches the right node."""
     await backend.set_many(dict.fromkeys(KEYS, b"v"), ttl=60)
     topology = backend._topology
 
-    def confuse() -> None:
+    def confuse() -> None:  # guards that redirections are followed, however wrong the known slot map is
         primaries = topology.primaries
         topology._owners = [primaries[(primaries.index(a) + 1) % 3] if a else None for a in topology._owners]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from cachecore_redis.wire.commands import pack
@@ -204,10 +204,10 @@ async def test_server_that_hangs_up_after_some_answers(callers: int, answers: in
         await asyncio.wait([listening])
 
 
-async def test_lanes_that_die_young_share_the_back_off(any_server: Server) -> None:
+async def test_connection_that_die_young_share_the_back_off(any_server: Server) -> None:
     """Several connections to a server that closes them all do not let each other off their waits."""
     server = HangsUp(1)
-    async with server as url, opened(url, lanes=4, bulk_bytes=10) as backend:
+    async with server as url, opened(url, connections=4, bulk_bytes=10) as backend:
         ends = time.monotonic() + 1.0
 
         async def call(size: int) -> None:
@@ -231,20 +231,20 @@ async def test_one_young_connection_may_be_lost(any_server: Server) -> None:
         assert await backend.get_many(["k"]) == [None]
 
 
-async def test_lanes_that_died_young_come_back(any_server: Server) -> None:
+async def test_connection_that_died_young_come_back(any_server: Server) -> None:
     """A server that is well again has all its connections within a second, large values' too."""
-    async with opened(any_server.url, lanes=4, bulk_bytes=10) as backend, opened(any_server.url) as other:
+    async with opened(any_server.url, connections=4, bulk_bytes=10) as backend, opened(any_server.url) as other:
         node = other._nodes.get("test")
 
-        async def every_lane() -> None:
+        async def every_connection() -> None:
             await asyncio.gather(*(backend.set_many({"k": b"v"}, ttl=60) for _ in range(4)))
             await backend.set_many({"k": b"v" * 20}, ttl=60)
 
-        await until_it_works(every_lane)
+        await until_it_works(every_connection)
         for _ in range(3):
             await node.ask("test", pack(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")))
             await asyncio.sleep(0.01)
-        assert await until_it_works(every_lane) < 1.0
+        assert await until_it_works(every_connection) < 1.0
 
 
 async def test_callers_share_one_attempt(any_server: Server) -> None:

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, Flushed, Lost
+from cachecore.contract import Alive, BackendError, Changed, Flushed, Lost
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
@@ -27,7 +26,10 @@ class Hurried(random.Random):
 
 
 def hurried(url: str) -> RedisBackend:
-    """A backend that is cut off as often as any other, and connects again as often, but sooner."""
+    """A backend that is cut off as often as any other, and connects again as often, but sooner.
+
+    Its back-off is replaced: the promise is right answers or errors after any cut, however long the waits.
+    """
     backend = RedisBackend(url)
     backend._backoff = Backoff(Hurried(7))
     return backend
@@ -169,9 +171,9 @@ async def test_cancellations_at_random(own_server: Server) -> None:
             assert outcome is None or isinstance(outcome, asyncio.CancelledError)
     assert cancelled > 1000
     node = backend._nodes.get("test")
-    lane = node.main.lane
-    assert lane is not None
-    await until(lambda: lane.idle)
+    connection = node.main.current
+    assert connection is not None
+    await until(lambda: connection.idle)
     assert await backend.get_many([f"k{i}" for i in range(100)]) == [b"%d" % i for i in range(100)]
     await backend.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -15,22 +15,22 @@ import pytest
 from cachecore.testing.servers import Server
 from cachecore_redis.wire.address import RedisOptions, UrlDialer
 from cachecore_redis.wire.commands import PING, get, pack, set_
-from cachecore_redis.wire.connection import Lane, NotRedisError
+from cachecore_redis.wire.connection import Connection, NotRedisError
 from cachecore_redis.wire.reconnecting import dial
 from tests.redis.waiting import until
 
 
 class Peer:
-    """The other end of a lane, played by hand."""
+    """The other end of a connection, played by hand."""
 
-    def __init__(self, lane: Lane, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.lane = lane
+    def __init__(self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connection = connection
         self.reader = reader
         self.writer = writer
 
 
 class Recorder(asyncio.Protocol):
-    """Stands where redis-py's reader stands before a lane takes over."""
+    """Stands where redis-py's reader stands before a connection takes over."""
 
 
 async def connected(timeout: float) -> Peer:
@@ -38,16 +38,16 @@ async def connected(timeout: float) -> Peer:
     ours, theirs = socket.socketpair()
     transport, _ = await loop.create_connection(Recorder, sock=ours)
     reader, writer = await asyncio.open_connection(sock=theirs)
-    lane = Lane(loop, timeout)
-    lane.attach(transport, None)
-    return Peer(lane, reader, writer)
+    connection = Connection(loop, timeout)
+    connection.attach(transport, None)
+    return Peer(connection, reader, writer)
 
 
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
     peer = await connected(0.2)
     yield peer
-    peer.lane.close()
+    peer.connection.close()
     peer.writer.close()
     await asyncio.sleep(0)
 
@@ -55,14 +55,14 @@ async def peer() -> AsyncIterator[Peer]:
 async def test_cancelled_callers_leave_the_stream_in_order(any_server: Server) -> None:
     """Three thousand reads, a third of them cancelled at random: every other gets its own value."""
     chance = random.Random(7)
-    lane = await dial(UrlDialer(any_server.url, RedisOptions()))
+    connection = await dial(UrlDialer(any_server.url, RedisOptions()))
     for i in range(100):
-        assert await lane.request(set_(f"k{i}", b"%d" % i, None)) == b"OK"
+        assert await connection.request(set_(f"k{i}", b"%d" % i, None)) == b"OK"
 
     async def read(i: int) -> bytes:
         for _ in range(chance.randrange(3)):
             await asyncio.sleep(0)
-        reply: bytes = await lane.request(get([f"k{i}"]))
+        reply: bytes = await connection.request(get([f"k{i}"]))
         return reply
 
     wrong = cancelled = 0
@@ -77,7 +77,7 @@ async def test_cancelled_callers_leave_the_stream_in_order(any_server: Server) -
             wrong += reply != b"%d" % i and not isinstance(reply, asyncio.CancelledError)
     assert wrong == 0
     assert cancelled > 300
-    lane.close()
+    connection.close()
 
 
 class Wire(asyncio.Transport):
@@ -104,19 +104,19 @@ class Wire(asyncio.Transport):
 
 
 async def test_commands_of_one_tick_leave_in_one_write() -> None:
-    """An idle lane writes at once; while it waits, everything of a tick goes together."""
+    """An idle connection writes at once; while it waits, everything of a tick goes together."""
     wire = Wire()
-    lane = Lane(asyncio.get_running_loop(), 1.0)
-    lane.attach(wire, None)
-    replies = [lane.request(PING) for _ in range(50)]
+    connection = Connection(asyncio.get_running_loop(), 1.0)
+    connection.attach(wire, None)
+    replies = [connection.request(PING) for _ in range(50)]
     assert wire.writes == [PING]
     await asyncio.sleep(0)
     assert wire.writes == [PING, PING * 49]
-    lane.received(b"+PONG\r\n" * 50)
+    connection.received(b"+PONG\r\n" * 50)
     assert await asyncio.gather(*replies) == [b"PONG"] * 50
-    lane.request(PING).cancel()
+    connection.request(PING).cancel()
     assert wire.writes[2:] == [PING]
-    lane.close()
+    connection.close()
 
 
 async def test_replies_come_in_any_pieces() -> None:
@@ -124,48 +124,52 @@ async def test_replies_come_in_any_pieces() -> None:
     stream = b"$3\r\nabc\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n_\r\n*2\r\n$1\r\nx\r\n$-1\r\n-ERR no\r\n:5\r\n"
     for size in range(1, len(stream) + 1):
         pushes: list[Any] = []
-        lane = Lane(asyncio.get_running_loop(), 1.0)
-        lane.attach(Wire(), None)
-        lane.on_push = pushes.append
-        one, nil, batch = lane.request(PING), lane.request(PING), lane.request_many([PING, PING, PING])
+        connection = Connection(asyncio.get_running_loop(), 1.0)
+        connection.attach(Wire(), None)
+        connection.on_push = pushes.append
+        one, nil, batch = (
+            connection.request(PING),
+            connection.request(PING),
+            connection.request_many([PING, PING, PING]),
+        )
         for start in range(0, len(stream), size):
-            lane.received(stream[start : start + size])
+            connection.received(stream[start : start + size])
         assert one.result() == b"abc"
         assert nil.result() is None
         values, refused, number = batch.result()
         assert (values, number) == ([b"x", None], 5)
         assert isinstance(refused, hiredis.ReplyError)
         assert pushes == [[b"invalidate", [b"k"]]]
-        lane.close()
+        connection.close()
 
 
-async def test_late_reply_gives_up_the_lane(peer: Peer) -> None:
+async def test_late_reply_gives_up_the_connection(peer: Peer) -> None:
     """A peer that stays silent fails all who wait within one look after the deadline, and never sooner."""
-    lost: list[Lane] = []
-    peer.lane.on_lost = lost.append
+    lost: list[Connection] = []
+    peer.connection.on_lost = lost.append
     started = time.monotonic()
-    replies = [peer.lane.request(PING) for _ in range(3)]
+    replies = [peer.connection.request(PING) for _ in range(3)]
     outcomes = await asyncio.gather(*replies, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [TimeoutError] * 3
     assert time.monotonic() - started >= 0.2
-    assert lost == [peer.lane]
+    assert lost == [peer.connection]
     with pytest.raises(ConnectionResetError):
-        peer.lane.request(PING)
+        peer.connection.request(PING)
 
 
-async def test_answered_lane_is_never_late(peer: Peer) -> None:
-    """A lane under load that is answered lives on past many deadlines."""
+async def test_answered_connection_is_never_late(peer: Peer) -> None:
+    """A connection under load that is answered lives on past many deadlines."""
     ends = time.monotonic() + 0.7
     while time.monotonic() < ends:
-        reply = peer.lane.request(PING)
+        reply = peer.connection.request(PING)
         peer.writer.write(b"+PONG\r\n")
         assert await reply == b"PONG"
-    assert peer.lane.alive
+    assert peer.connection.alive
 
 
 async def test_large_reply_on_a_slow_link_is_not_late(peer: Peer) -> None:
     """While bytes keep coming, the oldest reply has four deadlines."""
-    reply = peer.lane.request(PING)
+    reply = peer.connection.request(PING)
     for byte in b"$4\r\nslow":
         peer.writer.write(bytes([byte]))
         await asyncio.sleep(0.04)
@@ -173,9 +177,9 @@ async def test_large_reply_on_a_slow_link_is_not_late(peer: Peer) -> None:
     assert await reply == b"slow"
 
 
-async def test_drip_does_not_hold_the_lane_for_ever(peer: Peer) -> None:
+async def test_drip_does_not_hold_the_connection_for_ever(peer: Peer) -> None:
     """A peer that sends a byte now and then and never a whole reply is given up, too."""
-    reply = peer.lane.request(PING)
+    reply = peer.connection.request(PING)
 
     async def drip() -> None:
         peer.writer.write(b"$99\r\n")
@@ -186,7 +190,7 @@ async def test_drip_does_not_hold_the_lane_for_ever(peer: Peer) -> None:
     dripping = asyncio.ensure_future(drip())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(reply), 5)
-    assert not peer.lane.alive
+    assert not peer.connection.alive
     await dripping
 
 
@@ -195,9 +199,9 @@ async def test_pushes_do_not_stand_for_replies(peer: Peer, cut: int) -> None:
     """A peer that pushes on and on and replies no more is given up as if it were silent."""
     push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\np:x\r\n"
     pushes: list[Any] = []
-    peer.lane.on_push = pushes.append
+    peer.connection.on_push = pushes.append
     started = time.monotonic()
-    reply = peer.lane.request(PING)
+    reply = peer.connection.request(PING)
 
     async def keep_pushing() -> None:
         while not reply.done():
@@ -215,7 +219,7 @@ async def test_pushes_do_not_stand_for_replies(peer: Peer, cut: int) -> None:
 
 async def test_large_reply_between_pushes_is_not_late(peer: Peer) -> None:
     """A reply that is on its way counts as such, whatever was pushed before it."""
-    reply = peer.lane.request(PING)
+    reply = peer.connection.request(PING)
     for piece in (b">1\r\n+x\r\n", b">1\r\n+x\r\n$8\r\n", *(bytes([byte]) for byte in b"a > slow")):
         peer.writer.write(piece)
         await asyncio.sleep(0.04)
@@ -225,26 +229,26 @@ async def test_large_reply_between_pushes_is_not_late(peer: Peer) -> None:
 
 async def test_stalled_loop_is_not_the_servers_fault(peer: Peer) -> None:
     """A reply that lay in the socket while this process stood still is taken."""
-    reply = peer.lane.request(PING)
+    reply = peer.connection.request(PING)
     peer.writer.write(b"+PONG\r\n")
     time.sleep(1.0)  # noqa: ASYNC251 - the stall under test
     assert await reply == b"PONG"
-    assert peer.lane.alive
+    assert peer.connection.alive
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+PONG\r\n+PONG\r\n", b"\x15\x03\x01\x00"])
-async def test_garbage_ends_the_lane(peer: Peer, garbage: bytes) -> None:
-    """What is no RESP, or one reply too many, ends the lane: nothing after it can be believed."""
-    reply = peer.lane.request(PING)
+async def test_garbage_ends_the_connection(peer: Peer, garbage: bytes) -> None:
+    """What is no RESP, or one reply too many, ends the connection: nothing after it can be believed."""
+    reply = peer.connection.request(PING)
     peer.writer.write(garbage)
-    await until(lambda: not peer.lane.alive)
+    await until(lambda: not peer.connection.alive)
     outcome = (await asyncio.gather(reply, return_exceptions=True))[0]
     assert outcome == b"PONG" or isinstance(outcome, NotRedisError)
 
 
 async def test_closed_connection_fails_who_waits(peer: Peer) -> None:
     """When the server hangs up, waiting callers learn it at once."""
-    replies = [peer.lane.request(PING), peer.lane.request_many([PING, PING])]
+    replies = [peer.connection.request(PING), peer.connection.request_many([PING, PING])]
     peer.writer.write(b"+PONG\r\n")
     await peer.writer.drain()
     peer.writer.close()
@@ -253,34 +257,34 @@ async def test_closed_connection_fails_who_waits(peer: Peer) -> None:
     assert isinstance(outcomes[1], ConnectionResetError)
 
 
-async def test_retired_lane_answers_what_is_under_way(peer: Peer) -> None:
-    """A lane that is replaced closes when the last reply has come, not before."""
-    reply = peer.lane.request(PING)
-    peer.lane.retire()
-    assert peer.lane.alive
+async def test_retired_connection_answers_what_is_under_way(peer: Peer) -> None:
+    """A connection that is replaced closes when the last reply has come, not before."""
+    reply = peer.connection.request(PING)
+    peer.connection.retire()
+    assert peer.connection.alive
     peer.writer.write(b"+PONG\r\n")
     assert await reply == b"PONG"
-    await until(lambda: not peer.lane.alive)
+    await until(lambda: not peer.connection.alive)
 
 
 async def test_large_writes_wait_for_a_server_that_does_not_read(peer: Peer) -> None:
     """What a stuck server does not take holds the writer, not the memory."""
     peer.reader._limit = 1024  # type: ignore[attr-defined] # it stops reading after two of them
-    written = peer.lane.request(pack(("SET", "k", b"x" * 8_000_000)))
+    written = peer.connection.request(pack(("SET", "k", b"x" * 8_000_000)))
     await asyncio.sleep(0)
-    waiting = asyncio.ensure_future(peer.lane.drained())
+    waiting = asyncio.ensure_future(peer.connection.drained())
     await asyncio.sleep(0)
     assert not waiting.done()
     with pytest.raises(TimeoutError):
         await written
-    await waiting  # a lane that ends lets its writers go
+    await waiting  # a connection that ends lets its writers go
 
 
 class Asker:
     """Waits for a reply as a future would, and says what it saw."""
 
-    def __init__(self, lane: Lane, error: BaseException | None = None) -> None:
-        self.lane = lane
+    def __init__(self, connection: Connection, error: BaseException | None = None) -> None:
+        self.connection = connection
         self.error = error
         self.replies: list[Any] = []
         self.told_before: bool | None = None
@@ -294,7 +298,7 @@ class Asker:
             raise self.error
 
     def set_exception(self, error: Exception, /) -> None:
-        self.told_before = self.lane.on_lost is None
+        self.told_before = self.connection.on_lost is None
 
 
 class Interrupted(BaseException):
@@ -304,29 +308,29 @@ class Interrupted(BaseException):
 @pytest.mark.parametrize("pieces", [[b"+1\r\n", b"+2\r\n+3\r\n"], [b"+1\r\n+2\r\n+3\r\n"]], ids=len)
 async def test_reply_that_could_not_be_handed_out_leaves_the_stream_in_order(peer: Peer, pieces: list[bytes]) -> None:
     """The next reply is still the next one's, and comes though nothing more is sent."""
-    first, second = Asker(peer.lane, Interrupted()), Asker(peer.lane)
-    peer.lane.request_for(PING, first)
-    peer.lane.request_for(PING, second)
-    third = peer.lane.request(PING)
+    first, second = Asker(peer.connection, Interrupted()), Asker(peer.connection)
+    peer.connection.request_for(PING, first)
+    peer.connection.request_for(PING, second)
+    third = peer.connection.request(PING)
     with pytest.raises(Interrupted):
-        peer.lane.received(pieces[0])
+        peer.connection.received(pieces[0])
     for piece in pieces[1:]:
-        peer.lane.received(piece)
+        peer.connection.received(piece)
     assert await asyncio.wait_for(third, 5) == b"3"
     assert (first.replies, second.replies) == ([b"1"], [b"2"])
-    assert peer.lane.idle
-    assert peer.lane.alive
-    assert peer.lane.served == 3
+    assert peer.connection.idle
+    assert peer.connection.alive
+    assert peer.connection.served == 3
 
 
 async def test_owner_hears_of_the_loss_before_those_who_wait(peer: Peer) -> None:
-    """They may ask again at once, and must find another lane."""
-    asker = Asker(peer.lane)
-    peer.lane.request_for(PING, asker)
+    """They may ask again at once, and must find another connection."""
+    asker = Asker(peer.connection)
+    peer.connection.request_for(PING, asker)
 
-    def lost(lane: Lane) -> None:
-        lane.on_lost = None
+    def lost(connection: Connection) -> None:
+        connection.on_lost = None
 
-    peer.lane.on_lost = lost
-    peer.lane.close()
+    peer.connection.on_lost = lost
+    peer.connection.close()
     assert asker.told_before

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed
+from cachecore.contract import Alive, Changed, FeedEvent, Flushed
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
@@ -267,9 +267,9 @@ async def test_server_without_tracking(own_server: Server) -> None:
     await asyncio.sleep(0.3)
     assert heard.kinds() == ["Lost"]
     assert backend._nodes.get("test").feeds.tracking is False
-    lane = backend._nodes.get("test").main.lane
-    assert lane is not None
-    assert lane.served < 30  # it does not ask again and again
+    connection = backend._nodes.get("test").main.current
+    assert connection is not None
+    assert connection.served < 30  # it does not ask again and again
     await heard.close()
     await backend.aclose()
 
@@ -295,8 +295,8 @@ async def test_resp2_gives_no_feed(own_server: Server, arguments: list[str], que
         assert heard.kinds() == ["Lost"]
         node = backend._nodes.get("test")
         assert node.feeds.tracking is False
-        assert node.main.lane is not None
-        assert node.main.lane.served < 30  # it does not ask again and again
+        assert node.main.current is not None
+        assert node.main.current.served < 30  # it does not ask again and again
         assert b"flags=N " in await node.ask("test", pack(("CLIENT", "LIST", "ID", str(await _id(backend)))))
         await heard.close()
         await backend.aclose()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache
-from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
+from cachecore.contract import BackendError, BackendUnavailable, InvalidationPending
 from cachecore.encoding.entry import TOMBSTONE_BYTES
 from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port
@@ -94,14 +94,14 @@ async def test_key_of_another_type(redis_url: str) -> None:
         assert await backend.get_many(["k"]) == [b"v"]
 
 
-async def test_large_values_have_a_lane_of_their_own(any_server: Server) -> None:
+async def test_large_values_have_a_connection_of_their_own(any_server: Server) -> None:
     """While forty-eight megabytes travel, small reads are not behind them."""
     large = [f"large{number}" for number in range(6)]
     async with opened(any_server.url, bulk_bytes=100_000) as backend:
         for key in ("large", *large):
             await backend.set_many({key: b"x" * 8_000_000, "small": b"v"}, ttl=60)
         node = backend._nodes.get("test")
-        assert node.bulk.lane is not None
+        assert node.bulk.current is not None
         assert await backend.get_many(["small", "large", "none"]) == [b"v", b"x" * 8_000_000, None]
         loads = [asyncio.ensure_future(backend.get_many([key])) for key in large]
         await asyncio.sleep(0)
@@ -113,22 +113,22 @@ async def test_large_values_have_a_lane_of_their_own(any_server: Server) -> None
 
 
 async def test_large_value_written_by_others_is_found_out(any_server: Server) -> None:
-    """A value that turned out large when read takes the other lane from then on."""
+    """A value that turned out large when read takes the other connection from then on."""
     async with opened(any_server.url) as writer, opened(any_server.url) as reader:
         await writer.set_many({"large": b"x" * 100_000}, ttl=60)
-        assert reader._nodes.get("test").bulk.lane is None
+        assert reader._nodes.get("test").bulk.current is None
         for _ in range(2):
             assert await reader.get_many(["large"]) == [b"x" * 100_000]
-        assert reader._nodes.get("test").bulk.lane is not None
+        assert reader._nodes.get("test").bulk.current is not None
 
 
-async def test_several_lanes(any_server: Server) -> None:
-    """`lanes=3` spreads calls over three connections."""
-    async with opened(any_server.url, lanes=3) as backend:
+async def test_several_connection(any_server: Server) -> None:
+    """`connections=3` spreads calls over three connections."""
+    async with opened(any_server.url, connections=3) as backend:
         for i in range(9):
             await backend.set_many({f"k{i}": b"%d" % i}, ttl=60)
             assert await backend.get_many([f"k{i}"]) == [b"%d" % i]
-        assert [channel.lane is not None for channel in backend._nodes.get("test").lanes] == [True] * 3
+        assert [connection.current is not None for connection in backend._nodes.get("test").connections] == [True] * 3
 
 
 @asynccontextmanager

@@ -1,11 +1,9 @@
-"""What an error reply means, and which keys are remembered to have large values: no server needed."""
+"""The meaning of error replies: no server needed."""
 
 from __future__ import annotations
 
 import pytest
 
-from cachecore_redis.node import large as large_keys
-from cachecore_redis.node.large import LargeKeys
 from cachecore_redis.wire.errors import reply_reason
 
 IN_SCRIPT = "ERR Error running script (call to f_dfd3336d): @user_script:4: @user_script: 4: -{} "
@@ -26,15 +24,3 @@ IN_SCRIPT = "ERR Error running script (call to f_dfd3336d): @user_script:4: @use
 )
 def test_what_stopped_a_script_of_redis_6_is_told(message: str, reason: tuple[str, bool]) -> None:
     assert reply_reason(message) == reason
-
-
-def test_large_keys_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_keys, "_MAX_LARGE", 3)
-    large = LargeKeys(10)
-    for key in ("a", "b", "c", "b"):
-        assert large.seen(key, 10)
-    assert list(large.keys) == ["a", "c", "b"]  # known before, so nobody had to go
-    assert large.seen("d", 10)
-    assert list(large.keys) == ["c", "b", "d"]
-    assert not large.seen("b", 9)
-    assert list(large.keys) == ["c", "d"]

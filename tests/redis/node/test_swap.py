@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
-from cachecore_redis.node.swap import _DELETE, _DELETES, _WRITE, _WRITES, ways
+from cachecore_redis.node.swap import _DELETE, _DELETES, _WRITE, _WRITES, methods
 from cachecore_redis.wire.commands import pack
 from tests.redis.versions import in_one_command, needs
 
@@ -43,7 +43,7 @@ async def opened(url: str) -> AsyncIterator[RedisBackend]:
 
 
 async def counters(backend: RedisBackend) -> None:
-    """Many tasks increase one number by swapping: none gets lost, whatever way it goes."""
+    """Many tasks increase one number by swapping: none gets lost, by any method."""
     await backend.set_many({"n": b"0"}, ttl=60)
     chance = random.Random(3)
 
@@ -62,13 +62,13 @@ async def counters(backend: RedisBackend) -> None:
     assert await backend.get_many(["n"]) == [None]
 
 
-async def test_best_way_of_the_server(own_server: Server) -> None:
+async def test_best_method_of_the_server(own_server: Server) -> None:
     """Valkey 9 and Redis 8.4 swap in one command, those before by a cached script."""
     async with opened(own_server.url) as backend:
         await counters(backend)
-        lane = backend._nodes.get("test").main.lane
-        assert lane is not None
-        assert ways(lane) == in_one_command(own_server, "script")
+        connection = backend._nodes.get("test").main.current
+        assert connection is not None
+        assert methods(connection) == in_one_command(own_server, "script")
 
 
 async def test_user_without_scripts_and_dangerous_commands(own_server: Server, user: User) -> None:
@@ -76,9 +76,9 @@ async def test_user_without_scripts_and_dangerous_commands(own_server: Server, u
     needs(own_server, 7, "rules that leave an ordinary user CLIENT TRACKING")
     async with opened(await user("+@all -@scripting -@dangerous ~* &*")) as backend:
         await counters(backend)
-        lane = backend._nodes.get("test").main.lane
-        assert lane is not None
-        assert ways(lane) == in_one_command(own_server, "watch")
+        connection = backend._nodes.get("test").main.current
+        assert connection is not None
+        assert methods(connection) == in_one_command(own_server, "watch")
         stream = backend.feed("k")
         events = [await anext(stream), await anext(stream)]
         assert type(events[-1]).__name__ == "Alive"
@@ -88,25 +88,25 @@ async def test_user_without_scripts_and_dangerous_commands(own_server: Server, u
         await backend.aclose()
 
 
-@pytest.mark.parametrize("way", ["script", "watch"])
-async def test_each_way_keeps_count(own_server: Server, way: str) -> None:
-    """The ways of older servers work on every server."""
+@pytest.mark.parametrize("method", ["script", "watch"])
+async def test_each_method_keeps_count(own_server: Server, method: str) -> None:
+    """The methods of older servers, noted here as learned, keep count on every server, too."""
     async with opened(own_server.url) as backend:
         await backend.get_many(["k"])
-        lane = backend._nodes.get("test").main.lane
-        assert lane is not None
-        lane.notes.update({_WRITES: _WRITE.index(way), _DELETES: _DELETE.index(way)})
+        connection = backend._nodes.get("test").main.current
+        assert connection is not None
+        connection.notes.update({_WRITES: _WRITE.index(method), _DELETES: _DELETE.index(method)})
         await counters(backend)
-        assert ways(lane) == (way, way)
+        assert methods(connection) == (method, method)
 
 
 async def test_cancelled_watch_spoils_nothing(own_server: Server) -> None:
-    """A swap cancelled between its two steps does not make a later one fail."""
+    """A swap by WATCH, noted as learned, that is cancelled between its two steps does not make a later one fail."""
     async with opened(own_server.url) as backend:
         await backend.set_many({"a": b"1", "b": b"1"}, ttl=60)
-        lane = backend._nodes.get("test").main.lane
-        assert lane is not None
-        lane.notes[_WRITES] = _WRITE.index("watch")
+        connection = backend._nodes.get("test").main.current
+        assert connection is not None
+        connection.notes[_WRITES] = _WRITE.index("watch")
         for steps in range(1, 12):
             task = asyncio.ensure_future(backend.swap("a", b"none", b"2", ttl=60))
             for _ in range(steps):
@@ -129,18 +129,18 @@ async def test_user_who_may_not_write(user: User) -> None:
         assert await backend.get_many(["k"]) == [None]
 
 
-@pytest.mark.parametrize("way", ["script", "watch"])
+@pytest.mark.parametrize("method", ["script", "watch"])
 @pytest.mark.parametrize("new", [b"new", None])
-async def test_server_that_refuses_a_swap_says_why(own_server: Server, way: str, new: bytes | None) -> None:
-    """In whichever step it does: a full one takes no value, one that became a replica takes nothing."""
+async def test_server_that_refuses_a_swap_says_why(own_server: Server, method: str, new: bytes | None) -> None:
+    """In any step of each method, noted as learned: a full one takes no value, one that became a replica nothing."""
     async with opened(own_server.url) as backend:
         await backend.set_many({"k": b"old"}, ttl=None)
         node = backend._nodes.get("test")
-        lane = node.main.lane
-        assert lane is not None
-        lane.notes.update({_WRITES: _WRITE.index(way), _DELETES: _DELETE.index(way)})
+        connection = node.main.current
+        assert connection is not None
+        connection.notes.update({_WRITES: _WRITE.index(method), _DELETES: _DELETE.index(method)})
         assert await node.ask("test", pack(("CONFIG", "SET", "maxmemory", "1"))) == b"OK"
-        if new is None and way == "script":  # within MULTI a full server refuses deletions, too
+        if new is None and method == "script":  # within MULTI a full server refuses deletions, too
             assert await backend.swap("k", b"old", None, ttl=None)
         elif new is not None:
             with pytest.raises(BackendError) as failed:

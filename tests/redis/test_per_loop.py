@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract import BackendUnavailable
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
 from tests.redis.waiting import until
@@ -155,11 +155,11 @@ def test_child_that_closes_leaves_the_parent_its_connection(any_server: Server) 
 
     async def parent() -> None:
         await use(backend, "parent", 1)
-        lane = backend._nodes.get("test").main.lane
+        connection = backend._nodes.get("test").main.current
         child = forked(lambda: asyncio.run(backend.aclose()))
         assert await asyncio.to_thread(os.waitpid, child, 0) == (child, 0)
         await use(backend, "parent", 1)
-        assert backend._nodes.get("test").main.lane is lane
+        assert backend._nodes.get("test").main.current is connection
         await backend.aclose()
 
     asyncio.run(parent())
