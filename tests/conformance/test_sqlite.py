@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.protocols import CacheBackend
+from cachecore.contract import CacheBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from tests.faults.callers import request
 from tests.faults.cells import Cell, Row, outcomes, row
 from tests.faults.test_table import AWAY, FULL, READ_ONLY, WORTHLESS

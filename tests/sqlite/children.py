@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
 KEYS = 150

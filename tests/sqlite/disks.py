@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import fill_folder
 

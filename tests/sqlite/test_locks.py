@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.contract.errors import BackendTimeout
+from cachecore.contract import BackendTimeout
 from cachecore_sqlite import SQLiteBackend
 from tests.sqlite.children import count_up, hold_lock, running, write_much
 

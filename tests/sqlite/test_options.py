@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract import OptionsError
 from cachecore_sqlite import SQLiteOptions, from_url
 
 

@@ -9,18 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequenc
 from functools import partial
 from typing import Final
 
-from cachecore.contract.clock import Clock, SystemClock
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import FeedEvent
+from cachecore.contract import BackendError, Clock, FeedEvent, SystemClock
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
 from cachecore_sqlite.table import rows
 from cachecore_sqlite.table.transaction import Transaction, cost
-from cachecore_sqlite.threads.pool import Engine
+from cachecore_sqlite.threads.pool import ThreadPool
 
 _KEYS_PER_TRANSACTION: Final = 256
 _PARTS: Final = 16
 _CLOSE_SECONDS: Final = 2.0
-_BEFORE_ALL: Final = -(1 << 63)  # ids begin with 1, those of a damaged file anywhere
+_BEFORE_FIRST_ID: Final = -(1 << 63)  # ids begin with 1, those of a damaged file anywhere
 
 
 class SQLiteBackend:
@@ -37,9 +35,9 @@ class SQLiteBackend:
         self.path = absolute(path)
         self.options = options or SQLiteOptions()
         self._clock = clock or SystemClock()
-        self._engine = Engine(self.path, self.options, self._clock)
+        self._pool = ThreadPool(self.path, self.options, self._clock)
         # A backend that is dropped without `aclose` still ends its threads and leaves a file without a log behind.
-        self._finalizer = weakref.finalize(self, Engine.stop, self._engine, _CLOSE_SECONDS)
+        self._finalizer = weakref.finalize(self, ThreadPool.stop, self._pool, _CLOSE_SECONDS)
 
     def __repr__(self) -> str:
         return f"SQLiteBackend({self.path!r})"
@@ -48,7 +46,7 @@ class SQLiteBackend:
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one hop to a thread, one statement per 256 keys."""
-        return self._engine.read("get_many", keys) if keys else self._engine.nothing("get_many", [])
+        return self._pool.read("get_many", keys) if keys else self._pool.immediate("get_many", [])
 
     def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys a transaction."""
@@ -58,47 +56,47 @@ class SQLiteBackend:
         return self._set_chunks(items, deadline)
 
     async def _set_chunks(self, items: Mapping[str, bytes], deadline: float | None) -> None:
-        await self._engine.nothing("set_many", None)
+        await self._pool.immediate("set_many", None)
         for chunk in _chunks(items, self.options.transaction_bytes):
             await self._put(chunk, deadline)
 
     def _put(self, items: dict[str, bytes], deadline: float | None) -> asyncio.Future[None]:
-        return self._engine.write("set_many", Transaction.put, items, deadline)
+        return self._pool.write("set_many", Transaction.put, items, deadline)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many existed."""
         unique = list(dict.fromkeys(keys))
-        deleted: int = await self._engine.nothing("delete_many", 0)
+        deleted: int = await self._pool.immediate("delete_many", 0)
         # Each key may be on a page of its own, and the log has to fit beside a file of `max_bytes`.
         most = min(_KEYS_PER_TRANSACTION, self.options.transaction_bytes // cost(b""))
         for start in range(0, len(unique), most):
             chunk = unique[start : start + most]
-            deleted += await self._drop(chunk)
+            deleted += await self._delete(chunk)
         return deleted
 
-    async def _drop(self, keys: list[str]) -> int:
+    async def _delete(self, keys: list[str]) -> int:
         try:
-            dropped: int = await self._engine.write("delete_many", Transaction.drop, keys)
+            dropped: int = await self._pool.write("delete_many", Transaction.drop, keys)
         except BackendError as error:
             if error.reason != "full" or len(keys) == 1:
                 raise
             # Few at a time need little room at a time.
             part = -(-len(keys) // _PARTS)
-            return sum([await self._drop(keys[start : start + part]) for start in range(0, len(keys), part)])
+            return sum([await self._delete(keys[start : start + part]) for start in range(0, len(keys), part)])
         return dropped
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""
-        return self._engine.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), asked=(key, old))
+        return self._pool.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), expected=(key, old))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, those written longest ago first.
 
         Each page comes from 512 entries that are looked at, so the cost is that of all entries, whatever the prefix.
         """
-        after: int | None = _BEFORE_ALL
+        after: int | None = _BEFORE_FIRST_ID
         while after is not None:
-            keys, after = await self._engine.query("scan", partial(rows.page, prefix=prefix, after=after))
+            keys, after = await self._pool.query("scan", partial(rows.page, prefix=prefix, after=after))
             if keys:
                 yield keys
 
@@ -107,16 +105,16 @@ class SQLiteBackend:
 
         A change of another process is told `feed_interval` after its commit at the latest, plus one hop.
         """
-        listener = self._engine.subscribe(prefix)
+        listener = self._pool.subscribe(prefix)
         try:
             while (event := await listener.events.get()) is not None:
                 yield event
         finally:
-            self._engine.unsubscribe(listener)
+            self._pool.unsubscribe(listener)
 
     async def sizes(self, keys: Sequence[str]) -> list[int]:
         """Return the length of each key's live value, 0 where there is none."""
-        found: list[int] = await self._engine.query("sizes", partial(rows.sizes, keys=list(keys)))
+        found: list[int] = await self._pool.query("sizes", partial(rows.sizes, keys=list(keys)))
         return found
 
     async def time(self) -> float:
@@ -126,7 +124,7 @@ class SQLiteBackend:
     async def aclose(self) -> None:
         """Finish what is under way, close the file, end the threads. Idempotent."""
         self._finalizer.detach()
-        await asyncio.to_thread(self._engine.stop, _CLOSE_SECONDS)
+        await asyncio.to_thread(self._pool.stop, _CLOSE_SECONDS)
 
     def _deadline(self, ttl: float | None) -> float | None:
         return None if ttl is None else self._clock.time() + ttl

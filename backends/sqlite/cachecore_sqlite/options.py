@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract import OptionsError
 from cachecore.contract.options import KIB, MIB, parse_duration
 
 MEMORY: Final = ":memory:"

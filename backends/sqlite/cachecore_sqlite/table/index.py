@@ -16,37 +16,39 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from cachecore_sqlite.file.errors import damaged
+from cachecore_sqlite.file.errors import corrupt_error
 
-_STEP: Final = 256  # rows written, by all processes, between two steps of the upkeep
-_SQUARE: Final = 128  # entries by the square of how many slices are moved on in turn, where fewest pages change
-_SWEPT: Final = 4  # places looked at for each entry evicted, so about a quarter of all may have none
+_ROWS_PER_MOVE: Final = 256  # rows written, by all processes, between two steps of the upkeep
+_ENTRIES_PER_SQUARE: Final = (
+    128  # entries by the square of how many slices are moved on in turn, where fewest pages change
+)
+_SWEPT_PER_ENTRY: Final = 4  # places looked at for each entry evicted, so about a quarter of all may have none
 _LOWEST: Final = -(1 << 63)
 _HASHES: Final = 1 << 64
 
-_FOUND: Final = """SELECT %(columns)s FROM asked CROSS JOIN %(table)s USING (hash)
-CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = asked.hash%(only)s"""
-_NOTE: Final = "REPLACE INTO recent SELECT key_hash, id FROM entries WHERE id BETWEEN ? AND ?"
+_SELECT: Final = """SELECT %(columns)s FROM lookup CROSS JOIN %(table)s USING (hash)
+CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = lookup.hash%(only)s"""
+_ADD: Final = "REPLACE INTO recent SELECT key_hash, id FROM entries WHERE id BETWEEN ? AND ?"
 _ENDS: Final = "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"  # together they would pass all by
 _EVICT: Final = "DELETE FROM entries WHERE id <= ?"
 _CLEAR: Final = ("DELETE FROM recent", "DELETE FROM places")
 _MOVE: Final = "REPLACE INTO places SELECT hash, id FROM recent WHERE hash BETWEEN ? AND ?"
-_MOVED: Final = "DELETE FROM recent WHERE hash BETWEEN ? AND ?"
+_REMOVE_MOVED: Final = "DELETE FROM recent WHERE hash BETWEEN ? AND ?"
 _SWEEP: Final = "DELETE FROM places WHERE hash BETWEEN ? AND ? AND id < ?"
 # No place is left that leads to one of these keys, whatever becomes of its row: in a damaged file it may not be found,
 # and so not be deleted, at one time, and be found at another.
-_FORGET: Final = """DELETE FROM %(table)s WHERE hash IN (SELECT hash FROM asked)
+_UNINDEX: Final = """DELETE FROM %(table)s WHERE hash IN (SELECT hash FROM lookup)
 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = %(table)s.id AND entries.key_hash = %(table)s.hash
-AND NOT EXISTS (SELECT 1 FROM asked WHERE asked.key = entries.key))"""
+AND NOT EXISTS (SELECT 1 FROM lookup WHERE lookup.key = entries.key))"""
 
 
-def asked(count: int, *columns: str) -> str:
+def lookup(count: int, *columns: str) -> str:
     """Return the beginning of a statement, the table `asked` of `count` rows; parameters that are NULL find nothing."""
     row = f"({','.join('?' * len(columns))})"
-    return f"WITH asked({','.join(columns)}) AS (VALUES {','.join([row] * count)}) "
+    return f"WITH lookup({','.join(columns)}) AS (VALUES {','.join([row] * count)}) "
 
 
-def found(columns: str, *, only: str = "") -> str:
+def select(columns: str, *, only: str = "") -> str:
     """Return the SQL that selects `columns` (SQL) of the entries that have the hashes in `asked`.
 
     `only` (SQL) says what else is to be true of them. One may come twice, if its place before had the same id; then,
@@ -54,19 +56,19 @@ def found(columns: str, *, only: str = "") -> str:
     """
     only = f" AND {only}" if only else ""
     return " UNION ALL ".join(
-        _FOUND % {"columns": columns, "table": table, "only": only} for table in ("recent", "places")
+        _SELECT % {"columns": columns, "table": table, "only": only} for table in ("recent", "places")
     )
 
 
-def forgetting(head: str) -> list[str]:
+def unindex(head: str) -> list[str]:
     """Return the statements, with this beginning, that delete the places of what is in `asked`, by `hash` and `key`.
 
     Another key with the same hash keeps its own.
     """
-    return [head + _FORGET % {"table": table} for table in ("recent", "places")]
+    return [head + _UNINDEX % {"table": table} for table in ("recent", "places")]
 
 
-def note(connection: sqlite3.Connection, count: int, last: int) -> None:
+def add(connection: sqlite3.Connection, count: int, last: int) -> None:
     """Note where the `count` entries are that were written just now, up to the id `last`; move some places on.
 
     When that is done depends on the ids alone, so it does not matter which process writes. Raises `sqlite3.Error`.
@@ -74,15 +76,15 @@ def note(connection: sqlite3.Connection, count: int, last: int) -> None:
     if last == count:  # there were no entries before, so the ids begin anew, and what is left of places would last
         for statement in _CLEAR:
             connection.execute(statement)
-    if connection.execute(_NOTE, (last - count + 1, last)).rowcount != count:
-        raise damaged("new entries do not get ids in a row")
-    for step in range((last - count) // _STEP, last // _STEP):
+    if connection.execute(_ADD, (last - count + 1, last)).rowcount != count:
+        raise corrupt_error("new entries do not get ids in a row")
+    for step in range((last - count) // _ROWS_PER_MOVE, last // _ROWS_PER_MOVE):
         (oldest, newest) = connection.execute(_ENDS).fetchone()
-        bits = ((newest - oldest) // _SQUARE).bit_length() // 2
+        bits = ((newest - oldest) // _ENTRIES_PER_SQUARE).bit_length() // 2
         turn = _turn(step, bits)
         for slice_ in _slices(turn, turn + 1, 1 << bits):
             connection.execute(_MOVE, slice_)
-            connection.execute(_MOVED, slice_)
+            connection.execute(_REMOVE_MOVED, slice_)
 
 
 def evict(connection: sqlite3.Connection, last: int) -> None:
@@ -93,7 +95,7 @@ def evict(connection: sqlite3.Connection, last: int) -> None:
     if oldest is None:
         return  # the next entry begins anew
     # As many slices of the hashes as ids went, of so many that all have had their turn when so many have gone.
-    slices = 1 << max(0, ((newest - oldest) // _SWEPT).bit_length() - 1)
+    slices = 1 << max(0, ((newest - oldest) // _SWEPT_PER_ENTRY).bit_length() - 1)
     for slice_ in _slices(before, oldest, slices):
         connection.execute(_SWEEP, (*slice_, oldest))
 

@@ -7,17 +7,17 @@ import time
 from typing import Final
 
 from cachecore_sqlite.file.schema import PAGE_BYTES
-from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table import index
 from cachecore_sqlite.table.transaction import Transaction
 
-_LOG_BYTES: Final = 1024 * 1024
+_CHANGE_LOG_BYTES: Final = 1024 * 1024
 _TRIM_BYTES: Final = 16 * 1024
 _ROW_OVERHEAD: Final = 200
 _VACUUM_SECONDS: Final = 0.003
 _EXPIRED: Final = 16  # rows removed for each that was written, up to a bound
 _EXPIRED_BOUND: Final = 512
 _SPARE_PAGES: Final = 256
-_LOG: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
+_LOG_KEYS: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
 _STATE: Final = """SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM entries WHERE deadline <= ?)
 FROM pragma_page_count, pragma_freelist_count"""
 _EXPIRED_ROWS: Final = "FROM entries WHERE deadline <= ? ORDER BY deadline LIMIT ?"
@@ -31,16 +31,16 @@ _EXPIRE: Final = [
 ]
 
 
-def log(transaction: Transaction) -> tuple[int, int]:
+def log_changes(transaction: Transaction) -> tuple[int, int]:
     """Write the changed keys down for the feeds of all processes, and cut off the end of the log.
 
     Return how many bytes were logged, and how many that makes since the file was made, by all processes.
     """
     connection = transaction.connection
     keys = "\n".join(transaction.changed)
-    seq = connection.execute(_LOG, (len(keys) + 1, keys)).lastrowid or 0
+    seq = connection.execute(_LOG_KEYS, (len(keys) + 1, keys)).lastrowid or 0
     if seq % _TRIM_BYTES <= len(keys):
-        kept = min(_LOG_BYTES, transaction.max_bytes // 32)
+        kept = min(_CHANGE_LOG_BYTES, transaction.max_bytes // 32)
         connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - kept,))
     return len(keys) + 1, seq
 
@@ -86,4 +86,4 @@ def _evict(transaction: Transaction, over: int) -> None:
         last, freed = id_, freed + (size or 0) + _ROW_OVERHEAD
         if freed >= over:
             break
-    places.evict(connection, last)
+    index.evict(connection, last)

@@ -14,12 +14,12 @@ from typing import Final, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
-from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table import index
 
 KEYS_PER_STATEMENT: Final = 256
 # Keys are read as bytes: a damaged one is nobody's then, where text that is none would raise an error.
-_GET: Final = places.found("CAST(entries.key AS BLOB), deadline, checksum, value")
-_LENGTHS: Final = places.found("CAST(entries.key AS BLOB), deadline, length(value)")
+_GET: Final = index.select("CAST(entries.key AS BLOB), deadline, checksum, value")
+_LENGTHS: Final = index.select("CAST(entries.key AS BLOB), deadline, length(value)")
 # One row in all: the last entry looked at, and the keys that were asked for, one a line.
 _PAGE: Final = """SELECT max(id), count(*), CAST(group_concat(key, char(10)) FILTER (
     WHERE substr(key, 1, ?) = ? AND (deadline IS NULL OR deadline > ?)) AS BLOB)
@@ -32,8 +32,8 @@ _float = struct.Struct("<d").pack
 
 # One statement per power of two, so that few statements are ever prepared.
 SIZES: Final = [1 << bit for bit in range(KEYS_PER_STATEMENT.bit_length())]
-_GETS: Final = {size: places.asked(size, "hash") + _GET for size in SIZES}
-_SIZES_OF: Final = {size: places.asked(size, "hash") + _LENGTHS for size in SIZES}
+_GETS: Final = {size: index.lookup(size, "hash") + _GET for size in SIZES}
+_SIZES_OF: Final = {size: index.lookup(size, "hash") + _LENGTHS for size in SIZES}
 
 
 def hash_of(key: str) -> int:
@@ -69,31 +69,31 @@ def filled(parameters: Iterable[object], count: int) -> list[object]:
 
 
 @dataclass(slots=True)
-class Found:
+class ReadResult:
     """What a read found: the live values, and the keys of damaged rows."""
 
     values: dict[str, bytes] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
 
-def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Found:
+def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> ReadResult:
     """Return the values of `keys` that are live at `now` (Unix s). `keys` holds no duplicates."""
-    found = Found()
-    asked = {key.encode(): key for key in keys}
+    result = ReadResult()
+    by_name = {key.encode(): key for key in keys}
     for size, hashes in chunks([hash_of(key) for key in keys]):
         for stored_key, deadline, stored, value in connection.execute(_GETS[size], filled(hashes, size)):
-            key = asked.pop(stored_key, None)
+            key = by_name.pop(stored_key, None)
             if key is None:
                 continue  # another key with the same hash, or a second time
             if type(value) is not bytes or not (deadline is None or type(deadline) is float):
-                found.damaged.append(key)
+                result.damaged.append(key)
             elif deadline is not None and deadline <= now:
                 continue
             elif checksum(key, deadline, value) == stored:
-                found.values[key] = value
+                result.values[key] = value
             else:
-                found.damaged.append(key)
-    return found
+                result.damaged.append(key)
+    return result
 
 
 def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) -> list[int]:

@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, BackendError, Changed, Clock, FeedEvent, Lost
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.database import Database
-from cachecore_sqlite.file.errors import LogDeleted, StoreError, is_busy
+from cachecore_sqlite.file.errors import StoreError, WalDeleted, is_busy
 from cachecore_sqlite.options import MEMORY
-from cachecore_sqlite.worker import Job, Worker
+from cachecore_sqlite.threads.jobs import Job
+from cachecore_sqlite.threads.worker import Worker
 
 _EVENTS: Final = 10_000
 _LAST: Final = "SELECT max(seq) FROM changes"
@@ -39,7 +38,7 @@ class Listener:
         self.started = False  # guarded by Feed._lock; whether it has been told that changes are being delivered
         self._loop = loop
 
-    def tell(self, *events: FeedEvent | None) -> bool:
+    def send(self, *events: FeedEvent | None) -> bool:
         """Queue `events`, from any thread; tell whether the loop is still there. None ends the iteration."""
         try:
             self._loop.call_soon_threadsafe(self._put, events)
@@ -66,7 +65,7 @@ class Feed(Worker):
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []  # guarded by _lock
         self._version: int | None = None  # the connection's data_version when the log was read; None: read it
-        self._told: tuple[str, int] | None = None  # the database and the last transaction told; None: the newest
+        self._position: tuple[str, int] | None = None  # the database and the last transaction told; None: the newest
         self._identity = ""  # of the database that is open
         self._next_beat = 0.0
 
@@ -84,10 +83,10 @@ class Feed(Worker):
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
-    def changed(self, keys: Sequence[str]) -> None:
+    def send_changes(self, keys: Sequence[str]) -> None:
         """Tell that `keys` were changed."""
         unique = tuple(dict.fromkeys(keys))
-        self._tell(lambda listener: _matching(unique, listener))
+        self._send(lambda listener: _matching(unique, listener))
 
     def close(self) -> None:
         """Close the connection; the next one begins with the log, since its data_version means nothing to this one."""
@@ -104,38 +103,38 @@ class Feed(Worker):
             except Empty:
                 pass
             if not self._listeners:
-                self._told = self._version = pause = None  # nobody will miss what happens now
+                self._position = self._version = pause = None  # nobody will miss what happens now
                 continue
             with self.at_work:
                 pause = options.feed_interval if self._poll() else options.heartbeat
         with self.at_work:
             self.close()
-        self._tell(lambda _: (Lost(), None))
+        self._send(lambda _: (Lost(), None))
 
     def _poll(self) -> bool:
         """Tell what is new and, when it is time, that all of it was told; tell whether the store could be read."""
         sent_at = time.monotonic()
         try:
             # In memory the writer itself tells what it has committed.
-            missed = self.database.path != MEMORY and self._read_log(self.connection())
+            missed = self.database.path != MEMORY and self._read_changes(self.connection())
         except (*StoreError, BackendError) as error:
             if is_busy(error):
                 return True  # without a heartbeat; whoever relies on it notices
-            if isinstance(error, LogDeleted):
-                self.failed([], error)  # perhaps nobody else has known the log; other damage is met by who reads it
+            if isinstance(error, WalDeleted):
+                self.fail([], error)  # perhaps nobody else has known the log; other damage is met by who reads it
             self.close()
-            self._told = None
-            self._lose()
+            self._position = None
+            self._send_lost()
             return False
         if missed:
-            self._lose()
+            self._send_lost()
         beat = sent_at >= self._next_beat
         if beat:
             self._next_beat = sent_at + self.database.options.heartbeat
-        self._tell(lambda listener: (Alive(sent_at),) if listener.started is False or beat else (), starting=True)
+        self._send(lambda listener: (Alive(sent_at),) if listener.started is False or beat else (), starting=True)
         return True
 
-    def _read_log(self, connection: sqlite3.Connection) -> bool:
+    def _read_changes(self, connection: sqlite3.Connection) -> bool:
         """Tell the changes since the last time; return whether some may have been missed."""
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version == self._version:
@@ -144,34 +143,34 @@ class Feed(Worker):
             self._identity = schema.identity(connection)
         self._version = version
         rows: list[tuple[int, str]] = []
-        if self._told is not None and self._told[0] == self._identity:
-            rows = connection.execute(_SINCE, (self._told[1],)).fetchall()
-            if rows and rows[0][0] != self._told[1]:
+        if self._position is not None and self._position[0] == self._identity:
+            rows = connection.execute(_SINCE, (self._position[1],)).fetchall()
+            if rows and rows[0][0] != self._position[1]:
                 rows = []  # the log was cut off behind what was told last
         if not rows:
-            missed = self._told is not None
+            missed = self._position is not None
             (newest,) = connection.execute(_LAST).fetchone()
-            self._told = self._identity, newest
+            self._position = self._identity, newest
             return missed
-        self._told = self._identity, rows[-1][0]
+        self._position = self._identity, rows[-1][0]
         if len(rows) > 1:
-            self.changed([key for _, keys in rows[1:] for key in keys.split("\n")])
+            self.send_changes([key for _, keys in rows[1:] for key in keys.split("\n")])
         return False
 
-    def _lose(self) -> None:
+    def _send_lost(self) -> None:
         with self._lock:
             told = [listener for listener in self._listeners if listener.started]
             for listener in told:
                 listener.started = False
-                listener.tell(Lost())
+                listener.send(Lost())
 
-    def _tell(self, events_for: Callable[[Listener], tuple[FeedEvent | None, ...]], *, starting: bool = False) -> None:
+    def _send(self, events_for: Callable[[Listener], tuple[FeedEvent | None, ...]], *, starting: bool = False) -> None:
         with self._lock:
             gone = []
             for listener in self._listeners:
                 events = events_for(listener)
                 listener.started |= starting
-                if events and not listener.tell(*events):
+                if events and not listener.send(*events):
                     gone.append(listener)
             for listener in gone:
                 self._listeners.remove(listener)

@@ -22,22 +22,22 @@ class Forkable(Protocol):
         """Go on; in the child, without the threads and callers of the parent."""
 
 
-_everyone: WeakSet[Forkable] = WeakSet()
+_registered: WeakSet[Forkable] = WeakSet()
 _lock = threading.Lock()
-_still: list[Forkable] = []  # those held still by the fork that is under way
+_paused: list[Forkable] = []  # those held still by the fork that is under way
 
 
 def register(one: Forkable) -> None:
     """Hold `one` still at each fork, for as long as it lives."""
     with _lock:
-        _everyone.add(one)
+        _registered.add(one)
 
 
 def _before() -> None:
     _lock.acquire()
-    for one in list(_everyone):
+    for one in list(_registered):
         one.before_fork()
-        _still.append(one)
+        _paused.append(one)
 
 
 def _after_in_parent() -> None:
@@ -49,8 +49,8 @@ def _after_in_child() -> None:
 
 
 def _after(*, in_child: bool) -> None:
-    while _still:
-        _still.pop().after_fork(in_child=in_child)
+    while _paused:
+        _paused.pop().after_fork(in_child=in_child)
     _lock.release()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.ownership import free_bytes

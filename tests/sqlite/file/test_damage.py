@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file import schema
 from tests.sqlite.children import running, value_of, write_and_wait
-from tests.sqlite.looking import until_looked_at
+from tests.sqlite.opening import until_checked
 
 KEYS = [f"p:e:{number}" for number in range(120)]
 
@@ -207,7 +207,7 @@ async def test_file_damaged_while_open(tmp_path: Path) -> None:
     right = await _sound(path)
     backend = SQLiteBackend(path)
     await backend.get_many(KEYS[:1])
-    until_looked_at(backend)
+    until_checked(backend)
     with path.open("r+b") as file:
         for page in range(1, path.stat().st_size // 4096):
             file.seek(page * 4096)

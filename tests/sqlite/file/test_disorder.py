@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.errors import concerns_one_call, is_damage
 from tests.sqlite.children import keep_open, running
-from tests.sqlite.looking import until_looked_at
+from tests.sqlite.opening import until_checked
 
 KEYS = [f"p:e:{number}" for number in range(120)]
 
@@ -41,7 +41,7 @@ async def test_deleted_answers_do_not_come_back_from_damaged_entries(tmp_path: P
     path.write_bytes(data)
     backend = SQLiteBackend(path)
     await backend.get_many(keys[:1])
-    until_looked_at(backend)
+    until_checked(backend)
     await backend.delete_many(keys)
     for _ in range(2):
         assert await backend.get_many(keys) == [None] * len(keys)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import running, write_when_told
 
@@ -72,7 +72,7 @@ async def test_gap_in_the_log_is_said(tmp_path: Path) -> None:
     backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.5, heartbeat=0.5))
     other = SQLiteBackend(path, options=SQLiteOptions(durability="process"))
     async with _heard(backend) as heard:
-        feed = backend._engine._feed
+        feed = backend._pool._feed
         with feed.at_work:  # as a stopped process would be
             for number in range(100):
                 await other.set_many({f"p:{number}:{i:0200d}": b"v" for i in range(100)}, ttl=60)
@@ -141,9 +141,9 @@ async def test_feed_without_listeners_does_not_poll(tmp_path: Path) -> None:
     backend = SQLiteBackend(tmp_path / "cache.db", options=QUICK)
     async with _heard(backend):
         pass
-    feed = backend._engine._feed
+    feed = backend._pool._feed
     limit = time.monotonic() + 5
-    while feed._told is not None:
+    while feed._position is not None:
         assert time.monotonic() < limit
         await asyncio.sleep(0.005)
     assert feed._listeners == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend
 from cachecore_sqlite.file import schema
 

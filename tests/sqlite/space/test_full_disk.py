@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend
-from cachecore_sqlite.space.admission import Room
-from cachecore_sqlite.space.checkpoint import Log
+from cachecore_sqlite.space.admission import SpaceAdmission
+from cachecore_sqlite.space.checkpoint import Wal
 from tests.sqlite.children import call_when_told, fill_folder, running
 from tests.sqlite.disks import LARGE, PATIENT, ask, fill_in_batches, mounted, reading, to_the_last_byte, until_set
 
@@ -194,15 +194,15 @@ async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
     (small_disk / "cache.db-reserve").mkdir()
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
-    relieved, tried, often = Room.relieved, Counter[str](), threading.Event()
+    relieved, tried, often = SpaceAdmission.make_space, Counter[str](), threading.Event()
 
-    def counted(self: Room, connection: sqlite3.Connection, until: float) -> bool:
-        tried["relieved"] += 1
-        if tried["relieved"] == 10:
+    def counted(self: SpaceAdmission, connection: sqlite3.Connection, until: float) -> bool:
+        tried["make_space"] += 1
+        if tried["make_space"] == 10:
             often.set()
         return relieved(self, connection, until)
 
-    monkeypatch.setattr(Room, "relieved", counted)
+    monkeypatch.setattr(SpaceAdmission, "make_space", counted)
     with reading(backend.path):
         with contextlib.closing(sqlite3.connect(backend.path)) as other:
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -229,11 +229,11 @@ async def test_set_is_refused_in_time_if_others_fill_the_log_again(
     fill_folder(small_disk / "ballast")
     begun: list[bool] = []
 
-    def begin_anew(self: Log, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
-        begun.append(cut)  # what was freed is taken before we look
+    def begin_anew(self: Wal, connection: sqlite3.Connection, patience: float, *, truncate: bool = False) -> bool:
+        begun.append(truncate)  # what was freed is taken before we look
         return True
 
-    monkeypatch.setattr(Log, "begin_anew", begin_anew)
+    monkeypatch.setattr(Wal, "restart", begin_anew)
     async with asyncio.timeout(5):
         with pytest.raises(BackendError, match="full"):
             await backend.set_many({"more": b"v"}, ttl=600)

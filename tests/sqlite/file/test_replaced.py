@@ -10,13 +10,12 @@ from typing import Literal
 
 import pytest
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Lost
+from cachecore.contract import Alive, BackendError, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.file.open_files import Inode
 from tests.sqlite.children import call_when_told, running
-from tests.sqlite.looking import until_looked_at
+from tests.sqlite.opening import until_checked
 
 
 async def test_file_deleted_underneath(tmp_path: Path) -> None:
@@ -44,7 +43,7 @@ async def test_folder_deleted_underneath(tmp_path: Path) -> None:
     path = folder / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
-    until_looked_at(backend)
+    until_checked(backend)
     for name in os.listdir(folder):
         (folder / name).unlink()
     folder.rmdir()
@@ -65,7 +64,7 @@ async def test_file_replaced_underneath(tmp_path: Path, first: str, logs: str) -
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"first", "only": b"first"}, ttl=60)
     if logs == "removed first":
-        until_looked_at(backend)
+        until_checked(backend)
         _remove_logs(path)
     os.replace(tmp_path / "other.db", path)
     if first == "write":
@@ -88,7 +87,7 @@ async def test_log_deleted_underneath(tmp_path: Path, first: str) -> None:
     await before.aclose()
     backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.01))
     await backend.get_many(["k"])
-    until_looked_at(backend)
+    until_checked(backend)
     await backend.delete_many(["k"])
     with running(call_when_told, str(path)) as (_, pipe):
         if first == "feed":
@@ -165,7 +164,7 @@ async def test_file_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
     await backend.get_many(["k"])
-    until_looked_at(backend)
+    until_checked(backend)
     await backend.set_many({"k": b"first"}, ttl=60)
     opened = Database._open
 

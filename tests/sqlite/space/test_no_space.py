@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import fill_folder, read_only_folder, run_out_of_room, running
 from tests.sqlite.disks import fill, until_set

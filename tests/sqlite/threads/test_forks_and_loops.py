@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract import BackendUnavailable
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
-from cachecore_sqlite.threads import pool as engine
+from cachecore_sqlite.threads import pool
 from tests.sqlite.children import fork_many, running
 
 
@@ -34,15 +34,15 @@ FORK_WHILE_CLOSING = """
 import asyncio, contextlib, os, sys, threading
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file.database import Database
-closing, last_words = threading.Event(), Database.last_words
+closing, exclusive_close = threading.Event(), Database.exclusive_close
 
 @contextlib.contextmanager
 def telling(self):
-    with last_words(self):
+    with exclusive_close(self):
         closing.set()
         yield
 
-Database.last_words = telling
+Database.exclusive_close = telling
 
 async def use(backend):
     await backend.set_many({f"k{number}": bytes(30_000) for number in range(200)}, ttl=60)
@@ -235,13 +235,13 @@ async def test_calls_of_a_closed_backend_fail_where_they_are_awaited(tmp_path: P
 async def test_fork_that_cannot_wait_for_a_statement_leaves_the_writer_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_FORK_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "_FORK_SECONDS", 0.05)
     backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(timeout=20))
     await backend.set_many({"k": b"v"}, ttl=60)
     with contextlib.closing(sqlite3.connect(backend.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = backend.set_many({"k": b"waited"}, ttl=60)
-        held = backend._engine._workers[0].at_work
+        held = backend._pool._workers[0].at_work
         while held.acquire(blocking=False):  # until the writer tries for the lock
             held.release()
             await asyncio.sleep(0.001)

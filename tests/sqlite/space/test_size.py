@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions

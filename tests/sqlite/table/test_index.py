@@ -13,10 +13,7 @@ from pathlib import Path
 import pytest
 
 from cachecore_sqlite.file import schema
-from cachecore_sqlite.table import index as places
-from cachecore_sqlite.table import maintenance as upkeep
-from cachecore_sqlite.table import rows
-from cachecore_sqlite.table import transaction as statements_of
+from cachecore_sqlite.table import index, maintenance, rows, transaction
 from cachecore_sqlite.table.transaction import Transaction
 
 NOW = 1000.0
@@ -69,7 +66,7 @@ def test_each_entry_has_its_place_whatever_happens(connection: sqlite3.Connectio
                 model = {key: had for key, had in model.items() if key not in keys}
         transaction.flush()
         if transaction.changed:
-            upkeep.reclaim(transaction, 500, 100_000, chance.choice((MAX_BYTES // 4, MAX_BYTES)), shorten=False)
+            maintenance.reclaim(transaction, 500, 100_000, chance.choice((MAX_BYTES // 4, MAX_BYTES)), shorten=False)
         now += 1
         _each_entry_has_its_place(connection)
         live = {key: value for key, (value, deadline) in model.items() if deadline > now}
@@ -95,7 +92,7 @@ def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> 
     assert _count(connection, "places") == 0
     connection.execute("INSERT INTO places VALUES (?, ?)", (rows.hash_of("k"), id_))
     transaction = Transaction(connection, NOW, MAX_BYTES)
-    transaction.foresee([("k", None)])
+    transaction.prefetch([("k", None)])
     assert not transaction.swap("k", b"of other", b"new", None)
     assert transaction.swap("k", None, b"of k", None)
     transaction.flush()
@@ -132,7 +129,7 @@ def test_replaced_entry_that_damage_brought_back_is_not_answered(connection: sql
     assert rows.read(connection, ["k"], NOW).values == {"k": b"newer"}
     assert rows.sizes(connection, NOW, keys=["k"]) == [5]
     swapping = Transaction(connection, NOW, MAX_BYTES)
-    swapping.foresee([("k", b"old")])
+    swapping.prefetch([("k", b"old")])
     assert not swapping.swap("k", b"old", b"x", None)
     # The same when what is newer has expired.
     connection.execute("DELETE FROM entries WHERE key = 'k' AND id <> 50")
@@ -179,7 +176,7 @@ def test_places_of_what_was_evicted_go(connection: sqlite3.Connection) -> None:
         transaction = Transaction(connection, NOW, MAX_BYTES)
         transaction.put({f"k{number}.{row}": bytes(200) for row in range(256)}, NOW + 60)
         transaction.flush()
-        upkeep.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
+        maintenance.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
     entries = _count(connection, "entries")
     assert 1000 < entries < 8000
     assert _count(connection, "places") < 1.5 * entries
@@ -194,7 +191,7 @@ def test_no_place_is_left_of_what_expired_or_was_deleted(connection: sqlite3.Con
         _put(connection, *(f"k{number}.{row}" for row in range(256)), deadline=NOW + 1)
     _drop(connection, *(f"k{number}.{row}" for number in range(20) for row in range(256)))
     for _ in range(40):
-        upkeep.reclaim(Transaction(connection, NOW + 2, MAX_BYTES), 256, 256, MAX_BYTES, shorten=False)
+        maintenance.reclaim(Transaction(connection, NOW + 2, MAX_BYTES), 256, 256, MAX_BYTES, shorten=False)
     assert _count(connection, "entries") == 1
     assert _count(connection, "recent") + _count(connection, "places") == 1
     assert rows.read(connection, ["ever"], NOW).values == {"ever": b"v"}
@@ -231,16 +228,16 @@ def test_slices_are_all_hashes(of: int) -> None:
     """Turns that follow each other pass all hashes by, none twice before all had their turn."""
     lowest, highest = -(1 << 63), (1 << 63) - 1
     everything = [(lowest, highest)]
-    assert places._slices(0, of, of) == places._slices(7, of + 7, of) == places._slices(0, 5 * of, of) == everything
-    first = [places._slices(turn, turn + 1, of) for turn in (0, 1, of - 1, of, of + 1)]
+    assert index._slices(0, of, of) == index._slices(7, of + 7, of) == index._slices(0, 5 * of, of) == everything
+    first = [index._slices(turn, turn + 1, of) for turn in (0, 1, of - 1, of, of + 1)]
     assert [len(ranges) for ranges in first] == [1] * 5
     size = (1 << 64) // of
     assert first[0] == first[3] == [(lowest, lowest + size - 1)]
     assert first[1] == first[4]
     assert first[2] == [(highest - size + 1, highest)]
     if of > 2:
-        assert places._slices(of - 1, of + 1, of) == [*first[2], *first[0]]
-        assert places._slices(0, 2, of) == [(lowest, first[1][0][1])]
+        assert index._slices(of - 1, of + 1, of) == [*first[2], *first[0]]
+        assert index._slices(0, 2, of) == [(lowest, first[1][0][1])]
 
 
 def test_each_hash_has_its_turn_however_the_slices_change() -> None:
@@ -250,11 +247,11 @@ def test_each_hash_has_its_turn_however_the_slices_change() -> None:
         for step in range(4 * 64):
             bits = 5 + step // change % 2
             width = 64 >> bits
-            turn = places._turn(step, bits)
+            turn = index._turn(step, bits)
             missing -= set(range(turn * width, turn * width + width))
         assert not missing
-    assert [places._turn(step, 2) for step in range(5)] == [0, 2, 1, 3, 0]
-    assert places._turn(7, 0) == 0
+    assert [index._turn(step, 2) for step in range(5)] == [0, 2, 1, 3, 0]
+    assert index._turn(7, 0) == 0
 
 
 def _plans(connection: sqlite3.Connection, statements: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -269,22 +266,22 @@ def test_no_statement_passes_all_entries_by(connection: sqlite3.Connection) -> N
     statements = [
         *rows._GETS.values(),
         *rows._SIZES_OF.values(),
-        *statements_of._REPLACES.values(),
-        *statements_of._DELETES.values(),
-        *statements_of._DEADLINES.values(),
-        *statements_of._COMPARES.values(),
-        *(statement for both in statements_of._FORGETS.values() for statement in both),
-        *(places._NOTE, places._ENDS, places._EVICT, places._MOVE, places._MOVED, places._SWEEP),
-        *upkeep._EXPIRE,
-        upkeep._STATE,
+        *transaction._REPLACES.values(),
+        *transaction._DELETES.values(),
+        *transaction._DEADLINES.values(),
+        *transaction._COMPARES.values(),
+        *(statement for both in transaction._UNINDEXES.values() for statement in both),
+        *(index._ADD, index._ENDS, index._EVICT, index._MOVE, index._REMOVE_MOVED, index._SWEEP),
+        *maintenance._EXPIRE,
+        maintenance._STATE,
     ]
     assert len(statements) > 60
-    asked = re.compile(r"SCAN (asked|(\d+ )?CONSTANT ROWS?|\(subquery-\d+\)|pragma_\w+ .*)")
+    scans = re.compile(r"SCAN (lookup|(\d+ )?CONSTANT ROWS?|\(subquery-\d+\)|pragma_\w+ .*)")
     seen = set()
     for statement, step in _plans(connection, statements):
         seen.add(step.split()[0])
         assert "AUTOMATIC" not in step, statement
-        assert "SCAN" not in step or asked.fullmatch(step), f"{step}: {statement}"
+        assert "SCAN" not in step or scans.fullmatch(step), f"{step}: {statement}"
     assert {"SEARCH", "SCAN"} <= seen
 
 
@@ -298,7 +295,7 @@ def test_eviction_that_leaves_little_leaves_few_places(connection: sqlite3.Conne
         transaction = Transaction(connection, NOW, MAX_BYTES)
         transaction.put(dict.fromkeys(keys, bytes(900)), NOW + 60)
         transaction.flush()
-        upkeep.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
+        maintenance.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
     _each_entry_has_its_place(connection)
     assert _count(connection, "entries") > 600
     assert _count(connection, "places") < 1.5 * _count(connection, "entries")

@@ -36,7 +36,7 @@ def test_many_swaps_take_few_statements(first: Transaction) -> None:
         *((f"lease{number}", b"token", None) for number in range(300)),
         *((f"old{number}", None, b"entry") for number in range(100)),
     ]
-    transaction.foresee((key, old) for key, old, _ in swaps)
+    transaction.prefetch((key, old) for key, old, _ in swaps)
     assert all(transaction.swap(key, old, new, NOW + 60) for key, old, new in swaps)
     transaction.flush()
     assert len(statements) < 20
@@ -68,7 +68,7 @@ def test_grouped_writes_mean_what_single_ones_do(first: Transaction, seed: int) 
             for _ in range(chance.randrange(40))
         ]
         olds = [chance.choice((None, model.get(key), b"b")) for _, key, _ in ops]
-        transaction.foresee((key, old) for (op, key, _), old in zip(ops, olds, strict=True) if op == "swap")
+        transaction.prefetch((key, old) for (op, key, _), old in zip(ops, olds, strict=True) if op == "swap")
         for (op, key, value), old in zip(ops, olds, strict=True):
             if op == "put":
                 transaction.put({key: value}, NOW + 9)

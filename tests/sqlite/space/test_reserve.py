@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.space.reserve import Reserve
@@ -40,20 +40,20 @@ async def test_reserves_of_two_sizes(small_disk: Path) -> None:
     path = small_disk / "cache.db"
     path.touch()
     small, large = Reserve(str(path), MIB), Reserve(str(path), 16 * MIB)
-    assert small.make()
+    assert small.create()
     (small_disk / "ballast").write_bytes(bytes(1_500_000))
-    assert not large.make()
-    assert (small.is_there, large.is_there) == (True, False)
+    assert not large.create()
+    assert (small.is_usable, large.is_usable) == (True, False)
     assert os.stat(small.path).st_size == small.size
     (small_disk / "ballast").unlink()
-    assert large.make()
-    assert (small.is_there, large.is_there) == (True, True)
+    assert large.create()
+    assert (small.is_usable, large.is_usable) == (True, True)
     assert small.give_up()
     assert not large.give_up()
     assert os.stat(small.path).st_size == small.size // 8
-    assert (small.make(), large.make()) == (False, False)  # before whoever gave it up has used its room
+    assert (small.create(), large.create()) == (False, False)  # before whoever gave it up has used its room
     os.utime(small.path, (time.time() - 0.06,) * 2)
-    assert small.make()
+    assert small.create()
     assert small.release(small.size - 10)
     assert not small.release(11)
     assert os.stat(small.path).st_size == 10

@@ -14,11 +14,11 @@ from typing import Literal
 
 import pytest
 
-from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract import BackendUnavailable
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions
-from cachecore_sqlite.file import open_files as opened
+from cachecore_sqlite.file import open_files
 from cachecore_sqlite.file.database import Database
-from cachecore_sqlite.file.errors import LogDeleted
+from cachecore_sqlite.file.errors import WalDeleted
 from cachecore_sqlite.file.open_files import Files, Inode
 from cachecore_sqlite.table.transaction import Transaction
 
@@ -35,15 +35,16 @@ for line in sys.stdin:
 
 FORK = """
 import os, sys
-from cachecore_sqlite import SQLiteOptions, opened
+from cachecore_sqlite import SQLiteOptions
+from cachecore_sqlite.file import open_files
 from cachecore_sqlite.file.database import Database
 database = Database(sys.argv[1], SQLiteOptions())
 held = database.connect()
 ours, theirs = os.pipe()
-opened._lock.acquire()
+open_files._lock.acquire()
 child = os.fork()
 if child:
-    opened._lock.release()
+    open_files._lock.release()
     database.disconnect(*held)
     os.write(theirs, b"closed")
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -106,14 +107,14 @@ def test_a_connection_is_counted_before_it_is_opened(tmp_path: Path, monkeypatch
     open_ = Database._open
 
     def watched(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> object:
-        calls.append(opened.unless_connected(opened.inode_of(self.path), opened._lock.locked))
+        calls.append(open_files.unless_connected(open_files.inode_of(self.path), open_files._lock.locked))
         return open_(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", watched)
     connection, files = database.connect()
     assert calls == [True, None]  # the first one makes the file, and holds the lock that all others wait for
     database.disconnect(connection, files)
-    assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"
+    assert open_files.unless_connected(open_files.inode_of(database.path), lambda: "alone") == "alone"
 
 
 def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Database, "_open", failing)
     with pytest.raises(MemoryError):
         database.connect()
-    assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"
+    assert open_files.unless_connected(open_files.inode_of(database.path), lambda: "alone") == "alone"
 
 
 def test_the_only_connection_to_a_replaced_file_takes_its_log_along(tmp_path: Path) -> None:
@@ -155,9 +156,9 @@ def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path)
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     _log(connection, "acknowledged")
-    os.unlink(database.path + opened.LOG)
+    os.unlink(database.path + open_files.WAL_SUFFIX)
     second = Database(database.path, SQLiteOptions())
-    with pytest.raises(LogDeleted):
+    with pytest.raises(WalDeleted):
         second.connect()
     database.disconnect(connection, files)
 
@@ -169,20 +170,20 @@ def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     first, second = database.connect(), database.connect()
     others: list[tuple[sqlite3.Connection, Files | None]] = []
-    closing, disconnected = opened.closing, opened.disconnected
+    closing, disconnected = open_files.mark_closing, open_files.remove_connection
     there = []
 
     def watched(inode: Inode) -> None:
-        there.append(opened.inode_of(database.path + opened.LOG) is not None)
+        there.append(open_files.inode_of(database.path + open_files.WAL_SUFFIX) is not None)
         closing(inode)
 
     def open_another_first(inode: Inode) -> None:
-        if opened.inode_of(database.path + opened.LOG) is None:
+        if open_files.inode_of(database.path + open_files.WAL_SUFFIX) is None:
             others.append(database.connect())
         disconnected(inode)
 
-    monkeypatch.setattr(opened, "closing", watched)
-    monkeypatch.setattr(opened, "disconnected", open_another_first)
+    monkeypatch.setattr(open_files, "mark_closing", watched)
+    monkeypatch.setattr(open_files, "remove_connection", open_another_first)
     database.disconnect(*first)
     database.disconnect(*second)
     assert there == [True, True]
@@ -205,16 +206,16 @@ def test_no_connection_is_closed_while_the_log_is_looked_for(tmp_path: Path, mon
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     assert files is not None
-    look = opened.inode_of
+    look = open_files.inode_of
     held = []
 
     def watched(path: str) -> Inode | None:
-        held.append(opened._lock.locked())
+        held.append(open_files._lock.locked())
         return look(path)
 
-    monkeypatch.setattr(opened, "inode_of", watched)
-    opened.check_log(database.path, files.database)
-    assert not opened.is_log_of_another(database.path, files.database)
+    monkeypatch.setattr(open_files, "inode_of", watched)
+    open_files.check_wal(database.path, files.database)
+    assert not open_files.has_foreign_wal(database.path, files.database)
     assert held == [True] * 3
     database.disconnect(connection, files)
 
@@ -224,16 +225,16 @@ def test_a_log_that_is_moved_with_its_file_is_not_missed(tmp_path: Path, monkeyp
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     assert files is not None
-    look = opened.inode_of
+    look = open_files.inode_of
 
     def move_and_look(path: str) -> Inode | None:
-        if path.endswith(opened.LOG) and look(database.path) is not None:
-            for suffix in ("", opened.LOG):
+        if path.endswith(open_files.WAL_SUFFIX) and look(database.path) is not None:
+            for suffix in ("", open_files.WAL_SUFFIX):
                 os.rename(database.path + suffix, f"{database.path}.aside{suffix}")
         return look(path)
 
-    monkeypatch.setattr(opened, "inode_of", move_and_look)
-    assert not opened.is_at(database.path, files)
+    monkeypatch.setattr(open_files, "inode_of", move_and_look)
+    assert not open_files.is_current(database.path, files)
     database.disconnect(connection, files)
 
 
@@ -261,7 +262,7 @@ async def test_what_is_committed_into_a_file_that_is_gone_is_not_acknowledged(tm
         path.unlink()
 
     with pytest.raises(BackendUnavailable) as raised:
-        await backend._engine.write("set_many", write)
+        await backend._pool.write("set_many", write)
     assert raised.value.reason == "moved"
     await backend.aclose()
 
