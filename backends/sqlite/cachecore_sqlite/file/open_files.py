@@ -21,6 +21,7 @@ from cachecore_sqlite.file.errors import WalDeleted
 T = TypeVar("T")
 Inode = tuple[int, int]
 WAL_SUFFIX: Final = "-wal"
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would translate line ends otherwise
 
 _lock = threading.Lock()
 _connected: Counter[Inode] = Counter()  # guarded by _lock; connections of this process
@@ -125,10 +126,10 @@ def check_wal(path: str, inode: Inode) -> None:
 def read_start(path: str, size: int) -> bytes:
     """Return the first `size` bytes of the file, or all of a shorter one."""
     with _lock:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, _FLAGS)
         try:
             found = os.fstat(handle)
-            return os.pread(handle, size, 0)
+            return os.read(handle, size)
         finally:
             inode = found.st_dev, found.st_ino
             if inode in _connected:

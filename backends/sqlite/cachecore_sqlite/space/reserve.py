@@ -30,7 +30,7 @@ _KEPT_SHARE: Final = 8  # this share is kept for the file, which a deletion may 
 _UNSUPPORTED_SECONDS: Final = 1.0
 REFUSING_SECONDS: Final = 0.05
 """Shortest time without sets after the reserve was given up."""
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FLAGS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 

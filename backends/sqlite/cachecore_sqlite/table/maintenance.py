@@ -1,4 +1,4 @@
-"""What keeps the file small, in small steps that ride on writes: expiry, eviction, vacuum, the end of the log."""
+"""Bounds on the file and the change log, kept in small steps within writes: expiry, eviction, vacuum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHANGE_LOG_BYTES: Final = 1024 * 1024
 _TRIM_BYTES: Final = 16 * 1024
 _ROW_OVERHEAD: Final = 200
 _VACUUM_SECONDS: Final = 0.003
-_EXPIRED: Final = 16  # rows removed for each that was written, up to a bound
+_EXPIRED: Final = 16  # rows removed for each written row, up to a bound
 _EXPIRED_BOUND: Final = 512
 _SPARE_PAGES: Final = 256
 _LOG_KEYS: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
@@ -32,9 +32,9 @@ _EXPIRE: Final = [
 
 
 def log_changes(transaction: Transaction) -> tuple[int, int]:
-    """Write the changed keys down for the feeds of all processes, and cut off the end of the log.
+    """Write the changed keys to the change log, which the feeds of all processes read, and delete its oldest rows.
 
-    Return how many bytes were logged, and how many that makes since the file was made, by all processes.
+    Return how many bytes were logged now, and how many were logged in all by all processes.
     """
     connection = transaction.connection
     keys = "\n".join(transaction.changed)
@@ -48,12 +48,12 @@ def log_changes(transaction: Transaction) -> tuple[int, int]:
 def reclaim(
     transaction: Transaction, rows: int, written: int, max_bytes: int, *, shorten: bool, pages_left: int = sys.maxsize
 ) -> None:
-    """Remove some of what has expired and, above `max_bytes`, of what was written longest ago.
+    """Remove some expired entries and, above `max_bytes`, some of the oldest ones.
 
-    A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
-    another's past, and removes more than that, so that it catches up. The file is made shorter only if `shorten`.
-    A row that has expired is often alone on its page, and a page less of the file is often a page moved: the log takes
-    them all, so either step takes `pages_left` of them at most, about.
+    A step is bounded by the writes since the last one (`rows`, and `written` bytes), so that no write pays for the
+    backlog of others, and it removes more than they added, so that the backlog shrinks. The file is made shorter only
+    if `shorten`. An expired row is often alone on its page, and each page less of the file often moves another one. The
+    WAL takes them all, so each step takes about `pages_left` of them at most.
     """
     connection = transaction.connection
     pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
@@ -71,7 +71,7 @@ def reclaim(
     largest = max_bytes // PAGE_BYTES
     spare = min(_SPARE_PAGES, largest // 32)
     if free > max(spare, pages // 4) or (free > spare and pages > largest + spare):
-        # One page a time: the statement has a step for each, and Python takes the first step only.
+        # One page at a time: the statement yields a row for each page, and `execute` runs it to the first row only.
         until = time.monotonic() + _VACUUM_SECONDS
         for _ in range(min(free - spare, pages_left)):
             connection.execute("PRAGMA incremental_vacuum(1)")
