@@ -205,4 +205,5 @@ def _after_fork() -> None:
         tier._after_fork()  # noqa: SLF001 - this module's own class
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)
