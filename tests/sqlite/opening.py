@@ -1,4 +1,4 @@
-"""When a backend has looked at the file that it opened."""
+"""Waiting for the check of a file after opening."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from cachecore_sqlite.threads.checkpointer import Checkpointer
 
 
 def until_checked(backend: SQLiteBackend) -> None:
-    """Wait until a thread has looked whether the file is in order, which the first read begins."""
+    """Wait until the checkpointer has checked the file, which the first read starts. The pool has no public state for
+    it."""
     (checkpointer,) = [worker for worker in backend._pool._workers if isinstance(worker, Checkpointer)]
     checkpointer.wake()
     assert checkpointer.idle.wait(10)

@@ -1,4 +1,4 @@
-"""What this process has open: whose locks are not to be given up, and whose log is not to be taken for another's."""
+"""Open files of this process: its locks are kept, and each WAL stays with its database."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ else:
 
 @pytest.fixture
 def probe() -> Iterator[Callable[[Path], str]]:
-    """Another process that tells whether anybody has a file open."""
+    """Return a function that asks another process whether any process has a file open."""
     command = [sys.executable, "-c", PROBE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         asked, told = process.stdin, process.stdout
@@ -76,7 +76,7 @@ def probe() -> Iterator[Callable[[Path], str]]:
 async def test_two_backends_that_open_a_file_at_once_keep_their_locks(
     tmp_path: Path, probe: Callable[[Path], str]
 ) -> None:
-    """By them other processes know that the file is open: the first of all would cut off the index under our eyes."""
+    """The locks tell other processes that the file is open; without them, the next one would cut off the WAL index."""
     path = tmp_path / "cache.db"
     first = SQLiteBackend(path)
     await first.set_many({"k": b"v"}, ttl=None)
@@ -101,7 +101,7 @@ async def test_two_backends_that_open_a_file_at_once_keep_their_locks(
 
 
 def test_a_connection_is_counted_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So nobody reads the index between the two; nor is one opened while somebody reads."""
+    """Promise of `Database._open`'s caller: no thread reads the WAL index between count and opening, or the reverse."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     calls: list[object] = []
     open_ = Database._open
@@ -112,13 +112,13 @@ def test_a_connection_is_counted_before_it_is_opened(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Database, "_open", watched)
     connection, files = database.connect()
-    assert calls == [True, None]  # the first one makes the file, and holds the lock that all others wait for
+    assert calls == [True, None]  # the first call creates the file, while all others wait for Database's lock
     database.disconnect(connection, files)
     assert open_files.unless_connected(open_files.inode_of(database.path), lambda: "alone") == "alone"
 
 
 def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the log would never be looked into again."""
+    """Promise: a failed opening is uncounted; otherwise this process would never check the WAL again."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     database.disconnect(*database.connect())
     open_ = Database._open
@@ -135,7 +135,7 @@ def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_only_connection_to_a_replaced_file_takes_its_log_along(tmp_path: Path) -> None:
-    """Closed first, it could not be told whose the log is, and the new file would get it."""
+    """The WAL goes before the connection: afterwards its owner is unknown, and the new file would get it."""
     path = tmp_path / "cache.db"
     database, other = Database(str(path), SQLiteOptions()), Database(str(tmp_path / "other.db"), SQLiteOptions())
     other.disconnect(*other.connect())
@@ -152,7 +152,7 @@ def test_the_only_connection_to_a_replaced_file_takes_its_log_along(tmp_path: Pa
 
 
 def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path) -> None:
-    """What it would read is older than what this process has acknowledged."""
+    """A second connection would read a state older than the acknowledged writes."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     _log(connection, "acknowledged")
@@ -166,7 +166,8 @@ def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path)
 def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not expected any more when SQLite deletes it, though the connection counts until it is closed."""
+    """Promise of `mark_closing` before `remove_connection`: SQLite may delete the WAL in between, and that is no
+    damage."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     first, second = database.connect(), database.connect()
     others: list[tuple[sqlite3.Connection, Files | None]] = []
@@ -194,7 +195,7 @@ def test_a_log_that_goes_with_the_last_connection_is_not_missed(
 
 
 def test_a_child_process_knows_nothing_of_what_its_parent_has_open(tmp_path: Path) -> None:
-    """A fork while a backend is being closed: the log goes with the parent's last connection."""
+    """After a fork during a close, the child is not misled by records of the parent's connections."""
     command = [sys.executable, "-c", FORK, str(tmp_path / "cache.db")]
     told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     assert told.stdout == "7\n", told.stderr
@@ -202,7 +203,7 @@ def test_a_child_process_knows_nothing_of_what_its_parent_has_open(tmp_path: Pat
 
 
 def test_no_connection_is_closed_while_the_log_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one would take it along between the look at what it is and the look for it."""
+    """Promise of `check_wal` and `has_foreign_wal`: both hold the lock, so the WAL is not deleted meanwhile."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     assert files is not None
@@ -221,7 +222,7 @@ def test_no_connection_is_closed_while_the_log_is_looked_for(tmp_path: Path, mon
 
 
 def test_a_log_that_is_moved_with_its_file_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process moves both aside, between the looks at the one and at the other."""
+    """Promise of `is_current`: another process may move both files between the looks at the one and at the other."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     assert files is not None
@@ -239,7 +240,7 @@ def test_a_log_that_is_moved_with_its_file_is_not_missed(tmp_path: Path, monkeyp
 
 
 def test_whose_a_file_is_is_asked_again_once_nobody_has_it_open(tmp_path: Path) -> None:
-    """It may be another one since, under the same identity, whichever backend closed it last."""
+    """After the last close another file may have the same inode, so ownership is checked again by every backend."""
     path = tmp_path / "cache.db"
     databases = [Database(str(path), SQLiteOptions()) for _ in range(2)]
     opened_by = [(database, *database.connect()) for database in databases]
@@ -252,7 +253,7 @@ def test_whose_a_file_is_is_asked_again_once_nobody_has_it_open(tmp_path: Path) 
 
 
 async def test_what_is_committed_into_a_file_that_is_gone_is_not_acknowledged(tmp_path: Path) -> None:
-    """It went away while the transaction was under way."""
+    """The file is deleted during the transaction, by a write that only the pool can submit."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)

@@ -1,4 +1,4 @@
-"""Whose a file is, told from its first page."""
+"""Ownership of a file, read from its first page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cachecore_sqlite.file.open_files import WAL_SUFFIX
 
 
 def test_a_file_that_is_made_whole_meanwhile_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who had it open last moves the log into it, the first page first, and deletes the log when that is done."""
+    """Promise of `ownership`: a checkpoint that finishes between its two looks at the file leads to no `damaged`."""
     path = tmp_path / "cache.db"
     database = Database(str(path), SQLiteOptions())
     connection, files = database.connect()

@@ -1,4 +1,4 @@
-"""The log is moved into the file by a thread, and begins anew when all of it is there and nobody reads from it."""
+"""A thread checkpoints the WAL, which restarts when all of it is copied and no reader uses it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def _write(connection: sqlite3.Connection, pages: int) -> None:
 
 
 def _pages(connection: sqlite3.Connection) -> int:
-    """Return how many pages the wal holds."""
+    """Return the number of pages in the WAL."""
     pages: int = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
     return pages
 
 
 def test_log_begins_anew_when_nobody_reads_from_it(database: Database) -> None:
-    """Beside a reader it goes on, whatever was moved; without, the next write is at its beginning."""
+    """Beside a reader the WAL continues after a checkpoint; without one the next write is at its start."""
     checkpointer = Checkpointer(database, SystemClock())
     wal = Wal(database, checkpointer)
     checkpointer.start()
@@ -57,7 +57,7 @@ def test_log_begins_anew_when_nobody_reads_from_it(database: Database) -> None:
         checkpointer.idle.wait()
         assert _pages(connection) > 100
         reader.execute("COMMIT")
-        while not wal.restart(connection, 0.0):  # the disk may take longer than writers are kept out
+        while not wal.restart(connection, 0.0):  # the disk may take longer than writers are locked out
             checkpointer.idle.wait()
         _write(connection, 1)
         assert 0 < _pages(connection) < 10
@@ -66,7 +66,7 @@ def test_log_begins_anew_when_nobody_reads_from_it(database: Database) -> None:
 
 
 def test_log_goes_on_while_another_process_writes(database: Database) -> None:
-    """To begin it anew nobody is waited for who holds the lock."""
+    """A restart does not wait for a process that holds the write lock."""
     wal = Wal(database, Checkpointer(database, SystemClock()))
     with _opened(database) as connection, _opened(database) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -76,7 +76,7 @@ def test_log_goes_on_while_another_process_writes(database: Database) -> None:
 
 
 def test_what_other_processes_write_counts(database: Database) -> None:
-    """The log of changes tells how much that is: with nine others a tenth has to be written here."""
+    """The change log shows their share: beside nine others, a tenth of the writes here starts the checkpoint."""
     moved_after = {}
     for processes in (1, 10):
         checkpointer = Checkpointer(database, SystemClock())
@@ -90,11 +90,12 @@ def test_what_other_processes_write_counts(database: Database) -> None:
                 wal.maintain(connection)
         moved_after[processes] = number
     assert moved_after[1] > 20
-    assert moved_after[10] <= moved_after[1] / 10 + 2  # of the first one nothing is known yet, and the last goes over
+    # The first write shows no share yet, and the last one passes the threshold
+    assert moved_after[10] <= moved_after[1] / 10 + 2
 
 
 def test_what_goes_counts_a_page_each(database: Database) -> None:
-    """It is found anywhere in the file, so a transaction that replaces or deletes much makes the wal longer."""
+    """Deleted rows are spread over the file, so each one counts as a page of the WAL."""
     wal = Wal(database, Checkpointer(database, SystemClock()))
     wal.record(1000, 0, 70, 70)
     before = wal.written
@@ -104,7 +105,7 @@ def test_what_goes_counts_a_page_each(database: Database) -> None:
 
 @pytest.mark.parametrize("ask", ["put", "drop"])
 def test_a_transaction_tells_what_went(connection: sqlite3.Connection, ask: str) -> None:
-    """Of the keys that it writes or deletes, those that had a row."""
+    """The count is that of the written or deleted keys that had a row."""
     first = Transaction(connection, 0.0, 1 << 20)
     first.put({f"k{number}": b"v" for number in range(20)}, None)
     first.flush()
