@@ -166,8 +166,10 @@ def run_out_of_room(pipe: Connection, path: str, limit: int) -> None:
 
 
 def read_only_folder(pipe: Connection, path: str) -> None:
-    """Read and write as a user with read permission only; send the values, the reason of the error, and the folder's
-    files."""
+    """Read and write as a user with read permission only.
+
+    Send the values, the reason of the error, and the names in the folder.
+    """
 
     async def main() -> None:
         backend = SQLiteBackend(path)

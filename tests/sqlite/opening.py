@@ -7,8 +7,10 @@ from cachecore_sqlite.threads.checkpointer import Checkpointer
 
 
 def until_checked(backend: SQLiteBackend) -> None:
-    """Wait until the checkpointer has checked the file, which the first read starts. The pool has no public state for
-    it."""
+    """Wait until the checkpointer has checked the file, which the first read starts.
+
+    The pool has no public state for it.
+    """
     (checkpointer,) = [worker for worker in backend._pool._workers if isinstance(worker, Checkpointer)]
     checkpointer.wake()
     assert checkpointer.idle.wait(10)

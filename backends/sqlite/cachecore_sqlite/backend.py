@@ -77,14 +77,14 @@ class SQLiteBackend:
 
     async def _delete(self, keys: list[str]) -> int:
         try:
-            dropped: int = await self._pool.write("delete_many", Transaction.drop, keys)
+            deleted: int = await self._pool.write("delete_many", Transaction.drop, keys)
         except BackendError as error:
             if error.reason != "full" or len(keys) == 1:
                 raise
             # Fewer keys need less space at a time.
             part = -(-len(keys) // _PARTS)
             return sum([await self._delete(keys[start : start + part]) for start in range(0, len(keys), part)])
-        return dropped
+        return deleted
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Set the value to `new` if it is `old` now; return whether it was. Atomic between processes."""
@@ -102,7 +102,7 @@ class SQLiteBackend:
                 yield keys
 
     async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield changes of keys that start with `prefix`, including those of this process; ends when the backend is
+        """Yield changes of keys that start with `prefix`, including this process's own; ends when the backend is
         closed.
 
         A change of another process comes at most `feed_interval` and one hop after its commit.

@@ -166,8 +166,8 @@ def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path)
 def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise of `mark_closing` before `remove_connection`: SQLite may delete the WAL in between, and that is no
-    damage."""
+    """Promise of `mark_closing`: afterwards a missing WAL is no damage, because SQLite deletes it with the last
+    connection."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     first, second = database.connect(), database.connect()
     others: list[tuple[sqlite3.Connection, Files | None]] = []

@@ -1,5 +1,4 @@
-"""On a disk full to the last byte deletions work, sets are refused, and both work again without help once space is
-free."""
+"""On a disk full to the last byte deletions work, sets are refused, and both recover once space is free."""
 
 from __future__ import annotations
 
@@ -222,8 +221,7 @@ async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
 async def test_set_is_refused_in_time_if_others_fill_the_log_again(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise around `Wal.restart`: if each restart frees no space, a set is refused in time instead of waiting for
-    ever."""
+    """Promise around `Wal.restart`: if no restart frees space, a set is refused in time instead of waiting for ever."""
     backend = SQLiteBackend(small_disk / "cache.db")
     await backend.set_many({"first": b"v"}, ttl=600)
     with contextlib.closing(sqlite3.connect(backend.path)) as other:

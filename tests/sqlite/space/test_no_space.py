@@ -1,5 +1,4 @@
-"""No space to write: a full disk, a limit on files, a read-only folder. Reads continue, and writes work again
-afterwards."""
+"""No space to write: a full disk, a limit on files, a read-only folder. Reads go on, and writes return."""
 
 from __future__ import annotations
 

@@ -55,8 +55,10 @@ def test_the_thread_that_came_last_is_woken() -> None:
 
 
 class _Interrupted(deque[int | None]):
-    """A list of items to which other threads add in the moment in which a thread finds it empty. Promise: `get` misses
-    none."""
+    """A list of items to which other threads add at the moment in which a thread finds it empty.
+
+    Patched in for `_items`; the promise is that `get` misses no item.
+    """
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         super().__init__()

@@ -192,8 +192,10 @@ class Database:
 
     @contextlib.contextmanager
     def exclusive_close(self) -> Iterator[None]:
-        """Keep other processes from closing connections in this context; without effect if the lock is not free in
-        time."""
+        """Keep other processes from closing connections in this context, to any database of the folder.
+
+        Without effect if the lock is not free in time.
+        """
         with contextlib.ExitStack() as stack:
             if self.path != MEMORY:
                 with contextlib.suppress(sqlite3.Error, OSError):

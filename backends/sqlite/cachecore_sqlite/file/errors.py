@@ -105,8 +105,7 @@ def is_full(error: Exception) -> bool:
 
 
 def lacks_space(error: Exception) -> bool:
-    """Tell whether SQLite could not write: the disk is full, the folder or the file is read-only, or no file can be
-    created.
+    """Tell whether SQLite could not write for want of space or permission, or could not create a file.
 
     Reading may still work.
     """

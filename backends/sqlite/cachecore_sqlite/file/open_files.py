@@ -111,7 +111,7 @@ def is_current(path: str, files: Files) -> bool:
         return False
     if inode_of(path + WAL_SUFFIX) == files.wal:
         return True
-    if inode_of(path) != files.database:  # both files were moved, first the database
+    if inode_of(path) != files.database:  # both files were moved between the looks
         return False
     raise WalDeleted("its log was deleted while it was open")
 

@@ -89,8 +89,10 @@ class Feed(Worker):
         self._send(lambda listener: _matching(unique, listener))
 
     def close(self) -> None:
-        """Close the connection. The next one reads the log first, because its data_version is not comparable to this
-        one's."""
+        """Close the connection.
+
+        The next one reads the log first, because its data_version is not comparable to this one's.
+        """
         super().close()
         self._version = None
 
@@ -167,13 +169,13 @@ class Feed(Worker):
 
     def _send(self, events_for: Callable[[Listener], tuple[FeedEvent | None, ...]], *, starting: bool = False) -> None:
         with self._lock:
-            gone = []
+            closed = []
             for listener in self._listeners:
                 events = events_for(listener)
                 listener.started |= starting
                 if events and not listener.send(*events):
-                    gone.append(listener)
-            for listener in gone:
+                    closed.append(listener)
+            for listener in closed:
                 self._listeners.remove(listener)
 
     def work(self, waiting: deque[Job]) -> None:
