@@ -18,6 +18,7 @@ from cachecore.contract import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file import schema
 from tests.sqlite.children import running, value_of, write_and_wait
+from tests.sqlite.disks import PATIENT
 from tests.sqlite.opening import until_checked
 
 KEYS = [f"p:e:{number}" for number in range(120)]
@@ -66,7 +67,7 @@ def _remove(path: Path) -> None:
 
 async def _use(path: Path, right: dict[str, bytes]) -> tuple[int, int]:
     """Read everything twice, write, read again; return how many values were wrong and how many calls failed."""
-    backend = SQLiteBackend(path)
+    backend = SQLiteBackend(path, options=PATIENT)  # another thread may move the file aside, slowly on a busy machine
     wrong = failed = 0
     for _ in range(2):
         for start in range(0, len(KEYS), 10):

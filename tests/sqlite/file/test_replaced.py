@@ -15,13 +15,14 @@ from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.file.open_files import Inode
 from tests.sqlite.children import call_when_told, running
+from tests.sqlite.disks import PATIENT
 from tests.sqlite.opening import until_checked
 
 
 async def test_file_deleted_underneath(tmp_path: Path) -> None:
     """After the file was deleted, all backends use the new one; no write goes to the deleted file."""
     path = tmp_path / "cache.db"
-    first, second = SQLiteBackend(path), SQLiteBackend(path)
+    first, second = SQLiteBackend(path, options=PATIENT), SQLiteBackend(path, options=PATIENT)
     await first.set_many({"k": b"v"}, ttl=60)
     assert await second.get_many(["k"]) == [b"v"]
     path.unlink()
