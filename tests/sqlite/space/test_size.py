@@ -93,7 +93,8 @@ async def test_log_keeps_to_the_bound_beside_readers_that_hardly_rest(tmp_path: 
 
 async def test_reader_that_stays_has_sets_refused(tmp_path: Path) -> None:
     """At the bound sets and swaps are `full`, reads and deletions work; sets work again after the reader."""
-    options = SQLiteOptions(max_bytes=4 * MIB, durability="process")
+    # Patient, because a busy machine may stop the other backend's writer while it holds the lock.
+    options = SQLiteOptions(max_bytes=4 * MIB, durability="process", timeout=1.0)
     writer, other = (SQLiteBackend(tmp_path / "cache.db", options=options) for _ in range(2))
     await writer.set_many({"first": b"v"}, ttl=3600)
     reader = sqlite3.connect(writer.path, isolation_level=None)
