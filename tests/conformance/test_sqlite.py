@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.protocols import CacheBackend
+from cachecore.contract import CacheBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
 
 class SQLiteHarness:
-    """A SQLite backend on a clock that is moved by hand."""
+    """A SQLite backend on a clock that the test advances."""
 
     ttl_rounding = 0.0
 
@@ -30,7 +30,7 @@ class SQLiteHarness:
 
 
 class FileHarness(SQLiteHarness):
-    """A file, which several backends share."""
+    """A file shared by several backends."""
 
     async def another(self) -> CacheBackend:
         self.opened.append(SQLiteBackend(self.backend.path, clock=self.clock))
@@ -38,7 +38,7 @@ class FileHarness(SQLiteHarness):
 
 
 class MemoryHarness(SQLiteHarness):
-    """Memory, which belongs to one backend: a further one is the same."""
+    """Memory, which belongs to one backend: `another` returns the same one."""
 
     async def another(self) -> CacheBackend:
         return self.backend

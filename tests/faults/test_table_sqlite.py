@@ -1,7 +1,7 @@
-"""What each call does while something is wrong with a file: rows of the table, as `test_table`.
+"""The result of each call during a fault of its file: rows of the table, as in `test_table`.
 
-Each cell has a file of its own. Damage that a call is the first to meet costs that call; the next one finds a new
-file, so there are rows for damage before and after it was found.
+Each cell has a file of its own. The first call to meet damage fails, and the next one finds a new file, so there are
+rows for damage before and after it was found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from tests.faults.callers import request
 from tests.faults.cells import Cell, Row, outcomes, row
 from tests.faults.test_table import AWAY, FULL, READ_ONLY, WORTHLESS
@@ -48,7 +48,7 @@ OVERWRITTEN = row(
     invalidates="finds nothing",
     invalidate_tags="works",
 )
-"""Whoever reads finds out. Deleting a stamp reads nothing but the log, and is done there."""
+"""A read finds the damage. Deleting a stamp reads only the WAL, and is done there."""
 OTHER_TYPE = row(
     reads="default",
     asks="computes",
@@ -59,7 +59,7 @@ OTHER_TYPE = row(
     invalidates="works",
     refresh="computes",
 )
-"""What this library never writes is damage where it is read. What is not read does not matter."""
+"""A value of a type that the store never writes is damage where it is read, and only there."""
 
 
 def _path(cell: Cell) -> Path:
@@ -67,7 +67,7 @@ def _path(cell: Cell) -> Path:
 
 
 def _each(change: Callable[[Path], object], mend: Callable[[Path], object] | None = None) -> Fault:
-    """Do something to each file, and when it is over, perhaps something else."""
+    """Apply `change` to each file, and `mend` at the end."""
 
     @contextmanager
     def fault(cells: list[Cell]) -> Iterator[None]:
@@ -96,7 +96,7 @@ def _locked(cells: list[Cell]) -> Iterator[None]:
 
 @contextmanager
 def _full(cells: list[Cell]) -> Iterator[None]:
-    """The file systems have no block left."""
+    """The disks have no free block."""
     for cell in cells:
         fill_folder(_ballast(cell))
     yield
@@ -109,7 +109,7 @@ def _ballast(cell: Cell) -> Path:
 
 
 async def _to_the_last_byte(cells: list[Cell]) -> None:
-    """Write until nothing fits into the room that the files have, either."""
+    """Write until the files are full inside too. The cache hides refused writes, so its raw store is called."""
 
     async def one(cell: Cell) -> None:
         refused = written = 0
@@ -118,7 +118,7 @@ async def _to_the_last_byte(cells: list[Cell]) -> None:
                 await cell.cache._engine.raw.set_many({f"filler {written}": b"f"}, ttl=600)
                 written, refused = written + 1, 0
             except BackendError:
-                refused += 1  # which makes room in the log, as long as what is in it fits into the file
+                refused += 1  # a refused write restarts the WAL, as long as its pages fit into the file
             fill_folder(_ballast(cell))
 
     await asyncio.gather(*map(one, cells))
@@ -126,7 +126,7 @@ async def _to_the_last_byte(cells: list[Cell]) -> None:
 
 @contextmanager
 def _read_only(cells: list[Cell]) -> Iterator[None]:
-    """The file systems may only be read."""
+    """The disks are read-only."""
     for cell in cells:
         subprocess.run(["mount", "-o", "remount,ro", _path(cell).parent], check=True)
     yield
@@ -135,7 +135,7 @@ def _read_only(cells: list[Cell]) -> Iterator[None]:
 
 
 def _overwritten(path: Path) -> None:
-    """Make noise of the whole file. It is nobody's then, and left alone for as long as it lies there."""
+    """Overwrite the whole file with noise. It counts as a foreign file, and is not changed as long as it is there."""
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.write(random.Random(1).randbytes(size))
@@ -143,11 +143,11 @@ def _overwritten(path: Path) -> None:
 
 def _removed(path: Path) -> None:
     for file in path.parent.glob(f"{path.name}*"):
-        file.unlink(missing_ok=True)  # who finds its log gone first has moved it aside
+        file.unlink(missing_ok=True)  # the first process to miss its WAL has moved the file aside
 
 
 def _rows(expression: str) -> Callable[[Path], None]:
-    """Change every stored answer behind the library's back."""
+    """Change every stored answer, bypassing the library."""
 
     def change(path: Path) -> None:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
@@ -157,7 +157,7 @@ def _rows(expression: str) -> Callable[[Path], None]:
 
 
 def _page_damaged(path: Path) -> None:
-    """Spoil the page at which the table of entries begins."""
+    """Overwrite the first page of the table of entries."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entries'").fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -168,14 +168,14 @@ def _page_damaged(path: Path) -> None:
 
 
 def _schema_damaged(path: Path) -> None:
-    """Spoil what says which tables there are, as a flipped bit on the disk would."""
+    """Flip a bit of the schema, as a disk error would."""
     whole = path.read_bytes()
     assert b"CREATE TABLE entries" in whole
     path.write_bytes(whole.replace(b"CREATE TABLE entries", b"CREATE TABLE entriez"))
 
 
 async def _met(cells: list[Cell]) -> None:
-    """Read once, so that whatever there is to be found is found."""
+    """Read once, so that the damage is found."""
     for cell in cells:
         assert await cell.view.get(request(cell.stored[0])) is None
 
@@ -187,9 +187,9 @@ class Case:
     fault: Fault
     row: Row
     reasons: frozenset[str] = frozenset()
-    """What is counted while the calls are made."""
+    """Reasons of the errors counted while the calls are made."""
     at_rest: bool = False
-    """Whether it happens while nobody has the file open: else one thread may find it before another does."""
+    """Whether the fault happens while the file is closed: otherwise one thread may find it before another."""
     settled: Callable[[list[Cell]], Awaitable[None]] | None = None
     timeout: str = "5s"
     small: bool = False
@@ -243,7 +243,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", CASES)
 async def test_row(name: str, folder: Path) -> None:
-    """Each call does exactly what the table says, for the reason that the fault is."""
+    """Each call has exactly the result of the table, and the reason of the fault."""
     case = CASES[name]
     ill: list[Cell] = []
 
@@ -255,7 +255,7 @@ async def test_row(name: str, folder: Path) -> None:
         if case.settled is not None:
             await case.settled(ill)
 
-    # One reader: of several, each would be the first to meet what the others have met.
+    # One reader: each of several would be the first to meet the damage.
     url = f"sqlite:///{folder}/{{column}}/cache.db?readers=1&timeout={case.timeout}"
     seen = await outcomes(url, case.row, begin, at_rest=case.at_rest, settled=settled, backend_timeout=10)
     assert seen.did == case.row
@@ -263,7 +263,7 @@ async def test_row(name: str, folder: Path) -> None:
 
 
 async def test_no_folder(tmp_path: Path) -> None:
-    """A file that cannot be made."""
+    """A file that cannot be created."""
     (tmp_path / "file").write_text("no folder")
     url = f"sqlite:///{tmp_path}/file/cache.db"
     seen = await outcomes(url, AWAY, lambda cells: contextlib.nullcontext(), heals=False)

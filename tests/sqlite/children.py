@@ -1,4 +1,4 @@
-"""What other processes do in these tests: each function runs in a process of its own and talks through a pipe."""
+"""Programs for other processes of these tests; each function runs in its own process and answers through a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
 KEYS = 150
@@ -44,13 +44,13 @@ def running(program: Callable[..., None], *arguments: Any) -> Iterator[tuple[For
 
 
 def value_of(key: str, number: int) -> bytes:
-    """Return the value of write `number` to `key`: of a size that differs, and unlike that of any other write."""
+    """Return the value of write `number` to `key`; sizes differ, and no two writes have the same value."""
     chance = random.Random(f"{key}/{number}")
     return f"{key}/{number}/".encode() + chance.randbytes(chance.choice((0, 40, 900, 1800, 6000, 40_000)))
 
 
 def write_until_killed(pipe: Connection, path: str, name: str, start: int, durability: str) -> None:
-    """Set and delete keys of its own; tell the plan of each round before it, and when it is acknowledged."""
+    """Set and delete keys of its own; send the plan of each round before it, and None when it is acknowledged."""
 
     async def main() -> None:
         backend = SQLiteBackend(path, options=SQLiteOptions(timeout=5.0, durability=durability))  # type: ignore[arg-type]  # checked at run time
@@ -76,7 +76,7 @@ def write_until_killed(pipe: Connection, path: str, name: str, start: int, durab
 
 
 def hold_lock(pipe: Connection, path: str, kind: str) -> None:
-    """Lock the file until told to end: `write` keeps writers out, `all` readers and openers too."""
+    """Lock the file until a message comes: `write` locks writers out, `all` readers and openers too."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
     if kind == "all":
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -90,7 +90,7 @@ def hold_lock(pipe: Connection, path: str, kind: str) -> None:
 
 
 def keep_open(pipe: Connection, path: str) -> None:
-    """Have the file open as another program would, which reads and waits."""
+    """Keep the file open as another program, which reads and waits."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
     connection.execute("SELECT count(*) FROM mark").fetchone()
     pipe.send("open")
@@ -98,7 +98,7 @@ def keep_open(pipe: Connection, path: str) -> None:
 
 
 def write_much(pipe: Connection, path: str, name: str, count: int) -> None:
-    """Write keys one by one and in fours; tell how many errors there were."""
+    """Write keys one by one and in fours; send the number of errors."""
 
     async def main() -> int:
         # Patient, because a busy machine may put the holder of the lock to sleep for longer than the usual deadline.
@@ -137,7 +137,7 @@ def count_up(pipe: Connection, path: str, key: str, count: int) -> None:
 
 
 def run_out_of_room(pipe: Connection, path: str, limit: int) -> None:
-    """Write under a limit on the size of files; tell the reasons of errors, then go on without the limit."""
+    """Write under a limit on the size of files; send the reasons of errors, then continue without the limit."""
 
     async def main() -> None:
         backend = SQLiteBackend(path)
@@ -166,7 +166,10 @@ def run_out_of_room(pipe: Connection, path: str, limit: int) -> None:
 
 
 def read_only_folder(pipe: Connection, path: str) -> None:
-    """Read and write as a user who may only read; tell what was found, why not written, and what is in the folder."""
+    """Read and write as a user with read permission only.
+
+    Send the values, the reason of the error, and the names in the folder.
+    """
 
     async def main() -> None:
         backend = SQLiteBackend(path)
@@ -188,7 +191,7 @@ def read_only_folder(pipe: Connection, path: str) -> None:
 
 
 def fill_folder(ballast: Path) -> None:
-    """Leave no byte of room on the disk of `ballast`."""
+    """Fill the disk of `ballast` to the last byte."""
     with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
@@ -211,8 +214,9 @@ def write_and_wait(pipe: Connection, path: str, keys: list[str]) -> None:
 
 
 def fork_many(pipe: Connection, path: str, forks: int) -> None:
-    """Fork in the middle of traffic; parent and children read and write. Tell the reads of the children, and the wrong
-    ones of all.
+    """Fork during traffic; parent and children read and write.
+
+    Send the number of reads of the children, and the number of wrong ones of all.
     """
     backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
     keys = {f"k{number}": value_of(f"k{number}", 1) for number in range(50)}
@@ -239,7 +243,7 @@ def fork_many(pipe: Connection, path: str, forks: int) -> None:
             if not pid:
                 code = 99
                 try:
-                    # The loop of the parent is not the child's: it makes one in a thread that has none.
+                    # The parent's event loop is unusable here: run one in a new thread.
                     with ThreadPoolExecutor(1) as pool:
                         code = pool.submit(asyncio.run, child(number)).result()
                 finally:
@@ -280,10 +284,10 @@ def write_when_told(pipe: Connection, path: str) -> None:
 
 
 def call_when_told(pipe: Connection, path: str) -> None:
-    """Make each call that comes through the pipe; tell what it returned, or the reason it failed."""
+    """Make each call that comes through the pipe; send its result, or the reason of its error."""
 
     async def main() -> None:
-        # Patient, as all that wait for a disk or a core here.
+        # Patient, because a disk or a core may be slow here.
         backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
         while True:
             name, arguments, keywords = await asyncio.to_thread(pipe.recv)

@@ -25,6 +25,6 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     """A connection to the tables of a new store, in memory."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
-        schema.create(opened)
-        yield opened
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        schema.create(connection)
+        yield connection

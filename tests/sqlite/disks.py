@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import fill_folder
 
 ROOT = os.geteuid() == 0
 PATIENT = SQLiteOptions(timeout=2.0)
 LARGE = bytes(900_000)
-"""There is room for it in the reserve, and nowhere else on the small disk."""
+"""Fits into the reserve, and into no other free space of the small disk."""
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def mounted(folder: Path, kind: str, option: str) -> Iterator[None]:
 
 
 async def fill(backend: SQLiteBackend) -> dict[str, bytes]:
-    """Write until the store says that it is full; return what it acknowledged."""
+    """Write until the store is full; return the acknowledged values."""
     stored: dict[str, bytes] = {}
     for number in range(3000):
         key, value = f"k{number}", b"%d" % number * 800
@@ -53,7 +53,7 @@ async def fill(backend: SQLiteBackend) -> dict[str, bytes]:
 
 
 async def until_set(backend: SQLiteBackend, key: str) -> None:
-    """Set `key` until it is taken, which is tried now and then where there was no room."""
+    """Set `key` until the store accepts it, which it may refuse while it lacks space."""
     async with asyncio.timeout(10):
         while True:
             with contextlib.suppress(BackendError):
@@ -63,13 +63,13 @@ async def until_set(backend: SQLiteBackend, key: str) -> None:
 
 
 async def ask(pipe: Connection, name: str, *arguments: object, **keywords: object) -> object:
-    """Have another process make a call; return what it got, or the reason it failed."""
+    """Make a call in another process; return its result, or the reason of its error."""
     pipe.send((name, arguments, keywords))
     return await asyncio.to_thread(pipe.recv)
 
 
 async def to_the_last_byte(backend: SQLiteBackend, ballast: Path) -> dict[str, bytes]:
-    """Fill store and disk so that nothing more can be stored; return what the store acknowledged."""
+    """Fill store and disk so that nothing more can be stored; return the acknowledged values."""
     stored = await fill(backend)
     fill_folder(ballast)
     refused = written = 0
@@ -100,7 +100,7 @@ async def fill_in_batches(backend: SQLiteBackend) -> list[str]:
 
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Somebody reads, so that the log cannot begin anew."""
+    """Read from the WAL in this context, so that it cannot restart."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM entries").fetchone()

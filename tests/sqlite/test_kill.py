@@ -1,4 +1,4 @@
-"""A process killed in the middle of writing loses nothing that was acknowledged, and leaves nothing behind."""
+"""A process killed while writing loses no acknowledged write, and leaves no file behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = dict[str, int | None]
 
 
 def _drain(pipe: Connection, acknowledged: State, until: float) -> State:
-    """Follow a writer until it is time to kill it; return the plan that was under way."""
+    """Follow a writer until it is time to kill it; return the plan of its unfinished round."""
     plan: State = {}
     while (left := until - time.monotonic()) > 0 and pipe.poll(left):
         got = pipe.recv()
@@ -41,7 +41,7 @@ def _rest(pipe: Connection, acknowledged: State, plan: State) -> State:
 
 
 async def _rounds(folder: Path, rounds: int, seed: int) -> None:
-    """Kill two writers per round at random moments, and compare what is there with what they were told."""
+    """Kill two writers per round at random moments, and compare the store with their acknowledged writes."""
     path = str(folder / "cache.db")
     chance = random.Random(seed)
     acknowledged: State = {}

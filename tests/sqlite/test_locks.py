@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.contract.errors import BackendTimeout
+from cachecore.contract import BackendTimeout
 from cachecore_sqlite import SQLiteBackend
 from tests.sqlite.children import count_up, hold_lock, running, write_much
 
@@ -28,12 +28,12 @@ async def _timed(call: Awaitable[Any]) -> tuple[Any, float]:
 
 @pytest.mark.parametrize("kind", ["write", "all"])
 async def test_locked_file_holds_nobody_up(tmp_path: Path, kind: str) -> None:
-    """While another process holds the file, each call ends within its deadline; then all is as before."""
+    """While another process holds the lock, each call ends within its deadline; afterwards all calls work."""
     path = str(tmp_path / "cache.db")
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
     if kind == "all":
-        await backend.aclose()  # nobody gets an exclusive lock on a file that is in use
+        await backend.aclose()  # SQLite gives no exclusive lock on a file that is in use
         backend = SQLiteBackend(path)
     with running(hold_lock, path, kind) as (_, pipe):
         assert await asyncio.to_thread(pipe.recv) == "locked"

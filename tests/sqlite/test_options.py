@@ -1,4 +1,4 @@
-"""URLs and options: what they mean, and what is said of wrong ones."""
+"""URLs and options: their meaning, and the errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract import OptionsError
 from cachecore_sqlite import SQLiteOptions, from_url
 
 
 def test_paths_are_those_of_sqlalchemy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three slashes are relative to the folder of now, four absolute; a later change of folder changes nothing."""
+    """Three slashes are relative to the current folder, four absolute; a later change of folder has no effect."""
     monkeypatch.chdir(tmp_path)
     backend = from_url("sqlite:///cache.db")
     monkeypatch.chdir("/")

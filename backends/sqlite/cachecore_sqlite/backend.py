@@ -1,4 +1,4 @@
-"""SQLiteBackend: the contract of a backend, kept by threads that hold the connections."""
+"""SQLiteBackend: CacheBackend on the thread pool, with calls split into transactions of bounded size."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequenc
 from functools import partial
 from typing import Final
 
-from cachecore.contract.clock import Clock, SystemClock
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import FeedEvent
+from cachecore.contract import BackendError, Clock, FeedEvent, SystemClock
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
 from cachecore_sqlite.table import rows
 from cachecore_sqlite.table.transaction import Transaction, cost
-from cachecore_sqlite.threads.pool import Engine
+from cachecore_sqlite.threads.pool import ThreadPool
 
 _KEYS_PER_TRANSACTION: Final = 256
 _PARTS: Final = 16
 _CLOSE_SECONDS: Final = 2.0
-_BEFORE_ALL: Final = -(1 << 63)  # ids begin with 1, those of a damaged file anywhere
+_BEFORE_FIRST_ID: Final = -(1 << 63)  # ids start at 1, in a damaged file anywhere
 
 
 class SQLiteBackend:
     """CacheBackend in one SQLite file, or in memory for `:memory:`.
 
-    Any number of tasks, event loops, threads and processes may use one file at once. Nothing happens when it is built:
-    the file is opened by the first call, in a thread. A write is acknowledged once it is committed. What is in memory
-    belongs to this process alone; a forked child begins with an empty store of its own.
+    Any number of tasks, event loops, threads and processes may use one file at once. The constructor does nothing: the
+    first call opens the file, in a thread. A write is acknowledged once it is committed. A database in memory belongs
+    to this process; a forked child starts with an empty one.
     """
 
     def __init__(
@@ -37,103 +35,105 @@ class SQLiteBackend:
         self.path = absolute(path)
         self.options = options or SQLiteOptions()
         self._clock = clock or SystemClock()
-        self._engine = Engine(self.path, self.options, self._clock)
-        # A backend that is dropped without `aclose` still ends its threads and leaves a file without a log behind.
-        self._finalizer = weakref.finalize(self, Engine.stop, self._engine, _CLOSE_SECONDS)
+        self._pool = ThreadPool(self.path, self.options, self._clock)
+        # A backend dropped without `aclose` also ends its threads, and leaves a file without a WAL.
+        self._finalizer = weakref.finalize(self, ThreadPool.stop, self._pool, _CLOSE_SECONDS)
 
     def __repr__(self) -> str:
         return f"SQLiteBackend({self.path!r})"
 
-    # Calls of one job are its future, not a coroutine: a task and two turns of the loop are a third of a small write.
+    # Calls of one job return its future instead of a coroutine: a task and two turns of the loop are a third of the
+    # time of a small write.
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one hop to a thread, one statement per 256 keys."""
-        return self._engine.read("get_many", keys) if keys else self._engine.nothing("get_many", [])
+        return self._pool.read("get_many", keys) if keys else self._pool.immediate("get_many", [])
 
     def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
-        """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys a transaction."""
+        """Replace each key; it lives `ttl` seconds of this machine's clock. At most 256 keys per transaction."""
         deadline = self._deadline(ttl)
         if len(items) == 1:
             return self._put(dict(items), deadline)
         return self._set_chunks(items, deadline)
 
     async def _set_chunks(self, items: Mapping[str, bytes], deadline: float | None) -> None:
-        await self._engine.nothing("set_many", None)
+        await self._pool.immediate("set_many", None)
         for chunk in _chunks(items, self.options.transaction_bytes):
             await self._put(chunk, deadline)
 
     def _put(self, items: dict[str, bytes], deadline: float | None) -> asyncio.Future[None]:
-        return self._engine.write("set_many", Transaction.put, items, deadline)
+        return self._pool.write("set_many", Transaction.put, items, deadline)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys and return how many existed."""
         unique = list(dict.fromkeys(keys))
-        deleted: int = await self._engine.nothing("delete_many", 0)
-        # Each key may be on a page of its own, and the log has to fit beside a file of `max_bytes`.
+        deleted: int = await self._pool.immediate("delete_many", 0)
+        # Each key may be on a page of its own, and file and WAL together are bounded by `max_bytes`.
         most = min(_KEYS_PER_TRANSACTION, self.options.transaction_bytes // cost(b""))
         for start in range(0, len(unique), most):
             chunk = unique[start : start + most]
-            deleted += await self._drop(chunk)
+            deleted += await self._delete(chunk)
         return deleted
 
-    async def _drop(self, keys: list[str]) -> int:
+    async def _delete(self, keys: list[str]) -> int:
         try:
-            dropped: int = await self._engine.write("delete_many", Transaction.drop, keys)
+            deleted: int = await self._pool.write("delete_many", Transaction.drop, keys)
         except BackendError as error:
             if error.reason != "full" or len(keys) == 1:
                 raise
-            # Few at a time need little room at a time.
+            # Fewer keys need less space at a time.
             part = -(-len(keys) // _PARTS)
-            return sum([await self._drop(keys[start : start + part]) for start in range(0, len(keys), part)])
-        return dropped
+            return sum([await self._delete(keys[start : start + part]) for start in range(0, len(keys), part)])
+        return deleted
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
-        """Make the value `new` if it is `old` now; return whether it was. Atomic between processes."""
-        return self._engine.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), asked=(key, old))
+        """Set the value to `new` if it is `old` now; return whether it was. Atomic between processes."""
+        return self._pool.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), expected=(key, old))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
-        """Yield the live keys that start with `prefix`, those written longest ago first.
+        """Yield the live keys that start with `prefix`, the oldest first.
 
-        Each page comes from 512 entries that are looked at, so the cost is that of all entries, whatever the prefix.
+        Each page comes from 512 entries, so a scan reads all entries for any prefix.
         """
-        after: int | None = _BEFORE_ALL
+        after: int | None = _BEFORE_FIRST_ID
         while after is not None:
-            keys, after = await self._engine.query("scan", partial(rows.page, prefix=prefix, after=after))
+            keys, after = await self._pool.query("scan", partial(rows.page, prefix=prefix, after=after))
             if keys:
                 yield keys
 
     async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, this process's own writes included; ends when closed.
+        """Yield changes of keys that start with `prefix`, including this process's own; ends when the backend is
+        closed.
 
-        A change of another process is told `feed_interval` after its commit at the latest, plus one hop.
+        A change of another process comes at most `feed_interval` and one hop after its commit.
         """
-        listener = self._engine.subscribe(prefix)
+        listener = self._pool.subscribe(prefix)
         try:
             while (event := await listener.events.get()) is not None:
                 yield event
         finally:
-            self._engine.unsubscribe(listener)
+            self._pool.unsubscribe(listener)
 
     async def sizes(self, keys: Sequence[str]) -> list[int]:
-        """Return the length of each key's live value, 0 where there is none."""
-        found: list[int] = await self._engine.query("sizes", partial(rows.sizes, keys=list(keys)))
-        return found
+        """Return the length of each key's live value in bytes, 0 where there is none."""
+        lengths: list[int] = await self._pool.query("sizes", partial(rows.sizes, keys=list(keys)))
+        return lengths
 
     async def time(self) -> float:
         """Return this machine's clock, Unix seconds: all users of the file are on one machine."""
         return self._clock.time()
 
     async def aclose(self) -> None:
-        """Finish what is under way, close the file, end the threads. Idempotent."""
+        """Finish the calls that wait, close the file, end the threads. Idempotent."""
         self._finalizer.detach()
-        await asyncio.to_thread(self._engine.stop, _CLOSE_SECONDS)
+        await asyncio.to_thread(self._pool.stop, _CLOSE_SECONDS)
 
     def _deadline(self, ttl: float | None) -> float | None:
         return None if ttl is None else self._clock.time() + ttl
 
 
 def _chunks(items: Mapping[str, bytes], most: int) -> Iterator[dict[str, bytes]]:
-    """Cut into what may share a transaction: its log has to fit beside a file of `max_bytes`."""
+    """Split `items` into the sets of single transactions, of about `most` bytes each."""
     chunk: dict[str, bytes] = {}
     size = 0
     for key, value in items.items():
@@ -147,6 +147,6 @@ def _chunks(items: Mapping[str, bytes], most: int) -> Iterator[dict[str, bytes]]
 
 
 def from_url(url: str) -> SQLiteBackend:
-    """Return the backend that `url` means, such as `sqlite:///cache.db?max_bytes=256MiB`. Raises `OptionsError`."""
+    """Return a backend for a URL such as `sqlite:///cache.db?max_bytes=256MiB`. Raises `OptionsError`."""
     path, options = parse_url(url)
     return SQLiteBackend(path, options=options)

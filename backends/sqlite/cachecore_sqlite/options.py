@@ -1,4 +1,4 @@
-"""The settings of a SQLite store, and the URL that writes them down."""
+"""The options of a SQLite store, checked once, and their form as a URL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract import OptionsError
 from cachecore.contract.options import KIB, MIB, parse_duration
 
 MEMORY: Final = ":memory:"
@@ -21,27 +21,27 @@ _SIZES: Final = {"KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SQLiteOptions:
-    """How a SQLite store behaves. Durations are seconds."""
+    """Options of a SQLite store. Durations are seconds."""
 
     timeout: float = 0.04
-    """How long a call waits for a lock that another process holds. Below the core's own deadline of 50 ms."""
+    """Seconds that a call waits for a lock of another process. Less than the core's own timeout of 50 ms."""
     max_bytes: int = 1024 * MIB
-    """Bytes the entries may take in the file, less those of the reserve; file, log and reserve stay within 1.3 of
-    it. At least 1 MiB. A value of more than a tenth of it is not kept."""
+    """Bytes of entries and reserve in the file; file, WAL and reserve together stay within 1.3 of it. At least 1 MiB. A
+    value over a tenth of it is not stored."""
     durability: Durability = "file"
-    """What survives. A killed process never loses an acknowledged write. A power cut: with `process` may cost the whole
-    file, with `file` keeps the file whole but may take it back to its state some seconds ago, with `power` loses
-    nothing acknowledged (each commit waits for the disk)."""
+    """Guarantee after a crash. A killed process never loses an acknowledged write. A power cut may cost the whole file
+    (`process`), or the writes of the last seconds (`file`), or no acknowledged write (`power`: each commit waits for
+    the disk)."""
     readers: int = 2
-    """Threads that read, each with a connection of its own."""
+    """Number of reading threads, each with its own connection."""
     feed_interval: float = 0.01
-    """How often the feed looks for changes of other processes."""
+    """Seconds between two polls of the feed for changes of other processes."""
     heartbeat: float = 0.25
-    """How often the feed says that it is alive."""
+    """Seconds between two heartbeats of the feed."""
 
     @property
     def transaction_bytes(self) -> int:
-        """About how much one transaction may write, so that its log fits beside a file of `max_bytes`."""
+        """About how many bytes one transaction may write, so that file and WAL stay within their bound."""
         return min(4 * MIB, self.max_bytes // 16)
 
     def __post_init__(self) -> None:
@@ -61,9 +61,9 @@ _NAMES: Final = tuple(field.name for field in fields(SQLiteOptions))
 
 
 def parse_url(url: str) -> tuple[str, SQLiteOptions]:
-    """Return the path and the options that `url` means; the path is `:memory:` or absolute.
+    """Return the path and the options of `url`; the path is `:memory:` or absolute.
 
-    `sqlite:///cache.db` is relative to the working directory of now, `sqlite:////var/cache.db` absolute, as in
+    `sqlite:///cache.db` is relative to the current working directory, `sqlite:////var/cache.db` absolute, as in
     SQLAlchemy. Options are query parameters: `?max_bytes=256MiB&durability=power&timeout=40ms`.
 
     Raises:
@@ -86,14 +86,14 @@ def parse_url(url: str) -> tuple[str, SQLiteOptions]:
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return `path` as it will mean the same file after a change of the working directory."""
+    """Return the absolute `path` without links, which names the same file after a change of the working directory."""
     text = os.fspath(path)
-    # Without links: SQLite keeps its own files beside the file itself, whatever it is called.
+    # SQLite names its other files after the file itself, not after a link to it.
     return MEMORY if text == MEMORY else os.path.realpath(os.path.expanduser(text))
 
 
 def options_from(given: Mapping[str, str]) -> SQLiteOptions:
-    """Return the options that text from a URL or a file means. Raises `OptionsError`."""
+    """Return the options given as text, by name. Raises `OptionsError`."""
     values: dict[str, object] = {}
     for name, text in given.items():
         if name not in _NAMES:

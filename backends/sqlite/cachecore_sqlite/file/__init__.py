@@ -1,1 +1,1 @@
-"""Which file, whose it is, and whether it is sound."""
+"""The file at a path is a sound cache before SQLite writes to it, or it is refused, or moved aside."""

@@ -1,14 +1,14 @@
-"""What SQLite's errors mean to the core: the one place that knows its error codes."""
+"""SQLite's error codes and the exceptions that they become. The only module that knows the codes."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Final
 
-from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable
 
 _WRITE_FAILED: Final = {
-    # A quota and a limit on the size of files are reported so, unlike a full disk; what to do is the same.
+    # A quota and a limit on the size of files are reported so, unlike a full disk. The remedy is the same.
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_IOERR_TRUNCATE,
@@ -18,16 +18,17 @@ _WRITE_FAILED: Final = {
 _DAMAGE: Final = {
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
-    # No statement of ours breaks a rule of the tables, whatever callers pass, unless rows are not what they were.
+    # No statement of this package violates a constraint, for any argument of a caller, while the rows are sound.
     sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_MISMATCH,
 }
 
 
 class FileRefused(BackendUnavailable):
-    """The file is not a cache that this version may use; it was not touched.
+    """The file is not a cache that this version may use; it was not changed.
 
-    `reason` is `foreign` (another program's, or no database) or `newer` (made by a newer version of this library).
+    `reason` is `foreign` (another program's file, or no database) or `newer` (created by a newer version of this
+    library).
     """
 
     def __init__(self, operation: str, path: str, reason: str) -> None:
@@ -36,22 +37,22 @@ class FileRefused(BackendUnavailable):
         self.path = path
 
     def __str__(self) -> str:
-        whose = "was made by a newer version" if self.reason == "newer" else "is not a cache of this library"
-        return f"{self.path} {whose}; it was left as it is: choose another path, or remove it yourself"
+        cause = "was made by a newer version" if self.reason == "newer" else "is not a cache of this library"
+        return f"{self.path} {cause}; it was not changed: choose another path, or remove it yourself"
 
 
-class Moved(OSError):  # noqa: N818 - says what has happened
-    """The file at the path is not the one that was opened, or is gone."""
+class Moved(OSError):  # noqa: N818 - named as its `reason` is
+    """The file that was opened is no longer at the path."""
 
 
-class LogDeleted(sqlite3.DatabaseError):
-    """The log of a file that is open is no longer beside it: the file is older than what was acknowledged."""
+class WalDeleted(sqlite3.DatabaseError):
+    """The WAL of an open database is no longer beside it, so the file is older than the acknowledged writes."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 StoreError = (sqlite3.Error, UnicodeDecodeError, OSError)
-"""What a call to SQLite may raise; Python decodes the text of a damaged file itself, error messages included."""
+"""Exceptions of a call to SQLite. Python decodes the text of a damaged file, including error messages, itself."""
 
 
 def code(error: Exception) -> int:
@@ -61,7 +62,7 @@ def code(error: Exception) -> int:
 
 
 def is_busy(error: Exception) -> bool:
-    """Tell whether another connection holds the lock."""
+    """Tell whether another connection held the lock."""
     return code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -71,40 +72,40 @@ def is_damage(error: Exception) -> bool:
         return True
     if not isinstance(error, sqlite3.Error):
         return False
-    # Python's own complaint about text with flipped bits, which carries no code; and SQLite's about a format number,
-    # which none of our files ever had.
+    # Python reports text that is not UTF-8 without a code. SQLite reports an unknown format number with a general code;
+    # the format number of a sound cache file is always known.
     return (code(error) == 0 and str(error).startswith("Could not decode to UTF-8")) or (
         code(error) == sqlite3.SQLITE_ERROR and str(error) == "unsupported file format"
     )
 
 
-def damaged(what: str) -> sqlite3.DatabaseError:
-    """Return the error that says of the file what SQLite has not noticed."""
-    error = sqlite3.DatabaseError(what)
+def corrupt_error(reason: str) -> sqlite3.DatabaseError:
+    """Return an error as SQLite raises it for damage, where this package found the damage."""
+    error = sqlite3.DatabaseError(reason)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
 
 
-def full(why: str) -> sqlite3.OperationalError:
-    """Return the error that says that there is no room, where SQLite has not been asked."""
-    error = sqlite3.OperationalError(why)
+def full_error(reason: str) -> sqlite3.OperationalError:
+    """Return an error as SQLite raises it on a full disk, where this package found the disk full."""
+    error = sqlite3.OperationalError(reason)
     error.sqlite_errorcode = sqlite3.SQLITE_FULL
     return error
 
 
-def overtaken(error: Exception) -> bool:
-    """Tell whether SQLite found gone what it was about to delete: another connection was faster."""
+def is_already_deleted(error: Exception) -> bool:
+    """Tell whether SQLite failed to delete a file because another connection had already deleted it."""
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_DELETE_NOENT
 
 
 def is_full(error: Exception) -> bool:
-    """Tell whether there is no room for a write."""
+    """Tell whether a write found no space."""
     extended: int = getattr(error, "sqlite_errorcode", 0)
     return extended & 0xFF == sqlite3.SQLITE_FULL or extended in _WRITE_FAILED
 
 
-def lacks_room(error: Exception) -> bool:
-    """Tell whether SQLite could not write: the disk is full, the folder or the file read-only, or no file can be made.
+def lacks_space(error: Exception) -> bool:
+    """Tell whether SQLite could not write for want of space or permission, or could not create a file.
 
     Reading may still work.
     """
@@ -116,8 +117,8 @@ def lacks_room(error: Exception) -> bool:
     )
 
 
-def leaves_doubt(error: Exception) -> bool:
-    """Tell whether the connection may be the problem, so that a new one is worth its price."""
+def needs_reconnect(error: Exception) -> bool:
+    """Tell whether the connection may be at fault, so that opening a new one is worth the cost."""
     if not isinstance(error, sqlite3.Error):
         return isinstance(error, OSError)
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED:
@@ -126,7 +127,7 @@ def leaves_doubt(error: Exception) -> bool:
 
 
 def concerns_one_call(error: Exception) -> bool:
-    """Tell whether the error comes from what one caller passed, and says nothing about the store."""
+    """Tell whether the argument of one caller caused the error, which then says nothing about the store."""
     return not isinstance(error, sqlite3.Error) or code(error) in (
         0,
         sqlite3.SQLITE_TOOBIG,
@@ -135,7 +136,7 @@ def concerns_one_call(error: Exception) -> bool:
 
 
 def translated(operation: str, error: Exception) -> BackendError:
-    """Return the error that `operation` raises; the caller chains it to `error`."""
+    """Return the exception that `operation` raises; the caller chains it to `error`."""
     if isinstance(error, OSError):
         return BackendUnavailable(operation, reason="moved" if isinstance(error, Moved) else "unavailable")
     primary = code(error)
@@ -146,7 +147,7 @@ def translated(operation: str, error: Exception) -> BackendError:
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return BackendError(operation, False, "readonly")
     if is_damage(error):
-        # The file is moved aside, so the next call finds a sound one.
+        # The file is moved aside, so the next call opens a new one.
         return BackendError(operation, True, "corrupt")
     if primary == sqlite3.SQLITE_CANTOPEN:
         return BackendUnavailable(operation)

@@ -1,11 +1,11 @@
-"""The files that this process has open, and whose log lies at a path.
+"""The database files that this process has open, and the WAL of each.
 
-Closing any handle of a file gives up all locks that the process holds on it (POSIX), SQLite's too; so what is open is
-not looked into, or the handle is kept.
+POSIX releases all locks of a process on a file when the process closes any handle of it, SQLite's locks too. So a file
+with an open connection is not read directly, or its handle stays open as long as the connection.
 
-SQLite applies whatever log it finds beside a database. One whose log was deleted is taken back in time; one that was
-put in the place of another gets the other's pages. Who has the database open knows its log by the inode, which no other
-file gets meanwhile.
+SQLite applies any WAL that lies beside a database. A database without its WAL goes back in time; a database that
+replaced another one gets the other's pages. A process with an open connection recognizes the WAL by its inode, which no
+other file has meanwhile.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from cachecore_sqlite.file.errors import LogDeleted
+from cachecore_sqlite.file.errors import WalDeleted
 
 T = TypeVar("T")
 Inode = tuple[int, int]
-LOG: Final = "-wal"
+WAL_SUFFIX: Final = "-wal"
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would translate line ends otherwise
 
 _lock = threading.Lock()
 _connected: Counter[Inode] = Counter()  # guarded by _lock; connections of this process
-_at_work: Counter[Inode] = Counter()  # guarded by _lock; those of them that are neither being opened nor closed
-_logs: dict[Inode, Inode | None] = {}  # guarded by _lock; the log of each database that has such a connection
-_kept: dict[Inode, list[int]] = {}  # guarded by _lock; files read here that must not be closed yet
+_ready: Counter[Inode] = Counter()  # guarded by _lock; the connections that are neither being opened nor being closed
+_wals: dict[Inode, Inode | None] = {}  # guarded by _lock; the WAL of each database in _ready
+_kept: dict[Inode, list[int]] = {}  # guarded by _lock; handles that must not be closed before the connections
 
 
 class Files(NamedTuple):
-    """What a connection is to: a database and its log, told from any others."""
+    """The files of a connection, by inode."""
 
     database: Inode
-    log: Inode | None
+    wal: Inode | None
 
 
 def inode_of(path: str) -> Inode | None:
-    """Return what tells the file at `path` from any other, None if there is none."""
+    """Return the device and inode of the file at `path`, None if there is no file."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -45,14 +46,14 @@ def inode_of(path: str) -> Inode | None:
     return found.st_dev, found.st_ino
 
 
-def connected(inode: Inode) -> None:
-    """Note a connection of this process to a database, before it is opened."""
+def add_connection(inode: Inode) -> None:
+    """Count a connection; call it before the connection is opened."""
     with _lock:
         _connected[inode] += 1
 
 
-def disconnected(inode: Inode) -> None:
-    """Note that it was closed; after the last one, another file may get the same identity."""
+def remove_connection(inode: Inode) -> None:
+    """Uncount a closed connection. After the last one, another file may get the same inode."""
     with _lock:
         _connected[inode] -= 1
         if not _connected[inode]:
@@ -61,74 +62,74 @@ def disconnected(inode: Inode) -> None:
                 os.close(handle)
 
 
-def is_connected(inode: Inode) -> bool:
+def has_connections(inode: Inode) -> bool:
     """Tell whether this process has connections to the database."""
     with _lock:
         return inode in _connected
 
 
 def unless_connected(inode: Inode | None, read: Callable[[], T]) -> T | None:
-    """Return what `read` returns, None if this process has connections to the file; none is opened meanwhile."""
+    """Return `read()`, or None if this process has connections to the file. No connection is opened meanwhile."""
     with _lock:
         return None if inode in _connected else read()
 
 
-def ready(files: Files) -> None:
-    """Note that a connection is open, to which database and which log."""
+def mark_ready(files: Files) -> None:
+    """Record the files of a connection that is now open."""
     with _lock:
-        _at_work[files.database] += 1
-        _logs[files.database] = files.log
+        _ready[files.database] += 1
+        _wals[files.database] = files.wal
 
 
-def closing(inode: Inode) -> None:
-    """Note that a connection is about to be closed. With the last one of all processes SQLite deletes the log."""
+def mark_closing(inode: Inode) -> None:
+    """Record that a connection is about to close. SQLite deletes the WAL with the last connection of all processes."""
     with _lock:
-        _at_work[inode] -= 1
-        if not _at_work[inode]:
-            del _at_work[inode]
-            del _logs[inode]
+        _ready[inode] -= 1
+        if not _ready[inode]:
+            del _ready[inode]
+            del _wals[inode]
 
 
-def files_of(path: str, inode: Inode) -> Files:
-    """Return what tells the database with this identity and the log at `path` from any others."""
-    return Files(inode, inode_of(path + LOG))
+def identify(path: str, inode: Inode) -> Files:
+    """Return the files of a connection to the database `inode` at `path`."""
+    return Files(inode, inode_of(path + WAL_SUFFIX))
 
 
-def is_log_of_another(path: str, inode: Inode) -> bool:
-    """Tell whether the log at `path` is of another database that is open than the one with this identity."""
+def has_foreign_wal(path: str, inode: Inode) -> bool:
+    """Tell whether the WAL beside `path` belongs to an open database other than `inode`."""
     with _lock:
-        log = inode_of(path + LOG)
-        return log is not None and any(known == log and owner != inode for owner, known in _logs.items())
+        wal = inode_of(path + WAL_SUFFIX)
+        return wal is not None and any(known == wal and owner != inode for owner, known in _wals.items())
 
 
-def is_at(path: str, files: Files) -> bool:
-    """Tell whether that database is at `path`. Raises `LogDeleted` if it is, and its log is not.
+def is_current(path: str, files: Files) -> bool:
+    """Tell whether the database of `files` is at `path`. Raises `WalDeleted` if it is there without its WAL.
 
-    What others have written is in another log then, or nowhere: deleted answers may come back.
+    The writes of other processes are in another WAL then, or lost: deleted answers could come back.
     """
     if inode_of(path) != files.database:
         return False
-    if inode_of(path + LOG) == files.log:
+    if inode_of(path + WAL_SUFFIX) == files.wal:
         return True
-    if inode_of(path) != files.database:  # both were moved, one after the other
+    if inode_of(path) != files.database:  # both files were moved between the looks
         return False
-    raise LogDeleted("its log was deleted while it was open")
+    raise WalDeleted("its log was deleted while it was open")
 
 
-def check_log(path: str, inode: Inode) -> None:
-    """Look whether the log is still that of the connections that there are. Raises as `is_at` does."""
-    with _lock:  # so that none of them begins to be closed meanwhile
-        if inode in _logs:
-            is_at(path, Files(inode, _logs[inode]))
+def check_wal(path: str, inode: Inode) -> None:
+    """Check that the WAL beside `path` is the one of the connections of this process. Raises as `is_current` does."""
+    with _lock:  # no connection is closed meanwhile, which would delete the WAL
+        if inode in _wals:
+            is_current(path, Files(inode, _wals[inode]))
 
 
-def beginning(path: str, size: int) -> bytes:
-    """Return the first bytes of the file, up to `size`."""
+def read_start(path: str, size: int) -> bytes:
+    """Return the first `size` bytes of the file, or all of a shorter one."""
     with _lock:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, _FLAGS)
         try:
             found = os.fstat(handle)
-            return os.pread(handle, size, 0)
+            return os.read(handle, size)
         finally:
             inode = found.st_dev, found.st_ino
             if inode in _connected:
@@ -137,13 +138,13 @@ def beginning(path: str, size: int) -> bytes:
                 os.close(handle)
 
 
-def _begin_anew() -> None:
-    """Know of nothing in a child process: what its parent has open is the parent's, as the locks on it are."""
-    global _lock  # a thread that the child does not have may hold it
+def _forget_all() -> None:
+    """Forget the parent's connections in a child process; their locks are the parent's too."""
+    global _lock  # a thread of the parent, absent in the child, may hold it
     _lock = threading.Lock()
-    for account in (_connected, _at_work, _logs, _kept):
+    for account in (_connected, _ready, _wals, _kept):
         account.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_forget_all)

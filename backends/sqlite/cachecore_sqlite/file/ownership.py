@@ -1,4 +1,4 @@
-"""Whose a file is, told before SQLite may write to it or beside it."""
+"""Ownership of a file: this version's cache, another program's, newer, damaged or new; read before SQLite may write."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.errors import is_damage
-from cachecore_sqlite.file.open_files import beginning
+from cachecore_sqlite.file.open_files import WAL_SUFFIX, read_start
 
-Whose = Literal["ours", "new", "damaged", "foreign", "newer"]
+Ownership = Literal["ours", "new", "damaged", "foreign", "newer"]
 
 _MAGIC: Final = b"SQLite format 3\0"
 _SMALLEST_DATABASE: Final = 512
@@ -22,7 +22,7 @@ _SEARCHED_BYTES: Final = 64 * 1024
 
 
 def size_of(path: str) -> int:
-    """Return the size of the file at `path`, 0 if there is none."""
+    """Return the size of the file at `path` in bytes, 0 if there is no file."""
     try:
         return os.stat(path).st_size
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def size_of(path: str) -> int:
 
 
 def free_bytes(folder: str) -> int:
-    """Return how many bytes the disk has left; a great many if it does not say, as some in memory do not."""
+    """Return the free bytes of the disk; `sys.maxsize` if the file system reports none, as some in memory do."""
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
@@ -38,17 +38,17 @@ def free_bytes(folder: str) -> int:
     return usage.free if usage.total else sys.maxsize
 
 
-def whose(path: str) -> Whose:
-    """Tell whose the file is, without SQLite's locks, logs or recovery: nothing is written.
+def ownership(path: str) -> Ownership:
+    """Return the ownership of the file, without SQLite's locks, logs or recovery: nothing is written.
 
-    `damaged` was ours, or is the beginning of a database that was cut off. Raises `sqlite3.Error`, `OSError`.
+    `damaged` is a file of this library, or a truncated start of a database. Raises `sqlite3.Error`, `OSError`.
     """
-    found = _look(path)
-    # If the last one who had it open has just moved the log into it and deleted that, it is sound by now.
-    return _look(path) if found == "damaged" else found
+    seen = _look(path)
+    # A file that looked damaged is sound if its last user has meanwhile finished a checkpoint and deleted the WAL.
+    return _look(path) if seen == "damaged" else seen
 
 
-def _look(path: str) -> Whose:
+def _look(path: str) -> Ownership:
     if not size_of(path):
         return "new"
     uri = f"file:{quote(path)}?mode=ro&immutable=1"
@@ -63,26 +63,26 @@ def _look(path: str) -> Whose:
         return _by_marks(path)
     if application == schema.APPLICATION_ID:
         return _of_version(stored)
-    if empty and not size_of(path + "-wal"):
+    if empty and not size_of(path + WAL_SUFFIX):
         return "new"
     return _by_marks(path)
 
 
-def _of_version(stored: int) -> Whose:
+def _of_version(stored: int) -> Ownership:
     version = schema.unpacked(stored)
     if version is None:
         return "damaged"
     return "newer" if version > schema.VERSION else "ours"
 
 
-def _by_marks(path: str) -> Whose:
-    start = beginning(path, _SEARCHED_BYTES)
+def _by_marks(path: str) -> Ownership:
+    start = read_start(path, _SEARCHED_BYTES)
     labelled = start[68:72] == schema.APPLICATION_ID.to_bytes(4, "big")
-    if labelled and start.startswith(_MAGIC) and size_of(path + "-wal"):
-        # Killed while the log was being moved into it, or that is going on now: together with its log it is sound.
+    if labelled and start.startswith(_MAGIC) and size_of(path + WAL_SUFFIX):
+        # A checkpoint was interrupted by a kill, or runs now: together with its WAL the file is sound.
         return _of_version(int.from_bytes(start[60:64], "big"))
     if labelled or schema.MARK.encode() in start:
         return "damaged"
     if len(start) < _SMALLEST_DATABASE and start.startswith(_MAGIC[: len(start)]):
-        return "damaged"  # nobody's data
+        return "damaged"  # too short to hold any data
     return "foreign"

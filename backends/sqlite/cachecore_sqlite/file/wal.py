@@ -1,9 +1,9 @@
-"""Whether the write-ahead log still holds all that was acknowledged.
+"""Whether the WAL (write-ahead log) still holds all acknowledged writes.
 
-SQLite reads the log up to the first frame that is not sound and ignores the rest: right for what a killed process left
-half written, but after damage it silently takes the file back in time, and answers that were invalidated come back. The
-index of the log, a file that outlives a killed process, says how many frames were committed. If fewer are sound now,
-acknowledged writes are gone, and an empty cache is the honest one.
+SQLite reads the WAL up to the first invalid frame and ignores the rest: right for the unfinished write of a killed
+process, but after damage it silently takes the file back in time, and invalidated answers come back. The WAL index
+(`-shm`), a file that survives a killed process, holds the number of committed frames. If fewer are valid now,
+acknowledged writes are lost, and the cache must start empty.
 
 The formats are https://www.sqlite.org/fileformat2.html#the_write_ahead_log and https://www.sqlite.org/walformat.html.
 """
@@ -18,7 +18,7 @@ from typing import Final
 
 try:
     import fcntl
-except ImportError:  # Windows: it is looked at each time
+except ImportError:  # Windows: the WAL is checked on each opening
     fcntl = None  # type: ignore[assignment]
 
 _HEADER: Final = struct.Struct(">8I")
@@ -29,22 +29,22 @@ _WORD: Final = 0xFFFFFFFF
 _INDEX: Final = struct.Struct("=3IBBH6I2I")
 _INDEX_VERSION: Final = 3007000
 _BACKFILLED_AT: Final = 2 * _INDEX.size
-_OPEN_AT: Final = 128  # the byte on which who uses the index holds a lock: UNIX_SHM_DMS in SQLite's source
+_OPEN_AT: Final = 128  # each user of the index holds a lock on this byte: UNIX_SHM_DMS in SQLite's source
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What the index of a log says: how many frames were committed, and how many of them are in the file already."""
+    """The content of a WAL index: the committed frames, and how many of them a checkpoint has copied to the file."""
 
     frames: int
     backfilled: int
     salt: tuple[int, int]
 
 
-def committed(path: str) -> Committed | None:
-    """Return what was committed to the log of the database at `path`, None if its index is absent or not sound.
+def read_committed(path: str) -> Committed | None:
+    """Return the committed frames of the database at `path`, None if its WAL index is absent or invalid.
 
-    No connection of this process may be open: reading the index gives up SQLite's locks on it.
+    This process must have no connection to it: closing the index releases SQLite's locks on it.
     """
     try:
         with open(path + "-shm", "rb") as file:
@@ -62,7 +62,7 @@ def committed(path: str) -> Committed | None:
 
 
 def is_open(path: str) -> bool:
-    """Tell whether another process has the database open, as far as this one may know; see `committed`."""
+    """Tell whether another process has the database open; False where that cannot be known. See `read_committed`."""
     if fcntl is None:
         return False
     try:
@@ -76,13 +76,13 @@ def is_open(path: str) -> bool:
 
 
 def lost_writes(path: str, before: Committed, connection: sqlite3.Connection, second: sqlite3.Connection) -> bool:
-    """Tell whether the log of the database at `path` lost what was `committed` before it was opened.
+    """Tell whether the WAL of the database at `path` has lost frames of `before`, which was read before it was opened.
 
-    Both connections are to that database, outside transactions. If another process is writing just now, it has found
-    the log sound, and so the answer is no.
+    Both connections are to that database, outside transactions. False while another process writes: it has checked the
+    WAL.
     """
     try:
-        connection.execute("BEGIN IMMEDIATE")  # nobody writes while we look
+        connection.execute("BEGIN IMMEDIATE")  # no process writes during the check
     except sqlite3.OperationalError:
         return False
     try:
@@ -91,12 +91,12 @@ def lost_writes(path: str, before: Committed, connection: sqlite3.Connection, se
             log = file.read()
         order, salt = _header(log)
         if order is not None and salt != before.salt:
-            return False  # somebody has begun the log anew, after all of it was in the file
+            return False  # the WAL was restarted, after all of it was copied to the file
         sound: int | None = None
-        with contextlib.suppress(sqlite3.OperationalError):  # the disk may be full
+        with contextlib.suppress(sqlite3.OperationalError):  # a full disk
             _, sound, _ = second.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if sound < 0:
-                return False  # another process is moving the log into the file, so it has found it sound
+                return False  # another process runs a checkpoint, so it has checked the WAL
         if sound is None:
             sound = _sound_frames(log)
         everything_in_the_file = sound == 0 and before.backfilled >= before.frames
@@ -106,7 +106,7 @@ def lost_writes(path: str, before: Committed, connection: sqlite3.Connection, se
 
 
 def _header(log: bytes) -> tuple[str | None, tuple[int, int]]:
-    """Return the byte order of the log's checksums, None if its header is not sound, and its salt."""
+    """Return the byte order of the WAL's checksums, None if its header is invalid, and its salt."""
     if len(log) < _HEADER.size:
         return None, (0, 0)
     magic, _, _, _, _, _, sum0, sum1 = _HEADER.unpack_from(log)
@@ -122,7 +122,7 @@ def _salt_of(data: bytes) -> tuple[int, int]:
 
 
 def _sound_frames(log: bytes) -> int:
-    """Return up to which frame SQLite would read the log: slow, 50 MiB/s."""
+    """Return the number of frames that SQLite would read. Slow: 50 MiB/s."""
     order, salt = _header(log)
     if order is None:
         return 0
@@ -131,9 +131,9 @@ def _sound_frames(log: bytes) -> int:
     frame_bytes = _FRAME.size + page_bytes
     starts = range(_HEADER.size, len(log) - frame_bytes + 1, frame_bytes)
     for number, start in enumerate(starts, 1):
-        _, pages, *theirs, stored0, stored1 = _FRAME.unpack_from(log, start)
+        _, pages, *frame_salt, stored0, stored1 = _FRAME.unpack_from(log, start)
         sums = _checksum(order, log[start : start + 8] + log[start + _FRAME.size : start + frame_bytes], sums)
-        if tuple(theirs) != salt or sums != (stored0, stored1):
+        if tuple(frame_salt) != salt or sums != (stored0, stored1):
             break
         if pages:
             sound = number

@@ -1,1 +1,1 @@
-"""Disk space: how much may be taken, and the write-ahead log."""
+"""A write begins only if the disk and the WAL have space for it; deletions are refused last."""

@@ -1,12 +1,13 @@
-"""The write-ahead log: what moves it into the file, and how long it may get.
+"""The WAL (SQLite's write-ahead log): its length, the length it may reach, and its restart.
 
-A thread of its own moves the log into the file while others read and write. It never gets to the end of it, and the log
-can begin anew only when all of it has been moved; so the writer keeps everybody from writing for the last, little part.
+A background thread checkpoints: it copies pages from the WAL to the database file while other connections read and
+write. SQLite restarts the WAL (writes it from the start again) only when every page was copied, which a thread beside
+busy writers never achieves. So the writer takes the write lock while the last, small part is copied.
 
-Readers do not hinder that for ever: whoever begins to read when all of the log is in the file reads the file alone, so
-the log can begin anew as soon as those have ended that began before. But nobody can tell how long the disk takes, or a
-reader: writers are kept out for some milliseconds at most, and if that was not enough, they go on and it is tried again
-later. Until then the log grows, up to the bound, where what would add to it is refused.
+A reader blocks the restart for the length of its read only: a read that begins after a complete checkpoint uses the
+database file alone. The time that the disk or a reader takes is unknown, so the write lock is held for `LONG_SECONDS`
+at most, and the restart is tried again later. Meanwhile the WAL grows up to its bound, where writes that would extend
+it are refused.
 """
 
 from __future__ import annotations
@@ -17,214 +18,156 @@ import sqlite3
 import sys
 import threading
 import time
-from collections import deque
-from queue import SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
-from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendError
-from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.database import Database
-from cachecore_sqlite.file.errors import StoreError, is_busy
+from cachecore_sqlite.file.locks import PAUSES
+from cachecore_sqlite.file.open_files import WAL_SUFFIX
 from cachecore_sqlite.file.ownership import free_bytes, size_of
 from cachecore_sqlite.file.schema import PAGE_BYTES
 from cachecore_sqlite.space.reserve import reserve_bytes
-from cachecore_sqlite.worker import PAUSES, Job, Worker
 
-_BOUND: Final = 1.3  # of `max_bytes`: the file, its log and the reserve
-_PASSES: Final = 3
-_LITTLE_PAGES: Final = 512
-_STEPS: Final = 16  # of the log's usual length: how much longer it gets between two attempts
-_NEARLY_FULL: Final = 4  # times the log's usual length that the disk has left
-_SHARE_OF_DISK: Final = 8  # the log gets no longer than one of so many parts of what the disk has left
-_HELD_BYTES: Final = 64 * 1024  # at a time
-_LOOK_SECONDS: Final = 0.02  # between two looks at a disk that has more
-_PAGES_BESIDES: Final = 4  # that a transaction changes, be it ever so small
+_BOUND: Final = 1.3  # file, WAL and reserve together, as a multiple of `max_bytes`
+_WAKE_SHARE: Final = 16  # a checkpoint starts whenever the WAL has grown by this share of its usual length
+_NEARLY_FULL: Final = 4  # the disk is short of space below this many usual lengths of the WAL
+_SHARE_OF_DISK: Final = 8  # on a small disk the usual length is this share of the free space
+_PREALLOCATED_BYTES: Final = 64 * 1024  # written at a time
+_MEASURE_SECONDS: Final = 0.02  # between two looks at the free space of a large disk
+_PAGES_PER_TRANSACTION: Final = 4  # pages that the smallest transaction changes
 _PATIENT_SECONDS: Final = 1.0
-_QUICK_SECONDS: Final = 0.008
-_VERSION: Final = "PRAGMA data_version"  # changes when another process or thread has written
+_VERSION: Final = "PRAGMA data_version"  # changes when another connection has committed
 _SHORT_SECONDS: Final = 0.002
-BESIDES_BYTES: Final = 16 * PAGE_BYTES
-"""What the pages take, about, that a transaction changes to make room in the file; much in a small store only."""
+OVERHEAD_BYTES: Final = 16 * PAGE_BYTES
+"""About the size of the pages that one transaction changes for eviction and vacuum; matters in a small store only."""
 LONG_SECONDS: Final = 0.01
-"""How long writers of all processes may be kept out at a stretch: less than any of them waits for the lock."""
+"""Longest time that writers of all processes are locked out; shorter than their `timeout`."""
 
 
-class Saver(Worker):
-    """The thread that moves the log into the file, and looks at the file when it is new to it."""
+class BackgroundCheckpoint(Protocol):
+    """A checkpoint that runs in another thread."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        super().__init__("saver", database, clock, SimpleQueue())
-        self.idle = threading.Event()
-        self.idle.set()
-        self.pages: int | None = None
-        """How long the log is, once what could be moved has been; whoever uses that sets it back."""
-        self.all_moved = False
-
-    def check(self) -> None:
-        """Begin to look whether the file is in order, once for each opening; call it when nobody waits to open it."""
-        if self.database.is_unchecked:
-            self.database.is_unchecked = False
-            self.jobs.put(Job("check", None, 0.0))
+    idle: threading.Event
+    """Set while no checkpoint runs."""
+    pages: int | None
+    """Pages in the WAL after the last checkpoint; the reader of the number sets it back to None."""
+    is_complete: bool
+    """Whether the last checkpoint copied every page."""
 
     def wake(self) -> None:
-        """Begin to move the log into the file, unless that is going on."""
-        if self.idle.is_set():
-            self.idle.clear()
-            self.jobs.put(Job("checkpoint", None, 0.0))
-
-    def work(self, waiting: deque[Job]) -> None:
-        """Move what there is, then what was written meanwhile, which is less each time; or look at the file."""
-        checks = any(job.operation == "check" for job in waiting)
-        moves = any(job.operation != "check" for job in waiting)
-        waiting.clear()
-        if checks:
-            self._check()
-        if moves:
-            self._move()
-
-    def _check(self) -> None:
-        try:
-            schema.check(self.connection())
-        except (*StoreError, BackendError) as error:
-            self.failed([], error)
-
-    def _move(self) -> None:
-        self.all_moved = False
-        before = 0
-        try:
-            connection = self.connection()
-            for passes in range(1, _PASSES + 1):
-                begun = time.monotonic()
-                busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                if busy:
-                    break  # another process does it
-                self.all_moved = moved == pages
-                # Somebody reads the rest, or it is little; and the disk is not so busy that writers would wait in vain.
-                little = not self.all_moved or pages - before <= _LITTLE_PAGES
-                if passes == _PASSES or (little and time.monotonic() - begun < _QUICK_SECONDS):
-                    self.pages = pages
-                    break
-                before = pages
-        except (*StoreError, BackendError) as error:
-            # Nothing acknowledged is lost: the log holds it. The writer meets the fault, if it stays.
-            if not (isinstance(error, sqlite3.Error) and is_busy(error)):
-                self.close()
-        finally:
-            self.idle.set()
+        """Start a checkpoint unless one runs."""
 
 
-class Log:
-    """How long the log is, as the writer sees it, and when it has to begin anew."""
+class Wal:
+    """The WAL as the writer sees it. For the writer's thread only."""
 
-    def __init__(self, database: Database, saver: Saver) -> None:
+    def __init__(self, database: Database, background: BackgroundCheckpoint) -> None:
         self._database = database
-        self._saver = saver
+        self._background = background
         self.size = 0
-        """Bytes on the disk when it was looked at; what was written since it began anew may be less."""
+        """Bytes of the WAL file at the last measurement; the part in use may be smaller."""
         self.written = 0
-        """Bytes since it began anew, by all processes, about."""
-        self._woken_at = 0  # how much of that there was when it was moved into the file last
-        self._usual = database.log_bytes
+        """About how many bytes all processes have written since the WAL restarted."""
+        self._woken_at = 0  # `written` when the last checkpoint started
+        self._usual = database.wal_bytes
         self._folder = os.path.dirname(database.path)
         self.free = sys.maxsize
-        """Bytes that the disk had left when it was looked at."""
-        self._look_at = 0.0  # monotonic s
+        """Free bytes of the disk at the last measurement."""
+        self._measure_at = 0.0  # monotonic s
         self._reserve_bytes = reserve_bytes(database.options.max_bytes)
         self._seq = 0
 
-    def look(self) -> None:
-        """See how long it is, within a transaction that has begun: other processes write to it, too."""
-        self.size = size_of(self._database.path + "-wal")
+    def measure(self) -> None:
+        """Measure the WAL and the disk; call it inside a transaction, because other processes write the WAL too."""
+        self.size = size_of(self._database.path + WAL_SUFFIX)
         now = time.monotonic()
-        if now < self._look_at:
+        if now < self._measure_at:
             return
         self.free = free_bytes(self._folder)
         if not self.is_short_of_disk:
-            self._look_at = now + _LOOK_SECONDS
-        # The file may soon need what the log takes.
-        self._usual = min(self._database.log_bytes, max(self._reserve_bytes // 2, self.free // _SHARE_OF_DISK))
+            self._measure_at = now + _MEASURE_SECONDS
+        # A checkpoint may need as much space in the file as the pages have in the WAL.
+        self._usual = min(self._database.wal_bytes, max(self._reserve_bytes // 2, self.free // _SHARE_OF_DISK))
 
     @property
     def is_short_of_disk(self) -> bool:
-        """Whether the disk may be what is full first."""
-        return self.free < _NEARLY_FULL * self._database.log_bytes
+        """Whether the disk may fill up before the WAL reaches its bound."""
+        return self.free < _NEARLY_FULL * self._database.wal_bytes
 
     @property
     def is_long(self) -> bool:
-        """Whether it was longer than it should be when it was looked at."""
-        return self.size > self._database.log_bytes * 3 // 2
+        """Whether the WAL was longer than 1.5 of its usual length at the last measurement."""
+        return self.size > self._database.wal_bytes * 3 // 2
 
-    def room(self, connection: sqlite3.Connection) -> int:
-        """Return how many bytes may still be written to it, within that transaction."""
+    def space_left(self, connection: sqlite3.Connection) -> int:
+        """Return how many bytes the current transaction may still write to the WAL."""
         growth = self._growth(connection)
         file_bytes = size_of(self._database.path) + max(0, growth)
-        room = int(_BOUND * self._database.options.max_bytes) - file_bytes - self.size - self._reserve_bytes
-        room -= BESIDES_BYTES
+        space = int(_BOUND * self._database.options.max_bytes) - file_bytes - self.size - self._reserve_bytes
+        space -= OVERHEAD_BYTES
         if self.is_short_of_disk:
-            # It takes room in the log, and perhaps as much again in the file: if there is none, the log never ends.
-            room = min(room, (self.free - growth - self._reserve_bytes // 4) // 2)
-        return room
+            # A page needs space in the WAL and perhaps again in the file. Without both, no checkpoint could finish.
+            space = min(space, (self.free - growth - self._reserve_bytes // 4) // 2)
+        return space
 
-    def lacks(self, connection: sqlite3.Connection) -> int:
-        """Return how many bytes more than the disk has left it makes the file longer by; not positive if it fits."""
+    def shortfall(self, connection: sqlite3.Connection) -> int:
+        """Return how many bytes the disk lacks for a complete checkpoint; zero or less if it has enough."""
         return self._growth(connection) - self.free
 
     def _growth(self, connection: sqlite3.Connection) -> int:
-        """Return how many bytes longer the file gets when all of the log is moved into it."""
+        """Return by how many bytes a complete checkpoint lengthens the file."""
         pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
         return pages * PAGE_BYTES - size_of(self._database.path)
 
-    def wrote(self, size: int, gone: int, keys: int, seq: int) -> None:
-        """Note a transaction of so many bytes, about, and of keys; the log of changes is at `seq` now."""
-        # What others wrote since the last one is known by how many bytes of keys they logged.
-        share = max(1.0, (seq - self._seq) / keys) if self._seq else 1.0
+    def record(self, size: int, deleted_rows: int, key_bytes: int, seq: int) -> None:
+        """Record a transaction of about `size` bytes, which logged `key_bytes` of changed keys up to `seq`."""
+        # The change log counts the keys of all processes, so it shows the share of this process in the writes.
+        share = max(1.0, (seq - self._seq) / key_bytes) if self._seq else 1.0
         self._seq = seq
-        # What goes is found anywhere in the file, nearly each time on a page of its own.
-        self.written += int(share * (size + PAGE_BYTES * (gone + _PAGES_BESIDES)))
+        # Deleted rows are spread over the file, so nearly every one changes a page of its own.
+        self.written += int(share * (size + PAGE_BYTES * (deleted_rows + _PAGES_PER_TRANSACTION)))
 
-    def tend(self, connection: sqlite3.Connection) -> None:
-        """Have the log moved into the file, or begin it anew, if it is time. Outside of a transaction."""
-        pages, self._saver.pages = self._saver.pages, None
+    def maintain(self, connection: sqlite3.Connection) -> None:
+        """Start a background checkpoint or restart the WAL when its length calls for it. Outside a transaction."""
+        pages, self._background.pages = self._background.pages, None
         if pages is not None:
-            self.written = pages * PAGE_BYTES  # another process may have begun it anew
+            self.written = pages * PAGE_BYTES  # smaller than counted here if another process restarted the WAL
             self._woken_at = self.written
             if self.written >= self._usual:
-                # The longer it is, the more a wait is worth.
+                # The longer the WAL, the longer a wait is worth.
                 patience = _SHORT_SECONDS * (1 + self.written // self._usual)
-                cut = self._usual < self._database.log_bytes  # the file may need the room
-                self.begin_anew(connection, min(LONG_SECONDS, patience), cut=cut)
-        elif self.written >= max(self._woken_at + self._usual // _STEPS, self._usual):
+                truncate = self._usual < self._database.wal_bytes  # the disk is small, and the file may need the space
+                self.restart(connection, min(LONG_SECONDS, patience), truncate=truncate)
+        elif self.written >= max(self._woken_at + self._usual // _WAKE_SHARE, self._usual):
             self._woken_at = self.written
-            self._saver.wake()
+            self._background.wake()
 
-    def begin_anew(self, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
-        """Move the rest into the file and write the log from its beginning; tell whether that was possible.
+    def restart(self, connection: sqlite3.Connection, patience: float, *, truncate: bool = False) -> bool:
+        """Copy the rest of the WAL to the file, so that the WAL is written from its start; return whether it worked.
 
-        Writers are kept out for up to `LONG_SECONDS` while the disk is at work, and for up to `patience` seconds until
-        all have ended that read from the log. If `cut`, it is made shorter on the disk; to write over what there is
-        costs less, and it is cut to its usual length anyway. Raises `sqlite3.Error`.
+        Writers are locked out for up to `LONG_SECONDS` while pages are copied, and for up to `patience` seconds while
+        readers still use the WAL. `truncate` returns the space of the WAL to the disk; overwriting it is cheaper, and
+        SQLite cuts it to its usual length anyway. Raises `sqlite3.Error`.
         """
         connection.execute("BEGIN IMMEDIATE")
         try:
             before = connection.execute(_VERSION).fetchone()
-            begun = time.monotonic()
+            started = time.monotonic()
             while True:
-                self._saver.wake()
-                spent = time.monotonic() - begun
-                moved = self._saver.idle.wait(max(0.0, LONG_SECONDS - spent)) and self._saver.all_moved
-                if moved or spent >= patience:
+                self._background.wake()
+                spent = time.monotonic() - started
+                copied = self._background.idle.wait(max(0.0, LONG_SECONDS - spent)) and self._background.is_complete
+                if copied or spent >= patience:
                     break
-                time.sleep(PAUSES[-1])  # somebody reads what is to be moved
+                time.sleep(PAUSES[-1])  # a reader still uses pages that a checkpoint must not overwrite
         finally:
             connection.execute("ROLLBACK")
-        # Whoever writes first now begins it anew by that, unless somebody reads from it. If another process was first,
-        # there is something in it again, which is not to be moved while writers are kept out.
-        if not moved or connection.execute(_VERSION).fetchone() != before:
+        # The next writer restarts the WAL unless a reader uses it. If another process has already written, the WAL
+        # holds new pages, which must not be copied while writers are locked out.
+        if not copied or connection.execute(_VERSION).fetchone() != before:
             return False
         connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
         try:
-            mode = "TRUNCATE" if cut else "RESTART"
+            mode = "TRUNCATE" if truncate else "RESTART"
             (busy, *_) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             connection.execute("PRAGMA busy_timeout = 0")
@@ -233,22 +176,22 @@ class Log:
         self.written = self._woken_at = 0
         return True
 
-    def hold(self, size: int) -> None:
-        """Take up to `size` bytes of the disk for the log now, so that nobody else does, if there is as much.
+    def preallocate(self, size: int) -> None:
+        """Extend the WAL file to `size` bytes now, before other programs take the space; stops where the disk is full.
 
-        Frames of zeros are no frames to SQLite, which writes over them.
+        SQLite takes zeros for no frames and overwrites them.
         """
-        with contextlib.suppress(OSError), open(self._database.path + "-wal", "r+b", buffering=0) as file:
+        with contextlib.suppress(OSError), open(self._database.path + WAL_SUFFIX, "r+b", buffering=0) as file:
             missing = size - file.seek(0, os.SEEK_END)
             while missing > 0:
-                missing -= file.write(bytes(min(missing, _HELD_BYTES)))
+                missing -= file.write(bytes(min(missing, _PREALLOCATED_BYTES)))
 
-    def empty(self, connection: sqlite3.Connection) -> bool:
-        """Move all of it into the file however long that takes, and cut it off; tell whether readers let that be.
+    def truncate(self, connection: sqlite3.Connection) -> bool:
+        """Copy all of the WAL however long that takes, and cut it off; return False if readers prevent it.
 
-        The last resort before a write is refused, which the disk or a busy machine must not be the reason for.
+        Called before a write is refused, because a slow disk or a busy machine is no reason to refuse one.
         """
-        self._saver.idle.wait(_PATIENT_SECONDS)
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # most of it, while others may write
+        self._background.idle.wait(_PATIENT_SECONDS)
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # copies most pages without a lock on writers
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy

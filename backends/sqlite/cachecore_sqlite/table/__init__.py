@@ -1,1 +1,1 @@
-"""The SQL: rows, their index, transactions, maintenance."""
+"""A transaction changes rows and their index together, in few statements, within a bounded file size."""

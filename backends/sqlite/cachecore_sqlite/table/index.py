@@ -1,14 +1,14 @@
-"""Where entries are: their ids by the hash of their key, in two tables, of which one is small.
+"""The index: ids of the entries by the hash of their key, in a small table `recent` and a large one `places`.
 
-Keys are digests, so each write changes another page of whatever finds them, and in a large file those pages are most of
-what a write costs. So what is new goes to `recent`, some dozen pages that many writes share. Of that a slice of the
-hashes at a time goes on to `places`: it finds its rows close together, many to a page. (The idea is that of the
-log-structured merge-tree: O'Neil and others, 1996, https://doi.org/10.1007/s002360050048.)
+Keys are digests, so each write changes another page of an index, and in a large file those pages are most of the cost
+of a write. So new rows go to `recent`, some dozen pages that many writes share. One slice of the hashes at a time moves
+on to `places`, where its rows lie close together, many to a page. (The idea is that of the log-structured merge-tree:
+O'Neil and others, 1996, https://doi.org/10.1007/s002360050048.)
 
-Each entry has its place, in `recent` or in `places`. But not each place has its entry: one in `places` may be older
-than that in `recent`, one of an entry that was evicted stays until it is met, and ids are used again. So who follows a
-place compares the hash and the key that the entry itself has. What is evicted has the lowest ids of all, so its places
-are known by that; those of what goes otherwise go at once.
+Each entry has an index row, in `recent` or in `places`. But an index row may lead to no entry or to another one: a row
+in `places` may be older than one in `recent`, the row of an evicted entry stays until the sweep, and ids are used
+again. So each lookup compares hash and key of the entry itself. Evicted entries have the lowest ids of all, which
+identifies their index rows later; the index rows of other deleted entries are deleted with them.
 """
 
 from __future__ import annotations
@@ -16,101 +16,104 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from cachecore_sqlite.file.errors import damaged
+from cachecore_sqlite.file.errors import corrupt_error
 
-_STEP: Final = 256  # rows written, by all processes, between two steps of the upkeep
-_SQUARE: Final = 128  # entries by the square of how many slices are moved on in turn, where fewest pages change
-_SWEPT: Final = 4  # places looked at for each entry evicted, so about a quarter of all may have none
+_ROWS_PER_MOVE: Final = 256  # rows written, by all processes, between two moves
+# Fewest pages change if the hashes are divided into about sqrt(entries / 128) slices.
+_ENTRIES_PER_SQUARE: Final = 128
+_SWEPT_PER_ENTRY: Final = 4  # index rows examined for each evicted entry; about a quarter of all may lead to no entry
 _LOWEST: Final = -(1 << 63)
 _HASHES: Final = 1 << 64
 
-_FOUND: Final = """SELECT %(columns)s FROM asked CROSS JOIN %(table)s USING (hash)
-CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = asked.hash%(only)s"""
-_NOTE: Final = "REPLACE INTO recent SELECT key_hash, id FROM entries WHERE id BETWEEN ? AND ?"
-_ENDS: Final = "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"  # together they would pass all by
+_SELECT: Final = """SELECT %(columns)s FROM lookup CROSS JOIN %(table)s USING (hash)
+CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = lookup.hash%(only)s"""
+_ADD: Final = "REPLACE INTO recent SELECT key_hash, id FROM entries WHERE id BETWEEN ? AND ?"
+# One SELECT of both would read all rows.
+_ENDS: Final = "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"
 _EVICT: Final = "DELETE FROM entries WHERE id <= ?"
 _CLEAR: Final = ("DELETE FROM recent", "DELETE FROM places")
 _MOVE: Final = "REPLACE INTO places SELECT hash, id FROM recent WHERE hash BETWEEN ? AND ?"
-_MOVED: Final = "DELETE FROM recent WHERE hash BETWEEN ? AND ?"
+_REMOVE_MOVED: Final = "DELETE FROM recent WHERE hash BETWEEN ? AND ?"
 _SWEEP: Final = "DELETE FROM places WHERE hash BETWEEN ? AND ? AND id < ?"
-# No place is left that leads to one of these keys, whatever becomes of its row: in a damaged file it may not be found,
-# and so not be deleted, at one time, and be found at another.
-_FORGET: Final = """DELETE FROM %(table)s WHERE hash IN (SELECT hash FROM asked)
+# Deletes every index row that leads to one of these keys, present or not: in a damaged file a lookup may miss the entry
+# now, so that it survives, and find it later.
+_UNINDEX: Final = """DELETE FROM %(table)s WHERE hash IN (SELECT hash FROM lookup)
 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = %(table)s.id AND entries.key_hash = %(table)s.hash
-AND NOT EXISTS (SELECT 1 FROM asked WHERE asked.key = entries.key))"""
+AND NOT EXISTS (SELECT 1 FROM lookup WHERE lookup.key = entries.key))"""
 
 
-def asked(count: int, *columns: str) -> str:
-    """Return the beginning of a statement, the table `asked` of `count` rows; parameters that are NULL find nothing."""
+def lookup(count: int, *columns: str) -> str:
+    """Return the start of a statement: the table `lookup` of `count` rows. Parameters that are NULL match nothing."""
     row = f"({','.join('?' * len(columns))})"
-    return f"WITH asked({','.join(columns)}) AS (VALUES {','.join([row] * count)}) "
+    return f"WITH lookup({','.join(columns)}) AS (VALUES {','.join([row] * count)}) "
 
 
-def found(columns: str, *, only: str = "") -> str:
-    """Return the SQL that selects `columns` (SQL) of the entries that have the hashes in `asked`.
+def select(columns: str, *, only: str = "") -> str:
+    """Return the SQL that selects `columns` (SQL) of the entries with the hashes in `lookup`.
 
-    `only` (SQL) says what else is to be true of them. One may come twice, if its place before had the same id; then,
-    and where damage brought one back that was replaced, what comes first counts.
+    `only` (SQL) is a further condition. An entry may come twice, if an older index row has the same id. Then, and where
+    damage restored a replaced entry, the first one is valid.
     """
     only = f" AND {only}" if only else ""
     return " UNION ALL ".join(
-        _FOUND % {"columns": columns, "table": table, "only": only} for table in ("recent", "places")
+        _SELECT % {"columns": columns, "table": table, "only": only} for table in ("recent", "places")
     )
 
 
-def forgetting(head: str) -> list[str]:
-    """Return the statements, with this beginning, that delete the places of what is in `asked`, by `hash` and `key`.
+def unindex(head: str) -> list[str]:
+    """Return the statements, each starting with `head`, that delete the index rows of the keys in `lookup`.
 
-    Another key with the same hash keeps its own.
+    The table `lookup` has the columns `hash` and `key`. Another key with the same hash keeps its index row.
     """
-    return [head + _FORGET % {"table": table} for table in ("recent", "places")]
+    return [head + _UNINDEX % {"table": table} for table in ("recent", "places")]
 
 
-def note(connection: sqlite3.Connection, count: int, last: int) -> None:
-    """Note where the `count` entries are that were written just now, up to the id `last`; move some places on.
+def add(connection: sqlite3.Connection, count: int, last: int) -> None:
+    """Index the `count` entries written just now, up to the id `last`, and move some rows from `recent` to `places`.
 
-    When that is done depends on the ids alone, so it does not matter which process writes. Raises `sqlite3.Error`.
+    The moment of a move depends on the ids alone, so any process may write. Raises `sqlite3.Error`.
     """
-    if last == count:  # there were no entries before, so the ids begin anew, and what is left of places would last
+    if last == count:  # the table was empty and the ids start again, so old index rows would never be swept
         for statement in _CLEAR:
             connection.execute(statement)
-    if connection.execute(_NOTE, (last - count + 1, last)).rowcount != count:
-        raise damaged("new entries do not get ids in a row")
-    for step in range((last - count) // _STEP, last // _STEP):
+    if connection.execute(_ADD, (last - count + 1, last)).rowcount != count:
+        raise corrupt_error("new entries do not get ids in a row")
+    for step in range((last - count) // _ROWS_PER_MOVE, last // _ROWS_PER_MOVE):
         (oldest, newest) = connection.execute(_ENDS).fetchone()
-        bits = ((newest - oldest) // _SQUARE).bit_length() // 2
+        bits = ((newest - oldest) // _ENTRIES_PER_SQUARE).bit_length() // 2
         turn = _turn(step, bits)
         for slice_ in _slices(turn, turn + 1, 1 << bits):
             connection.execute(_MOVE, slice_)
-            connection.execute(_MOVED, slice_)
+            connection.execute(_REMOVE_MOVED, slice_)
 
 
 def evict(connection: sqlite3.Connection, last: int) -> None:
-    """Delete the entries up to the id `last`, and about as many places without an entry. Raises `sqlite3.Error`."""
+    """Delete the entries up to the id `last`, and about as many index rows without an entry. Raises `sqlite3.Error`."""
     (before, _) = connection.execute(_ENDS).fetchone()
     connection.execute(_EVICT, (last,))
     (oldest, newest) = connection.execute(_ENDS).fetchone()
     if oldest is None:
-        return  # the next entry begins anew
-    # As many slices of the hashes as ids went, of so many that all have had their turn when so many have gone.
-    slices = 1 << max(0, ((newest - oldest) // _SWEPT).bit_length() - 1)
+        return  # the next entry clears the index
+    # One slice of the hashes is swept per deleted id. There are about a quarter as many slices as entries, so a round
+    # over all hashes takes a quarter as many deletions.
+    slices = 1 << max(0, ((newest - oldest) // _SWEPT_PER_ENTRY).bit_length() - 1)
     for slice_ in _slices(before, oldest, slices):
         connection.execute(_SWEEP, (*slice_, oldest))
 
 
 def _turn(step: int, bits: int) -> int:
-    """Return which slice has its turn, of as many as so many bits make.
+    """Return the slice to move at `step`, of `2 ** bits` slices.
 
-    In the order of the step's bits from the last to the first: however the number of slices changes from step to step,
-    each part of the hashes has its turn.
+    The bits of the step are reversed, so that each part of the hashes is moved although the number of slices changes
+    from step to step.
     """
     return int(f"{step % (1 << bits):0{bits}b}"[::-1], 2)
 
 
 def _slices(first: int, end: int, of: int) -> list[tuple[int, int]]:
-    """Return the first and the last hash of what has its turn from `first` up to `end`, of `of` slices.
+    """Return the ranges of hashes (first, last) of the slices from `first` up to `end`, of `of` slices.
 
-    Turns begin anew after the last slice; `of` is a power of two.
+    Slices continue with the first one after the last; `of` is a power of two.
     """
     size = _HASHES // of
     if end - first >= of:

@@ -1,4 +1,4 @@
-"""What keeps the file small, in small steps that ride on writes: expiry, eviction, vacuum, the end of the log."""
+"""Bounds on the file and the change log, kept in small steps within writes: expiry, eviction, vacuum."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from typing import Final
 
 from cachecore_sqlite.file.schema import PAGE_BYTES
-from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table import index
 from cachecore_sqlite.table.transaction import Transaction
 
-_LOG_BYTES: Final = 1024 * 1024
+_CHANGE_LOG_BYTES: Final = 1024 * 1024
 _TRIM_BYTES: Final = 16 * 1024
 _ROW_OVERHEAD: Final = 200
 _VACUUM_SECONDS: Final = 0.003
-_EXPIRED: Final = 16  # rows removed for each that was written, up to a bound
+_EXPIRED: Final = 16  # rows removed for each written row, up to a bound
 _EXPIRED_BOUND: Final = 512
 _SPARE_PAGES: Final = 256
-_LOG: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
+_LOG_KEYS: Final = "INSERT INTO changes(seq, keys) VALUES ((SELECT max(seq) FROM changes) + ?, ?)"
 _STATE: Final = """SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM entries WHERE deadline <= ?)
 FROM pragma_page_count, pragma_freelist_count"""
 _EXPIRED_ROWS: Final = "FROM entries WHERE deadline <= ? ORDER BY deadline LIMIT ?"
@@ -31,16 +31,16 @@ _EXPIRE: Final = [
 ]
 
 
-def log(transaction: Transaction) -> tuple[int, int]:
-    """Write the changed keys down for the feeds of all processes, and cut off the end of the log.
+def log_changes(transaction: Transaction) -> tuple[int, int]:
+    """Write the changed keys to the change log, which the feeds of all processes read, and delete its oldest rows.
 
-    Return how many bytes were logged, and how many that makes since the file was made, by all processes.
+    Return how many bytes were logged now, and how many were logged in all by all processes.
     """
     connection = transaction.connection
     keys = "\n".join(transaction.changed)
-    seq = connection.execute(_LOG, (len(keys) + 1, keys)).lastrowid or 0
+    seq = connection.execute(_LOG_KEYS, (len(keys) + 1, keys)).lastrowid or 0
     if seq % _TRIM_BYTES <= len(keys):
-        kept = min(_LOG_BYTES, transaction.max_bytes // 32)
+        kept = min(_CHANGE_LOG_BYTES, transaction.max_bytes // 32)
         connection.execute("DELETE FROM changes WHERE seq <= ?", (seq - kept,))
     return len(keys) + 1, seq
 
@@ -48,12 +48,12 @@ def log(transaction: Transaction) -> tuple[int, int]:
 def reclaim(
     transaction: Transaction, rows: int, written: int, max_bytes: int, *, shorten: bool, pages_left: int = sys.maxsize
 ) -> None:
-    """Remove some of what has expired and, above `max_bytes`, of what was written longest ago.
+    """Remove some expired entries and, above `max_bytes`, some of the oldest ones.
 
-    A step is bounded by what came in since the last one (`rows`, and `written` bytes), so that no write pays for
-    another's past, and removes more than that, so that it catches up. The file is made shorter only if `shorten`.
-    A row that has expired is often alone on its page, and a page less of the file is often a page moved: the log takes
-    them all, so either step takes `pages_left` of them at most, about.
+    A step is bounded by the writes since the last one (`rows`, and `written` bytes), so that no write pays for the
+    backlog of others, and it removes more than they added, so that the backlog shrinks. The file is made shorter only
+    if `shorten`. An expired row is often alone on its page, and each page less of the file often moves another one. The
+    WAL takes them all, so each step takes about `pages_left` of them at most.
     """
     connection = transaction.connection
     pages, free, expired = connection.execute(_STATE, (transaction.now,)).fetchone()
@@ -71,7 +71,7 @@ def reclaim(
     largest = max_bytes // PAGE_BYTES
     spare = min(_SPARE_PAGES, largest // 32)
     if free > max(spare, pages // 4) or (free > spare and pages > largest + spare):
-        # One page a time: the statement has a step for each, and Python takes the first step only.
+        # One page at a time: the statement yields a row for each page, and `execute` runs it to the first row only.
         until = time.monotonic() + _VACUUM_SECONDS
         for _ in range(min(free - spare, pages_left)):
             connection.execute("PRAGMA incremental_vacuum(1)")
@@ -86,4 +86,4 @@ def _evict(transaction: Transaction, over: int) -> None:
         last, freed = id_, freed + (size or 0) + _ROW_OVERHEAD
         if freed >= over:
             break
-    places.evict(connection, last)
+    index.evict(connection, last)

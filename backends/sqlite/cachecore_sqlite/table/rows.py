@@ -1,7 +1,7 @@
-"""Reading rows inside a connection: statements, checksums, what counts as live.
+"""Reading rows: statements, checksums, and expiry.
 
-A row carries a checksum over its key, deadline and value. A row that does not match is treated as absent and deleted:
-SQLite does not notice flipped bits inside a value, and a value of another key must never be served.
+A row has a checksum over its key, deadline and value. A row that does not match counts as absent and is deleted: SQLite
+does not notice flipped bits inside a value, and a value of another key must never be returned.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Final, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
-from cachecore_sqlite.table import index as places
+from cachecore_sqlite.table import index
 
 KEYS_PER_STATEMENT: Final = 256
-# Keys are read as bytes: a damaged one is nobody's then, where text that is none would raise an error.
-_GET: Final = places.found("CAST(entries.key AS BLOB), deadline, checksum, value")
-_LENGTHS: Final = places.found("CAST(entries.key AS BLOB), deadline, length(value)")
-# One row in all: the last entry looked at, and the keys that were asked for, one a line.
+# Keys are read as bytes: a damaged key matches none, whereas invalid text would raise an error.
+_GET: Final = index.select("CAST(entries.key AS BLOB), deadline, checksum, value")
+_LENGTHS: Final = index.select("CAST(entries.key AS BLOB), deadline, length(value)")
+# One result row: the id of the last entry read, the number of entries, and the matching keys, one a line.
 _PAGE: Final = """SELECT max(id), count(*), CAST(group_concat(key, char(10)) FILTER (
     WHERE substr(key, 1, ?) = ? AND (deadline IS NULL OR deadline > ?)) AS BLOB)
 FROM (SELECT id, key, deadline FROM entries WHERE id > ? ORDER BY id LIMIT ?)"""
-_SCAN_PAGE: Final = 512  # entries looked at
+_SCAN_PAGE: Final = 512  # entries read
 _SIGN: Final = 1 << 63
 T = TypeVar("T")
 _float = struct.Struct("<d").pack
@@ -32,12 +32,12 @@ _float = struct.Struct("<d").pack
 
 # One statement per power of two, so that few statements are ever prepared.
 SIZES: Final = [1 << bit for bit in range(KEYS_PER_STATEMENT.bit_length())]
-_GETS: Final = {size: places.asked(size, "hash") + _GET for size in SIZES}
-_SIZES_OF: Final = {size: places.asked(size, "hash") + _LENGTHS for size in SIZES}
+_GETS: Final = {size: index.lookup(size, "hash") + _GET for size in SIZES}
+_SIZES_OF: Final = {size: index.lookup(size, "hash") + _LENGTHS for size in SIZES}
 
 
 def hash_of(key: str) -> int:
-    """Return what finds the row of `key`, as SQLite stores it, a signed 64-bit integer."""
+    """Return the hash of `key` as SQLite stores it, a signed 64-bit integer."""
     number: int = xxh3_64_intdigest(key.encode())
     return number - _SIGN
 
@@ -56,48 +56,48 @@ def is_live(deadline: object, now: float) -> bool:
 
 
 def chunks(of: Sequence[T]) -> Iterable[tuple[int, Sequence[T]]]:
-    """Yield the size of a statement and what it takes, as many or fewer."""
+    """Yield pairs of a statement size and at most that many items for it."""
     for start in range(0, len(of), KEYS_PER_STATEMENT):
         chunk = of[start : start + KEYS_PER_STATEMENT]
         yield 1 << (len(chunk) - 1).bit_length(), chunk
 
 
 def filled(parameters: Iterable[object], count: int) -> list[object]:
-    """Return the `count` parameters of a statement: those given, then NULLs, which find nothing."""
+    """Return `parameters` padded to `count` with NULLs, which match nothing."""
     given = [*parameters]
     return given + [None] * (count - len(given))
 
 
 @dataclass(slots=True)
-class Found:
-    """What a read found: the live values, and the keys of damaged rows."""
+class ReadResult:
+    """The result of a read: the live values, and the keys of damaged rows."""
 
     values: dict[str, bytes] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
 
-def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Found:
+def read(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> ReadResult:
     """Return the values of `keys` that are live at `now` (Unix s). `keys` holds no duplicates."""
-    found = Found()
-    asked = {key.encode(): key for key in keys}
+    result = ReadResult()
+    by_name = {key.encode(): key for key in keys}
     for size, hashes in chunks([hash_of(key) for key in keys]):
         for stored_key, deadline, stored, value in connection.execute(_GETS[size], filled(hashes, size)):
-            key = asked.pop(stored_key, None)
+            key = by_name.pop(stored_key, None)
             if key is None:
-                continue  # another key with the same hash, or a second time
+                continue  # another key with the same hash, or a second index row
             if type(value) is not bytes or not (deadline is None or type(deadline) is float):
-                found.damaged.append(key)
+                result.damaged.append(key)
             elif deadline is not None and deadline <= now:
                 continue
             elif checksum(key, deadline, value) == stored:
-                found.values[key] = value
+                result.values[key] = value
             else:
-                found.damaged.append(key)
-    return found
+                result.damaged.append(key)
+    return result
 
 
 def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) -> list[int]:
-    """Return the lengths of the live values of `keys`, 0 where there is none; the values themselves are not read."""
+    """Return the lengths of the live values of `keys`, 0 where there is none; the values are not read."""
     found: dict[bytes, int] = {}
     for size, hashes in chunks([hash_of(key) for key in keys]):
         rows = connection.execute(_SIZES_OF[size], filled(hashes, size)).fetchall()
@@ -107,13 +107,13 @@ def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) ->
 
 
 def page(connection: sqlite3.Connection, now: float, *, prefix: str, after: int) -> tuple[list[str], int | None]:
-    """Look at a page of entries behind the one with the id `after`.
+    """Read the page of entries after the id `after`.
 
-    Return the live keys with `prefix` among them, and the id of the last entry, None at the end. A key that is written
-    while it is scanned for moves to a larger id, so it is met at least once.
+    Return its live keys with `prefix`, and the id of its last entry, None at the end. A key written during a scan moves
+    to a larger id, so the scan meets it at least once.
     """
     parameters = (len(prefix), prefix, now, after, _SCAN_PAGE)
     last, count, found = connection.execute(_PAGE, parameters).fetchone()
     keys = found.decode("ascii", "replace").split("\n") if found else []
-    # In a damaged file a key may hold a newline, and an id come again.
+    # In a damaged file a key may hold a newline, and an id may repeat.
     return [key for key in keys if key.startswith(prefix)], last if count == _SCAN_PAGE and last > after else None

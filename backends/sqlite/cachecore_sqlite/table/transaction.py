@@ -1,9 +1,9 @@
-"""What one transaction does: many callers' writes, in few statements.
+"""One transaction: the writes of many callers, in few statements.
 
-Every statement, and every row that one returns, lets go of the interpreter's lock, and a thread gets that back only
-when a busy event loop's turn is over (`sys.getswitchinterval`, 5 ms). A statement per write would make hundreds of
-writes wait for hundreds of turns. So what the writes ask is looked up at once, what they change is collected, and both
-take a few statements, however many writes there are.
+Every statement, and every row that it returns, releases the interpreter lock, and a thread waits for that until a busy
+event loop's turn is over (`sys.getswitchinterval`, 5 ms). With a statement per write, hundreds of writes would wait for
+hundreds of turns. So the comparisons of all swaps are read at once, and the changes of all writes are collected and
+written at once.
 """
 
 from __future__ import annotations
@@ -14,51 +14,53 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from cachecore_sqlite.table import index as places
-from cachecore_sqlite.table import rows
+from cachecore_sqlite.table import index, rows
 from cachecore_sqlite.table.rows import SIZES, chunks, filled, is_live
 
 _LARGEST_SHARE: Final = 10
-_PAGE_OVERHEAD: Final = 2048  # bytes of other pages that the log takes for a row, about
-_MOST_OVERHEAD: Final = 4 * 4096  # its place and deadline, the row before, and those of a row that goes for it
-_ROWS: Final = (1, 4, 16, 64, 256, 1024)  # of a statement; a few sizes, so that few are ever prepared
-_FEW: Final = 16  # rows that cost less one by one
-_BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite gets a copy of each parameter
+_PAGE_OVERHEAD: Final = 2048  # about how many bytes of other pages the WAL takes for a row
+# The pages of its index row and deadline, of the row before, and of a row evicted for it.
+_MOST_OVERHEAD: Final = 4 * 4096
+_ROWS: Final = (1, 4, 16, 64, 256, 1024)  # sizes of a statement; few, so that few statements are ever prepared
+_FEW: Final = 16  # fewer rows are cheaper one by one
+_BYTES_PER_STATEMENT: Final = 4 * 1024 * 1024  # SQLite copies each parameter
 _PUT: Final = "INSERT INTO entries(key_hash, key, deadline, checksum, value) VALUES (?,?,?,?,?)"
 _PUT_MANY: Final = """INSERT INTO entries(key_hash, key, deadline, checksum, value)
 SELECT * FROM (VALUES %s) WHERE column1 IS NOT NULL"""
-_DELETE_THESE: Final = "DELETE FROM entries WHERE id IN (%s)"  # Python counts rows only of what begins so
-_REPLACE: Final = places.found("entries.id")
-_OF_THE_KEY: Final = "entries.key = asked.key"
-_DELETE: Final = places.found("entries.id", only=_OF_THE_KEY)
-_DEADLINE: Final = places.found("asked.key, deadline", only=_OF_THE_KEY)
-# One row in all: each key that has a row, after 1 if that is live and holds the value asked for, after 0 if not.
-_IS_AS_ASKED: Final = "(old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > now)) || asked.key AS line"
+# Python reports a row count only for statements that start with DELETE.
+_DELETE_THESE: Final = "DELETE FROM entries WHERE id IN (%s)"
+_REPLACE: Final = index.select("entries.id")
+_OF_THE_KEY: Final = "entries.key = lookup.key"
+_DELETE: Final = index.select("entries.id", only=_OF_THE_KEY)
+_DEADLINE: Final = index.select("lookup.key, deadline", only=_OF_THE_KEY)
+# One result row with all keys that have a row, one a line: after 1 if the row is live and holds the expected value,
+# else after 0.
+_MATCHES: Final = "(old IS NOT NULL AND value = old AND (deadline IS NULL OR deadline > now)) || lookup.key AS line"
 _IN_ONE_ROW: Final = "SELECT group_concat(line, char(10)) FROM (%s)"
-_COMPARE: Final = _IN_ONE_ROW % places.found(_IS_AS_ASKED, only=_OF_THE_KEY)
+_COMPARE: Final = _IN_ONE_ROW % index.select(_MATCHES, only=_OF_THE_KEY)
 
-_REPLACES: Final = {size: _DELETE_THESE % (places.asked(size, "hash") + _REPLACE) for size in SIZES}
-_DELETES: Final = {size: _DELETE_THESE % (places.asked(size, "hash", "key") + _DELETE) for size in SIZES}
-_FORGETS: Final = {size: places.forgetting(places.asked(size, "hash", "key")) for size in SIZES}
-_DEADLINES: Final = {size: places.asked(size, "hash", "key") + _DEADLINE for size in SIZES}
+_REPLACES: Final = {size: _DELETE_THESE % (index.lookup(size, "hash") + _REPLACE) for size in SIZES}
+_DELETES: Final = {size: _DELETE_THESE % (index.lookup(size, "hash", "key") + _DELETE) for size in SIZES}
+_UNINDEXES: Final = {size: index.unindex(index.lookup(size, "hash", "key")) for size in SIZES}
+_DEADLINES: Final = {size: index.lookup(size, "hash", "key") + _DEADLINE for size in SIZES}
 _PUTS: Final = {size: _PUT_MANY % ",".join(["(?,?,?,?,?)"] * size) for size in _ROWS}
-_COMPARES: Final = {size: places.asked(size, "hash", "key", "now", "old") + _COMPARE for size in _ROWS}
+_COMPARES: Final = {size: index.lookup(size, "hash", "key", "now", "old") + _COMPARE for size in _ROWS}
 
 Row = tuple[int, str, "float | None", int, bytes]
-Asked = tuple[str, "bytes | None"]
+Expected = tuple[str, "bytes | None"]
 """A key and the value that a swap expects it to have."""
 Compared = tuple[int, str, float, "bytes | None"]
 T = TypeVar("T", Row, Compared)
 
 
 def cost(value: bytes) -> int:
-    """Return about how many bytes the log takes for a row with `value`."""
+    """Return about how many bytes the WAL takes for a row with `value`."""
     return len(value) + _PAGE_OVERHEAD
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What one transaction does: its connection, its time, and what it has changed so far."""
+    """The changes of one open transaction, partly collected and partly written."""
 
     connection: sqlite3.Connection
     now: float
@@ -66,63 +68,64 @@ class Transaction:
     changed: list[str] = field(default_factory=list)
     written: int = 0
     rows: int = 0
-    gone: int = 0
-    """How many rows were deleted from the file, those that were replaced included."""
-    _known: dict[str, bytes | None] = field(default_factory=dict)  # live values, as they are after what was done
-    _unwritten: dict[str, Row | None] = field(default_factory=dict)  # what the file does not hold yet; None: deleted
+    deleted_rows: int = 0
+    """Rows deleted from the file, replaced ones included."""
+    # Live values by key, including the changes collected so far.
+    _live: dict[str, bytes | None] = field(default_factory=dict)
+    _unwritten: dict[str, Row | None] = field(default_factory=dict)  # changes not yet written; None is a deletion
 
     @property
     def cost(self) -> int:
-        """About how many bytes the log takes for it so far."""
+        """About how many bytes of the WAL it takes so far."""
         return self.written + _PAGE_OVERHEAD * self.rows
 
-    def foresee(self, asked: Iterable[Asked]) -> None:
-        """Look up what the swaps to come expect, all at once."""
+    def prefetch(self, expected: Iterable[Expected]) -> None:
+        """Look up the keys of the coming swaps, all at once."""
         first: dict[str, bytes | None] = {}
-        for key, old in asked:
+        for key, old in expected:
             first.setdefault(key, old)
         unlike: list[str] = []
         for size, part in _parts([(rows.hash_of(key), key, self.now, old) for key, old in first.items()]):
             (found,) = self.connection.execute(_COMPARES[size], _filled(part, 4 * size)).fetchone()
             for line in found.split("\n") if found else ():
-                if line[0] == "0":  # also if it comes twice, once so and once so: it is read then
+                if line[0] == "0":  # also if the key comes with both results; it is read below then
                     first[line[1:]] = None
                     unlike.append(line[1:])
                 else:
-                    self._known[line[1:]] = first[line[1:]]
-        self._known = dict.fromkeys(first) | self._known
+                    self._live[line[1:]] = first[line[1:]]
+        self._live = dict.fromkeys(first) | self._live
         if unlike:
-            self._known.update(rows.read(self.connection, unlike, self.now).values)
+            self._live.update(rows.read(self.connection, unlike, self.now).values)
 
     def flush(self) -> None:
-        """Write down what was put and deleted."""
+        """Write the collected changes."""
         if not self._unwritten:
             return
         unwritten, self._unwritten = self._unwritten, {}
-        # Of keys with the same hash the last one stays.
+        # Of keys with the same hash only the last one is stored.
         self._insert({row[0]: row for row in unwritten.values() if row is not None})
         for size, chunk in chunks([key for key, row in unwritten.items() if row is None]):
-            found_by = _found_by(chunk, size)
-            self.gone += self.connection.execute(_DELETES[size], found_by).rowcount
-            for statement in _FORGETS[size]:
-                self.connection.execute(statement, found_by)
+            parameters = _key_parameters(chunk, size)
+            self.deleted_rows += self.connection.execute(_DELETES[size], parameters).rowcount
+            for statement in _UNINDEXES[size]:
+                self.connection.execute(statement, parameters)
 
     def _insert(self, puts: Mapping[int, Row]) -> None:
         if not puts:
             return
         last: int | None = None
         for size, hashes in chunks(list(puts)):
-            self.gone += self.connection.execute(_REPLACES[size], filled(hashes, size)).rowcount
+            self.deleted_rows += self.connection.execute(_REPLACES[size], filled(hashes, size)).rowcount
         if len(puts) < _FEW:
             for row in puts.values():
                 last = self.connection.execute(_PUT, row).lastrowid
         else:
             for size, part in _parts(list(puts.values())):
                 last = self.connection.execute(_PUTS[size], _filled(part, 5 * size)).lastrowid
-        places.note(self.connection, len(puts), last or 0)
+        index.add(self.connection, len(puts), last or 0)
 
     def put(self, items: Mapping[str, bytes], deadline: float | None) -> None:
-        """Replace each key. A value that is too large to be kept would push all others out, so only its key goes."""
+        """Replace each key. A value over a tenth of `max_bytes` would evict all others: its key is deleted instead."""
         alive = is_live(deadline, self.now)
         largest = self.max_bytes // _LARGEST_SHARE
         for key, value in items.items():
@@ -130,19 +133,23 @@ class Transaction:
             if size > largest:
                 self._remove(key)
                 continue
-            self._unwritten.pop(key, None)  # so that it comes after all before: its age is its place
+            # Removed first, so that it comes last: entries are written, and evicted, in this order.
+            self._unwritten.pop(key, None)
             self._unwritten[key] = rows.hash_of(key), key, deadline, rows.checksum(key, deadline, value), value
-            self._known[key] = value if alive else None
+            self._live[key] = value if alive else None
             self.changed.append(key)
             self.rows += 1
             self.written += size
 
     def drop(self, keys: Sequence[str]) -> int:
-        """Delete the keys and return how many were live. Absent ones count as changed: others may hold copies."""
+        """Delete the keys and return how many were live.
+
+        Absent keys count as changed, because other processes may hold copies.
+        """
         self.flush()
         existed = 0
         for size, chunk in chunks(list(dict.fromkeys(keys))):
-            deadlines = dict(self.connection.execute(_DEADLINES[size], _found_by(chunk, size)))
+            deadlines = dict(self.connection.execute(_DEADLINES[size], _key_parameters(chunk, size)))
             existed += sum(is_live(deadline, self.now) for deadline in deadlines.values())
         for key in keys:
             self._remove(key)
@@ -150,9 +157,9 @@ class Transaction:
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, deadline: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""
-        if key not in self._known:
-            self.foresee([(key, old)])
-        if self._known[key] != old:
+        if key not in self._live:
+            self.prefetch([(key, old)])
+        if self._live[key] != old:
             return False
         if new is not None:
             self.put({key: new}, deadline)
@@ -168,28 +175,28 @@ class Transaction:
 
     def _remove(self, key: str) -> None:
         self._unwritten.pop(key, None)
-        self._unwritten[key] = self._known[key] = None
+        self._unwritten[key] = self._live[key] = None
         self.changed.append(key)
         self.rows += 1
 
 
-def most_logged(ask: Callable[..., object], arguments: tuple[Any, ...]) -> int:
-    """Return how many bytes the log takes at most for `ask(transaction, *arguments)`, about; 0 if it only deletes."""
+def max_wal_bytes(call: Callable[..., object], arguments: tuple[Any, ...]) -> int:
+    """Return about how many bytes the WAL takes at most for `call(transaction, *arguments)`; 0 if it only deletes."""
     values: Iterable[object] = ()
-    if ask is Transaction.put:
+    if call is Transaction.put:
         values = arguments[0].values()
-    elif ask is Transaction.swap and arguments[2] is not None:
+    elif call is Transaction.swap and arguments[2] is not None:
         values = (arguments[2],)
-    # What is no bytes fails when it is written, in its own call.
+    # A value that is not bytes fails when it is written, in its own call.
     return sum(2 * len(value) + _MOST_OVERHEAD for value in values if isinstance(value, bytes))
 
 
-def _found_by(keys: Sequence[str], size: int) -> list[object]:
+def _key_parameters(keys: Sequence[str], size: int) -> list[object]:
     return _filled([(rows.hash_of(key), key) for key in keys], 2 * size)
 
 
 def _parts(of: Sequence[T]) -> Iterator[tuple[int, Sequence[T]]]:
-    """Cut into parts of not too many rows and bytes; yield each after the size of the statement that takes it."""
+    """Split into parts of bounded rows and bytes; yield each with the size of its statement."""
     start = 0
     while start < len(of):
         end, size = start, 0

@@ -1,1 +1,1 @@
-"""The threads of one backend, and what they hand each other."""
+"""Each call runs in a thread and is answered once on the loop of its caller; no connection survives a fork."""

@@ -1,8 +1,8 @@
-"""The feed: who changed what, read from the change log whenever another connection has committed.
+"""The feed: changed keys, read from the change log whenever another connection has committed.
 
-One thread per process looks every `feed_interval` seconds, however many caches listen. `PRAGMA data_version` says in a
-few microseconds whether there is anything new. A write through this very backend is a foreign commit to the feed's
-connection, so it is told too.
+One thread per process polls every `feed_interval` seconds, for any number of caches. `PRAGMA data_version` shows in a
+few microseconds whether anything was committed. The feed's connection sees a write of this backend as another
+connection's, so the feed sends it too.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, BackendError, Changed, Clock, FeedEvent, Lost
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.database import Database
-from cachecore_sqlite.file.errors import LogDeleted, StoreError, is_busy
+from cachecore_sqlite.file.errors import StoreError, WalDeleted, is_busy
 from cachecore_sqlite.options import MEMORY
-from cachecore_sqlite.worker import Job, Worker
+from cachecore_sqlite.threads.jobs import Job
+from cachecore_sqlite.threads.worker import Worker
 
 _EVENTS: Final = 10_000
 _LAST: Final = "SELECT max(seq) FROM changes"
@@ -31,25 +30,25 @@ _SINCE: Final = "SELECT seq, keys FROM changes WHERE seq >= ? ORDER BY seq"
 
 
 class Listener:
-    """One `feed` that is being iterated, on its own event loop."""
+    """One running `feed` iteration, on its event loop."""
 
     def __init__(self, prefix: str, loop: asyncio.AbstractEventLoop) -> None:
         self.prefix = prefix
         self.events: asyncio.Queue[FeedEvent | None] = asyncio.Queue()
-        self.started = False  # guarded by Feed._lock; whether it has been told that changes are being delivered
+        self.started = False  # guarded by Feed._lock; whether an event has said that changes are being sent
         self._loop = loop
 
-    def tell(self, *events: FeedEvent | None) -> bool:
-        """Queue `events`, from any thread; tell whether the loop is still there. None ends the iteration."""
+    def send(self, *events: FeedEvent | None) -> bool:
+        """Queue `events`, from any thread; return False if the loop is closed. None ends the iteration."""
         try:
             self._loop.call_soon_threadsafe(self._put, events)
         except RuntimeError:
-            return False  # the loop was closed without leaving the iteration
+            return False  # the loop was closed during the iteration
         return True
 
     def _put(self, events: Sequence[FeedEvent | None]) -> None:
         if self.events.qsize() > _EVENTS:
-            # Nobody reads: forgetting everything is right, remembering everything would fill the memory.
+            # The consumer has stopped reading. `Lost` tells it to drop all copies, and bounds the memory.
             while not self.events.empty():
                 self.events.get_nowait()
             self.events.put_nowait(Lost())
@@ -58,20 +57,20 @@ class Listener:
 
 
 class Feed(Worker):
-    """The thread that polls the log and tells the listeners; it sleeps while there are none."""
+    """The thread that polls the change log and sends to the listeners; it sleeps while there are none."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._wakes: SimpleQueue[Job | None] = SimpleQueue()
         super().__init__("feed", database, clock, self._wakes)
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []  # guarded by _lock
-        self._version: int | None = None  # the connection's data_version when the log was read; None: read it
-        self._told: tuple[str, int] | None = None  # the database and the last transaction told; None: the newest
+        self._version: int | None = None  # the connection's data_version at the last read; None: read now
+        self._position: tuple[str, int] | None = None  # the database and the `seq` sent last; None: start at the newest
         self._identity = ""  # of the database that is open
         self._next_beat = 0.0
 
     def subscribe(self, prefix: str) -> Listener:
-        """Begin to tell changes below `prefix` to the running loop."""
+        """Start to send changes below `prefix` to the running loop."""
         listener = Listener(prefix, asyncio.get_running_loop())
         with self._lock:
             self._listeners.append(listener)
@@ -79,18 +78,21 @@ class Feed(Worker):
         return listener
 
     def unsubscribe(self, listener: Listener) -> None:
-        """Stop telling."""
+        """Stop sending."""
         with self._lock:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
-    def changed(self, keys: Sequence[str]) -> None:
-        """Tell that `keys` were changed."""
+    def send_changes(self, keys: Sequence[str]) -> None:
+        """Send a change of `keys` to the listeners."""
         unique = tuple(dict.fromkeys(keys))
-        self._tell(lambda listener: _matching(unique, listener))
+        self._send(lambda listener: _matching(unique, listener))
 
     def close(self) -> None:
-        """Close the connection; the next one begins with the log, since its data_version means nothing to this one."""
+        """Close the connection.
+
+        The next one reads the log first, because its data_version is not comparable to this one's.
+        """
         super().close()
         self._version = None
 
@@ -104,39 +106,39 @@ class Feed(Worker):
             except Empty:
                 pass
             if not self._listeners:
-                self._told = self._version = pause = None  # nobody will miss what happens now
+                self._position = self._version = pause = None  # without listeners no change can be missed
                 continue
             with self.at_work:
                 pause = options.feed_interval if self._poll() else options.heartbeat
         with self.at_work:
             self.close()
-        self._tell(lambda _: (Lost(), None))
+        self._send(lambda _: (Lost(), None))
 
     def _poll(self) -> bool:
-        """Tell what is new and, when it is time, that all of it was told; tell whether the store could be read."""
+        """Send new changes and, when it is due, a heartbeat; return whether the store could be read."""
         sent_at = time.monotonic()
         try:
-            # In memory the writer itself tells what it has committed.
-            missed = self.database.path != MEMORY and self._read_log(self.connection())
+            # In memory the writer sends its changes after each commit.
+            missed = self.database.path != MEMORY and self._read_changes(self.connection())
         except (*StoreError, BackendError) as error:
             if is_busy(error):
-                return True  # without a heartbeat; whoever relies on it notices
-            if isinstance(error, LogDeleted):
-                self.failed([], error)  # perhaps nobody else has known the log; other damage is met by who reads it
+                return True  # no heartbeat; a missing one tells the caches that changes may be late
+            if isinstance(error, WalDeleted):
+                self.fail([], error)  # perhaps only this connection knew the WAL; other damage is found by a reader
             self.close()
-            self._told = None
-            self._lose()
+            self._position = None
+            self._send_lost()
             return False
         if missed:
-            self._lose()
+            self._send_lost()
         beat = sent_at >= self._next_beat
         if beat:
             self._next_beat = sent_at + self.database.options.heartbeat
-        self._tell(lambda listener: (Alive(sent_at),) if listener.started is False or beat else (), starting=True)
+        self._send(lambda listener: (Alive(sent_at),) if listener.started is False or beat else (), starting=True)
         return True
 
-    def _read_log(self, connection: sqlite3.Connection) -> bool:
-        """Tell the changes since the last time; return whether some may have been missed."""
+    def _read_changes(self, connection: sqlite3.Connection) -> bool:
+        """Send the changes since the last read; return whether some may have been missed."""
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version == self._version:
             return False
@@ -144,43 +146,43 @@ class Feed(Worker):
             self._identity = schema.identity(connection)
         self._version = version
         rows: list[tuple[int, str]] = []
-        if self._told is not None and self._told[0] == self._identity:
-            rows = connection.execute(_SINCE, (self._told[1],)).fetchall()
-            if rows and rows[0][0] != self._told[1]:
-                rows = []  # the log was cut off behind what was told last
+        if self._position is not None and self._position[0] == self._identity:
+            rows = connection.execute(_SINCE, (self._position[1],)).fetchall()
+            if rows and rows[0][0] != self._position[1]:
+                rows = []  # the change log no longer holds the row sent last
         if not rows:
-            missed = self._told is not None
+            missed = self._position is not None
             (newest,) = connection.execute(_LAST).fetchone()
-            self._told = self._identity, newest
+            self._position = self._identity, newest
             return missed
-        self._told = self._identity, rows[-1][0]
+        self._position = self._identity, rows[-1][0]
         if len(rows) > 1:
-            self.changed([key for _, keys in rows[1:] for key in keys.split("\n")])
+            self.send_changes([key for _, keys in rows[1:] for key in keys.split("\n")])
         return False
 
-    def _lose(self) -> None:
+    def _send_lost(self) -> None:
         with self._lock:
-            told = [listener for listener in self._listeners if listener.started]
-            for listener in told:
+            started = [listener for listener in self._listeners if listener.started]
+            for listener in started:
                 listener.started = False
-                listener.tell(Lost())
+                listener.send(Lost())
 
-    def _tell(self, events_for: Callable[[Listener], tuple[FeedEvent | None, ...]], *, starting: bool = False) -> None:
+    def _send(self, events_for: Callable[[Listener], tuple[FeedEvent | None, ...]], *, starting: bool = False) -> None:
         with self._lock:
-            gone = []
+            closed = []
             for listener in self._listeners:
                 events = events_for(listener)
                 listener.started |= starting
-                if events and not listener.tell(*events):
-                    gone.append(listener)
-            for listener in gone:
+                if events and not listener.send(*events):
+                    closed.append(listener)
+            for listener in closed:
                 self._listeners.remove(listener)
 
     def work(self, waiting: deque[Job]) -> None:
-        """Nothing: the feed answers no jobs."""
+        """Do nothing: the feed has no jobs to answer."""
         waiting.clear()
 
 
 def _matching(keys: Sequence[str], listener: Listener) -> tuple[FeedEvent, ...]:
-    ours = tuple(key for key in keys if key.startswith(listener.prefix))
-    return (Changed(ours),) if ours else ()
+    matching = tuple(key for key in keys if key.startswith(listener.prefix))
+    return (Changed(matching),) if matching else ()

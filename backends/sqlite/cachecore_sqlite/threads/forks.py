@@ -1,7 +1,8 @@
-"""Forks: every connection is closed before one, and each side opens its own after it.
+"""Forks: every connection is closed before a fork, and parent and child open new ones after it.
 
-SQLite keeps which locks a process holds in that process's memory. A child would inherit the belief and not the locks,
-even for connections it opens itself, and two processes would write one log. So nothing open is carried across.
+SQLite records the locks of a process in the memory of that process. A child would inherit the record without the locks,
+even for connections that it opens itself, and two processes would write one WAL. So no connection is open during a
+fork.
 """
 
 from __future__ import annotations
@@ -13,31 +14,31 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """What must be still while the process forks."""
+    """An object that pauses while the process forks."""
 
     def before_fork(self) -> None:
-        """Finish what is under way, close all connections, and begin nothing until `after_fork`."""
+        """Finish the running statements, close all connections, and start nothing until `after_fork`."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on; in the child, without the threads and callers of the parent."""
+        """Continue; in the child without the threads and callers of the parent."""
 
 
-_everyone: WeakSet[Forkable] = WeakSet()
+_registered: WeakSet[Forkable] = WeakSet()
 _lock = threading.Lock()
-_still: list[Forkable] = []  # those held still by the fork that is under way
+_paused: list[Forkable] = []  # paused by the current fork
 
 
 def register(one: Forkable) -> None:
-    """Hold `one` still at each fork, for as long as it lives."""
+    """Pause `one` at each fork, for as long as it lives."""
     with _lock:
-        _everyone.add(one)
+        _registered.add(one)
 
 
 def _before() -> None:
     _lock.acquire()
-    for one in list(_everyone):
+    for one in list(_registered):
         one.before_fork()
-        _still.append(one)
+        _paused.append(one)
 
 
 def _after_in_parent() -> None:
@@ -49,8 +50,8 @@ def _after_in_child() -> None:
 
 
 def _after(*, in_child: bool) -> None:
-    while _still:
-        _still.pop().after_fork(in_child=in_child)
+    while _paused:
+        _paused.pop().after_fork(in_child=in_child)
     _lock.release()
 
 

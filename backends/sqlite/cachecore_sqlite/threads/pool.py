@@ -1,4 +1,4 @@
-"""The threads of one backend in this process: started by the first call, stopped at the end, new after a fork."""
+"""The threads of one backend in this process: started by the first call, stopped on close, replaced after a fork."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendUnavailable
-from cachecore.contract.futures import InlineFuture
+from cachecore.contract import BackendUnavailable, Clock, InlineFuture
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
-from cachecore_sqlite.space.checkpoint import Saver
 from cachecore_sqlite.table import rows
-from cachecore_sqlite.table.transaction import Asked, Transaction
+from cachecore_sqlite.table.transaction import Expected, Transaction
 from cachecore_sqlite.threads import forks
+from cachecore_sqlite.threads.checkpointer import Checkpointer
 from cachecore_sqlite.threads.feed import Feed, Listener
+from cachecore_sqlite.threads.jobs import Job, JobQueue
 from cachecore_sqlite.threads.queue import SharedQueue
 from cachecore_sqlite.threads.reader import Reader
+from cachecore_sqlite.threads.worker import Worker
 from cachecore_sqlite.threads.writer import Writer
-from cachecore_sqlite.worker import Job, Jobs, Worker
 
 _FORK_SECONDS: Final = 5.0
 
-_carried_across: list[Worker] = []
+_inherited: list[Worker] = []
 
-WriteAsk = Callable[..., Any]
-ReadAsk = Callable[[sqlite3.Connection, float], Any]
+WriteCall = Callable[..., Any]
+ReadCall = Callable[[sqlite3.Connection, float], Any]
 
 
-class Engine:
-    """Queues and threads. Every method but `stop` returns at once, with a future where a thread has to answer."""
+class ThreadPool:
+    """Queues and threads. All methods but `stop` return at once; a future stands for the answer of a thread."""
 
     def __init__(self, path: str, options: SQLiteOptions, clock: Clock) -> None:
         self._path = path
@@ -48,36 +47,38 @@ class Engine:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._workers: list[Worker] = []  # guarded by _lock
-        self._held: list[Worker] = []  # those that are still, during a fork
+        self._paused: list[Worker] = []  # the workers paused for a fork
         self._database = Database(self._path, self._options)
         self._feed = Feed(self._database, self._clock)
-        self._writes: Jobs = SimpleQueue()
-        # What is in memory is seen by one connection only, so one thread does both.
-        self._reads: Jobs = self._writes if self._path == MEMORY else SharedQueue()
+        self._writes: JobQueue = SimpleQueue()
+        # A database in memory belongs to one connection, so one thread reads and writes.
+        self._reads: JobQueue = self._writes if self._path == MEMORY else SharedQueue()
 
     def read(self, operation: str, keys: Any) -> asyncio.Future[Any]:
-        """Ask for the values of `keys`."""
+        """Return a future of the values of `keys`."""
         if self._path == MEMORY:
-            return self._asked(self._writes, Job(operation, _get, self._options.timeout, (keys,)))
-        return self._asked(self._reads, Job(operation, keys, self._options.timeout))
+            return self._submit(self._writes, Job(operation, _get, self._options.timeout, (keys,)))
+        return self._submit(self._reads, Job(operation, None, self._options.timeout, (keys,)))
 
-    def query(self, operation: str, ask: ReadAsk) -> asyncio.Future[Any]:
-        """Ask for what `ask(connection, now)` returns in a reading thread."""
+    def query(self, operation: str, call: ReadCall) -> asyncio.Future[Any]:
+        """Return a future of `call(connection, now)` in a reading thread."""
         if self._path == MEMORY:
-            return self.write(operation, _query, ask)
-        return self._asked(self._reads, Job(operation, ask, self._options.timeout))
+            return self.write(operation, _query, call)
+        return self._submit(self._reads, Job(operation, call, self._options.timeout))
 
-    def write(self, operation: str, ask: WriteAsk, *arguments: Any, asked: Asked | None = None) -> asyncio.Future[Any]:
-        """Ask for what `ask(transaction, *arguments)` returns, once it is committed.
+    def write(
+        self, operation: str, call: WriteCall, *arguments: Any, expected: Expected | None = None
+    ) -> asyncio.Future[Any]:
+        """Return a future of `call(transaction, *arguments)`, done once the transaction is committed.
 
-        `asked` is what it will compare.
+        `expected` is the comparison of a swap, which the writer looks up for many swaps at once.
         """
-        job = Job(operation, ask, self._options.timeout, arguments)
-        job.asked = asked
-        return self._asked(self._writes, job)
+        job = Job(operation, call, self._options.timeout, arguments)
+        job.expected = expected
+        return self._submit(self._writes, job)
 
     def subscribe(self, prefix: str) -> Listener:
-        """Begin to tell changes below `prefix` to the running loop."""
+        """Start to send changes below `prefix` to the running loop."""
         if not self._workers:
             self._start()
         if self._closed:
@@ -85,10 +86,10 @@ class Engine:
         return self._feed.subscribe(prefix)
 
     def unsubscribe(self, listener: Listener) -> None:
-        """Stop telling."""
+        """Stop sending."""
         self._feed.unsubscribe(listener)
 
-    def _asked(self, queue: Jobs, job: Job) -> asyncio.Future[Any]:
+    def _submit(self, queue: JobQueue, job: Job) -> asyncio.Future[Any]:
         job.loop = loop = asyncio.get_running_loop()
         future: InlineFuture[Any] = InlineFuture(loop=loop)
         job.future = future
@@ -96,12 +97,12 @@ class Engine:
             self._start()
         if not self._closed:
             queue.put(job)
-        if self._closed:  # since, too: put behind the threads' end, it may be one that nobody comes for
+        if self._closed:  # perhaps since the check above: a job behind the end of its queue is never taken
             future.set_exception(_closed(job.operation))
         return future
 
-    async def nothing(self, operation: str, answer: Any) -> Any:
-        """Return what a call without keys comes to. Raises BackendUnavailable once the backend is closed."""
+    async def immediate(self, operation: str, answer: Any) -> Any:
+        """Return the answer of a call without keys. Raises BackendUnavailable once the backend is closed."""
         if self._closed:
             raise _closed(operation)
         return answer
@@ -111,16 +112,17 @@ class Engine:
             if self._closed or self._workers:
                 return
             if self._path == MEMORY:
-                writer = Writer(self._database, self._clock, self._writes, None, self._feed.changed)
+                writer = Writer(self._database, self._clock, self._writes, None, self._feed.send_changes)
                 others: list[Worker] = []
             else:
-                saver = Saver(self._database, self._clock)
+                checkpointer = Checkpointer(self._database, self._clock)
                 repair = partial(_repair, self._writes)
-                writer = Writer(self._database, self._clock, self._writes, saver)
+                check = checkpointer.check
+                writer = Writer(self._database, self._clock, self._writes, checkpointer)
                 others = [
-                    saver,
+                    checkpointer,
                     *(
-                        Reader(f"reader-{number}", self._database, self._clock, self._reads, repair, saver.check)
+                        Reader(f"reader-{number}", self._database, self._clock, self._reads, repair, check)
                         for number in range(self._options.readers)
                     ),
                 ]
@@ -130,13 +132,13 @@ class Engine:
             self._workers = workers
 
     def stop(self, timeout: float) -> None:
-        """Finish the jobs that wait, close all connections, end the threads; wait up to `timeout` seconds for it."""
+        """Finish the jobs that wait, close all connections and end the threads; wait up to `timeout` seconds."""
         with self._lock:
             self._closed = True
-            workers = self._workers  # and so they stay: a fork waits for what they are about to close
+            workers = self._workers  # the list is kept: a fork must wait for connections that are being closed
         limit = time.monotonic() + timeout
-        # One after the other, the writer last: of connections that close at once each takes another for the last one,
-        # and nobody moves the log into the file.
+        # The writer last: connections that close at the same moment take each other for the last one, and none of them
+        # checkpoints the WAL.
         for group in (workers[1:], workers[:1]):
             for worker in group:
                 worker.jobs.put(None)
@@ -144,23 +146,23 @@ class Engine:
                 worker.join(max(0.0, limit - time.monotonic()))
 
     def before_fork(self) -> None:
-        """Let every thread finish its statement, and close all connections."""
+        """Wait until each thread has finished its statement, and close all connections."""
         self._lock.acquire()
-        self._held = [worker for worker in self._workers if worker.at_work.acquire(timeout=_FORK_SECONDS)]
-        for worker in self._held:
+        self._paused = [worker for worker in self._workers if worker.at_work.acquire(timeout=_FORK_SECONDS)]
+        for worker in self._paused:
             if self._path != MEMORY:
                 worker.close()
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on with new connections; a child begins with new threads and empty queues too."""
+        """Continue with new connections; the child gets new threads and empty queues."""
         if in_child:
-            # Kept for good: to close a connection that could not be closed in time would touch the parent's files.
-            _carried_across.extend(self._workers)
+            # Never collected: closing a connection that was still open at the fork would change the parent's files.
+            _inherited.extend(self._workers)
             self._reset()
             return
-        for worker in self._held:
+        for worker in self._paused:
             worker.at_work.release()
-        self._held = []
+        self._paused = []
         self._lock.release()
 
 
@@ -170,14 +172,14 @@ def _closed(operation: str) -> BackendUnavailable:
 
 def _get(transaction: Transaction, keys: Any) -> list[bytes | None]:
     transaction.flush()
-    found = rows.read(transaction.connection, list(dict.fromkeys(keys)), transaction.now)
-    return [found.values.get(key) for key in keys]
+    result = rows.read(transaction.connection, list(dict.fromkeys(keys)), transaction.now)
+    return [result.values.get(key) for key in keys]
 
 
-def _query(transaction: Transaction, ask: ReadAsk) -> Any:
+def _query(transaction: Transaction, call: ReadCall) -> Any:
     transaction.flush()
-    return ask(transaction.connection, transaction.now)
+    return call(transaction.connection, transaction.now)
 
 
-def _repair(writes: Jobs, keys: list[str]) -> None:
+def _repair(writes: JobQueue, keys: list[str]) -> None:
     writes.put(Job("repair", Transaction.repair, 1.0, (keys,)))

@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 
 class SharedQueue(Generic[T]):
-    """First in, first out; of the threads that wait, the one that came last gets the next item.
+    """First in, first out; of several waiting threads, the last one to wait is woken.
 
-    `queue.SimpleQueue` wakes the one that has waited longest. So threads would take turns, on another core each time,
-    with connections that have none of the pages at hand: half of a read's time. The second one is for when the first is
-    at work.
+    `queue.SimpleQueue` wakes the thread that has waited longest. Threads would then take turns, each time on another
+    core and with a connection whose cache holds none of the pages: half of a read's time. The second thread serves jobs
+    while the first one works.
     """
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
-        self._idle: list[threading.Lock] = []  # what each waiting thread waits for, held until it is woken
+        self._idle: list[threading.Lock] = []  # one lock for each waiting thread, held until the thread is woken
 
     def put(self, item: T) -> None:
-        """Add an item, from any thread; never waits."""
+        """Add an item, from any thread, without waiting."""
         self._items.append(item)
         self._wake()
 
@@ -41,11 +41,11 @@ class SharedQueue(Generic[T]):
             if not self._items:
                 woken.acquire()
                 continue
-            # What was put just before that has woken nobody; it is ours, so we do not wait.
+            # The item was added before this thread was listed, so its `put` woke no thread: take it without waiting.
             try:
                 self._idle.remove(woken)
             except ValueError:
-                self._wake()  # what was put since is for another one
+                self._wake()  # a later `put` woke this thread for its own item: pass the wake-up on
 
     def get_nowait(self) -> T:
         """Take the first item. Raises `queue.Empty` if there is none."""
@@ -55,6 +55,6 @@ class SharedQueue(Generic[T]):
             raise Empty from None
 
     def _wake(self) -> None:
-        # Those at work look here before they wait.
+        # No lock is in the list while all threads work; they look for items before they wait.
         with contextlib.suppress(IndexError):
             self._idle.pop().release()

@@ -1,4 +1,4 @@
-"""Many writers' writes share a transaction and its few statements, and come out as if made one after the other."""
+"""Many writes share a transaction and its few statements, with the result of single writes in the same order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def first(connection: sqlite3.Connection) -> Transaction:
 
 
 def test_many_swaps_take_few_statements(first: Transaction) -> None:
-    """Thousands of steps would each wait for a busy event loop to let go of the interpreter."""
+    """Each of thousands of statements would wait for a busy event loop to release the interpreter."""
     before = first
     before.put({f"lease{number}": b"token" for number in range(300)}, NOW + 1)
     before.put({f"old{number}": b"e" for number in range(100)}, NOW - 1)
@@ -36,7 +36,7 @@ def test_many_swaps_take_few_statements(first: Transaction) -> None:
         *((f"lease{number}", b"token", None) for number in range(300)),
         *((f"old{number}", None, b"entry") for number in range(100)),
     ]
-    transaction.foresee((key, old) for key, old, _ in swaps)
+    transaction.prefetch((key, old) for key, old, _ in swaps)
     assert all(transaction.swap(key, old, new, NOW + 60) for key, old, new in swaps)
     transaction.flush()
     assert len(statements) < 20
@@ -45,12 +45,12 @@ def test_many_swaps_take_few_statements(first: Transaction) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_grouped_writes_mean_what_single_ones_do(first: Transaction, seed: int) -> None:
-    """Any mix of puts, deletes and swaps, dead and damaged rows among them, agrees with a dict."""
+    """Any mix of puts, deletes and swaps, among expired and damaged rows, agrees with a dict."""
     chance = random.Random(seed)
     keys = [f"k{number}" for number in range(12)]
     values = [b"a", b"b", b"c" * 5000, b""]
     model: dict[str, bytes] = {}
-    damaged: set[str] = set()  # rows that nobody has looked into yet count as deleted
+    damaged: set[str] = set()  # damaged rows not read yet count as deleted
     for key in keys:
         kind = chance.choice(("absent", "live", "dead", "damaged", "for ever"))
         if kind != "absent":
@@ -68,7 +68,7 @@ def test_grouped_writes_mean_what_single_ones_do(first: Transaction, seed: int) 
             for _ in range(chance.randrange(40))
         ]
         olds = [chance.choice((None, model.get(key), b"b")) for _, key, _ in ops]
-        transaction.foresee((key, old) for (op, key, _), old in zip(ops, olds, strict=True) if op == "swap")
+        transaction.prefetch((key, old) for (op, key, _), old in zip(ops, olds, strict=True) if op == "swap")
         for (op, key, value), old in zip(ops, olds, strict=True):
             if op == "put":
                 transaction.put({key: value}, NOW + 9)
@@ -92,7 +92,7 @@ def test_grouped_writes_mean_what_single_ones_do(first: Transaction, seed: int) 
 
 
 async def test_swaps_of_one_moment_share_transactions(tmp_path: Path) -> None:
-    """Each was acknowledged, each was made, in a handful of commits; of those for one key one has won."""
+    """All swaps are done and acknowledged in a handful of commits; of those for one key one has won."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
     await backend.get_many(["k"])

@@ -1,4 +1,4 @@
-"""The queue of the reading threads: nothing is lost, nobody sleeps beside work, and the warmest thread is woken."""
+"""The queue of the reading threads: no item is lost, no thread sleeps beside work, the last one to wait is woken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _waiting(queue: SharedQueue[int | None], count: int) -> None:
     limit = time.monotonic() + 10
     while len(queue._idle) < count:
         assert time.monotonic() < limit
-        time.sleep(0)  # gives the interpreter away: nothing tells that a thread has begun to wait
+        time.sleep(0)  # releases the interpreter: no event shows that a thread waits
 
 
 def _getting(queue: SharedQueue[int | None], got: list[int | None]) -> threading.Thread:
@@ -38,7 +38,7 @@ def test_first_in_first_out() -> None:
 
 
 def test_the_thread_that_came_last_is_woken() -> None:
-    """It has the file's pages at hand; the others sleep on."""
+    """Its connection has the file's pages cached; the others sleep on."""
     queue: SharedQueue[int | None] = SharedQueue()
     first: list[int | None] = []
     last: list[int | None] = []
@@ -55,7 +55,10 @@ def test_the_thread_that_came_last_is_woken() -> None:
 
 
 class _Interrupted(deque[int | None]):
-    """Items that others add to in the very moment in which a thread looks whether there are any."""
+    """A list of items to which other threads add at the moment in which a thread finds it empty.
+
+    Patched in for `_items`; the promise is that `get` misses no item.
+    """
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         super().__init__()
@@ -69,14 +72,14 @@ class _Interrupted(deque[int | None]):
 
 
 def test_who_is_woken_for_nothing_wakes_another() -> None:
-    """A thread about to wait finds an item and, chosen for the next one, too, does not keep it from those that wait."""
+    """A thread about to wait finds an item; woken for the next one as well, it passes the wake-up on."""
     queue: SharedQueue[int | None] = SharedQueue()
     waiting: list[int | None] = []
     thread = _getting(queue, waiting)
     _waiting(queue, 1)
 
     def meanwhile() -> None:
-        items.append(None)  # by one who put it just before, and found nobody to wake
+        items.append(None)  # by a put just before, which found no waiting thread
         queue.put(None)
 
     queue._items = items = _Interrupted(meanwhile)
@@ -86,7 +89,7 @@ def test_who_is_woken_for_nothing_wakes_another() -> None:
 
 
 def test_every_item_is_taken_once_and_every_thread_ends() -> None:
-    """Threads that are interrupted at every moment."""
+    """Also if threads are interrupted at every moment."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

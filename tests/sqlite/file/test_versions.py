@@ -1,4 +1,4 @@
-"""Files of older versions are brought up to this one, with all that they hold; newer ones are refused."""
+"""Files of older versions are migrated with all their entries; newer ones are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import FileRefused, SQLiteBackend
 from cachecore_sqlite.file import schema
 
@@ -26,7 +26,7 @@ async def _store(path: Path) -> None:
 
 
 def _become_next(patch: pytest.MonkeyPatch, *, broken: Sequence[str] = ()) -> None:
-    """Make the library what its next version could be: with a column more, and a step that leads to it."""
+    """Patch the schema to a possible next version: one more column, and a step that leads to it."""
     tables = tuple(table.replace("deadline REAL,", "deadline REAL,\n    owner TEXT,") for table in schema._TABLES)
     step = (
         "DROP INDEX entries_deadline",
@@ -54,7 +54,7 @@ def _moved_aside(folder: Path) -> list[str]:
 
 
 async def test_older_file_is_migrated_with_all_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next version reads, scans and writes what this one stored; nothing is moved aside."""
+    """Promise of `schema._STEPS`: the next version reads, scans and writes these entries; no file is moved."""
     path = tmp_path / "cache.db"
     await _store(path)
     _become_next(monkeypatch)
@@ -69,7 +69,7 @@ async def test_older_file_is_migrated_with_all_it_holds(tmp_path: Path, monkeypa
 
 
 async def test_migration_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All or nothing: the version before still finds everything."""
+    """Promise of the migration's transaction: all or nothing; the older version still finds every entry."""
     path = tmp_path / "cache.db"
     await _store(path)
     with monkeypatch.context() as patch:
@@ -85,7 +85,7 @@ async def test_migration_that_fails_leaves_the_older_file(tmp_path: Path, monkey
 
 
 async def test_older_version_leaves_a_migrated_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who opens a file that a newer version has migrated is refused; the newer one goes on."""
+    """A process that opens a file of a newer version is refused; the newer version continues."""
     path = tmp_path / "cache.db"
     await _store(path)
     with monkeypatch.context() as patch:
@@ -104,7 +104,7 @@ async def test_older_version_leaves_a_migrated_file_alone(tmp_path: Path, monkey
 
 
 async def test_newer_version_in_the_log_only_is_refused(tmp_path: Path) -> None:
-    """A process killed right after it migrated leaves the new version in the log; that counts."""
+    """A process killed right after its migration leaves the new version in the WAL only; it counts."""
     path = tmp_path / "cache.db"
     await _store(path)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -121,7 +121,7 @@ async def test_newer_version_in_the_log_only_is_refused(tmp_path: Path) -> None:
 
 
 async def test_newer_version_whose_log_is_damaged_is_refused(tmp_path: Path) -> None:
-    """Whether its log lost writes is for the newer version to say."""
+    """The newer version decides whether its WAL has lost writes."""
     path = tmp_path / "cache.db"
     await _store(path)
     writer = f"""
@@ -146,7 +146,7 @@ os.kill(os.getpid(), 9)
 
 
 async def test_file_migrated_while_it_is_open_is_left_alone(tmp_path: Path) -> None:
-    """Who has the file open while a newer version changes its tables fails once, and then knows why."""
+    """A process with the file open during a migration fails once, and from then on names the reason."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many(STORED, ttl=60)

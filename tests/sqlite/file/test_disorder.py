@@ -1,4 +1,4 @@
-"""Places and ids out of order: one flipped bit hides others, whose deleted answers must not come back with them."""
+"""Ids and index rows out of order: one flipped bit hides other rows, and deleted answers must not come back."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.errors import concerns_one_call, is_damage
 from tests.sqlite.children import keep_open, running
-from tests.sqlite.looking import until_looked_at
+from tests.sqlite.opening import until_checked
 
 KEYS = [f"p:e:{number}" for number in range(120)]
 
@@ -41,7 +41,7 @@ async def test_deleted_answers_do_not_come_back_from_damaged_entries(tmp_path: P
     path.write_bytes(data)
     backend = SQLiteBackend(path)
     await backend.get_many(keys[:1])
-    until_looked_at(backend)
+    until_checked(backend)
     await backend.delete_many(keys)
     for _ in range(2):
         assert await backend.get_many(keys) == [None] * len(keys)
@@ -58,7 +58,7 @@ async def _until_moved_aside(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def _with_a_place_out_of_order(path: Path, table: str) -> None:
-    """Make a file in which one flipped bit of a place hides those beside it."""
+    """Create a file in which one flipped bit of an index row hides those beside it."""
     backend = SQLiteBackend(path)
     await backend.set_many(dict.fromkeys(KEYS, b"old"), ttl=None)
     await backend.aclose()
@@ -85,7 +85,7 @@ def _disorder(path: Path, table: str) -> None:
 async def test_a_process_that_only_writes_looks_at_the_file_too(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And one that opens it beside another, whoever was the first."""
+    """A process checks the file too if it only writes, or opens the file beside another process."""
     path = tmp_path / "cache.db"
     await _with_a_place_out_of_order(path, "recent")
     with caplog.at_level(logging.WARNING):
@@ -106,7 +106,7 @@ async def test_a_process_that_only_writes_looks_at_the_file_too(
 
 
 def test_a_broken_rule_of_the_tables_is_damage() -> None:
-    """No write of ours breaks one: rows are not what they were, and would make every write fail for good."""
+    """No statement of the store violates a constraint: the rows are damaged, and every write would fail for good."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         schema.create(connection)
         for statement in ("INSERT INTO changes VALUES (1, '')", "INSERT INTO places VALUES ('text', 1)"):
@@ -120,7 +120,7 @@ def test_a_broken_rule_of_the_tables_is_damage() -> None:
 async def test_deleted_answers_do_not_come_back_from_a_damaged_index(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str
 ) -> None:
-    """One flipped bit hides the places beside it: what is deleted meanwhile would be found again when that one goes."""
+    """One flipped bit hides the index rows beside it: a row deleted meanwhile must not come back with them."""
     path = tmp_path / "cache.db"
     await _with_a_place_out_of_order(path, table)
     backend = SQLiteBackend(path)

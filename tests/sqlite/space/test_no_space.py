@@ -1,4 +1,4 @@
-"""No room to write: a full disk, a limit on files, a read-only folder. Reading goes on, and writing comes back."""
+"""No space to write: a full disk, a limit on files, a read-only folder. Reads go on, and writes return."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import fill_folder, read_only_folder, run_out_of_room, running
 from tests.sqlite.disks import fill, until_set
@@ -15,7 +15,7 @@ from tests.sqlite.disks import fill, until_set
 
 @pytest.mark.parametrize("small_disk", [3], indirect=True)
 async def test_full_disk(small_disk: Path) -> None:
-    """Full: reads are right, writes say so, opening again works, and all is well once there is room."""
+    """Reads are right, sets are refused, the file can be opened again, and all works once space is free."""
     path = small_disk / "cache.db"
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(700_000))
@@ -34,7 +34,7 @@ async def test_full_disk(small_disk: Path) -> None:
     await again.aclose()
     await backend.aclose()
 
-    alone = SQLiteBackend(path)  # the first one on the full disk, without the files SQLite wants
+    alone = SQLiteBackend(path)  # opened on the full disk, without the files that SQLite creates
     assert await alone.get_many(keys) == list(stored.values())
     for number in range(10):
         assert await alone.delete_many([f"k{number}"]) == 1
@@ -46,7 +46,7 @@ async def test_full_disk(small_disk: Path) -> None:
 
 
 async def test_reading_without_room_sees_the_writes_of_others(small_disk: Path) -> None:
-    """What a process reads on a full disk, without locks, is not kept when another one writes."""
+    """A value read without locks on a full disk is not kept after another process has written."""
     path = small_disk / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"old", "other": b"o"}, ttl=60)
@@ -74,7 +74,7 @@ async def test_limit_on_the_size_of_files(tmp_path: Path) -> None:
 
 
 async def test_read_only_folder(tmp_path: Path) -> None:
-    """In a folder and a file that may only be read, reads are right and writes say why not."""
+    """With read permission only, reads are right and writes fail with the reason."""
     folder = tmp_path / "folder"
     folder.mkdir()
     path = folder / "cache.db"
@@ -95,7 +95,7 @@ async def test_read_only_folder(tmp_path: Path) -> None:
 
 
 async def test_bound_below_the_disk_never_fills_it(small_disk: Path) -> None:
-    """With `max_bytes` below the room there is, writing goes on for ever."""
+    """With `max_bytes` below the free space, writes never fail."""
     backend = SQLiteBackend(small_disk / "cache.db", options=SQLiteOptions(max_bytes=1024 * 1024))
     for number in range(1500):
         await backend.set_many({f"k{number}": b"%d" % number * 800}, ttl=60)

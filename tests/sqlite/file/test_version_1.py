@@ -1,4 +1,4 @@
-"""Files of the first version, whose hashes had one index, hold in the second all that they held."""
+"""Files of version 1, with one index of all hashes, keep all their entries in version 2."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.ownership import free_bytes
@@ -46,7 +46,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file as the first version left it."""
+    """A file of version 1."""
     path = tmp_path / "cache.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA page_size = 4096")
@@ -61,7 +61,7 @@ def path(tmp_path: Path) -> Path:
         until = time.time() + 600
         for number, (key, value) in enumerate(STORED.items()):
             deadline = until if number % 2 else None
-            # The newest has the lowest id: hashes and ages have nothing to do with each other.
+            # The newest has the lowest id: hashes and ages are unrelated.
             row = (4000 - number, rows.hash_of(key), key, deadline, rows.checksum(key, deadline, value), value)
             connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", row)
         connection.execute("COMMIT")
@@ -71,7 +71,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has changed the file, which stands in its log only."""
+    """Another process has changed the file; the change is in the WAL only."""
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         try:
@@ -83,7 +83,7 @@ def _held(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _told_by_the_first_page(path: Path) -> int | None:
-    """Return the version that an older library finds, which looks there before it opens anything."""
+    """Return the version on the first page, which an older library reads before it opens the file."""
     return schema.unpacked(int.from_bytes(path.read_bytes()[60:64], "big"))
 
 
@@ -108,12 +108,12 @@ async def _is_all_there(path: Path, *, but: frozenset[str] = frozenset()) -> Non
 
 
 async def test_all_it_held_is_there(path: Path) -> None:
-    """Values, deadlines and ages; no second copy of anything is left."""
+    """Values, deadlines and ages; no second copy of a row is left."""
     await _is_all_there(path)
 
 
 async def test_what_stands_in_the_log_of_a_killed_process_is_brought_over(path: Path) -> None:
-    """The log is looked at before the tables change, which begins it anew: it is not taken for one that lost writes."""
+    """The WAL is checked before the migration restarts it, so it does not count as one that lost writes."""
     with _held(path) as holder:
         holder.kill()
         holder.wait()
@@ -121,7 +121,7 @@ async def test_what_stands_in_the_log_of_a_killed_process_is_brought_over(path: 
 
 
 async def test_another_process_may_have_it_open(path: Path) -> None:
-    """Its log is in use, and begun anew under its eyes."""
+    """Another process uses the WAL, and the migration restarts it."""
     with _held(path) as holder:
         backend = SQLiteBackend(path)
         assert await backend.get_many(["k3", "k7"]) == [STORED["k3"], None]
@@ -133,7 +133,7 @@ async def test_another_process_may_have_it_open(path: Path) -> None:
 
 @pytest.mark.parametrize("small_disk", [16], indirect=True)
 async def test_without_room_it_is_left_as_it_is(path: Path, small_disk: Path) -> None:
-    """It takes twice its size for a while; a disk that has less is not filled in vain, time and again."""
+    """A migration takes twice the size of the file; a disk with less space is not filled in vain, again and again."""
     moved = small_disk / "cache.db"
     shutil.move(path, moved)
     before = moved.read_bytes()

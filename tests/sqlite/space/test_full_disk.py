@@ -1,4 +1,4 @@
-"""A disk that is full to the last byte: what deletes works, what stores is refused, and it comes back by itself."""
+"""On a disk full to the last byte deletions work, sets are refused, and both recover once space is free."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend
-from cachecore_sqlite.space.admission import Room
-from cachecore_sqlite.space.checkpoint import Log
+from cachecore_sqlite.space.admission import SpaceAdmission
+from cachecore_sqlite.space.checkpoint import Wal
 from tests.sqlite.children import call_when_told, fill_folder, running
 from tests.sqlite.disks import LARGE, PATIENT, ask, fill_in_batches, mounted, reading, to_the_last_byte, until_set
 
 
 async def test_deletions_on_a_disk_that_is_full_to_the_last_byte(small_disk: Path) -> None:
-    """Two processes delete again and again, each sees what the other did, sets are `full`; with room all is well."""
+    """Two processes delete repeatedly and see each other's deletions; sets are `full` until space is free."""
     path, reserve, ballast = (small_disk / name for name in ("cache.db", "cache.db-reserve", "ballast"))
     ballast.write_bytes(bytes(300_000))
     backend = SQLiteBackend(path, options=PATIENT)
@@ -48,7 +48,7 @@ async def test_deletions_on_a_disk_that_is_full_to_the_last_byte(small_disk: Pat
         assert await other("get_many", keys[20:]) == list(stored.values())[20:]
         while (small_disk / "cache.db-wal").stat().st_size < 120_000:
             assert await backend.delete_many([keys.pop()]) == 1
-        os.truncate(ballast, ballast.stat().st_size - 80_000)  # the log must go before the reserve fits
+        os.truncate(ballast, ballast.stat().st_size - 80_000)  # the reserve fits only after the WAL was truncated
         await until_set(backend, "after")
         assert reserve.stat().st_size == MIB
         assert await other("get_many", ["after", keys[0]]) == [b"v", None]
@@ -58,7 +58,7 @@ async def test_deletions_on_a_disk_that_is_full_to_the_last_byte(small_disk: Pat
 
 
 async def test_deletions_never_use_the_reserve_up(small_disk: Path) -> None:
-    """They go on for longer than what it holds would last, and sets that come between never take its room."""
+    """They write more than the reserve holds, and sets in between never take its space."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     stored = await to_the_last_byte(backend, small_disk / "ballast")
     keys = list(stored)
@@ -70,7 +70,7 @@ async def test_deletions_never_use_the_reserve_up(small_disk: Path) -> None:
 
 
 async def test_deletions_and_sets_of_one_transaction(small_disk: Path) -> None:
-    """On the full disk the sets are refused and the deletions go without them."""
+    """On a full disk the sets of a transaction are refused, and its deletions succeed."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     stored = await to_the_last_byte(backend, small_disk / "ballast")
     keys = list(stored)
@@ -88,7 +88,7 @@ async def test_deletions_and_sets_of_one_transaction(small_disk: Path) -> None:
 
 @pytest.mark.parametrize("small_disk", [32], indirect=True)
 async def test_deletions_that_are_larger_than_the_reserve(small_disk: Path) -> None:
-    """Those of many keys are done in parts, and thousands of others go on behind them."""
+    """A deletion of many keys is split, and thousands of others succeed after it."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     keys = await fill_in_batches(backend)
     fill_folder(small_disk / "ballast")
@@ -103,7 +103,7 @@ async def test_deletions_that_are_larger_than_the_reserve(small_disk: Path) -> N
 
 @pytest.mark.parametrize("small_disk", [16], indirect=True)
 async def test_deletions_are_not_made_to_remove_what_has_expired(small_disk: Path) -> None:
-    """Once the reserve was given up, the room that it left is for them alone."""
+    """The space of the reserve is used for deletions, not for the removal of expired rows."""
     clock = FakeClock()
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT, clock=clock)
     keys = await fill_in_batches(backend)
@@ -122,7 +122,7 @@ async def test_deletions_are_not_made_to_remove_what_has_expired(small_disk: Pat
 
 @pytest.mark.parametrize("small_disk", [16], indirect=True)
 async def test_deletions_beside_a_program_that_takes_all_room(small_disk: Path) -> None:
-    """They write over the log, which is not cut off while the reserve is gone."""
+    """They overwrite the WAL, which is not truncated while the reserve is given up."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     keys = await fill_in_batches(backend)
     for key in keys[:400]:
@@ -134,7 +134,7 @@ async def test_deletions_beside_a_program_that_takes_all_room(small_disk: Path) 
 @pytest.mark.parametrize("small_disk", [12, 16], indirect=True)
 @pytest.mark.parametrize(("keys", "size"), [(1, 200_000), (16, 1700), (50, 1500), (250, 3000)])
 async def test_log_never_fills_the_disk_for_good(small_disk: Path, keys: int, size: int) -> None:
-    """Refused while somebody reads from the log, sets work when that has ended: nobody has to delete anything."""
+    """Sets are refused beside a reader of the WAL, and work after it without any deletion."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
     with reading(backend.path), pytest.raises(BackendError, match="full"):
@@ -146,7 +146,7 @@ async def test_log_never_fills_the_disk_for_good(small_disk: Path, keys: int, si
 
 @pytest.mark.parametrize("small_disk", [16], indirect=True)
 async def test_reserve_lets_a_log_begin_anew_whose_room_others_took(small_disk: Path) -> None:
-    """The file has to take what is in the log, and the disk is full of something else: sets work nevertheless."""
+    """The file must take the pages of the WAL on a disk filled by other data: sets work nevertheless."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
     with reading(backend.path):
@@ -160,7 +160,7 @@ async def test_reserve_lets_a_log_begin_anew_whose_room_others_took(small_disk: 
 
 @pytest.mark.parametrize(("kind", "option"), [("ramfs", "mode=700"), ("tmpfs", "size=0"), ("tmpfs", "nr_inodes=4")])
 async def test_disk_that_tells_no_size_or_has_no_inode_is_not_full(tmp_path: Path, kind: str, option: str) -> None:
-    """Where nothing is known of the room, or there can be no reserve, it is for SQLite to say that there is none."""
+    """Where the free space is unknown, or no reserve is possible, only SQLite reports a full disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     with mounted(folder, kind, option):
@@ -175,7 +175,7 @@ async def test_disk_that_tells_no_size_or_has_no_inode_is_not_full(tmp_path: Pat
 
 @pytest.mark.parametrize("small_disk", [16], indirect=True)
 async def test_log_never_holds_more_than_the_file_can_take(small_disk: Path) -> None:
-    """While somebody reads from it, sets are refused in time: once it may begin anew there is the room for that."""
+    """Beside a reader sets are refused in time, so that the disk has space for a complete checkpoint afterwards."""
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
     with reading(backend.path):
@@ -190,19 +190,19 @@ async def test_log_never_holds_more_than_the_file_can_take(small_disk: Path) -> 
 async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No room, no reserve, and somebody reads from the log: once that has ended the deletion goes through."""
+    """Promise of `make_space`: without space and reserve, a deletion is tried until the reader of the WAL has ended."""
     (small_disk / "cache.db-reserve").mkdir()
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
-    relieved, tried, often = Room.relieved, Counter[str](), threading.Event()
+    make_space, tried, often = SpaceAdmission.make_space, Counter[str](), threading.Event()
 
-    def counted(self: Room, connection: sqlite3.Connection, until: float) -> bool:
-        tried["relieved"] += 1
-        if tried["relieved"] == 10:
+    def counted(self: SpaceAdmission, connection: sqlite3.Connection, until: float) -> bool:
+        tried["make_space"] += 1
+        if tried["make_space"] == 10:
             often.set()
-        return relieved(self, connection, until)
+        return make_space(self, connection, until)
 
-    monkeypatch.setattr(Room, "relieved", counted)
+    monkeypatch.setattr(SpaceAdmission, "make_space", counted)
     with reading(backend.path):
         with contextlib.closing(sqlite3.connect(backend.path)) as other:
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -221,21 +221,21 @@ async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
 async def test_set_is_refused_in_time_if_others_fill_the_log_again(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log begins anew as often as it is asked to, and has no more room than before: no set waits for ever."""
+    """Promise around `Wal.restart`: if no restart frees space, a set is refused in time instead of waiting for ever."""
     backend = SQLiteBackend(small_disk / "cache.db")
     await backend.set_many({"first": b"v"}, ttl=600)
     with contextlib.closing(sqlite3.connect(backend.path)) as other:
         other.execute("PRAGMA wal_checkpoint(PASSIVE)")
     fill_folder(small_disk / "ballast")
-    begun: list[bool] = []
+    restarts: list[bool] = []
 
-    def begin_anew(self: Log, connection: sqlite3.Connection, patience: float, *, cut: bool = False) -> bool:
-        begun.append(cut)  # what was freed is taken before we look
+    def restart(self: Wal, connection: sqlite3.Connection, patience: float, *, truncate: bool = False) -> bool:
+        restarts.append(truncate)  # other processes take the freed space at once
         return True
 
-    monkeypatch.setattr(Log, "begin_anew", begin_anew)
+    monkeypatch.setattr(Wal, "restart", restart)
     async with asyncio.timeout(5):
         with pytest.raises(BackendError, match="full"):
             await backend.set_many({"more": b"v"}, ttl=600)
-    assert begun
+    assert restarts
     await backend.aclose()

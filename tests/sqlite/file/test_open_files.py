@@ -1,4 +1,4 @@
-"""What this process has open: whose locks are not to be given up, and whose log is not to be taken for another's."""
+"""Open files of this process: its locks are kept, and each WAL stays with its database."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Literal
 
 import pytest
 
-from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract import BackendUnavailable
 from cachecore_sqlite import FileRefused, SQLiteBackend, SQLiteOptions
-from cachecore_sqlite.file import open_files as opened
+from cachecore_sqlite.file import open_files
 from cachecore_sqlite.file.database import Database
-from cachecore_sqlite.file.errors import LogDeleted
+from cachecore_sqlite.file.errors import WalDeleted
 from cachecore_sqlite.file.open_files import Files, Inode
 from cachecore_sqlite.table.transaction import Transaction
 
@@ -35,15 +35,16 @@ for line in sys.stdin:
 
 FORK = """
 import os, sys
-from cachecore_sqlite import SQLiteOptions, opened
+from cachecore_sqlite import SQLiteOptions
+from cachecore_sqlite.file import open_files
 from cachecore_sqlite.file.database import Database
 database = Database(sys.argv[1], SQLiteOptions())
 held = database.connect()
 ours, theirs = os.pipe()
-opened._lock.acquire()
+open_files._lock.acquire()
 child = os.fork()
 if child:
-    opened._lock.release()
+    open_files._lock.release()
     database.disconnect(*held)
     os.write(theirs, b"closed")
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -57,7 +58,7 @@ else:
 
 @pytest.fixture
 def probe() -> Iterator[Callable[[Path], str]]:
-    """Another process that tells whether anybody has a file open."""
+    """Return a function that asks another process whether any process has a file open."""
     command = [sys.executable, "-c", PROBE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         asked, told = process.stdin, process.stdout
@@ -75,7 +76,7 @@ def probe() -> Iterator[Callable[[Path], str]]:
 async def test_two_backends_that_open_a_file_at_once_keep_their_locks(
     tmp_path: Path, probe: Callable[[Path], str]
 ) -> None:
-    """By them other processes know that the file is open: the first of all would cut off the index under our eyes."""
+    """The locks tell other processes that the file is open; without them, the next one would cut off the WAL index."""
     path = tmp_path / "cache.db"
     first = SQLiteBackend(path)
     await first.set_many({"k": b"v"}, ttl=None)
@@ -100,24 +101,24 @@ async def test_two_backends_that_open_a_file_at_once_keep_their_locks(
 
 
 def test_a_connection_is_counted_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So nobody reads the index between the two; nor is one opened while somebody reads."""
+    """Promise of `Database._open`'s caller: no thread reads the WAL index between count and opening, or the reverse."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     calls: list[object] = []
     open_ = Database._open
 
     def watched(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> object:
-        calls.append(opened.unless_connected(opened.inode_of(self.path), opened._lock.locked))
+        calls.append(open_files.unless_connected(open_files.inode_of(self.path), open_files._lock.locked))
         return open_(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", watched)
     connection, files = database.connect()
-    assert calls == [True, None]  # the first one makes the file, and holds the lock that all others wait for
+    assert calls == [True, None]  # the first call creates the file, while all others wait for Database's lock
     database.disconnect(connection, files)
-    assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"
+    assert open_files.unless_connected(open_files.inode_of(database.path), lambda: "alone") == "alone"
 
 
 def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the log would never be looked into again."""
+    """Promise: a failed opening is uncounted; otherwise this process would never check the WAL again."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     database.disconnect(*database.connect())
     open_ = Database._open
@@ -130,11 +131,11 @@ def test_a_connection_that_fails_does_not_count(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Database, "_open", failing)
     with pytest.raises(MemoryError):
         database.connect()
-    assert opened.unless_connected(opened.inode_of(database.path), lambda: "alone") == "alone"
+    assert open_files.unless_connected(open_files.inode_of(database.path), lambda: "alone") == "alone"
 
 
 def test_the_only_connection_to_a_replaced_file_takes_its_log_along(tmp_path: Path) -> None:
-    """Closed first, it could not be told whose the log is, and the new file would get it."""
+    """The WAL goes before the connection: afterwards its owner is unknown, and the new file would get it."""
     path = tmp_path / "cache.db"
     database, other = Database(str(path), SQLiteOptions()), Database(str(tmp_path / "other.db"), SQLiteOptions())
     other.disconnect(*other.connect())
@@ -151,13 +152,13 @@ def test_the_only_connection_to_a_replaced_file_takes_its_log_along(tmp_path: Pa
 
 
 def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path) -> None:
-    """What it would read is older than what this process has acknowledged."""
+    """A second connection would read a state older than the acknowledged writes."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     _log(connection, "acknowledged")
-    os.unlink(database.path + opened.LOG)
+    os.unlink(database.path + open_files.WAL_SUFFIX)
     second = Database(database.path, SQLiteOptions())
-    with pytest.raises(LogDeleted):
+    with pytest.raises(WalDeleted):
         second.connect()
     database.disconnect(connection, files)
 
@@ -165,24 +166,25 @@ def test_nothing_is_opened_beside_a_connection_whose_log_is_gone(tmp_path: Path)
 def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not expected any more when SQLite deletes it, though the connection counts until it is closed."""
+    """Promise of `mark_closing`: afterwards a missing WAL is no damage, because SQLite deletes it with the last
+    connection."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     first, second = database.connect(), database.connect()
     others: list[tuple[sqlite3.Connection, Files | None]] = []
-    closing, disconnected = opened.closing, opened.disconnected
+    closing, disconnected = open_files.mark_closing, open_files.remove_connection
     there = []
 
     def watched(inode: Inode) -> None:
-        there.append(opened.inode_of(database.path + opened.LOG) is not None)
+        there.append(open_files.inode_of(database.path + open_files.WAL_SUFFIX) is not None)
         closing(inode)
 
     def open_another_first(inode: Inode) -> None:
-        if opened.inode_of(database.path + opened.LOG) is None:
+        if open_files.inode_of(database.path + open_files.WAL_SUFFIX) is None:
             others.append(database.connect())
         disconnected(inode)
 
-    monkeypatch.setattr(opened, "closing", watched)
-    monkeypatch.setattr(opened, "disconnected", open_another_first)
+    monkeypatch.setattr(open_files, "mark_closing", watched)
+    monkeypatch.setattr(open_files, "remove_connection", open_another_first)
     database.disconnect(*first)
     database.disconnect(*second)
     assert there == [True, True]
@@ -193,7 +195,7 @@ def test_a_log_that_goes_with_the_last_connection_is_not_missed(
 
 
 def test_a_child_process_knows_nothing_of_what_its_parent_has_open(tmp_path: Path) -> None:
-    """A fork while a backend is being closed: the log goes with the parent's last connection."""
+    """After a fork during a close, the child is not misled by records of the parent's connections."""
     command = [sys.executable, "-c", FORK, str(tmp_path / "cache.db")]
     told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     assert told.stdout == "7\n", told.stderr
@@ -201,44 +203,44 @@ def test_a_child_process_knows_nothing_of_what_its_parent_has_open(tmp_path: Pat
 
 
 def test_no_connection_is_closed_while_the_log_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one would take it along between the look at what it is and the look for it."""
+    """Promise of `check_wal` and `has_foreign_wal`: both hold the lock, so the WAL is not deleted meanwhile."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     assert files is not None
-    look = opened.inode_of
+    look = open_files.inode_of
     held = []
 
     def watched(path: str) -> Inode | None:
-        held.append(opened._lock.locked())
+        held.append(open_files._lock.locked())
         return look(path)
 
-    monkeypatch.setattr(opened, "inode_of", watched)
-    opened.check_log(database.path, files.database)
-    assert not opened.is_log_of_another(database.path, files.database)
+    monkeypatch.setattr(open_files, "inode_of", watched)
+    open_files.check_wal(database.path, files.database)
+    assert not open_files.has_foreign_wal(database.path, files.database)
     assert held == [True] * 3
     database.disconnect(connection, files)
 
 
 def test_a_log_that_is_moved_with_its_file_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process moves both aside, between the looks at the one and at the other."""
+    """Promise of `is_current`: another process may move both files between the looks at the one and at the other."""
     database = Database(str(tmp_path / "cache.db"), SQLiteOptions())
     connection, files = database.connect()
     assert files is not None
-    look = opened.inode_of
+    look = open_files.inode_of
 
     def move_and_look(path: str) -> Inode | None:
-        if path.endswith(opened.LOG) and look(database.path) is not None:
-            for suffix in ("", opened.LOG):
+        if path.endswith(open_files.WAL_SUFFIX) and look(database.path) is not None:
+            for suffix in ("", open_files.WAL_SUFFIX):
                 os.rename(database.path + suffix, f"{database.path}.aside{suffix}")
         return look(path)
 
-    monkeypatch.setattr(opened, "inode_of", move_and_look)
-    assert not opened.is_at(database.path, files)
+    monkeypatch.setattr(open_files, "inode_of", move_and_look)
+    assert not open_files.is_current(database.path, files)
     database.disconnect(connection, files)
 
 
 def test_whose_a_file_is_is_asked_again_once_nobody_has_it_open(tmp_path: Path) -> None:
-    """It may be another one since, under the same identity, whichever backend closed it last."""
+    """After the last close another file may have the same inode, so ownership is checked again by every backend."""
     path = tmp_path / "cache.db"
     databases = [Database(str(path), SQLiteOptions()) for _ in range(2)]
     opened_by = [(database, *database.connect()) for database in databases]
@@ -251,7 +253,7 @@ def test_whose_a_file_is_is_asked_again_once_nobody_has_it_open(tmp_path: Path) 
 
 
 async def test_what_is_committed_into_a_file_that_is_gone_is_not_acknowledged(tmp_path: Path) -> None:
-    """It went away while the transaction was under way."""
+    """The file is deleted during the transaction, by a write that only the pool can submit."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
@@ -261,7 +263,7 @@ async def test_what_is_committed_into_a_file_that_is_gone_is_not_acknowledged(tm
         path.unlink()
 
     with pytest.raises(BackendUnavailable) as raised:
-        await backend._engine.write("set_many", write)
+        await backend._pool.write("set_many", write)
     assert raised.value.reason == "moved"
     await backend.aclose()
 

@@ -1,4 +1,4 @@
-"""Each entry has its place, a place that leads astray never does harm, and few pages change with each row."""
+"""Each entry has an index row, a stale index row does no harm, and each new row changes few pages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from pathlib import Path
 import pytest
 
 from cachecore_sqlite.file import schema
-from cachecore_sqlite.table import index as places
-from cachecore_sqlite.table import maintenance as upkeep
-from cachecore_sqlite.table import rows
-from cachecore_sqlite.table import transaction as statements_of
+from cachecore_sqlite.table import index, maintenance, rows, transaction
 from cachecore_sqlite.table.transaction import Transaction
 
 NOW = 1000.0
@@ -51,7 +48,7 @@ def _each_entry_has_its_place(connection: sqlite3.Connection) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_entry_has_its_place_whatever_happens(connection: sqlite3.Connection, seed: int) -> None:
-    """Written, replaced, deleted, expired, evicted: what is there is found, what is not leaves little behind."""
+    """Written, replaced, deleted, expired, evicted: live entries are found, the others leave few index rows behind."""
     chance = random.Random(seed)
     now, largest = NOW, 0
     model: dict[str, tuple[bytes, float]] = {}
@@ -69,7 +66,7 @@ def test_each_entry_has_its_place_whatever_happens(connection: sqlite3.Connectio
                 model = {key: had for key, had in model.items() if key not in keys}
         transaction.flush()
         if transaction.changed:
-            upkeep.reclaim(transaction, 500, 100_000, chance.choice((MAX_BYTES // 4, MAX_BYTES)), shorten=False)
+            maintenance.reclaim(transaction, 500, 100_000, chance.choice((MAX_BYTES // 4, MAX_BYTES)), shorten=False)
         now += 1
         _each_entry_has_its_place(connection)
         live = {key: value for key, (value, deadline) in model.items() if deadline > now}
@@ -83,7 +80,7 @@ def test_each_entry_has_its_place_whatever_happens(connection: sqlite3.Connectio
 
 
 def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> None:
-    """Ids are used again, so the place of one key may be where another's entry is by now."""
+    """Ids are used again, so the index row of one key may lead to the entry of another."""
     _put(connection, "other", value=b"of other")
     (id_,) = connection.execute("SELECT id FROM entries").fetchone()
     for table in ("recent", "places"):
@@ -91,11 +88,11 @@ def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> 
     assert rows.read(connection, ["k", "other"], NOW).values == {"other": b"of other"}
     assert rows.sizes(connection, NOW, keys=["k"]) == [0]
     assert _drop(connection, "k") == 0
-    assert _count(connection, "recent") == 1  # what led astray went with the key
+    assert _count(connection, "recent") == 1  # the stale index row went with the key
     assert _count(connection, "places") == 0
     connection.execute("INSERT INTO places VALUES (?, ?)", (rows.hash_of("k"), id_))
     transaction = Transaction(connection, NOW, MAX_BYTES)
-    transaction.foresee([("k", None)])
+    transaction.prefetch([("k", None)])
     assert not transaction.swap("k", b"of other", b"new", None)
     assert transaction.swap("k", None, b"of k", None)
     transaction.flush()
@@ -104,7 +101,7 @@ def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> 
 
 
 def test_a_key_with_two_places_is_one_key(connection: sqlite3.Connection) -> None:
-    """The newest entry is replaced: it gets the same id, so its place before, which has moved on, leads to it again."""
+    """A replaced newest entry keeps its id, so its older index row in `places` leads to it again."""
     _put(connection, "other", "k", value=b"old")
     connection.execute("INSERT INTO places SELECT hash, id FROM recent")
     connection.execute("DELETE FROM recent")
@@ -118,7 +115,7 @@ def test_a_key_with_two_places_is_one_key(connection: sqlite3.Connection) -> Non
 
 
 def test_replaced_entry_that_damage_brought_back_is_not_answered(connection: sqlite3.Connection) -> None:
-    """A row that could not be found, and so not be deleted, when its key was written anew is there again beside it."""
+    """A row that damage hid while its key was written again is visible again beside the new one."""
     _put(connection, "other", "k", value=b"old")
     connection.execute("INSERT INTO places SELECT hash, id FROM recent")
     connection.execute("DELETE FROM recent")
@@ -132,9 +129,9 @@ def test_replaced_entry_that_damage_brought_back_is_not_answered(connection: sql
     assert rows.read(connection, ["k"], NOW).values == {"k": b"newer"}
     assert rows.sizes(connection, NOW, keys=["k"]) == [5]
     swapping = Transaction(connection, NOW, MAX_BYTES)
-    swapping.foresee([("k", b"old")])
+    swapping.prefetch([("k", b"old")])
     assert not swapping.swap("k", b"old", b"x", None)
-    # The same when what is newer has expired.
+    # The same when the newer row has expired.
     connection.execute("DELETE FROM entries WHERE key = 'k' AND id <> 50")
     connection.execute("UPDATE places SET id = 50 WHERE hash = ?", (rows.hash_of("k"),))
     _put(connection, "k", value=b"dead", deadline=NOW - 1)
@@ -142,7 +139,7 @@ def test_replaced_entry_that_damage_brought_back_is_not_answered(connection: sql
 
 
 def test_entry_whose_hash_is_damaged_is_nobodys(connection: sqlite3.Connection) -> None:
-    """What a write would not replace is not read: it would come back as an old answer."""
+    """A row that no write would replace is not read: it would come back as an old answer."""
     _put(connection, "k", value=b"old")
     connection.execute("INSERT INTO places SELECT hash, id FROM recent")
     connection.execute("UPDATE entries SET key_hash = key_hash + 1")
@@ -155,7 +152,7 @@ def test_entry_whose_hash_is_damaged_is_nobodys(connection: sqlite3.Connection) 
 
 
 def test_places_move_on_whoever_writes(tmp_path: Path) -> None:
-    """However few rows each connection writes, what is new stays a few thousand places, and each is found."""
+    """However few rows each connection writes, `recent` stays a few thousand rows long, and each entry is found."""
     path = tmp_path / "cache.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as first:
         first.execute("PRAGMA synchronous = OFF")
@@ -174,12 +171,12 @@ def test_places_move_on_whoever_writes(tmp_path: Path) -> None:
 
 
 def test_places_of_what_was_evicted_go(connection: sqlite3.Connection) -> None:
-    """A store that is full for long holds few places more than entries."""
+    """A store that stays full holds few index rows more than entries."""
     for number in range(300):
         transaction = Transaction(connection, NOW, MAX_BYTES)
         transaction.put({f"k{number}.{row}": bytes(200) for row in range(256)}, NOW + 60)
         transaction.flush()
-        upkeep.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
+        maintenance.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
     entries = _count(connection, "entries")
     assert 1000 < entries < 8000
     assert _count(connection, "places") < 1.5 * entries
@@ -188,20 +185,20 @@ def test_places_of_what_was_evicted_go(connection: sqlite3.Connection) -> None:
 
 
 def test_no_place_is_left_of_what_expired_or_was_deleted(connection: sqlite3.Connection) -> None:
-    """Those of deleted entries go at once: one that lives for ever would keep them from ever being swept."""
+    """Index rows of deleted entries are deleted at once: the sweep never reaches those above an immortal entry."""
     _put(connection, "ever", deadline=None)
     for number in range(40):
         _put(connection, *(f"k{number}.{row}" for row in range(256)), deadline=NOW + 1)
     _drop(connection, *(f"k{number}.{row}" for number in range(20) for row in range(256)))
     for _ in range(40):
-        upkeep.reclaim(Transaction(connection, NOW + 2, MAX_BYTES), 256, 256, MAX_BYTES, shorten=False)
+        maintenance.reclaim(Transaction(connection, NOW + 2, MAX_BYTES), 256, 256, MAX_BYTES, shorten=False)
     assert _count(connection, "entries") == 1
     assert _count(connection, "recent") + _count(connection, "places") == 1
     assert rows.read(connection, ["ever"], NOW).values == {"ever": b"v"}
 
 
 def test_few_pages_change_with_each_row(tmp_path: Path) -> None:
-    """In a file of 40,000 entries 256 rows would change nearly as many pages of one index of all hashes."""
+    """In a file of 40,000 entries, 256 new rows would change nearly as many pages of a single index."""
     path = tmp_path / "cache.db"
     chance = random.Random(1)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -219,7 +216,7 @@ def test_few_pages_change_with_each_row(tmp_path: Path) -> None:
 
 
 def test_ids_that_are_not_in_a_row_are_damage(connection: sqlite3.Connection) -> None:
-    """An entry with the largest id of all, which no write made, makes SQLite draw all later ids by lot."""
+    """A damaged entry with the largest possible id makes SQLite choose all later ids at random."""
     connection.execute("INSERT INTO entries VALUES (9223372036854775807, 1, 'k', NULL, 1, x'00')")
     with pytest.raises(sqlite3.DatabaseError, match="in a row") as raised:
         _put(connection, "a", "b")
@@ -228,33 +225,33 @@ def test_ids_that_are_not_in_a_row_are_damage(connection: sqlite3.Connection) ->
 
 @pytest.mark.parametrize("of", [1, 2, 32, 1 << 20])
 def test_slices_are_all_hashes(of: int) -> None:
-    """Turns that follow each other pass all hashes by, none twice before all had their turn."""
+    """Promise of `_slices`: consecutive slices cover all hashes, none twice in one round."""
     lowest, highest = -(1 << 63), (1 << 63) - 1
     everything = [(lowest, highest)]
-    assert places._slices(0, of, of) == places._slices(7, of + 7, of) == places._slices(0, 5 * of, of) == everything
-    first = [places._slices(turn, turn + 1, of) for turn in (0, 1, of - 1, of, of + 1)]
+    assert index._slices(0, of, of) == index._slices(7, of + 7, of) == index._slices(0, 5 * of, of) == everything
+    first = [index._slices(turn, turn + 1, of) for turn in (0, 1, of - 1, of, of + 1)]
     assert [len(ranges) for ranges in first] == [1] * 5
     size = (1 << 64) // of
     assert first[0] == first[3] == [(lowest, lowest + size - 1)]
     assert first[1] == first[4]
     assert first[2] == [(highest - size + 1, highest)]
     if of > 2:
-        assert places._slices(of - 1, of + 1, of) == [*first[2], *first[0]]
-        assert places._slices(0, 2, of) == [(lowest, first[1][0][1])]
+        assert index._slices(of - 1, of + 1, of) == [*first[2], *first[0]]
+        assert index._slices(0, 2, of) == [(lowest, first[1][0][1])]
 
 
 def test_each_hash_has_its_turn_however_the_slices_change() -> None:
-    """Also if their number changes in step with the turns."""
+    """Promise of `_turn`: each hash is moved, even if the number of slices changes with the steps."""
     for change in range(1, 5):
         missing = set(range(64))
         for step in range(4 * 64):
             bits = 5 + step // change % 2
             width = 64 >> bits
-            turn = places._turn(step, bits)
+            turn = index._turn(step, bits)
             missing -= set(range(turn * width, turn * width + width))
         assert not missing
-    assert [places._turn(step, 2) for step in range(5)] == [0, 2, 1, 3, 0]
-    assert places._turn(7, 0) == 0
+    assert [index._turn(step, 2) for step in range(5)] == [0, 2, 1, 3, 0]
+    assert index._turn(7, 0) == 0
 
 
 def _plans(connection: sqlite3.Connection, statements: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -265,31 +262,31 @@ def _plans(connection: sqlite3.Connection, statements: Iterable[str]) -> Iterato
 
 
 def test_no_statement_passes_all_entries_by(connection: sqlite3.Connection) -> None:
-    """Nor makes an index of them for itself, as SQLite likes to where many are asked for: that takes a second."""
+    """Promise of each statement: no scan of all entries, and no automatic index of them, which would take a second."""
     statements = [
         *rows._GETS.values(),
         *rows._SIZES_OF.values(),
-        *statements_of._REPLACES.values(),
-        *statements_of._DELETES.values(),
-        *statements_of._DEADLINES.values(),
-        *statements_of._COMPARES.values(),
-        *(statement for both in statements_of._FORGETS.values() for statement in both),
-        *(places._NOTE, places._ENDS, places._EVICT, places._MOVE, places._MOVED, places._SWEEP),
-        *upkeep._EXPIRE,
-        upkeep._STATE,
+        *transaction._REPLACES.values(),
+        *transaction._DELETES.values(),
+        *transaction._DEADLINES.values(),
+        *transaction._COMPARES.values(),
+        *(statement for both in transaction._UNINDEXES.values() for statement in both),
+        *(index._ADD, index._ENDS, index._EVICT, index._MOVE, index._REMOVE_MOVED, index._SWEEP),
+        *maintenance._EXPIRE,
+        maintenance._STATE,
     ]
     assert len(statements) > 60
-    asked = re.compile(r"SCAN (asked|(\d+ )?CONSTANT ROWS?|\(subquery-\d+\)|pragma_\w+ .*)")
+    scans = re.compile(r"SCAN (lookup|(\d+ )?CONSTANT ROWS?|\(subquery-\d+\)|pragma_\w+ .*)")
     seen = set()
     for statement, step in _plans(connection, statements):
         seen.add(step.split()[0])
         assert "AUTOMATIC" not in step, statement
-        assert "SCAN" not in step or asked.fullmatch(step), f"{step}: {statement}"
+        assert "SCAN" not in step or scans.fullmatch(step), f"{step}: {statement}"
     assert {"SEARCH", "SCAN"} <= seen
 
 
 def test_eviction_that_leaves_little_leaves_few_places(connection: sqlite3.Connection) -> None:
-    """`max_bytes` was lowered to a fiftieth: what is left is used for entries, and what was written last is there."""
+    """After `max_bytes` was lowered to a fiftieth, the space is used for entries, and the newest ones are there."""
     for number in range(200):
         _put(connection, *(f"k{number}.{row}" for row in range(256)), value=bytes(900))
     keys: list[str] = []
@@ -298,7 +295,7 @@ def test_eviction_that_leaves_little_leaves_few_places(connection: sqlite3.Conne
         transaction = Transaction(connection, NOW, MAX_BYTES)
         transaction.put(dict.fromkeys(keys, bytes(900)), NOW + 60)
         transaction.flush()
-        upkeep.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
+        maintenance.reclaim(transaction, transaction.rows, transaction.written, MAX_BYTES, shorten=False)
     _each_entry_has_its_place(connection)
     assert _count(connection, "entries") > 600
     assert _count(connection, "places") < 1.5 * _count(connection, "entries")
@@ -306,7 +303,7 @@ def test_eviction_that_leaves_little_leaves_few_places(connection: sqlite3.Conne
 
 
 def test_no_place_outlives_a_store_that_was_emptied(connection: sqlite3.Connection) -> None:
-    """Ids begin anew then, and places of what was evicted before, with larger ones, would be kept for long."""
+    """Ids start again then, and index rows with larger ids of evicted entries would stay for long."""
     _put(connection, "k")
     connection.execute("INSERT INTO places VALUES (1, 900000)")
     _put(connection, "k2")

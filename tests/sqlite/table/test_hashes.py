@@ -17,13 +17,13 @@ NOW = 1000.0
 
 @pytest.fixture(autouse=True)
 def _few_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys have the hash that their length says."""
+    """Patch `hash_of` to the length of the key. The promise: a collision never returns another key's value."""
     monkeypatch.setattr(rows, "hash_of", len)
 
 
 @pytest.mark.parametrize("where", ["cache.db", ":memory:"])
 async def test_of_two_keys_with_one_hash_the_later_is_there(tmp_path: Path, where: str) -> None:
-    """Neither is ever answered, measured, deleted or compared in the other's place."""
+    """Neither key is ever read, measured, deleted or compared as the other one."""
     backend = SQLiteBackend(where if where == ":memory:" else tmp_path / where)
     await backend.set_many({"a": b"of a", "other": b"o"}, ttl=60)
     assert await backend.get_many(["b", "a", "other"]) == [None, b"of a", b"o"]
@@ -41,7 +41,7 @@ async def test_of_two_keys_with_one_hash_the_later_is_there(tmp_path: Path, wher
 
 
 async def test_swap_takes_the_row_of_another_key_as_absent(tmp_path: Path) -> None:
-    """A swap that expects nothing wins over another key's entry, and over that one only."""
+    """A swap that expects no value replaces the other key's entry, and only that one."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.set_many({"a": b"of a"}, ttl=60)
     assert await backend.swap("b", None, b"of b", ttl=60)
@@ -55,7 +55,7 @@ async def test_swap_takes_the_row_of_another_key_as_absent(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("seed", range(20))
 def test_colliding_writes_lose_but_never_mix_values(connection: sqlite3.Connection, seed: int) -> None:
-    """Any mix of writes to twelve keys with three hashes: what is found is what was written last under that key."""
+    """After any mix of writes to twelve keys with three hashes, a value that is found is the last one of its key."""
     chance = random.Random(seed)
     keys = [letter * length for letter in "abcd" for length in (1, 2, 3)]
     model: dict[str, bytes] = {}  # as if nothing were ever lost

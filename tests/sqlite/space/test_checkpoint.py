@@ -1,4 +1,4 @@
-"""The log is moved into the file by a thread, and begins anew when all of it is there and nobody reads from it."""
+"""A thread checkpoints the WAL, which restarts when all of it is copied and no reader uses it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.clock import SystemClock
+from cachecore.contract import SystemClock
 from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteOptions
 from cachecore_sqlite.file.database import Database
-from cachecore_sqlite.space.checkpoint import Log, Saver
+from cachecore_sqlite.space.checkpoint import Wal
 from cachecore_sqlite.table.transaction import Transaction
+from cachecore_sqlite.threads.checkpointer import Checkpointer
 
 
 @pytest.fixture
@@ -36,82 +37,83 @@ def _write(connection: sqlite3.Connection, pages: int) -> None:
 
 
 def _pages(connection: sqlite3.Connection) -> int:
-    """Return how many pages the log holds."""
+    """Return the number of pages in the WAL."""
     pages: int = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
     return pages
 
 
 def test_log_begins_anew_when_nobody_reads_from_it(database: Database) -> None:
-    """Beside a reader it goes on, whatever was moved; without, the next write is at its beginning."""
-    saver = Saver(database, SystemClock())
-    log = Log(database, saver)
-    saver.start()
+    """Beside a reader the WAL continues after a checkpoint; without one the next write is at its start."""
+    checkpointer = Checkpointer(database, SystemClock())
+    wal = Wal(database, checkpointer)
+    checkpointer.start()
     with _opened(database) as connection, _opened(database) as reader:
         _write(connection, 100)
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM changes").fetchone()
         _write(connection, 1)
-        assert not log.begin_anew(connection, 0.0)
+        assert not wal.restart(connection, 0.0)
         _write(connection, 1)
-        saver.idle.wait()
+        checkpointer.idle.wait()
         assert _pages(connection) > 100
         reader.execute("COMMIT")
-        while not log.begin_anew(connection, 0.0):  # the disk may take longer than writers are kept out
-            saver.idle.wait()
+        while not wal.restart(connection, 0.0):  # the disk may take longer than writers are locked out
+            checkpointer.idle.wait()
         _write(connection, 1)
         assert 0 < _pages(connection) < 10
-        saver.jobs.put(None)
-        saver.join(60)
+        checkpointer.jobs.put(None)
+        checkpointer.join(60)
 
 
 def test_log_goes_on_while_another_process_writes(database: Database) -> None:
-    """To begin it anew nobody is waited for who holds the lock."""
-    log = Log(database, Saver(database, SystemClock()))
+    """A restart does not wait for a process that holds the write lock."""
+    wal = Wal(database, Checkpointer(database, SystemClock()))
     with _opened(database) as connection, _opened(database) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            log.begin_anew(connection, 1.0)
+            wal.restart(connection, 1.0)
         other.execute("ROLLBACK")
 
 
 def test_what_other_processes_write_counts(database: Database) -> None:
-    """The log of changes tells how much that is: with nine others a tenth has to be written here."""
+    """The change log shows their share: beside nine others, a tenth of the writes here starts the checkpoint."""
     moved_after = {}
     for processes in (1, 10):
-        saver = Saver(database, SystemClock())
-        log = Log(database, saver)
+        checkpointer = Checkpointer(database, SystemClock())
+        wal = Wal(database, checkpointer)
         seq = number = 0
         with _opened(database) as connection:
-            while saver.idle.is_set():
+            while checkpointer.idle.is_set():
                 number += 1
                 seq += 70 * processes
-                log.wrote(1700, 0, 70, seq)
-                log.tend(connection)
+                wal.record(1700, 0, 70, seq)
+                wal.maintain(connection)
         moved_after[processes] = number
     assert moved_after[1] > 20
-    assert moved_after[10] <= moved_after[1] / 10 + 2  # of the first one nothing is known yet, and the last goes over
+    # The first write shows no share yet, and the last one passes the threshold
+    assert moved_after[10] <= moved_after[1] / 10 + 2
 
 
 def test_what_goes_counts_a_page_each(database: Database) -> None:
-    """It is found anywhere in the file, so a transaction that replaces or deletes much makes the log longer."""
-    log = Log(database, Saver(database, SystemClock()))
-    log.wrote(1000, 0, 70, 70)
-    before = log.written
-    log.wrote(1000, 50, 70, 140)
-    assert log.written - 2 * before == 50 * 4096
+    """Deleted rows are spread over the file, so each one counts as a page of the WAL."""
+    wal = Wal(database, Checkpointer(database, SystemClock()))
+    wal.record(1000, 0, 70, 70)
+    before = wal.written
+    wal.record(1000, 50, 70, 140)
+    assert wal.written - 2 * before == 50 * 4096
 
 
 @pytest.mark.parametrize("ask", ["put", "drop"])
 def test_a_transaction_tells_what_went(connection: sqlite3.Connection, ask: str) -> None:
-    """Of the keys that it writes or deletes, those that had a row."""
+    """The count is that of the written or deleted keys that had a row."""
     first = Transaction(connection, 0.0, 1 << 20)
     first.put({f"k{number}": b"v" for number in range(20)}, None)
     first.flush()
-    assert first.gone == 0
+    assert first.deleted_rows == 0
     second = Transaction(connection, 0.0, 1 << 20)
     if ask == "put":
         second.put({f"k{number}": b"w" for number in range(10, 30)}, None)
     else:
         second.drop([f"k{number}" for number in range(10, 30)])
     second.flush()
-    assert second.gone == 10
+    assert second.deleted_rows == 10

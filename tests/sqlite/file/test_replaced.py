@@ -1,4 +1,4 @@
-"""What happens to the file underneath: deleted, replaced, moved; and what lies around from before."""
+"""The file at the path is deleted, replaced or moved while it is open; logs of a predecessor lie beside it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Literal
 
 import pytest
 
-from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import Alive, Lost
+from cachecore.contract import Alive, BackendError, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.file.open_files import Inode
 from tests.sqlite.children import call_when_told, running
-from tests.sqlite.looking import until_looked_at
+from tests.sqlite.disks import PATIENT
+from tests.sqlite.opening import until_checked
 
 
 async def test_file_deleted_underneath(tmp_path: Path) -> None:
-    """After somebody deletes the file, everybody is in the new one: nobody writes into the void."""
+    """After the file was deleted, all backends use the new one; no write goes to the deleted file."""
     path = tmp_path / "cache.db"
-    first, second = SQLiteBackend(path), SQLiteBackend(path)
+    first, second = SQLiteBackend(path, options=PATIENT), SQLiteBackend(path, options=PATIENT)
     await first.set_many({"k": b"v"}, ttl=60)
     assert await second.get_many(["k"]) == [b"v"]
     path.unlink()
@@ -39,12 +39,12 @@ async def test_file_deleted_underneath(tmp_path: Path) -> None:
 
 
 async def test_folder_deleted_underneath(tmp_path: Path) -> None:
-    """Even the folder may go; it is made again."""
+    """The folder may be deleted too; it is created again."""
     folder = tmp_path / "folder"
     path = folder / "cache.db"
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"v"}, ttl=60)
-    until_looked_at(backend)
+    until_checked(backend)
     for name in os.listdir(folder):
         (folder / name).unlink()
     folder.rmdir()
@@ -57,7 +57,7 @@ async def test_folder_deleted_underneath(tmp_path: Path) -> None:
 @pytest.mark.parametrize("logs", ["left", "removed first"])
 @pytest.mark.parametrize("first", ["read", "write"])
 async def test_file_replaced_underneath(tmp_path: Path, first: str, logs: str) -> None:
-    """A file put in the place of another is the cache from the next call on, and gets nothing of the other's log."""
+    """A replacing file is the cache from the next call on, and gets no page of the old file's WAL."""
     other = SQLiteBackend(tmp_path / "other.db")
     await other.set_many({"k": b"other"}, ttl=60)
     await other.aclose()
@@ -65,7 +65,7 @@ async def test_file_replaced_underneath(tmp_path: Path, first: str, logs: str) -
     backend = SQLiteBackend(path)
     await backend.set_many({"k": b"first", "only": b"first"}, ttl=60)
     if logs == "removed first":
-        until_looked_at(backend)
+        until_checked(backend)
         _remove_logs(path)
     os.replace(tmp_path / "other.db", path)
     if first == "write":
@@ -81,14 +81,14 @@ async def test_file_replaced_underneath(tmp_path: Path, first: str, logs: str) -
 
 @pytest.mark.parametrize("first", ["read", "write", "feed"])
 async def test_log_deleted_underneath(tmp_path: Path, first: str) -> None:
-    """What was deleted does not come back, for anybody, once a process that knows of it has looked."""
+    """A deleted value does not come back in any process once a process that knows of the deletion has looked."""
     path = tmp_path / "cache.db"
     before = SQLiteBackend(path)
     await before.set_many({"k": b"deleted since"}, ttl=60)
     await before.aclose()
     backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.01))
     await backend.get_many(["k"])
-    until_looked_at(backend)
+    until_checked(backend)
     await backend.delete_many(["k"])
     with running(call_when_told, str(path)) as (_, pipe):
         if first == "feed":
@@ -96,7 +96,7 @@ async def test_log_deleted_underneath(tmp_path: Path, first: str) -> None:
         else:
             _remove_logs(path)
             pipe.send(("get_many", (["k"],), {}))
-            assert pipe.recv() == [b"deleted since"]  # it cannot know
+            assert pipe.recv() == [b"deleted since"]  # the other process cannot know that
             call = backend.get_many(["k"]) if first == "read" else backend.set_many({"k2": b"v"}, ttl=60)
             with pytest.raises(BackendError) as raised:
                 await call
@@ -111,7 +111,7 @@ async def test_log_deleted_underneath(tmp_path: Path, first: str) -> None:
 
 
 async def _until_lost(backend: SQLiteBackend, path: Path) -> None:
-    """Follow the feed, remove the logs once it has begun, and return when it says that changes were lost."""
+    """Follow the feed, remove the logs at its first heartbeat, and return when it reports lost changes."""
     async for event in backend.feed(""):
         if isinstance(event, Lost):
             return
@@ -158,21 +158,21 @@ async def test_two_processes_make_the_file_at_once(tmp_path: Path) -> None:
 
 
 async def test_file_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection to the new file by mistake reads nothing: to close it would move the other's log into the file."""
+    """Promise of `_open`: a connection to an unexpected file reads nothing: its close would copy the other WAL."""
     other = SQLiteBackend(tmp_path / "other.db")
     await other.set_many({"k": b"other"}, ttl=60)
     await other.aclose()
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path)
     await backend.get_many(["k"])
-    until_looked_at(backend)
+    until_checked(backend)
     await backend.set_many({"k": b"first"}, ttl=60)
-    opened = Database._open
+    open_ = Database._open
 
     def replace_and_open(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> sqlite3.Connection:
         with contextlib.suppress(FileNotFoundError):
             os.replace(tmp_path / "other.db", path)
-        return opened(self, mode, expected)
+        return open_(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", replace_and_open)
     second = SQLiteBackend(path)
@@ -184,20 +184,20 @@ async def test_file_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_file_moved_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    """Another thread that finds the file damaged moves it while this one opens it: the new file is opened instead."""
+    """Promise around `_open`: if another thread moves a damaged file aside meanwhile, the new file is opened."""
     path = tmp_path / "cache.db"
     before = SQLiteBackend(path)
     await before.set_many({"k": b"v"}, ttl=60)
     await before.aclose()
-    opened = Database._open
+    open_ = Database._open
     moved: list[str] = []
 
     def open_and_move(self: Database, mode: Literal["rw", "rwc"], expected: Inode | None) -> sqlite3.Connection:
-        connection = opened(self, mode, expected) if moved or mode == "rwc" or when == "after" else None
+        connection = open_(self, mode, expected) if moved or mode == "rwc" or when == "after" else None
         if mode == "rw" and not moved:
             moved.append(mode)
             path.rename(tmp_path / "aside.db")
-        return connection or opened(self, mode, expected)
+        return connection or open_(self, mode, expected)
 
     monkeypatch.setattr(Database, "_open", open_and_move)
     backend = SQLiteBackend(path)
@@ -211,12 +211,12 @@ async def test_file_moved_while_it_is_opened(tmp_path: Path, monkeypatch: pytest
 async def test_log_of_a_predecessor_removed_while_the_file_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What SQLite wanted to remove was removed by a connection to the old file: the new one is opened all the same."""
+    """Promise around `_prepare`: if a connection to the old file deletes the log first, the opening is repeated."""
     prepare = Database._prepare
     overtaken: list[str] = []
 
     def prepare_late(self: Database) -> object:
-        if not overtaken:  # the moment cannot be arranged: two connections of SQLite are within one statement each
+        if not overtaken:  # the moment cannot be arranged: both connections are inside one statement
             overtaken.append(self.path)
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_DELETE_NOENT

@@ -1,4 +1,4 @@
-"""Forks, event loops, threads and ends: whoever calls, from wherever, gets an answer of its own."""
+"""Forks, event loops, threads and closing: every call is answered once, on its own loop."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract import BackendUnavailable
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
-from cachecore_sqlite.threads import pool as engine
+from cachecore_sqlite.threads import pool
 from tests.sqlite.children import fork_many, running
 
 
 async def test_forks_share_nothing_open(tmp_path: Path) -> None:
-    """Thirty forks in the middle of traffic: parent and child read right, in the file and on new connections."""
+    """Thirty forks during traffic: parent and child read right values, from the file and on new connections."""
     with running(fork_many, str(tmp_path / "cache.db"), 30) as (_, pipe):
         assert await asyncio.to_thread(pipe.recv) == (30 * 100, 0)
     assert sorted(os.listdir(tmp_path)) == ["cache.db", "cache.db-reserve"]
@@ -34,15 +34,15 @@ FORK_WHILE_CLOSING = """
 import asyncio, contextlib, os, sys, threading
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file.database import Database
-closing, last_words = threading.Event(), Database.last_words
+closing, exclusive_close = threading.Event(), Database.exclusive_close
 
 @contextlib.contextmanager
 def telling(self):
-    with last_words(self):
+    with exclusive_close(self):
         closing.set()
         yield
 
-Database.last_words = telling
+Database.exclusive_close = telling
 
 async def use(backend):
     await backend.set_many({f"k{number}": bytes(30_000) for number in range(200)}, ttl=60)
@@ -63,7 +63,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a list of what is open")
 def test_fork_while_a_backend_is_being_closed(tmp_path: Path) -> None:
-    """What it still has open is closed before: a child would keep its locks for as long as it lives."""
+    """Promise of `exclusive_close`: a fork waits for the close; otherwise the child would keep its locks for life."""
     for number in range(5):
         command = [sys.executable, "-c", FORK_WHILE_CLOSING, str(tmp_path / f"{number}.db")]
         told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
@@ -114,7 +114,7 @@ def test_loops_in_threads_share_one_backend(tmp_path: Path) -> None:
 
 
 async def test_event_loop_is_never_held_up(tmp_path: Path) -> None:
-    """While megabytes are written and read, the loop goes on turning."""
+    """While megabytes are written and read, the loop keeps turning."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     turns = 0
 
@@ -137,7 +137,7 @@ async def test_event_loop_is_never_held_up(tmp_path: Path) -> None:
 
 
 async def test_nothing_happens_before_the_first_call(tmp_path: Path) -> None:
-    """Building and closing make no file, no folder and no thread; a missing folder is made by the first call."""
+    """Building and closing create no file, folder or thread; the first call creates a missing folder."""
     before = threading.active_count()
     backend = SQLiteBackend(tmp_path / "folder" / "cache.db")
     assert threading.active_count() == before
@@ -152,7 +152,7 @@ async def test_nothing_happens_before_the_first_call(tmp_path: Path) -> None:
 
 
 async def test_dropped_backend_ends_its_threads(tmp_path: Path) -> None:
-    """Without `aclose`, the threads end and the log is moved into the file when the backend is collected."""
+    """Without `aclose`, garbage collection ends the threads and checkpoints the WAL."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.set_many({"k": b"v"}, ttl=60)
     assert "cache.db-wal" in os.listdir(tmp_path)
@@ -165,7 +165,7 @@ async def test_dropped_backend_ends_its_threads(tmp_path: Path) -> None:
 
 
 async def test_calls_under_way_are_answered_before_closing(tmp_path: Path) -> None:
-    """Closing waits for what was asked before."""
+    """Closing waits for earlier calls."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.get_many(["k"])
     calls = [asyncio.ensure_future(backend.set_many({f"k{number}": b"v"}, ttl=60)) for number in range(300)]
@@ -178,7 +178,7 @@ async def test_calls_under_way_are_answered_before_closing(tmp_path: Path) -> No
 
 
 async def test_one_wrong_value_harms_no_other_call(tmp_path: Path) -> None:
-    """Calls that share a transaction fail alone: whoever passes no bytes is told, everybody else is stored."""
+    """Of calls that share a transaction, only those with a value that is not bytes fail; the others are stored."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.get_many(["k"])
     items: list[dict[str, Any]] = [{f"k{number}": b"v" if number % 7 else object()} for number in range(40)]
@@ -191,7 +191,7 @@ async def test_one_wrong_value_harms_no_other_call(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [("k", object()), ("\ud800", None), (7, None)], ids=["value", "text", "type"])
 async def test_one_wrong_swap_harms_no_other_call(tmp_path: Path, bad: tuple[Any, Any]) -> None:
-    """Nor does what all swaps of a moment look up together, if that fails: it hung the writer for good."""
+    """A failing prefetch, which all swaps share, fails one call; it once hung the writer for good."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.set_many({"k": b"v"}, ttl=60)
     calls = [
@@ -215,7 +215,7 @@ async def test_one_wrong_key_harms_no_other_read(tmp_path: Path) -> None:
 
 
 async def test_calls_of_a_closed_backend_fail_where_they_are_awaited(tmp_path: Path) -> None:
-    """All alike, those without keys too: `gather` can tell them from what succeeded."""
+    """All calls fail alike, those without keys too: `gather` can tell them from successful ones."""
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.set_many({"k": b"v"}, ttl=60)
     await backend.aclose()
@@ -235,14 +235,15 @@ async def test_calls_of_a_closed_backend_fail_where_they_are_awaited(tmp_path: P
 async def test_fork_that_cannot_wait_for_a_statement_leaves_the_writer_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_FORK_SECONDS", 0.05)
+    """Promise of `before_fork`: it waits for a statement up to `_FORK_SECONDS`, and the writer works afterwards."""
+    monkeypatch.setattr(pool, "_FORK_SECONDS", 0.05)
     backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(timeout=20))
     await backend.set_many({"k": b"v"}, ttl=60)
     with contextlib.closing(sqlite3.connect(backend.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         waiting = backend.set_many({"k": b"waited"}, ttl=60)
-        held = backend._engine._workers[0].at_work
-        while held.acquire(blocking=False):  # until the writer tries for the lock
+        held = backend._pool._workers[0].at_work
+        while held.acquire(blocking=False):  # until the writer waits for SQLite's lock
             held.release()
             await asyncio.sleep(0.001)
         child = os.fork()

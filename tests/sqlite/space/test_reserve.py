@@ -1,4 +1,4 @@
-"""The file that keeps room for deletions: how it is made, completed, given up, and told from others' files."""
+"""The reserve: how it is created, completed, given up, and told from files of other programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract import BackendError
 from cachecore.contract.options import MIB
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.space.reserve import Reserve
@@ -20,7 +20,7 @@ from tests.sqlite.disks import ask, to_the_last_byte, until_set
 
 
 async def test_reserve_that_was_cut_short_is_completed(tmp_path: Path) -> None:
-    """Whoever was killed while making it leaves a part, or an empty file."""
+    """A process killed while it creates the reserve leaves a part of it, or an empty file."""
     reserve = tmp_path / "cache.db-reserve"
     backend = SQLiteBackend(tmp_path / "cache.db")
     await backend.set_many({"k": b"v"}, ttl=60)
@@ -36,31 +36,31 @@ async def test_reserve_that_was_cut_short_is_completed(tmp_path: Path) -> None:
 
 
 async def test_reserves_of_two_sizes(small_disk: Path) -> None:
-    """Who wants a larger one completes it, or leaves it as it is without room; who wants a smaller one has it."""
+    """A store that needs a larger one completes it, or leaves it as it is without space; a smaller need is met."""
     path = small_disk / "cache.db"
     path.touch()
     small, large = Reserve(str(path), MIB), Reserve(str(path), 16 * MIB)
-    assert small.make()
+    assert small.create()
     (small_disk / "ballast").write_bytes(bytes(1_500_000))
-    assert not large.make()
-    assert (small.is_there, large.is_there) == (True, False)
+    assert not large.create()
+    assert (small.is_usable, large.is_usable) == (True, False)
     assert os.stat(small.path).st_size == small.size
     (small_disk / "ballast").unlink()
-    assert large.make()
-    assert (small.is_there, large.is_there) == (True, True)
+    assert large.create()
+    assert (small.is_usable, large.is_usable) == (True, True)
     assert small.give_up()
     assert not large.give_up()
     assert os.stat(small.path).st_size == small.size // 8
-    assert (small.make(), large.make()) == (False, False)  # before whoever gave it up has used its room
+    assert (small.create(), large.create()) == (False, False)  # before the space that was given up is used
     os.utime(small.path, (time.time() - 0.06,) * 2)
-    assert small.make()
+    assert small.create()
     assert small.release(small.size - 10)
     assert not small.release(11)
     assert os.stat(small.path).st_size == 10
 
 
 async def test_reserve_takes_the_room_it_is_for(tmp_path: Path) -> None:
-    """Neither a file system that packs nor one that leaves out what is zero stores it in less; small ones are small."""
+    """No file system stores it in less, by compression or by omitting zeros; small stores have small ones."""
     backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(max_bytes=4 * MIB))
     await backend.get_many(["k"])
     reserve = tmp_path / "cache.db-reserve"
@@ -74,7 +74,7 @@ async def test_reserve_takes_the_room_it_is_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "short file", "link", "folder"])
 async def test_what_is_in_the_place_of_the_reserve_is_left_alone(small_disk: Path, kind: str) -> None:
-    """Somebody else's file is neither written to nor followed nor removed; the store works without a reserve."""
+    """A file of another program is not written, followed or removed; the store works without a reserve."""
     reserve, diary, ballast = (small_disk / name for name in ("cache.db-reserve", "diary", "ballast"))
     text = b"dear diary\n" * (10 if kind == "short file" else 100_000)
     match kind:
@@ -106,7 +106,7 @@ async def test_what_is_in_the_place_of_the_reserve_is_left_alone(small_disk: Pat
 
 
 async def test_limit_below_the_reserve_is_no_reason_to_refuse(tmp_path: Path) -> None:
-    """Where no file may get as large, the store works without one."""
+    """Where no file may be that large, the store works without a reserve."""
     with running(call_when_told, str(tmp_path / "cache.db")) as (process, pipe):
         assert process.pid is not None
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MIB // 2, MIB // 2))

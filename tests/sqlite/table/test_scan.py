@@ -1,4 +1,4 @@
-"""Scanning passes all entries by, oldest first, in pages of bounded work."""
+"""A scan reads all entries, oldest first, in pages of bounded work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOW = 1000.0
 
 
 async def test_keys_written_again_while_they_are_scanned_for_are_met() -> None:
-    """A key that is there during the whole scan is yielded, though each page is rewritten and others deleted."""
+    """A key that is live during the whole scan is yielded, although each page is rewritten and others are deleted."""
     backend = SQLiteBackend(":memory:")
     keys = [f"p:{number}" for number in range(1500)]
     await backend.set_many(dict.fromkeys(keys, b"old"), ttl=60)
@@ -30,7 +30,7 @@ async def test_keys_written_again_while_they_are_scanned_for_are_met() -> None:
 
 
 async def test_prefix_is_literal_and_the_dead_are_passed_by() -> None:
-    """Nothing in a prefix stands for anything else."""
+    """No character of a prefix is a pattern, and expired entries are skipped."""
     clock = FakeClock()
     backend = SQLiteBackend(":memory:", clock=clock)
     keys = ["a%b", "a_b", "axb", "a*b", "A%b", "a%", "a", "%", "ba%b"]
@@ -45,7 +45,7 @@ async def test_prefix_is_literal_and_the_dead_are_passed_by() -> None:
 
 
 def test_a_page_looks_at_few_entries(connection: sqlite3.Connection) -> None:
-    """However rare the keys are, one page holds up a thread for 512 entries."""
+    """However rare the matching keys are, one page occupies a thread for 512 entries only."""
     transaction = Transaction(connection, NOW, 1 << 30)
     transaction.put({f"k{number}": b"v" for number in range(2000)} | {"rare": b"v"}, None)
     transaction.flush()
@@ -61,7 +61,7 @@ def test_a_page_looks_at_few_entries(connection: sqlite3.Connection) -> None:
 
 
 def test_damaged_keys_are_nobodys(connection: sqlite3.Connection) -> None:
-    """Bytes that are no text, or hold a newline, are neither an error nor a key; others are found beside them."""
+    """Invalid text, or a newline, in a key is no error and no key; the keys beside it are found."""
     transaction = Transaction(connection, NOW, 1 << 30)
     transaction.put({"p:a": b"a", "p:b": b"b", "p:c": b"c"}, None)
     transaction.flush()

@@ -1,4 +1,4 @@
-"""The feed between processes: what it tells, and that it says so when it cannot."""
+"""The feed between processes: the changes it sends, and `Lost` where it cannot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import running, write_when_told
 
@@ -53,7 +53,7 @@ async def _heard(backend: SQLiteBackend, prefix: str = "p:") -> AsyncIterator[He
 
 
 async def test_another_process_is_heard(tmp_path: Path) -> None:
-    """Each of a hundred writes of another process is told."""
+    """Each of a hundred writes of another process is sent."""
     path = str(tmp_path / "cache.db")
     backend = SQLiteBackend(path, options=QUICK)
     with running(write_when_told, path) as (_, pipe):
@@ -67,12 +67,12 @@ async def test_another_process_is_heard(tmp_path: Path) -> None:
 
 
 async def test_gap_in_the_log_is_said(tmp_path: Path) -> None:
-    """A feed that was held up for longer than the log reaches says that it has missed something."""
+    """Promise: a feed delayed (here by `at_work`) for longer than the change log reaches sends `Lost`."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.5, heartbeat=0.5))
     other = SQLiteBackend(path, options=SQLiteOptions(durability="process"))
     async with _heard(backend) as heard:
-        feed = backend._engine._feed
+        feed = backend._pool._feed
         with feed.at_work:  # as a stopped process would be
             for number in range(100):
                 await other.set_many({f"p:{number}:{i:0200d}": b"v" for i in range(100)}, ttl=60)
@@ -87,7 +87,7 @@ async def test_gap_in_the_log_is_said(tmp_path: Path) -> None:
 
 
 async def test_replaced_file_is_said(tmp_path: Path) -> None:
-    """After the file was deleted, everything may have changed; then the new file is followed."""
+    """After the file was deleted the feed sends `Lost`, and then follows the new file."""
     path = tmp_path / "cache.db"
     backend, other = SQLiteBackend(path, options=QUICK), SQLiteBackend(path)
     async with _heard(backend) as heard:
@@ -102,7 +102,7 @@ async def test_replaced_file_is_said(tmp_path: Path) -> None:
 
 
 async def test_unusable_file_is_lost_until_it_is_back(tmp_path: Path) -> None:
-    """The feed does not raise while the store is away; it is there again by itself."""
+    """The feed does not raise while the store is unavailable, and continues afterwards."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path, options=QUICK)
     async with _heard(backend) as heard:
@@ -119,7 +119,7 @@ async def test_unusable_file_is_lost_until_it_is_back(tmp_path: Path) -> None:
 
 
 async def test_feed_ends_when_the_backend_is_closed(tmp_path: Path) -> None:
-    """Closing ends each feed, with `Lost` as its last word."""
+    """Closing ends each feed, with `Lost` as its last event."""
     for path in (str(tmp_path / "cache.db"), ":memory:"):
         backend = SQLiteBackend(path, options=QUICK)
         events: list[FeedEvent] = []
@@ -137,13 +137,13 @@ async def test_feed_ends_when_the_backend_is_closed(tmp_path: Path) -> None:
 
 
 async def test_feed_without_listeners_does_not_poll(tmp_path: Path) -> None:
-    """A feed that was left costs nothing: no connection is opened for it again."""
+    """Promise of an idle `Feed`: it forgets its position and opens no connection until the next listener."""
     backend = SQLiteBackend(tmp_path / "cache.db", options=QUICK)
     async with _heard(backend):
         pass
-    feed = backend._engine._feed
+    feed = backend._pool._feed
     limit = time.monotonic() + 5
-    while feed._told is not None:
+    while feed._position is not None:
         assert time.monotonic() < limit
         await asyncio.sleep(0.005)
     assert feed._listeners == []

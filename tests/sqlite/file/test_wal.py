@@ -1,4 +1,4 @@
-"""When the log is looked into, and when not."""
+"""The check of the WAL, and the cases in which it is skipped."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ KEYS = [f"p:e:{number}" for number in range(20)]
 
 
 async def test_log_that_another_process_uses_is_not_looked_into(tmp_path: Path) -> None:
-    """It found the log sound, and a look would keep it from writing; once it is killed nobody answers for the log."""
+    """That process has checked the WAL, a second check would block its writes; after its death the WAL is checked."""
     path = str(tmp_path / "cache.db")
-    assert wal.committed(path) is None
+    assert wal.read_committed(path) is None
     assert not wal.is_open(path)
     with running(write_and_wait, path, KEYS) as (process, pipe):
         assert await asyncio.to_thread(pipe.recv) == "written"
@@ -23,7 +23,7 @@ async def test_log_that_another_process_uses_is_not_looked_into(tmp_path: Path) 
         process.kill()
         process.join()
         assert not wal.is_open(path)
-        found = wal.committed(path)
+        found = wal.read_committed(path)
         assert found is not None
         assert found.frames > len(KEYS)
         os.chmod(path + "-shm", 0o400)

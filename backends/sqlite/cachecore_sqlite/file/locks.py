@@ -1,0 +1,47 @@
+"""Waiting for locks that other processes hold: the pauses between attempts, and the lock of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import Final
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock: two processes that create one new file at the same moment may collide
+    fcntl = None  # type: ignore[assignment]
+
+PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
+"""Seconds between attempts to take SQLite's locks; the last pause is repeated."""
+_FOLDER_PAUSE_SECONDS: Final = 0.001
+
+
+@contextlib.contextmanager
+def folder_locked(folder: str, limit: float) -> Iterator[None]:
+    """Hold the exclusive lock of `folder`, which is created if absent; no process creates or moves cache files then.
+
+    The lock is on the folder itself, so no lock file remains. Where the platform has no `fcntl`, nothing is locked.
+    Raises `sqlite3.OperationalError` (busy) at `limit` (monotonic s).
+    """
+    os.makedirs(folder, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= limit:
+                    busy = sqlite3.OperationalError("another process is creating or moving the file")
+                    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                    raise busy from error
+                time.sleep(_FOLDER_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(handle)
