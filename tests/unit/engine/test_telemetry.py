@@ -104,7 +104,7 @@ async def test_metrics_have_the_names_and_attributes_of_the_documentation(scene:
         ("rescued", "l2"): 0,
         ("bypass", "none"): 1,
     }
-    assert found["cachecore.engine.flights.flight.joined"] == {(mine,): 2}
+    assert found["cachecore.flight.joined"] == {(mine,): 2}
     assert found["cachecore.factory.duration"] == {(mine, ("failed", False)): 2, (mine, ("failed", True)): 1}
     assert found["cachecore.entries.rejected"] == {(mine, ("reason", "magic")): 1}
     assert found["cachecore.entries.not_stored"] == {(mine, ("reason", "encoding")): 1}
@@ -135,7 +135,7 @@ def test_a_breakers_state_is_the_worst_of_the_caches_of_one_name() -> None:
     caches = [Telemetry("faq", meters.meter) for _ in range(3)]
     for telemetry, state in zip(caches, ("open", "closed", "open"), strict=True):
         telemetry.breaker_state("node", state)
-    assert list(meters.read()["cachecore.store.breaker.state"].values()) == [2]
+    assert list(meters.read()["cachecore.breaker.state"].values()) == [2]
 
 
 @virtual
