@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Half of a run is waiting for servers, clocks and disks: four workers keep two cores busy.
+WORKERS ?= 4
 MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]'
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
@@ -35,7 +37,7 @@ demo: $(VENV)/.installed ## replay real customer questions through the cache; no
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev ## every test, on a real server
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
 
 check: $(VENV)/.dev ## lint, types, import order
 	$(BIN)/ruff check .
