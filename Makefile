@@ -8,7 +8,7 @@ WORKERS ?= 4
 MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]'
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test check format bench soak clean help
+.PHONY: demo test unit check format bench soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +39,11 @@ demo: $(VENV)/.installed ## replay real customer questions through the cache; no
 test: $(VENV)/.dev ## every test, on a real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=10
 
+unit: UNIT_VENV = .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+unit: ## the unit tests on another Python, in a venv of its own: make unit PYTHON=python3.13
+	$(MAKE) --no-print-directory VENV=$(UNIT_VENV) $(UNIT_VENV)/.dev
+	$(UNIT_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/unit
+
 check: $(VENV)/.dev ## lint, types, import order
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,4 +61,4 @@ soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults
 	$(BIN)/python -m pytest -m soak
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
