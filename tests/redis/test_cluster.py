@@ -273,7 +273,13 @@ async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(calm: Cluster
         assert await computed(cache, healthy) == 0
         assert cache.stats.pending > 0
     assert await until(lambda: cache.stats.pending == 0) < 2
-    assert await cache.get_many(range(90)) == dict.fromkeys(healthy, "new")
+
+    async def served() -> bool:
+        found = await cache.get_many(range(90))
+        assert "old" not in found.values()
+        return found == dict.fromkeys(healthy, "new")
+
+    await until(served)  # on a busy machine a read may time out
     assert await computed(cache, frozen) == len(frozen)
     assert await computed(cache, [*frozen, *healthy]) == 0
 

@@ -93,7 +93,7 @@ async def test_log_keeps_to_the_bound_beside_readers_that_hardly_rest(tmp_path: 
 
 async def test_reader_that_stays_has_sets_refused(tmp_path: Path) -> None:
     """Before the log gets too long, sets and swaps are `full`; reads and deletes work, and sets do when it has gone."""
-    options = SQLiteOptions(max_bytes=4 * MIB, durability="process")
+    options = SQLiteOptions(max_bytes=4 * MIB, durability="process", timeout=5)
     writer, other = (SQLiteBackend(tmp_path / "cache.db", options=options) for _ in range(2))
     await writer.set_many({"first": b"v"}, ttl=3600)
     reader = sqlite3.connect(writer.path, isolation_level=None)
