@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from typing import Self
 _START_SECONDS = 30.0
 _PORTS = range(12_000, 22_000)
 _given: deque[int] = deque(maxlen=1000)  # ports whose servers may not have started yet
+_reserved: dict[int, socket.socket] = {}  # what keeps other processes from being given a port
 
 
 def installed() -> dict[str, str]:
@@ -60,20 +62,38 @@ def free_port() -> int:
     """Return a loopback port that nobody listens on now, nor on the one 10,000 above it, a cluster node's bus.
 
     Both lie below those that systems give to outgoing connections, which might take them before the server does.
+    On Linux the port is reserved until this process ends or a `Server` on it is closed, so that test runs beside each
+    other never share one. Connections to it are refused until a server listens.
     """
     for _ in range(1000):
         port = _PORTS.start + secrets.randbelow(len(_PORTS))
         if port in _given:
             continue
-        with socket.socket() as probe, socket.socket() as bus:
-            try:
-                probe.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
+        probe = _reservation(port)
+        if probe is None:
+            continue
         _given.append(port)
+        if sys.platform == "linux":
+            # The probe never listens, so a server may bind the port beside it: servers set this option, probes do not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _reserved[port] = probe
+        else:
+            probe.close()
         return port
     raise RuntimeError(f"no port between {_PORTS.start} and {_PORTS.stop} is free")
+
+
+def _reservation(port: int) -> socket.socket | None:
+    """Return a socket bound to `port`; None if that or the port of its bus is taken."""
+    probe = socket.socket()
+    with socket.socket() as bus:
+        try:
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
+        except OSError:
+            probe.close()
+            return None
+    return probe
 
 
 def speaks_tls(program: str) -> bool:
@@ -241,6 +261,8 @@ class Server:
             process.wait()
 
     def close(self) -> None:
-        """End the process and remove its folder."""
+        """End the process, remove its folder and give its port back."""
         self.kill()
+        if (reserved := _reserved.pop(self.port, None)) is not None:
+            reserved.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -30,6 +30,10 @@ def cache_at(store: str | CacheBackend, **options: Any) -> Cache[Any]:
     return Cache(store, **{"ttl": 600, **options})
 
 
+# For tests of something else than how long a store may take, which a busy machine must not decide.
+PATIENT: dict[str, Any] = {"backend_timeout": 30.0}
+
+
 def request(number: int) -> dict[str, Any]:
     """Return request `number`."""
     return {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}]}

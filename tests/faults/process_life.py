@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cachecore import Cache
-from tests.faults.callers import KEYS, Tally, answer, ask, cache_at, filled, in_a_row, request
+from tests.faults.callers import KEYS, PATIENT, Tally, answer, ask, cache_at, filled, in_a_row, request
 
 
 def _tell(**facts: object) -> None:
@@ -182,7 +182,7 @@ def exit_without_closing(url: str) -> None:
     """End with a refresh behind a stale answer, a feed and open connections, and close nothing."""
 
     async def main() -> None:
-        cache = cache_at(url, ttl=0.05, stale_while_revalidate=60)
+        cache = cache_at(url, ttl=0.05, stale_while_revalidate=60, **PATIENT)
         await cache.set({"q": 1}, 1)
         await asyncio.sleep(0.1)  # time itself is what makes an answer stale
 
@@ -200,7 +200,7 @@ def exit_without_closing(url: str) -> None:
 def interrupted(url: str) -> None:
     """Get a KeyboardInterrupt while a factory runs, then use the cache again."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
-    cache = cache_at(url)
+    cache = cache_at(url, **PATIENT)
 
     async def main() -> None:
         await filled(cache)

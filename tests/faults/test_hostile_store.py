@@ -27,7 +27,7 @@ from cachecore.testing.servers import Server
 from cachecore_llm import LLMResponse, ResponseCache
 from cachecore_redis import RedisBackend
 from tests.conftest import SERVERS, Record
-from tests.faults.callers import Tally, answer, ask, cache_at, filled, in_a_row, request, sizes
+from tests.faults.callers import PATIENT, Tally, answer, ask, cache_at, filled, in_a_row, request, sizes
 from tests.unit.serializers.gadgets import CANARY, GADGETS
 
 KEYS = {"new": b"n" * 32, "old": b"o" * 32}
@@ -78,7 +78,7 @@ async def test_x1_gadgets(name: str, size: int, any_server: Server, record: Reco
     """What would make other deserialisers run code is a miss or plain data, bare and inside a whole entry."""
     CANARY.unlink(missing_ok=True)
     served = 0
-    async with cache_at(any_server.url, serializer=chains()[name], l1_max_entries=0) as cache:
+    async with cache_at(any_server.url, serializer=chains()[name], l1_max_entries=0, **PATIENT) as cache:
         await cache.set("q", answer(1))
         key = cache.key("q")
         with Redis(unix_socket_path=str(any_server.socket_path)) as admin:
@@ -115,7 +115,7 @@ BOMBS: dict[str, tuple[str, bytes]] = {
 async def test_bombs_cost_nothing(name: str, any_server: Server) -> None:
     """What claims to be huge is refused before memory is taken for it."""
     serializer, payload = BOMBS[name]
-    async with cache_at(any_server.url, serializer=chains()[serializer], l1_max_entries=0) as cache:
+    async with cache_at(any_server.url, serializer=chains()[serializer], l1_max_entries=0, **PATIENT) as cache:
         await cache.set("q", answer(1))
         key = cache.key("q")
         with Redis(unix_socket_path=str(any_server.socket_path)) as admin:
@@ -227,21 +227,21 @@ async def test_sealed_entries_on_a_real_server(any_server: Server) -> None:
     both = EncryptedSerializer(keys=KEYS)
     new = EncryptedSerializer(keys={"new": KEYS["new"]})
     with Redis(unix_socket_path=str(any_server.socket_path)) as admin:
-        async with cache_at(any_server.url, serializer=old) as cache:
+        async with cache_at(any_server.url, serializer=old, **PATIENT) as cache:
             await filled(cache, 2)
-        async with cache_at(any_server.url, serializer=both) as cache:
+        async with cache_at(any_server.url, serializer=both, **PATIENT) as cache:
             assert await cache.get(request(0)) == answer(0), "while the old key is kept"
             moved = admin.get(cache.key(request(0)))
             assert isinstance(moved, bytes)
             admin.set(cache.key(request(1)), moved)
             assert await cache.get(request(1)) is None
             assert cache.stats.rejected == {"key": 1}
-        async with cache_at(any_server.url, serializer=new) as cache:
+        async with cache_at(any_server.url, serializer=new, **PATIENT) as cache:
             assert await cache.get(request(0)) is None, "the old key is retired"
             assert cache.stats.rejected == {"payload": 1}
-        async with cache_at(any_server.url) as cache:
+        async with cache_at(any_server.url, **PATIENT) as cache:
             await filled(cache, 1)
-        async with cache_at(any_server.url, serializer=new) as cache:
+        async with cache_at(any_server.url, serializer=new, **PATIENT) as cache:
             assert await cache.get(request(0)) is None, "made plain"
             assert cache.stats.rejected == {"serializer": 1}
 
@@ -306,7 +306,7 @@ async def test_x5_contract_without_scripts(check: Check, restricted: str) -> Non
 @pytest.mark.parametrize("restricted", sorted(SERVERS), indirect=True)
 async def test_x5_cache_without_scripts(restricted: str, record: Record) -> None:
     """A whole cache works for a user who may run neither scripts nor dangerous commands."""
-    async with cache_at(restricted) as cache, cache_at(restricted) as other:
+    async with cache_at(restricted, **PATIENT) as cache, cache_at(restricted, **PATIENT) as other:
         await filled(cache)
         tally = await in_a_row(other, 50)
         tally.clean()

@@ -20,6 +20,7 @@ import pytest
 from cachecore import Cache, InvalidationPending
 from cachecore.testing.servers import Server
 from tests.conftest import SERVERS
+from tests.faults.callers import PATIENT
 from tests.redis.opening import opened
 
 CHILD = Path(__file__).with_name("pending_child.py")
@@ -71,7 +72,7 @@ def child(url: str, folder: Path, how: str) -> Iterator[subprocess.Popen[str]]:
 @asynccontextmanager
 async def stored(url: str) -> AsyncIterator[Cache[Any]]:
     """A cache of another process, in which an old answer lies."""
-    async with cache(url, l1_max_entries=0) as other:
+    async with cache(url, l1_max_entries=0, **PATIENT) as other:
         await other.set("q", "old", tags=["doc"])
         assert await other.get("q") == "old"
         yield other
@@ -136,7 +137,7 @@ async def test_kill_at_any_moment_loses_nothing_that_was_promised(own_server: Se
 
 async def test_dead_server_comes_back_with_the_old_value_and_loses_it(own_server: Server) -> None:
     """The server is killed, the answer deleted meanwhile, and the server comes back with it from its disk."""
-    async with stored(own_server.url) as other, cache(own_server.url) as mine:
+    async with stored(own_server.url) as other, cache(own_server.url, **PATIENT) as mine:
         assert await mine.get("q") == "old"
         own_server.kill()
         with pytest.raises(InvalidationPending):
@@ -151,7 +152,7 @@ async def test_dead_server_comes_back_with_the_old_value_and_loses_it(own_server
 
 async def test_server_that_comes_back_older_than_what_it_acknowledged_is_told_again(own_server: Server) -> None:
     """As after a failover to a replica that lagged: the store has acknowledged the deletion, and no longer knows it."""
-    async with stored(own_server.url) as other, cache(own_server.url) as mine:
+    async with stored(own_server.url) as other, cache(own_server.url, **PATIENT) as mine:
         assert await mine.get("q") == "old"
         data = own_server.folder / "appendonlydir"
         shutil.copytree(data, own_server.folder / "replica")
@@ -162,7 +163,7 @@ async def test_server_that_comes_back_older_than_what_it_acknowledged_is_told_ag
         shutil.rmtree(data)
         (own_server.folder / "replica").rename(data)
         own_server.start()
-        async with cache(own_server.url, l1_max_entries=0) as fresh:
+        async with cache(own_server.url, l1_max_entries=0, **PATIENT) as fresh:
             await until(lambda: _is(fresh, None), 3.0)
             await until(lambda: _pending(mine, 0))
             for _ in range(20):
@@ -196,7 +197,7 @@ async def test_closing_soon_after_a_delivery_leaves_its_repetition_to_the_next(
         key = other.key("q")
         (old,) = await store.get_many([key])
         assert old is not None
-        async with cache(own_server.url, pending_path=str(tmp_path)) as mine:
+        async with cache(own_server.url, pending_path=str(tmp_path), backend_timeout=0.5) as mine:
             await mine.set("r", "old")
             own_server.pause()
             for name in "qr":
@@ -236,7 +237,7 @@ async def test_second_cache_of_one_process_takes_nothing_from_the_first(own_serv
 
 def test_loop_that_delivers_ends_and_another_takes_over(own_server: Server) -> None:
     """An `asyncio.run` leaves what pends to a loop in another thread that was there before."""
-    shared = cache(own_server.url)
+    shared = cache(own_server.url, backend_timeout=0.5)
     stop, ready = threading.Event(), threading.Event()
 
     async def stay() -> None:

@@ -15,7 +15,7 @@ from cachecore import Cache
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server, free_port
 from tests.conftest import Record
-from tests.faults.callers import Tally, answer, ask, cache_at, filled, in_a_row, request, sizes, until
+from tests.faults.callers import PATIENT, Tally, answer, ask, cache_at, filled, in_a_row, request, sizes, until
 from tests.faults.reliability import ms, percentile
 
 NEW = 100_000
@@ -200,7 +200,7 @@ async def test_a9_many_at_once(size: int, any_server: Server, record: Record) ->
     """A thousand callers share the connections that there are."""
     most = 0
     for _ in range(size):
-        async with cache_at(any_server.url) as cache:
+        async with cache_at(any_server.url, **PATIENT) as cache:
             tally = Tally()
             await asyncio.gather(*(ask(cache, NEW + number, tally) for number in range(1000)))
             most = max(most, connections(any_server))

@@ -170,6 +170,10 @@ async def test_primary_that_became_a_replica() -> None:
             transports = [connection._transport for connection in connections if connection is not None]
             return all(transport.get_extra_info("peername")[1] == new.port for transport in transports)
 
+        async def used_again() -> bool:
+            found = await asyncio.gather(*(cell.cache.get("connected") for cell in before))
+            return set(found) == {1} and nobody_there()
+
         @contextmanager
         def failover(cells: list[Cell]) -> Iterator[None]:
             before.extend(cells)
@@ -181,7 +185,7 @@ async def test_primary_that_became_a_replica() -> None:
             _ask(group.sentinels[0], "SENTINEL", "FAILOVER", SERVICE)
             await until(lambda: asyncio.to_thread(switched), within=30)
             _ask(old, "REPLICAOF", "127.0.0.1", str(new.port))  # as the Sentinels would, eight seconds later
-            await until(nobody_there, within=20)
+            await until(used_again, within=20)
 
         seen = await outcomes(group.url, HEALTHY, failover, settled=settled)
         assert seen.did == HEALTHY

@@ -23,7 +23,7 @@ async def main(url: str, callers: int, seconds: float) -> None:
         await asyncio.sleep(seconds)
         return "answer"
 
-    async with Cache[str](url, ttl=60) as cache:
+    async with Cache[str](url, ttl=60, backend_timeout=30) as cache:
         await cache.get("warm")
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)

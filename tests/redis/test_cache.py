@@ -29,7 +29,8 @@ async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -
     async def answer() -> dict[str, int]:
         return {"a": 1}
 
-    async with Cache[Any](url, namespace="faq", ttl=60) as cache, Cache[Any](url, namespace="faq", ttl=60) as other:
+    options: dict[str, Any] = {"namespace": "faq", "ttl": 60, "backend_timeout": 30}
+    async with Cache[Any](url, **options) as cache, Cache[Any](url, **options) as other:
         assert await cache.get_or_set({"q": 1}, answer, tags=["doc:1"]) == {"a": 1}
         assert await other.get({"q": 1}) == {"a": 1}
         await other.invalidate_tags("doc:1")

@@ -127,7 +127,8 @@ async def test_feed_listens_to_a_new_primary_at_once(grown: Grown, elsewhere: bo
 
 async def test_copies_stay_right_while_a_slot_moves_to_a_new_primary(grown: Grown) -> None:
     """Another process never gets an old answer, neither during the move nor when it ended without its noticing."""
-    async with Cache[str](grown.url, ttl=600) as writer, Cache[str](grown.url, ttl=600) as reader:
+    options: dict[str, Any] = {"ttl": 600, "backend_timeout": 5}
+    async with Cache[str](grown.url, **options) as writer, Cache[str](grown.url, **options) as reader:
         await writer.set("q", "v0")
         await reader.get("q")
         await until(lambda: reader._engine.feed_state.live)

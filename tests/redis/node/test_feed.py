@@ -300,7 +300,8 @@ async def test_resp2_gives_no_feed(own_server: Server, arguments: list[str], que
         assert b"flags=N " in await node.ask("test", pack(("CLIENT", "LIST", "ID", str(await _id(backend)))))
         await heard.close()
         await backend.aclose()
-    async with Cache[str](url, ttl=600) as one, Cache[str](url, ttl=600, l1_max_age=0.1) as two:
+    options: dict[str, Any] = {"ttl": 600, "backend_timeout": 30}
+    async with Cache[str](url, **options) as one, Cache[str](url, l1_max_age=0.1, **options) as two:
         await one.set("q", "old")
         await until(lambda: _copied(two, "q", "old"))  # there are copies
         await one.set("q", "new")

@@ -1,4 +1,4 @@
-"""The file stays within its bounds, in small steps: expiry, eviction, and the oldest rows of the change log."""
+"""The file stays within its bounds: expiry, eviction and the end of the log, in small steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cachecore.contract import BackendError
+from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
@@ -26,7 +26,7 @@ def _bytes_on_disk(folder: Path) -> int:
     [(300, 16 * MIB), (1_700, 16 * MIB), (30_000, 16 * MIB), (30, MIB), (1_700, MIB), (100_000, MIB), (1_700, 4 * MIB)],
 )
 async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int, max_bytes: int) -> None:
-    """After writing three times `max_bytes`, at most 1.3 of it is on disk, most of it for the newest entries."""
+    """Three times `max_bytes` written: never more than 1.3 of it on disk, and most of it is used for what is newest."""
     options = SQLiteOptions(max_bytes=max_bytes, durability="process")
     backend = SQLiteBackend(tmp_path / "cache.db", options=options)
     number, largest = 0, 0
@@ -39,14 +39,14 @@ async def test_size_on_disk_stays_within_its_bound(tmp_path: Path, size: int, ma
     kept = [key async for page in backend.scan("k") for key in page]
     assert kept[-1] == f"k{number - 1:050d}"
     assert kept == [f"k{n:050d}" for n in range(number - len(kept), number)]
-    # Most of a small row is its key, its hash and SQLite's overhead.
+    # Of a small row most is its key, its hash and what SQLite adds.
     assert len(kept) * (size + 51) > (0.4 if size > 50 else 0.3) * options.max_bytes
     await backend.aclose()
 
 
 @contextlib.contextmanager
 def _readers(path: str, *, hold: float, rest: float) -> Iterator[None]:
-    """Four connections that read for `hold` seconds and pause for `rest` seconds in turn."""
+    """Four connections that each read for `hold` seconds at a stretch, and rest for `rest` between."""
     done = threading.Event()
 
     def read() -> None:
@@ -71,7 +71,7 @@ def _readers(path: str, *, hold: float, rest: float) -> Iterator[None]:
 
 @pytest.mark.parametrize(("hold", "rest"), [(0.004, 0.0015), (0.004, 0.0), (0.02, 0.0)])
 async def test_log_keeps_to_the_bound_beside_readers_that_hardly_rest(tmp_path: Path, hold: float, rest: float) -> None:
-    """With hardly a moment without readers, the WAL keeps to the bound; at worst a set is refused as `full`."""
+    """However seldom nobody reads, the log never makes the store too large: at worst a set is refused as `full`."""
     options = SQLiteOptions(max_bytes=16 * MIB, durability="process")
     writer = SQLiteBackend(tmp_path / "cache.db", options=options)
     await writer.set_many({"k": b"v"}, ttl=3600)
@@ -92,9 +92,8 @@ async def test_log_keeps_to_the_bound_beside_readers_that_hardly_rest(tmp_path: 
 
 
 async def test_reader_that_stays_has_sets_refused(tmp_path: Path) -> None:
-    """At the bound sets and swaps are `full`, reads and deletions work; sets work again after the reader."""
-    # Patient, because a busy machine may stop the other backend's writer while it holds the lock.
-    options = SQLiteOptions(max_bytes=4 * MIB, durability="process", timeout=1.0)
+    """Before the log gets too long, sets and swaps are `full`; reads and deletes work, and sets do when it has gone."""
+    options = SQLiteOptions(max_bytes=4 * MIB, durability="process", timeout=5)
     writer, other = (SQLiteBackend(tmp_path / "cache.db", options=options) for _ in range(2))
     await writer.set_many({"first": b"v"}, ttl=3600)
     reader = sqlite3.connect(writer.path, isolation_level=None)
@@ -125,9 +124,9 @@ async def test_reader_that_stays_has_sets_refused(tmp_path: Path) -> None:
 
 
 async def test_what_goes_at_once_keeps_to_the_bound(tmp_path: Path) -> None:
-    """All rows of a full small store expire: their removal and the vacuum take no more of the WAL than fits.
+    """All rows of a full small store expire: to remove them and to shorten the file takes no more of the log than fits.
 
-    The file gets shorter nevertheless.
+    The file gets shorter all the same.
     """
     clock = FakeClock()
     options = SQLiteOptions(max_bytes=2 * MIB, timeout=3.0, durability="process")
@@ -145,7 +144,7 @@ async def test_what_goes_at_once_keeps_to_the_bound(tmp_path: Path) -> None:
 
 
 async def test_deletions_keep_to_the_bound_when_they_can(tmp_path: Path) -> None:
-    """After a reader let the WAL grow to its bound, many deletions restart it first."""
+    """A reader has let the log get as long as it may: when it has gone, many deletions begin the log anew first."""
     options = SQLiteOptions(max_bytes=MIB, timeout=3.0, durability="process")
     backend = SQLiteBackend(tmp_path / "cache.db", options=options)
     await backend.set_many({f"k{number}": os.urandom(1_700) for number in range(200)}, ttl=3600)
@@ -164,7 +163,7 @@ async def test_deletions_keep_to_the_bound_when_they_can(tmp_path: Path) -> None
 
 
 async def test_expired_rows_are_reclaimed_by_writes(tmp_path: Path) -> None:
-    """Expired rows that are never read again are removed by other writes, and the file gets smaller."""
+    """Rows that nobody reads any more go away while others are written; the file gets smaller in the end."""
     clock = FakeClock()
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path, clock=clock)
@@ -191,7 +190,7 @@ async def test_memory_is_bounded_too() -> None:
 
 
 async def test_value_over_the_bound_is_not_kept(tmp_path: Path) -> None:
-    """A value of more than a tenth of the store evicts only its own key."""
+    """A value of more than a tenth of the store evicts nobody but its own key."""
     backend = SQLiteBackend(tmp_path / "cache.db", options=SQLiteOptions(max_bytes=MIB))
     await backend.set_many({"small": b"s", "large": b"before"}, ttl=60)
     await backend.set_many({"large": bytes(MIB // 9)}, ttl=60)
@@ -200,7 +199,7 @@ async def test_value_over_the_bound_is_not_kept(tmp_path: Path) -> None:
 
 
 async def test_log_of_changes_does_not_grow_for_ever(tmp_path: Path) -> None:
-    """The change log keeps its newest megabyte only."""
+    """The feed's log keeps its newest megabyte only."""
     path = tmp_path / "cache.db"
     backend = SQLiteBackend(path, options=SQLiteOptions(durability="process"))
     for _ in range(100):

@@ -138,6 +138,7 @@ def test_file_that_is_too_long_invalidates_everything(
 def test_file_of_another_application_is_left_alone_however_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Guards: a file of another prefix or format is neither read past the bound nor changed."""
     write(tmp_path, *entries([f"p:e:{number}" for number in range(100)], FAQ)).close()
     (path,) = tmp_path.iterdir()
     endless = tmp_path / "1-abc.pending"

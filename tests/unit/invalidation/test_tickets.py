@@ -55,6 +55,7 @@ def test_read_that_begins_during_a_write_keeps_nothing() -> None:
 
 
 def test_tickets_nobody_holds_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: memory is bounded by the tickets that are held, whatever number was ever opened."""
     monkeypatch.setattr(module, "_FEW", 64)
     tickets = Tickets()
     tickets._look_at = 64

@@ -6,6 +6,7 @@ Each would create the file `CANARY` or end the process. They are written by hand
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tempfile
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 
 import ormsgpack
 
-CANARY = Path(tempfile.gettempdir()) / "cachecore-gadget-was-executed"
+# One for each process, so that none removes the file which a gadget in another has made.
+CANARY = Path(tempfile.gettempdir()) / f"cachecore-gadget-was-executed-{os.getpid()}"
 COMMAND = f"touch {CANARY}"
 CODE = f"open({str(CANARY)!r}, 'w')"
 

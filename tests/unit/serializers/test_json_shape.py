@@ -33,6 +33,7 @@ def elements(value: Any) -> int:
 
 @given(VALUES, st.integers(1, 9), st.booleans())
 def test_counted_exactly_whatever_the_slices(value: Any, size: int, spaced: bool) -> None:
+    """Guards: the number of elements does not depend on where the text is cut into slices."""
     data = json.dumps(value, ensure_ascii=False, separators=None if spaced else (",", ":")).encode()
     exact = elements(value)
     with pytest.MonkeyPatch.context() as patch:
@@ -50,6 +51,7 @@ def test_whole_texts_are_read(value: Any, after: str) -> None:
 
 @pytest.mark.parametrize("cut", ['"text', '["text"', '{"a":1', '"', "[", "{", '"text\\"', '"\\\\\\"'])
 def test_text_without_its_end_is_refused_before_it_is_made(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: the decoder, absent here, never sees a text that ends too early."""
     monkeypatch.setattr(module, "_DECODER", None)
     with pytest.raises(EncodingError):
         module.JsonSerializer().loads(cut.encode(), context())

@@ -76,6 +76,7 @@ async def test_late_failures_are_consumed(made: Guarded) -> None:
 
 
 async def test_task_that_does_not_end_is_cancelled_again(made: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: a driver that swallows cancellations gives its place back in the end."""
     monkeypatch.setattr(lane, "INSIST_AFTER", 0.01)
     made.store.hang("get_many", swallow=3)
     with pytest.raises(BackendTimeout):
