@@ -131,7 +131,8 @@ def _named_tuple(kind: Any) -> Make:
 
 
 def _cached_properties(kind: type) -> set[str]:
-    return {name for name in dir(kind) if isinstance(getattr(kind, name, None), cached_property)}
+    held = {name: one for parent in reversed(kind.__mro__) for name, one in vars(parent).items()}
+    return {name for name, one in held.items() if isinstance(one, cached_property)}
 
 
 def _declared(kind: type, mark: str, names: tuple[str, ...], make: Make) -> Make:

@@ -36,7 +36,7 @@ def class_leaf(kind: type) -> Ext:
             schema = _schema(kind)
             definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
             leaf = _leaves[kind] = ClassSchema(module, name, _ordered(schema, definitions)).leaf()
-        except (TypeError, ValueError, NameError, RuntimeError) as error:
+        except (AttributeError, TypeError, ValueError, NameError, RuntimeError) as error:
             # What pydantic and msgspec raise for a field that has no schema, or that is not resolved yet.
             why = f"which has no JSON schema ({type(error).__name__})"
             raise Refused(f"cannot key the class {module}.{name}, {why}; pass its name, or a dict") from None

@@ -116,7 +116,7 @@ def test_the_fast_way_and_the_walker_agree(asked: Any) -> None:
 @given(st.dictionaries(names, scalars | requests, max_size=6), st.sampled_from([0, 7]))
 def test_a_key_is_the_digest_of_version_namespace_and_encoding(asked: dict[str, Any], shards: int) -> None:
     """However short the way that a key took, its digest is that of the encoding written out."""
-    digest = hashlib.sha256(b"\xa2k1\xa6faq/v3" + walk(asked)).hexdigest()
+    digest = hashlib.sha256(b"\xa2k2\xa6faq/v3" + walk(asked)).hexdigest()
     key = KeySpace("p", "faq/v3", sha256(), shards=shards).key(asked)
     slot = f"{{{int(digest, 16) % shards}}}" if shards else ""
     assert key == f"p:e:faq/v3:{slot}{digest}"
