@@ -354,22 +354,35 @@ def _inherited() -> Any:
     return type("Local", (dataclasses.make_dataclass("Parent", ["a"]),), {})(1)
 
 
+def _tuple() -> Any:
+    local = namedtuple("local", "a")  # noqa: PYI024 - an untyped one is what is tested
+    return local(1)
+
+
 def _inherited_tuple() -> Any:
     class Inherited(namedtuple("local", "a")):  # noqa: PYI024, SLOT002 - what people write
         pass
 
-    return Inherited(1)
+    made: Any = Inherited
+    return made(1)
+
+
+def _member() -> Any:
+    class Local(enum.Enum):
+        A = 1
+
+    return Local.A
 
 
 MAKERS: list[Callable[[], Any]] = [
     _dataclass,
     _inherited,
-    lambda: namedtuple("local", "a")(1),  # noqa: PYI024 - an untyped one is what is tested
+    _tuple,
     _inherited_tuple,
     lambda: msgspec.defstruct("Local", ["a"])(1),
     lambda: msgspec.defstruct("Local", ["a"], tag=True)(1),
     lambda: attrs.make_class("Local", ["a"])(1),
-    lambda: next(iter(enum.Enum("Local", "A"))),  # type: ignore[arg-type]  # mypy takes it for a member
+    _member,
     lambda: type("Local", (str,), {})("a"),
     lambda: type("Local", (), {"__cachecore_key__": lambda _: 1})(),
 ]
