@@ -111,11 +111,25 @@ def _nested(value: Any) -> bytes:
     try:
         data = packb(outer, _unfold, _OPTIONS)
     except MsgpackEncodeError:
-        return walk(value)
+        return walk(value, _part)
     finally:
         inner[0] = None
         _nests.append(nest)
     return data[_LEVELS:]
+
+
+def _part(value: Any, depth: int) -> bytes | None:
+    """Return the bytes of a part of a request, `depth` containers deep; None if it takes the walker to write them."""
+    if _LEVELS < 1:
+        return None
+    outer = value
+    for _ in range(_LEVELS + depth):
+        outer = [outer]
+    try:
+        data = packb(outer, _unfold, _OPTIONS)[_LEVELS + depth :]
+    except MsgpackEncodeError:
+        return None
+    return None if _ODD_NAN.search(data) else data
 
 
 def _flat_form(value: Any) -> Any:
@@ -161,7 +175,7 @@ def encode(value: Any) -> bytes:
         data = _nested(value)
     # Finding one byte is much cheaper than a pattern, and text holds neither of them.
     if (255 in data or 127 in data) and _ODD_NAN.search(data):
-        return walk(value)
+        return walk(value, _part)
     return data
 
 

@@ -2,13 +2,13 @@
 
 About a hundred times slower than ormsgpack. It runs when ormsgpack refused a request, to say where and why, and for the
 few values that ormsgpack cannot write by itself (dicts with keys other than text, text with lone surrogates, sets of
-tuples, keys that are subclasses of str, odd NaNs).
+tuples, keys that are subclasses of str, odd NaNs). The parts of such a request without one of these are still packed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ormsgpack import Ext, MsgpackEncodeError, packb, unpackb
@@ -18,6 +18,9 @@ from cachecore.keys import tags
 from cachecore.keys.decoded import Pairs
 from cachecore.keys.forms import SETS, form_of
 from cachecore.keys.tags import Refused, Shape, name_of
+
+Pack = Callable[[Any, int], bytes | None]
+"""Returns the bytes of a value that is so many containers deep, or None if it cannot write them."""
 
 MAX_DEPTH: Final = 64
 """How deep lists, dicts, sets and records may nest."""
@@ -57,15 +60,22 @@ def _text(value: str) -> bytes:
         return packb(Ext(tags.TEXT, tags.text_bytes(value)))
 
 
-def walk(value: Any) -> bytes:
-    """Return the canonical bytes of `value`. Raises `UnkeyableError` naming the path of what has none."""
-    return _Walker().encode(value, "", 0)
+def walk(value: Any, pack: Pack | None = None) -> bytes:
+    """Return the canonical bytes of `value`.
+
+    `pack` writes the containers inside of it that ormsgpack can write: then only the others are walked.
+
+    Raises:
+        UnkeyableError: something in it has no canonical form; names its path.
+    """
+    return _Walker(pack).encode(value, "", 0)
 
 
 class _Walker:
     """One walk: remembers the containers it is inside of, so that a cycle is named as one."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack: Pack | None) -> None:
+        self._pack = pack
         self._inside: set[int] = set()
 
     def encode(self, value: Any, path: str, depth: int, steps: int = 0) -> bytes:
@@ -95,6 +105,10 @@ class _Walker:
         return self.encode(made, path, depth, steps + 1)
 
     def _container(self, value: Any, path: str, depth: int) -> bytes:
+        if self._pack is not None and depth:
+            data = self._pack(value, depth)
+            if data is not None:
+                return data
         if id(value) in self._inside:
             raise UnkeyableError(
                 path or "request", f"{name_of(type(value))} that holds itself; leave out the place where it comes back"

@@ -144,7 +144,7 @@ def test_every_nan_is_one_and_every_other_float_itself(bits: bytes) -> None:
 
 @given(
     st.integers(1, 70),
-    st.sampled_from(["list", "dict", "tuple", "record", "set", "mixed"]),
+    st.sampled_from(["list", "dict", "tuple", "record", "set", "pairs", "mixed"]),
     st.randoms(use_true_random=False),
 )
 def test_the_bound_on_nesting_is_exact(depth: int, kind: str, chance: Random) -> None:
@@ -152,7 +152,7 @@ def test_the_bound_on_nesting_is_exact(depth: int, kind: str, chance: Random) ->
     _expect_bound(depth, kind, chance)
 
 
-@pytest.mark.parametrize("kind", ["list", "dict", "tuple", "record", "set"])
+@pytest.mark.parametrize("kind", ["list", "dict", "tuple", "record", "set", "pairs"])
 def test_the_bound_on_nesting_is_the_same_for_all(kind: str) -> None:
     """The last level that is keyed and the first that is not."""
     for depth in (63, 64, 65, 66, 200, 254, 255, 256, 300):
@@ -164,12 +164,13 @@ def _expect_bound(depth: int, kind: str, chance: Random) -> None:
         "list": lambda inner: [inner],
         "dict": lambda inner: {"a": inner},
         "tuple": lambda inner: (inner,),
+        "pairs": lambda inner: {1: inner},
         "record": lambda inner: make_dataclass("R", ["a"])(inner),
         "set": lambda inner: frozenset([inner]),
     }
     value: Any = () if kind == "set" else {}
     for _ in range(depth - 1):
-        chosen = chance.choice(["list", "dict", "tuple", "record"]) if kind == "mixed" else kind
+        chosen = chance.choice(["list", "dict", "tuple", "record", "pairs"]) if kind == "mixed" else kind
         value = wraps[chosen](value)
     if depth <= 64:
         assert encode(value) == walk(value)
