@@ -14,7 +14,7 @@ from ormsgpack import Ext
 
 from cachecore.keys.decoded import Numpy, Pandas
 from cachecore.keys.scalars import clock_text
-from cachecore.keys.tags import Form, Refused, Shape
+from cachecore.keys.tags import Form, Refused, Shape, name_of
 
 _KINDS: Final = frozenset("biufcMmSU")
 """Kinds of dtype with elements that are their bytes: no objects, no references, no fields."""
@@ -24,16 +24,20 @@ _PADDED_BYTES: Final = {"f": 8, "c": 16}
 
 def array_form(kind: type) -> Form | None:
     """Return the form of a type of numpy or pandas, None for other types. Raises Refused."""
-    numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
-    if numpy is not None and issubclass(kind, numpy.generic):
+    library = str(kind.__module__).partition(".")[0]
+    module = sys.modules.get(library) if library in ("numpy", "pandas") else None
+    if module is None:
+        return None
+    if library == "pandas":
+        known = (module.Timestamp, module.Timedelta, type(module.NaT), type(module.NA))
+        return Form(Shape.LEAF, _pandas) if kind in known else None
+    if issubclass(kind, module.generic):
         return Form(Shape.LEAF, _scalar)
-    if numpy is not None and issubclass(kind, numpy.ndarray):
-        if kind is not numpy.ndarray:
-            # A masked array has a mask besides, a matrix other rules.
-            raise Refused(f"cannot key a {kind.__module__}.{kind.__name__}; use numpy.asarray() or .tolist()")
+    if kind is module.ndarray:
         return Form(Shape.LEAF, _array)
-    if pandas is not None and kind in (pandas.Timestamp, pandas.Timedelta, type(pandas.NaT), type(pandas.NA)):
-        return Form(Shape.LEAF, _pandas)
+    if issubclass(kind, module.ndarray):
+        # A masked array has a mask besides, a matrix other rules.
+        raise Refused(f"cannot key a {name_of(kind)}; use numpy.asarray() or .tolist()")
     return None
 
 

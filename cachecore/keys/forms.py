@@ -76,7 +76,7 @@ def _folded_or_record(kind: type) -> Form | None:
 
 
 def _advice(kind: type) -> str:
-    if kind.__module__.partition(".")[0] in ("numpy", "pandas"):
+    if str(kind.__module__).partition(".")[0] in ("numpy", "pandas"):
         return "; use .tolist(), .to_list() or .to_dict()"
     for parent in kind.__mro__:  # the nearest first: a datetime is a date too
         if parent in SCALARS or parent in SETS:

@@ -99,9 +99,10 @@ class _Walker:
         if form.shape is Shape.LEAF:
             return packb(made)
         if steps >= MAX_DEPTH:
-            raise UnkeyableError(
-                path or "request", f"{name_of(kind)}, whose __cachecore_key__ stands for another such value for ever"
+            reason = (
+                f"{name_of(kind)} stands for another such value for ever; let its __cachecore_key__ return plain data"
             )
+            raise UnkeyableError(path or "request", reason)
         return self.encode(made, path, depth, steps + 1)
 
     def _container(self, value: Any, path: str, depth: int) -> bytes:
@@ -109,12 +110,13 @@ class _Walker:
             data = self._pack(value, depth)
             if data is not None:
                 return data
+        kind = name_of(type(value))
         if id(value) in self._inside:
             raise UnkeyableError(
-                path or "request", f"{name_of(type(value))} that holds itself; leave out the place where it comes back"
+                path or "request", f"{kind} that holds itself; leave out the place where it comes back"
             )
         if depth >= MAX_DEPTH:
-            raise UnkeyableError(path or "request", f"nested deeper than {MAX_DEPTH}; flatten it, or key its digest")
+            raise UnkeyableError(path or "request", f"{kind} nested deeper than {MAX_DEPTH}; flatten it")
         self._inside.add(id(value))
         try:
             return self._inner(value, path, depth + 1)
@@ -144,7 +146,7 @@ class _Walker:
         for key, item in items:
             name = self.encode(key, f"{path}{{key}}", depth)
             if name in fields:
-                raise UnkeyableError(path or "request", "a dict with two keys that are the same here; leave out one")
+                raise UnkeyableError(path or "request", "dict with two keys that are the same here; leave out one")
             fields[name] = item
         if not all(name[0] in _TEXT_HEADS for name in fields):
             parts = [packb(tags.PAIRS_HEAD)]
