@@ -24,7 +24,7 @@ from cachecore.keys.tags import SET_HEAD, Refused, Shape
 from cachecore.keys.walker import MAX_DEPTH, walk
 
 VERSION: Final = "k2"
-"""Part of whatever is hashed. The bytes of a version never change; a change is a new version."""
+"""Hashed together with every request. The bytes of a version never change; a change is a new version."""
 
 _OPTIONS: Final = (
     ormsgpack.OPT_SORT_KEYS
@@ -58,7 +58,7 @@ def _leaf(value: Any) -> Any:
 
 
 def _unfold(value: Any) -> Any:
-    """Return what ormsgpack can write in the place of `value`, or refuse and leave it to the walker."""
+    """Return a value that ormsgpack can write in the place of `value`. Raises Refused: the walker then writes it."""
     kind = type(value)
     if kind in SETS:
         if kind is Members or not _sortable(map(type, value)):
@@ -72,7 +72,7 @@ def _unfold(value: Any) -> Any:
 
 
 def _nest(levels: int) -> tuple[list[Any], list[Any]]:
-    """Return a list `levels` deep, and the innermost list, whose only place is free."""
+    """Return a list `levels` deep, and the innermost list, which has one free place."""
     outer = inner = [None]
     for _ in range(levels - 1):
         outer = [outer]  # type: ignore[list-item]  # a list of lists of lists has no finite type
@@ -180,7 +180,7 @@ def encode(value: Any) -> bytes:
 
 
 def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Callable[[Any], str]:
-    """Return what gives `start` and the digest of `header` and a request's bytes.
+    """Return a function of a request that returns `start` and the digest of `header` and the request's bytes.
 
     This is `start + hexdigest(header + encode(request))`, with the commonest request, a flat dict, encoded in place: a
     call of `encode` costs as much as XXH3 over 3 KB does.

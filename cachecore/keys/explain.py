@@ -26,7 +26,7 @@ _CANONICAL_NAMES: Final = {"NoneType": "None", "Members": "set", "Pairs": "dict"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one request has at a place: enough to compare, not enough to read, unless the text was asked for."""
+    """The value of one request at a place: enough to compare, not enough to read, unless the text was asked for."""
 
     type: str
     """The type of the value; of a record or a member of an Enum, the name of its class."""
@@ -46,7 +46,7 @@ class Difference:
     a: Side | None
     b: Side | None
     note: str = ""
-    """What the difference comes down to, if it is a usual one: `differ by case only`."""
+    """The usual kind of difference that it is, if any: `differ by case only`."""
 
     def __str__(self) -> str:
         if self.kind == "class" and self.a is not None and self.b is not None:
@@ -57,7 +57,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What makes two requests differ; nothing if they share a key. `str()` of it is one line per difference."""
+    """The differences of two requests; none if they share a key. `str()` of it is one line per difference."""
 
     differences: tuple[Difference, ...]
 

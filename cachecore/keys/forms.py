@@ -22,8 +22,8 @@ from cachecore.keys.tags import WAYS_OUT, Form, Refused, Shape, name_of
 
 SETS: Final = frozenset({set, frozenset, Members})
 
-# What inherits from these counts as these: numpy's float64, its str_, and subclasses that only add methods. The base
-# class's own methods are used, because a subclass may have overridden them.
+# Subclasses of these are equal to the plain value: numpy's float64, its str_, and classes that only add methods. The
+# base class's own methods are used, because a subclass may have overridden them.
 _FOLDED: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
     (str, str.__str__),
     (bytes, lambda value: bytes(memoryview(value))),
@@ -92,7 +92,7 @@ _SIMPLE_FORMS: Final[dict[type, Form]] = {
     Pairs: Form(Shape.PARTS, Pairs.parts),
     Record: Form(Shape.PARTS, Record.parts),
 }
-# Weak, because a class made inside a function holds on to whatever that function had.
+# Weak, because a class made inside a function keeps the variables of that function alive.
 _seen: Final[WeakKeyDictionary[type, Form]] = WeakKeyDictionary()
 
 

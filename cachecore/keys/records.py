@@ -35,7 +35,7 @@ class _Layout:
         self.head = named_head(RECORD, self.owner, self.names)
 
     def reader(self, getter: Callable[..., Any]) -> Callable[[Any], tuple[Any, ...]]:
-        """Return what reads all usual fields at C speed; `getter` is `attrgetter` or `itemgetter`."""
+        """Return a function that reads all usual fields at C speed; `getter` is `attrgetter` or `itemgetter`."""
         if not self.names:
             return lambda _: ()
         read = getter(*self.names)
@@ -102,7 +102,7 @@ def _pydantic(kind: Any) -> Make:
 
 
 def _open(kind: Any, names: Iterable[str], given: Callable[[Any], Iterable[str]]) -> Make:
-    """Read a class that keeps its extra fields beside the declared `names`, without what cached properties keep there.
+    """Read a class that keeps extra fields beside the declared `names`, but not the values of cached properties there.
 
     `given` returns the names of the fields that the caller set, which may be that of a cached property.
     """
@@ -138,8 +138,8 @@ def _cached_properties(kind: type) -> set[str]:
 def _declared(kind: type, mark: str, names: tuple[str, ...], make: Make) -> Make:
     """Return `make`, which refuses an instance that holds more than the fields `names` that its class has declared.
 
-    A class that declares its own fields (it holds `mark` itself) says what counts. A class that only inherits them may
-    add attributes, and these would be lost.
+    All fields of a class that declares its own (it holds `mark` itself) are in `names`. A class that only inherits its
+    fields may have further attributes, and these would be lost.
     """
     if mark in vars(kind):
         return make
@@ -163,7 +163,7 @@ def is_named_tuple(kind: Any) -> bool:
 
 
 def record_maker(kind: type) -> Make | None:
-    """Return what gives the parts of an instance of `kind`, or None if that is no record."""
+    """Return the function that makes the parts of an instance of `kind`; None if `kind` is no record. Raises Refused."""
     if is_named_tuple(kind):
         return _declared(kind, "_fields", kind._fields, _named_tuple(kind))  # type: ignore[attr-defined]  # checked
     if dataclasses.is_dataclass(kind):
@@ -185,10 +185,10 @@ def record_maker(kind: type) -> Make | None:
 
 
 def member_maker(kind: type[enum.Enum]) -> Make:
-    """Return what gives the parts of a member of an Enum: class, name and value.
+    """Return the function that makes the parts of a member of an Enum: class, name and value.
 
     The name counts beside the value, because `auto()` gives other values when a member is added. The name of several
-    flags is that of each, and None of no flag.
+    flags is the names of all of them, and that of no flag is None.
     """
     head: Ext = named_head(MEMBER, class_name(kind), ("name", "value"))
     return lambda member: [head, member._name_, member._value_]

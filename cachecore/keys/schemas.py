@@ -1,4 +1,4 @@
-"""Class objects in a request: what a class asks for is its name and its JSON schema.
+"""Class objects in a request: a class counts by its name and its JSON schema.
 
 pydantic models and dataclasses and msgspec structs make a JSON schema of themselves. Any other class would be keyed by
 its name alone, though its answer depends on its body, so it is refused.
@@ -37,7 +37,7 @@ def class_leaf(kind: type) -> Ext:
             definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
             leaf = _leaves[kind] = ClassSchema(module, name, _ordered(schema, definitions)).leaf()
         except (AttributeError, TypeError, ValueError, NameError, RuntimeError) as error:
-            # What pydantic and msgspec raise for a field that has no schema, or that is not resolved yet.
+            # pydantic and msgspec raise these for a field that has no schema, or that is not resolved yet.
             why = f"which has no JSON schema ({type(error).__name__})"
             raise Refused(f"cannot key the class {module}.{name}, {why}; pass its name, or a dict") from None
     return leaf

@@ -41,7 +41,7 @@ class Refused(Exception):  # noqa: N818 - never leaves this package
 
 
 class Shape(enum.Enum):
-    """What `Form.make` returns."""
+    """The kind of value that `Form.make` returns."""
 
     FOLDED = "a simpler value, which is encoded instead"
     LEAF = "one extension"

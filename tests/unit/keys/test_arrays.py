@@ -42,8 +42,8 @@ DIFFERENT: list[list[Any]] = [
         float("nan"),
         0.0,
     ],
-    [np.datetime64("2026-01-01"), np.datetime64("2026-01-01T00"), np.datetime64("NaT"), datetime(2026, 1, 1)],  # noqa: DTZ001 - naive ones have keys, too
-    [np.timedelta64(1, "D"), np.timedelta64(24, "h"), np.timedelta64("NaT"), np.int64(1), timedelta(days=1)],
+    [np.datetime64("2026-01-01"), np.datetime64("2026-01-01T00"), np.datetime64("NaT", "D"), datetime(2026, 1, 1)],  # noqa: DTZ001 - naive ones have keys, too
+    [np.timedelta64(1, "D"), np.timedelta64(24, "h"), np.timedelta64("NaT", "D"), np.int64(1), timedelta(days=1)],
     [np.complex64(1), np.complex128(1), np.complex64(1j)],
     [np.array([[1, 2]]), np.array([[1], [2]]), np.array([1, 2]), np.array([2, 1]), [1, 2], [[1, 2]]],
     [np.array([], "i4"), np.array([], "i8"), np.zeros((0, 2), "i4"), []],
