@@ -163,7 +163,7 @@ def is_named_tuple(kind: Any) -> bool:
 
 
 def record_maker(kind: type) -> Make | None:
-    """Return the function that makes the parts of an instance of `kind`; None if `kind` is no record. Raises Refused."""
+    """Return the function that makes the parts of an instance of `kind`; None if `kind` is no record."""
     if is_named_tuple(kind):
         return _declared(kind, "_fields", kind._fields, _named_tuple(kind))  # type: ignore[attr-defined]  # checked
     if dataclasses.is_dataclass(kind):

@@ -206,7 +206,7 @@ def test_cycles_are_refused_as_cycles() -> None:
     """A list, a dict or a record that holds itself is named where it comes back."""
     row: list[Any] = [1]
     row.append(row)
-    with pytest.raises(UnkeyableError, match=r"^\[1\]: list that holds itself; leave out where it"):
+    with pytest.raises(UnkeyableError, match=r"^\[1\]: list that holds itself; leave out the place"):
         encode(row)
     fields: dict[str, Any] = {"a": {}}
     fields["a"]["back"] = fields
