@@ -43,13 +43,18 @@ def _view(value: memoryview) -> bytes:
         raise Refused("cannot key a memoryview that was released; key it before, or its bytes") from None
 
 
+def _is_its_value(kind: type[enum.Enum]) -> bool:
+    """Return whether every member is the text or the whole number that is its value, as in a StrEnum."""
+    return issubclass(kind, str | int) and all(member._value_ == member for member in kind.__members__.values())
+
+
 def _form_of(kind: type) -> Form:
     # Not hasattr, which would ask the metaclass too.
     if any("__cachecore_key__" in vars(parent) for parent in kind.__mro__):
         return Form(Shape.FOLDED, lambda value: value.__cachecore_key__())
     if issubclass(kind, type):
         return Form(Shape.LEAF, class_leaf)
-    if issubclass(kind, enum.Enum) and not issubclass(kind, str | int):
+    if issubclass(kind, enum.Enum) and not _is_its_value(kind):
         return Form(Shape.PARTS, member_maker(kind))
     form = _folded_or_record(kind) or array_form(kind)
     if form is None:

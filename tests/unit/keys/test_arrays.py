@@ -13,6 +13,7 @@ import pytest
 from cachecore.contract.errors import UnkeyableError
 from cachecore.keys import decode, encode
 from cachecore.keys.decoded import Numpy, Pandas
+from cachecore.keys.explain import explain
 from cachecore.keys.walker import walk
 
 np: Any = pytest.importorskip("numpy", reason="numpy is not installed")
@@ -93,6 +94,20 @@ def test_what_they_are_decoded_to() -> None:
     assert decode(encode(np.array([[258]], ">i2"))) == Numpy("<i2", (1, 1), b"\x02\x01")
     assert decode(encode(pd.Timestamp("2026-01-01", tz="UTC"))) == Pandas("Timestamp", "2026-01-01T00:00:00@0")
     assert decode(encode({np.int8(1): pd.NA})).items == ((Numpy("|i1", None, b"\x01"), Pandas("NAType", "")),)
+
+
+def test_rows_of_a_table_are_keyed() -> None:
+    """As pandas hands them out: as dicts, and as named tuples."""
+    frame = pd.DataFrame({"number": [1, 2, 1], "text": ["a", "b", "a"], "when": pd.to_datetime(["2026-01-01"] * 3)})
+    for rows in ([dict(row) for _, row in frame.iterrows()], list(frame.itertuples(index=False))):
+        assert [encode(row) for row in rows] == [walk(row) for row in rows]
+        assert encode(rows[0]) == encode(rows[2]) != encode(rows[1])
+
+
+def test_a_difference_tells_dtype_and_class() -> None:
+    """`explain` names the kind of number, and no value."""
+    assert str(explain({"n": np.int64(1)}, {"n": 1})).startswith("n: type: numpy <i8 of ")
+    assert " and pandas Timestamp of " in str(explain("2026-01-01", pd.Timestamp("2026-01-01")))
 
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [

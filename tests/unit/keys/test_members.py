@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
+import http
+from typing import Any, Self
 
 from cachecore.keys import decode, encode
 from cachecore.keys.decoded import Record
@@ -67,6 +68,22 @@ def test_members_of_other_types_are_members() -> None:
     assert decode(encode(Warmth.COLD)) == as_member(Warmth, "COLD", 0.0)
     assert decode(encode(Code.ONE)) == as_member(Code, "ONE", b"1")
     assert encode(Word.YES) == encode("yes")
+
+
+def test_a_member_that_is_text_and_has_another_value_is_a_member() -> None:
+    """Two members may be the same text then."""
+
+    class Labelled(str, enum.Enum):  # noqa: UP042 - a StrEnum takes no other values
+        def __new__(cls, text: str, value: int) -> Self:
+            made = str.__new__(cls, text)
+            made._value_ = value
+            return made
+
+        FIRST = ("x", 1)
+        SECOND = ("x", 2)
+
+    assert decode(encode([*Labelled])) == [as_member(Labelled, "FIRST", 1), as_member(Labelled, "SECOND", 2)]
+    assert encode(http.HTTPStatus.OK) == encode(200)
 
 
 def test_an_enum_mixed_with_a_record_is_a_member() -> None:
