@@ -12,7 +12,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
@@ -20,11 +19,10 @@ from xxhash import xxh3_128
 
 from cachecore.api.answers import Answers
 from cachecore.contract.errors import OptionsError
+from cachecore.keys.classes import PROGRAM, PROGRAMS, class_name, importable_module, program_file
 
 Tags = Sequence[str] | Callable[..., Sequence[str]]
 
-_PROGRAM: Final = ("__main__", "__mp_main__")
-"""What the module is called that is run as a program, and in the processes that multiprocessing starts for it."""
 _ATOMS: Final = frozenset({str, bytes, int, bool, type(None)})
 """Types whose equal values are one value. Not float: 0.0 == -0.0, and NaN is not even itself."""
 _MEMO_ENTRIES: Final = 4096
@@ -95,7 +93,7 @@ class CallSignature:
             whose = self._class_of(arguments[first], bound=bound)
             if whose is not None:
                 del arguments[first]
-                request["class"] = f"{whose.__module__}.{whose.__qualname__}"
+                request["class"] = ".".join(class_name(whose))
         return request
 
     def _class_of(self, first: object, *, bound: bool) -> type | None:
@@ -161,14 +159,11 @@ def _module_of(function: Callable[..., Any]) -> str:
     Of what was typed into an interpreter or a notebook the code counts: its `__main__` is no one module.
     """
     module, code = function.__module__, function.__code__
-    if module not in _PROGRAM:
-        return module
-    program = sys.modules.get(module)
-    file = getattr(program, "__file__", None)
-    if file is None or not os.path.exists(file) or os.path.abspath(file) != os.path.abspath(code.co_filename):
-        return f"{_PROGRAM[0]}:{_digest(code).hexdigest()}"
-    spec = getattr(program, "__spec__", None)
-    return Path(file).stem if spec is None else str(spec.name)
+    if module in PROGRAMS:
+        file = program_file(module)
+        if file is None or os.path.abspath(file) != os.path.abspath(code.co_filename):
+            return f"{PROGRAM}:{_digest(code).hexdigest()}"
+    return importable_module(module)
 
 
 def _digest(code: CodeType) -> xxh3_128:

@@ -1,7 +1,7 @@
 """How canonical bytes become a digest: the plugins of the group `cachecore.hashers` that come with the core.
 
-    sha256     the default: nobody can make two requests share a digest
-    blake2b    keyed: who can read the store cannot test guesses of prompts against its keys
+    sha256     the default: two requests with one digest cannot be built
+    blake2b    keyed: readers of the store cannot test guesses of prompts against its keys
     blake3     like sha256, faster on long requests; needs the extra `blake3`
     xxh3_128   three times as fast, for trusted input only: collisions can be built on purpose
 
@@ -72,7 +72,7 @@ def sha256() -> KeyHasher:
 
 
 def blake2b(*, secret: bytes | str, digest_bytes: int = 32) -> KeyHasher:
-    """Return keyed BLAKE2b (RFC 7693): without `secret` nobody can tell which prompt a key belongs to.
+    """Return keyed BLAKE2b (RFC 7693): without `secret` it cannot be told which prompt a key belongs to.
 
     Args:
         secret: 16 to 64 bytes (text counts as UTF-8), the same in every process that shares a store. Changing it makes
@@ -97,8 +97,8 @@ def blake2b(*, secret: bytes | str, digest_bytes: int = 32) -> KeyHasher:
 def xxh3_128() -> KeyHasher:
     """Return XXH3 with 128 bits, for trusted input only.
 
-    It is no cryptographic hash: who chooses requests can build two with one digest and be given the other's answer.
-    Use it where requests come from your own code, never for what users type.
+    It is no cryptographic hash: a user who chooses requests can build two with one digest, and gets the other's answer.
+    Use it where requests come from your own code, never for text that users type.
     """
     return _Xxh3()
 

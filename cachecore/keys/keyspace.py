@@ -3,7 +3,7 @@
     p:e:faq/v3:6b86b2…      an entry: prefix, `e`, namespace, digest
     p:e:faq/v3:{17}6b86b2…  the same where the store has partitions: the hash tag {17} keeps it with its stamps
     p:s:t%2Fdoc%3A42        the stamp of a tag
-    p.l:e:faq/v3:6b86b2…    the lease of that entry; outside `p:`, which is what a feed watches
+    p.l:e:faq/v3:6b86b2…    the lease of that entry; outside `p:`, the prefix that a feed watches
 
 Prefix, namespace and tags are percent-encoded down to `A-Z a-z 0-9 _ -` (and the `/` between segments), so no
 separator, glob character or control character of theirs reaches a store, and no two of them make the same text.
@@ -77,12 +77,12 @@ def _stamp_key(start: str, tag: str) -> str:
 
 
 class KeySpace:
-    """The keys of one namespace under one prefix; what does not depend on the request is made once.
+    """The keys of one namespace under one prefix; the parts that do not depend on the request are made once.
 
     Args:
-        prefix: what every key of this application starts with; not empty.
+        prefix: the start of every key of this application; not empty.
         namespace: segments separated by `/`, or empty for the root. It is part of the digest as well.
-        hasher: what turns canonical bytes into a digest of at least 128 bits.
+        hasher: turns canonical bytes into a digest of at least 128 bits.
         shards: how many slots entries are spread over, each with stamps of its own; 0 where a store has no partitions.
 
     Raises:
@@ -167,7 +167,7 @@ class KeySpace:
         return KeySpace(self.prefix, below, self._hasher, shards=self.shards)
 
     def scan_prefixes(self) -> tuple[str, ...]:
-        """Return what the keys of all entries of this namespace and of those below it start with."""
+        """Return the prefixes of the keys of all entries in this namespace and in those below it."""
         if not self._segments:
             return (f"{self._prefix}:e:",)
         return self._start, f"{self._start[:-1]}/"
@@ -201,7 +201,7 @@ class KeySpace:
 
 
 def make_key(prefix: str, namespace: str, request: Any, hasher: KeyHasher) -> str:
-    """Return the key of one request: `prefix:e:namespace:digest`. Whoever makes many keeps a `KeySpace`.
+    """Return the key of one request: `prefix:e:namespace:digest`. To make many keys, keep a `KeySpace`.
 
     Raises:
         OptionsError: prefix or namespace are wrong.

@@ -1,27 +1,36 @@
-"""The canonical encoding written out node by node: what `encode` must agree with, and where errors get their path.
+"""The canonical encoding written out node by node: `encode` must agree with it, and errors get their path here.
 
-About a hundred times slower than ormsgpack. It runs when that refused a request, to say where and why, and for the few
-values that ormsgpack cannot write by itself (sets of tuples, keys that are subclasses of str, odd NaNs).
+About a hundred times slower than ormsgpack. It runs when ormsgpack refused a request, to say where and why, and for the
+few values that ormsgpack cannot write by itself (dicts with keys other than text, text with lone surrogates, sets of
+tuples, keys that are subclasses of str, odd NaNs). The parts of such a request without one of these are still packed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ormsgpack import MsgpackEncodeError, packb
+from ormsgpack import Ext, MsgpackEncodeError, packb, unpackb
 
 from cachecore.contract.errors import UnkeyableError
-from cachecore.keys.forms import SET_MARK, SETS, Refused, form_of, name_of
+from cachecore.keys import tags
+from cachecore.keys.decoded import Pairs
+from cachecore.keys.forms import SETS, form_of
+from cachecore.keys.tags import Refused, Shape, name_of
+
+Pack = Callable[[Any, int], bytes | None]
+"""Returns the bytes of a value that is so many containers deep, or None if it cannot write them."""
 
 MAX_DEPTH: Final = 64
 """How deep lists, dicts, sets and records may nest."""
 
 _NAN: Final = b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"
-_SET_MARK: Final = packb(form_of(type(SET_MARK)).make(SET_MARK))
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _ATOMS: Final = frozenset({type(None), bool, float, bytes, bytearray})
 _LEAST, _MOST = -(1 << 63), 1 << 64
+_TEXT_HEADS: Final = frozenset({*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB})
+"""The first bytes of text in MessagePack."""
 
 
 def _head(few: int, many: int, length: int) -> bytes:
@@ -33,95 +42,119 @@ def _head(few: int, many: int, length: int) -> bytes:
     return bytes((many + 1,)) + length.to_bytes(4, "big")
 
 
-def field_path(path: str, name: str, position: int) -> str:
+def _array(parts: list[bytes]) -> bytes:
+    return _head(0x90, 0xDC, len(parts)) + b"".join(parts)
+
+
+def field_path(path: str, name: str | None, position: int) -> str:
     """Return the path of a field; `position` is its place among its siblings in their order."""
     # Other text than a name may be a user's, and errors are logged.
-    shown = name if _NAME.fullmatch(name) else f"<key {position}>"
+    shown = name if name is not None and _NAME.fullmatch(name) else f"<key {position}>"
     return f"{path}.{shown}" if path else shown
 
 
-def _text(value: str, path: str, what: str) -> bytes:
+def _text(value: str) -> bytes:
     try:
         return packb(value)
     except MsgpackEncodeError:
-        raise UnkeyableError(path or "request", f"{what} with a lone surrogate has no UTF-8 form") from None
+        return packb(Ext(tags.TEXT, tags.text_bytes(value)))
 
 
-def walk(value: Any) -> bytes:
-    """Return the canonical bytes of `value`. Raises `UnkeyableError` naming the path of what has none."""
-    return _Walker().encode(value, "", 0)
+def walk(value: Any, pack: Pack | None = None) -> bytes:
+    """Return the canonical bytes of `value`.
+
+    `pack` writes the containers inside of it that ormsgpack can write: then only the others are walked.
+
+    Raises:
+        UnkeyableError: something in it has no canonical form; names its path.
+    """
+    return _Walker(pack).encode(value, "", 0)
 
 
 class _Walker:
     """One walk: remembers the containers it is inside of, so that a cycle is named as one."""
 
-    def __init__(self) -> None:
+    def __init__(self, pack: Pack | None) -> None:
+        self._pack = pack
         self._inside: set[int] = set()
 
     def encode(self, value: Any, path: str, depth: int, steps: int = 0) -> bytes:
         """Return the bytes of `value`, `depth` containers deep, reached by `steps` foldings of one value."""
         kind = type(value)
         if kind is str:
-            return _text(value, path, "text")
+            return _text(value)
         try:
             if kind in _ATOMS:
                 return _NAN if kind is float and value != value else packb(value)
             if kind is int and _LEAST <= value < _MOST:
                 return packb(value)
-            if kind in (list, tuple) or kind is dict or kind in SETS:
+            if kind in (list, tuple, dict, Pairs) or kind in SETS:
                 return self._container(value, path, depth)
             form = form_of(kind)
+            if form.shape is Shape.PARTS:
+                return self._container(value, path, depth)
             made = form.make(value)
-            if form.tagged:
-                return packb(made)
         except Refused as refused:
             raise UnkeyableError(path or "request", refused.args[0]) from None
+        if form.shape is Shape.LEAF:
+            return packb(made)
         if steps >= MAX_DEPTH:
-            raise UnkeyableError(path or "request", f"{name_of(kind)} stands for ever another value")
+            reason = (
+                f"{name_of(kind)} stands for another such value for ever; let its __cachecore_key__ return plain data"
+            )
+            raise UnkeyableError(path or "request", reason)
         return self.encode(made, path, depth, steps + 1)
 
     def _container(self, value: Any, path: str, depth: int) -> bytes:
+        if self._pack is not None and depth:
+            data = self._pack(value, depth)
+            if data is not None:
+                return data
+        kind = name_of(type(value))
         if id(value) in self._inside:
-            raise UnkeyableError(path or "request", f"{name_of(type(value))} that holds itself")
+            raise UnkeyableError(
+                path or "request", f"{kind} that holds itself; leave out the place where it comes back"
+            )
         if depth >= MAX_DEPTH:
-            raise UnkeyableError(path or "request", f"nested deeper than {MAX_DEPTH}")
+            raise UnkeyableError(path or "request", f"{kind} nested deeper than {MAX_DEPTH}; flatten it")
         self._inside.add(id(value))
         try:
-            if type(value) is dict:
-                return self._dict(value, path, depth + 1)
-            if type(value) in SETS:
-                return self._set(value, path, depth + 1)
-            parts = [self.encode(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
-            return _head(0x90, 0xDC, len(parts)) + b"".join(parts)
+            return self._inner(value, path, depth + 1)
         finally:
             self._inside.discard(id(value))
 
-    def _set(self, value: Any, path: str, depth: int) -> bytes:
-        # Members that are equal only here, such as an enum and its value, are one.
-        members = sorted({self.encode(item, f"{path}{{item}}", depth) for item in value})
-        return _head(0x90, 0xDC, len(members) + 1) + _SET_MARK + b"".join(members)
+    def _inner(self, value: Any, path: str, depth: int) -> bytes:
+        kind = type(value)
+        if kind is dict:
+            return self._dict(value.items(), path, depth)
+        if kind is Pairs:
+            return self._dict(value.items, path, depth)
+        if kind in SETS:
+            # Members that are equal only here, such as a text and a subclass of it, are one.
+            members = sorted({self.encode(item, f"{path}{{item}}", depth) for item in value})
+            return _array([packb(tags.SET_HEAD), *members])
+        if kind is list or kind is tuple:
+            return _array([self.encode(item, f"{path}[{i}]", depth) for i, item in enumerate(value)])
+        head, *fields = form_of(kind).make(value)
+        written = packb(head)
+        names = unpackb(written, ext_hook=lambda _, data: tags.names_unpacked(data))[2:]
+        paths = (field_path(path, name, i) for i, name in enumerate(names))
+        return _array([written, *(self.encode(*field, depth) for field in zip(fields, paths, strict=True))])
 
-    def _dict(self, value: dict[Any, Any], path: str, depth: int) -> bytes:
-        fields: dict[str, Any] = {}
-        for key, item in value.items():
-            name = key
-            if type(key) is not str:
-                name = self._key(key, path)
+    def _dict(self, items: Iterable[tuple[Any, Any]], path: str, depth: int) -> bytes:
+        fields: dict[bytes, Any] = {}
+        for key, item in items:
+            name = self.encode(key, f"{path}{{key}}", depth)
+            if name in fields:
+                raise UnkeyableError(path or "request", "dict with two keys that are the same here; leave out one")
             fields[name] = item
-        if len(fields) != len(value):
-            raise UnkeyableError(path or "request", "a dict with two keys that are the same text")
+        if not all(name[0] in _TEXT_HEADS for name in fields):
+            parts = [packb(tags.PAIRS_HEAD)]
+            for i, name in enumerate(sorted(fields)):
+                text = unpackb(name) if name[0] in _TEXT_HEADS else None
+                parts += (name, self.encode(fields[name], field_path(path, text, i), depth))
+            return _array(parts)
         parts = []
-        for i, name in enumerate(sorted(fields)):
-            parts.append(_text(name, path, "a key"))
-            parts.append(self.encode(fields[name], field_path(path, name, i), depth))
+        for i, name in enumerate(sorted(fields, key=unpackb)):
+            parts += (name, self.encode(fields[name], field_path(path, unpackb(name), i), depth))
         return _head(0x80, 0xDE, len(fields)) + b"".join(parts)
-
-    def _key(self, key: Any, path: str) -> str:
-        """Return the text of a key that is an enum or a subclass of str."""
-        folded = key
-        for _ in range(2):  # an enum, and then its value
-            if type(folded) is not str and isinstance(folded, str):
-                folded = form_of(type(folded)).make(folded)
-        if type(folded) is not str:
-            raise UnkeyableError(path or "request", f"a dict with a key of type {name_of(type(key))}; keys must be str")
-        return folded

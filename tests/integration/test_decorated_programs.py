@@ -86,3 +86,26 @@ def test_what_was_typed_in_is_known_by_its_code(tmp_path: Path, how: tuple[str, 
     first, again = (_run(*how, folder=tmp_path, typed=typed, seed=seed) for seed in ("1", "2"))
     assert first == again
     assert len(set(first)) == len(bodies)
+
+
+METHOD = """
+from cachecore import Cache
+
+cache = Cache("memory://", ttl=60)
+
+class Asker:
+    @classmethod
+    @cache.cached(name="ask")
+    async def ask(cls, q):
+        return q
+
+if __name__ == "__main__":
+    print(Asker.ask.key("a"))
+"""
+
+
+def test_the_class_of_a_method_is_named_as_others_import_it(tmp_path: Path) -> None:
+    """A program and its workers share the answers of class methods, too."""
+    (tmp_path / "asking.py").write_text(METHOD)
+    imported = _run("-c", "import asking; print(asking.Asker.ask.key('a'))", folder=tmp_path)
+    assert _run("asking.py", folder=tmp_path) == _run("-m", "asking", folder=tmp_path) == imported

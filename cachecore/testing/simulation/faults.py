@@ -43,8 +43,9 @@ class Faults:
         self._healing: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         faults: list[tuple[Callable[[], str], int]] = [
             (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 3), (self.deafen, 4),
-            (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5), (self.evict_many, 2),
-            (self.corrupt, 7), (self.kill, 1), (self.stall, 2), (self.set_clock, 1),
+            (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5),
+            (self.evict_many, 2), (self.short_of_memory, 5), (self.corrupt, 7), (self.kill, 1),
+            (self.stall, 2), (self.set_clock, 1),
         ]  # fmt: skip
         self._kinds = [fault for fault, _ in faults]
         self._weights = [weight for _, weight in faults]
@@ -180,6 +181,15 @@ class Faults:
         for key in keys:
             self.store.evict(key)
         return f"{len(keys)} keys"
+
+    def short_of_memory(self) -> str:
+        """For a while each write costs the server the key that ends soonest: where answers live long, a tombstone."""
+        self.store.short_of_memory = True
+
+        def enough() -> None:
+            self.store.short_of_memory = False
+
+        return self._later(enough, 4.0)
 
     def corrupt(self) -> str:
         """The server changes a few bytes, cuts some off, or puts what is another key's."""

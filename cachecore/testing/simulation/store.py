@@ -54,6 +54,8 @@ class SimulatedStore:
         self.up = True
         self.refuses: str | None = None
         """Why writes are refused (`full`, `readonly`), if they are."""
+        self.short_of_memory = False
+        """Whether each write first evicts the key that ends soonest, as `volatile-ttl` does."""
         self.messages = 0
         self.epoch = 0
         """Counts the times it was stopped: what was sent to an earlier one never arrives at a later."""
@@ -77,6 +79,8 @@ class SimulatedStore:
             return [key for key in list(self._values) if key.startswith(command[1]) and self.live(key) is not None]
         if self.refuses is not None and (operation != "delete_many" or self.refuses == "readonly"):
             raise BackendError(operation, transient=self.refuses == "readonly", reason=self.refuses)
+        if self.short_of_memory:
+            self._evict_soonest()
         if operation == "set_many":
             items, ttl = command[1:]
             for key, value in items.items():
@@ -95,6 +99,11 @@ class SimulatedStore:
         self._put(key, new, ttl)
         self._tell(process, operation, (key,))
         return True
+
+    def _evict_soonest(self) -> None:
+        ends = {key: deadline for key, (_, deadline) in self._values.items() if deadline is not None}
+        if ends:
+            self.evict(min(ends, key=lambda key: ends[key]))
 
     def time(self) -> float:
         """Return the server's clock, Unix seconds."""

@@ -65,7 +65,6 @@ def test_explain_of_one_request(files: tuple[str, str]) -> None:
         ("{", "is not JSON"),
         ('{"a": 1, "a": 2}', "a field is there twice"),
         ("[" * 100_000, "is not JSON"),
-        ('"\\ud800"', "lone surrogate"),
         (json.dumps([[[]]] * 2).replace("[]", "[" * 70 + "]" * 70), "nested deeper than 64"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 from uuid import UUID
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,9 +20,29 @@ from cachecore.keys.explain import explain
 
 SECRET = "the customer's own words"
 
+
+@dataclass
+class FromUser:
+    text: str
+
+
+@dataclass
+class FromSystem:
+    text: str
+
+
+class Mode(enum.Enum):
+    BRIEF = 1
+    LONG = 2
+
+
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.frozensets(st.integers(0, 3)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(0, 2), inner, max_size=3)
+        | st.builds(lambda kind, text: kind(text), st.sampled_from([FromUser, FromSystem]), inner)
+    ),
     max_leaves=8,
 )
 
@@ -59,7 +81,7 @@ def test_each_kind_of_difference() -> None:
 
 
 def test_differences_between_whole_requests() -> None:
-    """The root has a name; a record is compared as its fields; sets by their members."""
+    """The root has a name; a record is compared by its class and its fields; sets by their members."""
 
     @dataclass
     class Request:
@@ -71,9 +93,57 @@ def test_differences_between_whole_requests() -> None:
     assert lines(UUID(int=1), str(UUID(int=1))) == ["request type"]
     assert lines({1, 2}, [1, 2]) == ["request type"]
     assert lines(Request("x", frozenset("ab")), {"q": "x", "tags": {"b", "c"}}) == [
+        "request class",
         "tags{item} only in a",
         "tags{item} only in b",
     ]
+
+
+def told(a: Any, b: Any) -> list[str]:
+    return str(explain({"x": [a]}, {"x": [b]})).splitlines()
+
+
+def test_a_difference_of_class_is_told_by_the_names() -> None:
+    """Names of classes are code and no secret; fields that differ besides are told after them."""
+    assert told(FromSystem("be brief"), FromUser("be brief")) == ["x[0]: class: FromSystem / FromUser"]
+    assert told(FromUser("a"), {"text": "a"}) == ["x[0]: class: FromUser / dict"]
+    assert [line.partition(" (")[0] for line in told(FromUser("a"), FromSystem("b"))] == [
+        "x[0]: class: FromUser / FromSystem",
+        "x[0].text: value: str of 1",
+    ]
+    assert [line.partition(" (")[0] for line in told(FromUser("a"), FromUser("b"))] == ["x[0].text: value: str of 1"]
+    elsewhere = make_dataclass("FromUser", ["text"])
+    elsewhere.__module__ = "elsewhere"
+    assert told(FromUser("a"), elsewhere("a")) == [f"x[0]: class: {__name__}.FromUser / elsewhere.FromUser"]
+
+
+def test_members_of_an_enum_are_told_by_the_names() -> None:
+    """Of one Enum by the member, of two by the class, and beside other values by the type."""
+    moved: Any = enum.Enum
+    again = moved("Mode", {"BRIEF": 1, "LONG": 3}, module=__name__)
+    other = moved("Other", {"BRIEF": 1}, module=__name__)
+    assert explain(Mode.BRIEF, Mode.LONG).differences[0].kind == "value"
+    assert told(Mode.BRIEF, Mode.LONG)[0].endswith("(BRIEF and LONG)")
+    assert told(Mode.LONG, again.LONG)[0].endswith("(another value of LONG)")
+    assert told(Mode.BRIEF, other.BRIEF) == ["x[0]: class: Mode / Other"]
+    assert told(Mode.BRIEF, 1) == ["x[0]: class: Mode / int"]
+
+
+def test_class_objects_are_told_by_name_and_schema() -> None:
+    """Another class by its name, an edited one by the place in its schema."""
+    before, after = (pydantic.create_model("City", name=(str, default)) for default in ("a", "b"))
+    assert lines(before, after) == ["schema.properties.name.default value"]
+    assert told(before, pydantic.create_model("Town", name=(str, "a")))[0] == "x[0]: class: class City / class Town"
+    assert told(before, "City") == ["x[0]: class: class City / str"]
+
+
+def test_dicts_with_other_keys_are_told_by_the_places_of_these() -> None:
+    """A key that is no text has no name; text keys keep theirs."""
+    assert lines({1: "a", 2: "b"}, {1: "a", 2: "c"}) == ["<key 1> value"]
+    assert lines({1: "a", "name": "b"}, {"name": "c"}) == ["name value", "<key 1> only in a"]
+    assert lines({1: "a"}, {"1": "a"}) == ["<key 0> only in b", "<key 1> only in a"]
+    assert lines({1: {"a": 1}}, [1]) == ["request type"]
+    assert "dict of 1" in str(explain({1: 2}, [1]))
 
 
 @pytest.mark.parametrize(

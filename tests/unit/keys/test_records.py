@@ -1,4 +1,4 @@
-"""A record is the dict of its fields, whichever library made its class."""
+"""Records and members of an Enum: the class and the fields, whichever library made the class."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import dataclasses
 import enum
 import gc
 import weakref
+from collections import namedtuple
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import attrs
 import msgspec
@@ -16,7 +18,9 @@ import pytest
 from pydantic import v1 as pydantic_v1
 
 from cachecore.contract.errors import UnkeyableError
-from cachecore.keys import encode
+from cachecore.keys import decode, encode
+from cachecore.keys.decoded import Record
+from cachecore.keys.tags import RECORD
 from cachecore.keys.walker import walk
 
 T = TypeVar("T")
@@ -84,18 +88,65 @@ class PydanticData:
     note: str | None = None
 
 
-KINDS: list[Any] = [Data, Slotted, Struct, ArrayStruct, RenamedStruct, Model, OldModel, Attrs, PydanticData]
+class Named(NamedTuple):
+    model: str
+    n: int = 1
+    note: str | None = None
+
+
+FIELDS = {"model": "m", "n": 1, "note": None}
+KINDS: list[Any] = [Data, Slotted, Struct, ArrayStruct, RenamedStruct, Model, OldModel, Attrs, PydanticData, Named]
+
+
+def as_record(kind: type, fields: dict[str, Any]) -> Record:
+    """Return what an instance of `kind` with these fields is decoded to."""
+    return Record(RECORD, kind.__module__, kind.__qualname__, dict(sorted(fields.items())))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_record_is_the_dict_of_its_fields(kind: Any) -> None:
+def test_a_record_is_its_class_and_its_fields(kind: Any) -> None:
     """At the root, nested, inside another record, by both ways of encoding."""
-    fields = {"model": "m", "n": 1, "note": None}
-    record = kind(model="m")
-    assert encode(record) == encode(fields) == walk(record)
-    assert encode({"a": [record, record]}) == encode({"a": [fields, fields]}) == walk({"a": [record, record]})
-    assert encode(Slotted(record)) == encode({"model": fields, "n": 1, "note": None})
+    record, meant = kind(model="m"), as_record(kind, FIELDS)
+    assert decode(encode(record)) == meant
+    assert encode(record) == walk(record) == encode(meant) == walk(meant)
+    asked, outer = {"a": [record, record]}, Slotted(record)
+    assert decode(encode(asked)) == {"a": [meant, meant]}
+    assert encode(asked) == walk(asked)
+    assert decode(encode(outer)) == as_record(Slotted, {**FIELDS, "model": meant})
+    assert encode(outer) == walk(outer)
     assert encode(kind(model="m", note="")) != encode(record)
+
+
+def test_equal_fields_of_two_classes_are_two_requests() -> None:
+    """A system message is no user message, and neither is a dict, a list or a tuple of the fields."""
+    records = [kind(model="m") for kind in KINDS]
+    others = [FIELDS, list(FIELDS.values()), list(FIELDS.items()), ["Data", FIELDS], {"Data": FIELDS}]
+    assert len({encode(one) for one in (*records, *others)}) == len(KINDS) + len(others)
+
+
+def test_classes_of_one_name_are_told_apart_by_module_and_place() -> None:
+    """A class in another module, inside another class or inside a function is another class."""
+
+    class Outer:
+        @dataclasses.dataclass
+        class Data:
+            model: str
+            n: int = 1
+            note: str | None = None
+
+    elsewhere = dataclasses.make_dataclass("Data", list(FIELDS))
+    elsewhere.__module__ = "elsewhere"
+    unlike = [Data("m"), Outer.Data("m"), elsewhere("m", 1, None), PydanticData("m")]
+    assert len({encode(one) for one in unlike}) == 4
+    again = dataclasses.make_dataclass("Data", list(FIELDS))
+    again.__module__, again.__qualname__ = Data.__module__, Data.__qualname__
+    assert encode(again("m", 1, None)) == encode(Data("m"))  # the module was loaded again
+
+
+def test_the_order_in_which_fields_are_declared_does_not_count() -> None:
+    """A class with its lines in another order asks for the same."""
+    made = [dataclasses.make_dataclass("Made", names) for names in (["a", "b"], ["b", "a"])]
+    assert encode(made[0](a=1, b=2)) == encode(made[1](a=1, b=2))
 
 
 def test_every_field_counts() -> None:
@@ -125,7 +176,8 @@ def test_a_cached_property_of_an_old_model_is_no_field() -> None:
     before = encode(asked)
     assert asked.derived == "mm"
     assert encode(asked) == before
-    assert encode(Old.parse_obj({"model": "m", "derived": "other"})) == encode({"model": "m", "derived": "other"})
+    extra = Old.parse_obj({"model": "m", "derived": "other"})
+    assert decode(encode(extra)) == as_record(Old, {"model": "m", "derived": "other"})
 
 
 @dataclasses.dataclass
@@ -138,7 +190,11 @@ class _OpenAttrs:
     model: str
 
 
-@pytest.mark.parametrize("parent", [Data, Slotted, _Typed, _OpenAttrs])
+class _OneName(NamedTuple):
+    model: str
+
+
+@pytest.mark.parametrize("parent", [Data, Slotted, _Typed, _OpenAttrs, _OneName])
 def test_attributes_that_a_subclass_adds_are_not_lost(parent: Any) -> None:
     """A class that inherits its fields and is no record by itself is refused as soon as it holds more than them."""
 
@@ -147,15 +203,18 @@ def test_attributes_that_a_subclass_adds_are_not_lost(parent: Any) -> None:
         def derived(self) -> str:
             return "d"
 
-    class InSlots(parent):  # type: ignore[misc]  # any of several classes
-        __slots__ = ("tenant",)
+    class More(parent):  # type: ignore[misc]  # any of several classes
+        # A tuple takes no slots.
+        if parent is not _OneName:
+            __slots__ = ("tenant",)
 
     same = Plain("m")
     object.__setattr__(same, "__orig_class__", parent)  # as typing leaves it
     assert same.derived == "d"
-    assert encode(same) == encode(parent("m"))
-    assert encode(InSlots("m")) == encode(parent("m"))
-    for kind in (Plain, InSlots):
+    fields = decode(encode(parent("m"))).fields
+    assert decode(encode(same)) == as_record(Plain, fields)
+    assert decode(encode(More("m"))) == as_record(More, fields)
+    for kind in (Plain, More):
         more = kind("m")
         object.__setattr__(more, "tenant", "a")
         with pytest.raises(UnkeyableError, match=r"a: cannot key a .*, whose tenant is no field"):
@@ -178,8 +237,26 @@ def test_extra_fields_count_and_private_attributes_do_not() -> None:
     for kind in (Open, OldOpen):
         asked = kind(model="m", min_p=0.1)  # type: ignore[call-arg]  # extras are allowed
         asked._client = object()
-        assert encode(asked) == encode({"model": "m", "min_p": 0.1})
-        assert encode(asked) != encode(kind(model="m"))
+        assert decode(encode(asked)) == as_record(kind, {"model": "m", "min_p": 0.1})
+        assert encode(asked) == walk(asked) != encode(kind(model="m"))
+        odd = kind(model="m", **{"not a name": 1})
+        assert decode(encode(odd)) == as_record(kind, {"model": "m", "not a name": 1})
+
+
+def test_extra_fields_of_a_pydantic_dataclass_count() -> None:
+    """They are in its dict beside the fields and the cached properties."""
+
+    @pydantic.dataclasses.dataclass(config={"extra": "allow"})
+    class Open:
+        model: str
+
+        @cached_property
+        def derived(self) -> str:
+            return self.model * 2
+
+    asked = Open(model="m", min_p=0.1)  # type: ignore[call-arg]  # extras are allowed
+    assert asked.derived == "mm"
+    assert decode(encode(asked)) == as_record(Open, {"model": "m", "min_p": 0.1})
 
 
 def test_an_excluded_field_counts() -> None:
@@ -202,7 +279,7 @@ def test_a_tag_tells_structs_apart() -> None:
         body: str
 
     assert encode(Text("x")) != encode(Code("x"))
-    assert encode(Text("x")) == encode(msgspec.to_builtins(Text("x")))
+    assert decode(encode(Text("x"))).fields == msgspec.to_builtins(Text("x"))
 
 
 def test_an_unset_field_is_a_missing_one() -> None:
@@ -212,20 +289,20 @@ def test_an_unset_field_is_a_missing_one() -> None:
         a: int
         b: int | msgspec.UnsetType | None = msgspec.UNSET
 
-    assert encode(Optional(1)) == encode({"a": 1})
-    assert encode(Optional(1, None)) == encode({"a": 1, "b": None})
+    assert decode(encode(Optional(1))) == as_record(Optional, {"a": 1})
+    assert decode(encode(Optional(1, None))) == as_record(Optional, {"a": 1, "b": None})
     partly = Model.model_construct(model="m")
     del partly.__dict__["note"]
-    assert encode(partly) == encode({"model": "m", "n": 1})
+    assert decode(encode(partly)) == as_record(Model, {"model": "m", "n": 1})
     late = Data("m")
     del late.model
-    assert encode(late) == encode({"n": 1, "note": None})
+    assert decode(encode(late)) == as_record(Data, {"n": 1, "note": None})
     with pytest.raises(UnkeyableError, match="a: cannot key a msgspec"):
         encode({"a": msgspec.UNSET})
 
 
 def test_records_without_or_with_one_field() -> None:
-    """Small records are dicts too."""
+    """Small records are records too."""
 
     @dataclasses.dataclass
     class Nothing:
@@ -235,21 +312,27 @@ def test_records_without_or_with_one_field() -> None:
     class One:
         a: Any
 
-    assert encode(Nothing()) == encode({})
-    assert encode(One((1,))) == encode({"a": [1]})
+    assert decode(encode(Nothing())) == as_record(Nothing, {})
+    assert decode(encode(One((1,)))) == as_record(One, {"a": [1]})
 
 
-def test_an_enum_mixed_with_a_record_is_its_value() -> None:
-    """The value of the member decides."""
+def test_a_tuple_with_fields_is_a_record_and_one_without_is_a_list() -> None:
+    """A named tuple is read by its places, whatever its attributes say, and refused if it has other ones."""
 
-    @dataclasses.dataclass(frozen=True)
-    class Size:
-        width: int
+    class Twisted(Named):
+        __slots__ = ()
 
-    class Screen(Size, enum.Enum):
-        SMALL = 320
+        @property
+        def model(self) -> str:
+            return "other"
 
-    assert encode([Screen.SMALL]) == encode([Screen.SMALL.value])
+    assert decode(encode(Twisted("m"))).fields == FIELDS
+    untyped = namedtuple("untyped", "x y")  # noqa: PYI024 - an untyped one is what is tested
+    assert decode(encode([untyped(1, 2)])) == [as_record(untyped, {"x": 1, "y": 2})]
+    assert encode(type("Row", (tuple,), {})([1, 2])) == encode([1, 2])
+    broken = tuple.__new__(untyped, (1, 2, 3))
+    with pytest.raises(UnkeyableError, match="other items than its _fields"):
+        encode(broken)
 
 
 def test_a_record_that_is_also_a_container_is_refused() -> None:
@@ -263,19 +346,54 @@ def test_a_record_that_is_also_a_container_is_refused() -> None:
         encode([Both(1)])
 
 
-def test_a_class_is_not_kept_alive() -> None:
+def _dataclass() -> Any:
+    return dataclasses.make_dataclass("Local", ["a"])(1)
+
+
+def _inherited() -> Any:
+    return type("Local", (dataclasses.make_dataclass("Parent", ["a"]),), {})(1)
+
+
+def _tuple() -> Any:
+    local = namedtuple("local", "a")  # noqa: PYI024 - an untyped one is what is tested
+    return local(1)
+
+
+def _inherited_tuple() -> Any:
+    class Inherited(namedtuple("local", "a")):  # noqa: PYI024, SLOT002 - what people write
+        pass
+
+    made: Any = Inherited
+    return made(1)
+
+
+def _member() -> Any:
+    class Local(enum.Enum):
+        A = 1
+
+    return Local.A
+
+
+MAKERS: list[Callable[[], Any]] = [
+    _dataclass,
+    _inherited,
+    _tuple,
+    _inherited_tuple,
+    lambda: msgspec.defstruct("Local", ["a"])(1),
+    lambda: msgspec.defstruct("Local", ["a"], tag=True)(1),
+    lambda: attrs.make_class("Local", ["a"])(1),
+    _member,
+    lambda: type("Local", (str,), {})("a"),
+    lambda: type("Local", (), {"__cachecore_key__": lambda _: 1})(),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=range(len(MAKERS)))
+def test_a_class_is_not_kept_alive(make: Callable[[], Any]) -> None:
     """What is remembered of a class goes with it: a class made in a function holds what that function had."""
-
-    def local_class() -> type:
-        @dataclasses.dataclass
-        class Local:
-            a: int
-
-        return Local
-
-    made = local_class()
-    assert encode(made(1)) == encode({"a": 1})
-    gone = weakref.ref(made)
-    del made
+    value = make()
+    assert encode(value) == walk(value)
+    gone = weakref.ref(type(value))
+    del value
     gc.collect()
     assert gone() is None
