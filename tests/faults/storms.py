@@ -219,18 +219,23 @@ def loops(url: str, count: str) -> None:
         done.set()
         thread.join(60)
     asyncio.run(end())
-    gc.collect()
-    limit = time.monotonic() + 10
-    while open_sockets() and time.monotonic() < limit:
-        gc.collect()
     _tell(
         problems=problems[:3],
         waves=next(waves),
         waves_in_thread=next(in_thread),
         left_over=left,
         cancelled=unfinished,
-        open_sockets=open_sockets(),
+        open_sockets=_sockets_left(),
     )
+
+
+def _sockets_left() -> int:
+    """Return how many sockets stay open although nothing refers to the loops that had them; waits up to 10 s."""
+    gc.collect()
+    limit = time.monotonic() + 10
+    while open_sockets() and time.monotonic() < limit:
+        gc.collect()
+    return open_sockets()
 
 
 def _tell(**facts: object) -> None:
