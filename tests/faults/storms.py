@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from redis import Redis
@@ -163,6 +164,12 @@ def _be_a_child(cache: Cache[Any], number: int, pipe: int) -> None:
         os._exit(0 if ended.is_set() else 1)
 
 
+def _note_problem(problems: list[str], _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # What asyncio says of tasks that were made while it cancelled all others is nothing that a library can help.
+    if context["message"] != "Task was destroyed but it is pending!":
+        problems.append(repr(context))
+
+
 def loops(url: str, count: str) -> None:
     """Storm in one `asyncio.run` after the other, each of which ends over calls, and in a thread all the time."""
     chance = random.Random(12)
@@ -171,13 +178,8 @@ def loops(url: str, count: str) -> None:
     problems: list[str] = []
     waves, in_thread, left, unfinished = itertools.count(), itertools.count(), 0, 0
 
-    def told(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # What asyncio says of tasks that were made while it cancelled all others is nothing that a library can help.
-        if context["message"] != "Task was destroyed but it is pending!":
-            problems.append(repr(context))
-
     async def part() -> list[asyncio.Task[None]]:
-        asyncio.get_running_loop().set_exception_handler(told)
+        asyncio.get_running_loop().set_exception_handler(partial(_note_problem, problems))
         await wave(cache, chance, 50)
         next(waves)
         calls = [CALLS[chance.choice(NAMES)](cache, chance.randrange(KEYS)) for _ in range(20)]
