@@ -1,7 +1,8 @@
-"""One process of many that ask for the same thing: `python -m tests.integration.asker URL CALLERS SECONDS`.
+"""One process of many that ask for the same thing: `python -m tests.integration.asker URL CALLERS SECONDS LEASE`.
 
 Prints `ready`, waits for a line, asks with many callers at once, prints `computing` when its factory is called, and at
-the end its factory calls and the distinct answers.
+the end its factory calls and the distinct answers. A computation takes SECONDS; a lease that is not renewed lives LEASE
+seconds. The store may take as long as a busy machine makes it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from cachecore import Cache
 
 
-async def main(url: str, callers: int, seconds: float) -> None:
+async def main(url: str, callers: int, seconds: float, lease: float) -> None:
     calls = 0
 
     async def factory() -> str:
@@ -23,7 +24,7 @@ async def main(url: str, callers: int, seconds: float) -> None:
         await asyncio.sleep(seconds)
         return "answer"
 
-    async with Cache[str](url, ttl=60, backend_timeout=30) as cache:
+    async with Cache[str](url, ttl=60, backend_timeout=30, lease_ttl=lease) as cache:
         await cache.get("warm")
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
@@ -32,4 +33,4 @@ async def main(url: str, callers: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))

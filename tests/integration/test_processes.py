@@ -13,7 +13,7 @@ ASKER = "tests.integration.asker"
 
 
 async def _one_call_in_four_processes(url: str) -> None:
-    async with children(4, ASKER, url, "200", "0.5") as processes:
+    async with children(4, ASKER, url, "200", "0.5", "30") as processes:
         for child in processes:
             await child.until("ready")
         for child in processes:
@@ -28,13 +28,13 @@ async def test_two_hundred_callers_in_four_processes_are_one_call(redis_url: str
 
 
 async def test_processes_that_share_a_file_share_a_computation(tmp_path: Path) -> None:
-    await _one_call_in_four_processes(f"sqlite:///{tmp_path / 'cache.db'}")
+    await _one_call_in_four_processes(f"sqlite:///{tmp_path / 'cache.db'}?timeout=5s")
 
 
 @pytest.mark.parametrize("waiting", [3])
 async def test_killed_holder_costs_one_more_call(redis_url: str, waiting: int) -> None:
     """The holder gets SIGKILL while it computes; of those who wait one computes, and the others wait for it."""
-    async with children(1 + waiting, ASKER, redis_url, "25", "0.5") as processes:
+    async with children(1 + waiting, ASKER, redis_url, "25", "0.5", "1") as processes:
         for child in processes:
             await child.until("ready")
         holder, *others = processes
