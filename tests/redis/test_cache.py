@@ -47,8 +47,8 @@ async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -
 async def test_second_process_sees_changes_through_the_feed(own_server: Server) -> None:
     """What one cache deletes is gone from the memory of another, told by the server and not by age."""
     async with (
-        Cache[Any](own_server.url, ttl=600, l1_max_age=60) as one,
-        Cache[Any](own_server.url, ttl=600, l1_max_age=60) as two,
+        Cache[Any](own_server.url, ttl=600, l1_max_age=60, backend_timeout=30) as one,
+        Cache[Any](own_server.url, ttl=600, l1_max_age=60, backend_timeout=30) as two,
     ):
         for i in range(50):
             await one.set({"q": i}, i)
