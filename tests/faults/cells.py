@@ -59,23 +59,18 @@ def row(
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Asked:
     """A request that can be a key of a dict, with the key in the cache that `callers.request` has."""
 
-    model: str
-    messages: tuple[_Message, ...]
+    number: int
+
+    def __cachecore_key__(self) -> Any:
+        return request(self.number)
 
 
 def hashable(number: int) -> _Asked:
     """Return request `number` as `set_many` takes it."""
-    asked = request(number)
-    return _Asked(asked["model"], tuple(_Message(**message) for message in asked["messages"]))
+    return _Asked(number)
 
 
 def renewed(number: int) -> dict[str, Any]:

@@ -11,7 +11,9 @@ class Wakeups:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[
+            str, dict[asyncio.Future[None], None]
+        ] = {}  # ordered: the first to wait is the first to go on
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -19,14 +21,14 @@ class Wakeups:
     async def wait(self, key: str, seconds: float) -> None:
         """Return after `seconds`, or as soon as `key` is said to have changed."""
         future: asyncio.Future[None] = self._loop.create_future()
-        waiting = self._waiting.setdefault(key, set())
-        waiting.add(future)
+        waiting = self._waiting.setdefault(key, {})
+        waiting[future] = None
         timer = self._loop.call_later(seconds, _finish, future)
         try:
             await future
         finally:
             timer.cancel()
-            waiting.discard(future)
+            waiting.pop(future, None)
             if not waiting and self._waiting.get(key) is waiting:
                 del self._waiting[key]
 

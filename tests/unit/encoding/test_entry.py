@@ -172,7 +172,7 @@ ARRAY = GOOD[FIXED_BYTES:-15]
         (hostile(ARRAY, length=0xFFFFFFFF), "length"),
         (hostile(ARRAY, length=len(ARRAY) + 1), "length"),
         (hostile(ARRAY, payload=bytes(70_000), length=65_536), "length"),
-        (hostile(ARRAY, flags=8), "flags"),
+        (hostile(ARRAY, flags=16), "flags"),
         (hostile(ARRAY, flags=255), "flags"),
         (hostile(ARRAY, created=math.nan), "header"),
         (hostile(ARRAY, created=-1.0), "header"),
