@@ -1,0 +1,160 @@
+"""Server-sent events: bytes to events and back, as both protocols' servers and SDKs write and read them.
+
+Incremental: a stream may be split at any byte. Bounded: an event larger than the bound is an error, not memory.
+`httpx-sse` decodes lines of text without a bound and has no encoder, so it saves little here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+DONE = "[DONE]"
+"""The data of the event that ends a stream of OpenAI's chat protocol."""
+
+DONE_FRAME = b"data: [DONE]\n\n"
+
+_BOM = b"\xef\xbb\xbf"
+_CR, _LF, _COLON = 13, 10, 58
+
+
+class ServerEvent(NamedTuple):
+    """One server-sent event. `event` is "" if the server did not name it."""
+
+    event: str
+    data: str
+
+
+class UnreadableStreamError(ValueError):
+    """A stream holds bytes that are no server-sent events, or an event that is no JSON object.
+
+    The text gives sizes and types, never content. Such a stream can be passed on; it cannot be recorded.
+    """
+
+
+class EventDecoder:
+    """Bytes of one response to server-sent events. Comments, ids and retry times are dropped.
+
+    An event counts once its blank line has come; what follows the last blank line is an event cut short, and never
+    returned. Not for use by several threads at once.
+    """
+
+    __slots__ = ("_after_cr", "_data", "_event", "_first", "_max_event_bytes", "_size", "_tail")
+
+    def __init__(self, *, max_event_bytes: int = 16 * 1024 * 1024) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._tail: list[bytes] = []  # fragments of a line that has not ended
+        self._data: list[bytes] = []
+        self._event = b""
+        self._size = 0  # bytes of the event that has not ended
+        self._after_cr = False
+        self._first: bytes | None = b""  # what has come while it may still be a byte order mark
+
+    def feed(self, chunk: bytes) -> list[ServerEvent]:
+        """Return the events that `chunk` ends. Raises UnreadableStreamError; the decoder is then of no more use."""
+        if self._first is not None:
+            chunk = self._without_mark(chunk)
+        if not chunk:
+            return []
+        if self._after_cr and chunk[0] == _LF:  # the second half of a CRLF that was split
+            chunk = chunk[1:]
+            self._after_cr = False
+            if not chunk:
+                return []
+        last = chunk[-1]
+        self._after_cr = last == _CR
+        lines = chunk.splitlines()  # bytes are split at CR, LF and CRLF only
+        if last not in (_CR, _LF):
+            rest = lines.pop()
+        else:
+            rest = b""
+        events: list[ServerEvent] = []
+        if lines:
+            if self._tail:
+                self._tail.append(lines[0])
+                lines[0] = b"".join(self._tail)
+                self._size -= len(lines[0]) - len(self._tail[-1])
+                self._tail.clear()
+            for line in lines:
+                self._take(line, events)
+        if rest:
+            self._tail.append(rest)
+            self._grow(len(rest))
+        return events
+
+    def _without_mark(self, chunk: bytes) -> bytes:
+        head = (self._first or b"") + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._first = head
+            return b""
+        self._first = None
+        return head.removeprefix(_BOM)
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > self._max_event_bytes:
+            raise UnreadableStreamError(
+                f"one event of the stream has more than {self._max_event_bytes} bytes; raise max_event_bytes if so "
+                "large an event is right"
+            )
+
+    def _take(self, line: bytes, events: list[ServerEvent]) -> None:
+        if not line:
+            if self._data:
+                events.append(ServerEvent(_text(self._event), _text(b"\n".join(self._data))))
+                self._data = []
+            self._event = b""
+            self._size = 0
+            return
+        if line[0] == _COLON:
+            return
+        name, _, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._data.append(value)
+            self._grow(len(line))
+        elif name == b"event":
+            self._event = value
+            self._grow(len(line))
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableStreamError(f"an event of the stream is not UTF-8 (byte {error.start} of it)") from None
+
+
+def encode_event(data: str, *, event: str = "") -> bytes:
+    """Return a server-sent event; `event` is its name, "" for none. Line ends in `data` become lines of data."""
+    name = f"event: {event}\n" if event else ""
+    if "\n" in data or "\r" in data:
+        data = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    return f"{name}data: {data}\n\n".encode()
+
+
+def encode_comment(text: str = "") -> bytes:
+    """Return a comment line, which every reader drops: a sign of life while a caller waits."""
+    return f": {' '.join(text.splitlines())}\n\n".encode()
+
+
+def dump(event: dict[str, Any]) -> str:
+    """Return a JSON object as text on one line, in ASCII if it holds a lone surrogate, which UTF-8 cannot carry."""
+    text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(event, separators=(",", ":"))
+    return text
+
+
+def load(data: str) -> dict[str, Any]:
+    """Return the JSON object in `data`. Raises UnreadableStreamError."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise UnreadableStreamError(f"an event's data ({len(data)} characters) is no JSON") from None
+    if not isinstance(value, dict):
+        raise UnreadableStreamError(f"an event's data is a JSON {type(value).__name__}, not an object")
+    return value
