@@ -11,7 +11,7 @@ Finish = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageFacts:
-    """Tokens that the provider counted; 0 where it does not say. Counts marked "of" are part of the total above them."""
+    """Tokens that the provider counted; 0 where it does not say. "Of the …" marks a part of a total."""
 
     input_tokens: int = 0
     """All tokens of the input, those read from and written to the provider's prompt cache included."""

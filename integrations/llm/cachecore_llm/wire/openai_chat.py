@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cachecore_llm.wire import chat_replay
 from cachecore_llm.wire.call import JsonObject, MediaKind, OutputKind, ProtocolName, RequestFacts, ToolOffer
-from cachecore_llm.wire.chat_assembly import ChatAssembly
+from cachecore_llm.wire.chat import replay
+from cachecore_llm.wire.chat.assembly import ChatAssembly
 from cachecore_llm.wire.facts import (
     AnswerFacts,
     ChoiceFacts,
@@ -22,7 +22,7 @@ from cachecore_llm.wire.facts import (
 )
 from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
-from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, dump, encode_event, load
+from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, dump, dump_value, encode_event, load
 
 _FINISH: Mapping[str, Finish] = {
     "stop": "stop",
@@ -85,7 +85,7 @@ class OpenAIChat:
             id=text_or_none(body.get("id")),
             model=text_or_none(body.get("model")),
             choices=choices,
-            usage=usage_facts(body.get("usage")),
+            usage=_usage(body.get("usage")),
             service_tier=text_or_none(body.get("service_tier")),
             error=error_facts(error or body) if failed else None,
             complete=bool(choices) and finished and not failed,
@@ -97,7 +97,7 @@ class OpenAIChat:
 
     def events_of(self, body: JsonObject, pieces: Pieces | None = None) -> Iterator[JsonObject]:
         """Yield the chunks of a complete body."""
-        return chat_replay.events_of(body, pieces)
+        return replay.events_of(body, pieces)
 
     def neutral(self, event: JsonObject) -> JsonObject:
         """Return an event or a body without what it says to one caller only."""
@@ -188,13 +188,12 @@ def _call(call: JsonObject) -> ToolCallFacts:
     return ToolCallFacts(
         id=text_or_none(call.get("id")),
         name=text_or_none(inner.get("name")),
-        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else dump({"": arguments})[4:-1],
+        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else dump_value(arguments),
         kind=kind,
     )
 
 
-def usage_facts(usage: Any) -> UsageFacts | None:
-    """Return the facts of `usage` in a chat completion or an embedding."""
+def _usage(usage: Any) -> UsageFacts | None:
     if not isinstance(usage, dict):
         return None
     prompt, completion = (

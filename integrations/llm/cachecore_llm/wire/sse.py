@@ -64,10 +64,7 @@ class EventDecoder:
         last = chunk[-1]
         self._after_cr = last == _CR
         lines = chunk.splitlines()  # bytes are split at CR, LF and CRLF only
-        if last not in (_CR, _LF):
-            rest = lines.pop()
-        else:
-            rest = b""
+        rest = lines.pop() if last not in (_CR, _LF) else b""
         events: list[ServerEvent] = []
         if lines:
             if self._tail:
@@ -139,14 +136,19 @@ def encode_comment(text: str = "") -> bytes:
     return f": {' '.join(text.splitlines())}\n\n".encode()
 
 
-def dump(event: dict[str, Any]) -> str:
-    """Return a JSON object as text on one line, in ASCII if it holds a lone surrogate, which UTF-8 cannot carry."""
-    text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+def dump_value(value: Any) -> str:
+    """Return a JSON value as text on one line, in ASCII if it holds a lone surrogate, which UTF-8 cannot carry."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(event, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"))
     return text
+
+
+def dump(event: dict[str, Any]) -> str:
+    """Return an event as the data of a server-sent event."""
+    return dump_value(event)
 
 
 def load(data: str) -> dict[str, Any]:

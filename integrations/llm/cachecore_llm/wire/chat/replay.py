@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from cachecore_llm.wire.call import JsonObject
-from cachecore_llm.wire.chat_shape import CONSTANT, NO_CHOICES, USAGE, choice_leaves, path_of
+from cachecore_llm.wire.chat.shape import CONSTANT, NO_CHOICES, USAGE, choice_leaves, path_of
 from cachecore_llm.wire.facts import as_objects
 from cachecore_llm.wire.pieces import NULL, SET, Group, Pieces, words
 
@@ -145,11 +145,11 @@ class _Replay:
         always = extra.get("always", ("finish_reason", "logprobs"))
         self._choices = as_objects(body.get("choices"))
         self._usage = body.get("usage")
-        self._every = {"object": "chat.completion.chunk"}
+        self._every: JsonObject = {"object": "chat.completion.chunk"}
         self._every.update((key, body[key]) for key in every if key in body)
         self._first = {key: value for key, value in body.items() if key not in _APART and key not in self._every}
         self._always = dict.fromkeys(always)
-        self._nulls = [
+        self._nulls: list[JsonObject] = [
             {key: None for key in ("finish_reason", "logprobs") if key in choice and choice[key] is None}
             for choice in self._choices
         ]

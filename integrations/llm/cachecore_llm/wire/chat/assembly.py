@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cachecore_llm.wire.call import JsonObject
-from cachecore_llm.wire.chat_shape import CHOICE_KNOWN, KNOWN, NO_CHOICES, ONCE, USAGE, child, is_indexed
+from cachecore_llm.wire.chat.shape import CHOICE_KNOWN, KNOWN, NO_CHOICES, ONCE, USAGE, child, is_indexed
 from cachecore_llm.wire.facts import ErrorFacts, error_facts
 from cachecore_llm.wire.pieces import NULL, SET, PieceLog
 from cachecore_llm.wire.protocol import Recording
