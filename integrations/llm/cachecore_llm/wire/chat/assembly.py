@@ -150,8 +150,13 @@ class ChatAssembly:
                 choice.beside.setdefault(key, None)
             elif key == "finish_reason" and value == "error":
                 self._error = ErrorFacts(kind="error")
-            else:
+            elif key == "logprobs":
                 self._merge(choice, choice.beside, {key: value}, choice.prefix, CHOICE_KNOWN)
+            else:
+                self._known = self._known and (key in CHOICE_KNOWN or choice.beside.get(key) in (None, value))
+                if value or not choice.beside.get(key):
+                    choice.beside[key] = value
+                self._log.add(child(choice.prefix, key), NULL if value is None else SET)
         if self._log.added == before:
             self._log.add(str(index), SET)
 
@@ -188,7 +193,9 @@ class ChatAssembly:
 
     def _set(self, node: dict[str, Any], key: str, value: Any, slot: str) -> None:
         old = node.get(key)
-        if old not in (None, "", value):
+        if value == {} and isinstance(old, dict):
+            value = old  # nothing new
+        elif old not in (None, "", value):
             # A name that comes in two parts is joined, as both parts are needed; an id that changes is the last one.
             self._known = False
             if key == "name":

@@ -33,16 +33,19 @@ def _fits(pieces: Pieces, leaves: dict[str, int], body: JsonObject, choices: int
     given: dict[str, int] = {}
     for slot, size, _ in pieces:
         if size >= 0:
-            given[slot] = given.get(slot, 0) + size
-        elif size == SET:
-            given.setdefault(slot, SET)
+            given[slot] = max(given.get(slot, 0), 0) + size
+        else:
+            given[slot] = max(given.get(slot, NULL), size)  # null may come before the value
     places = {str(place) for place in range(choices)}
     for slot, size in given.items():
-        if slot != NO_CHOICES and slot not in places and leaves.get(slot, SET if slot == USAGE else NULL) != size:
+        if slot == USAGE:
+            if body.get("usage") is None:
+                return False
+        elif slot != NO_CHOICES and slot not in places and leaves.get(slot, NULL) != size:
             return False
-    return all(slot in given or size == NULL for slot, size in leaves.items()) and (
-        (USAGE in given) == (body.get("usage") is not None)
-    )
+    if body.get("usage") is not None and USAGE not in given:
+        return False
+    return all(slot in given or size == NULL for slot, size in leaves.items())
 
 
 def _default(leaves: dict[str, int], body: JsonObject, choices: int) -> Iterator[Group]:
@@ -61,8 +64,10 @@ def _default(leaves: dict[str, int], body: JsonObject, choices: int) -> Iterator
             for slot, size in call:
                 if size > 0:
                     yield from _slices(body, slot, size)
-        yield from ([(slot, size)] for slot, size in beside.items() if size >= 0)
-        yield [(str(place), SET), *((slot, SET) for slot, size in beside.items() if size == SET)]
+        inner = [leaf for leaf in beside.items() if len(path_of(leaf[0])) > 3 or leaf[1] >= 0]
+        if inner:
+            yield inner
+        yield [(str(place), SET), *(leaf for leaf in beside.items() if leaf not in inner)]
     if body.get("usage") is not None:
         yield [(USAGE, SET)]
 
@@ -112,7 +117,10 @@ class _Target:
             if isinstance(part, tuple):
                 node = _entry(node, part[1])
             else:
-                node = node.setdefault(part, [] if isinstance(following, tuple) else {})
+                inner = node.get(part)
+                if inner is None:
+                    inner = node[part] = [] if isinstance(following, tuple) else {}
+                node = inner
         if isinstance(last, tuple):
             _entry(node, last[1])
         elif size == NULL:
@@ -136,25 +144,30 @@ def _entry(entries: list[Any], index: Any) -> dict[str, Any]:
     return made
 
 
+def _says(slot: str) -> bool:
+    """Whether null at this place says something: without it, an answer has no content and has not finished."""
+    return path_of(slot)[1:] not in (("d", "content"), ("c", "finish_reason"))
+
+
 class _Replay:
     """The chunks of one body."""
 
     def __init__(self, body: JsonObject, leaves: dict[str, int], pieces: Pieces | None) -> None:
         extra = pieces.extra if pieces is not None else {}
         every = extra.get("every", CONSTANT)
-        always = extra.get("always", ("finish_reason", "logprobs"))
         self._choices = as_objects(body.get("choices"))
+        has_logprobs = any("logprobs" in choice for choice in self._choices)
+        always = extra.get("always", ("finish_reason", "logprobs") if has_logprobs else ("finish_reason",))
         self._usage = body.get("usage")
         self._every: JsonObject = {"object": "chat.completion.chunk"}
         self._every.update((key, body[key]) for key in every if key in body)
         self._first = {key: value for key, value in body.items() if key not in _APART and key not in self._every}
         self._always = dict.fromkeys(always)
-        self._nulls: list[JsonObject] = [
-            {key: None for key in ("finish_reason", "logprobs") if key in choice and choice[key] is None}
-            for choice in self._choices
-        ]
+        given = set(pieces.slots) if pieces is not None else leaves
+        self._nulls = [slot for slot, size in leaves.items() if size == NULL and slot not in given and _says(slot)]
         self._groups = _default(leaves, body, len(self._choices)) if pieces is None else pieces.events()
         self._targets: dict[str, _Target] = {}
+        self._opened: set[int] = set()
 
     def events(self) -> Iterator[JsonObject]:
         """Yield the chunks."""
@@ -178,6 +191,10 @@ class _Replay:
         entry = entries.get(place)
         if entry is None:
             index = self._choices[place].get("index", place)
-            entry = entries[place] = {"index": index, "delta": {}, **self._always, **self._nulls[place]}
-            self._nulls[place] = {}
+            entry = entries[place] = {"index": index, "delta": {}, **self._always}
+            if place not in self._opened:
+                self._opened.add(place)
+                for null in self._nulls:
+                    if null.startswith(f"{place}/"):
+                        self._step(entries, null, NULL)
         target.put(entry if target.beside else entry["delta"], size)

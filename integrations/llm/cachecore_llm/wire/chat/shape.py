@@ -2,7 +2,8 @@
 
 A slot of the chat protocol is `usage`, `-` (an event without choices), `0` (choice 0, nothing in it), `0/d/<path>` (a
 place in the delta, which is the message of the body) or `0/c/<path>` (a place in the choice beside it). Lists with
-indices and objects are walked; text grows by characters, any other list by items, anything else is set at once.
+indices and objects are walked; text grows by characters, any other list by items, anything else is set at once. Beside
+the delta only logprobs grow.
 """
 
 from __future__ import annotations
@@ -83,5 +84,7 @@ def choice_leaves(choice: dict[str, Any], place: int) -> Iterator[tuple[str, int
         calls = key == "tool_calls" and isinstance(value, list) and all(isinstance(call, dict) for call in value)
         yield from leaves(value, f"{place}/d/", key, indexed=calls)
     for key, value in choice.items():
-        if key not in ("index", "message"):
+        if key == "logprobs":
             yield from leaves(value, f"{place}/c/", key)
+        elif key not in ("index", "message"):
+            yield child(f"{place}/c/", key), NULL if value is None else SET
