@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -94,10 +95,8 @@ def test_the_sdk_makes_the_same_of_our_stream(golden: Golden, pieces: bool) -> N
     assert recording.body is not None
     ours = list(golden.protocol.events_of(recording.body, recording.pieces if pieces else None))
     made, meant = (sdk.said(sdk.streamed(name, sent)) for sent in (stream_of(golden.protocol, ours), golden.sent))
-    for ignored in golden.right.get("sdk_ignores", ()):
-        for part in (made, meant, *made["choices"], *meant["choices"]):
-            part.pop(ignored, None)
-    assert made == meant
+    ignored = golden.right.get("sdk_ignores", ())
+    assert without(made, ignored) == without(meant, ignored)
 
 
 @readable
@@ -106,10 +105,8 @@ def test_the_sdk_makes_the_same_of_the_whole_body(golden: Golden) -> None:
         pytest.skip("not given to callers that do not stream")
     name = golden.protocol.name
     made, meant = sdk.said(sdk.whole(name, golden.right["body"])), sdk.said(sdk.streamed(name, golden.sent))
-    for ignored in golden.right.get("sdk_ignores", ()):
-        for part in (made, meant, *made["choices"], *meant["choices"]):
-            part.pop(ignored, None)
-    assert made == meant
+    ignored = golden.right.get("sdk_ignores", ())
+    assert without(made, ignored) == without(meant, ignored)
 
 
 @readable
@@ -122,6 +119,13 @@ def test_an_application_gets_the_same_events(golden: Golden) -> None:
     ours = list(golden.protocol.events_of(recording.body, recording.pieces))
     theirs = stream_of(golden.protocol, golden.events)
     assert sdk.events(name, stream_of(golden.protocol, ours)) == sdk.events(name, theirs)
+
+
+def without(value: Any, names: Collection[str]) -> Any:
+    """Return plain data without the fields of these names, which the SDK takes from one place and not from another."""
+    if isinstance(value, dict):
+        return {key: without(inner, names) for key, inner in value.items() if key not in names}
+    return [without(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 def test_every_protocol_has_its_name() -> None:

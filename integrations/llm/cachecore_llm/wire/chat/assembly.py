@@ -40,7 +40,7 @@ class ChatAssembly:
         self._n = n
         self._head: dict[str, Any] = {}
         self._seen: dict[str, int] = {}
-        self._chunks = self._entries = 0
+        self._chunks = self._with_choices = self._entries = 0
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
         self._log = PieceLog()
@@ -55,10 +55,12 @@ class ChatAssembly:
             self._error = error_facts(event.get("error") or event)
             return
         self._chunks += 1
-        self._take_head(event)
         self._log.event()
         choices = event.get("choices")
         entries = choices if isinstance(choices, list) else []
+        self._take_head(event, 1 if entries else 0)
+        if entries:
+            self._with_choices += 1
         for place, entry in enumerate(entries):
             if isinstance(entry, dict):
                 self._take_choice(entry, place)
@@ -79,7 +81,7 @@ class ChatAssembly:
         """Return what the chunks amount to so far."""
         if not self._chunks:
             return Recording(body=None, pieces=None, complete=False, whole=False, error=self._error)
-        self._log.extra["every"] = [key for key in self._head if self._seen[key] == self._chunks]
+        self._log.extra["every"] = [key for key in self._head if self._seen[key] == self._with_choices]
         always = [
             key
             for key in ("finish_reason", "logprobs")
@@ -112,7 +114,7 @@ class ChatAssembly:
         wanted = set(range(self._n)) | set(self._choices)
         return all(i in self._choices and self._choices[i].beside.get("finish_reason") for i in wanted)
 
-    def _take_head(self, event: JsonObject) -> None:
+    def _take_head(self, event: JsonObject, seen_now: int) -> None:
         head, seen = self._head, self._seen
         for key, value in event.items():
             if key in _APART:
@@ -120,9 +122,9 @@ class ChatAssembly:
             old = head.get(key, _ABSENT)
             if old is _ABSENT:
                 head[key] = value
-                seen[key] = 1
+                seen[key] = seen_now
             elif old == value:
-                seen[key] += 1
+                seen[key] += seen_now
             elif key in _KEPT_FIRST:
                 head[key] = old or value  # Azure's first chunk has an empty id
             elif value is not None:

@@ -49,6 +49,7 @@ class AnthropicAssembly:
         self._log = PieceLog()
         self._last_delta: JsonObject = {}
         self._known = True
+        self._repeatable = True
         self._readable = True
         self._stopped = False
         self._error: ErrorFacts | None = None
@@ -80,7 +81,7 @@ class AnthropicAssembly:
             self._stopped = True
             self._log.add(STOP, SET)
         else:
-            self._known = False
+            self._known = self._repeatable = False
 
     def end(self) -> None:
         """Say that the body ended. Only `message_stop` ends a message, so that nothing follows from it."""
@@ -171,7 +172,7 @@ class AnthropicAssembly:
 
     def _unknown(self, block: _Block, delta: JsonObject) -> None:
         """Keep what a delta of an unknown type says: text is joined, of anything else the last counts."""
-        self._known = False
+        self._known = self._repeatable = False
         self.started = True
         for key, value in delta.items():
             if key == "type":
@@ -204,7 +205,7 @@ class AnthropicAssembly:
 
     def _pieces(self, body: JsonObject) -> Pieces | None:
         """Return the steps, and what a replay cannot read from the body: how message and blocks began."""
-        if self._start is None:
+        if self._start is None or not self._repeatable:
             return None
         usage, begun = as_object(body.get("usage")), as_object(self._start.get("usage"))
         start = {key: value for key, value in self._start.items() if key not in ("content", "usage")}
