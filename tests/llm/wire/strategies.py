@@ -37,6 +37,10 @@ class Stream:
     n: int = 1
 
 
+def _id(value: JsonObject) -> str:
+    return str(value["id"])
+
+
 # --- openai.chat
 
 chat_usage = st.fixed_dictionaries(
@@ -61,13 +65,14 @@ def chat_bodies(draw: st.DrawFn) -> JsonObject:
     choices = []
     for index in range(draw(st.integers(1, 3))):
         message: JsonObject = {"role": "assistant", "content": draw(st.none() | texts)}
-        for key, values in {
+        optional: dict[str, st.SearchStrategy[Any]] = {
             "refusal": st.none() | texts,
             "reasoning_content": texts,
             "annotations": st.lists(json_objects, max_size=2),
             "audio": st.fixed_dictionaries({"id": words, "data": texts, "transcript": texts, "expires_at": counts}),
-            "tool_calls": st.lists(tool_calls, min_size=1, max_size=3, unique_by=lambda call: call["id"]),
-        }.items():
+            "tool_calls": st.lists(tool_calls, min_size=1, max_size=3, unique_by=_id),
+        }
+        for key, values in optional.items():
             if draw(st.booleans()):
                 message[key] = draw(values)
         choice: JsonObject = {"index": index, "message": message, "finish_reason": draw(st.sampled_from(FINISHES))}
@@ -76,7 +81,12 @@ def chat_bodies(draw: st.DrawFn) -> JsonObject:
         choices.append(choice)
     body: JsonObject = {"id": draw(words), "object": "chat.completion", "created": draw(counts), "model": draw(words)}
     body["choices"] = choices
-    for key, values in {"usage": chat_usage, "system_fingerprint": st.none() | words, "service_tier": words}.items():
+    beside: dict[str, st.SearchStrategy[Any]] = {
+        "usage": chat_usage,
+        "system_fingerprint": st.none() | words,
+        "service_tier": words,
+    }
+    for key, values in beside.items():
         if draw(st.booleans()):
             body[key] = draw(values)
     return body
@@ -89,10 +99,13 @@ FINISHES = ["stop", "length", "tool_calls", "content_filter"]
 def chat_streams(draw: st.DrawFn, body: JsonObject | None = None) -> Stream:
     """A chat completion, streamed as OpenAI does, with the choices in turns."""
     body = body if body is not None else draw(chat_bodies().filter(_openai_like))
-    head = {key: body[key] for key in ("id", "created", "model", "system_fingerprint", "service_tier") if key in body}
+    head: JsonObject = {
+        key: body[key] for key in ("id", "created", "model", "system_fingerprint", "service_tier") if key in body
+    }
     head["object"] = "chat.completion.chunk"
     rows = [draw(_choice_chunks(choice)) for choice in body["choices"]]
-    events = []
+    # The choices begin in their order: the SDK can read no other.
+    events: list[JsonObject] = [{**head, "choices": [row.pop(0)]} for row in rows]
     while any(rows):
         row = draw(st.sampled_from([row for row in rows if row]))
         events.append({**head, "choices": [row.pop(0)]})
@@ -145,7 +158,7 @@ def _choice_chunks(draw: st.DrawFn, choice: JsonObject) -> list[JsonObject]:
 # --- anthropic.messages
 
 citations = st.fixed_dictionaries({"type": st.just("char_location"), "cited_text": texts, "document_index": counts})
-blocks = st.one_of(
+blocks: st.SearchStrategy[JsonObject] = st.one_of(
     st.fixed_dictionaries({"type": st.just("text"), "text": texts}),
     st.fixed_dictionaries({"type": st.just("text"), "text": texts, "citations": st.lists(citations, max_size=3)}),
     st.fixed_dictionaries({"type": st.just("thinking"), "thinking": texts, "signature": words}),
@@ -178,7 +191,7 @@ def message_bodies(draw: st.DrawFn) -> JsonObject:
 def message_streams(draw: st.DrawFn, body: JsonObject | None = None) -> Stream:
     """A message, streamed as Anthropic does, with pings."""
     body = body if body is not None else draw(message_bodies())
-    begun = {"content": [], "stop_reason": None, "stop_sequence": None}
+    begun: JsonObject = {"content": [], "stop_reason": None, "stop_sequence": None}
     usage = {**body["usage"], "output_tokens": draw(counts)}
     events: list[JsonObject] = [{"type": "message_start", "message": {**body, **begun, "usage": usage}}]
     for index, block in enumerate(body["content"]):
@@ -217,7 +230,7 @@ def _block_events(draw: st.DrawFn, block: JsonObject) -> tuple[JsonObject, list[
 # --- openai.responses
 
 annotations = st.fixed_dictionaries({"type": st.just("url_citation"), "url": words, "title": texts})
-parts = st.one_of(
+parts: st.SearchStrategy[JsonObject] = st.one_of(
     st.fixed_dictionaries(
         {"type": st.just("output_text"), "text": texts, "annotations": st.lists(annotations, max_size=2)}
     ),
@@ -225,7 +238,7 @@ parts = st.one_of(
 )
 summaries = st.fixed_dictionaries({"type": st.just("summary_text"), "text": texts})
 done = st.just("completed")
-items = st.one_of(
+items: st.SearchStrategy[JsonObject] = st.one_of(
     st.fixed_dictionaries(
         {
             "id": words,
@@ -266,7 +279,7 @@ echoes = st.fixed_dictionaries(
 @st.composite
 def response_bodies(draw: st.DrawFn) -> JsonObject:
     """A response that completed."""
-    output = draw(st.lists(items, max_size=4, unique_by=lambda item: item["id"]))
+    output = draw(st.lists(items, max_size=4, unique_by=_id))
     return {
         "id": draw(words),
         "object": "response",

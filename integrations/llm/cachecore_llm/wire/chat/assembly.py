@@ -22,13 +22,14 @@ class _Indexed(dict[int, dict[str, Any]]):
 
 
 class _Choice:
-    __slots__ = ("aliases", "beside", "delta", "message", "prefix", "seen")
+    __slots__ = ("aliases", "beside", "delta", "entries", "message", "prefix", "seen")
 
     def __init__(self, index: int) -> None:
         self.prefix = f"{index}/c/"
         self.delta = f"{index}/d/"
         self.message: dict[str, Any] = {}
         self.beside: dict[str, Any] = {}
+        self.entries = 0
         self.seen: dict[str, int] = {}  # in how many entries each field beside the delta was, null included
         self.aliases: dict[int, int] = {}  # index that a server uses again for another call -> the call's place
 
@@ -40,7 +41,7 @@ class ChatAssembly:
         self._n = n
         self._head: dict[str, Any] = {}
         self._seen: dict[str, int] = {}
-        self._chunks = self._with_choices = self._entries = 0
+        self._chunks = self._with_choices = 0
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
         self._log = PieceLog()
@@ -82,13 +83,11 @@ class ChatAssembly:
         if not self._chunks:
             return Recording(body=None, pieces=None, complete=False, whole=False, error=self._error)
         self._log.extra["every"] = [key for key in self._head if self._seen[key] == self._with_choices]
-        always = [
+        self._log.extra["always"] = [
             key
             for key in ("finish_reason", "logprobs")
-            if self._choices and all(choice.seen.get(key) for choice in self._choices.values())
+            if all(choice.seen.get(key, 0) in (0, choice.entries) for choice in self._choices.values())
         ]
-        counts = {key: sum(choice.seen.get(key, 0) for choice in self._choices.values()) for key in always}
-        self._log.extra["always"] = [key for key in always if counts[key] == self._entries]
         return Recording(
             body=self._body(),
             pieces=self._log.pieces(),
@@ -139,7 +138,7 @@ class ChatAssembly:
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = _Choice(index)
-        self._entries += 1
+        choice.entries += 1
         before = self._log.added
         delta = entry.get("delta")
         if isinstance(delta, dict) and delta:

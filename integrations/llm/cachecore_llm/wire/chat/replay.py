@@ -156,13 +156,12 @@ class _Replay:
         extra = pieces.extra if pieces is not None else {}
         every = extra.get("every", CONSTANT)
         self._choices = as_objects(body.get("choices"))
-        has_logprobs = any("logprobs" in choice for choice in self._choices)
-        always = extra.get("always", ("finish_reason", "logprobs") if has_logprobs else ("finish_reason",))
+        always = extra.get("always", ("finish_reason", "logprobs"))
         self._usage = body.get("usage")
         self._every: JsonObject = {"object": "chat.completion.chunk"}
         self._every.update((key, body[key]) for key in every if key in body)
         self._first = {key: value for key, value in body.items() if key not in _APART and key not in self._every}
-        self._always = dict.fromkeys(always)
+        self._always = [dict.fromkeys(key for key in always if key in choice) for choice in self._choices]
         given = set(pieces.slots) if pieces is not None else leaves
         self._nulls = [slot for slot, size in leaves.items() if size == NULL and slot not in given and _says(slot)]
         self._groups = _default(leaves, body, len(self._choices)) if pieces is None else pieces.events()
@@ -191,7 +190,7 @@ class _Replay:
         entry = entries.get(place)
         if entry is None:
             index = self._choices[place].get("index", place)
-            entry = entries[place] = {"index": index, "delta": {}, **self._always}
+            entry = entries[place] = {"index": index, "delta": {}, **self._always[place]}
             if place not in self._opened:
                 self._opened.add(place)
                 for null in self._nulls:
