@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cachecore_llm.wire import JsonObject
+from cachecore_llm.wire import OPENAI_RESPONSES, JsonObject
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 words = st.text("abcdefghij_", min_size=1, max_size=12)
@@ -47,7 +47,7 @@ chat_usage = st.fixed_dictionaries(
     {"prompt_tokens": counts, "completion_tokens": counts, "total_tokens": counts},
     optional={"prompt_tokens_details": st.fixed_dictionaries({"cached_tokens": counts})},
 )
-tool_calls = st.fixed_dictionaries(
+tool_calls: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
     {
         "id": words,
         "type": st.just("function"),
@@ -229,14 +229,16 @@ def _block_events(draw: st.DrawFn, block: JsonObject) -> tuple[JsonObject, list[
 
 # --- openai.responses
 
-annotations = st.fixed_dictionaries({"type": st.just("url_citation"), "url": words, "title": texts})
+url_citations: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
+    {"type": st.just("url_citation"), "url": words, "title": texts}
+)
 parts: st.SearchStrategy[JsonObject] = st.one_of(
     st.fixed_dictionaries(
-        {"type": st.just("output_text"), "text": texts, "annotations": st.lists(annotations, max_size=2)}
+        {"type": st.just("output_text"), "text": texts, "annotations": st.lists(url_citations, max_size=2)}
     ),
     st.fixed_dictionaries({"type": st.just("refusal"), "refusal": texts}),
 )
-summaries = st.fixed_dictionaries({"type": st.just("summary_text"), "text": texts})
+summaries: st.SearchStrategy[JsonObject] = st.fixed_dictionaries({"type": st.just("summary_text"), "text": texts})
 done = st.just("completed")
 items: st.SearchStrategy[JsonObject] = st.one_of(
     st.fixed_dictionaries(
@@ -274,6 +276,21 @@ echoes = st.fixed_dictionaries(
         "prompt_cache_key": st.none() | words,
     },
 )
+
+
+@st.composite
+def response_streams(draw: st.DrawFn, body: JsonObject | None = None) -> Stream:
+    """A response, streamed with the same events and other cuts in its deltas."""
+    body = body if body is not None else draw(response_bodies())
+    events: list[JsonObject] = []
+    deltas: list[JsonObject] = []
+    for event in [*OPENAI_RESPONSES.events_of(body), {"type": ""}]:
+        if not event["type"].endswith(".delta") and deltas:
+            pieces = draw(cuts("".join(delta["delta"] for delta in deltas)))
+            events += [{**deltas[0], "delta": piece} for piece in pieces]
+            deltas = []
+        (deltas if event["type"].endswith(".delta") else events).append(event)
+    return Stream(body, [{**event, "sequence_number": at} for at, event in enumerate(events[:-1])])
 
 
 @st.composite

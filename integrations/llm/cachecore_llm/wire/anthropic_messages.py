@@ -22,7 +22,7 @@ from cachecore_llm.wire.messages import replay
 from cachecore_llm.wire.messages.assembly import COMPLETE, AnthropicAssembly
 from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
-from cachecore_llm.wire.sse import DONE, ServerEvent, dump, dump_value, encode_event, load
+from cachecore_llm.wire.sse import DONE, ServerEvent, dump_value, encode_object, load
 
 _FINISH: Mapping[str, Finish] = {
     "end_turn": "stop",
@@ -110,7 +110,7 @@ class AnthropicMessages:
 
     def frame(self, event: JsonObject) -> bytes:
         """Return the event as a server-sent event with its type as its name, without which the SDK drops it."""
-        return encode_event(dump(event), event=str(event.get("type", "")))
+        return encode_object(event, event=str(event.get("type", "")))
 
 
 def _output(read: Reader) -> tuple[OutputKind, JsonObject | None]:

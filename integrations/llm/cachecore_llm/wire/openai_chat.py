@@ -22,7 +22,7 @@ from cachecore_llm.wire.facts import (
 )
 from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
-from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, dump, dump_value, encode_event, load
+from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, dump_value, encode_object, load
 
 _FINISH: Mapping[str, Finish] = {
     "stop": "stop",
@@ -132,7 +132,7 @@ class OpenAIChat:
 
     def frame(self, event: JsonObject) -> bytes:
         """Return the chunk as a server-sent event."""
-        return encode_event(dump(event))
+        return encode_object(event)
 
 
 def _output(read: Reader) -> tuple[OutputKind, JsonObject | None]:

@@ -22,7 +22,7 @@ from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
 from cachecore_llm.wire.responses import replay
 from cachecore_llm.wire.responses.assembly import ResponsesAssembly
-from cachecore_llm.wire.sse import DONE, ServerEvent, dump, dump_value, encode_event, load
+from cachecore_llm.wire.sse import DONE, ServerEvent, dump_value, encode_object, load
 
 _MEDIA: dict[str, MediaKind] = {
     "input_image": "image",
@@ -148,7 +148,7 @@ class OpenAIResponses:
 
     def frame(self, event: JsonObject) -> bytes:
         """Return the event as a server-sent event with its type as its name."""
-        return encode_event(dump(event), event=str(event.get("type", "")))
+        return encode_object(event, event=str(event.get("type", "")))
 
 
 def _without_echoes(response: JsonObject) -> JsonObject:

@@ -24,6 +24,26 @@ MAX_HEAD_BYTES = 4_096
 """Bytes of slot names and `extra` together, as JSON."""
 
 _FORMAT = 1
+
+_HEAD_WORDS = (
+    b'"first":0,"begun":{"bare":true,"item:0":[{"encrypted_content":["action"]]"summary":[]"content":[]'
+    b'["reasoning_summary_part.added:0:0","reasoning_summary_text.delta:0:0","reasoning_summary_text.done:0:0",'
+    b'"reasoning_summary_part.done:0:0","function_call_arguments.delta:0","function_call_arguments.done:0",'
+    b'"output_text.annotation.added:0:0:0","web_search_call.in_progress:0","web_search_call.searching:0",'
+    b'"web_search_call.completed:0","logprobs:0:0","0/d/refusal","0/d/reasoning_content","0/c/logprobs/content",'
+    b'"0/d/tool_calls/1/id","0/d/tool_calls/0/type","0/d/tool_calls/0/function/name",'
+    b'"0/d/tool_calls/0/function/arguments","1/input","1/citations","0/thinking","0/signature","1.","1+",'
+    b'{"message":{"stop_reason":null,"stop_sequence":null},"usage":{"input_tokens":1,"output_tokens":1},'
+    b'"usage_later":["server_tool_use"],"later":["container"],"beside":["context_management"],"styles":{"0":1},'
+    b'"delta":["stop_reason","stop_sequence"],"delta_usage":["input_tokens","cache_creation_input_tokens",'
+    b'"cache_read_input_tokens","output_tokens"]}]["start","0+","0/text","0.","delta","stop"],'
+    b'["created","in_progress","output_item.added:0","content_part.added:0:0","output_text.delta:0:0",'
+    b'"output_text.done:0:0","content_part.done:0:0","output_item.done:0","completed"],{"first":0,"begun":{}}]'
+    b'["0/d/role","0/d/content","0/d/refusal","0/c/finish_reason","usage"],'
+    b'{"every":["id","created","model","service_tier","system_fingerprint"],"always":["finish_reason","logprobs"]}]'
+)
+"""Words that heads are made of: a head that says nothing else takes a few bytes. Part of the format: never changed."""
+
 _RAW_DEFLATE = -15
 
 
@@ -77,7 +97,7 @@ class Pieces:
             _put(marks, mark)
             _put(sizes, size + 2)
         # The columns are compressed apart: each has statistics of its own, and deflate keeps one table for a block.
-        parts = [_deflate(head, zlib.Z_DEFAULT_STRATEGY), _deflate(marks, zlib.Z_DEFAULT_STRATEGY)]
+        parts = [_deflate(head, zlib.Z_DEFAULT_STRATEGY, _HEAD_WORDS), _deflate(marks, zlib.Z_DEFAULT_STRATEGY)]
         parts.append(min((_deflate(sizes, way) for way in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)), key=len))
         out = bytearray([_FORMAT])
         _put(out, len(self.steps))
@@ -102,11 +122,11 @@ class Pieces:
         if steps > MAX_STEPS:
             raise ValueError("too many steps")
         parts = []
-        for bound in (MAX_HEAD_BYTES, 5 * steps, 10 * steps):
+        for bound, words_known in ((MAX_HEAD_BYTES, _HEAD_WORDS), (5 * steps, b""), (10 * steps, b"")):
             size, at = _get(data, at)
             if at + size > len(data):
                 raise ValueError("cut short")
-            parts.append(_inflate(data[at : at + size], bound))
+            parts.append(_inflate(data[at : at + size], bound, words_known))
             at += size
         head = json.loads(parts[0])
         match head:
@@ -234,13 +254,13 @@ def _numbers(data: bytes) -> Iterator[int]:
         yield number
 
 
-def _deflate(data: bytes | bytearray, strategy: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9, strategy)
+def _deflate(data: bytes | bytearray, strategy: int, known: bytes = b"") -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9, strategy, known)
     return packer.compress(bytes(data)) + packer.flush()
 
 
-def _inflate(data: bytes, bound: int) -> bytes:
-    unpacker = zlib.decompressobj(_RAW_DEFLATE)
+def _inflate(data: bytes, bound: int, known: bytes) -> bytes:
+    unpacker = zlib.decompressobj(_RAW_DEFLATE, known)
     out = unpacker.decompress(data, bound + 1)
     if len(out) > bound or not unpacker.eof or unpacker.unused_data:
         raise ValueError("more than its bound")

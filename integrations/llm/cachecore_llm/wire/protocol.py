@@ -142,6 +142,6 @@ def replays_exactly(protocol: WireProtocol, events: Iterable[JsonObject], record
     """
     if recording.body is None or recording.pieces is None:
         return False
-    made = protocol.events_of(recording.body, recording.pieces)
+    made = map(protocol.neutral, protocol.events_of(recording.body, recording.pieces))
     sent = (protocol.neutral(event) for event in events if event.get("type") != "ping")
     return all(a == b for a, b in zip_longest(sent, made))

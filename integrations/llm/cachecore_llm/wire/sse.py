@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+import msgspec
+
 DONE = "[DONE]"
 """The data of the event that ends a stream of OpenAI's chat protocol."""
 
@@ -52,6 +54,10 @@ class EventDecoder:
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
         """Return the events that `chunk` ends. Raises UnreadableStreamError; the decoder is then of no more use."""
+        if chunk[-2:] == b"\n\n" and not self._size and self._first is None and not self._after_cr:
+            event = _single(chunk) if len(chunk) <= self._max_event_bytes else None
+            if event is not None:
+                return [event]
         if self._first is not None:
             chunk = self._without_mark(chunk)
         if not chunk:
@@ -116,6 +122,20 @@ class EventDecoder:
             self._grow(len(line))
 
 
+def _single(chunk: bytes) -> ServerEvent | None:
+    """Return the event of a chunk that is one event as providers write it; None if it is anything else.
+
+    Providers send nearly every event in a chunk of its own, so this is the way that counts: a third of the time.
+    """
+    lines = chunk.count(b"\n") if b"\r" not in chunk else 0
+    if lines == 2 and chunk[:6] == b"data: ":
+        return ServerEvent("", _text(chunk[6:-2]))
+    if lines == 3 and chunk[:7] == b"event: ":
+        name, found, data = chunk[7:-2].partition(b"\ndata: ")
+        return ServerEvent(_text(name), _text(data)) if found else None
+    return None
+
+
 def _text(data: bytes) -> str:
     try:
         return data.decode()
@@ -125,10 +145,13 @@ def _text(data: bytes) -> str:
 
 def encode_event(data: str, *, event: str = "") -> bytes:
     """Return a server-sent event; `event` is its name, "" for none. Line ends in `data` become lines of data."""
-    name = f"event: {event}\n" if event else ""
-    if "\n" in data or "\r" in data:
-        data = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
-    return f"{name}data: {data}\n\n".encode()
+    data = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    return _named(event) + f"data: {data}\n\n".encode()
+
+
+def encode_object(value: dict[str, Any], *, event: str = "") -> bytes:
+    """Return a server-sent event whose data is a JSON object on one line."""
+    return _named(event) + b"data: " + _dump(value) + b"\n\n"
 
 
 def encode_comment(text: str = "") -> bytes:
@@ -136,27 +159,36 @@ def encode_comment(text: str = "") -> bytes:
     return f": {' '.join(text.splitlines())}\n\n".encode()
 
 
+def _named(event: str) -> bytes:
+    return b"event: %b\n" % " ".join(event.splitlines()).encode() if event else b""
+
+
 def dump_value(value: Any) -> str:
-    """Return a JSON value as text on one line, in ASCII if it holds a lone surrogate, which UTF-8 cannot carry."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """Return a JSON value as text on one line. NaN and infinities, which JSON has not, become null."""
+    return _dump(value).decode()
+
+
+def _dump(value: Any) -> bytes:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"))
-    return text
-
-
-def dump(event: dict[str, Any]) -> str:
-    """Return an event as the data of a server-sent event."""
-    return dump_value(event)
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot carry
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def load(data: str) -> dict[str, Any]:
-    """Return the JSON object in `data`. Raises UnreadableStreamError."""
+    """Return the JSON object in `data`, read as `json.loads` does. Raises UnreadableStreamError."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        raise UnreadableStreamError(f"an event's data ({len(data)} characters) is no JSON") from None
+        value = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        value = _load_loosely(data)
     if not isinstance(value, dict):
         raise UnreadableStreamError(f"an event's data is a JSON {type(value).__name__}, not an object")
     return value
+
+
+def _load_loosely(data: str) -> Any:
+    """Read what the SDKs read although it is no JSON, or none that UTF-8 can carry: NaN, 1e999, lone surrogates."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise UnreadableStreamError(f"an event's data ({len(data)} characters) is no JSON") from None

@@ -42,6 +42,8 @@ class ChatAssembly:
         self._head: dict[str, Any] = {}
         self._seen: dict[str, int] = {}
         self._chunks = self._with_choices = 0
+        self._plain: JsonObject | None = None  # the chunk before, without its choices
+        self._repeated = 0
         self._choices: dict[int, _Choice] = {}
         self._usage: Any = None
         self._log = PieceLog()
@@ -54,6 +56,8 @@ class ChatAssembly:
         """Take the next chunk."""
         if event.get("error") is not None or event.get("object") == "error":
             self._error = error_facts(event.get("error") or event)
+            return
+        if event.get("type") == "ping" and "choices" not in event:
             return
         self._chunks += 1
         self._log.event()
@@ -82,6 +86,7 @@ class ChatAssembly:
         """Return what the chunks amount to so far."""
         if not self._chunks:
             return Recording(body=None, pieces=None, complete=False, whole=False, error=self._error)
+        self._count_repeated()
         self._log.extra["every"] = [key for key in self._head if self._seen[key] == self._with_choices]
         self._log.extra["always"] = [
             key
@@ -92,7 +97,7 @@ class ChatAssembly:
             body=self._body(),
             pieces=self._log.pieces(),
             complete=self._ended and self._error is None and self._finished(),
-            whole=self._known and self._error is None,
+            whole=self._known and self._error is None and all(map(_has_whole_audio, self._choices.values())),
             error=self._error,
         )
 
@@ -114,6 +119,13 @@ class ChatAssembly:
         return all(i in self._choices and self._choices[i].beside.get("finish_reason") for i in wanted)
 
     def _take_head(self, event: JsonObject, seen_now: int) -> None:
+        plain = event.copy()
+        plain["choices"] = None
+        if plain == self._plain and seen_now:
+            self._repeated += 1  # nearly every chunk says the same beside its choices
+            return
+        self._count_repeated()
+        self._plain = plain if seen_now else None
         head, seen = self._head, self._seen
         for key, value in event.items():
             if key in _APART:
@@ -130,6 +142,12 @@ class ChatAssembly:
                 head[key] = value
                 if old is not None and key not in _CHANGES:
                     self._known = False
+
+    def _count_repeated(self) -> None:
+        for key in self._plain or ():
+            if key in self._seen:
+                self._seen[key] += self._repeated
+        self._repeated = 0
 
     def _take_choice(self, entry: dict[str, Any], place: int) -> None:
         index = entry.get("index")
@@ -172,7 +190,7 @@ class ChatAssembly:
             if old is None and key not in known and value is not None:
                 self._known = False
             if isinstance(value, str) and key not in ONCE:
-                if type(old) is not Grown:
+                if type(old) is not Grown or not old.text:
                     old = self._start(node, key, old, text=True)
                 old.append(value)
                 log.add(slot, len(value))
@@ -225,17 +243,26 @@ class ChatAssembly:
                 else:
                     self._log.add(f"{slot}/{index}", SET)
             return
-        if type(old) is not Grown:
+        if type(old) is not Grown or old.text:
             old = self._start(node, key, old, text=False)
+        if slot == choice.delta + "content":
+            self._known = False  # text is what content is known to be
         old.append(entries)
         self._log.add(slot, len(entries))
 
     def _start(self, node: dict[str, Any], key: str, old: Any, *, text: bool) -> Grown:
         """Return a new growing value in place of `old`, which was of another kind."""
-        if old is not None:
+        if old is not None and not (type(old) is Grown and not any(old)):
             self._known = False
         grown = node[key] = Grown(text)
         return grown
+
+
+def _has_whole_audio(choice: _Choice) -> bool:
+    """Whether the joined audio is base64: pieces that were padded each for itself can only be streamed."""
+    audio = choice.message.get("audio")
+    data = audio.get("data") if isinstance(audio, dict) else None
+    return type(data) is not Grown or not any(piece.endswith("=") for piece in data[:-1] if isinstance(piece, str))
 
 
 def _place_of_call(calls: _Indexed, entry: dict[str, Any], aliases: dict[int, int]) -> int:
