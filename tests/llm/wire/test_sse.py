@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from cachecore_llm.wire import EventDecoder, JsonObject, UnreadableStreamError, encode_comment, encode_event
-from cachecore_llm.wire.sse import encode_object, load
+from cachecore_llm.wire import EventDecoder, JsonObject, UnreadableStreamError, encode_comment, encode_event, load
+from cachecore_llm.wire.objects import MAX_DEPTH
+from cachecore_llm.wire.sse import encode_object
 
 
 def decode(*chunks: bytes) -> list[tuple[str, str]]:
@@ -75,6 +76,15 @@ def test_data_that_is_no_object_is_an_error_without_content(data: str) -> None:
     with pytest.raises(UnreadableStreamError) as caught:
         load(data)
     assert "secret" not in str(caught.value)
+
+
+def test_data_nested_too_deeply_is_refused() -> None:
+    """A walk over it would end in a RecursionError; many brackets beside each other are no depth."""
+    deep = '{"a":' * MAX_DEPTH + "[]" + "}" * MAX_DEPTH
+    with pytest.raises(UnreadableStreamError, match="deep"):
+        load(deep)
+    assert load(deep.replace("[]", "1"))
+    assert load('{"a":[' + "[]," * 5_000 + "[]]}")
 
 
 def test_what_the_sdks_read_is_read() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from cachecore_llm.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from cachecore_llm.wire.call import Call, JsonObject, ProtocolName, RequestFacts, ToolOffer, UnreadableRequestError
 from cachecore_llm.wire.facts import AnswerFacts, ChoiceFacts, ErrorFacts, Finish, ToolCallFacts, UsageFacts
+from cachecore_llm.wire.objects import UnreadableStreamError, load
 from cachecore_llm.wire.openai_chat import OPENAI_CHAT
 from cachecore_llm.wire.openai_embeddings import OPENAI_EMBEDDINGS, NoStreamError
 from cachecore_llm.wire.openai_responses import OPENAI_RESPONSES
@@ -21,7 +22,7 @@ from cachecore_llm.wire.protocol import (
     record,
     replays_exactly,
 )
-from cachecore_llm.wire.sse import EventDecoder, ServerEvent, UnreadableStreamError, encode_comment, encode_event
+from cachecore_llm.wire.sse import EventDecoder, ServerEvent, encode_comment, encode_event
 
 PROTOCOLS: Mapping[ProtocolName, WireProtocol] = {
     protocol.name: protocol for protocol in (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS, ANTHROPIC_MESSAGES)
@@ -59,6 +60,7 @@ __all__ = [
     "encode_comment",
     "encode_event",
     "is_complete",
+    "load",
     "record",
     "replays_exactly",
 ]

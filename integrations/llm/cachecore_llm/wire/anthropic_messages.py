@@ -20,9 +20,10 @@ from cachecore_llm.wire.facts import (
 )
 from cachecore_llm.wire.messages import replay
 from cachecore_llm.wire.messages.assembly import COMPLETE, AnthropicAssembly
+from cachecore_llm.wire.objects import dump_text, load
 from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
-from cachecore_llm.wire.sse import DONE, ServerEvent, dump_value, encode_object, load
+from cachecore_llm.wire.sse import DONE, ServerEvent, encode_object
 
 _FINISH: Mapping[str, Finish] = {
     "end_turn": "stop",
@@ -155,7 +156,7 @@ def _call(block: JsonObject) -> ToolCallFacts:
     return ToolCallFacts(
         id=text_or_none(block.get("id")),
         name=text_or_none(block.get("name")),
-        arguments=dump_value(block.get("input", {})),
+        arguments=dump_text(block.get("input", {})),
         kind=str(block["type"]),
         by_caller=block["type"] == "tool_use",
     )

@@ -20,9 +20,10 @@ from cachecore_llm.wire.facts import (
     error_facts,
     text_or_none,
 )
+from cachecore_llm.wire.objects import dump_text, load
 from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
-from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, dump_value, encode_object, load
+from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, encode_object
 
 _FINISH: Mapping[str, Finish] = {
     "stop": "stop",
@@ -188,7 +189,7 @@ def _call(call: JsonObject) -> ToolCallFacts:
     return ToolCallFacts(
         id=text_or_none(call.get("id")),
         name=text_or_none(inner.get("name")),
-        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else dump_value(arguments),
+        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else dump_text(arguments),
         kind=kind,
     )
 

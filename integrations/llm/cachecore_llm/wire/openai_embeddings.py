@@ -1,7 +1,7 @@
 """The protocol `openai.embeddings`: `POST /embeddings`. It has no streams, and each input has an answer of its own.
 
-A request for many inputs is split into requests for one each, and their answers are joined again, so that an input is
-computed once whatever it came together with.
+A request for many inputs is split into requests for one each, and their answers are joined again. An input that comes
+again beside other inputs is not computed again.
 """
 
 from __future__ import annotations

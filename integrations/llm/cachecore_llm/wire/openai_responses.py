@@ -18,11 +18,12 @@ from cachecore_llm.wire.facts import (
     error_facts,
     text_or_none,
 )
+from cachecore_llm.wire.objects import dump_text, load
 from cachecore_llm.wire.pieces import Pieces
 from cachecore_llm.wire.requests import Reader
 from cachecore_llm.wire.responses import replay
 from cachecore_llm.wire.responses.assembly import ResponsesAssembly
-from cachecore_llm.wire.sse import DONE, ServerEvent, dump_value, encode_object, load
+from cachecore_llm.wire.sse import DONE, ServerEvent, encode_object
 
 _MEDIA: dict[str, MediaKind] = {
     "input_image": "image",
@@ -219,7 +220,7 @@ def _call(item: JsonObject) -> ToolCallFacts:
     return ToolCallFacts(
         id=text_or_none(item.get("call_id")) or text_or_none(item.get("id")),
         name=text_or_none(item.get("name")) or (None if kind in ("function_call", "custom_tool_call") else kind),
-        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else dump_value(arguments),
+        arguments=arguments if isinstance(arguments, str) else "" if arguments is None else dump_text(arguments),
         kind=kind,
         by_caller=field is not None,
     )

@@ -37,7 +37,10 @@ class Assembly(Protocol):
     """Makes a body of events, one by one. Not for use by several threads at once."""
 
     def feed(self, event: JsonObject) -> None:
-        """Take the next event. Never raises on a shape that it does not know. Amortised O(size of the event)."""
+        """Take the next event, neutral, as `load` reads it, and not changed afterwards: the body shares its objects.
+
+        Never raises, whatever the shape. Amortised O(size of the event).
+        """
 
     def end(self) -> None:
         """Say that the stream's body ended cleanly: by the protocol's own mark, or by the end of the HTTP body."""
@@ -72,7 +75,8 @@ class WireProtocol(Protocol):
     def events_of(self, body: JsonObject, pieces: Pieces | None = None) -> Iterator[JsonObject]:
         """Yield the events of a complete `body`, usage included.
 
-        The text comes in the pieces of `pieces` if they belong to `body`, else in pieces of about a word.
+        The text comes in the pieces of `pieces` if they belong to `body`, else in pieces of about a word. The events
+        share objects with `body`: do not change them.
         """
 
     def neutral(self, event: JsonObject) -> JsonObject:

@@ -6,10 +6,9 @@ Incremental: a stream may be split at any byte. Bounded: an event larger than th
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
-import msgspec
+from cachecore_llm.wire.objects import UnreadableStreamError, dump
 
 DONE = "[DONE]"
 """The data of the event that ends a stream of OpenAI's chat protocol."""
@@ -25,13 +24,6 @@ class ServerEvent(NamedTuple):
 
     event: str
     data: str
-
-
-class UnreadableStreamError(ValueError):
-    """A stream holds bytes that are no server-sent events, or an event that is no JSON object.
-
-    The text gives sizes and types, never content. Such a stream can be passed on; it cannot be recorded.
-    """
 
 
 class EventDecoder:
@@ -151,7 +143,7 @@ def encode_event(data: str, *, event: str = "") -> bytes:
 
 def encode_object(value: dict[str, Any], *, event: str = "") -> bytes:
     """Return a server-sent event whose data is a JSON object on one line."""
-    return _named(event) + b"data: " + _dump(value) + b"\n\n"
+    return _named(event) + b"data: " + dump(value) + b"\n\n"
 
 
 def encode_comment(text: str = "") -> bytes:
@@ -161,34 +153,3 @@ def encode_comment(text: str = "") -> bytes:
 
 def _named(event: str) -> bytes:
     return b"event: %b\n" % " ".join(event.splitlines()).encode() if event else b""
-
-
-def dump_value(value: Any) -> str:
-    """Return a JSON value as text on one line. NaN and infinities, which JSON has not, become null."""
-    return _dump(value).decode()
-
-
-def _dump(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot carry
-        return json.dumps(value, separators=(",", ":")).encode()
-
-
-def load(data: str) -> dict[str, Any]:
-    """Return the JSON object in `data`, read as `json.loads` does. Raises UnreadableStreamError."""
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        value = _load_loosely(data)
-    if not isinstance(value, dict):
-        raise UnreadableStreamError(f"an event's data is a JSON {type(value).__name__}, not an object")
-    return value
-
-
-def _load_loosely(data: str) -> Any:
-    """Read what the SDKs read although it is no JSON, or none that UTF-8 can carry: NaN, 1e999, lone surrogates."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise UnreadableStreamError(f"an event's data ({len(data)} characters) is no JSON") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from cachecore_llm.wire.call import JsonObject
 from cachecore_llm.wire.chat.shape import CHOICE_KNOWN, KNOWN, NO_CHOICES, ONCE, USAGE, child, is_indexed
-from cachecore_llm.wire.facts import ErrorFacts, error_facts
+from cachecore_llm.wire.facts import ErrorFacts, error_facts, text_or_none
 from cachecore_llm.wire.pieces import NULL, SET, PieceLog
 from cachecore_llm.wire.protocol import Recording
 from cachecore_llm.wire.text import Grown, joined
@@ -116,7 +116,7 @@ class ChatAssembly:
 
     def _finished(self) -> bool:
         wanted = set(range(self._n)) | set(self._choices)
-        return all(i in self._choices and self._choices[i].beside.get("finish_reason") for i in wanted)
+        return all(i in self._choices and text_or_none(self._choices[i].beside.get("finish_reason")) for i in wanted)
 
     def _take_head(self, event: JsonObject, seen_now: int) -> None:
         plain = event.copy()
