@@ -12,7 +12,7 @@ from tests.llm.wire import sdk
 from tests.llm.wire.test_pieces import STREAMS, TOKENS
 
 SHARE = {"openai.chat": 0.12, "openai.responses": 0.12, "anthropic.messages": 0.4}
-"""Of the SDK's own time for reading the same bytes from memory, without a network. Measured: 3 to 5, 4 to 6, 12 to 20 %."""
+"""Of the SDK's time for reading the same bytes from memory, without a network. Measured: 3–5, 4–6, 12–20 %."""
 
 
 def fastest(work: Callable[[], object], rounds: int) -> float:

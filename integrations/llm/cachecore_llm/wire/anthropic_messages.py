@@ -52,7 +52,6 @@ class AnthropicMessages:
         read = Reader(self.name, body)
         messages = read.objects("messages")
         output, schema = _output(read)
-        media = {_MEDIA[part["type"]] for part in read.parts(messages) if part.get("type") in _MEDIA}
         return RequestFacts(
             model=read.text("model"),
             stream=read.flag("stream"),
@@ -60,7 +59,7 @@ class AnthropicMessages:
             tools=tuple(_offers(read)),
             output=output,
             schema=schema,
-            media=frozenset(media),
+            media=read.media(read.parts(messages), _MEDIA),
             user_turns=sum(message.get("role") == "user" and not _is_results(message) for message in messages),
             max_output_tokens=read.count("max_tokens"),
         )

@@ -59,9 +59,9 @@ class OpenAIChat:
         read = Reader(self.name, body)
         messages = read.objects("messages")
         output, schema = _output(read)
-        media = {_MEDIA[part["type"]] for part in read.parts(messages) if part.get("type") in _MEDIA}
+        media = read.media(read.parts(messages), _MEDIA)
         if "audio" in read.strings("modalities"):
-            media.add("audio")
+            media |= {"audio"}
         return RequestFacts(
             model=read.text("model"),
             stream=read.flag("stream"),
@@ -70,7 +70,7 @@ class OpenAIChat:
             tools=tuple(_offers(read)),
             output=output,
             schema=schema,
-            media=frozenset(media),
+            media=media,
             user_turns=sum(message.get("role") == "user" for message in messages),
             max_output_tokens=read.count("max_completion_tokens") or read.count("max_tokens"),
             echoed={key: body[key] for key in _ECHOED if body.get(key) is not None},

@@ -90,7 +90,7 @@ class OpenAIResponses:
             tools=tuple(_offers(read)),
             output=output,
             schema=as_object(asked.get("schema")) or None if output == "schema" else None,
-            media=frozenset(_MEDIA[part["type"]] for part in parts if part.get("type") in _MEDIA),
+            media=read.media(parts, _MEDIA),
             user_turns=sum(item.get("role") == "user" for item in items),
             max_output_tokens=read.count("max_output_tokens"),
             echoed={key: body[key] for key in _ECHOED if body.get(key) is not None},

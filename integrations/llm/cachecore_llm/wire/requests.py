@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cachecore_llm.wire.call import JsonObject, UnreadableRequestError
+from cachecore_llm.wire.call import JsonObject, MediaKind, UnreadableRequestError
 
 
 class Reader:
@@ -72,6 +72,12 @@ class Reader:
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             raise self._wrong(field, "a list of texts", value)
         return value
+
+    @staticmethod
+    def media(parts: Iterable[JsonObject], kinds: Mapping[str, MediaKind]) -> frozenset[MediaKind]:
+        """Return the kinds of media among content parts; `kinds` gives them by the type of a part."""
+        types = (part.get("type") for part in parts)
+        return frozenset(kinds[kind] for kind in types if isinstance(kind, str) and kind in kinds)
 
     @staticmethod
     def parts(messages: Iterable[JsonObject], *, inside: str = "content") -> Iterator[JsonObject]:

@@ -152,4 +152,4 @@ def encode_comment(text: str = "") -> bytes:
 
 
 def _named(event: str) -> bytes:
-    return b"event: %b\n" % " ".join(event.splitlines()).encode() if event else b""
+    return b"event: %b\n" % " ".join(event.splitlines()).encode(errors="replace") if event else b""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cachecore_llm.wire.call import JsonObject
-from cachecore_llm.wire.facts import ErrorFacts, as_object, error_facts
+from cachecore_llm.wire.facts import ErrorFacts, as_object, as_objects, error_facts, text_or_none
 from cachecore_llm.wire.messages.shape import (
     COMPACTED,
     COMPACTION,
@@ -100,7 +100,7 @@ class AnthropicAssembly:
             and self._stopped
             and self._error is None
             and self._readable
-            and body.get("stop_reason") in COMPLETE
+            and text_or_none(body.get("stop_reason")) in COMPLETE
             and all(block.stopped for block in self._blocks.values())
         )
         whole = self._known and self._readable and self._error is None
@@ -110,8 +110,8 @@ class AnthropicAssembly:
         self._start = as_object(event.get("message"))
         self._message = {key: value for key, value in self._start.items() if key != "content"}
         self._usage = dict(as_object(self._start.get("usage")))
-        for index, block in enumerate(self._start.get("content") or ()):
-            self._blocks[index] = _Block(index, as_object(block), begun=False)
+        for index, block in enumerate(as_objects(self._start.get("content"))):
+            self._blocks[index] = _Block(index, block, begun=False)
             self._blocks[index].stopped = True
         self._log.add(START, SET)
 
@@ -148,18 +148,21 @@ class AnthropicAssembly:
             self._known = False  # a delta without its block's start
             block = self._blocks[index] = _Block(index, {}, begun=False)
         delta = as_object(event.get("delta"))
-        field, carrier = FIELDS.get(delta.get("type", ""), ("", ""))
+        field, carrier = FIELDS.get(str(delta.get("type")), ("", ""))
         piece = delta.get(carrier)
         if field in ("text", "thinking", "input") and isinstance(piece, str):
             grown = block.fields.get(field)
-            if grown is None:
+            if type(grown) is not Grown or not grown.text:
                 grown = block.fields[field] = Grown(text=True)
             grown.append(piece)
             self._log.add(block.prefix + field, len(piece))
             if piece:
                 self.started = True
         elif field == "citations" and piece is not None:
-            block.fields.setdefault(field, Grown(text=False)).append([piece])
+            cited = block.fields.get(field)
+            if type(cited) is not Grown or cited.text:
+                cited = block.fields[field] = Grown(text=False)
+            cited.append([piece])
             self._log.add(block.prefix + field, 1)
         elif field == "signature":
             block.fields[field] = piece  # the SDK replaces it, too

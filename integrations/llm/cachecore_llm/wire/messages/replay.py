@@ -125,7 +125,7 @@ class _Replay:
         if grown is None:
             grown = self._grown[slot] = self.input_text(place) if field == "input" else block[field]
             begun = self.start(place).get(field)
-            self._at[slot] = len(begun) if field != "input" and isinstance(begun, str | list) else 0
+            self._at[slot] = len(begun) if field != "input" and type(begun) is type(grown) else 0
         at = self._at[slot]
         self._at[slot] = at + size
         return {"type": kind, carrier: grown[at] if field == "citations" else grown[at : at + size]}

@@ -71,10 +71,9 @@ def needed(block: JsonObject, start: JsonObject) -> Iterator[tuple[str, int]]:
         whole, begun = block.get(field), start.get(field)
         if isinstance(whole, str) and isinstance(begun, str):
             yield field, len(whole) - len(begun)
-    for field in ("citations",):
-        whole, begun = block.get(field), start.get(field)
-        if isinstance(whole, list):
-            yield field, len(whole) - len(begun or ())
+    whole, begun = block.get("citations"), start.get("citations")
+    if isinstance(whole, list):
+        yield "citations", len(whole) - (len(begun) if isinstance(begun, list) else 0)
     if block.get("signature") != start.get("signature"):
         yield "signature", -1
     if block.get("type") == COMPACTION and any(block.get(field) != start.get(field) for field in COMPACTED):

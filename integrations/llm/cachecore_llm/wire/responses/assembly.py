@@ -73,11 +73,10 @@ class ResponsesAssembly:
         elif kind in BEGINNING or kind in ENDING:
             self._lifecycle(event, kind)
         elif kind in STATES:
-            self._log.add(f"{kind}:{event.get('output_index')}", SET)
+            self._step(event, kind, "output_index")
             self.started = True
         elif kind == ANNOTATION:
-            place = f"{event.get('output_index')}:{event.get('content_index')}:{event.get('annotation_index')}"
-            self._log.add(f"{kind}:{place}", SET)
+            self._step(event, kind, "output_index", "content_index", "annotation_index")
         else:
             self._repeatable = False
             self._known = self._known and kind in UNREPEATABLE
@@ -97,42 +96,48 @@ class ResponsesAssembly:
             error=self._error,
         )
 
+    def _step(self, event: JsonObject, kind: str, *indices: str, size: int = SET) -> str | None:
+        """Note a step of the event and return its place; None if an index is missing, so that no step is possible."""
+        places = [event.get(index) for index in indices]
+        if not all(type(place) is int and place >= 0 for place in places):
+            self._repeatable = False
+            return None
+        place = ":".join(map(str, places))
+        self._log.add(f"{kind}:{place}", size)
+        return place
+
     def _growth(self, event: JsonObject, kind: str, kept: str, step: str) -> None:
         growth = GROWTHS[kept]
-        place = str(event.get("output_index"))
-        if growth.where != "item":
-            place = f"{place}:{event.get(INDEX[growth.where])}"
+        indices = ("output_index",) if growth.where == "item" else ("output_index", INDEX[growth.where])
         if step == "done":
-            self._log.add(f"{kind}:{place}", SET)
+            self._step(event, kind, *indices)
             return
         delta = event.get("delta")
         if not isinstance(delta, str):
-            self._known = False
+            self._known = self._repeatable = False
             return
-        self._log.add(f"{kind}:{place}", len(delta))
+        place = self._step(event, kind, *indices, size=len(delta))
         if delta:
             self.started = True
         if kept == "output_text":
             logprobs = event.get(LOGPROBS)
-            if logprobs:
+            if logprobs and isinstance(logprobs, list) and place is not None:
                 self._log.add(f"{LOGPROBS}:{place}", len(logprobs))
             elif LOGPROBS not in event:
                 self._bare = True
 
     def _item(self, event: JsonObject, kind: str) -> None:
-        place, item = event.get("output_index"), event.get("item")
-        if type(place) is not int or not isinstance(item, dict):
+        item, place = event.get("item"), event.get("output_index")
+        if self._step(event, kind, "output_index") is None or type(place) is not int or not isinstance(item, dict):
             self._repeatable = False
             return
         (self._added if kind == _ITEM_ADDED else self._done)[place] = item
         self.started = self.started or item.get("type") != "message"
-        self._log.add(f"{kind}:{place}", SET)
 
     def _part(self, event: JsonObject, kind: str, kept: str) -> None:
-        place = f"{event.get('output_index')}:{event.get(INDEX[PARTS[kept]])}"
-        if kind.endswith(".added"):
+        place = self._step(event, kind, "output_index", INDEX[PARTS[kept]])
+        if kind.endswith(".added") and place is not None:
             self._parts[f"{kept}:{place}"] = as_object(event.get("part"))
-        self._log.add(f"{kind}:{place}", SET)
 
     def _lifecycle(self, event: JsonObject, kind: str) -> None:
         response = as_object(event.get("response"))
@@ -166,9 +171,8 @@ class ResponsesAssembly:
             begun[f"item:{place}"] = difference(begun_item(item_at(body, place)), item)
         for slot, part in self._parts.items():
             kept, of_item, index = slot.split(":")
-            if of_item.isdigit() and index.isdigit():
-                whole = part_at(item_at(body, int(of_item)), PARTS[kept], int(index))
-                begun[slot] = difference(begun_part(whole), part)
+            whole = part_at(item_at(body, int(of_item)), PARTS[kept], int(index))
+            begun[slot] = difference(begun_part(whole), part)
         self._log.extra = {
             "first": self._first,
             "begun": {name: change for name, change in begun.items() if change != [{}, []]},

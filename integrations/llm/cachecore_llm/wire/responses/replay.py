@@ -97,8 +97,8 @@ def _default_part(part_kind: str, place: str, part: JsonObject) -> Iterator[Grou
     yield [(f"{part_kind}.added:{place}", SET)]
     growth = _PART_GROWTH.get(str(part.get("type")))
     if growth is not None and isinstance(part.get(GROWTHS[growth].field), str):
-        yield from _grow(growth, place, part[GROWTHS[growth].field], logprobs=len(part.get(LOGPROBS) or ()))
-    for index, _ in enumerate(part.get("annotations") or ()):
+        yield from _grow(growth, place, part[GROWTHS[growth].field], logprobs=len(as_objects(part.get(LOGPROBS))))
+    for index, _ in enumerate(as_objects(part.get("annotations"))):
         yield [(f"{ANNOTATION}:{place}:{index}", SET)]
     yield [(f"{part_kind}.done:{place}", SET)]
 
@@ -157,7 +157,7 @@ class _Replay:
         elif kept in PARTS:
             self._part(event, item, kept, step, places)
         elif kind == ANNOTATION:
-            annotations = part_at(item, "content", places[1]).get("annotations") or ()
+            annotations = as_objects(part_at(item, "content", places[1]).get("annotations"))
             event["content_index"], event["annotation_index"] = places[1:]
             event["annotation"] = annotations[places[2]] if places[2] < len(annotations) else {}
         return event
@@ -186,7 +186,7 @@ class _Replay:
         if step == "done":
             event[growth.field] = text
             if kept == "output_text" and not self._bare:
-                event[LOGPROBS] = part.get(LOGPROBS) or []
+                event[LOGPROBS] = as_objects(part.get(LOGPROBS))
             return
         slot, size = group[0]
         at = self._at.get(slot, 0)
@@ -196,5 +196,5 @@ class _Replay:
             event[LOGPROBS] = []
         for slot, size in group[1:]:
             at = self._at.get(slot, 0)
-            event[LOGPROBS] = (part.get(LOGPROBS) or [])[at : at + size]
+            event[LOGPROBS] = as_objects(part.get(LOGPROBS))[at : at + size]
             self._at[slot] = at + size
