@@ -33,6 +33,7 @@ def decode(*chunks: bytes) -> list[tuple[str, str]]:
         (b": comment\n\n: another\ndata: a\n:\n\n", [("", "a")]),
         (b"\xef\xbb\xbfdata: a\n\n", [("", "a")]),
         (b"data: a\r\rdata: b\r\n\r\n", [("", "a"), ("", "b")]),
+        (b"data: a\r\ndata: b\r\n\r\n", [("", "a\nb")]),
         (b"data: a\n\n\n\n", [("", "a")]),
         (b"data: cut short\n", []),
         (b"data: cut short", []),
