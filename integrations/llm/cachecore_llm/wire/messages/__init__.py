@@ -1,0 +1,1 @@
+"""Messages: assembling a body from events, and making events of a body."""

@@ -1,0 +1,1 @@
+"""Responses: assembling a body from events, and making events of a body."""
