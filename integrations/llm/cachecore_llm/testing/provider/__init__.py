@@ -1,0 +1,14 @@
+"""A local provider: an HTTP server that speaks the protocols of OpenAI and Anthropic, for tests without a network.
+
+    async with LocalProvider() as provider:
+        client = AsyncOpenAI(base_url=provider.openai_url, api_key="any")
+
+`python -m cachecore_llm.testing.provider` runs it by itself. The module `directives` says how a prompt tells it what to
+answer. Needs the extra `testing` (h11, which both SDKs bring along).
+"""
+
+from cachecore_llm.testing.provider.calls import Call
+from cachecore_llm.testing.provider.directives import DirectiveError
+from cachecore_llm.testing.provider.local import LocalProvider
+
+__all__ = ["Call", "DirectiveError", "LocalProvider"]
