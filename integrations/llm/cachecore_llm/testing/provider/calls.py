@@ -89,7 +89,7 @@ class CallLog:
         with self._lock:
             if self._dropped:
                 raise RuntimeError(
-                    f"{self.total} requests arrived and only the last {len(self._requests)} are kept, too few to count; "
+                    f"{self.total} requests arrived and only the last {len(self._requests)} are kept, too few; "
                     "build the provider with a larger keep= or keep_bytes=, or call reset()"
                 )
             kept = tuple(self._requests)

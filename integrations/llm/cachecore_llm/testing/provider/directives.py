@@ -24,7 +24,7 @@ DEVIATIONS: Final = {
     "no-space": "no space after `data:`",
     "error-200": "an error body, or an error event, under status 200",
     "error-object": 'chat: `{"object": "error"}` under status 200',
-    "empty-first": "chat: the first chunk has no choices",
+    "empty-first": "chat: the first chunk has no choices, and filtered ones say why (as Azure does)",
     "finish-error": 'chat: the finish reason is "error"',
     "no-done": "chat: no `[DONE]` at the end of a stream",
     "no-finish": "chat: no finish reason, in a stream before `[DONE]`",

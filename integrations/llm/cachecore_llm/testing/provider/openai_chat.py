@@ -161,7 +161,7 @@ def _choice(ask: Ask, answer: Answer, index: int, fresh: Fresh) -> dict[str, Any
         message["vendor_extension"] = {"score": 1, "note": answer.text or ""}
     finish = "error" if "finish-error" in ask.directives.compat else answer.finish
     choice = {"index": index, "message": message, "logprobs": _logprobs(ask, answer), "finish_reason": finish}
-    if finish == "content_filter":
+    if finish == "content_filter" and "empty-first" in ask.directives.compat:
         choice["content_filter_results"] = {"hate": {"filtered": True, "severity": "medium"}}
     return choice
 

@@ -85,7 +85,7 @@ def _parts(ask: Ask, item: Fields, where: Fields) -> Iterator[tuple[str, Fields]
                 {**place, "part": {**part, "text": "", "annotations": [], "logprobs": []}},
             )
             yield from _text(ask, part, place)
-            yield "response.output_text.done", {**place, "text": part["text"], "logprobs": part["logprobs"]}
+            yield "response.output_text.done", {**place, "text": part["text"], "logprobs": _short(part["logprobs"])}
         yield "response.content_part.done", {**place, "part": part}
 
 
@@ -96,10 +96,22 @@ def _text(ask: Ask, part: Fields, place: Fields) -> Iterator[tuple[str, Fields]]
     at = 0
     for piece in pieces(part["text"], count):
         after = at + len(tokens(piece)) if logs else 0
-        yield "response.output_text.delta", {**place, "delta": piece, "logprobs": logs[at:after]}
+        yield "response.output_text.delta", {**place, "delta": piece, "logprobs": _short(logs[at:after])}
         at = after
     for number, annotation in enumerate(part["annotations"]):
         yield "response.output_text.annotation.added", {**place, "annotation_index": number, "annotation": annotation}
+
+
+def _short(logs: list[Fields]) -> list[Fields]:
+    """Return log probabilities as events carry them: without the bytes of the tokens."""
+    return [
+        {
+            "token": log["token"],
+            "logprob": log["logprob"],
+            "top_logprobs": [{"token": top["token"], "logprob": top["logprob"]} for top in log["top_logprobs"]],
+        }
+        for log in logs
+    ]
 
 
 def _reasoning(ask: Ask, item: Fields, where: Fields) -> Iterator[tuple[str, Fields]]:
