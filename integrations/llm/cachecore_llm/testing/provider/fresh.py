@@ -17,6 +17,7 @@ class Fresh:
     ) -> None:
         self.seconds = clock()
         self._entropy = entropy
+        self._padding = ""
 
     @property
     def now(self) -> int:
@@ -26,6 +27,13 @@ class Fresh:
     def id(self, prefix: str, length: int = 24) -> str:
         """Return `prefix` and `length` hexadecimal digits, at most 64."""
         return prefix + hashlib.sha256(self._entropy().encode()).hexdigest()[:length]
+
+    def padding(self, number: int) -> str:
+        """Return 12 characters for the `obfuscation` of event `number`: parts of one digest for the whole answer."""
+        if not self._padding:
+            self._padding = self.id("", 64)
+        start = number % 52
+        return self._padding[start : start + 12]
 
     def opaque(self, content: str) -> str:
         """Return base64 text that stands for `content` signed or encrypted: new in each call."""

@@ -72,7 +72,7 @@ class LocalProvider:
         self._gate = Gate(self._log)
         rules = Rules(base=base, api_keys=api_keys, models=models)
         self._service = Service(rules, self._log, Delivery(self._log, self._gate), lambda: Fresh(clock, entropy))
-        self._server = Server(self._service, max_body_bytes=max_body_bytes)
+        self._server = Server(self._service, max_body_bytes=max_body_bytes, changed=self._log.changed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 

@@ -33,17 +33,15 @@ def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
         filters = [{"prompt_index": 0, "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}]
         yield Event(None, {**head, "id": "", "model": "", "choices": [], "prompt_filter_results": filters})
     each = [_choice(ask, choice) for choice in body["choices"]]
-    used = 0
-    for choice in itertools.chain.from_iterable(itertools.zip_longest(*each)):
+    for number, choice in enumerate(itertools.chain.from_iterable(itertools.zip_longest(*each)), 1):
         if choice is None:
             continue
         chunk = {**head, "choices": [choice]}
         if "usage-everywhere" in compat:
-            used += 1
             prompt = body["usage"]["prompt_tokens"]
-            chunk["usage"] = {"prompt_tokens": prompt, "completion_tokens": used, "total_tokens": prompt + used}
+            chunk["usage"] = {"prompt_tokens": prompt, "completion_tokens": number, "total_tokens": prompt + number}
         if padded:
-            chunk["obfuscation"] = fresh.id("", 12)
+            chunk["obfuscation"] = fresh.padding(number)
         yield Event(None, chunk)
     if with_usage:
         yield Event(None, {**head, "choices": [], "usage": body["usage"]})

@@ -21,7 +21,7 @@ def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
     for number, (kind, fields) in enumerate(_all(ask, body)):
         data = {"type": kind, "sequence_number": number, **fields}
         if padded and kind.endswith(".delta"):
-            data["obfuscation"] = fresh.id("", 12)
+            data["obfuscation"] = fresh.padding(number)
         yield Event(kind, data)
 
 

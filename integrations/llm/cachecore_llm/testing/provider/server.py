@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 
 from cachecore_llm.testing.provider.connection import Connection, Serve
 
@@ -12,12 +13,13 @@ _MAX_CONNECTIONS = 4096
 
 
 class Server:
-    """Serves from `start` to `stop`, both called on the same loop."""
+    """Serves from `start` to `stop`, both called on the same loop. `changed` is called when a connection is gone."""
 
     # Not `asyncio.start_server`: a connection that it is about to take while it is closed is neither served nor closed.
 
-    def __init__(self, serve: Serve, *, max_body_bytes: int) -> None:
+    def __init__(self, serve: Serve, *, max_body_bytes: int, changed: Callable[[], None]) -> None:
         self._serve = serve
+        self._changed = changed
         self._max_body_bytes = max_body_bytes
         self._listener: socket.socket | None = None
         self._connections: set[Connection] = set()
@@ -63,6 +65,7 @@ class Server:
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._changed()
         if not self._connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
