@@ -153,7 +153,7 @@ def test_an_error_names_the_way_out() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the processor time of a process from /proc")
 def test_streams_cost_little() -> None:
     """20,000 chunks a second on one core, counted in processor time: other load does not change that."""
-    body = wire.body_for(wire.CHAT, f"[[words {WORDS}]]", stream=True)
+    body = wire.body_for(wire.CHAT, f"[[words {WORDS}]]", stream=True, max_tokens=WORDS)
     with process() as (running, url):
         stat = Path(f"/proc/{running.pid}/stat")
 
