@@ -39,7 +39,10 @@ async def test_calls_are_counted_by_what_they_are(provider: LocalProvider, opena
 async def test_prompts_and_bodies_stay_out_of_texts(provider: LocalProvider, openai: AsyncOpenAI) -> None:
     """A failing test prints a call; what a prompt says belongs in no log."""
     await openai.chat.completions.create(model="m", messages=hi("a secret"))
-    assert "secret" not in repr(provider.requests[0])
+    shown = repr(provider.requests[0])
+    assert "openai.chat" in shown
+    assert "secret" not in shown
+    assert "Bearer" not in shown
 
 
 async def test_held_answers_wait_and_go_in_order(provider: LocalProvider, openai: AsyncOpenAI) -> None:

@@ -72,7 +72,7 @@ async def test_a_list_of_numbers_is_one_input(openai: AsyncOpenAI) -> None:
         ({"input": ["a"] * 2049}, "at most 2048"),
         ({"input": "a", "dimensions": 5000}, "dimensions"),
         ({"input": "a", "dimensions": 0}, "dimensions"),
-        ({"input": "a", "encoding_format": "hex"}, "Supported values"),
+        ({"input": "a", "encoding_format": "hex"}, "supported values"),
     ],
 )
 async def test_what_cannot_be_embedded_is_refused(body: Any, message: str, openai: AsyncOpenAI) -> None:

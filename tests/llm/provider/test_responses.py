@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, omit
+from openai import AsyncOpenAI, BadRequestError, omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 
@@ -61,6 +61,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "usage": ask("[[usage cached=100 reasoning=7 cache-write=20]] Where is Bonn?"),
     "length": ask("[[words 50]]", max_output_tokens=16),
     "filtered": ask("[[finish content_filter]]"),
+    "failed": ask("[[finish failed]]"),
     "echoes": ask("Hi", user="u1", metadata={"a": "b"}, safety_identifier="s", prompt_cache_key="k", temperature=0.5),
 }
 
@@ -170,6 +171,15 @@ async def test_an_answer_is_what_it_is_told(openai: AsyncOpenAI) -> None:
     assert usage is not None
     assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (100, 7)
     assert (await answer("empty")).output == []
+
+
+async def test_a_response_that_failed_says_so(openai: AsyncOpenAI) -> None:
+    events = await streamed(openai, KINDS["failed"])
+    assert events[-1].type == "response.failed"
+    for response in (events[-1].response, await openai.responses.create(**KINDS["failed"])):
+        assert (response.status, response.error.code, response.completed_at) == ("failed", "server_error", None)
+    with pytest.raises(BadRequestError, match="known are stop, length, content_filter, failed"):
+        await openai.responses.create(**ask("[[finish tool_calls]]"))
 
 
 async def test_a_response_echoes_its_request(openai: AsyncOpenAI) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from cachecore_llm.testing.provider import schema
-from cachecore_llm.testing.provider.ask import Ask, Offer, RejectedError, tokens
+from cachecore_llm.testing.provider.ask import Ask, Offer, tokens
 from cachecore_llm.testing.provider.directives import ToolCall
+from cachecore_llm.testing.provider.fields import RejectedError
 
 _WORDS: Final = tuple("the answer follows from the question alone so that it can be told once more".split())  # noqa: SIM905
 _EXCERPT: Final = 120

@@ -9,10 +9,11 @@ import msgspec
 
 from cachecore_llm.testing.provider import ask as asking
 from cachecore_llm.testing.provider.answer import Answer, Called, Citation
-from cachecore_llm.testing.provider.ask import Ask, Offer, RejectedError
-from cachecore_llm.testing.provider.directives import Directives, parse
+from cachecore_llm.testing.provider.ask import Ask, Offer
+from cachecore_llm.testing.provider.directives import Directives
+from cachecore_llm.testing.provider.fields import Fields, RejectedError
 from cachecore_llm.testing.provider.fresh import Fresh
-from cachecore_llm.testing.provider.protocol import required, served_model, unsupported
+from cachecore_llm.testing.provider.protocol import served_model, unsupported
 
 NAME: Final = "anthropic.messages"
 _STOP_REASONS: Final = {
@@ -30,24 +31,22 @@ def prompt(body: Mapping[str, Any]) -> str:
 
 def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
     """Return the request. Raises RejectedError as the service refuses, DirectiveError for a bad directive."""
-    model = required(body, "model", str, "anthropic")
-    required(body, "max_tokens", int, "anthropic")
-    messages = required(body, "messages", list, "anthropic")
+    given = Fields(body, "anthropic")
+    model = given.required("model", str)
+    given.required("max_tokens", int)
+    given.required("messages", list)
+    messages = given.objects("messages")
     for n, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant", "system"):
+        if message.get("role") not in ("user", "assistant", "system"):
             raise RejectedError(400, f"messages.{n}.role: Input should be 'user' or 'assistant'")
     text, results = asking.last_user_text(messages)
-    directives = Directives()
-    if base is not None:
-        directives, text = parse(text, base)
-        directives, _ = parse(header, directives)
+    directives, text = asking.directed(text, base, header)
     media = asking.media_of(messages)
     tools = tuple(
-        Offer(tool["name"], tool.get("input_schema"))
-        for tool in body.get("tools") or []
-        if isinstance(tool, dict) and isinstance(tool.get("name"), str) and "input_schema" in tool
+        Offer(one.required("name", str), one.object("input_schema").values)
+        for one in (Fields(tool, "anthropic", f"tools.{n}") for n, tool in enumerate(given.objects("tools")))
+        if "input_schema" in one.values  # the services' own tools have none
     )
-    thinking = body.get("thinking")
     ask = Ask(
         body=body,
         model=model,
@@ -59,35 +58,25 @@ def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
         media=media,
         results=results,
         tools=tools,
-        forced=_forced(body.get("tool_choice"), tools),
-        schema=_schema(body.get("output_config")),
-        max_tokens=asking.positive(body, "max_tokens"),
-        stop=tuple(one for one in body.get("stop_sequences") or [] if isinstance(one, str) and one),
-        reasons=isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"),
+        forced=_forced(given.object("tool_choice"), tools),
+        schema=_schema(given.object("output_config").object("format")),
+        max_tokens=given.whole("max_tokens"),
+        stop=given.texts("stop_sequences"),
+        reasons=given.object("thinking").text("type") not in (None, "disabled"),
     )
     unsupported(ask, NAME, ("function",))
     return ask
 
 
-def _forced(choice: Any, tools: tuple[Offer, ...]) -> Offer | None:
-    kind = choice.get("type") if isinstance(choice, dict) else None
-    if kind == "any" and tools:
-        return tools[0]
-    if kind != "tool":
-        return None
-    for offer in tools:
-        if offer.name == choice.get("name"):
-            return offer
-    raise RejectedError(400, f"tool_choice: Tool '{choice.get('name')}' not found in provided tools")
+def _forced(choice: Fields, tools: tuple[Offer, ...]) -> Offer | None:
+    kind = choice.text("type")
+    if kind == "any":
+        return asking.forced(None, tools)
+    return asking.forced(choice.required("name", str), tools) if kind == "tool" else None
 
 
-def _schema(config: Any) -> Any:
-    form = config.get("format") if isinstance(config, dict) else None
-    if form is None:
-        return None
-    if not isinstance(form, dict) or not isinstance(form.get("schema"), dict):
-        raise RejectedError(400, "output_config.format.schema: Field required")
-    return form["schema"]
+def _schema(form: Fields) -> Any:
+    return form.required("schema", dict) if form.values else None
 
 
 def whole(ask: Ask, answers: list[Answer], fresh: Fresh) -> dict[str, Any]:

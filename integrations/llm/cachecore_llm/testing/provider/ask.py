@@ -1,4 +1,4 @@
-"""What a request asks for, in terms that all protocols share; and the error that refuses it. Pure."""
+"""What a request asks for, in terms that all protocols share. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
-from cachecore_llm.testing.provider.directives import Directives
+from cachecore_llm.testing.provider.directives import Directives, parse
+from cachecore_llm.testing.provider.fields import RejectedError
 
 _TOKEN: Final = re.compile(r"\s*\S+|\s+$")
 _DATA_URL: Final = re.compile(r"data:([\w.+/-]*)(?:;[\w=.-]+)*?;base64,(.*)", re.DOTALL)
@@ -33,14 +34,6 @@ _UNKEYED: Final = frozenset(
 )
 """Fields that do not shape an answer: the derived text must not depend on them."""
 _MARKS: Final = frozenset(("cache_control", "prompt_cache_breakpoint"))
-
-
-class RejectedError(Exception):
-    """A request that the real service would refuse. `kind` is the error's type or code; None: the status' usual one."""
-
-    def __init__(self, status: int, message: str, *, param: str | None = None, kind: str | None = None) -> None:
-        super().__init__(status, message)
-        self.status, self.message, self.param, self.kind = status, message, param, kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +77,14 @@ class Ask:
     reasons: bool = False
     """Reasoning was asked for, and is shown or counted."""
     choices: int = 1
+    logprobs: int | None = None
+    """How many alternatives are listed with each token's log probability; None: no log probabilities."""
+    spoken: bool = False
+    """The answer is sound."""
+    included: tuple[str, ...] = ()
+    """Further parts of an answer that were asked for."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """How to stream."""
 
 
 def tokens(text: str) -> list[str]:
@@ -205,13 +206,17 @@ def last_user_text(items: Any) -> tuple[str, int]:
     return "", results
 
 
-def positive(body: Mapping[str, Any], name: str, least: int = 1) -> int | None:
-    """Return the whole number under `name`, None if absent. Raises RejectedError."""
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise RejectedError(
-            400, f"Invalid '{name}': expected an integer of at least {least}, but got {value!r} instead.", param=name
-        )
-    return value
+def directed(text: str, base: Directives | None, header: str) -> tuple[Directives, str]:
+    """Return the directives of a request and its text without them; `base` None: none are read."""
+    if base is None:
+        return Directives(), text
+    told, rest = parse(text, base)
+    return parse(header, told)[0], rest
+
+
+def forced(name: str | None, tools: tuple[Offer, ...]) -> Offer | None:
+    """Return the offered tool of that name, the first one for None. Raises RejectedError for one not offered."""
+    for offer in tools:
+        if name in (None, offer.name):
+            return offer
+    raise RejectedError(400, f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")

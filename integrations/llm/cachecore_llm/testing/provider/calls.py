@@ -25,7 +25,7 @@ class Call:
     number: int
     protocol: str
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     raw: bytes = field(repr=False)
     body: Any = field(repr=False, default=None)
     """The decoded JSON; None if it is none."""

@@ -23,7 +23,7 @@ class Exchange:
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     connection: Connection = field(repr=False)
 

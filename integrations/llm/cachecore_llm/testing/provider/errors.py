@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from cachecore_llm.testing.provider.protocol import Vendor
+from cachecore_llm.testing.provider.fields import Vendor
 
-OPENAI: Final = {
+OPENAI: Final[dict[int, tuple[str, str | None, str]]] = {
     # status: (type, code, message)
     400: ("invalid_request_error", None, "We could not parse the JSON body of your request."),
     401: (
@@ -37,7 +37,7 @@ OPENAI: Final = {
     ),
     503: ("server_error", "overloaded", "The engine is currently overloaded, please try again later."),
 }
-ANTHROPIC: Final = {
+ANTHROPIC: Final[dict[int, tuple[str, str]]] = {
     # status: (type, message)
     400: ("invalid_request_error", "The request body is not valid JSON."),
     401: ("authentication_error", "invalid x-api-key"),
@@ -84,6 +84,11 @@ def body(
     if vendor == "openai":
         return {"error": openai_error(status, message, param=param, kind=kind)}
     return {"type": "error", "error": anthropic_error(status, message, kind=kind), "request_id": request_id}
+
+
+def usual_message(vendor: Vendor, status: int) -> str:
+    """Return what the service says with that status."""
+    return OPENAI[status][2] if vendor == "openai" else ANTHROPIC[status][1]
 
 
 def retry_headers(status: int, retry_after: float | None) -> list[tuple[str, str]]:

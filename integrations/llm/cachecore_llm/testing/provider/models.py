@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cachecore_llm.testing.provider.protocol import Vendor
+from cachecore_llm.testing.provider.fields import Vendor
 
 PATH: Final = "/v1/models"
 _USUAL: Final[dict[Vendor, tuple[str, ...]]] = {

@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from cachecore_llm.testing.provider import ask as asking
 from cachecore_llm.testing.provider.answer import Answer, Citation, Used
-from cachecore_llm.testing.provider.ask import Ask, Offer, RejectedError, tokens
-from cachecore_llm.testing.provider.directives import Directives, parse
+from cachecore_llm.testing.provider.ask import Ask, Offer, tokens
+from cachecore_llm.testing.provider.directives import Directives
+from cachecore_llm.testing.provider.fields import Fields, RejectedError
 from cachecore_llm.testing.provider.fresh import Fresh
-from cachecore_llm.testing.provider.protocol import required, served_model, unsupported
+from cachecore_llm.testing.provider.protocol import served_model, unsupported
 
 NAME: Final = "openai.chat"
 _MAX_CHOICES: Final = 128
+_MAX_LOGPROBS: Final = 20
 
 
 def prompt(body: Mapping[str, Any]) -> str:
@@ -25,22 +27,17 @@ def prompt(body: Mapping[str, Any]) -> str:
 
 def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
     """Return the request. Raises RejectedError as the service refuses, DirectiveError for a bad directive."""
-    model = required(body, "model", str, "openai")
-    messages = required(body, "messages", list, "openai")
+    given = Fields(body, "openai")
+    model = given.required("model", str)
+    given.required("messages", list)
+    messages = given.objects("messages")
     for n, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise RejectedError(400, f"Missing required parameter: 'messages[{n}].role'.", param=f"messages[{n}].role")
+        Fields(message, "openai", f"messages[{n}]").required("role", str)
     text, results = asking.last_user_text(messages)
-    directives = Directives()
-    if base is not None:
-        directives, text = parse(text, base)
-        directives, _ = parse(header, directives)
+    directives, text = asking.directed(text, base, header)
     media = asking.media_of(messages)
-    choices = asking.positive(body, "n") or 1
-    if choices > _MAX_CHOICES:
-        raise RejectedError(400, f"Invalid 'n': at most {_MAX_CHOICES}, but got {choices} instead.", param="n")
-    stop = body.get("stop") or []
-    tools = _offers(body)
+    tools = _offers(given)
+    limit = given.whole("max_completion_tokens")
     ask = Ask(
         body=body,
         model=model,
@@ -52,63 +49,55 @@ def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
         media=media,
         results=results,
         tools=tools,
-        forced=_forced(body.get("tool_choice"), tools),
-        schema=_schema(body.get("response_format")),
-        max_tokens=asking.positive(body, "max_completion_tokens") or asking.positive(body, "max_tokens"),
-        stop=(stop,) if isinstance(stop, str) else tuple(one for one in stop if isinstance(one, str) and one),
-        reasons=body.get("reasoning_effort") not in (None, "none"),
-        choices=choices,
+        forced=_forced(given, tools),
+        schema=_schema(given.object("response_format")),
+        max_tokens=limit or given.whole("max_tokens"),
+        stop=given.texts("stop"),
+        reasons=given.text("reasoning_effort") not in (None, "none"),
+        choices=given.whole("n", most=_MAX_CHOICES) or 1,
+        logprobs=given.whole("top_logprobs", 0, _MAX_LOGPROBS) or 0 if body.get("logprobs") is True else None,
+        spoken="audio" in given.texts("modalities"),
+        options=given.object("stream_options").values,
     )
+    given.object("metadata")
     unsupported(ask, NAME, ("redacted",))
     if "no-stream-options" in directives.compat and "stream_options" in body:
         raise RejectedError(
             400, "Unknown parameter: 'stream_options'.", param="stream_options", kind="unknown_parameter"
         )
     if body.get("stream_options") is not None and not ask.stream:
-        raise RejectedError(
-            400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
-        )
+        reason = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        raise RejectedError(400, reason, param="stream_options")
     return ask
 
 
-def _offers(body: Mapping[str, Any]) -> tuple[Offer, ...]:
-    found: list[Offer] = []
-    for tool in body.get("tools") or []:
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("name"), str):
-            found.append(Offer(function["name"], function.get("parameters")))
-    found += [
-        Offer(function["name"], function.get("parameters"))
-        for function in body.get("functions") or []
-        if isinstance(function, dict) and isinstance(function.get("name"), str)
+def _offers(given: Fields) -> tuple[Offer, ...]:
+    functions = [
+        Fields(tool, "openai", f"tools[{n}]").object("function") for n, tool in enumerate(given.objects("tools"))
     ]
-    return tuple(found)
+    functions += [Fields(one, "openai", f"functions[{n}]") for n, one in enumerate(given.objects("functions"))]
+    # A tool of another type than function has no such field.
+    return tuple(Offer(one.required("name", str), one.object("parameters").values) for one in functions if one.values)
 
 
-def _forced(choice: Any, tools: tuple[Offer, ...]) -> Offer | None:
+def _forced(given: Fields, tools: tuple[Offer, ...]) -> Offer | None:
     """Return the tool that `tool_choice` demands."""
-    if choice == "required" and tools:
-        return tools[0]
-    if not isinstance(choice, dict):
-        return None
-    name = (choice.get("function") or {}).get("name")
-    for offer in tools:
-        if offer.name == name:
-            return offer
-    raise RejectedError(400, f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")
+    choice = given.values.get("tool_choice")
+    if choice is None or isinstance(choice, str):
+        return asking.forced(None, tools) if choice == "required" else None
+    function = given.object("tool_choice").object("function")
+    return asking.forced(function.required("name", str), tools) if function.values else None
 
 
-def _schema(form: Any) -> Any:
-    if not isinstance(form, dict) or form.get("type") in (None, "text"):
+def _schema(form: Fields) -> Any:
+    kind = form.text("type")
+    if kind in (None, "text"):
         return None
-    if form["type"] == "json_object":
+    if kind == "json_object":
         return {}
-    schema = (form.get("json_schema") or {}).get("schema")
-    if form["type"] != "json_schema" or not isinstance(schema, dict):
-        raise RejectedError(
-            400, "Missing required parameter: 'response_format.json_schema'.", param="response_format.json_schema"
-        )
-    return schema
+    if kind != "json_schema":
+        raise form.refuse("type", "'text', 'json_object' or 'json_schema'", kind)
+    return form.object("json_schema").required("schema", dict)
 
 
 def whole(ask: Ask, answers: list[Answer], fresh: Fresh) -> dict[str, Any]:
@@ -123,7 +112,7 @@ def whole(ask: Ask, answers: list[Answer], fresh: Fresh) -> dict[str, Any]:
         "service_tier": "default",
         "system_fingerprint": f"fp_{ask.seed[:10]}",
     }
-    if isinstance(ask.body.get("metadata"), dict):
+    if ask.body.get("metadata") is not None:
         body["metadata"] = ask.body["metadata"]
     if "no-finish" in ask.directives.compat:
         for choice in body["choices"]:
@@ -149,7 +138,7 @@ def _choice(ask: Ask, answer: Answer, index: int, fresh: Fresh) -> dict[str, Any
         ]
     if answer.function is not None:
         message["function_call"] = {"name": answer.function.name, "arguments": answer.function.arguments}
-    if "audio" in (ask.body.get("modalities") or ()) and answer.text is not None:
+    if ask.spoken and answer.text is not None:
         message["audio"] = {
             "id": fresh.id("audio_"),
             "expires_at": fresh.now + 3600,
@@ -189,9 +178,9 @@ def logprob(token: str, top: int) -> dict[str, Any]:
 
 
 def _logprobs(ask: Ask, answer: Answer) -> dict[str, Any] | None:
-    if ask.body.get("logprobs") is not True:
+    top = ask.logprobs
+    if top is None:
         return None
-    top = asking.positive(ask.body, "top_logprobs", 0) or 0
 
     def listed(text: str | None) -> list[dict[str, Any]] | None:
         return None if text is None else [logprob(token, top) for token in tokens(text)]

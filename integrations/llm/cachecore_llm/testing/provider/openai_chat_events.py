@@ -16,7 +16,7 @@ from cachecore_llm.testing.provider.protocol import Event, Protocol
 def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
     """Yield the chunks whose assembly is `body`; the chunks of several choices alternate."""
     compat = ask.directives.compat
-    options = ask.body.get("stream_options") or {}
+    options = ask.options
     head = {
         "id": body["id"],
         "object": "chat.completion.chunk",

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from cachecore_llm.testing.provider import ask as asking
 from cachecore_llm.testing.provider.answer import Answer
-from cachecore_llm.testing.provider.ask import Ask, RejectedError, tokens
-from cachecore_llm.testing.provider.directives import Directives, parse
+from cachecore_llm.testing.provider.ask import Ask, tokens
+from cachecore_llm.testing.provider.directives import Directives
+from cachecore_llm.testing.provider.fields import Fields, RejectedError
 from cachecore_llm.testing.provider.fresh import Fresh
-from cachecore_llm.testing.provider.protocol import Protocol, required
+from cachecore_llm.testing.provider.protocol import Protocol
 
 NAME: Final = "openai.embeddings"
 _MAX_INPUTS: Final = 2048
@@ -62,24 +63,16 @@ def prompt(body: Mapping[str, Any]) -> str:
 
 def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
     """Return the request. Directives are read from the header and the provider's own, not from texts to embed."""
-    model = required(body, "model", str, "openai")
-    required(body, "input", (str, list), "openai")
+    given = Fields(body, "openai")
+    model = given.required("model", str)
+    given.required("input", str if isinstance(body.get("input"), str) else list)
     inputs = _inputs(body)
-    if body.get("encoding_format", "float") not in ("float", "base64"):
-        raise RejectedError(
-            400,
-            f"Invalid value: {body['encoding_format']!r}. Supported values are: 'float' and 'base64'.",
-            param="encoding_format",
+    if given.text("encoding_format") not in (None, "float", "base64"):
+        raise given.refuse(
+            "encoding_format", "one of the supported values 'float' and 'base64'", body["encoding_format"]
         )
-    if (dimensions := asking.positive(body, "dimensions")) is not None and dimensions > _MAX_DIMENSIONS:
-        raise RejectedError(
-            400,
-            f"Invalid value for 'dimensions' = {dimensions}. Must be less than or equal to {_MAX_DIMENSIONS}.",
-            param="dimensions",
-        )
-    directives = Directives()
-    if base is not None:
-        directives, _ = parse(header, base)
+    given.whole("dimensions", most=_MAX_DIMENSIONS)
+    directives, _ = asking.directed("", base, header)
     return Ask(
         body=body,
         model=model,

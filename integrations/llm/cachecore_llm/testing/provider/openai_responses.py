@@ -7,13 +7,21 @@ from typing import Any, Final
 
 from cachecore_llm.testing.provider import ask as asking
 from cachecore_llm.testing.provider.answer import Answer, Used
-from cachecore_llm.testing.provider.ask import Ask, Offer, RejectedError, tokens
-from cachecore_llm.testing.provider.directives import Directives, parse
+from cachecore_llm.testing.provider.ask import Ask, Offer, tokens
+from cachecore_llm.testing.provider.directives import Directives
+from cachecore_llm.testing.provider.fields import Fields, RejectedError
 from cachecore_llm.testing.provider.fresh import Fresh
 from cachecore_llm.testing.provider.openai_chat import logprob
-from cachecore_llm.testing.provider.protocol import required, served_model, unsupported
+from cachecore_llm.testing.provider.protocol import served_model, unsupported
 
 NAME: Final = "openai.responses"
+_FINISHES: Final = {
+    # finish: (status, reason why it is incomplete)
+    "stop": ("completed", None),
+    "length": ("incomplete", "max_output_tokens"),
+    "content_filter": ("incomplete", "content_filter"),
+    "failed": ("failed", None),
+}
 _ECHOED: Final[tuple[tuple[str, Any], ...]] = (
     # (field, default): a response repeats the settings of its request
     ("background", False),
@@ -51,20 +59,20 @@ def prompt(body: Mapping[str, Any]) -> str:
 
 def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
     """Return the request. Raises RejectedError as the service refuses, DirectiveError for a bad directive."""
-    model = required(body, "model", str, "openai")
-    required(body, "input", (str, list), "openai")
+    given = Fields(body, "openai")
+    model = given.required("model", str)
+    given.required("input", str if isinstance(body.get("input"), str) else list)
     items = _items(body)
     text, results = asking.last_user_text(items)
-    directives = Directives()
-    if base is not None:
-        directives, text = parse(text, base)
-        directives, _ = parse(header, directives)
+    directives, text = asking.directed(text, base, header)
     media = asking.media_of(items)
     tools = tuple(
-        Offer(tool["name"], tool.get("parameters"))
-        for tool in body.get("tools") or []
-        if isinstance(tool, dict) and tool.get("type") == "function" and isinstance(tool.get("name"), str)
+        Offer(one.required("name", str), one.object("parameters").values)
+        for one in (Fields(tool, "openai", f"tools[{n}]") for n, tool in enumerate(given.objects("tools")))
+        if one.values.get("type") == "function"
     )
+    reasoning, included = given.object("reasoning"), given.texts("include")
+    top = given.whole("top_logprobs", 0, 20) or 0
     ask = Ask(
         body=body,
         model=model,
@@ -72,53 +80,58 @@ def read(body: dict[str, Any], base: Directives | None, header: str) -> Ask:
         directives=directives,
         stream=body.get("stream") is True,
         seed=asking.seed_of(body),
-        prompt_tokens=asking.count_tokens(body.get("instructions"), items, media=len(media)),
+        prompt_tokens=asking.count_tokens(given.text("instructions"), items, media=len(media)),
         media=media,
         results=results,
         tools=tools,
-        forced=_forced(body.get("tool_choice"), tools),
-        schema=_schema(body.get("text")),
-        max_tokens=asking.positive(body, "max_output_tokens"),
-        reasons=isinstance(body.get("reasoning"), dict) and body["reasoning"].get("effort") != "none",
+        forced=_forced(given, tools),
+        schema=_schema(given.object("text").object("format")),
+        max_tokens=given.whole("max_output_tokens"),
+        reasons=bool(reasoning.values) and reasoning.text("effort") != "none",
+        logprobs=top if "message.output_text.logprobs" in included else None,
+        included=included,
+        options=given.object("stream_options").values,
     )
+    given.object("metadata")
     unsupported(ask, NAME, ("function",))
+    if directives.finish not in (None, *_FINISHES):
+        known = ", ".join(_FINISHES)
+        raise RejectedError(400, f"[[finish {directives.finish}]] has no form in {NAME}; known are {known}")
     return ask
 
 
-def _forced(choice: Any, tools: tuple[Offer, ...]) -> Offer | None:
-    if choice == "required" and tools:
-        return tools[0]
-    if not isinstance(choice, dict) or choice.get("type") != "function":
-        return None
-    for offer in tools:
-        if offer.name == choice.get("name"):
-            return offer
-    raise RejectedError(400, f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", param="tool_choice")
+def _forced(given: Fields, tools: tuple[Offer, ...]) -> Offer | None:
+    """Return the tool that `tool_choice` demands."""
+    choice = given.values.get("tool_choice")
+    if choice is None or isinstance(choice, str):
+        return asking.forced(None, tools) if choice == "required" else None
+    one = given.object("tool_choice")
+    return asking.forced(one.required("name", str), tools) if one.values.get("type") == "function" else None
 
 
-def _schema(text: Any) -> Any:
-    form = text.get("format") if isinstance(text, dict) else None
-    if not isinstance(form, dict) or form.get("type") in (None, "text"):
+def _schema(form: Fields) -> Any:
+    kind = form.text("type")
+    if kind in (None, "text"):
         return None
-    if form["type"] == "json_object":
+    if kind == "json_object":
         return {}
-    if form["type"] != "json_schema" or not isinstance(form.get("schema"), dict):
-        raise RejectedError(400, "Missing required parameter: 'text.format.schema'.", param="text.format.schema")
-    return form["schema"]
+    if kind != "json_schema":
+        raise form.refuse("type", "'text', 'json_object' or 'json_schema'", kind)
+    return form.required("schema", dict)
 
 
 def whole(ask: Ask, answers: list[Answer], fresh: Fresh) -> dict[str, Any]:
     """Return the body of a whole answer."""
     answer = answers[0]
-    reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish)
-    status = "incomplete" if reason else "completed"
+    status, reason = _FINISHES.get(answer.finish, ("completed", None))
+    failed = {"code": "server_error", "message": "The model failed to generate a response."}
     body: dict[str, Any] = {
         "id": fresh.id("resp_", 48),
         "object": "response",
         "created_at": fresh.now,
         "status": status,
-        "completed_at": None if reason else fresh.now,
-        "error": None,
+        "completed_at": fresh.now if status == "completed" else None,
+        "error": failed if status == "failed" else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "model": served_model(ask.model, "-2026-01-01"),
         "output": _output(ask, answer, status, fresh),
@@ -140,12 +153,12 @@ def whole(ask: Ask, answers: list[Answer], fresh: Fresh) -> dict[str, Any]:
 
 def _output(ask: Ask, answer: Answer, status: str, fresh: Fresh) -> list[dict[str, Any]]:
     output: list[dict[str, Any]] = []
-    include = ask.body.get("include") or ()
+    item_status = "completed" if status == "completed" else "incomplete"
     if answer.reasoning is not None or answer.redacted:
-        output.append(_reasoning(ask, answer, "reasoning.encrypted_content" in include, fresh))
+        output.append(_reasoning(ask, answer, "reasoning.encrypted_content" in ask.included, fresh))
     if answer.search is not None:
         action: dict[str, Any] = {"type": "search", "query": answer.search, "queries": [answer.search]}
-        if "web_search_call.action.sources" in include:
+        if "web_search_call.action.sources" in ask.included:
             action["sources"] = [{"type": "url", "url": one.url} for one in answer.citations]
         output.append({"id": fresh.id("ws_", 48), "type": "web_search_call", "status": "completed", "action": action})
     content: list[dict[str, Any]] = []
@@ -155,13 +168,19 @@ def _output(ask: Ask, answer: Answer, status: str, fresh: Fresh) -> list[dict[st
         content.append({"type": "refusal", "refusal": answer.refusal})
     if content:
         output.append(
-            {"id": fresh.id("msg_", 48), "type": "message", "status": status, "role": "assistant", "content": content}
+            {
+                "id": fresh.id("msg_", 48),
+                "type": "message",
+                "status": item_status,
+                "role": "assistant",
+                "content": content,
+            }
         )
     output += [
         {
             "id": fresh.id("fc_", 48),
             "type": "function_call",
-            "status": status,
+            "status": item_status,
             "call_id": fresh.id("call_"),
             "name": call.name,
             "arguments": call.arguments,
@@ -194,9 +213,8 @@ def _text(ask: Ask, answer: Answer) -> dict[str, Any]:
         for one in answer.citations
     ]
     part = {"type": "output_text", "text": answer.text, "annotations": annotations, "logprobs": []}
-    if "message.output_text.logprobs" in (ask.body.get("include") or ()):
-        top = asking.positive(ask.body, "top_logprobs", 0) or 0
-        part["logprobs"] = [logprob(token, top) for token in tokens(answer.text or "")]
+    if ask.logprobs is not None:
+        part["logprobs"] = [logprob(token, ask.logprobs) for token in tokens(answer.text or "")]
     return part
 
 

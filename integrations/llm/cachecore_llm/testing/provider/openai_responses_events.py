@@ -17,7 +17,7 @@ Say = Callable[..., tuple[str, Fields]]
 
 def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
     """Yield the events whose assembly is `body`, numbered from 0."""
-    padded = (ask.body.get("stream_options") or {}).get("include_obfuscation") is not False
+    padded = ask.options.get("include_obfuscation") is not False
     for number, (kind, fields) in enumerate(_all(ask, body)):
         data = {"type": kind, "sequence_number": number, **fields}
         if padded and kind.endswith(".delta"):

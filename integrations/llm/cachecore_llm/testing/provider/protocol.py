@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from typing import Protocol as TypingProtocol
 
 from cachecore_llm.testing.provider.answer import Answer
-from cachecore_llm.testing.provider.ask import Ask, RejectedError
+from cachecore_llm.testing.provider.ask import Ask
 from cachecore_llm.testing.provider.directives import Directives
+from cachecore_llm.testing.provider.fields import RejectedError, Vendor
 from cachecore_llm.testing.provider.fresh import Fresh
-
-Vendor = Literal["openai", "anthropic"]
 
 
 class Event(NamedTuple):
@@ -47,22 +46,6 @@ class Protocol:
     """Names of `[[compat …]]` that this protocol has."""
     prompt: Callable[[dict[str, Any]], str]
     """The text of the last user message as it was sent."""
-
-
-def required(body: Mapping[str, Any], name: str, kind: type | tuple[type, ...], vendor: Vendor) -> Any:
-    """Return the field `name`, which must be there, of that type and not empty. Raises RejectedError."""
-    value = body.get(name)
-    if value is None:
-        if vendor == "anthropic":
-            raise RejectedError(400, f"{name}: Field required")
-        raise RejectedError(
-            400, f"Missing required parameter: '{name}'.", param=name, kind="missing_required_parameter"
-        )
-    if not isinstance(value, kind) or isinstance(value, bool) or value in ("", []):
-        if vendor == "anthropic":
-            raise RejectedError(400, f"{name}: Input should be a valid value of its type and not be empty")
-        raise RejectedError(400, f"Invalid '{name}': wrong type, or empty.", param=name, kind="invalid_type")
-    return value
 
 
 def served_model(model: str, date: str) -> str:

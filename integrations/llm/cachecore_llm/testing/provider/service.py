@@ -20,13 +20,14 @@ from cachecore_llm.testing.provider import (
     openai_responses_events,
 )
 from cachecore_llm.testing.provider.answer import answers
-from cachecore_llm.testing.provider.ask import Ask, RejectedError
+from cachecore_llm.testing.provider.ask import Ask
 from cachecore_llm.testing.provider.calls import Call, CallLog, Outcome
 from cachecore_llm.testing.provider.connection import Exchange, Headers
 from cachecore_llm.testing.provider.delivery import Delivery
 from cachecore_llm.testing.provider.directives import DirectiveError, Directives
+from cachecore_llm.testing.provider.fields import RejectedError, Vendor
 from cachecore_llm.testing.provider.fresh import Fresh
-from cachecore_llm.testing.provider.protocol import Event, Protocol, Vendor
+from cachecore_llm.testing.provider.protocol import Event, Protocol
 
 PROTOCOLS: Final = {
     protocol.path: protocol
@@ -69,19 +70,12 @@ class Service:
             await self._elsewhere(exchange, protocol, fresh)
             return
         call = Call(0, protocol.name, exchange.path, exchange.headers, exchange.body)
-        decoding: Exception | None = None
-        try:
-            call.body = msgspec.json.decode(exchange.body)
-        except (ValueError, RecursionError) as error:
-            decoding = error
-        if isinstance(call.body, dict):
-            call.stream = call.body.get("stream") is True
-            call.prompt = protocol.prompt(call.body)
+        _decode(call, protocol)
         queued = self.queue.popleft() if self.queue else ""
         self._log.begin(call)
         outcome: Outcome = "stopped"
         try:
-            outcome = await self._answer(exchange, call, protocol, queued, fresh, decoding)
+            outcome = await self._answer(exchange, call, protocol, queued, fresh)
         except ConnectionError:
             outcome = "abandoned"
         except asyncio.CancelledError:
@@ -90,16 +84,12 @@ class Service:
         finally:
             self._log.end(call, outcome)
 
-    async def _answer(
-        self, exchange: Exchange, call: Call, protocol: Protocol, queued: str, fresh: Fresh, decoding: Exception | None
-    ) -> Outcome:
+    async def _answer(self, exchange: Exchange, call: Call, protocol: Protocol, queued: str, fresh: Fresh) -> Outcome:
         headers = _headers(protocol.vendor, fresh)
         try:
             self._admit(exchange, protocol.vendor)
-            if decoding is not None or not isinstance(call.body, dict):
-                raise RejectedError(
-                    400, errors.OPENAI[400][2] if protocol.vendor == "openai" else errors.ANTHROPIC[400][1]
-                )
+            if not isinstance(call.body, dict):
+                raise RejectedError(400, errors.usual_message(protocol.vendor, 400))
             ask = protocol.read(call.body, self._rules.base, f"{exchange.headers.get(HEADER, '')} {queued}")
             self._permit(ask, protocol)
             if (status := self._failing(ask, call)) is not None:
@@ -111,6 +101,9 @@ class Service:
             return await self._reject(exchange, call, protocol.vendor, headers, rejected, fresh)
         except RejectedError as error:
             return await self._reject(exchange, call, protocol.vendor, headers, error, fresh)
+        except RecursionError:
+            rejected = RejectedError(400, "The request body is nested too deeply.")
+            return await self._reject(exchange, call, protocol.vendor, headers, rejected, fresh)
         await self._delivery.begin(ask.directives)
         odd = _instead(ask, protocol)
         if ask.stream and protocol.events is not None:
@@ -136,7 +129,7 @@ class Service:
         if not key:
             raise RejectedError(401, "x-api-key header is required")
         if keys is not None and key not in keys:
-            raise RejectedError(401, errors.OPENAI[401][2] if vendor == "openai" else errors.ANTHROPIC[401][1])
+            raise RejectedError(401, errors.usual_message(vendor, 401))
         if vendor == "anthropic" and "anthropic-version" not in headers:
             raise RejectedError(400, "anthropic-version: header is required")
         if headers.get("content-encoding", "identity") != "identity":
@@ -213,6 +206,17 @@ class Service:
             body = errors.body(vendor, status, fresh.id("req_"), message=message)
         headers = [("content-type", "application/json"), *_headers(vendor, fresh)]
         await exchange.respond(status, headers, msgspec.json.encode(body))
+
+
+def _decode(call: Call, protocol: Protocol) -> None:
+    """Put the decoded body into `call`; none if it is no JSON, or nested too deeply to be read."""
+    try:
+        call.body = msgspec.json.decode(call.raw)
+        if isinstance(call.body, dict):
+            call.stream = call.body.get("stream") is True
+            call.prompt = protocol.prompt(call.body)
+    except (ValueError, RecursionError):
+        call.body = None
 
 
 def _instead(ask: Ask, protocol: Protocol) -> list[Event] | None:
