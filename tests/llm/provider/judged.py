@@ -1,4 +1,4 @@
-"""Whether an SDK's own types allow what it was sent: each field known, each value of its type."""
+"""Strict checks against an SDK's own types: each field is known, each value has its type."""
 
 from __future__ import annotations
 

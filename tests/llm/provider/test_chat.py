@@ -98,7 +98,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def plain(completion: Any) -> dict[str, Any]:
-    """Return the completion without what a stream does not say: empty lists for nothing, log probabilities of it."""
+    """Return the completion without the parts that a stream leaves out: empty lists and empty texts."""
     data: dict[str, Any] = completion.model_dump(mode="json", exclude_none=True)
     for choice in data["choices"]:
         message = choice["message"]
@@ -114,7 +114,7 @@ def plain(completion: Any) -> dict[str, Any]:
 
 
 async def assembled(client: AsyncOpenAI, request: dict[str, Any]) -> tuple[Any, list[ChatCompletionChunk]]:
-    """Return what the SDK makes of the stream, and the chunks."""
+    """Return the completion that the SDK assembles from the stream, and the chunks."""
     state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
     chunks = []
     options: Any = {"include_usage": True}

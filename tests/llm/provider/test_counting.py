@@ -37,7 +37,7 @@ async def test_calls_are_counted_by_what_they_are(provider: LocalProvider, opena
 
 
 async def test_prompts_and_bodies_stay_out_of_texts(provider: LocalProvider, openai: AsyncOpenAI) -> None:
-    """A failing test prints a call; what a prompt says belongs in no log."""
+    """A failing test prints a call; prompts and credentials belong in no log."""
     await openai.chat.completions.create(model="m", messages=hi("a secret"))
     shown = repr(provider.requests[0])
     assert "openai.chat" in shown

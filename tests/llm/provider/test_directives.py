@@ -1,4 +1,4 @@
-"""The directive language: what is said is followed, or refused with the value, the reason and the way out."""
+"""The directive language: a directive is followed, or refused with the value, the reason and the way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on testing: its example runs as it is, and it lists what there is."""
+"""The page on testing: its example runs as it is, and it lists every directive."""
 
 from __future__ import annotations
 

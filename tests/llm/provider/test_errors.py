@@ -123,7 +123,7 @@ async def test_errors_inside_streams(openai: AsyncOpenAI, anthropic: AsyncAnthro
     seen = []
     with pytest.raises(openai_sdk.APIError, match="had an error while processing"):
         async for chunk in await openai.chat.completions.create(model="m", messages=hi("[[fail 3]]"), stream=True):
-            seen.append(chunk)  # noqa: PERF401 - what came before the error counts
+            seen.append(chunk)  # noqa: PERF401 - the chunks before the error count
     assert len(seen) == 3
     events = [
         event

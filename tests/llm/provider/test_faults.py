@@ -1,4 +1,4 @@
-"""Faults of the transport: cut, hung, slow, truncated, held; and what compatible servers do."""
+"""Faults of the transport: cut, hung, slow, truncated, held; and the deviations of compatible servers."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def test_the_stream_adds_up_to_the_whole_answer(kind: str, openai: AsyncOp
 
 
 def put_together(output: list[Any]) -> list[tuple[Any, ...]]:
-    """Return of items what the SDK's state puts together from deltas: texts and arguments, not the rest."""
+    """Return the parts of items that the SDK's state puts together from deltas: texts and arguments."""
     found: list[tuple[Any, ...]] = []
     for item in output:
         parts = getattr(item, "content", None) or []

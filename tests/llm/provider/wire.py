@@ -1,4 +1,4 @@
-"""Requests without an SDK: bytes over a socket, for what an SDK would not send or not show."""
+"""Requests without an SDK: bytes over a socket, where an SDK would send or show something else."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     async with LocalProvider() as provider:
         client = AsyncOpenAI(base_url=provider.openai_url, api_key="any")
 
-`python -m cachecore_llm.testing.provider` runs it by itself. The module `directives` says how a prompt tells it what to
-answer. Needs the extra `testing` (h11, which both SDKs bring along).
+`python -m cachecore_llm.testing.provider` runs it by itself. The module `directives` describes how a prompt chooses
+its answer. Needs the extra `testing` (h11, which both SDKs bring along).
 """
 
 from cachecore_llm.testing.provider.calls import Call

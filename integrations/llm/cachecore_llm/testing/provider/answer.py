@@ -73,7 +73,7 @@ def answers(ask: Ask) -> list[Answer]:
 
 
 def _derived(ask: Ask, seed: str) -> str:
-    """Return a readable text that names what was asked."""
+    """Return a readable text that quotes the question."""
     facts = [f"answer {seed[:8]}" + seed[64:], f"model {ask.model}"]
     facts += [f"saw {medium.text}" for medium in ask.media]
     if ask.results:

@@ -20,7 +20,7 @@ def _event(kind: str, **fields: Any) -> Event:
 
 
 def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
-    """Yield the events whose assembly is `body`."""
+    """Yield the events from which a client assembles `body`."""
     usage = body["usage"]
     begun_usage = {
         name: value for name, value in usage.items() if name not in ("server_tool_use", "output_tokens_details")

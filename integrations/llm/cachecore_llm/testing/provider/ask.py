@@ -1,4 +1,4 @@
-"""What a request asks for, in terms that all protocols share. Pure."""
+"""A request in terms that all protocols share. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MARKS: Final = frozenset(("cache_control", "prompt_cache_breakpoint"))
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """A picture, sound or file inside a request. `text` says what it was: type, size and digest, or its address."""
+    """A picture, sound or file inside a request. `text` is its type, size and digest, or its address."""
 
     text: str
 

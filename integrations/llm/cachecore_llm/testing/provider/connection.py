@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self.lost = False
 
-    # What the loop calls
+    # Called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport to write to."""
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         self._on_lost(self)
 
-    # What an exchange calls
+    # Called by an exchange
 
     def write(self, event: h11.Event) -> None:
         """Send one event of HTTP. Raises ConnectionError if the connection is gone."""

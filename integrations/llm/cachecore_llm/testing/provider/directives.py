@@ -1,4 +1,4 @@
-"""The directive language: how a prompt or a header tells the provider which answer to give. Pure.
+"""The directive language: a prompt or a header chooses the answer. Pure.
 
 A directive is `[[name]]`, `[[name:label argument …]]`. An argument that begins with `{`, `[` or `"` is JSON and may
 contain `]]`; any other text runs to the next `]]`. `TABLE` lists every directive with its meaning.

@@ -87,7 +87,7 @@ def body(
 
 
 def usual_message(vendor: Vendor, status: int) -> str:
-    """Return what the service says with that status."""
+    """Return the usual message of that status."""
     return OPENAI[status][2] if vendor == "openai" else ANTHROPIC[status][1]
 
 

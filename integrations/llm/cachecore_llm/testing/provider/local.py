@@ -209,7 +209,7 @@ class LocalProvider:
         )
 
     def reset(self) -> None:
-        """Forget the requests, the queue and the gate: what is held goes on."""
+        """Forget the requests and the queue, and open the gate: held answers go on."""
 
         def change() -> None:
             self._service.queue.clear()

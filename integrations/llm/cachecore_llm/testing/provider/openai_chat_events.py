@@ -14,7 +14,7 @@ from cachecore_llm.testing.provider.protocol import Event, Protocol
 
 
 def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
-    """Yield the chunks whose assembly is `body`; the chunks of several choices alternate."""
+    """Yield the chunks from which a client assembles `body`; several choices alternate."""
     compat = ask.directives.compat
     options = ask.options
     head = {

@@ -16,7 +16,7 @@ Say = Callable[..., tuple[str, Fields]]
 
 
 def events(ask: Ask, body: dict[str, Any], fresh: Fresh) -> Iterator[Event]:
-    """Yield the events whose assembly is `body`, numbered from 0."""
+    """Yield the events from which a client assembles `body`, numbered from 0."""
     padded = ask.options.get("include_obfuscation") is not False
     for number, (kind, fields) in enumerate(_all(ask, body)):
         data = {"type": kind, "sequence_number": number, **fields}

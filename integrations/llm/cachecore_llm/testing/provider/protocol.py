@@ -1,4 +1,4 @@
-"""What a protocol is to the server: how to read a request, an answer as one body, the same body as events."""
+"""The interface of a protocol: it reads a request, makes the body of an answer, and splits a body into events."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Protocol:
     """(body, base directives or None for none at all, directives of the header) -> request. Raises RejectedError."""
     whole: Whole
     events: Callable[[Ask, dict[str, Any], Fresh], Iterator[Event]] | None
-    """The events whose assembly is that body."""
+    """The events from which a client assembles that body."""
     failure: Callable[[str | None, int], list[Event]] | None
     """(kind, number of events sent) -> the events of an error inside a stream."""
     deviations: frozenset[str]

@@ -1,4 +1,4 @@
-"""From a request to its answer: which protocol, whether it is allowed, what it is told, which headers go with it."""
+"""One request from arrival to answer: protocol, credentials, directives, errors, headers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HEADER: Final = "x-provider-directives"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a provider is like for all requests."""
+    """Rules of a provider for all requests."""
 
     base: Directives | None
     """Directives under those of each request; None: a request's are not read."""
