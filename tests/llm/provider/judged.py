@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)  # takes long to build for the unions of events
 
 
 def _extras(value: Any, path: str) -> Iterator[str]:
@@ -22,7 +28,6 @@ def _extras(value: Any, path: str) -> Iterator[str]:
 def judge(kind: Any, value: BaseModel, *, extras: Collection[str] = ()) -> None:
     """Fail unless `value`, which an SDK built without looking, is valid for its type and has no unknown fields."""
     sent = value.to_dict() if hasattr(value, "to_dict") else value.model_dump()
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    checked = adapter.validate_python(sent)
+    checked = _adapter(kind).validate_python(sent)
     unknown = {path.rpartition(".")[2] for path in _extras(checked, "$")}
     assert unknown <= set(extras), f"fields that {kind} does not know: {unknown - set(extras)} in {sent}"

@@ -81,7 +81,7 @@ def replaced(body: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[st
 
 
 @pytest.mark.parametrize("path", KINDS)
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_no_body_breaks_the_provider(path: str, data: st.DataObject) -> None:
     protocol = PROTOCOLS[path]
