@@ -7,6 +7,11 @@
 its answer. Needs the extra `testing` (h11, which both SDKs bring along).
 """
 
+try:
+    import h11  # noqa: F401 - asked for here, so that its absence names the extra
+except ImportError as missing:
+    raise ImportError("the local provider needs h11: pip install 'cachecore-llm[testing]'") from missing
+
 from cachecore_llm.testing.provider.calls import Call
 from cachecore_llm.testing.provider.directives import DirectiveError
 from cachecore_llm.testing.provider.local import LocalProvider
