@@ -42,9 +42,9 @@ class Faults:
         self._base_skew = store.skew
         self._healing: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         faults: list[tuple[Callable[[], str], int]] = [
-            (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 3), (self.deafen, 4),
+            (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 6), (self.deafen, 4),
             (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5),
-            (self.evict_many, 1), (self.short_of_memory, 3), (self.corrupt, 7), (self.kill, 1),
+            (self.evict_many, 1), (self.short_of_memory, 6), (self.corrupt, 7), (self.kill, 1),
             (self.stall, 2), (self.set_clock, 1),
         ]  # fmt: skip
         self._kinds = [fault for fault, _ in faults]
