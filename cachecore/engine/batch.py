@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
@@ -21,13 +21,15 @@ from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_fo
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
-from cachecore.engine.publish import FlightAnswer, publish
+from cachecore.engine.publish import FlightAnswer, publish, unstored_answer
 from cachecore.engine.read import StoreRead, read, take
 from cachecore.engine.scope import Scope
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
 ABSENT: Any = object()
 """What a key comes to that the factory left out."""
+_NO_COPY: Final = object()
+"""What a key comes to that another caller computes, whose value cannot be copied."""
 
 
 async def lookup_many(
@@ -129,8 +131,9 @@ def _refresh_behind(
         flight = state.flights.open(key, scope.concerns(found.tagset))
         flight.hold()
         work = Computation(
-            scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than
-        )
+            scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than,
+            batch_factory=factory,
+        )  # fmt: skip
         ones.append(_One(names[key], work))
     if not ones:
         return
@@ -151,16 +154,28 @@ def _refresh_behind(
 
 
 async def _compute(
-    scope: Scope, state: LoopState, missing: Mapping[str, tuple[Hashable, StoreRead]], factory: FactoryMany, ttl: Ttl
+    scope: Scope,
+    state: LoopState,
+    missing: Mapping[str, tuple[Hashable, StoreRead]],
+    factory: FactoryMany,
+    ttl: Ttl,
+    *,
+    alone: bool = False,
 ) -> dict[str, Any]:
-    """Join or start the flights of `missing`; return value or exception of each."""
+    """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
     own: dict[str, _One] = {}
     waits: dict[str, asyncio.Future[FlightAnswer]] = {}
+    unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
     for key, (name, found) in missing.items():
-        flight = state.flights.to_join(key, scope.concerns(found.tagset))
-        if flight is None:
-            flight = state.flights.open(key, scope.concerns(found.tagset))
-            own[key] = _One(name, Computation(scope, state, flight, found, _nothing, scope.policy, ttl))
+        concerns = scope.concerns(found.tagset)
+        flight = None if alone else state.flights.to_join(key, concerns)
+        if flight is None or unshared:
+            apart = alone or flight is not None
+            flight = state.flights.open_alone(key, concerns) if apart else state.flights.open(key, concerns)
+            work = Computation(
+                scope, state, flight, found, _nothing, scope.policy, ttl, alone=apart, batch_factory=factory
+            )
+            own[key] = _One(name, work)
             waits[key] = asyncio.ensure_future(flight.join())  # joins before the batch can answer
         elif flight.landing:
             waits[key] = asyncio.ensure_future(_landed(flight))
@@ -178,6 +193,9 @@ async def _compute(
     results: dict[str, Any] = {}
     for key, outcome in zip(waits, outcomes, strict=True):
         results[key] = await _result(scope, state, missing[key][1], outcome, mine=key in own)
+    left = {key: missing[key] for key, result in results.items() if result is _NO_COPY}
+    if left:
+        results.update(await _compute(scope, state, left, factory, ttl, alone=True))
     return results
 
 
@@ -185,6 +203,8 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
     counts = scope.telemetry.counts
     if isinstance(outcome, FlightAnswer):
         lookup = outcome.lookup if mine else outcome.for_joiner()
+        if lookup is None:
+            return _NO_COPY
         if lookup.outcome == "hit":
             counts.hits_l2 += 1
         elif lookup.outcome == "miss":
@@ -259,6 +279,8 @@ class _Batch:
             await self._give_back()
 
     async def _take(self, one: _One) -> None:
+        if one.computation.alone:
+            return
         holder = await take_claim(one.computation)
         if holder is not None and one.computation.behind:
             one.computation.flight.answer(error=Retry())
@@ -324,4 +346,7 @@ class _Batch:
         if value is ABSENT:
             work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
             return
-        one.stored = await publish(work, value, seconds)
+        if work.alone:
+            work.flight.answer(unstored_answer(work, value))
+        else:
+            one.stored = await publish(work, value, seconds)

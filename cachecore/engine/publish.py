@@ -42,15 +42,20 @@ class FlightAnswer:
     lookup: Lookup[Any]
     sealed: Sealed | None = None
 
-    def for_joiner(self) -> Lookup[Any]:
-        """Return the answer for a caller whose factory it was not: a value that nobody else holds."""
+    def for_joiner(self) -> Lookup[Any] | None:
+        """Return the answer for a caller whose factory it was not, with a value that no other caller holds.
+
+        None if there is no copy: the value does not encode, or its bytes do not decode. The caller computes for itself.
+        """
         lookup, sealed = replace(self.lookup, joined=True), self.sealed
-        if sealed is None or type(lookup.value) in _PLAIN:
+        if type(lookup.value) in _PLAIN:
             return lookup
+        if sealed is None:
+            return None
         try:
             return replace(lookup, value=self.scope.serializer.loads(sealed.payload, sealed.context))
         except EncodingError:
-            return lookup  # encodable a moment ago, so this is a faulty serializer; sharing beats losing the answer
+            return None
 
 
 @dataclass(slots=True)
@@ -105,8 +110,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     scope, flight, found, policy = computation.scope, computation.flight, computation.found, computation.policy
     counts = scope.telemetry.counts
     computed = admitted(scope, value)
-    answer = FlightAnswer(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
-                                    served_by=computed.served_by, metadata=computed.metadata))  # fmt: skip
+    answer = unstored_answer(computation, computed)
     refused = None if computed.store else "admission"
     if computation.claim is not None and not await _settled(computation.claim):
         refused = refused or "store"
@@ -123,6 +127,8 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
             refused = await _store(computation, sealed)
     except EncodingError as error:
         refused = refused or "encoding"
+        if type(computed.value) not in _PLAIN:
+            scope.engine.unshared.note(scope.keys.namespace, computation.batch_factory or computation.factory)
         logger.warning("an answer was returned but not stored: its value cannot be encoded")
         logger.debug("why it cannot be encoded", exc_info=error)
     except BackendError:
@@ -134,6 +140,22 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     clean = await _still_right(computation, answer, stored=refused is None)
     flight.answer(answer, late_too=clean)
     return refused is None
+
+
+def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
+    """Return what a factory returned as the answer to its flight, of which there are no copies."""
+    computed = value if isinstance(value, Computed) else Computed(value)
+    return FlightAnswer(
+        computation.scope,
+        Lookup(
+            value=computed.value,
+            outcome="computed",
+            age=0.0,
+            key=computation.found.key,
+            served_by=computed.served_by,
+            metadata=computed.metadata,
+        ),
+    )
 
 
 def admitted(scope: Scope, value: Any) -> Computed[Any]:

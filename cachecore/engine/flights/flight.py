@@ -23,6 +23,9 @@ LATER: Final = object()
 """What `Flight.join` returns to a caller whose patience ended first."""
 
 
+CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
+
+
 class Retry(Exception):  # noqa: N818 - a message to the caller of `join`, not an error
     """The flight's answer may be older than an invalidation that the caller came after; look again."""
 
@@ -141,15 +144,12 @@ class Flight:
 
         Who has to wait longer than `patience` seconds gets `LATER`, and the flight goes on although nobody waits.
         """
-        running = _current.get()
+        running = working_flight()
         if running is not None:
-            if running.landing or running.answered:
-                running = None  # a task that the factory has left behind: nobody waits for it
-            elif self is running or self.reaches(running):
-                raise FlightCycleError("a factory asks for the key it is computing: it would wait for itself for ever")
-            else:
-                running.depends_on.add(self)
-                self.urgent = True
+            if self is running or self.reaches(running):
+                raise FlightCycleError(CYCLE)
+            running.depends_on.add(self)
+            self.urgent = True
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
@@ -299,3 +299,9 @@ def computing(flight: Flight) -> Iterator[None]:
 def current_flight() -> Flight | None:
     """Return the flight whose factory is running in this context."""
     return _current.get()
+
+
+def working_flight() -> Flight | None:
+    """Return the flight whose factory asks; None also in a task that a factory left behind: no flight waits for it."""
+    running = _current.get()
+    return None if running is None or running.landing or running.answered else running

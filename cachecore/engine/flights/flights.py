@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 
-from cachecore.engine.flights.flight import Flight
+from cachecore.contract.errors import FlightCycleError
+from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
 
 _LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
 
@@ -45,6 +46,19 @@ class Flights:
     def open(self, key: str, join_keys: Iterable[str]) -> Flight:
         """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
         flight = self._by_key[key] = Flight(self, key, frozenset(join_keys))
+        return flight
+
+    def open_alone(self, key: str, join_keys: Iterable[str]) -> Flight:
+        """Return a new flight of `key` beside any other, which its one caller joins. Raises FlightCycleError."""
+        running = working_flight()
+        if running is not None and any(
+            flight.key == key and (flight is running or flight.reaches(running))
+            for flights in self._tasks.values()
+            for flight in flights
+        ):
+            raise FlightCycleError(CYCLE)
+        flight = Flight(self, key, frozenset(join_keys))
+        flight.joinable = False
         return flight
 
     def run(self, flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
