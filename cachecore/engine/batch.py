@@ -10,6 +10,8 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
 from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
@@ -66,12 +68,12 @@ async def _answer(
         results = await _compute(scope, state, missing, factory, ttl) if missing else {}
         open_keys = []
         for key, result in results.items():
-            if isinstance(result, Retry):  # an invalidation came in between
-                open_keys.append(key)
-            elif isinstance(result, BaseException):
-                raise result
-            else:
+            if not isinstance(result, _Failure):
                 answers[key] = result
+            elif isinstance(result.error, Retry):  # an invalidation came in between
+                open_keys.append(key)
+            else:
+                raise result.error.with_traceback(result.frames)
 
 
 @dataclass(slots=True)
@@ -164,7 +166,7 @@ async def _compute(
 ) -> dict[str, Any]:
     """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
     own: dict[str, _One] = {}
-    waits: dict[str, asyncio.Future[FlightAnswer]] = {}
+    waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
     unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
     for key, (name, found) in missing.items():
         concerns = scope.concerns(found.tagset)
@@ -176,11 +178,11 @@ async def _compute(
                 scope, state, flight, found, _nothing, scope.policy, ttl, alone=apart, batch_factory=factory
             )
             own[key] = _One(name, work)
-            waits[key] = asyncio.ensure_future(flight.join())  # joins before the batch can answer
+            waits[key] = asyncio.ensure_future(_outcome(flight.join))  # joins before the batch can answer
         elif flight.landing:
-            waits[key] = asyncio.ensure_future(_landed(flight))
+            waits[key] = asyncio.ensure_future(_outcome(partial(_landed, flight)))
         else:
-            waits[key] = asyncio.ensure_future(_joined(flight))
+            waits[key] = asyncio.ensure_future(_outcome(partial(_joined, flight)))
     if own:
         batch = _Batch(scope, list(own.values()), factory)
         state.flights.run([one.computation.flight for one in own.values()], batch.run)
@@ -214,12 +216,29 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
             counts.computed += 1
             counts.joined += not mine
         return lookup.value
-    if isinstance(outcome, Exception) and not isinstance(outcome, Retry | FlightCycleError):
+    if isinstance(outcome, BaseException):
+        raise outcome
+    if not isinstance(outcome.error, Retry | FlightCycleError):
         rescued = await rescue(scope, state, found)
         if rescued is not None:
             return rescued.value
         counts.failed += 1
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An exception that a key came to, and its frames as they are before any caller raises it."""
+
+    error: Exception
+    frames: TracebackType | None
+
+
+async def _outcome(join: Callable[[], Awaitable[FlightAnswer]]) -> FlightAnswer | _Failure:
+    try:
+        return await join()
+    except Exception as error:  # noqa: BLE001 - the factory's own: its caller raises it
+        return _Failure(error, error.__traceback__)
 
 
 async def _joined(flight: Flight) -> FlightAnswer:

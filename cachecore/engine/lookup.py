@@ -139,10 +139,12 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
             continue
         except FlightCycleError:
             raise
-        except Exception:
+        except Exception as error:
+            frames = error.__traceback__
             rescued = await rescue(scope, state, found)
             if rescued is None:
                 counts.failed += 1
+                error.__traceback__ = frames  # callers that share it have raised it meanwhile
                 raise
             return rescued
         lookup: Lookup[Any] | None = answer.lookup if mine else answer.for_joiner()

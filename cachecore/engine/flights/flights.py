@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
+from cachecore.engine.flights.own_error import own_error
 
 _LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
 
@@ -149,8 +150,9 @@ async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None
             flight.answer(error=error)
         raise
     except Exception as error:  # noqa: BLE001 - the factory's own: it goes to every caller
-        for flight in flights:
-            flight.answer(error=error)
+        for number, flight in enumerate(flights):
+            # The keys of a batch fail together: to its own caller with one exception, to each that joined with another.
+            flight.answer(error=own_error(error) or error if number and flight.joins > 1 else error)
     except BaseException as error:
         # KeyboardInterrupt and SystemExit: callers are told, and the loop sees it too.
         for flight in flights:
