@@ -54,7 +54,12 @@ class Computation:
     def unshared(self) -> bool:
         """Whether values of this factory did not encode lately, so that waiting for another's is in vain."""
         scope = self.scope
-        return scope.engine.unshared.lately(scope.keys.namespace, self.batch_factory or self.factory)
+        return scope.engine.unshared.lately(scope.keys.namespace, self.maker)
+
+    @property
+    def maker(self) -> Callable[..., Any]:
+        """The factory that computes this key, alone or together with others."""
+        return self.batch_factory or self.factory
 
     @property
     def base(self) -> bytes | None:

@@ -28,17 +28,17 @@ class Unshared:
         """Remember that a value of `factory` did not encode just now."""
         if len(self._until) >= _MOST:
             self._until.clear()  # forgetting costs one wait in vain
-        self._until[namespace, _code_of(factory)] = self._monotonic() + UNSHARED_SECONDS
+        self._until[namespace, code_of(factory)] = self._monotonic() + UNSHARED_SECONDS
 
     def lately(self, namespace: str, factory: Callable[..., Any]) -> bool:
         """Return whether a value of `factory`, or of the same code with other variables, did not encode lately."""
         if not self._until:
             return False
-        until = self._until.get((namespace, _code_of(factory)))
+        until = self._until.get((namespace, code_of(factory)))
         return until is not None and self._monotonic() < until
 
 
-def _code_of(factory: Callable[..., Any]) -> object:
+def code_of(factory: Callable[..., Any]) -> object:
     """Return what all factories that one place in a program makes have in common."""
     for _ in range(_MOST_WRAPPERS):
         if isinstance(factory, partial):
