@@ -190,7 +190,10 @@ async def _sealed(
         refused = _unstored(computation, "tags", "its tags are none", error)
     except EncodingError as error:
         kind = type_name(type(computed.value))
-        why = f"a {kind}, its tags or its metadata cannot be encoded; return plain data or give a value_type"
+        why = (
+            f"{scope.serializer.name} cannot keep all of this {kind}, its tags and its metadata; return plain data, or "
+            "give a value_type that has it"
+        )
         # What is not to be stored may be anything.
         refused = refused or (_unstored(computation, "encoding", why, error) if computed.store else "encoding")
     try:
