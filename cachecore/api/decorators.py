@@ -119,8 +119,7 @@ class CachedFunction(Decorated, Generic[P, R]):
         return await self.cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
 
     def _factory(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Awaitable[R]]:
-        function = self.signature.function
-        return lambda: function(*args, **kwargs)
+        return functools.partial(self.signature.function, *args, **kwargs)
 
 
 class BoundCached(Generic[Q, R]):

@@ -84,8 +84,9 @@ class Reads(View[V]):
     ) -> V:
         """Return the stored answer to `request`, computing it if there is none.
 
-        Callers asking for one request at the same time share one `factory`, its value and its exception. A store that
-        fails costs a computation, never an error.
+        Callers asking for one request at the same time share one `factory`: each gets a copy of its value, or an
+        exception equal to its own. Where the value cannot be copied each computes for itself. A store that fails costs
+        a computation, never an error.
 
         Args:
             request: what the answer depends on; the order of fields does not count.

@@ -282,6 +282,8 @@ class SyncCache(Generic[V]):
             wanted.put(compute)
             return await answer
 
+        carried.__wrapped__ = factory  # type: ignore[attr-defined]  # tells which function it is that computes
+
         def end(_: object) -> None:
             nonlocal answered
             answered = True

@@ -126,8 +126,7 @@ class SyncCachedFunction(Decorated, Generic[P, R]):
         return self.cache.lookup(request, self._factory(args, kwargs), ttl=self._ttl, tags=tags)
 
     def _factory(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], R]:
-        function = self.signature.function
-        return lambda: cast("R", function(*args, **kwargs))
+        return functools.partial(self.signature.function, *args, **kwargs)
 
 
 class BoundSyncCached(Generic[Q, R]):

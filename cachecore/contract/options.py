@@ -96,7 +96,7 @@ class Policy:
     ttl: float | None
     """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
     jitter: float = 0.05
-    """Each ttl is drawn from ±this part of it, so that what was stored together does not expire together."""
+    """Each ttl is shortened by up to this part of it, so that what was stored together does not expire together."""
     stale_while_revalidate: float = 0.0
     """For how long past its ttl an answer may be served while a new one is computed behind it."""
     stale_if_error: float = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from cachecore.contract.options import Duration, lifetime
+from cachecore.contract.options import Duration, seconds
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
@@ -72,7 +72,8 @@ class Computed(Generic[V]):
     value: V
     _: KW_ONLY
     ttl: Duration | Unset | None = UNSET
-    """Seconds this answer stays fresh; None for ever; not given: the cache's own."""
+    """Seconds this answer stays fresh; None for ever; not given: the cache's own. Often made of the answer, such as the
+    time that a token has left: where a factory's answer has 0 or less, it is returned and not stored."""
     tags: Sequence[str] = ()
     """Further tags. They protect from later invalidations only: pin what must be protected from earlier ones."""
     store: bool = True
@@ -83,6 +84,6 @@ class Computed(Generic[V]):
     """Plain data stored beside it, readable without the value's type."""
 
     def __post_init__(self) -> None:
-        """Check the ttl where it is given, not where it is needed. Raises `OptionsError`."""
-        if not isinstance(self.ttl, Unset):
-            lifetime("ttl", self.ttl)
+        """Check that the ttl is a duration where it is given, not where it is needed. Raises `OptionsError`."""
+        if self.ttl is not None and not isinstance(self.ttl, Unset):
+            seconds("ttl", self.ttl)

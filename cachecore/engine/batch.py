@@ -10,7 +10,9 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from types import TracebackType
+from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
@@ -21,13 +23,15 @@ from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_fo
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
-from cachecore.engine.publish import FlightAnswer, publish
+from cachecore.engine.publish import FlightAnswer, publish, unstored_answer
 from cachecore.engine.read import StoreRead, read, take
 from cachecore.engine.scope import Scope
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
 ABSENT: Any = object()
 """What a key comes to that the factory left out."""
+_NO_COPY: Final = object()
+"""What a key comes to that another caller computes, whose value cannot be copied."""
 
 
 async def lookup_many(
@@ -64,12 +68,12 @@ async def _answer(
         results = await _compute(scope, state, missing, factory, ttl) if missing else {}
         open_keys = []
         for key, result in results.items():
-            if isinstance(result, Retry):  # an invalidation came in between
-                open_keys.append(key)
-            elif isinstance(result, BaseException):
-                raise result
-            else:
+            if not isinstance(result, _Failure):
                 answers[key] = result
+            elif isinstance(result.error, Retry):  # an invalidation came in between
+                open_keys.append(key)
+            else:
+                raise result.error.with_traceback(result.frames)
 
 
 @dataclass(slots=True)
@@ -129,8 +133,9 @@ def _refresh_behind(
         flight = state.flights.open(key, scope.concerns(found.tagset))
         flight.hold()
         work = Computation(
-            scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than
-        )
+            scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than,
+            batch_factory=factory,
+        )  # fmt: skip
         ones.append(_One(names[key], work))
     if not ones:
         return
@@ -151,21 +156,33 @@ def _refresh_behind(
 
 
 async def _compute(
-    scope: Scope, state: LoopState, missing: Mapping[str, tuple[Hashable, StoreRead]], factory: FactoryMany, ttl: Ttl
+    scope: Scope,
+    state: LoopState,
+    missing: Mapping[str, tuple[Hashable, StoreRead]],
+    factory: FactoryMany,
+    ttl: Ttl,
+    *,
+    alone: bool = False,
 ) -> dict[str, Any]:
-    """Join or start the flights of `missing`; return value or exception of each."""
+    """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
     own: dict[str, _One] = {}
-    waits: dict[str, asyncio.Future[FlightAnswer]] = {}
+    waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
+    unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
     for key, (name, found) in missing.items():
-        flight = state.flights.to_join(key, scope.concerns(found.tagset))
-        if flight is None:
-            flight = state.flights.open(key, scope.concerns(found.tagset))
-            own[key] = _One(name, Computation(scope, state, flight, found, _nothing, scope.policy, ttl))
-            waits[key] = asyncio.ensure_future(flight.join())  # joins before the batch can answer
+        concerns = scope.concerns(found.tagset)
+        flight = None if alone else state.flights.to_join(key, concerns)
+        if flight is None or unshared:
+            apart = alone or flight is not None
+            flight = state.flights.open_alone(key, concerns) if apart else state.flights.open(key, concerns)
+            work = Computation(
+                scope, state, flight, found, _nothing, scope.policy, ttl, alone=apart, batch_factory=factory
+            )
+            own[key] = _One(name, work)
+            waits[key] = asyncio.ensure_future(_outcome(flight.join))  # joins before the batch can answer
         elif flight.landing:
-            waits[key] = asyncio.ensure_future(_landed(flight))
+            waits[key] = asyncio.ensure_future(_outcome(partial(_landed, flight)))
         else:
-            waits[key] = asyncio.ensure_future(_joined(flight))
+            waits[key] = asyncio.ensure_future(_outcome(partial(_joined, flight)))
     if own:
         batch = _Batch(scope, list(own.values()), factory)
         state.flights.run([one.computation.flight for one in own.values()], batch.run)
@@ -178,6 +195,9 @@ async def _compute(
     results: dict[str, Any] = {}
     for key, outcome in zip(waits, outcomes, strict=True):
         results[key] = await _result(scope, state, missing[key][1], outcome, mine=key in own)
+    left = {key: missing[key] for key, result in results.items() if result is _NO_COPY}
+    if left:
+        results.update(await _compute(scope, state, left, factory, ttl, alone=True))
     return results
 
 
@@ -185,6 +205,8 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
     counts = scope.telemetry.counts
     if isinstance(outcome, FlightAnswer):
         lookup = outcome.lookup if mine else outcome.for_joiner()
+        if lookup is None:
+            return _NO_COPY
         if lookup.outcome == "hit":
             counts.hits_l2 += 1
         elif lookup.outcome == "miss":
@@ -194,12 +216,29 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
             counts.computed += 1
             counts.joined += not mine
         return lookup.value
-    if isinstance(outcome, Exception) and not isinstance(outcome, Retry | FlightCycleError):
+    if isinstance(outcome, BaseException):
+        raise outcome
+    if not isinstance(outcome.error, Retry | FlightCycleError):
         rescued = await rescue(scope, state, found)
         if rescued is not None:
             return rescued.value
         counts.failed += 1
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An exception that a key came to, and its frames as they are before any caller raises it."""
+
+    error: Exception
+    frames: TracebackType | None
+
+
+async def _outcome(join: Callable[[], Awaitable[FlightAnswer]]) -> FlightAnswer | _Failure:
+    try:
+        return await join()
+    except Exception as error:  # noqa: BLE001 - the factory's own: its caller raises it
+        return _Failure(error, error.__traceback__)
 
 
 async def _joined(flight: Flight) -> FlightAnswer:
@@ -259,6 +298,8 @@ class _Batch:
             await self._give_back()
 
     async def _take(self, one: _One) -> None:
+        if one.computation.alone:
+            return
         holder = await take_claim(one.computation)
         if holder is not None and one.computation.behind:
             one.computation.flight.answer(error=Retry())
@@ -324,4 +365,7 @@ class _Batch:
         if value is ABSENT:
             work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
             return
-        one.stored = await publish(work, value, seconds)
+        if work.alone:
+            work.flight.answer(unstored_answer(work, value))
+        else:
+            one.stored = await publish(work, value, seconds)

@@ -35,6 +35,11 @@ class Computation:
     newer_than: float = -math.inf
     """Only an entry created later than this (store's Unix seconds) spares the computation; infinity: none does."""
 
+    alone: bool = False
+    """Whether it answers one caller, outside flight and claim, because what it makes cannot be copied."""
+    batch_factory: Callable[..., Any] | None = None
+    """The factory that computes this key together with others, instead of `factory`."""
+
     claim: Claim | None = None
     """Our claim on the key."""
     abandoned: bytes | None = None
@@ -44,6 +49,17 @@ class Computation:
     def waits(self) -> bool:
         """Whether it waits for a computation of another process, rather than taking its place at once."""
         return self.scope.engine.store.lease_ttl is not None and self.newer_than != math.inf
+
+    @property
+    def unshared(self) -> bool:
+        """Whether values of this factory did not encode lately, so that waiting for another's is in vain."""
+        scope = self.scope
+        return scope.engine.unshared.lately(scope.keys.namespace, self.maker)
+
+    @property
+    def maker(self) -> Callable[..., Any]:
+        """The factory that computes this key, alone or together with others."""
+        return self.batch_factory or self.factory
 
     @property
     def base(self) -> bytes | None:

@@ -18,7 +18,7 @@ from cachecore.engine.computation import Computation
 from cachecore.engine.flights.claim import Claim, HolderWatch
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, publish
+from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, publish, unstored_answer
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
@@ -36,6 +36,10 @@ _CLAIM_LIFE: Final = 86_400.0
 async def run(computation: Computation) -> None:
     """Compute, store, and answer the flight. An exception of the factory is the flight's answer."""
     flight = computation.flight
+    if computation.alone:
+        value, _ = await _call(computation)
+        flight.answer(unstored_answer(computation, value))
+        return
     # Callers who join from here on may have come after an invalidation that the first caller's read did not see.
     flight.reading()
     stored = False
@@ -85,7 +89,7 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
                 continue
             mark = found.claim
             if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
-                return mark
+                return None if computation.unshared else mark
             claim = _new_claim(computation, found.key, in_place=True)
             if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
                 _hold(computation, claim)
@@ -113,7 +117,7 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
         (base,) = await engine.backend.get_many([place])
         mark = read_claim(base, place)
         if mark is not None and not mark.ended and base != computation.abandoned:
-            return mark if computation.waits else None
+            return mark if computation.waits and not computation.unshared else None
     return None
 
 
@@ -233,7 +237,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
 async def pin(computation: Computation) -> None:
     """Have a stamp for each tag before the factory reads what the tags stand for."""
     stamps = computation.found.stamps()
-    if stamps is None:
+    if stamps is None or computation.alone:
         return
     scope = computation.scope
     life = longest_life(computation.policy, computation.chosen_ttl)

@@ -26,6 +26,8 @@ from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.telemetry import Telemetry
+from cachecore.engine.unshared import Unshared
+from cachecore.engine.unstored import UnstoredLog
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
@@ -95,6 +97,8 @@ class Engine:
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.outbox.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
+        self.unshared = Unshared(clock.monotonic)
+        self.unstored_log = UnstoredLog()
         self.function_names: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
         """(namespace, name of a cached function) -> where it is from, and its code."""
         self.longest_computation = 0.0

@@ -77,10 +77,13 @@ def refresh_at(times: Times, chance: float, beta: float) -> float:
 
 
 def lifetime(now: float, ttl: float | None, chance: float, policy: Policy) -> Lifetime:
-    """Return the times of an entry made at `now` with `ttl` seconds; `chance` in [0, 1) draws the jitter."""
+    """Return the times of an entry made at `now` with `ttl` seconds; `chance` in [0, 1) draws the jitter.
+
+    Jitter only shortens: a ttl may be the time that a signed URL or a token has left, and nothing is served past it.
+    """
     if ttl is None:
         return Lifetime(None, None)
-    fresh_until = now + ttl * (1.0 + policy.jitter * (2.0 * chance - 1.0))
+    fresh_until = now + ttl * (1.0 - policy.jitter * chance)
     return Lifetime(fresh_until, fresh_until + stale_window(policy))
 
 

@@ -93,10 +93,12 @@ def start(
     *,
     behind: bool = False,
     newer_than: float = -math.inf,
+    alone: bool = False,
 ) -> Flight:
-    """Start the flight of a key; its first caller must join it at once."""
-    flight = state.flights.open(found.key, scope.concerns(found.tagset))
-    computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than)
+    """Start the flight of a key; its first caller must join it at once. One that is `alone` no other caller joins."""
+    concerns = scope.concerns(found.tagset)
+    flight = state.flights.open_alone(found.key, concerns) if alone else state.flights.open(found.key, concerns)
+    computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than, alone)
     state.flights.run([flight], partial(run, computation))
     return flight
 
@@ -109,12 +111,16 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
         if value is not UNSET:
             return serve_stale(scope, found, value, "rescued")
     retries = 0
+    alone = False
     while True:
-        flight = state.flights.to_join(key, scope.concerns(found.tagset)) if retries < _MOST_RETRIES else None
+        share = retries < _MOST_RETRIES and not alone
+        flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
+        if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
+            flight, alone = None, True
         mine = flight is None
         try:
             if flight is None:
-                flight = start(scope, state, found, factory, ttl)
+                flight = start(scope, state, found, factory, ttl, alone=alone)
             elif flight.landing:
                 await flight.landed()
                 raise Retry
@@ -133,13 +139,18 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
             continue
         except FlightCycleError:
             raise
-        except Exception:
+        except Exception as error:
+            frames = error.__traceback__
             rescued = await rescue(scope, state, found)
             if rescued is None:
                 counts.failed += 1
+                error.__traceback__ = frames  # callers that share it have raised it meanwhile
                 raise
             return rescued
-        lookup: Lookup[Any] = answer.lookup if mine else answer.for_joiner()
+        lookup: Lookup[Any] | None = answer.lookup if mine else answer.for_joiner()
+        if lookup is None:
+            alone = True
+            continue
         if lookup.outcome == "miss":
             continue  # a batch's factory left this key out, which says nothing about ours
         if lookup.outcome == "hit":

@@ -6,15 +6,16 @@ gets the very object it made; every other caller gets a copy of its own.
 
 from __future__ import annotations
 
-import logging
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cachecore.contract.errors import BackendError, EncodingError
+from cachecore.contract.errors import BackendError, EncodingError, OptionsError
 from cachecore.contract.options import Policy
-from cachecore.contract.options import lifetime as checked_ttl
+from cachecore.contract.options import seconds as as_seconds
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.encoding.entry import Draft, Entry, draft, seal
+from cachecore.encoding.plain import type_name
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.flights.claim import Claim
@@ -23,8 +24,6 @@ from cachecore.engine.freshness import lifetime, stale_window
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
-
-logger = logging.getLogger("cachecore")
 
 TTL_SLACK = 1.0
 """Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
@@ -42,15 +41,20 @@ class FlightAnswer:
     lookup: Lookup[Any]
     sealed: Sealed | None = None
 
-    def for_joiner(self) -> Lookup[Any]:
-        """Return the answer for a caller whose factory it was not: a value that nobody else holds."""
+    def for_joiner(self) -> Lookup[Any] | None:
+        """Return the answer for a caller whose factory it was not, with a value that no other caller holds.
+
+        None if there is no copy: the value does not encode, or its bytes do not decode. The caller computes for itself.
+        """
         lookup, sealed = replace(self.lookup, joined=True), self.sealed
-        if sealed is None or type(lookup.value) in _PLAIN:
+        if type(lookup.value) in _PLAIN:
             return lookup
+        if sealed is None:
+            return None
         try:
             return replace(lookup, value=self.scope.serializer.loads(sealed.payload, sealed.context))
         except EncodingError:
-            return lookup  # encodable a moment ago, so this is a faulty serializer; sharing beats losing the answer
+            return None
 
 
 @dataclass(slots=True)
@@ -102,31 +106,27 @@ def answer_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
 
 async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     """Store `value`, which the factory returned after `seconds`; answer the flight; return whether it was stored."""
-    scope, flight, found, policy = computation.scope, computation.flight, computation.found, computation.policy
+    scope, flight = computation.scope, computation.flight
     counts = scope.telemetry.counts
-    computed = admitted(scope, value)
-    answer = FlightAnswer(scope, Lookup(value=computed.value, outcome="computed", age=0.0, key=found.key,
-                                    served_by=computed.served_by, metadata=computed.metadata))  # fmt: skip
-    refused = None if computed.store else "admission"
+    computed, refused = _admitted(computation, value)
+    answer = unstored_answer(computation, computed)
     if computation.claim is not None and not await _settled(computation.claim):
         refused = refused or "store"
     refused = refused or computation.refused
-    try:
-        lasts = _ttl_of(computed, policy, computation.ttl)
-        tags, stamps = await _stamps_for(scope, flight, found, computed, longest_life(policy, lasts))
-        refused = refused or (None if stamps is not None else "store")
-        sealed = answer.sealed = seal_value(scope, found.key, computed, policy, lasts, tags, stamps or {}, seconds)
+    lasts = _ttl_of(computed, computation.policy, computation.ttl)
+    if lasts is not None and not 0 < lasts < math.inf:
+        refused = refused or _unstored(computation, "ttl", f"its ttl is {lasts:g} seconds")
+        answer.lookup, lasts = replace(answer.lookup, fresh_for=min(0.0, lasts)), None
+    else:
         answer.lookup = replace(answer.lookup, fresh_for=lasts)
-        if refused is None and len(sealed.data) > scope.engine.store.max_value_bytes:
-            refused = "size"
-        if refused is None:
-            refused = await _store(computation, sealed)
-    except EncodingError as error:
-        refused = refused or "encoding"
-        logger.warning("an answer was returned but not stored: its value cannot be encoded")
-        logger.debug("why it cannot be encoded", exc_info=error)
-    except BackendError:
-        refused = refused or "store"
+    sealed, unsealed = await _sealed(computation, computed, lasts, seconds)
+    answer.sealed, refused = sealed, refused or unsealed
+    if refused is None and sealed is not None:
+        try:
+            too_large = len(sealed.data) > scope.engine.store.max_value_bytes
+            refused = "size" if too_large else await _store(computation, sealed)
+        except BackendError:
+            refused = "store"
     if refused is None:
         counts.stored += 1
     else:
@@ -136,15 +136,79 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     return refused is None
 
 
-def admitted(scope: Scope, value: Any) -> Computed[Any]:
-    """Return `value` with what its factory and the admission rule say of storing it."""
+def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
+    """Return what a factory returned as the answer to its flight, of which there are no copies."""
     computed = value if isinstance(value, Computed) else Computed(value)
-    if scope.admit is None or not computed.store:
-        return computed
-    verdict = scope.admit(computed.value)
-    if isinstance(verdict, Computed):
-        return verdict
-    return computed if verdict else replace(computed, store=False)
+    return FlightAnswer(
+        computation.scope,
+        Lookup(
+            value=computed.value,
+            outcome="computed",
+            age=0.0,
+            key=computation.found.key,
+            served_by=computed.served_by,
+            metadata=computed.metadata,
+        ),
+    )
+
+
+def _admitted(computation: Computation, value: Any) -> tuple[Computed[Any], str | None]:
+    """Return `value` with what its factory and the admission rule say of storing it, and why it is not to be stored.
+
+    A rule that raises has judged nothing, and the answer is paid for: it is returned, and not stored.
+    """
+    admit = computation.scope.admit
+    computed = value if isinstance(value, Computed) else Computed(value)
+    if admit is not None and computed.store:
+        try:
+            verdict = admit(computed.value)
+            if isinstance(verdict, Computed):
+                computed = verdict
+            elif not verdict:
+                return computed, "admission"
+        except Exception as error:  # noqa: BLE001 - the application's own code
+            why = f"admit raised {type(error).__qualname__}"
+            return computed, _unstored(computation, "admit_error", why, error)
+    return computed, None if computed.store else "admission"
+
+
+async def _sealed(
+    computation: Computation, computed: Computed[Any], lasts: float | None, seconds: float
+) -> tuple[Sealed | None, str | None]:
+    """Return the entry of an answer, None if its value cannot be encoded, and why it cannot be stored, if it cannot.
+
+    What cannot be stored is sealed all the same if that is possible: each joiner gets a copy of its own.
+    """
+    scope, key, policy = computation.scope, computation.found.key, computation.policy
+    refused: str | None = None
+    try:
+        life = longest_life(policy, lasts)
+        tags, stamps = await _stamps_for(scope, computation.flight, computation.found, computed, life)
+        refused = None if stamps is not None else "store"
+        return seal_value(scope, key, computed, policy, lasts, tags, stamps or {}, seconds), refused
+    except OptionsError as error:
+        refused = _unstored(computation, "tags", "its tags are none", error)
+    except EncodingError as error:
+        kind = type_name(type(computed.value))
+        why = (
+            f"{scope.serializer.name} cannot keep all of this {kind}, its tags and its metadata; return plain data, or "
+            "give a value_type that has it"
+        )
+        # What is not to be stored may be anything.
+        refused = refused or (_unstored(computation, "encoding", why, error) if computed.store else "encoding")
+    try:
+        return seal_value(scope, key, Computed(computed.value), policy, lasts, (), {}, seconds), refused
+    except EncodingError:
+        if type(computed.value) not in _PLAIN:
+            scope.engine.unshared.note(scope.keys.namespace, computation.maker)
+        return None, refused
+
+
+def _unstored(computation: Computation, reason: str, why: str, error: Exception | None = None) -> str:
+    """Log why an answer is not stored; return `reason`."""
+    scope = computation.scope
+    scope.engine.unstored_log.warn(scope.keys.namespace, computation.maker, reason, why, error)
+    return reason
 
 
 def seal_value(
@@ -179,13 +243,14 @@ def seal_value(
 
 
 def longest_life(policy: Policy, ttl: float | None) -> float | None:
-    """Return the seconds that an entry of `ttl` can live at most, stale windows and jitter included."""
-    return None if ttl is None else ttl * (1 + policy.jitter) + stale_window(policy) + TTL_SLACK
+    """Return the seconds that an entry of `ttl` can live at most, stale windows included; jitter only shortens it."""
+    return None if ttl is None else ttl + stale_window(policy) + TTL_SLACK
 
 
 def _ttl_of(computed: Computed[Any], policy: Policy, ttl: float | Unset | None) -> float | None:
+    """Return the ttl of an answer in seconds, None for ever. One that the answer itself gives may be any number."""
     if not isinstance(computed.ttl, Unset):
-        return checked_ttl("ttl", computed.ttl)
+        return None if computed.ttl is None else as_seconds("ttl", computed.ttl)
     if computed.value is None and policy.negative_ttl is not None:
         return policy.negative_ttl
     return policy.ttl if isinstance(ttl, Unset) else ttl

@@ -1,13 +1,17 @@
 """Whether what was read back is what was written, type for type.
 
-`==` is not enough: 1 == True == 1.0, and a subclass of a dataclass may equal its parent. Used by the typed serializer
-each time it writes, because a type's own encoder may drop, convert or default what it was given.
+`==` is not enough: 1 == True == 1.0, a subclass of a dataclass may equal its parent, and two times are equal if they
+are the same instant, whatever their clocks show and whichever zone tells what they show in summer. Used by the typed
+serializer each time it writes, because a type's own encoder may drop, convert or default what it was given.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import struct
+from collections import deque
+from datetime import datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
 from typing import Any, Final
 
 _ATOMS: Final = frozenset({type(None), bool, int, str, bytes})
@@ -27,13 +31,44 @@ def same(written: Any, read: Any) -> bool:
             same(key, other_key) and same(value, other)
             for (key, value), (other_key, other) in zip(written.items(), read.items(), strict=True)
         )
-    if isinstance(written, list | tuple):
+    if isinstance(written, list | tuple | deque):
         return len(written) == len(read) and all(map(same, written, read))
+    if isinstance(written, set | frozenset):
+        others = {member: member for member in read}
+        return len(written) == len(read) and all(
+            member in others and same(member, others[member]) for member in written
+        )
+    if isinstance(written, datetime | time):
+        return _same_time(written, read)
+    if isinstance(written, Decimal):
+        return bool(written.as_tuple() == read.as_tuple())
     fields = _fields(written)
     if fields is None:
         return bool(written == read)
-    others = _fields(read)
-    return others is not None and same(fields, others)
+    read_fields = _fields(read)
+    return read_fields is not None and same(fields, read_fields)
+
+
+def _same_time(written: Any, read: Any) -> bool:
+    """Return whether two times show the same on the clock, with the same offset, in the same zone."""
+    if written.replace(tzinfo=None) != read.replace(tzinfo=None) or written.fold != read.fold:
+        return False
+    return bool(written.utcoffset() == read.utcoffset()) and _same_zone(written.tzinfo, read.tzinfo)
+
+
+def _same_zone(written: tzinfo | None, read: tzinfo | None) -> bool:
+    """Return whether two zones are one, or have the same offset at all times, as UTC of two libraries has."""
+    if written is None or read is None or written is read:
+        return written is read
+    fixed = written.utcoffset(None)
+    if fixed is None or read.utcoffset(None) != fixed:
+        return type(written) is type(read) and bool(written == read)
+    return not _named(written, fixed) or written.tzname(None) == read.tzname(None)
+
+
+def _named(zone: tzinfo, offset: timedelta) -> bool:
+    """Return whether a zone of one offset has a name that does not follow from it."""
+    return type(zone) is timezone and zone.tzname(None) != timezone(offset).tzname(None)
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
@@ -45,6 +80,8 @@ def _fields(value: Any) -> dict[str, Any] | None:
     names = getattr(cls, "__struct_fields__", None)  # msgspec
     if names is None and dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
+    if names is None and hasattr(cls, "__attrs_attrs__"):
+        names = [attribute.name for attribute in cls.__attrs_attrs__]
     if names is None:
         return None
     held = {name: getattr(value, name, None) for name in names}

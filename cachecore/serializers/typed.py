@@ -6,7 +6,9 @@ MessagePack through msgspec; a type that holds a pydantic model anywhere becomes
 Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
 shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
 read back while it is written: what the type's encoder would drop or convert (a subclass, an excluded field, a tuple in
-a field declared as `Any`) is refused, and so costs a computation, not a wrong answer.
+a field declared as `Any`) is refused, and so costs a computation, not a wrong answer. So is a time in a zone that the
+type's encoder does not keep: MessagePack keeps naive times and UTC, pydantic also fixed offsets. Hold times in UTC, and
+the name of a zone in a field of its own.
 """
 
 from __future__ import annotations

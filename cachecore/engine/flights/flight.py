@@ -1,4 +1,4 @@
-"""One computation for all callers of a key: its value and its exception are shared, its cancellation is not.
+"""One computation for all callers of a key: they share its outcome, but no exception object and no cancellation.
 
 A flight belongs to one event loop. The first caller starts it and its context is the one the factory runs in. A caller
 that is cancelled leaves; when the last one leaves, the flight is taken out of the map and then cancelled, unless it is
@@ -14,13 +14,18 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import FlightCycleError
+from cachecore.engine.flights.own_error import own_error
 
 _NOTHING: Final = object()
 LATER: Final = object()
 """What `Flight.join` returns to a caller whose patience ended first."""
+
+
+CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
 
 
 class Retry(Exception):  # noqa: N818 - a message to the caller of `join`, not an error
@@ -45,9 +50,11 @@ class Flight:
         "_done",
         "_error",
         "_failed",
+        "_handed",
         "_held",
         "_late_too",
         "_timer",
+        "_traceback",
         "_value",
         "_waiters",
         "depends_on",
@@ -57,6 +64,7 @@ class Flight:
         "group",
         "join_keys",
         "joinable",
+        "joins",
         "key",
         "landing",
         "late",
@@ -96,11 +104,15 @@ class Flight:
         """Whether it was given up because its last caller left."""
         self.urgent = False
         """Whether another flight's factory waits for this one."""
+        self.joins = 0
+        """How many callers have joined so far."""
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
         self._held = False
         self._answered = False
         self._value: Any = None
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None  # of _error, as the factory left it
+        self._handed = False  # _error itself has been given to a caller
         self._late_too = True
         self._failed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -141,21 +153,19 @@ class Flight:
 
         Who has to wait longer than `patience` seconds gets `LATER`, and the flight goes on although nobody waits.
         """
-        running = _current.get()
+        running = working_flight()
         if running is not None:
-            if running.landing or running.answered:
-                running = None  # a task that the factory has left behind: nobody waits for it
-            elif self is running or self.reaches(running):
-                raise FlightCycleError("a factory asks for the key it is computing: it would wait for itself for ever")
-            else:
-                running.depends_on.add(self)
-                self.urgent = True
+            if self is running or self.reaches(running):
+                raise FlightCycleError(CYCLE)
+            running.depends_on.add(self)
+            self.urgent = True
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
+        self.joins += 1
         if self._answered:  # before the first caller joined, as under an eager task factory, or while one was away
             again = self.deserted or (self._held and not self._late_too)
-            self._settle(future, self._value, Retry() if again else self._error)
+            self._settle(future, retry=again)
         else:
             self._waiters[future] = self.late
             if patience is not None:
@@ -166,6 +176,10 @@ class Flight:
             if future.done() and not future.cancelled():
                 future.exception()  # answered and cancelled in one tick: an error nobody else will fetch
             self._leave(future)
+            raise
+        except Exception as error:
+            if not isinstance(error, Retry):  # callers may share it: without the frames of those that raised it before
+                error.__traceback__ = self._traceback
             raise
         finally:
             if timer is not None:
@@ -251,24 +265,28 @@ class Flight:
         self.stop_timer()
         self.flights.release(self)
         self._value, self._error, self._late_too = value, error, late_too
+        self._traceback = None if error is None else error.__traceback__
         for future, late in self._waiters.items():
-            self._settle(future, value, Retry() if late and not late_too else error)
+            self._settle(future, retry=late and not late_too)
         self._waiters.clear()
         for done in self._done:
             if not done.done():
                 done.set_result(None)
         self._done.clear()
 
-    @staticmethod
-    def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    def _settle(self, future: asyncio.Future[Any], *, retry: bool) -> None:
+        error = self._error
         if future.done():
             return
-        if isinstance(error, asyncio.CancelledError):
+        if retry:
+            future.set_exception(Retry())
+        elif error is None:
+            future.set_result(self._value)
+        elif isinstance(error, asyncio.CancelledError):
             future.cancel()
-        elif error is not None:
-            future.set_exception(error)
         else:
-            future.set_result(value)
+            future.set_exception(own_error(error) or error if self._handed else error)
+            self._handed = True
 
     def _leave(self, future: asyncio.Future[Any]) -> None:
         self._waiters.pop(future, None)
@@ -299,3 +317,9 @@ def computing(flight: Flight) -> Iterator[None]:
 def current_flight() -> Flight | None:
     """Return the flight whose factory is running in this context."""
     return _current.get()
+
+
+def working_flight() -> Flight | None:
+    """Return the flight whose factory asks; None also in a task that a factory left behind: no flight waits for it."""
+    running = _current.get()
+    return None if running is None or running.landing or running.answered else running

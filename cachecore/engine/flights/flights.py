@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 
-from cachecore.engine.flights.flight import Flight
+from cachecore.contract.errors import FlightCycleError
+from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
+from cachecore.engine.flights.own_error import own_error
 
 _LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
 
@@ -45,6 +47,19 @@ class Flights:
     def open(self, key: str, join_keys: Iterable[str]) -> Flight:
         """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
         flight = self._by_key[key] = Flight(self, key, frozenset(join_keys))
+        return flight
+
+    def open_alone(self, key: str, join_keys: Iterable[str]) -> Flight:
+        """Return a new flight of `key` beside any other, which its one caller joins. Raises FlightCycleError."""
+        running = working_flight()
+        if running is not None and any(
+            flight.key == key and (flight is running or flight.reaches(running))
+            for flights in self._tasks.values()
+            for flight in flights
+        ):
+            raise FlightCycleError(CYCLE)
+        flight = Flight(self, key, frozenset(join_keys))
+        flight.joinable = False
         return flight
 
     def run(self, flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
@@ -135,8 +150,9 @@ async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None
             flight.answer(error=error)
         raise
     except Exception as error:  # noqa: BLE001 - the factory's own: it goes to every caller
-        for flight in flights:
-            flight.answer(error=error)
+        for number, flight in enumerate(flights):
+            # The keys of a batch fail together: to its own caller with one exception, to each that joined with another.
+            flight.answer(error=own_error(error) or error if number and flight.joins > 1 else error)
     except BaseException as error:
         # KeyboardInterrupt and SystemExit: callers are told, and the loop sees it too.
         for flight in flights:

@@ -53,7 +53,18 @@ async def test_a_computed_may_be_set_as_well(scene: Scene) -> None:
     assert await cache.get("q") is None
 
 
-@pytest.mark.parametrize("ttl", [0, -1, math.nan, math.inf, "soon", True])
-def test_wrong_ttl_of_an_answer_is_an_error_where_it_is_written(ttl: Any) -> None:
+@pytest.mark.parametrize("ttl", ["soon", True, [5]])
+def test_what_is_no_duration_is_an_error_where_it_is_written(ttl: Any) -> None:
     with pytest.raises(OptionsError, match="ttl must"):
         Computed("answer", ttl=ttl)
+
+
+@virtual
+async def test_ttl_that_is_over_is_an_error_of_a_set_alone(scene: Scene) -> None:
+    """A factory's answer is paid for and returned all the same; a `set` has no other answer to give."""
+    cache = scene.cache()
+    for ttl in (0, -1, math.nan, math.inf):
+        with pytest.raises(OptionsError, match="ttl must"):
+            await cache.set("q", Computed("answer", ttl=ttl))
+        with pytest.raises(OptionsError, match="ttl must"):
+            await cache.set_many({"q": Computed("answer", ttl=ttl)})
