@@ -32,6 +32,7 @@ from cachecore.contract.protocols import (
     SupportsScan,
     SupportsSizes,
     SupportsTime,
+    SupportsTouch,
 )
 from cachecore.contract.redaction import redact_url
 from cachecore.contract.results import Computed, Lookup, Outcome
@@ -72,6 +73,7 @@ __all__ = [
     "SupportsScan",
     "SupportsSizes",
     "SupportsTime",
+    "SupportsTouch",
     "SystemClock",
     "UnkeyableError",
     "positive",

@@ -114,6 +114,14 @@ class SupportsTime(Protocol):
 
 
 @runtime_checkable
+class SupportsTouch(Protocol):
+    """A store that evicts by use, and can be told that keys were used without being read."""
+
+    async def touch(self, keys: Sequence[str]) -> None:
+        """Count a use of each key that is there, as a read would; values and deadlines stay. Missing keys are fine."""
+
+
+@runtime_checkable
 class SupportsPartitions(Protocol):
     """A store of several nodes that fail one by one."""
 

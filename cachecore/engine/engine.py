@@ -36,6 +36,7 @@ from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
 from cachecore.memory.copies import Copy, deadline_of
 from cachecore.memory.tier import MemoryTier
+from cachecore.memory.warmth import Warmth
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
 
@@ -91,6 +92,7 @@ class Engine:
             deadline_of=deadline_of,
             clock=clock,
         )
+        self.warmth = Warmth(self.backend, clock)
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
         self.outbox = self._new_outbox()
@@ -220,6 +222,11 @@ class Engine:
         for state in self._all_states():
             state.flights.detach_all()
 
+    def alive(self) -> None:
+        """Touch in the store what memory has answered for."""
+        if self.warmth.due and not self._closed:
+            self.state().spawn(self.warmth.touch(), "cachecore-touch")
+
     def revived(self) -> None:
         """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
         self.backend.sign_of_life()
@@ -346,6 +353,7 @@ class Engine:
         self.feed_state.after_fork()
         self.outbox.after_fork()
         self.l1.clear()
+        self.warmth.after_fork()
         self.book.after_fork()
 
 

@@ -25,6 +25,7 @@ from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.memory.copies import Copy
 from cachecore.memory.immutable import is_immutable
+from cachecore.memory.warmth import Warmth
 
 _UNKNOWN: Final = object()
 _WORTHLESS: Final = frozenset({"deleted", "claimed", "expired", "invalidated"})
@@ -158,6 +159,8 @@ def _asked(
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.feed_state.trusted_until:
         generation = engine.book.generation
+        if tagset.noted_at != engine.warmth.turn:
+            _note_stamps(engine.warmth, tagset)
         if tagset.complete_at == generation:
             wanted = ()
         else:
@@ -166,6 +169,13 @@ def _asked(
             if not wanted:
                 tagset.complete_at = generation
     return state.coalescer.read(key, wanted + extra if extra else wanted)
+
+
+def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
+    """Note once a turn that memory answers for the stamps of `tagset`, and for those of entries read with it."""
+    tagset.noted_at = warmth.turn
+    warmth.note_stamps(tagset.stamp_keys)
+    warmth.note_stamps(name for name, _ in tagset.held[1])
 
 
 def check(
@@ -263,6 +273,7 @@ def _stamps_hold(
         return "unknown_stamps"
     named = tuple((name, stamp) for name, (_, stamp) in zip(names, entry.stamps, strict=True))
     if live and book.holds(named):
+        engine.warmth.note_stamps(names)
         tagset.held = entry.stamps, named, generation
     return None
 
@@ -352,8 +363,11 @@ def put(
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
         early = at if at == math.inf else engine.deadline_at(at)
     kept = value if is_immutable(value) else UNSET
+    look_at = engine.warmth.look_at(deadline, asked_at) if fed else deadline
     engine.l1.put(
-        entry.key, Copy(entry, kept, deadline, early, fed, generation, stamps, scope.reader), len(entry.payload)
+        entry.key,
+        Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader),
+        len(entry.payload),
     )
     if not ticket.covers(entry.key):  # voided by another thread meanwhile, whose own discard may have come before
         engine.l1.discard(entry.key)

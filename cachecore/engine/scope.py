@@ -38,6 +38,8 @@ class TagSet:
     stamp_keys: tuple[str, ...]
     complete_at: int = -1
     """The generation at which the table had all of them."""
+    noted_at: int = 0
+    """The turn of `Warmth` in which its stamps were noted last."""
     held: tuple[Stamps | None, tuple[tuple[str, bytes], ...], int] = (None, (), -1)
     """Stamps of an entry that all were in the table, the same by stamp key, and the generation at which they were.
 
@@ -79,6 +81,7 @@ class Scope:
             self.reader,
             bypassed=bypassed,
             counts=self.telemetry.counts,
+            warmth=engine.warmth,
         )
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)

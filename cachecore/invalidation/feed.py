@@ -32,6 +32,9 @@ class Listener(Protocol):
     def changed_all(self) -> None:
         """Forget everything."""
 
+    def alive(self) -> None:
+        """Take note of a heartbeat: everything before it has been told."""
+
     def revived(self) -> None:
         """Take note that the store is there again, and may be another one."""
 
@@ -121,6 +124,7 @@ class FeedState:
                     listener.changed_all()
                     listener.revived()
                 self.trusted_until = max(self.trusted_until, sent_at + self.max_age)
+                listener.alive()
             case Changed(keys):
                 self.tickets.void(keys)
                 listener.changed(keys)

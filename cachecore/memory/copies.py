@@ -19,6 +19,7 @@ from cachecore.encoding.entry import Entry
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.stamps import StampBook
 from cachecore.memory.tier import MemoryTier
+from cachecore.memory.warmth import Warmth
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Copy:
     """The value, or UNSET: then each reader decodes `entry.payload` for itself."""
     deadline: float
     """Monotonic second until which it may be served."""
+    look_at: float
+    """Monotonic second from which a reader looks closer: the deadline, or earlier, when its use is to be noted."""
     refresh_at: float
     """Monotonic second from which a reader with a factory starts an early refresh; drawn when the copy was made."""
     fed: bool
@@ -115,6 +118,7 @@ def copy_reads(
     *,
     bypassed: Callable[[], bool],
     counts: HitCounts,
+    warmth: Warmth,
 ) -> tuple[FindCopy, FindValue]:
     """Return a view's two ways to copies in L1. Synchronous; no lock; O(1).
 
@@ -125,26 +129,31 @@ def copy_reads(
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
     value_of = reader.value_of
 
+    def look_closer(key: str, copy: Copy, now: float, generation: int) -> bool:
+        """Return whether a copy holds after its time or the stamps have moved on. Here, because it is rarely needed."""
+        if now >= copy.deadline or (copy.generation != generation and not book.holds(copy.stamps)):
+            discard(key)
+            return False
+        copy.generation = generation
+        if now >= copy.look_at:
+            copy.look_at = warmth.look_at(copy.deadline, now)
+            warmth.note_copy(key, copy.stamps)
+        return True
+
     def find_copy(key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Copy | None:
         copy = look(key)
         if copy is None or bypassed():
             return None
         now = monotonic()
-        if now >= copy.deadline:
-            discard(key)
+        if copy.fed and now >= feed_state.trusted_until:
+            return None
+        generation = book.generation
+        if (now >= copy.look_at or copy.generation != generation) and not look_closer(key, copy, now, generation):
             return None
         try:
             touch(key)
         except KeyError:  # a writer took it out since it was looked up
             pass
-        if copy.fed and now >= feed_state.trusted_until:
-            return None
-        generation = book.generation
-        if copy.generation != generation:
-            if not book.holds(copy.stamps):
-                discard(key)
-                return None
-            copy.generation = generation
         made_by = copy.reader
         if made_by is not reader and made_by != reader and not reader.accepts(copy):
             return None

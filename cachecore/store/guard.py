@@ -28,6 +28,7 @@ from cachecore.contract.protocols import (
     SupportsScan,
     SupportsSizes,
     SupportsTime,
+    SupportsTouch,
 )
 from cachecore.store.breaker import Breaker, State
 from cachecore.store.dispatch import Dispatch, Observer, closed_error
@@ -104,6 +105,7 @@ class Guard:
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
+    touch: Callable[[Sequence[str]], Awaitable[None]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     partition: Callable[[str], str]
 
@@ -131,6 +133,8 @@ class Guard:
             self.sizes = partial(self._sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
+        if isinstance(backend, SupportsTouch):
+            self.touch = partial(self._touch, backend)
         if isinstance(backend, SupportsFeed):
             self.feed = backend.feed  # never raises, never ends: nothing to guard
         self._reset()
@@ -265,6 +269,15 @@ class Guard:
     async def _time(self, backend: SupportsTime) -> float:
         now: float = await self._calls.start("time", self._whole, self._timeout, backend.time, _PROBE)
         return now
+
+    async def _touch(self, backend: SupportsTouch, keys: Sequence[str]) -> None:
+        """Touch each partition's keys at the same time. Raises `BackendError` if any of them failed."""
+
+        def start(breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[None]:
+            return self._calls.start("touch", breaker, self._timeout, partial(backend.touch, keys), keys[0])
+
+        if keys:
+            await self._everywhere("touch", keys, start)
 
     def begin_read(self, keys: Sequence[str], answered: Answered) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.

@@ -27,6 +27,7 @@ from cachecore.contract.protocols import (
     SupportsScan,
     SupportsSizes,
     SupportsTime,
+    SupportsTouch,
 )
 from cachecore.store.memory_backend import MemoryBackend
 
@@ -75,6 +76,7 @@ class FaultyBackend:
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
+    touch: Callable[[Sequence[str]], Awaitable[None]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     partition: Callable[[str], str]
 
@@ -101,6 +103,8 @@ class FaultyBackend:
             self.sizes = partial(self._sizes, inner)
         if isinstance(inner, SupportsTime):
             self.time = partial(self._time, inner)
+        if isinstance(inner, SupportsTouch):
+            self.touch = partial(self._touch, inner)
         if isinstance(inner, SupportsFeed):
             self.feed = inner.feed
         if isinstance(inner, SupportsPartitions):
@@ -287,6 +291,11 @@ class FaultyBackend:
         now = await inner.time()
         await self._end(call)
         return now
+
+    async def _touch(self, inner: SupportsTouch, keys: Sequence[str]) -> None:
+        call = await self._begin("touch", keys)
+        await inner.touch(keys)
+        await self._end(call)
 
     # How faults strike
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RedisBackend:
-    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed and time.
+    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed, time and touch.
 
     Nothing is connected before it is used. Each event loop has separate connections: one for commands, one for values
     of at least `bulk_bytes`, and on old servers without scripts one for compare and swap.
@@ -117,6 +117,12 @@ class RedisBackend:
         batch = [commands.pack(("STRLEN", key)) for key in keys]
         replies = await node.ask_many("sizes", batch, twice=True) if batch else []
         return [self._checked(node, "sizes", reply, int) for reply in replies]
+
+    async def touch(self, keys: Sequence[str]) -> None:
+        """Count a use of each key for the server's eviction: TOUCH, all commands sent together."""
+        node = self._nodes.get("touch")
+        for reply in await node.ask_many("touch", commands.touches(keys), twice=True) if keys else ():
+            self._checked(node, "touch", reply, int)
 
     async def time(self) -> float:
         """Return the server's clock, Unix seconds."""

@@ -1,4 +1,4 @@
-"""What a store need not have: `scan`, `sizes`, the clock."""
+"""What a store need not have: `scan`, `sizes`, the clock, `touch`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from cachecore.contract import (
     SupportsScan,
     SupportsSizes,
     SupportsTime,
+    SupportsTouch,
 )
 from cachecore.testing.conformance.harness import Harness, registered
 
@@ -63,3 +64,17 @@ async def check_store_clock_is_near(harness: Harness) -> None:
     after = await harness.backend.time()
     assert before > 1_600_000_000
     assert before < after < before + 60
+
+
+@registered
+async def check_touch_changes_nothing(harness: Harness) -> None:
+    """Touching leaves values and deadlines as they are, makes no key, and takes any number of keys."""
+    if not isinstance(harness.backend, SupportsTouch):
+        return
+    await harness.backend.set_many({f"k{i}": b"v" for i in range(1500)}, ttl=60)
+    await harness.backend.set_many({"brief": b"v"}, ttl=0.3)
+    await harness.backend.touch([])
+    await harness.backend.touch(["missing", "brief", "k0", "k0", *(f"k{i}" for i in range(1500))])
+    assert await harness.backend.get_many(["missing", "k0", "k1499"]) == [None, b"v", b"v"]
+    await harness.advance(0.4 + harness.ttl_rounding)
+    assert await harness.backend.get_many(["brief", "k0"]) == [None, b"v"]

@@ -34,7 +34,7 @@ _PASSES: Final = 5
 
 
 class ClusterBackend:
-    """CacheBackend on a cluster: `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time and partition.
+    """CacheBackend on a cluster, `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time, touch.
 
     `rediss+cluster://` for TLS. Any living nodes may be named; the others are found. Keys with the same hash tag
     (`{…}`) live on one node and are read in one round trip. Otherwise as `RedisBackend`.
@@ -161,6 +161,15 @@ class ClusterBackend:
         if self._clusters.closed:
             return ended()
         return cluster_feed(self._clusters.get("feed"), prefix)
+
+    async def touch(self, keys: Sequence[str]) -> None:
+        """Count a use of each key for the nodes' eviction: a TOUCH for each slot, all nodes at the same time."""
+        cluster = self._clusters.get("touch")
+        parts = _by_slot(keys) if keys else []
+        batch = [Command(command, part) for part in parts for command in commands.touches(part)]
+        for command, reply in zip(batch, await cluster.ask_all("touch", batch, twice=True), strict=True):
+            if type(reply) is not int and not _try_again(reply):  # of a slot that is moving, some keys stay untouched
+                raise cluster.reply_error("touch", command.slot, reply)
 
     async def time(self) -> float:
         """Return the clock of one primary, the first in a fixed order that answers; Unix seconds."""

@@ -46,6 +46,11 @@ def unlink(keys: Sequence[str]) -> bytes:
     return pack(("UNLINK", *keys))
 
 
+def touches(keys: Sequence[str]) -> list[bytes]:
+    """Return the TOUCH commands for `keys`, a hundred or two in each, so that no other client waits long for one."""
+    return [pack(("TOUCH", *keys[at : at + PAGE])) for at in range(0, len(keys), PAGE)]
+
+
 def scan(cursor: bytes, prefix: str) -> bytes:
     """Return one step of a SCAN for keys that start with `prefix`."""
     return pack(("SCAN", cursor, "MATCH", literal(prefix), "COUNT", PAGE))
