@@ -24,6 +24,7 @@ from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
     SupportsFeed,
+    SupportsMarks,
     SupportsPartitions,
     SupportsScan,
     SupportsSizes,
@@ -105,6 +106,7 @@ class Guard:
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
+    advance: Callable[[str], Awaitable[int]]
     partition: Callable[[str], str]
 
     def __init__(
@@ -133,6 +135,8 @@ class Guard:
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsFeed):
             self.feed = backend.feed  # never raises, never ends: nothing to guard
+        if isinstance(backend, SupportsMarks):
+            self.advance = partial(self._advance, backend)
         self._reset()
         _guards.add(self)
 
@@ -265,6 +269,11 @@ class Guard:
     async def _time(self, backend: SupportsTime) -> float:
         now: float = await self._calls.start("time", self._whole, self._timeout, backend.time, _PROBE)
         return now
+
+    def _advance(self, backend: SupportsMarks, key: str) -> asyncio.Future[int]:
+        """Begin at once, so that it reaches the store right behind the write that was begun before it."""
+        breaker = self._calls.breaker(self._node("advance", key))
+        return self._calls.start("advance", breaker, self._timeout, partial(backend.advance, key), key)
 
     def begin_read(self, keys: Sequence[str], answered: Answered) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.
