@@ -19,7 +19,7 @@ from typing import Final
 
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendError
+from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.encoding.entry import tombstone
@@ -29,6 +29,7 @@ from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
+from cachecore.invalidation.rewind import Marks
 from cachecore.invalidation.stamps import StampBook, random_stamp, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
@@ -91,7 +92,7 @@ class Engine:
         )
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
-        self.outbox = self._new_outbox()
+        self.marks, self.outbox = self._new_outbox()
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.outbox.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
@@ -106,18 +107,30 @@ class Engine:
         self._closed = False
         _engines.add(self)
 
-    def _new_outbox(self) -> Outbox:
+    def _new_outbox(self) -> tuple[Marks, Outbox]:
         root = [f"{self.prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{self.prefix}:s:{ROOT_TAG}"]
-        return Outbox(
+        marks = Marks(
+            self.backend,
+            prefix=self.prefix,
+            roots=root,
+            now=self.monotonic,
+            unix=self.store_clock.now,
+            send_again=lambda items: self.outbox.lost(items),
+            distrust=self._distrust,
+        )
+        outbox = Outbox(
             self.store,
             self.backend,
             clock=self.clock,
             chance=self.chance,
             bury=self.bury,
+            beside=marks.beside,
+            marked=marks.state != "none",
             delivered=self._delivered,
             prefix=self.prefix,
             root=root,
         )
+        return marks, outbox
 
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
@@ -134,6 +147,7 @@ class Engine:
                 monotonic=self.monotonic,
                 partition=self.partition,
                 answered=self._answered,
+                marks=self.marks.of,
             )
             with self._lock:
                 # A loop that is closed never runs again; its state would keep it alive.
@@ -160,6 +174,10 @@ class Engine:
     # Stamps
 
     def _answered(self, batch: Batch) -> None:
+        if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
+            self.telemetry.backend_error("get_many", "rewound")
+            batch.error = BackendUnavailable("get_many", reason="rewound")
+            return
         if not batch.stamp_keys:
             return
         values = batch.values
@@ -183,6 +201,8 @@ class Engine:
 
         `ttl` says how long each stamp shall live.
         """
+        if self.marks.lacks(stamps):  # no entry is older than the mark beside it
+            await self.marks.create(stamps)
         missing = [key for key, stamp in stamps.items() if stamp is None]
         if not missing:
             return dict(stamps)
@@ -216,12 +236,25 @@ class Engine:
         for state in self._all_states():
             state.flights.detach_all()
 
-    def revived(self) -> None:
+    def revived(self, *, again: bool) -> None:
         """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
         self.backend.sign_of_life()
         self.store_clock.expire()
-        self.outbox.send_again()
+        if again:
+            self.outbox.send_again()
         self.outbox.hurry()
+
+    def beat(self) -> None:
+        """Read the mark with each heartbeat of the feed: what comes with it is judged like any read."""
+        state = self.state()
+        for key in self.marks.due():
+            state.coalescer.read(None, (key,))
+
+    def _distrust(self, roots: Collection[str]) -> None:
+        """Forget everything known of a store that has gone back in time."""
+        self.feed_state.tickets.void_all()
+        self.changed_all()
+        self.detach_stamps(roots)
 
     # What this process changes itself
 
@@ -305,6 +338,7 @@ class Engine:
             "store_seconds": self.monotonic() - began,
             "breakers": dict(counts.breakers),
             "feed": "none" if self.feed is None else "live" if self.feed_state.live else "down",
+            "marks": self.marks.state,
             "pending_invalidations": len(self.outbox),
             "l1_entries": len(self.l1),
         }

@@ -32,8 +32,11 @@ class Listener(Protocol):
     def changed_all(self) -> None:
         """Forget everything."""
 
-    def revived(self) -> None:
-        """Take note that the store is there again, and may be another one."""
+    def revived(self, *, again: bool) -> None:
+        """Take note that the store is there; `again`: after it had been lost, so that it may be another one."""
+
+    def beat(self) -> None:
+        """Take note that the feed has proved itself once more."""
 
 
 class FeedState:
@@ -48,6 +51,8 @@ class FeedState:
         self.tickets = Tickets()
         """What is under way, and what of it has changed."""
         self._clock = clock
+        self._proved = False
+        """Whether the feed has ever proved itself: before that it cannot be lost, whatever it says as it begins."""
         self._lock = threading.Lock()
         self._feeding: asyncio.Task[None] | None = None  # guarded by _lock
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # guarded by _lock
@@ -93,6 +98,7 @@ class FeedState:
         self.tickets = Tickets()
         self._feeding = None
         self._loop = None
+        self._proved = False
         self.trusted_until = -math.inf
 
     async def _read(self, backend: SupportsFeed, prefix: str, listener: Listener) -> None:
@@ -119,8 +125,10 @@ class FeedState:
                     self.epoch += 1
                     self.tickets.void_all()
                     listener.changed_all()
-                    listener.revived()
+                    listener.revived(again=self._proved)
+                    self._proved = True
                 self.trusted_until = max(self.trusted_until, sent_at + self.max_age)
+                listener.beat()
             case Changed(keys):
                 self.tickets.void(keys)
                 listener.changed(keys)

@@ -34,7 +34,8 @@ _PASSES: Final = 5
 
 
 class ClusterBackend:
-    """CacheBackend on a cluster: `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time, marks, partition.
+    """CacheBackend on a cluster: `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time, marks,
+    partition.
 
     `rediss+cluster://` for TLS. Any living nodes may be named; the others are found. Keys with the same hash tag
     (`{…}`) live on one node and are read in one round trip. Otherwise as `RedisBackend`.
