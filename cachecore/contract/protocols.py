@@ -122,6 +122,19 @@ class SupportsTouch(Protocol):
 
 
 @runtime_checkable
+class SupportsMarks(Protocol):
+    """A store with counters that only rise, by which its users notice that it has gone back in time."""
+
+    def advance(self, key: str) -> Awaitable[int]:
+        """Add one to the counter under `key`, which never expires, and return the new number; 1 where there is none.
+
+        The value is the number in ASCII digits, as `get_many` and `swap` see it. Bytes that are no such number count as
+        none. A call that begins right after a write of few bytes, in the same turn of the loop, reaches the store right
+        behind that write, in the same round trip where the store can.
+        """
+
+
+@runtime_checkable
 class SupportsPartitions(Protocol):
     """A store of several nodes that fail one by one."""
 

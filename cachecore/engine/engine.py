@@ -19,18 +19,20 @@ from typing import Final
 
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendError
+from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.store_observer import StoreObserver
 from cachecore.engine.telemetry import Telemetry
 from cachecore.engine.unshared import Unshared
 from cachecore.engine.unstored import UnstoredLog
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
+from cachecore.invalidation.rewind import Marks
 from cachecore.invalidation.stamps import StampBook, random_stamp, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys.keyspace import ROOT_TAG
@@ -47,8 +49,6 @@ SHARDS: Final = 64
 _MOST_FAILED: Final = 10_000
 _DRAIN_SECONDS: Final = 1.0
 _TOMBSTONE_SLACK: Final = 2.0
-_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
-"""Reasons of errors after which another server may answer, with what it knew a while ago."""
 
 
 class Engine:
@@ -77,7 +77,7 @@ class Engine:
         self.telemetry = telemetry
         self.raw = backend
         self.owns_backend = owns_backend
-        observer = _Observer(telemetry, self._was_away, self._is_back)
+        observer = StoreObserver(telemetry, self._was_away, self._is_back)
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
@@ -95,7 +95,7 @@ class Engine:
         self.warmth = Warmth(self.backend, clock)
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
-        self.outbox = self._new_outbox()
+        self.marks, self.outbox = self._new_outbox()
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.outbox.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
@@ -112,18 +112,30 @@ class Engine:
         self._closed = False
         _engines.add(self)
 
-    def _new_outbox(self) -> Outbox:
+    def _new_outbox(self) -> tuple[Marks, Outbox]:
         root = [f"{self.prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{self.prefix}:s:{ROOT_TAG}"]
-        return Outbox(
+        marks = Marks(
+            self.backend,
+            prefix=self.prefix,
+            roots=root,
+            now=self.monotonic,
+            unix=self.store_clock.now,
+            send_again=lambda items: self.outbox.lost(items),
+            distrust=self._distrust,
+        )
+        outbox = Outbox(
             self.store,
             self.backend,
             clock=self.clock,
             chance=self.chance,
             bury=self.bury,
+            beside=marks.beside,
+            marked=marks.state != "none",
             delivered=self._delivered,
             prefix=self.prefix,
             root=root,
         )
+        return marks, outbox
 
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
@@ -140,6 +152,7 @@ class Engine:
                 monotonic=self.monotonic,
                 partition=self.partition,
                 answered=self._answered,
+                marks=self.marks.of,
             )
             with self._lock:
                 # A loop that is closed never runs again; its state would keep it alive.
@@ -166,6 +179,10 @@ class Engine:
     # Stamps
 
     def _answered(self, batch: Batch) -> None:
+        if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
+            self.telemetry.backend_error("get_many", "rewound")
+            batch.error = BackendUnavailable("get_many", reason="rewound")
+            return
         if not batch.stamp_keys:
             return
         values = batch.values
@@ -189,6 +206,8 @@ class Engine:
 
         `ttl` says how long each stamp shall live.
         """
+        if self.marks.lacks(stamps):  # no entry is older than the mark beside it
+            await self.marks.create(stamps)
         missing = [key for key, stamp in stamps.items() if stamp is None]
         if not missing:
             return dict(stamps)
@@ -223,16 +242,26 @@ class Engine:
             state.flights.detach_all()
 
     def alive(self) -> None:
-        """Touch in the store what memory has answered for."""
+        """Touch in the store the keys that memory has answered for; read the mark, which is judged like any read."""
+        state = self.state()
         if self.warmth.due and not self._closed:
-            self.state().spawn(self.warmth.touch(), "cachecore-touch")
+            state.spawn(self.warmth.touch(), "cachecore-touch")
+        for key in self.marks.due():
+            state.coalescer.read(None, (key,))
 
-    def revived(self) -> None:
+    def revived(self, *, again: bool) -> None:
         """Let calls through at once, and read the store's clock again: the feed says that the store is back."""
         self.backend.sign_of_life()
         self.store_clock.expire()
-        self.outbox.send_again()
+        if again:
+            self.outbox.send_again()
         self.outbox.hurry()
+
+    def _distrust(self, roots: Collection[str]) -> None:
+        """Forget everything known of a store that has gone back in time."""
+        self.feed_state.tickets.void_all()
+        self.changed_all()
+        self.detach_stamps(roots)
 
     # What this process changes itself
 
@@ -316,6 +345,7 @@ class Engine:
             "store_seconds": self.monotonic() - began,
             "breakers": dict(counts.breakers),
             "feed": "none" if self.feed is None else "live" if self.feed_state.live else "down",
+            "marks": self.marks.state,
             "pending_invalidations": len(self.outbox),
             "l1_entries": len(self.l1),
         }
@@ -355,28 +385,6 @@ class Engine:
         self.l1.clear()
         self.warmth.after_fork()
         self.book.after_fork()
-
-
-class _Observer:
-    """Counts what the guard tells, and learns from it when the store has been away."""
-
-    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
-        self.backend_call = telemetry.backend_call
-        self._telemetry = telemetry
-        self._was_away = was_away
-        self._is_back = is_back
-
-    def backend_error(self, operation: str, reason: str) -> None:
-        """A call failed."""
-        self._telemetry.backend_error(operation, reason)
-        if reason in _AWAY:
-            self._was_away()
-
-    def breaker_state(self, partition: str, state: str) -> None:
-        """A breaker has opened or closed."""
-        self._telemetry.breaker_state(partition, state)
-        if state == "closed":
-            self._is_back()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

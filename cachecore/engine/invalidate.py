@@ -27,10 +27,12 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
     """Delete the stamps of these tags (as entries store them): every entry that carries one is dead from now on."""
     engine = scope.engine
     names = scope.stamp_keys(tags)
+    current = engine.book.current
+    had = {name: stamp for name in names if (stamp := current.get(name)) is not None}
     engine.forget_stamps(names)
     scope.telemetry.counts.invalidated[kind] += not again
     try:
-        await engine.outbox.invalidate(names, scope.parents())
+        await engine.outbox.invalidate(names, scope.parents(), had)
     except BackendError as error:
         raise InvalidationPending(f"invalidate_{kind}") from error
     finally:

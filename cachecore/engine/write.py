@@ -14,14 +14,17 @@ from typing import Any, Final, Self, TypeVar
 
 from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.contract.options import lifetime
+from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.encoding.entry import Entry, decode, draft, seal
+from cachecore.encoding.claim import CLAIM_BYTES
+from cachecore.encoding.entry import TOMBSTONE_BYTES, Entry, decode, draft, seal
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import expired
 from cachecore.engine.publish import TTL_SLACK, Sealed, longest_life, seal_value
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope, TagSet
+from cachecore.invalidation.outbox.backlog import entries
 from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
@@ -76,7 +79,9 @@ async def store(
     engine.measure(state)
     writing = _Writing(scope, items)
     try:
-        stamps = await _stamps_of(scope, state, tagsets, longest_life(scope.policy, most))
+        stamps, replaced = await asyncio.gather(
+            _stamps_of(scope, state, tagsets, longest_life(scope.policy, most)), _replaced(scope, list(items))
+        )
     except BackendError as error:
         seal_all({})  # a value that would have been refused anyway leaves the old one alone
         with writing:
@@ -92,7 +97,8 @@ async def store(
             await engine.book.prolong(
                 engine.backend, stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
             )
-            await engine.backend.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
+            write = engine.backend.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
+            await engine.marks.beside(entries(replaced, scope.parents()), write)
         except BackendError as error:
             await _leave_pending(scope, list(items), error)
             raise InvalidationPending("set") from error
@@ -129,7 +135,9 @@ async def store_since(
                 engine.backend, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
             ):
                 return False
-            if not await engine.backend.swap(key, seen.raw, one.data, ttl=life):
+            over = [key] if seen.entry is not None else []
+            write = engine.backend.swap(key, seen.raw, one.data, ttl=life)
+            if not await engine.marks.beside(entries(over, scope.parents()), write):
                 return False
         except BackendError as error:
             await _leave_pending(scope, [key], error)
@@ -190,8 +198,9 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                     return False
                 data, life = _expired(scope, entry, value)
                 try:
-                    if await engine.backend.swap(key, found.raw, data, ttl=life):
-                        engine.outbox.note_entries([key], scope.parents())
+                    write = engine.backend.swap(key, found.raw, data, ttl=life)
+                    if await engine.marks.beside(entries([key], scope.parents()), write):
+                        engine.outbox.note_entries({key: found.raw}, scope.parents())
                         break
                 except BackendError as error:
                     if error.reason != FULL:
@@ -238,6 +247,21 @@ class _Writing:
 
 def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
     return ttl if isinstance(computed.ttl, Unset) else lifetime("ttl", computed.ttl)
+
+
+async def _replaced(scope: Scope, keys: Sequence[str]) -> list[str]:
+    """Return those of the keys under which there is an answer now, so that writing over it is an invalidation.
+
+    All of them where the store does not tell sizes. What another process writes in the moment until the write is an
+    answer as new as ours. Raises BackendError.
+    """
+    backend = scope.engine.backend
+    if scope.engine.marks.state == "none":
+        return []
+    if not isinstance(backend, SupportsSizes):
+        return list(keys)
+    worthless = (0, TOMBSTONE_BYTES, CLAIM_BYTES)
+    return [key for key, size in zip(keys, await backend.sizes(keys), strict=True) if size not in worthless]
 
 
 async def _stamps_of(
@@ -299,11 +323,14 @@ class _Buried:
     existed: bool
     marked: bool
     """Whether a tombstone stands there; a store that is full takes none."""
+    had: bytes | None = None
+    """What it took the place of; None where nothing is known."""
 
 
 async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     engine = scope.engine
     tombstone = engine.bury(key)
+    beside, item = engine.marks.beside, entries([key], scope.parents())
     existed = False
     try:
         for _ in range(_TRIES):
@@ -311,15 +338,16 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
             if found.error is not None:
                 raise found.error
             existed = found.entry is not None
-            if await engine.backend.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl):
-                return _Buried(existed, True)
-        await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)
+            swap = engine.backend.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl)
+            if await beside(item, swap):
+                return _Buried(existed, True, found.raw)
+        await beside(item, engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl))
     except BackendError as error:
         if error.reason != FULL:
             raise
     else:
         return _Buried(existed, True)
-    await engine.backend.delete_many([key])
+    await beside(item, engine.backend.delete_many([key]))
     try:
         await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)  # there may be room by now
     except BackendError as error:
@@ -332,7 +360,7 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
 async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
     """End what pended under these keys, and keep what the store may have to be told again."""
     pending = scope.engine.outbox
-    marked = [key for key, outcome in buried.items() if outcome.marked]
+    marked = {key: outcome.had for key, outcome in buried.items() if outcome.marked}
     owed = [key for key, outcome in buried.items() if not outcome.marked]
     pending.deleted(marked, scope.parents())
     if owed:  # without its tombstone a computation that began before lands as soon as there is room

@@ -33,10 +33,10 @@ class Listener(Protocol):
         """Forget everything."""
 
     def alive(self) -> None:
-        """Take note of a heartbeat: everything before it has been told."""
+        """Take note of a heartbeat: the feed has proved itself, and everything before it has been told."""
 
-    def revived(self) -> None:
-        """Take note that the store is there again, and may be another one."""
+    def revived(self, *, again: bool) -> None:
+        """Take note that the store is there; `again`: after it had been lost, so that it may be another one."""
 
 
 class FeedState:
@@ -51,6 +51,8 @@ class FeedState:
         self.tickets = Tickets()
         """What is under way, and what of it has changed."""
         self._clock = clock
+        self._proved = False
+        """Whether the feed has ever proved itself: before that it cannot be lost, whatever it says as it begins."""
         self._lock = threading.Lock()
         self._feeding: asyncio.Task[None] | None = None  # guarded by _lock
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # guarded by _lock
@@ -96,6 +98,7 @@ class FeedState:
         self.tickets = Tickets()
         self._feeding = None
         self._loop = None
+        self._proved = False
         self.trusted_until = -math.inf
 
     async def _read(self, backend: SupportsFeed, prefix: str, listener: Listener) -> None:
@@ -122,7 +125,8 @@ class FeedState:
                     self.epoch += 1
                     self.tickets.void_all()
                     listener.changed_all()
-                    listener.revived()
+                    listener.revived(again=self._proved)
+                    self._proved = True
                 self.trusted_until = max(self.trusted_until, sent_at + self.max_age)
                 listener.alive()
             case Changed(keys):

@@ -24,6 +24,7 @@ from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
     SupportsFeed,
+    SupportsMarks,
     SupportsPartitions,
     SupportsScan,
     SupportsSizes,
@@ -107,6 +108,7 @@ class Guard:
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
+    advance: Callable[[str], Awaitable[int]]
     partition: Callable[[str], str]
 
     def __init__(
@@ -137,6 +139,8 @@ class Guard:
             self.touch = partial(self._touch, backend)
         if isinstance(backend, SupportsFeed):
             self.feed = backend.feed  # never raises, never ends: nothing to guard
+        if isinstance(backend, SupportsMarks):
+            self.advance = partial(self._advance, backend)
         self._reset()
         _guards.add(self)
 
@@ -278,6 +282,11 @@ class Guard:
 
         if keys:
             await self._everywhere("touch", keys, start)
+
+    def _advance(self, backend: SupportsMarks, key: str) -> asyncio.Future[int]:
+        """Begin at once, so that it reaches the store right behind the write that was begun before it."""
+        breaker = self._calls.breaker(self._node("advance", key))
+        return self._calls.start("advance", breaker, self._timeout, partial(backend.advance, key), key)
 
     def begin_read(self, keys: Sequence[str], answered: Answered) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.

@@ -65,6 +65,14 @@ class MemoryBackend:
                 self._drop(key)
             return True
 
+    async def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it."""
+        with self._open("advance"):
+            value = self._live(key, self._clock.monotonic()) or b""
+            number = int(value) + 1 if value.isdigit() else 1
+            self._put(key, b"%d" % number, None)
+            return number
+
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages."""
         with self._open("scan"):

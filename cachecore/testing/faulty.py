@@ -23,6 +23,7 @@ from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
     SupportsFeed,
+    SupportsMarks,
     SupportsPartitions,
     SupportsScan,
     SupportsSizes,
@@ -78,6 +79,7 @@ class FaultyBackend:
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
+    advance: Callable[[str], Awaitable[int]]
     partition: Callable[[str], str]
 
     def __init__(
@@ -107,6 +109,8 @@ class FaultyBackend:
             self.touch = partial(self._touch, inner)
         if isinstance(inner, SupportsFeed):
             self.feed = inner.feed
+        if isinstance(inner, SupportsMarks):
+            self.advance = partial(self._advance, inner)
         if isinstance(inner, SupportsPartitions):
             self.partition = inner.partition
         if fail is not None:
@@ -183,7 +187,7 @@ class FaultyBackend:
         return self._add(Fault(operation, prefix, times, probability, before=strike))
 
     def lose_writes(self, *, prefix: str = "", times: int | None = None, probability: float = 1.0) -> Fault:
-        """Say that `set_many`, `delete_many` and `swap` succeeded, and do nothing."""
+        """Say that `set_many`, `delete_many`, `swap` and `advance` succeeded, and do nothing."""
         return self._add(Fault(None, prefix, times, probability, loses=True))
 
     def alter(self, alter: Alter, *, prefix: str = "", times: int | None = None, probability: float = 1.0) -> Fault:
@@ -265,6 +269,15 @@ class FaultyBackend:
         swapped = self._lost(call) or await self.inner.swap(key, old, new, ttl=ttl)
         await self._end(call)
         return swapped
+
+    async def _advance(self, inner: SupportsMarks, key: str) -> int:
+        call = await self._begin("advance", [key])
+        if self._lost(call):
+            number = int((await self.inner.get_many([key]))[0] or 0) + 1
+        else:
+            number = await inner.advance(key)
+        await self._end(call)
+        return number
 
     async def aclose(self) -> None:
         """Close the inner backend."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RedisBackend:
-    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed, time and touch.
+    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed, time, touch and marks.
 
     Nothing is connected before it is used. Each event loop has separate connections: one for commands, one for values
     of at least `bulk_bytes`, and on old servers without scripts one for compare and swap.
@@ -99,6 +99,15 @@ class RedisBackend:
         """Make the value `new` if it is `old` now; return whether it was. One command where the server has one."""
         node = self._nodes.get("swap")
         return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl)), bool))
+
+    async def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it: one INCR, right behind what was sent before."""
+        node = self._nodes.get("advance")
+        (reply,) = await node.write("advance", [key], [commands.incr(key)])
+        if commands.begins_anew(reply):
+            (reply,) = await node.write("advance", [key], [commands.set_(key, b"1", None)])
+            return 1 if reply == b"OK" else int(self._checked(node, "advance", reply, int))
+        return int(self._checked(node, "advance", reply, int))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages; all again if the connection was lost meanwhile."""

@@ -99,6 +99,20 @@ class ClientBackend:
                 return False  # another write came between: the value is no longer `old`
             return True
 
+    async def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it: one INCR."""
+        from redis.exceptions import ResponseError
+
+        client = self._open("advance")
+        with translated("advance"):
+            try:
+                return int(await client.incr(key))
+            except ResponseError as error:
+                if "not an integer" not in str(error) and "WRONGTYPE" not in str(error):
+                    raise
+            await client.set(key, b"1")
+            return 1
+
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages: SCAN, which never blocks the server for long."""
         client = self._open("scan")

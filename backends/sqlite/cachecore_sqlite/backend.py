@@ -90,6 +90,10 @@ class SQLiteBackend:
         """Set the value to `new` if it is `old` now; return whether it was. Atomic between processes."""
         return self._pool.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), expected=(key, old))
 
+    def advance(self, key: str) -> Awaitable[int]:
+        """Add one to the counter under `key` and return it: a row in the transaction of the writes before it."""
+        return self._pool.write("advance", Transaction.advance, key)
+
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, the oldest first.
 

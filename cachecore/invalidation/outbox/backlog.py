@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import xxhash
 
 Groups = tuple[tuple[str, ...], ...]
 """Stamp keys of namespaces, nearest first, the root's last; several keys each where stamps have copies."""
+_MOST_WAS: Final = 64
 _NAME: Final = re.compile(r"[!-~]{1,250}")
 
 
@@ -27,6 +30,13 @@ class Invalidation:
     """What it may collapse into; empty for a stamp of the root."""
     delivered: bool = False
     """Whether the store has acknowledged it once, and is to be told again: said in files only."""
+    was: frozenset[bytes] | None = None
+    """Stamps, or digests of entries, that it took away, and that it alone takes away; None: whatever is there."""
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return what tells the bytes of one entry from others in `Invalidation.was`."""
+    return xxhash.xxh3_128_digest(data)
 
 
 def entries(keys: Iterable[str], parents: Groups) -> list[Invalidation]:
@@ -110,9 +120,17 @@ class Recent:
         self._until = -math.inf
 
     def add(self, items: Iterable[Invalidation], now: float) -> None:
-        """Remember these as of the monotonic second `now`."""
+        """Remember these as of the monotonic second `now`, with what earlier ones of their names took away."""
         self._forget(now)
-        self._newer.add(items)
+        self._newer.add([self._with_earlier(item) for item in items])
+
+    def _with_earlier(self, item: Invalidation) -> Invalidation:
+        was = item.was
+        for earlier in (*self._older.named([item.name]), *self._newer.named([item.name])):
+            was = None if was is None or earlier.was is None else was | earlier.was
+        if was is item.was or (was is not None and len(was) > _MOST_WAS):
+            return item
+        return replace(item, was=was)
 
     def items(self, now: float) -> list[Invalidation]:
         """Return what is remembered at the monotonic second `now`, the newest last."""
@@ -128,9 +146,14 @@ class Recent:
 
 
 def as_lines(items: Iterable[Invalidation]) -> list[dict[str, object]]:
-    """Return what a file keeps of these: names only, grouped by what is above them."""
+    """Return what a file keeps of these: names only, grouped by what is above them.
+
+    What takes away only what had been there is left out: another process could not tell whether it is due.
+    """
     grouped: dict[tuple[bool, Groups, bool], list[str]] = {}
     for item in items:
+        if item.was is not None:
+            continue
         grouped.setdefault((item.is_stamp, item.above, item.delivered), []).append(item.name)
     return [
         {"stamps" if is_stamp else "entries": names, "above": above} | ({"delivered": True} if delivered else {})

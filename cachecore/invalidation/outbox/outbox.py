@@ -4,7 +4,8 @@ Until then this process treats what they name as gone: its own reads do not trus
 nor a read that began before the store had heard. Of several nodes each hears for itself: one that is dead keeps back
 only what is its own. What was delivered is delivered again five seconds later, and what was acknowledged within the
 last seconds once more when the store has been away: a replica that lags, or that has taken over, may bring old values
-back.
+back. Then only what it had taken away is taken away, by a swap from that, so that nothing newer is lost, whichever
+process wrote it. What a store without marks took away unseen is taken away whatever it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 import random
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
@@ -25,9 +26,9 @@ from typing import Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
-from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, entries, stamps
+from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, digest_of, entries, stamps
 from cachecore.invalidation.outbox.journal import Journal
-from cachecore.invalidation.outbox.sender import Sender, Tombstone
+from cachecore.invalidation.outbox.sender import Beside, Sender, Tombstone
 
 logger = logging.getLogger("cachecore")
 
@@ -51,6 +52,8 @@ class Outbox:
         options: how much is kept, and where on the disk.
         backend: where to.
         bury: makes a tombstone for a key, another one each time.
+        beside: advances the marks of what a write takes away.
+        marked: whether there are marks, which tell of what is lost.
         delivered: told the keys of entries and of stamps each time the store has acknowledged them.
         prefix, root: what keys begin with, and the stamp keys of the root.
     """
@@ -63,6 +66,8 @@ class Outbox:
         clock: Clock,
         chance: random.Random,
         bury: Callable[[str], Tombstone],
+        beside: Beside,
+        marked: bool,
         delivered: Callable[[Collection[str], Collection[str]], None],
         prefix: str,
         root: Sequence[str],
@@ -70,7 +75,8 @@ class Outbox:
         self._most = options.max_pending
         self._now = clock.monotonic
         self._chance = chance
-        self._sender = Sender(backend, bury)
+        self._sender = Sender(backend, bury, beside)
+        self._unseen: frozenset[bytes] | None = frozenset() if marked else None
         self._delivered = delivered
         self._lock = threading.Lock()
         self._waiting = Backlog(self._most)
@@ -113,8 +119,12 @@ class Outbox:
 
     # What comes in
 
-    async def invalidate(self, stamp_keys: Collection[str], parents: Parents) -> None:
+    async def invalidate(
+        self, stamp_keys: Collection[str], parents: Parents, had: Mapping[str, bytes] | None = None
+    ) -> None:
         """Delete these stamps; what the store does not acknowledge is kept, and tried again until it does.
+
+        `had`: what is known of the stamps that are there.
 
         Raises:
             BackendError: some of it pends.
@@ -122,7 +132,7 @@ class Outbox:
         items = stamps(stamp_keys, parents)
         done: set[Invalidation] = set()
         error = await self._sender.send(items, done.update)
-        self._note(done)
+        self._note(done, had or {})
         if error is not None:
             self._add([item for item in items if item not in done])
             await self.saved()
@@ -159,28 +169,41 @@ class Outbox:
             for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
 
-    def deleted(self, keys: Collection[str], parents: Parents) -> None:
+    def deleted(self, had: Mapping[str, bytes | None], parents: Parents) -> None:
         """Take note that the store has acknowledged the deletion of these entries. Needs a running loop.
+
+        `had`: what each was; None where that is not known.
 
         What pended for them has been overtaken. But a write that failed, and left it pending, may be on its way still,
         so the deletion is repeated as one that was delivered late.
         """
         with self._lock:
-            overtaken = self._waiting.named(keys)
+            overtaken = self._waiting.named(had)
             self._waiting.remove(overtaken)
             if overtaken:
                 self._again.append(_Repetition(self._now() + AGAIN_AFTER, Backlog(self._most, overtaken)))
-        self.note_entries(keys, parents)
+        self.note_entries(had, parents)
         if overtaken:
             self.attend()
 
-    def note_entries(self, keys: Collection[str], parents: Parents) -> None:
-        """Remember for a while that the store has acknowledged the deletion of these entries."""
-        self._note(entries(keys, parents))
+    def note_entries(self, had: Mapping[str, bytes | None], parents: Parents) -> None:
+        """Remember for a while that the store has acknowledged the deletion of these entries, and what they were."""
+        known = {key: digest_of(data) for key, data in had.items() if data is not None}
+        self._note(entries(had, parents), known)
 
-    def _note(self, items: Iterable[Invalidation]) -> None:
+    def _note(self, items: Iterable[Invalidation], had: Mapping[str, bytes]) -> None:
+        noted = [
+            replace(item, was=frozenset((had[item.name],)) if item.name in had else self._unseen) for item in items
+        ]
         with self._lock:
-            self._recent.add(items, self._now())
+            self._recent.add(noted, self._now())
+
+    def lost(self, items: Collection[Invalidation]) -> None:
+        """Send these again whatever is there now: the store has gone back to before it heard of them.
+
+        Needs a running loop.
+        """
+        self._add([item for item in items if item.name not in self._waiting])
 
     # What goes out
 
@@ -196,8 +219,10 @@ class Outbox:
         with self._lock:
             now = self._now()
             self._acknowledged.update({item.name: now for item in items})
-            self._again.append(_Repetition(now + AGAIN_AFTER, Backlog(self._most, items)))
-            self._recent.add(items, now)
+            whole = [item for item in items if item.was is None]
+            if whole:
+                self._again.append(_Repetition(now + AGAIN_AFTER, Backlog(self._most, whole)))
+                self._recent.add((replace(item, was=self._unseen) for item in whole), now)
         self._tell(items)
         with self._lock:
             # What was added again meanwhile is another invalidation, which the store has not acknowledged.
@@ -241,7 +266,7 @@ class Outbox:
         """
         now = self._now()
         with self._lock:
-            items = self._recent.items(now)
+            items = [item for item in self._recent.items(now) if item.was != frozenset()]
             if not items:
                 return
             if now < self._resent_at + _CALM:

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend, SupportsPartitions
-from cachecore.invalidation.outbox.backlog import Invalidation
+from cachecore.invalidation.outbox.backlog import Invalidation, digest_of
 
 FULL: Final = "full"
 """The reason of an error by which a store says that it has no room; what it holds can still be deleted."""
+T = TypeVar("T")
+
 _CHUNK: Final = 256
 _NODES_AT_ONCE: Final = 16
+
+
+class Beside(Protocol):
+    """Awaits a write together with what must go right behind it, for the items that the write takes away."""
+
+    def __call__(self, items: Sequence[Invalidation], write: Awaitable[T], /) -> Awaitable[T]:
+        """Return what `write` returns. Raises BackendError."""
 
 
 class Tombstone:
@@ -35,12 +44,13 @@ class Sender:
     """Sends invalidations to a store. Safe to use from several tasks and threads.
 
     `bury` makes a tombstone for a key, another one each time: whoever read an earlier one must not take a later one for
-    it.
+    it. `beside` advances the marks of what a write takes away.
     """
 
-    def __init__(self, backend: CacheBackend, bury: Callable[[str], Tombstone]) -> None:
+    def __init__(self, backend: CacheBackend, bury: Callable[[str], Tombstone], beside: Beside) -> None:
         self._backend = backend
         self._bury = bury
+        self._beside = beside
         self._partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self._full: set[str] = set()  # partitions that had no room the last time
         self._emptied: set[Invalidation] = set()  # whose old bytes are gone, though their tombstones are owed
@@ -92,18 +102,23 @@ class Sender:
         repeated: bool,
     ) -> BackendError | None:
         done: list[Invalidation] = []
-        entries = [item for item in items if not item.is_stamp]
+        whole = [item for item in items if item.was is None]
+        entries = [item for item in whole if not item.is_stamp]
         try:
-            for chunk in _chunks([item for item in items if item.is_stamp], _CHUNK):
-                await self._backend.delete_many([item.name for item in chunk])
+            for chunk in _chunks([item for item in whole if item.is_stamp], _CHUNK):
+                await self._beside(chunk, self._backend.delete_many([item.name for item in chunk]))
                 done += chunk
             # Where there was no room the last time, one is enough to find out whether there is now.
             for chunk in _chunks(entries, _CHUNK, first=1 if name in self._full else _CHUNK):
                 tombstones = {item.name: self._bury(item.name) for item in chunk}
-                await self._backend.set_many(
+                write = self._backend.set_many(
                     {key: tombstone.data for key, tombstone in tombstones.items()},
                     ttl=max(tombstone.ttl for tombstone in tombstones.values()),
                 )
+                await self._beside(chunk, write)
+                done += chunk
+            for chunk in _chunks([item for item in items if item.was is not None], _CHUNK):
+                await self._send_what_came_back(chunk)
                 done += chunk
             self._full.discard(name)
         except BackendError as error:
@@ -115,6 +130,19 @@ class Sender:
             if done:
                 acknowledged(done)
         return None
+
+    async def _send_what_came_back(self, items: Sequence[Invalidation]) -> None:
+        """Take away what these had taken away before and is there again, and nothing that is newer."""
+        found = await self._backend.get_many([item.name for item in items])
+        for item, there in zip(items, found, strict=True):
+            if there is None or item.was is None:
+                continue
+            if item.is_stamp and there in item.was:
+                await self._beside([item], self._backend.swap(item.name, there, None, ttl=None))
+            elif not item.is_stamp and digest_of(there) in item.was:
+                tombstone = self._bury(item.name)
+                write = self._backend.swap(item.name, there, tombstone.data, ttl=tombstone.ttl)
+                await self._beside([item], write)
 
     def _parts(self, items: Iterable[Invalidation]) -> dict[str, list[Invalidation]]:
         """Return the items of each node."""

@@ -1,8 +1,11 @@
-"""What a store need not have: `scan`, `sizes`, the clock, `touch`."""
+"""What a store need not have: `scan`, `sizes`, the clock, `touch`, marks."""
 
 from __future__ import annotations
 
+import asyncio
+
 from cachecore.contract import (
+    SupportsMarks,
     SupportsScan,
     SupportsSizes,
     SupportsTime,
@@ -78,3 +81,47 @@ async def check_touch_changes_nothing(harness: Harness) -> None:
     assert await harness.backend.get_many(["missing", "k0", "k1499"]) == [None, b"v", b"v"]
     await harness.advance(0.4 + harness.ttl_rounding)
     assert await harness.backend.get_many(["brief", "k0"]) == [None, b"v"]
+
+
+@registered
+async def check_marks_only_rise(harness: Harness) -> None:
+    """Each call gets a number of its own, one above the last; the value is that number in digits and stays."""
+    backend = harness.backend
+    if not isinstance(backend, SupportsMarks):
+        return
+    assert await backend.advance("p.m:") == 1
+    assert await backend.advance("p.m:") == 2
+    assert await backend.advance("p.m:other") == 1
+    assert await backend.get_many(["p.m:", "p.m:other"]) == [b"2", b"1"]
+    assert await backend.swap("p.m:", b"2", b"1764460800000000", ttl=None)
+    numbers = await asyncio.gather(*(backend.advance("p.m:") for _ in range(50)))
+    assert sorted(numbers) == list(range(1764460800000001, 1764460800000051))
+    await harness.advance(1.2)
+    assert await backend.get_many(["p.m:"]) == [b"1764460800000050"]
+
+
+@registered
+async def check_marks_begin_anew_over_what_is_no_number(harness: Harness) -> None:
+    """A counter that was deleted or damaged counts as none: an invalidation never fails for it."""
+    backend = harness.backend
+    if not isinstance(backend, SupportsMarks):
+        return
+    for damaged in (b"", b"7x", b"\xff" * 16):
+        await backend.set_many({"p.m:": damaged}, ttl=60)
+        assert await backend.advance("p.m:") == 1
+        assert await backend.get_many(["p.m:"]) == [b"1"]
+    assert await backend.delete_many(["p.m:"]) == 1
+    assert await backend.advance("p.m:") == 1
+
+
+@registered
+async def check_marks_follow_the_write_before_them(harness: Harness) -> None:
+    """A number that is there proves that the write begun before it, in the same turn of the loop, is there too."""
+    backend = harness.backend
+    if not isinstance(backend, SupportsMarks):
+        return
+    for number in range(1, 21):
+        value = b"%d" % number
+        _, advanced = await asyncio.gather(backend.set_many({"p:k": value}, ttl=60), backend.advance("p.m:"))
+        assert advanced == number
+        assert await backend.get_many(["p:k", "p.m:"]) == [value, value]

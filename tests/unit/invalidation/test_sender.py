@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 import pytest
 
@@ -13,7 +14,13 @@ from cachecore.invalidation.outbox.sender import Sender, Tombstone
 from cachecore.store.memory_backend import MemoryBackend
 from tests.unit.store.guarded import until
 
+T = TypeVar("T")
+
 ITEMS = [*entries([f"e{number}" for number in range(6)], ()), *stamps([f"s{number}" for number in range(6)], ())]
+
+
+async def unmarked(items: Sequence[Invalidation], write: Awaitable[T]) -> T:
+    return await write
 
 
 class Nodes(MemoryBackend):
@@ -47,7 +54,7 @@ class Nodes(MemoryBackend):
 
 
 def sender(store: MemoryBackend) -> Sender:
-    return Sender(store, lambda key: Tombstone(b"gone", 60.0))
+    return Sender(store, lambda key: Tombstone(b"gone", 60.0), unmarked)
 
 
 async def test_node_that_is_silent_or_dead_keeps_back_its_own_only() -> None:

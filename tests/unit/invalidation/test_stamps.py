@@ -10,13 +10,14 @@ from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 @virtual
 async def test_tag_is_invalidated_for_every_process_with_one_delete(scene: Scene) -> None:
-    """Whatever the number of entries: one call, one key."""
+    """Whatever the number of entries: one key, and the mark right behind it."""
     one, two = scene.cache(l1_max_entries=0), scene.cache(l1_max_entries=0)
     for number in range(50):
         await one.set(number, number, tags=["doc:42"])
     scene.store.calls.clear()
     await one.invalidate_tags("doc:42")
-    assert [(call.operation, len(call.keys)) for call in scene.store.calls] == [("delete_many", 1)]
+    asked = [(call.operation, len(call.keys)) for call in scene.store.calls]
+    assert asked == [("delete_many", 1), ("advance", 1)]  # sent together
     assert [await two.get(number) for number in range(50)] == [None] * 50
 
 

@@ -34,7 +34,8 @@ _PASSES: Final = 5
 
 
 class ClusterBackend:
-    """CacheBackend on a cluster, `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time, touch.
+    """CacheBackend on a cluster: `redis+cluster://user:pw@host:port,host:port`; also scan, feed, time, touch, marks,
+    partition.
 
     `rediss+cluster://` for TLS. Any living nodes may be named; the others are found. Keys with the same hash tag
     (`{…}`) live on one node and are read in one round trip. Otherwise as `RedisBackend`.
@@ -136,6 +137,17 @@ class ClusterBackend:
         reply = await cluster.swap(key, old, new, commands.milliseconds(ttl))
         if type(reply) is not bool:
             raise cluster.reply_error("swap", slot_of(key), reply)
+        return reply
+
+    async def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it: one INCR on its node."""
+        cluster = self._clusters.get("advance")
+        (reply,) = await cluster.ask_all("advance", [Command(commands.incr(key), [key])])
+        if commands.begins_anew(reply):
+            (reply,) = await cluster.ask_all("advance", [Command(commands.set_(key, b"1", None), [key])])
+            reply = 1 if reply == b"OK" else reply
+        if type(reply) is not int:
+            raise cluster.reply_error("advance", slot_of(key), reply)
         return reply
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:

@@ -51,6 +51,16 @@ def touches(keys: Sequence[str]) -> list[bytes]:
     return [pack(("TOUCH", *keys[at : at + PAGE])) for at in range(0, len(keys), PAGE)]
 
 
+def incr(key: str) -> bytes:
+    """Return an INCR."""
+    return pack(("INCR", key))
+
+
+def begins_anew(reply: object) -> bool:
+    """Return whether an INCR was refused because what is under the key is no number that can be raised."""
+    return isinstance(reply, hiredis.ReplyError) and ("not an integer" in str(reply) or "WRONGTYPE" in str(reply))
+
+
 def scan(cursor: bytes, prefix: str) -> bytes:
     """Return one step of a SCAN for keys that start with `prefix`."""
     return pack(("SCAN", cursor, "MATCH", literal(prefix), "COUNT", PAGE))

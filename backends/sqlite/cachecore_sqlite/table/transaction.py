@@ -167,6 +167,16 @@ class Transaction:
             self._remove(key)
         return True
 
+    def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it; bytes that are no number count as none."""
+        if key not in self._live:
+            self.flush()
+            self._live.update({key: None, **rows.read(self.connection, [key], self.now).values})
+        value = self._live[key] or b""
+        number = int(value) + 1 if value.isdigit() else 1
+        self.put({key: b"%d" % number}, None)
+        return number
+
     def repair(self, keys: Sequence[str]) -> None:
         """Delete the rows of `keys` that are still damaged."""
         self.flush()

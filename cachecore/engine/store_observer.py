@@ -1,0 +1,33 @@
+"""What the engine learns from the calls of the guard: counts, and that the store has been away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from cachecore.engine.telemetry import Telemetry
+
+_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
+"""Reasons of errors after which another server may answer, with what it knew a while ago."""
+
+
+class StoreObserver:
+    """Counts what the guard tells, and learns from it when the store has been away."""
+
+    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
+        self.backend_call = telemetry.backend_call
+        self._telemetry = telemetry
+        self._was_away = was_away
+        self._is_back = is_back
+
+    def backend_error(self, operation: str, reason: str) -> None:
+        """A call failed."""
+        self._telemetry.backend_error(operation, reason)
+        if reason in _AWAY:
+            self._was_away()
+
+    def breaker_state(self, partition: str, state: str) -> None:
+        """A breaker has opened or closed."""
+        self._telemetry.breaker_state(partition, state)
+        if state == "closed":
+            self._is_back()

@@ -1,0 +1,117 @@
+"""The mark: a counter in the store that each invalidation advances, by which a process sees that the store is older.
+
+A store that is restored from a snapshot, or whose lagging replica is promoted, has its old answers back and its old
+mark with them. A process that knows a higher number than it reads knows that as many invalidations are lost. What is
+known of one mark is kept here, and judged; nothing here touches the store.
+
+A number begins with the store's clock, in microseconds, and rises by one. So a mark that is made again is above every
+number that any process knows of the lost one, and a mark that a snapshot brings back is below.
+
+**What an absent mark proves: nothing.** Where the store evicts, the mark may go like any other key, and where it was
+flushed or came back empty there is no answer that could come back. A store that went back to a time before its first
+mark would have no mark either, but no answer of ours is older than the mark: it is made before the first answer is
+stored. So a missing mark is made again and nothing is invalidated, and eviction costs no answers. The exception is a
+snapshot taken in the moment between the eviction of a mark and its return, at most a heartbeat later.
+
+**What a mark cannot show.** It counts, and does not name what it counts: where invalidations are lost, and a process
+that had known none of them makes as many new ones before any process that had has read the mark, the number is as high
+as before. What a process itself invalidated in the last seconds is sent again in any case when its feed comes back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+from cachecore.invalidation.outbox.backlog import Invalidation
+
+FLOOR: Final = 1 << 40
+"""The lowest number of a mark that was made from a clock: below are those of counters that began at 1."""
+REMEMBERED: Final = 5.0
+"""Seconds for which this process remembers what it advanced a mark for."""
+_MOST_OWN: Final = 1000
+_MOST_DIGITS: Final = 18
+
+Verdict = Literal["current", "absent", "behind"]
+
+
+class _Own(NamedTuple):
+    """One advance of this process."""
+
+    number: int
+    at: float
+    items: Sequence[Invalidation]
+
+
+class Mark:
+    """What this process knows of one mark. `root` is the key of the root's stamp beside it."""
+
+    __slots__ = ("_own", "behind", "invalidated_at", "key", "known", "missing", "owed", "root", "there")
+
+    def __init__(self, key: str, root: str) -> None:
+        self.key = key
+        self.root = root
+        self.known = 0
+        """The highest number seen."""
+        self.missing = False
+        """Whether there was none at the last look."""
+        self.there: bytes | None = None
+        """What was under its key then."""
+        self.behind = False
+        """Whether the store was older than this process at the last look, and nothing has been done about it yet."""
+        self.owed = False
+        """Whether the store had no room for an advance."""
+        self.invalidated_at = -math.inf
+        """Monotonic second at which the root was last invalidated because the store had gone back."""
+        self._own: deque[_Own] = deque(maxlen=_MOST_OWN)
+
+    def __repr__(self) -> str:
+        return f"<Mark {self.key} {self.known}>"
+
+    def see(self, data: bytes | None, expected: int) -> Verdict:
+        """Judge what a read found under the key; `expected` is what was known when the read was sent."""
+        number = number_of(data)
+        self.missing = number is None
+        if number is None:
+            self.there = data
+            self.behind = False
+            return "absent"
+        if number < min(expected, self.known):
+            self.behind = True
+            return "behind"
+        self.behind = self.behind and number < self.known
+        self.known = max(self.known, number)
+        return "current"
+
+    def advanced(self, number: int, items: Sequence[Invalidation], now: float) -> None:
+        """Take note that this process has raised the mark to `number` for `items`."""
+        self.known = max(self.known, number)
+        self.missing = False
+        self._own.append(_Own(number, now, items))
+
+    def lost(self, number: int, now: float) -> list[Invalidation] | None:
+        """Return what was invalidated since the mark was at `number`; None if this process does not remember it all."""
+        own = [one for one in self._own if number < one.number <= self.known and one.at >= now - REMEMBERED]
+        if len({one.number for one in own}) < self.known - number:
+            return None
+        return [item for one in own for item in one.items]
+
+    def go_back(self, number: int) -> None:
+        """Take `number` for what is known: all that followed it is being sent again."""
+        self.known = number
+        self.behind = False
+        self._own.clear()
+
+    def above(self, unix: float) -> int:
+        """Return a number above all that this process knows and, by the store's clock, above all others."""
+        return max(self.known + 1, int(unix * 1e6), FLOOR)
+
+
+def number_of(data: bytes | None) -> int | None:
+    """Return the number of a mark; None if these bytes are none, or are a counter that began anew."""
+    if not data or len(data) > _MOST_DIGITS or not data.isdigit():
+        return None
+    number = int(data)
+    return number if number >= FLOOR else None

@@ -1,0 +1,238 @@
+"""Whether the store has gone back in time, and what is done about it. The rules are those of `mark`.
+
+Each read of the store carries its mark, in the same command where the store has one for several keys: so what it finds
+is judged by the store as it was at that very moment, over whichever connection, new or old. The heartbeat of the feed
+reads the mark too, so that a process that reads nothing knows how far the store has come.
+
+A process that finds the store behind trusts nothing that it reads there. If it remembers all that was lost, it sends
+that again. Else it deletes the stamp of the root, by a swap from the stamp that came back, so that one process does it,
+and then raises the mark, which lets everybody trust the store again: in this order, since whoever dies in between
+leaves the alarm to the others. At most once a minute: where the store goes back again sooner, which a snapshot does not
+do but a balancer before two servers does, its answers are computed until the minute is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import CacheBackend, SupportsMarks
+from cachecore.invalidation.mark import FLOOR, Mark, number_of
+from cachecore.invalidation.outbox.backlog import Invalidation
+from cachecore.invalidation.outbox.sender import FULL
+
+logger = logging.getLogger("cachecore")
+
+CALM: Final = 60.0
+"""Seconds between two invalidations of the root because the store has gone back."""
+_TRIES: Final = 8
+_SHARE: Final = 4
+"""Heartbeats in which the marks of a store with many are read in turn."""
+
+T = TypeVar("T")
+
+
+class Marks:
+    """The marks of one store in one process. Safe to use from several threads.
+
+    Args:
+        backend: the store; without `SupportsMarks` there are no marks, and nothing here does anything.
+        prefix: what keys begin with; the marks lie beside, where no feed tells of them.
+        roots: the stamp keys of the root, one for each hash tag where the store has nodes.
+        now, unix: monotonic seconds, and the store's clock.
+        send_again: told what this process remembers of what the store has lost.
+        distrust: told the stamp keys of the root when the store has gone back: nothing known of it holds.
+    """
+
+    def __init__(
+        self,
+        backend: CacheBackend,
+        *,
+        prefix: str,
+        roots: Sequence[str],
+        now: Callable[[], float],
+        unix: Callable[[], float],
+        send_again: Callable[[list[Invalidation]], None],
+        distrust: Callable[[Collection[str]], None],
+    ) -> None:
+        self._backend = backend
+        self._advance: Callable[[str], Awaitable[int]] | None = None
+        if isinstance(backend, SupportsMarks):
+            self._advance = backend.advance
+        self._now = now
+        self._unix = unix
+        self._send_again = send_again
+        self._distrust = distrust
+        self._prefix = prefix
+        self._sharded = len(roots) > 1
+        tags = [f"{{{n}}}" if self._sharded else "" for n in range(len(roots))]
+        self._marks = [Mark(f"{prefix}.m:{tag}", root) for tag, root in zip(tags, roots, strict=True)]
+        self._repairing: set[Mark] = set()
+        self._said_at = -math.inf
+        self._turn = 0
+
+    @property
+    def state(self) -> str:
+        """`none`: the store has no marks; `behind`: it has gone back and is not trusted now; else `ok`."""
+        if self._advance is None:
+            return "none"
+        return "behind" if any(mark.behind for mark in self._marks) else "ok"
+
+    # Reads
+
+    def of(self, keys: Iterable[str]) -> dict[Mark, int]:
+        """Return the marks that a read of `keys` must carry, with what is known of each before it is sent."""
+        if self._advance is None:
+            return {}
+        if not self._sharded:
+            mark = self._marks[0]
+            return {mark: mark.known}
+        return {mark: mark.known for mark in {self._of(key) for key in keys}}
+
+    def _of(self, key: str) -> Mark:
+        if not self._sharded:
+            return self._marks[0]
+        opened = key.rindex("{")
+        return self._marks[int(key[opened + 1 : key.index("}", opened)])]
+
+    def due(self) -> list[str]:
+        """Return the keys of the marks that this heartbeat reads."""
+        if self._advance is None:
+            return []
+        if not self._sharded:
+            return [self._marks[0].key]
+        self._turn = (self._turn + 1) % _SHARE
+        return [mark.key for mark in self._marks[self._turn :: _SHARE]]
+
+    def judge(
+        self,
+        marks: Mapping[Mark, int],
+        values: Mapping[str, bytes | None],
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+    ) -> bool:
+        """Return whether what a read found is to be trusted; `marks` is what `of` said before it was sent."""
+        trusted = True
+        for mark, expected in marks.items():
+            data = values[mark.key]
+            if mark.see(data, expected) == "behind" and not self._remembered(mark, number_of(data) or 0):
+                trusted = False
+                self._alarm(mark, spawn)
+            if mark.owed:
+                mark.owed = False
+                spawn(self._pay(mark), "cachecore-mark")
+        return trusted
+
+    def _remembered(self, mark: Mark, number: int) -> bool:
+        """Send again what the store has lost since its mark was at `number`, if all of it is remembered here."""
+        lost = mark.lost(number, self._now())
+        if lost is None:
+            return False
+        mark.go_back(number)
+        logger.info("the store has gone back in time and is told %d invalidations again", len(lost))
+        self._send_again(lost)
+        return True
+
+    def _alarm(self, mark: Mark, spawn: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
+        if mark in self._repairing:
+            return
+        now = self._now()
+        if now < mark.invalidated_at + CALM:
+            if now >= self._said_at + CALM:
+                self._said_at = now
+                left = mark.invalidated_at + CALM - now
+                logger.warning("the store has gone back in time again: nothing in it is trusted for %.0f s", left)
+            return
+        self._repairing.add(mark)
+        self._distrust([mark.root])
+        spawn(self._repair(mark), "cachecore-mark")
+
+    async def _repair(self, mark: Mark) -> None:
+        """Invalidate the root, unless another process has, and raise the mark. A failure is left to the next read."""
+        try:
+            data, stamp = await self._backend.get_many([mark.key, mark.root])
+            number = number_of(data)
+            if number is None or number >= mark.known:
+                return  # another process has raised it, or it is gone and is made again
+            mark.invalidated_at = self._now()
+            won = stamp is not None and await self._backend.swap(mark.root, stamp, None, ttl=None)
+            while number is not None and number < mark.known:
+                above = mark.above(self._unix())
+                if await self._backend.swap(mark.key, data, b"%d" % above, ttl=None):
+                    number = mark.known = above
+                    break
+                (data,) = await self._backend.get_many([mark.key])
+                number = number_of(data)
+            if won:
+                logger.warning(
+                    "the store has gone back in time, as after a snapshot or with a replica that lagged: "
+                    "every answer under %s is invalidated",
+                    mark.root,
+                )
+        except BackendError:
+            mark.invalidated_at = -math.inf
+        finally:
+            self._repairing.discard(mark)
+            self._distrust([mark.root])
+
+    # Writes
+
+    async def beside(self, items: Sequence[Invalidation], write: Awaitable[T]) -> T:
+        """Return what `write` returns, with the marks of `items`, which it takes away, advanced right behind it.
+
+        A store that is full may have no room for an advance: it is made up for later. Raises BackendError.
+        """
+        if self._advance is None or not items:
+            return await write
+        by_mark: dict[Mark, list[Invalidation]] = {}
+        for item in items:
+            by_mark.setdefault(self._of(item.name), []).append(item)
+        advances = [self._advanced(mark, part) for mark, part in by_mark.items()]
+        result, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
+        for outcome in (result, *outcomes):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return result  # type: ignore[return-value] # no exception, by the lines above
+
+    async def _advanced(self, mark: Mark, items: Sequence[Invalidation]) -> None:
+        assert self._advance is not None  # noqa: S101 - asked by the callers
+        expected = mark.known
+        for _ in range(_TRIES):
+            try:
+                number = await self._advance(mark.key)
+            except BackendError as error:
+                if error.reason != FULL:
+                    raise
+                mark.owed = True
+                return
+            if number < FLOOR:  # it was not there
+                above = mark.above(self._unix())
+                if not await self._backend.swap(mark.key, b"%d" % number, b"%d" % above, ttl=None):
+                    continue
+                number = above
+            elif number <= min(expected, mark.known):
+                mark.behind = not self._remembered(mark, number - 1)  # the next read sees to it
+            mark.advanced(number, items, self._now())
+            return
+        raise BackendError("advance", transient=True)
+
+    async def _pay(self, mark: Mark) -> None:
+        try:
+            await self._advanced(mark, ())
+        except BackendError:
+            mark.owed = True
+
+    async def create(self, keys: Iterable[str]) -> None:
+        """See that there are marks for `keys` before anything is stored under them. Raises BackendError."""
+        for mark in [mark for mark in self.of(keys) if mark.missing]:
+            above = mark.above(self._unix())
+            if await self._backend.swap(mark.key, mark.there, b"%d" % above, ttl=None):
+                mark.known = above
+            mark.missing = False  # else another process has made it, and the next read says which it is
+
+    def lacks(self, keys: Iterable[str]) -> bool:
+        """Return whether `create` has something to do. Cheap."""
+        return any(mark.missing for mark in self.of(keys))
