@@ -10,6 +10,7 @@ Deadlines are counted in the loop's own time (see `LoopTime`): a call is never l
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -121,13 +122,16 @@ class Call:
 
 
 class Limit:
-    """A deadline for work that consists of several calls; `expired` is called once if it passes."""
+    """A deadline, in a loop's own time, for work of several calls; `expired` is called once if it passes."""
 
     __slots__ = ("deadline", "expired")
 
     def __init__(self, deadline: float, expired: Callable[[], object]) -> None:
         self.deadline = deadline
         self.expired: Callable[[], object] | None = expired
+
+    def __lt__(self, other: Limit) -> bool:
+        return self.deadline < other.deadline
 
     def lift(self) -> None:
         """Forget it: the work is done."""
@@ -157,7 +161,7 @@ class Bulkhead:
         self.heard: set[Partition] = set()
         """Partitions that have answered a call of this loop, or failed it."""
         self._queue: deque[Call] = deque()
-        self._limits: deque[Limit] = deque()  # all are of the same length, so the first one is due first
+        self._limits: list[Limit] = []  # a heap
         self._admitting = False
         self._places = places
         self._most_waiting = max(LEAST_WAITING, WAITING_PER_PLACE * places)
@@ -183,14 +187,13 @@ class Bulkhead:
             self._soonest = deadline
             self._arm(own)
 
-    def limit(self, seconds: float, expired: Callable[[], object]) -> Limit:
-        """Call `expired` after so many seconds of the loop's own time, unless the limit is lifted before."""
-        own = self.time.own(self.loop.time())
-        limit = Limit(own + seconds, expired)
-        self._limits.append(limit)
-        if limit.deadline < self._soonest:
-            self._soonest = limit.deadline
-            self._arm(own)
+    def limit(self, deadline: float, expired: Callable[[], object]) -> Limit:
+        """Call `expired` at `deadline` (the loop's own time), unless the limit is lifted before."""
+        limit = Limit(deadline, expired)
+        heapq.heappush(self._limits, limit)
+        if deadline < self._soonest:
+            self._soonest = deadline
+            self._arm(self.time.own(self.loop.time()))
         return limit
 
     def leave(self, call: Call) -> None:
@@ -304,7 +307,7 @@ class Bulkhead:
     def _expire_limits(self, own: float) -> None:
         limits = self._limits
         while limits and (limits[0].expired is None or limits[0].deadline <= own):
-            expired = limits.popleft().expired
+            expired = heapq.heappop(limits).expired
             if expired is not None:
                 expired()
 

@@ -17,25 +17,31 @@ if TYPE_CHECKING:
 
 
 class Within:
-    """The deadline of work that makes several calls: leaving it late raises `BackendTimeout` in the task that entered.
+    """The deadline of work that makes several calls, counted from here in the loop's own time (see `loop_time`).
 
-    Counted in the loop's own time; see `loop_time`.
+    Work that is still in this context then is cancelled and raises `BackendTimeout`. May be entered again, for another
+    part of the work.
     """
 
     def __init__(self, bulkhead: Bulkhead, operation: str, seconds: float) -> None:
         self._bulkhead = bulkhead
         self._operation = operation
-        self._seconds = seconds
+        self._deadline = bulkhead.time.own(bulkhead.loop.time()) + seconds
         self._expired = False
         self._cancelling = 0
         self._task: asyncio.Task[object] | None = None
         self._limit: Limit | None = None
 
+    def lengthen(self, seconds: float) -> Self:
+        """Move the deadline, before the context is entered (again)."""
+        self._deadline += seconds
+        return self
+
     async def __aenter__(self) -> Self:
         self._task = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asynchronous code runs in a task
         self._cancelling = task.cancelling()
-        self._limit = self._bulkhead.limit(self._seconds, self._expire)
+        self._limit = self._bulkhead.limit(self._deadline, self._expire)
         return self
 
     def _expire(self) -> None:
@@ -82,12 +88,12 @@ class Explicit:
         """Make the value `new` if it is `old` now; return whether it was."""
         return await self._guard.exchange(key, old, new, ttl, explicit=True)
 
-    def within(self, operation: str, *, size: int = 0, keys: int = 1) -> Within:
+    def within(self, operation: str, *, keys: int = 1) -> Within:
         """Return a context that raises `BackendTimeout` unless the work in it ends within `write_timeout`.
 
-        `size` (bytes of all values) and `keys` lengthen it as they do for a single call.
+        The number of `keys` lengthens it as it does for a single call.
         """
-        return self._guard.within(operation, size, keys)
+        return self._guard.within(operation, keys)
 
     async def aclose(self) -> None:
         """Do nothing: the guard closes the store."""

@@ -301,9 +301,13 @@ class Guard:
         patience = self._write_timeout if explicit else partition.patience
         return patience + size * self._timeout_per_byte + keys * _PER_KEY
 
-    def within(self, operation: str, size: int, keys: int) -> Within:
+    def seconds_for(self, size: int) -> float:
+        """Return the seconds that values of `size` bytes add to a deadline."""
+        return size * self._timeout_per_byte
+
+    def within(self, operation: str, keys: int) -> Within:
         """Return a context that raises `BackendTimeout` if explicit work takes longer than its deadline."""
-        budget = self._budget(self._whole, size, keys, explicit=True)
+        budget = self._budget(self._whole, 0, keys, explicit=True)
         return Within(self._calls.bulkhead(asyncio.get_running_loop()), operation, budget)
 
     def _node(self, operation: str, key: str) -> str:

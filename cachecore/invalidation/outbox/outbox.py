@@ -17,12 +17,14 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
 from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, entries, stamps
@@ -50,6 +52,7 @@ class Outbox:
     Args:
         options: how much is kept, and where on the disk.
         backend: where to.
+        within: makes the deadline of one explicit invalidation.
         bury: makes a tombstone for a key, another one each time.
         delivered: told the keys of entries and of stamps each time the store has acknowledged them.
         prefix, root: what keys begin with, and the stamp keys of the root.
@@ -60,6 +63,7 @@ class Outbox:
         options: StoreOptions,
         backend: CacheBackend,
         *,
+        within: Callable[..., AbstractAsyncContextManager[object]],
         clock: Clock,
         chance: random.Random,
         bury: Callable[[str], Tombstone],
@@ -72,6 +76,7 @@ class Outbox:
         self._chance = chance
         self._sender = Sender(backend, bury)
         self._delivered = delivered
+        self._within = within
         self._lock = threading.Lock()
         self._waiting = Backlog(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
@@ -121,7 +126,11 @@ class Outbox:
         """
         items = stamps(stamp_keys, parents)
         done: set[Invalidation] = set()
-        error = await self._sender.send(items, done.update)
+        try:
+            async with self._within("invalidate", keys=len(items)):
+                error = await self._sender.send(items, done.update)
+        except BackendError as late:
+            error = late
         self._note(done)
         if error is not None:
             self._add([item for item in items if item not in done])
