@@ -132,11 +132,16 @@ class StoreOptions:
     """How the store is used, and how long anybody waits for it."""
 
     backend_timeout: float = 0.05
-    """Deadline of one call to the store, before the allowance for its size."""
+    """Deadline of a read, or of a computed value's write, unless five round trips take longer; before the allowance for
+    its size."""
+    backend_timeout_max: float = 0.5
+    """The longest that five round trips make that deadline; also the deadline until a round trip was measured."""
     backend_timeout_per_mib: float = 0.01
     """What each MiB of a call adds to its deadline."""
     connect_timeout: float = 1.0
-    """Deadline of a connection; connecting happens behind, never in a call's way."""
+    """How long a call waits until the store is connected, or its file open; after a failed attempt no call waits."""
+    write_timeout: float = 1.0
+    """Deadline of a whole explicit `set`, `delete`, `expire` or `invalidate_*`, and of a connection that is silent."""
     breaker_failures: int = 3
     """Transient failures in a row that open the breaker."""
     breaker_backoff: float = 0.1
@@ -159,7 +164,8 @@ class StoreOptions:
     """How often a computation shows other processes that it runs; None computes without waiting for other processes."""
 
     def __post_init__(self) -> None:
-        _set_seconds(self, "backend_timeout", "connect_timeout", "breaker_backoff", "breaker_backoff_max")
+        _set_seconds(self, "backend_timeout", "backend_timeout_max", "connect_timeout", "write_timeout")
+        _set_seconds(self, "breaker_backoff", "breaker_backoff_max")
         _set_seconds(self, "lease_ttl", none=True)
         _set_seconds(self, "backend_timeout_per_mib", zero=True)
         for name in ("breaker_failures", "max_in_flight", "batch_keys", "max_background", "max_pending"):

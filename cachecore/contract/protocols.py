@@ -142,6 +142,32 @@ class SupportsPartitions(Protocol):
         """Return the name of the node that holds `key`, as far as is known now; never waits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An open connection: to which address, and since when (seconds of its event loop's clock)."""
+
+    address: str
+    since: float
+
+
+@runtime_checkable
+class SupportsLinks(Protocol):
+    """A store that must be connected to, or whose file must be opened, before it answers."""
+
+    def link(self, key: str) -> Link | None:
+        """Return the connection over which the running loop asks for `key`; None while it is being opened.
+
+        Where none is open, and where the last attempt failed, it is a link since minus infinity: then no call waits
+        for a connection. Quick: looks at nothing but this process's own state.
+        """
+
+    def limit_waits(self, *, connect: float, silence: float) -> None:
+        """Give up an attempt to connect after `connect` seconds, and a connection that is silent after `silence`.
+
+        What the backend's own settings say wins.
+        """
+
+
 @runtime_checkable
 class SupportsAbout(Protocol):
     """A store that can say what it is, for `cachecore doctor`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract.errors import BackendError, BackendTimeout
 from cachecore.contract.results import UNSET
 from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.engine import read as reading
@@ -176,8 +176,13 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
             await _read_again(computation, extra=() if place is None else (place,))
             found = computation.found
             answer = served(computation)
-            if answer is not None or found.error is not None or found.batch is None:
+            if answer is not None or found.batch is None:
                 return answer
+            if found.error is not None:
+                # A late look says as little as a holder that is silent; a store that refuses will not have its answer.
+                if isinstance(found.error, BackendTimeout) and watch.silence(engine.monotonic()) == "wait":
+                    continue
+                return None
             raw = found.raw if place is None else found.batch.values.get(place)
             mark = found.claim if place is None else read_claim(raw, place)
             verdict = watch.judge(mark, present=raw is not None, now=engine.monotonic())

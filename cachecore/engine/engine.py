@@ -15,6 +15,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 
 from cachecore.contract import plugins
@@ -79,6 +80,8 @@ class Engine:
         self.owns_backend = owns_backend
         observer = StoreObserver(telemetry, self._was_away, self._is_back)
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
+        self.explicit = self.backend.explicit
+        """The store for explicit writes and invalidations."""
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.shards = 0 if self.partition is None else SHARDS
@@ -115,7 +118,7 @@ class Engine:
     def _new_outbox(self) -> tuple[Marks, Outbox]:
         root = [f"{self.prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{self.prefix}:s:{ROOT_TAG}"]
         marks = Marks(
-            self.backend,
+            self.explicit,
             prefix=self.prefix,
             roots=root,
             now=self.monotonic,
@@ -125,7 +128,8 @@ class Engine:
         )
         outbox = Outbox(
             self.store,
-            self.backend,
+            self.explicit,
+            within=self.explicit.within,
             clock=self.clock,
             chance=self.chance,
             bury=self.bury,
@@ -145,19 +149,20 @@ class Engine:
             return state
         state = self._states.get(loop)
         if state is None:
-            coalescer = Coalescer(
-                self.backend.begin_read,
-                self.feed_state,
+            make = partial(
+                Coalescer,
+                feed_state=self.feed_state,
                 max_keys=self.store.batch_keys,
                 monotonic=self.monotonic,
                 partition=self.partition,
                 answered=self._answered,
                 marks=self.marks.of,
             )
+            made = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
             with self._lock:
                 # A loop that is closed never runs again; its state would keep it alive.
                 self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
-                state = self._states[loop] = LoopState(loop, coalescer)
+                state = self._states[loop] = made
             self.outbox.attend()
         self._last = state
         if self.feed is not None and not self._closed:
@@ -200,11 +205,14 @@ class Engine:
             self.book.forget(ticket.void)
 
     async def create_stamps(
-        self, stamps: Mapping[str, bytes | None], ttl: Callable[[str], float | None]
+        self,
+        stamps: Mapping[str, bytes | None],
+        ttl: Callable[[str], float | None],
+        backend: CacheBackend | None = None,
     ) -> dict[str, bytes | None]:
         """Return `stamps` with those that are None created in the store, as far as it can be done. Raises BackendError.
 
-        `ttl` says how long each stamp shall live.
+        `ttl` says how long each stamp shall live; `backend` is the store as the caller uses it.
         """
         if self.marks.lacks(stamps):  # no entry is older than the mark beside it
             await self.marks.create(stamps)
@@ -213,7 +221,7 @@ class Engine:
             return dict(stamps)
         ticket, epoch = Ticket(missing), self.feed_state.epoch
         self.feed_state.tickets.open(ticket)
-        complete = await self.book.create_missing(self.backend, stamps, ttl=ttl)
+        complete = await self.book.create_missing(backend or self.backend, stamps, ttl=ttl)
         self._learn({key: complete[key] for key in missing}, ticket, epoch)
         return complete
 

@@ -17,7 +17,7 @@ from cachecore.contract.errors import BackendError, EncodingError
 from cachecore.contract.results import UNSET, Unset
 from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.encoding.entry import Entry, Rejected, decode
-from cachecore.engine.flights.coalesce import Batch
+from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.engine.scope import Scope, TagSet
@@ -85,19 +85,27 @@ class StoreRead:
 
 
 async def read(
-    scope: Scope, state: LoopState, key: str, tagset: TagSet, *, stamps_too: bool = False, extra: tuple[str, ...] = ()
+    scope: Scope,
+    state: LoopState,
+    key: str,
+    tagset: TagSet,
+    *,
+    stamps_too: bool = False,
+    extra: tuple[str, ...] = (),
+    explicit: bool = False,
 ) -> StoreRead:
     """Read `key` from the store and check it. One round trip, shared with every other read of this tick.
 
     With `stamps_too` the stamps come from the store even where the table of a live feed has them; `extra` are further
-    keys of the same node to read along, found in `StoreRead.batch.values`.
+    keys of the same node to read along, found in `StoreRead.batch.values`. An `explicit` read has the time of a write.
     """
-    batch = await _asked(scope, state, key, tagset, stamps_too, extra)
+    coalescer = state.explicit if explicit else state.coalescer
+    batch = await _asked(scope, state, coalescer, key, tagset, stamps_too, extra)
     if scope.engine.store_clock.unmeasured:
         await scope.engine.measured(state)
     found = check(scope, key, tagset, batch)
     if found.reason == "unknown_stamps":
-        found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
+        found = await _with_stamps_of_its_own(scope, coalescer, key, tagset, batch)
     return found
 
 
@@ -106,7 +114,7 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
 
     The hit of the store, whose every step counts: nothing is made for it that only a miss needs.
     """
-    batch = await _asked(scope, state, key, tagset)
+    batch = await _asked(scope, state, state.coalescer, key, tagset)
     if scope.engine.store_clock.unmeasured:
         await scope.engine.measured(state)
     if key in batch.shared:
@@ -123,7 +131,7 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
             scope.telemetry.counts.hits_l2 += 1
             return value, None
     if reason == "unknown_stamps":
-        found = await _with_stamps_of_its_own(scope, state, key, tagset, batch)
+        found = await _with_stamps_of_its_own(scope, state.coalescer, key, tagset, batch)
         return take(scope, found), found
     return UNSET, _found(scope, key, tagset, batch, entry, judged, reason, None)
 
@@ -144,7 +152,13 @@ def _shared(scope: Scope, key: str, tagset: TagSet, batch: Batch) -> tuple[Entry
 
 
 def _asked(
-    scope: Scope, state: LoopState, key: str, tagset: TagSet, stamps_too: bool = False, extra: tuple[str, ...] = ()
+    scope: Scope,
+    state: LoopState,
+    coalescer: Coalescer,
+    key: str,
+    tagset: TagSet,
+    stamps_too: bool = False,
+    extra: tuple[str, ...] = (),
 ) -> asyncio.Future[Batch]:
     """Ask the store for `key` and those stamps that are not known already.
 
@@ -168,7 +182,7 @@ def _asked(
             wanted = tuple(name for name in wanted if name not in current)
             if not wanted:
                 tagset.complete_at = generation
-    return state.coalescer.read(key, wanted + extra if extra else wanted)
+    return coalescer.read(key, wanted + extra if extra else wanted)
 
 
 def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
@@ -278,7 +292,9 @@ def _stamps_hold(
     return None
 
 
-async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tagset: TagSet, batch: Batch) -> StoreRead:
+async def _with_stamps_of_its_own(
+    scope: Scope, coalescer: Coalescer, key: str, tagset: TagSet, batch: Batch
+) -> StoreRead:
     """Check an entry that carries tags nobody knew before the read: their stamps cost a second round trip."""
     engine = scope.engine
     entry = decode(batch.values[key] or b"", key)
@@ -286,7 +302,7 @@ async def _with_stamps_of_its_own(scope: Scope, state: LoopState, key: str, tags
         return check(scope, key, tagset, batch)
     shard = scope.keys.shard_of(key) if engine.shards else None
     names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
-    second = await state.coalescer.read(None, names)
+    second = await coalescer.read(None, names)
     if second.error is not None:
         return StoreRead(key, tagset, batch, batch.values[key], error=second.error, reason="store")
     return check(scope, key, tagset, batch, second.values)

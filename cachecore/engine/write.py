@@ -78,10 +78,12 @@ async def store(
 
     engine.measure(state)
     writing = _Writing(scope, items)
+    within = engine.explicit.within("set", keys=len(items))
     try:
-        stamps, replaced = await asyncio.gather(
-            _stamps_of(scope, state, tagsets, longest_life(scope.policy, most)), _replaced(scope, list(items))
-        )
+        async with within:
+            stamps, replaced = await asyncio.gather(
+                _stamps_of(scope, state, tagsets, longest_life(scope.policy, most)), _replaced(scope, list(items))
+            )
     except BackendError as error:
         seal_all({})  # a value that would have been refused anyway leaves the old one alone
         with writing:
@@ -94,11 +96,12 @@ async def store(
     longest = max(lives) if len(lives) == len(sealed) else None
     with writing:
         try:
-            await engine.book.prolong(
-                engine.backend, stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
-            )
-            write = engine.backend.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
-            await engine.marks.beside(entries(replaced, scope.parents()), write)
+            async with within.lengthen(engine.backend.seconds_for(sum(len(one.data) for one in sealed.values()))):
+                await engine.book.prolong(
+                    engine.explicit, stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
+                )
+                write = engine.explicit.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
+                await engine.marks.beside(entries(replaced, scope.parents()), write)
         except BackendError as error:
             await _leave_pending(scope, list(items), error)
             raise InvalidationPending("set") from error
@@ -121,24 +124,28 @@ async def store_since(
     tagset = seen.tagset
     with _Writing(scope, (key,)) as writing:
         try:
-            again = await read(scope, state, key, tagset, stamps_too=True)
-            if again.error is not None:
-                raise again.error
-            current = again.stamps() or {}
-            if again.raw != seen.raw or any(stamp not in (None, current.get(name)) for name, stamp in stamps.items()):
-                return False
-            known = await engine.create_stamps(stamps, scope.stamp_ttl(longest_life(scope.policy, ttl)))
-            had = {name: stamp for name, stamp in known.items() if stamp is not None}
-            one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
-            life = one.life
-            if len(had) < len(known) or not await engine.book.prolong(
-                engine.backend, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
-            ):
-                return False
-            over = [key] if seen.entry is not None else []
-            write = engine.backend.swap(key, seen.raw, one.data, ttl=life)
-            if not await engine.marks.beside(entries(over, scope.parents()), write):
-                return False
+            async with engine.explicit.within("set"):
+                again = await read(scope, state, key, tagset, stamps_too=True, explicit=True)
+                if again.error is not None:
+                    raise again.error
+                current = again.stamps() or {}
+                if again.raw != seen.raw or any(
+                    stamp not in (None, current.get(name)) for name, stamp in stamps.items()
+                ):
+                    return False
+                stamp_ttl = scope.stamp_ttl(longest_life(scope.policy, ttl))
+                known = await engine.create_stamps(stamps, stamp_ttl, engine.explicit)
+                had = {name: stamp for name, stamp in known.items() if stamp is not None}
+                one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
+                life = one.life
+                if len(had) < len(known) or not await engine.book.prolong(
+                    engine.explicit, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
+                ):
+                    return False
+                over = [key] if seen.entry is not None else []
+                write = engine.explicit.swap(key, seen.raw, one.data, ttl=life)
+                if not await engine.marks.beside(entries(over, scope.parents()), write):
+                    return False
         except BackendError as error:
             await _leave_pending(scope, [key], error)
             raise InvalidationPending("set") from error
@@ -159,7 +166,13 @@ async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
     with _Writing(scope, keys):
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
-            outcomes = await asyncio.gather(*(_bury(scope, state, key) for key in part), return_exceptions=True)
+            try:
+                async with engine.explicit.within("delete", keys=len(part)):
+                    buries = (_bury(scope, state, key) for key in part)
+                    outcomes = await asyncio.gather(*buries, return_exceptions=True)
+            except BackendError as late:
+                failure = late
+                break
             for key, outcome in zip(part, outcomes, strict=True):
                 if isinstance(outcome, _Buried):
                     buried[key] = outcome
@@ -188,27 +201,28 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
     engine = scope.engine
     with _Writing(scope, (key,)):
         try:
-            for _ in range(_TRIES):
-                found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
-                if found.error is not None:
-                    raise found.error
-                value = reading.load(scope, found)
-                entry = found.entry
-                if value is UNSET or entry is None:
-                    return False
-                data, life = _expired(scope, entry, value)
-                try:
-                    write = engine.backend.swap(key, found.raw, data, ttl=life)
-                    if await engine.marks.beside(entries([key], scope.parents()), write):
-                        engine.outbox.note_entries({key: found.raw}, scope.parents())
+            async with engine.explicit.within("expire"):
+                for _ in range(_TRIES):
+                    found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True)
+                    if found.error is not None:
+                        raise found.error
+                    value = reading.load(scope, found)
+                    entry = found.entry
+                    if value is UNSET or entry is None:
+                        return False
+                    data, life = _expired(scope, entry, value)
+                    try:
+                        write = engine.explicit.swap(key, found.raw, data, ttl=life)
+                        if await engine.marks.beside(entries([key], scope.parents()), write):
+                            engine.outbox.note_entries({key: found.raw}, scope.parents())
+                            break
+                    except BackendError as error:
+                        if error.reason != FULL:
+                            raise
+                        await _remember(scope, {key: await _bury(scope, state, key)})
                         break
-                except BackendError as error:
-                    if error.reason != FULL:
-                        raise
+                else:
                     await _remember(scope, {key: await _bury(scope, state, key)})
-                    break
-            else:
-                await _remember(scope, {key: await _bury(scope, state, key)})
         except BackendError as error:
             # Deleted rather than stale: what cannot be marked must not be served.
             await _leave_pending(scope, [key], error)
@@ -255,7 +269,7 @@ async def _replaced(scope: Scope, keys: Sequence[str]) -> list[str]:
     All of them where the store does not tell sizes. What another process writes in the moment until the write is an
     answer as new as ours. Raises BackendError.
     """
-    backend = scope.engine.backend
+    backend = scope.engine.explicit
     if scope.engine.marks.state == "none":
         return []
     if not isinstance(backend, SupportsSizes):
@@ -276,12 +290,12 @@ async def _stamps_of(
     had: dict[str, bytes | None] = {}
     names = list(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
     # A read like any other, so that what it learns is void if it is old by the time it comes.
-    for batch in await asyncio.gather(*state.coalescer.read_stamps(names)):
+    for batch in await asyncio.gather(*state.explicit.read_stamps(names)):
         if batch.error is not None:
             raise batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
     for _ in range(_TRIES):  # somebody may invalidate a tag all the time
-        had = await scope.engine.create_stamps(had, scope.stamp_ttl(life))
+        had = await scope.engine.create_stamps(had, scope.stamp_ttl(life), scope.engine.explicit)
         stamps = {name: stamp for name, stamp in had.items() if stamp is not None}
         if len(stamps) == len(names):
             return stamps
@@ -334,22 +348,22 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     existed = False
     try:
         for _ in range(_TRIES):
-            found = await read(scope, state, key, scope.tagset(key), stamps_too=True)
+            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True)
             if found.error is not None:
                 raise found.error
             existed = found.entry is not None
-            swap = engine.backend.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl)
+            swap = engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl)
             if await beside(item, swap):
                 return _Buried(existed, True, found.raw)
-        await beside(item, engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl))
+        await beside(item, engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl))
     except BackendError as error:
         if error.reason != FULL:
             raise
     else:
         return _Buried(existed, True)
-    await beside(item, engine.backend.delete_many([key]))
+    await beside(item, engine.explicit.delete_many([key]))
     try:
-        await engine.backend.set_many({key: tombstone.data}, ttl=tombstone.ttl)  # there may be room by now
+        await engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl)  # there may be room by now
     except BackendError as error:
         if error.reason != FULL:
             raise

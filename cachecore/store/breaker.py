@@ -7,6 +7,10 @@
 
 Every change of state begins a new generation. An admitted call carries the generation as its ticket, and the outcome of
 a call from an earlier one changes nothing: a call that was under way when the store fell ill cannot say it is well.
+
+A breaker that late answers opened refuses reads, which have something better to do than to wait, but lets explicit
+writes through: they have time. One that failures to connect opened refuses everything, and opens at the first of them:
+whether a store can be reached is known after one attempt.
 """
 
 from __future__ import annotations
@@ -21,16 +25,22 @@ from cachecore.contract.options import StoreOptions
 
 State = Literal["closed", "open", "half_open"]
 
+EXPLICIT: Final = -1
+"""The ticket of an explicit call that an open breaker lets through: its success says nothing."""
+UNREACHABLE: Final = frozenset({"refused", "dns", "connect_timeout", "max_clients", "auth"})
+"""Reasons of errors that say that the store could not be connected to."""
+
 _SHORTEST: Final = 0.75  # a back-off is drawn from this part of it up to all of it: never beyond the cap
 
 
 class Breaker:
     """The breaker of one partition. Safe to share between loops and threads.
 
-    `changed` is told each new state, under the breaker's lock, so in order; it must not call the breaker.
+    `changed` is told each new state and the reason of the last failure, under the breaker's lock, so in order; it must
+    not call the breaker.
     """
 
-    def __init__(self, options: StoreOptions, chance: random.Random, changed: Callable[[State], None]) -> None:
+    def __init__(self, options: StoreOptions, chance: random.Random, changed: Callable[[State, str], None]) -> None:
         self._limit = options.breaker_failures
         self._first = options.breaker_backoff
         self._longest = options.breaker_backoff_max
@@ -43,16 +53,20 @@ class Breaker:
         self._failures = 0  # in a row
         self._backoff = self._first
         self._probe_at = math.inf
+        self._reason = "timeout"  # of the last failure
+        self._away = False  # whether a failure to connect has opened it
 
     @property
     def state(self) -> State:
         """Return the state as of the last event; an open breaker becomes half-open only when a probe is let through."""
         return self._state
 
-    def admit(self) -> int | None:
+    def admit(self, explicit: bool = False) -> int | None:
         """Return the ticket of a call, or None if it must not be made. Lock-free."""
         generation = self._generation  # read first: a breaker that opens in between voids this ticket
-        return generation if self._state == "closed" else None
+        if self._state == "closed":
+            return generation
+        return EXPLICIT if explicit and not self._away else None
 
     def probe(self, now: float) -> int | None:
         """Return the ticket of the one call that finds out whether the store is back, if it is time for it.
@@ -79,16 +93,21 @@ class Breaker:
                 self._backoff = self._first
                 self._become("closed", math.inf)
 
-    def failed(self, ticket: int, now: float) -> None:
-        """The call of `ticket` failed in a way that says the store is sick."""
+    def failed(self, ticket: int, now: float, reason: str = "timeout") -> None:
+        """The call of `ticket` failed for `reason`, which says that the store is sick."""
         with self._lock:
+            unreachable = reason in UNREACHABLE
+            if ticket == EXPLICIT and unreachable and self._state != "closed":
+                self._away = True
             if ticket != self._generation:
                 return
             self._failures += 1
+            self._reason = reason
             if self._state == "half_open":
                 self._backoff = min(self._backoff * 2, self._longest)
-            elif self._failures < self._limit:
+            elif self._failures < self._limit and not unreachable:
                 return
+            self._away = unreachable
             self._become("open", now + min(self._backoff, self._longest) * self._chance.uniform(_SHORTEST, 1.0))
 
     def undecided(self, ticket: int, now: float) -> None:
@@ -115,4 +134,4 @@ class Breaker:
         self._generation += 1
         self._failures = 0
         if announce:
-            self._changed(state)
+            self._changed(state, self._reason)

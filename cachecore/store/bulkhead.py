@@ -1,13 +1,16 @@
-"""The calls to the store that one event loop has under way: their places, their deadlines, and who missed one.
+"""The calls to the store that one event loop has under way: their places, their deadlines, and those that missed one.
 
 Each call runs in a task of its own, so that nothing that happens to its caller reaches the driver, and nothing that the
 driver does with a cancellation (redis-py swallows them on Python 3.11) keeps the caller waiting: at the deadline the
 task is cancelled and left to itself. One timer serves all calls of a loop.
+
+Deadlines are counted in the loop's own time (see `LoopTime`): a call is never late because this process was busy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -15,7 +18,8 @@ from itertools import chain
 from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
-from cachecore.store.breaker import Breaker
+from cachecore.store.loop_time import TICK, LoopTime
+from cachecore.store.partition import Partition
 
 GRACE_TURNS: Final = 4
 """Turns of the loop that a call gets past its deadline: what the store sent in time may still be on its way up."""
@@ -54,37 +58,50 @@ class Call:
     __slots__ = (
         "abandoned",
         "begun",
-        "breaker",
         "budget",
+        "connecting",
         "deadline",
-        "excused",
+        "entered",
+        "explicit",
+        "key",
         "operation",
+        "partition",
+        "size",
         "start",
         "task",
         "ticket",
+        "told",
         "waiter",
     )
 
     def __init__(
         self,
         operation: str,
-        breaker: Breaker,
+        partition: Partition,
         ticket: int,
         budget: float,
         start: Callable[[], Awaitable[Any]],
         waiter: Waiter | None,
+        key: str,
+        size: int = 0,
+        explicit: bool = False,
     ) -> None:
         self.operation = operation
-        self.breaker = breaker
+        self.partition = partition
         self.ticket = ticket
-        self.budget = budget
+        self.budget = budget  # own seconds of the loop; see LoopTime
         self.start = start
         self.waiter = waiter  # None: nobody waits, as for a probe
+        self.key = key  # one of its keys
+        self.size = size  # bytes of the values that are sent
+        self.explicit = explicit
         self.task: asyncio.Future[Any] | None = None  # None: waits for a place
-        self.begun = 0.0
+        self.begun = 0.0  # loop time
+        self.entered = 0.0  # own time of the loop, as is `deadline`
         self.deadline = math.inf
         self.abandoned = False
-        self.excused = False  # has been given a second deadline to wait for a place
+        self.connecting = False  # waited for a connection when it was last looked at
+        self.told = False  # has been given its whole time after its connection was opened
 
     def waited_for(self) -> bool:
         """Return whether a caller still waits for the answer."""
@@ -104,11 +121,29 @@ class Call:
             waiter.exception()  # counts as retrieved: of several partitions' errors a caller sees one
 
 
+class Limit:
+    """A deadline, in a loop's own time, for work of several calls; `expired` is called once if it passes."""
+
+    __slots__ = ("deadline", "expired")
+
+    def __init__(self, deadline: float, expired: Callable[[], object]) -> None:
+        self.deadline = deadline
+        self.expired: Callable[[], object] | None = expired
+
+    def __lt__(self, other: Limit) -> bool:
+        return self.deadline < other.deadline
+
+    def lift(self) -> None:
+        """Forget it: the work is done."""
+        self.expired = None
+
+
 class Bulkhead:
     """The calls of one event loop. Only ever touched from that loop's thread, hence no locks.
 
-    `begin` carries a call out and calls `leave` when it is done. `missed` is told of each call
-    that missed its deadline, and whether the store is to blame for it.
+    `begin` carries a call out and calls `leave` when it is done. `more` is asked, for a call past its deadline, how
+    many seconds more it has because it had to be connected first. `missed` is told of each call that missed its
+    deadline, and whether the store is to blame for it.
     """
 
     def __init__(
@@ -116,34 +151,50 @@ class Bulkhead:
         loop: asyncio.AbstractEventLoop,
         places: int,
         begin: Callable[[Bulkhead, Call], None],
+        more: Callable[[Bulkhead, Call], float],
         missed: Callable[[Call, BackendError, bool], None],
     ) -> None:
         self.loop = loop
+        self.time = LoopTime(loop)
         self.under_way: set[Call] = set()
         self.abandoned: dict[Call, float] = {}  # since when; oldest first
+        self.heard: set[Partition] = set()
+        """Partitions that have answered a call of this loop, or failed it."""
         self._queue: deque[Call] = deque()
+        self._limits: list[Limit] = []  # a heap
         self._admitting = False
         self._places = places
         self._most_waiting = max(LEAST_WAITING, WAITING_PER_PLACE * places)
         self._carry_out = begin
+        self._more = more
         self._missed = missed
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._soonest = math.inf  # own time of the loop; no deadline is earlier
 
     def enter(self, call: Call) -> None:
         """Start `call`, or let it wait for a place; a probe never waits. Fails it at once if too many wait already."""
-        now = self.loop.time()
-        call.begun = now
-        call.deadline = deadline = now + call.budget
+        call.begun = now = self.loop.time()
+        own = self.time.own(now)
+        call.entered = own
+        call.deadline = deadline = own + call.budget
         if call.waiter is None or self._has_place(now):
             self._begin(call)
-        elif len(self._queue) < self._most_waiting:
+        elif call.explicit or len(self._queue) < self._most_waiting:
             self._queue.append(call)
         else:
             self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
             return
-        if deadline < self._timer_at:
-            self._arm(deadline)
+        if deadline < self._soonest:
+            self._soonest = deadline
+            self._arm(own)
+
+    def limit(self, deadline: float, expired: Callable[[], object]) -> Limit:
+        """Call `expired` at `deadline` (the loop's own time), unless the limit is lifted before."""
+        limit = Limit(deadline, expired)
+        heapq.heappush(self._limits, limit)
+        if deadline < self._soonest:
+            self._soonest = deadline
+            self._arm(self.time.own(self.loop.time()))
+        return limit
 
     def leave(self, call: Call) -> None:
         """`call` has ended: its place goes to the next in the queue."""
@@ -152,9 +203,9 @@ class Bulkhead:
         if self._queue:
             self._admit_waiting()
 
-    def forget(self, breaker: Breaker) -> None:
-        """Take back the places of calls given up on while the store of `breaker` was ill: it is well again."""
-        for call in [call for call in self.abandoned if call.breaker is breaker]:
+    def forget(self, partition: Partition) -> None:
+        """Take back the places of calls given up on while `partition` was ill: it is well again."""
+        for call in [call for call in self.abandoned if call.partition is partition]:
             del self.abandoned[call]
         self._admit_waiting()
 
@@ -198,60 +249,84 @@ class Bulkhead:
     def _admit(self, call: Call) -> None:
         if not call.waited_for():
             return
-        if call.breaker.state != "closed":  # since it began to wait
+        if call.partition.breaker.admit(call.explicit) is None:  # since it began to wait
             self._missed(call, BackendUnavailable(call.operation, reason="breaker_open"), False)
             return
         # It waited for other calls, not for the store, which has a whole deadline from here.
-        call.deadline = self.loop.time() + call.budget
+        call.entered = own = self.time.own(self.loop.time())
+        call.deadline = deadline = own + call.budget
         self._begin(call)
-        if call.deadline < self._timer_at:
-            self._arm(call.deadline)
+        if deadline < self._soonest:
+            self._soonest = deadline
+            self._arm(own)
 
-    def _arm(self, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self.loop.call_at(deadline, self._sweep)
+    def _arm(self, own: float) -> None:
+        """See that the loop's own time goes on, and that the deadlines are looked at when the next one is due."""
+        self.time.wake_in(min(TICK, max(0.0, self._soonest - own)), self._tick)
 
-    def _sweep(self) -> None:
-        """Find the calls that are past their deadlines, and set the timer for the next one."""
-        now = self.loop.time()
-        stalled = now - self._timer_at > STALL
-        self._timer, self._timer_at = None, math.inf
-        overdue = [call for call in self.under_way if call.deadline <= now]
-        for call in overdue:
-            call.deadline = math.inf  # seen
+    def _tick(self) -> None:
+        late = self.time.tick()
+        self._expire_limits(self.time.now)
+        if self._soonest <= self.time.now:
+            self._sweep(late > STALL)
+        if self.under_way or self._queue or self._limits:
+            self._arm(self.time.now)
+        else:
+            self._soonest = math.inf
+
+    def _sweep(self, stalled: bool) -> None:
+        """Find the calls that are past their deadlines, and when the next one is."""
+        own = self.time.now
+        overdue = [call for call in self.under_way if call.deadline <= own]
+        if overdue:
+            for call in overdue:
+                call.deadline = math.inf  # seen
+            overdue = [call for call in overdue if not self._prolong(call)]
         if overdue:
             self.loop.call_soon(self._grant, overdue, GRACE_TURNS, stalled)
         if self._queue:
-            self._expire_waiting(now, stalled)
+            self._expire_waiting(own)
         soonest = min((call.deadline for call in chain(self.under_way, self._queue)), default=math.inf)
-        if soonest < math.inf:
-            self._arm(soonest)
+        self._soonest = min(soonest, self._limits[0].deadline) if self._limits else soonest
 
-    def _expire_waiting(self, now: float, stalled: bool) -> None:
+    def _prolong(self, call: Call) -> bool:
+        more = self._more(self, call)
+        if more <= 0:
+            return False
+        call.deadline = self.time.now + more
+        return True
+
+    def _expire_waiting(self, own: float) -> None:
         waiting, self._queue = self._queue, deque()
         for call in waiting:
-            if stalled and call.deadline <= now and not call.excused:
-                call.excused = True  # the loop stood still: nobody could have given its place away
-                call.deadline = now + call.budget
-            if call.waited_for() and call.deadline > now:
+            if call.waited_for() and call.deadline > own:
                 self._queue.append(call)
             elif call.waited_for():
                 self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
+
+    def _expire_limits(self, own: float) -> None:
+        limits = self._limits
+        while limits and (limits[0].expired is None or limits[0].deadline <= own):
+            expired = heapq.heappop(limits).expired
+            if expired is not None:
+                expired()
 
     def _grant(self, overdue: list[Call], turns: int, stalled: bool) -> None:
         left = [call for call in overdue if call in self.under_way]
         if left and turns:
             self.loop.call_soon(self._grant, left, turns - 1, stalled)
             return
-        blamed: set[Breaker] = set()
+        blamed: set[Partition] = set()
         for call in left:
             # A stall of this loop cuts many calls short: together they are held against the store once, since a store
             # that hangs must be noticed on a busy loop too.
-            blame = not stalled or call.breaker not in blamed
-            blamed.add(call.breaker)
-            self._missed(call, BackendTimeout(call.operation), blame)  # first: its place may go to the next at once
+            blame = not stalled or call.partition not in blamed
+            blamed.add(call.partition)
+            self.heard.add(call.partition)
+            error: BackendError = BackendTimeout(call.operation)
+            if call.connecting:
+                error = BackendUnavailable(call.operation, reason="connect_timeout")
+            self._missed(call, error, blame)  # first: its place may go to the next at once
             self._abandon(call)
 
     def _abandon(self, call: Call) -> None:

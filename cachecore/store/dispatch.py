@@ -1,27 +1,34 @@
 """One call to the store, from the question whether it may be made to what its outcome teaches.
 
-Here the parts meet: the bulkheads of the event loops, which hold the calls under way, and the breakers of the
-partitions.
+Here the parts meet: the bulkheads of the event loops, which hold the calls under way, and the partitions with their
+breakers and round trips.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.futures import InlineFuture
 from cachecore.contract.options import StoreOptions
-from cachecore.contract.protocols import CacheBackend
+from cachecore.contract.protocols import CacheBackend, SupportsLinks
 from cachecore.store.breaker import Breaker, State
 from cachecore.store.bulkhead import Bulkhead, Call, Waiter
+from cachecore.store.partition import Partition
+from cachecore.store.round_trip import SMALL_BYTES
+from cachecore.store.state_log import StateLog
 
 _log = logging.getLogger("cachecore")
+
+_LOOK: Final = 0.02
+"""Seconds between two looks whether the connection that a call waits for is open."""
 
 
 class Observer(Protocol):
@@ -50,54 +57,65 @@ class Dispatch:
         self._observer = observer
         self._reported: set[tuple[str, type]] = set()
         self._bulkheads: dict[int, Bulkhead] = {}
-        self._breakers: dict[str, Breaker] = {}
+        self._partitions: dict[str, Partition] = {}
         self._inherited: object = None
         self.closed = False
+        self._links = backend if isinstance(backend, SupportsLinks) else None
+        if self._links is not None:
+            self._links.limit_waits(connect=options.connect_timeout, silence=options.write_timeout)
 
     def reset(self) -> None:
         """Forget what belongs to the parent process: its tasks, its loops, its opinion of the store."""
         self._inherited = self._bulkheads  # kept: a pending task that is collected complains
         self._bulkheads = {}  # by id of the loop, which the bulkhead keeps alive
-        self._breakers = {}
+        self._partitions = {}
 
     def start(
         self,
         operation: str,
-        breaker: Breaker,
+        partition: Partition,
         budget: float,
         start: Callable[[], Awaitable[Any]],
         key: str,
+        *,
+        size: int = 0,
+        explicit: bool = False,
     ) -> asyncio.Future[Any]:
-        """Begin a call that may take `budget` seconds, and return its answer to be.
+        """Begin a call that may take `budget` seconds and sends values of `size` bytes; return its answer to be.
 
-        An open breaker raises `BackendUnavailable` instead, and if it is time to, `key` is read behind.
+        An open breaker raises `BackendUnavailable` instead, and if it is time to, `key` is read behind. It lets an
+        `explicit` call through unless the store cannot be reached.
         """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.start_for(waiter, operation, breaker, budget, start, key)
+        self.start_for(waiter, operation, partition, budget, start, key, size, explicit)
         return waiter
 
     def start_for(
         self,
         waiter: Waiter,
         operation: str,
-        breaker: Breaker,
+        partition: Partition,
         budget: float,
         start: Callable[[], Awaitable[Any]],
         key: str,
+        size: int = 0,
+        explicit: bool = False,
     ) -> None:
         """Begin a call whose answer goes to `waiter`; otherwise as `start`."""
         if self.closed:
             raise closed_error(operation)
         loop = asyncio.get_running_loop()
         bulkhead = self._bulkheads.get(id(loop)) or self.bulkhead(loop)
-        ticket = breaker.admit()
+        ticket = partition.breaker.admit(explicit)
         if ticket is None:
-            ticket = breaker.probe(self._now())
+            ticket = partition.breaker.probe(self._now())
             if ticket is not None:
-                bulkhead.enter(Call("probe", breaker, ticket, budget, partial(self._backend.get_many, [key]), None))
+                # It may take longer than a read, since no caller waits for it: it connects, and it measures.
+                read = partial(self._backend.get_many, [key])
+                bulkhead.enter(Call("probe", partition, ticket, max(budget, partition.cap), read, None, key))
             self._observer.backend_error(operation, "breaker_open")
             raise BackendUnavailable(operation, reason="breaker_open")
-        bulkhead.enter(Call(operation, breaker, ticket, budget, start, waiter))
+        bulkhead.enter(Call(operation, partition, ticket, budget, start, waiter, key, size, explicit))
 
     def _begin(self, bulkhead: Bulkhead, call: Call) -> None:
         """Carry `call` out: in a task of its own, or without one where the backend hands out a future by itself."""
@@ -109,7 +127,6 @@ class Dispatch:
             return
         if isinstance(started, asyncio.Future):
             call.task = started
-            call.deadline = bulkhead.loop.time() + call.budget
             ended = partial(self._ended, bulkhead, call)
             if isinstance(started, InlineFuture):
                 started.at_end(ended)
@@ -135,7 +152,6 @@ class Dispatch:
 
     async def _attend(self, bulkhead: Bulkhead, call: Call, started: Awaitable[Any]) -> None:
         """Be the task of `call`: wait for it and tell everyone who has to know how it went."""
-        call.deadline = bulkhead.loop.time() + call.budget  # counted from here: a busy loop is not the store's fault
         try:
             answer = await started
         except asyncio.CancelledError:
@@ -143,14 +159,14 @@ class Dispatch:
             if call.abandoned:
                 return
             if task is not None and task.cancelling():  # the loop is being shut down
-                call.breaker.undecided(call.ticket, self._now())
+                call.partition.breaker.undecided(call.ticket, self._now())
                 call.fail(BackendUnavailable(call.operation, reason="cancelled"))
                 raise
             self._failed(bulkhead, call, BackendError(call.operation, transient=True, reason="cancelled"))
         except Exception as error:  # noqa: BLE001 - as in _raised
             self._raised(bulkhead, call, error)
         except (KeyboardInterrupt, SystemExit) as error:
-            call.breaker.undecided(call.ticket, self._now())
+            call.partition.breaker.undecided(call.ticket, self._now())
             failure = BackendError(call.operation, transient=True)
             failure.__cause__ = error
             call.fail(failure)
@@ -161,12 +177,74 @@ class Dispatch:
             bulkhead.leave(call)
 
     def _answered(self, bulkhead: Bulkhead, call: Call, answer: Any) -> None:
-        self._observer.backend_call(call.operation, bulkhead.loop.time() - call.begun)
-        if not call.abandoned:
-            call.breaker.succeeded(call.ticket)
+        now = bulkhead.loop.time()
+        seconds = now - call.begun
+        self._observer.backend_call(call.operation, seconds)
+        if call.abandoned:
+            return
+        partition = call.partition
+        trip = partition.trip
+        if seconds < trip.least or now >= trip.ends:
+            self._measured(bulkhead, call, answer, now)
+        bulkhead.heard.add(partition)
+        if call.waiter is None or call.explicit:
+            self._answered_in_time(bulkhead, call)
+        else:
+            partition.breaker.succeeded(call.ticket)
+        call.settle(answer)
+
+    def _measured(self, bulkhead: Bulkhead, call: Call, answer: Any, now: float) -> None:
+        """Take the time of a small call for the round trip; of a large one only while there is no better."""
+        partition, begun = call.partition, call.begun
+        if partition not in bulkhead.heard and self._links is not None:
+            link = self._links.link(call.key)
+            if link is not None:
+                partition.moved(link.address)
+                begun = max(begun, link.since)
+        size = call.size + (sum(map(len, filter(None, answer))) if type(answer) is list else 0)
+        if size < SMALL_BYTES or not partition.known:
+            partition.measured(now - begun, now)
+
+    def _answered_in_time(self, bulkhead: Bulkhead, call: Call) -> None:
+        """Learn from the answer to a probe or an explicit call, which may come later than that of a read."""
+        breaker, now = call.partition.breaker, bulkhead.loop.time()
+        seconds = bulkhead.time.own(now) - call.entered
+        link = None if self._links is None else self._links.link(call.key)
+        if link is not None and link.since > call.begun:
+            seconds = now - link.since
+        if seconds <= call.partition.patience:
+            breaker.succeeded(call.ticket)
             if call.waiter is None:
-                bulkhead.forget(call.breaker)
-            call.settle(answer)
+                bulkhead.forget(call.partition)
+        elif call.explicit:
+            breaker.undecided(call.ticket, self._now())
+        else:
+            breaker.failed(call.ticket, self._now())
+
+    def _more(self, bulkhead: Bulkhead, call: Call) -> float:
+        """Return how many seconds more a call has that is past its deadline: it may have had to connect first.
+
+        Counted in its loop's own time. Nothing for explicit calls, which have their whole time from the beginning.
+        """
+        call.connecting = False
+        if call.explicit or call.told:
+            return 0.0
+        partition, links = call.partition, self._links
+        link = None if links is None else links.link(call.key)
+        if links is not None and link is None:
+            call.connecting = True
+            return min(_LOOK, self._options.connect_timeout - (bulkhead.time.now - call.entered))
+        if link is not None:
+            partition.moved(link.address)
+            if link.since == -math.inf:
+                return 0.0
+        if link is not None and link.since >= call.begun:
+            call.told = True
+            return call.budget if partition.known else max(call.budget, partition.cap)
+        if partition not in bulkhead.heard and (links is None or not partition.known):
+            call.told = True
+            return partition.cap - call.budget
+        return 0.0
 
     def _raised(self, bulkhead: Bulkhead, call: Call, error: Exception) -> None:
         """Count what a backend raised. A driver's bug costs a computation like any failure; it is logged."""
@@ -181,18 +259,19 @@ class Dispatch:
         self._observer.backend_call(call.operation, bulkhead.loop.time() - call.begun)
         if call.abandoned:
             return  # counted when it missed its deadline
+        bulkhead.heard.add(call.partition)
         if error.transient:
-            call.breaker.failed(call.ticket, self._now())
+            call.partition.breaker.failed(call.ticket, self._now(), error.reason)
         else:
-            call.breaker.undecided(call.ticket, self._now())
+            call.partition.breaker.undecided(call.ticket, self._now())
         self._observer.backend_error(call.operation, error.reason)
         call.fail(error)
 
     def _missed(self, call: Call, error: BackendError, blame: bool) -> None:
         if blame:
-            call.breaker.failed(call.ticket, self._now())
+            call.partition.breaker.failed(call.ticket, self._now(), error.reason)
         else:
-            call.breaker.undecided(call.ticket, self._now())
+            call.partition.breaker.undecided(call.ticket, self._now())
         self._observer.backend_error(call.operation, error.reason)
         call.fail(error)
 
@@ -217,7 +296,7 @@ class Dispatch:
             for other in [other for other, bulkhead in list(self._bulkheads.items()) if bulkhead.loop.is_closed()]:
                 self._bulkheads.pop(other, None)
             bulkhead = self._bulkheads[id(loop)] = Bulkhead(
-                loop, self._options.max_in_flight, self._begin, self._missed
+                loop, self._options.max_in_flight, self._begin, self._more, self._missed
             )
         return bulkhead
 
@@ -225,22 +304,30 @@ class Dispatch:
         """Return the bulkheads of all loops; only their own loops may do more than count in them."""
         return list(self._bulkheads.values())
 
-    def breaker(self, partition: str) -> Breaker:
-        """Return the breaker of `partition`."""
-        breaker = self._breakers.get(partition)
-        if breaker is None:
-            made = Breaker(self._options, self._chance, partial(self._observer.breaker_state, partition))
-            breaker = self._breakers.setdefault(partition, made)  # atomic: of two threads, one breaker wins
-        return breaker
+    def partition(self, name: str) -> Partition:
+        """Return the partition of that name."""
+        partition = self._partitions.get(name)
+        if partition is None:
+            kind = type(self._backend)
+            known_as = kind.__name__ if kind.__repr__ is object.__repr__ else repr(self._backend)
+            log = StateLog(f"{known_as} {name}".rstrip(), self._now)
+
+            def changed(state: State, reason: str) -> None:
+                self._observer.breaker_state(name, state)
+                log.changed(state, reason)
+
+            made = Partition(name, Breaker(self._options, self._chance, changed), self._options)
+            partition = self._partitions.setdefault(name, made)  # atomic: of two threads, one partition wins
+        return partition
 
     def states(self) -> dict[str, State]:
-        """Return the state of each breaker by partition."""
-        return {name: breaker.state for name, breaker in list(self._breakers.items())}
+        """Return the state of each partition's breaker."""
+        return {name: partition.breaker.state for name, partition in list(self._partitions.items())}
 
     def sign_of_life(self) -> None:
         """Let the next call of each open breaker probe the store."""
-        for breaker in list(self._breakers.values()):
-            breaker.hint(self._now())
+        for partition in list(self._partitions.values()):
+            partition.breaker.hint(self._now())
 
 
 def closed_error(operation: str) -> BackendUnavailable:

@@ -3,6 +3,11 @@
 Every call gets one deadline, a place among a bounded number of calls, and is not made at all while the breaker of its
 partition is open. What comes out is an answer or a `BackendError`, in time, whatever the driver does.
 
+There are two kinds of calls. The guard itself makes those of a caller who can do without: reads, and the writes of
+computed values; they wait a few round trips. `Guard.explicit` makes those that a caller asked for: they wait
+`write_timeout`, and a store whose answers are late does not refuse them. Connecting has a deadline of its own, and so
+have no calls that have nothing to do with it: see `SupportsLinks`.
+
 An open breaker refuses every call at once. When its back-off is over, the next refused call makes the guard read one of
 its keys behind the caller's back: recovery is noticed at the price of one read, and nobody waits for it.
 """
@@ -31,8 +36,11 @@ from cachecore.contract.protocols import (
     SupportsTime,
     SupportsTouch,
 )
-from cachecore.store.breaker import Breaker, State
+from cachecore.store.breaker import State
 from cachecore.store.dispatch import Dispatch, Observer, closed_error
+from cachecore.store.explicit import Explicit, Within
+from cachecore.store.inline_read import Answered, InlineRead
+from cachecore.store.partition import Partition
 
 __all__ = ["Guard", "Observer"]
 
@@ -42,50 +50,13 @@ SCAN_DEADLINES: Final = 20
 """Deadlines that one page of a scan gets: a store may look at many keys to find a few."""
 _REMEMBER: Final = 60.0
 """Seconds for which, at least, the largest value seen lengthens the deadlines of reads."""
+_PER_KEY: Final = 50e-6
+"""Seconds that each key of a call adds to its deadline."""
 _INSIST: Final = 0.02  # seconds between cancellations of what does not end while closing
 _WHOLE_STORE: Final = ""
 _PROBE: Final = "cachecore.probe"  # a key that nobody has
 
 T = TypeVar("T")
-
-
-Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
-"""Takes the values in the order of the keys, or none and the error."""
-
-
-class _Reader:
-    """The waiter of a read whose answer goes straight to a function."""
-
-    __slots__ = ("_answered", "_done", "_guard", "_keys")
-
-    def __init__(self, guard: Guard, keys: Sequence[str], answered: Answered) -> None:
-        self._guard = guard
-        self._keys = keys
-        self._answered = answered
-        self._done = False
-
-    def done(self) -> bool:
-        return self._done
-
-    def set_result(self, answer: list[bytes | None], /) -> None:
-        try:
-            values = self._guard.fitting(self._keys, answer)
-        except BackendError as error:
-            self.set_exception(error)
-            return
-        self._done = True
-        self._answered(values, None)
-
-    def set_exception(self, error: BaseException, /) -> None:
-        self._done = True
-        if not isinstance(error, BackendError):
-            failure = BackendError("get_many", transient=True)
-            failure.__cause__ = error
-            error = failure
-        self._answered([], error)
-
-    def exception(self) -> None:
-        return None
 
 
 class Guard:
@@ -96,8 +67,9 @@ class Guard:
 
     A call whose keys lie in several partitions is one call to each, at the same time, with a deadline and a breaker
     each. A read fails if any of them fails. A write or delete is carried out wherever it can be before it fails.
-    A deadline is `backend_timeout` plus `backend_timeout_per_mib` for what is sent or, since nobody knows the size of
-    an answer before it came, for the largest answer or value of the last minute or two.
+    A deadline is `backend_timeout` or five round trips, plus `backend_timeout_per_mib` for what is sent or, since the
+    size of an answer is not known before it came, for the largest answer or value of the last minute or two, plus 50 µs
+    for each key. It is counted in the loop's own time (see `loop_time`).
 
     A caller's cancellation does not reach the backend: the call goes on and its outcome is counted.
     """
@@ -121,10 +93,10 @@ class Guard:
         observer: Observer,
     ) -> None:
         self._backend = backend
-        self._timeout = options.backend_timeout
         self._timeout_per_byte = options.backend_timeout_per_mib / MIB
         self._now = clock.monotonic
         self._observer = observer
+        self._write_timeout = options.write_timeout
         self._calls = Dispatch(backend, options, clock=clock, chance=chance, observer=observer)
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
@@ -132,7 +104,7 @@ class Guard:
         if isinstance(backend, SupportsScan):
             self.scan = partial(self._scan, backend)
         if isinstance(backend, SupportsSizes):
-            self.sizes = partial(self._sizes, backend)
+            self.sizes = partial(self.value_sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsTouch):
@@ -140,7 +112,9 @@ class Guard:
         if isinstance(backend, SupportsFeed):
             self.feed = backend.feed  # never raises, never ends: nothing to guard
         if isinstance(backend, SupportsMarks):
-            self.advance = partial(self._advance, backend)
+            self.advance = partial(self.advance_mark, backend)
+        self.explicit = Explicit(self, backend)
+        """The same store, for calls that a caller waits for with time."""
         self._reset()
         _guards.add(self)
 
@@ -150,7 +124,7 @@ class Guard:
     def _reset(self) -> None:
         """Begin anew, as in a forked child."""
         self._calls.reset()
-        self._whole = self._calls.breaker(_WHOLE_STORE)
+        self._whole = self._calls.partition(_WHOLE_STORE)
         self._largest = self._largest_before = 0
         self._remembered_until = self._now() + _REMEMBER
 
@@ -169,12 +143,16 @@ class Guard:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`. Raises `BackendError` within its deadline."""
+        return await self.read(keys)
+
+    async def read(self, keys: Sequence[str], *, explicit: bool = False) -> list[bytes | None]:
+        """Return the live values in the order of `keys`, for a call of either kind."""
         if not keys:
             return []
         if self._partition is None:
-            return self.fitting(keys, await self._read(self._whole, keys))
+            return self.fitting(keys, await self._read(self._whole, keys, explicit))
         parts = self._parts("get_many", keys)
-        under_way = [self._read(breaker, part) for breaker, part in parts]
+        under_way = [self._read(partition, part, explicit) for partition, part in parts]
         values: dict[str, bytes | None] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
             values.update(zip(part, self.fitting(part, await answer), strict=True))
@@ -182,32 +160,49 @@ class Guard:
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key. Raises `BackendError` if any partition failed; the others have done their part."""
+        await self.write(items, ttl)
 
-        def start(breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[None]:
+    async def write(self, items: Mapping[str, bytes], ttl: float | None, *, explicit: bool = False) -> None:
+        """Replace each key, for a call of either kind."""
+
+        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
             part = items if len(keys) == len(items) else {key: items[key] for key in keys}
             size = sum(map(len, part.values()))
             self._remember(size)
-            write = partial(self._backend.set_many, part, ttl=ttl)
-            return self._calls.start("set_many", breaker, self._budget(size), write, keys[0])
+            budget = self._budget(partition, size, len(part), explicit)
+            call = partial(self._backend.set_many, part, ttl=ttl)
+            return self._calls.start("set_many", partition, budget, call, keys[0], size=size, explicit=explicit)
 
         await self._everywhere("set_many", list(items), start)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
+        return await self.delete(keys)
 
-        def start(breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[int]:
-            delete = partial(self._backend.delete_many, keys)
-            return self._calls.start("delete_many", breaker, self._timeout, delete, keys[0])
+    async def delete(self, keys: Sequence[str], *, explicit: bool = False) -> int:
+        """Delete the keys, for a call of either kind; return how many existed."""
+
+        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[int]:
+            budget = self._budget(partition, 0, len(keys), explicit)
+            call = partial(self._backend.delete_many, keys)
+            return self._calls.start("delete_many", partition, budget, call, keys[0], explicit=explicit)
 
         return sum(await self._everywhere("delete_many", keys, start))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. After a timeout nobody knows."""
-        breaker = self._calls.breaker(self._node("swap", key))
+        return await self.exchange(key, old, new, ttl)
+
+    async def exchange(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = False
+    ) -> bool:
+        """Make the value `new` if it is `old` now, for a call of either kind; return whether it was."""
+        partition = self._calls.partition(self._node("swap", key))
         size = len(old or b"") + len(new or b"")
         self._remember(size)
-        swap = partial(self._backend.swap, key, old, new, ttl=ttl)
-        swapped: bool = await self._calls.start("swap", breaker, self._budget(size), swap, key)
+        budget = self._budget(partition, size, 1, explicit)
+        call = partial(self._backend.swap, key, old, new, ttl=ttl)
+        swapped: bool = await self._calls.start("swap", partition, budget, call, key, size=size, explicit=explicit)
         return swapped
 
     async def aclose(self) -> None:
@@ -240,7 +235,7 @@ class Guard:
     async def _scan(self, backend: SupportsScan, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Guard each page by itself: a scan takes as long as the store is large."""
         pages = backend.scan(prefix)
-        budget = self._timeout * SCAN_DEADLINES
+        budget = self._whole.patience * SCAN_DEADLINES
         between_pages = True
         try:
             while True:
@@ -254,16 +249,23 @@ class Guard:
             close = getattr(pages, "aclose", None)
             if between_pages and close is not None and not self._calls.closed:
                 try:
-                    await self._calls.start("scan", self._whole, self._timeout, close, prefix)
+                    await self._calls.start("scan", self._whole, self._whole.patience, close, prefix)
                 except BackendError:
                     pass  # counted where it happened; whoever leaves a scan wants nothing more of it
 
-    async def _sizes(self, backend: SupportsSizes, keys: Sequence[str]) -> list[int]:
+    async def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
         """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
         parts = self._parts("sizes", keys) if keys else []
         under_way = [
-            self._calls.start("sizes", breaker, self._timeout, partial(backend.sizes, part), part[0])
-            for breaker, part in parts
+            self._calls.start(
+                "sizes",
+                node,
+                self._budget(node, 0, len(part), explicit),
+                partial(backend.sizes, part),
+                part[0],
+                explicit=explicit,
+            )
+            for node, part in parts
         ]
         sizes: dict[str, int] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
@@ -271,43 +273,48 @@ class Guard:
         return [sizes[key] for key in keys]
 
     async def _time(self, backend: SupportsTime) -> float:
-        now: float = await self._calls.start("time", self._whole, self._timeout, backend.time, _PROBE)
+        now: float = await self._calls.start("time", self._whole, self._whole.patience, backend.time, _PROBE)
         return now
 
     async def _touch(self, backend: SupportsTouch, keys: Sequence[str]) -> None:
         """Touch each partition's keys at the same time. Raises `BackendError` if any of them failed."""
 
-        def start(breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[None]:
-            return self._calls.start("touch", breaker, self._timeout, partial(backend.touch, keys), keys[0])
+        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
+            budget = self._budget(partition, 0, len(keys))
+            return self._calls.start("touch", partition, budget, partial(backend.touch, keys), keys[0])
 
         if keys:
             await self._everywhere("touch", keys, start)
 
-    def _advance(self, backend: SupportsMarks, key: str) -> asyncio.Future[int]:
+    def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = False) -> asyncio.Future[int]:
         """Begin at once, so that it reaches the store right behind the write that was begun before it."""
-        breaker = self._calls.breaker(self._node("advance", key))
-        return self._calls.start("advance", breaker, self._timeout, partial(backend.advance, key), key)
+        partition = self._calls.partition(self._node("advance", key))
+        budget = self._budget(partition, 0, 1, explicit)
+        return self._calls.start("advance", partition, budget, partial(backend.advance, key), key, explicit=explicit)
 
-    def begin_read(self, keys: Sequence[str], answered: Answered) -> None:
+    def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = False) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.
 
         For a caller who reads for many and can spare itself a task and a turn of the loop. `answered` must not raise.
         Raises `BackendUnavailable` at once where `get_many` would.
         """
-        breaker = self._whole if self._partition is None else self._calls.breaker(self._node("get_many", keys[0]))
-        read = partial(self._backend.get_many, keys)
-        self._calls.start_for(_Reader(self, keys, answered), "get_many", breaker, self._read_budget(), read, keys[0])
+        partition = self._whole if self._partition is None else self._calls.partition(self._node("get_many", keys[0]))
+        budget = self._read_budget(partition, len(keys), explicit)
+        call = partial(self._backend.get_many, keys)
+        waiter = InlineRead(self.fitting, keys, answered)
+        self._calls.start_for(waiter, "get_many", partition, budget, call, keys[0], 0, explicit)
 
-    def _read(self, breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[list[bytes | None]]:
-        read = partial(self._backend.get_many, keys)
-        return self._calls.start("get_many", breaker, self._read_budget(), read, keys[0])
+    def _read(self, partition: Partition, keys: Sequence[str], explicit: bool) -> asyncio.Future[list[bytes | None]]:
+        budget = self._read_budget(partition, len(keys), explicit)
+        call = partial(self._backend.get_many, keys)
+        return self._calls.start("get_many", partition, budget, call, keys[0], explicit=explicit)
 
-    def _read_budget(self) -> float:
+    def _read_budget(self, partition: Partition, keys: int, explicit: bool) -> float:
         now = self._now()
         if now > self._remembered_until:
             self._largest, self._largest_before = 0, self._largest
             self._remembered_until = now + _REMEMBER
-        return self._budget(max(self._largest, self._largest_before))
+        return self._budget(partition, max(self._largest, self._largest_before), keys, explicit)
 
     def fitting(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
         """Return `values` if they can be those of `keys`. Raises `BackendError`."""
@@ -321,8 +328,18 @@ class Guard:
         if size > self._largest:
             self._largest = size
 
-    def _budget(self, size: int) -> float:
-        return self._timeout + size * self._timeout_per_byte
+    def _budget(self, partition: Partition, size: int, keys: int, explicit: bool = False) -> float:
+        patience = self._write_timeout if explicit else partition.patience
+        return patience + size * self._timeout_per_byte + keys * _PER_KEY
+
+    def seconds_for(self, size: int) -> float:
+        """Return the seconds that values of `size` bytes add to a deadline."""
+        return size * self._timeout_per_byte
+
+    def within(self, operation: str, keys: int) -> Within:
+        """Return a context that raises `BackendTimeout` if explicit work takes longer than its deadline."""
+        budget = self._budget(self._whole, 0, keys, explicit=True)
+        return Within(self._calls.bulkhead(asyncio.get_running_loop()), operation, budget)
 
     def _node(self, operation: str, key: str) -> str:
         try:
@@ -331,25 +348,25 @@ class Guard:
             self._calls.report("partition", error)
             raise BackendError(operation, transient=True) from error
 
-    def _parts(self, operation: str, keys: Sequence[str]) -> list[tuple[Breaker, Sequence[str]]]:
-        """Return the keys of each partition, and its breaker."""
+    def _parts(self, operation: str, keys: Sequence[str]) -> list[tuple[Partition, Sequence[str]]]:
+        """Return the keys of each partition."""
         if self._partition is None:
             return [(self._whole, keys)]
         parts: dict[str, list[str]] = {}
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
-        return [(self._calls.breaker(name), part) for name, part in parts.items()]
+        return [(self._calls.partition(name), part) for name, part in parts.items()]
 
     async def _everywhere(
-        self, operation: str, keys: Sequence[str], start: Callable[[Breaker, Sequence[str]], asyncio.Future[T]]
+        self, operation: str, keys: Sequence[str], start: Callable[[Partition, Sequence[str]], asyncio.Future[T]]
     ) -> list[T]:
         """Call each partition with its keys, at the same time; raise the first error once all have ended."""
         under_way: list[asyncio.Future[T]] = []
         answers: list[T] = []
         failure: BackendError | None = None
-        for breaker, part in self._parts(operation, keys) if keys else ():
+        for partition, part in self._parts(operation, keys) if keys else ():
             try:
-                under_way.append(start(breaker, part))
+                under_way.append(start(partition, part))
             except BackendError as error:
                 failure = failure or error
         for answer in under_way:

@@ -199,4 +199,8 @@ class HolderWatch:
             return "over"
         elif mark.time != self._time:
             self._time, self._heard_at = mark.time, now
+        return self.silence(now)
+
+    def silence(self, now: float) -> Verdict:
+        """Return what a look tells that brought no news of the holder."""
         return "silent" if now - self._heard_at >= self._patience else "wait"

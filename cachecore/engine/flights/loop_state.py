@@ -15,11 +15,13 @@ from cachecore.engine.flights.wakeups import Wakeups
 class LoopState:
     """What one event loop has of its own."""
 
-    __slots__ = ("background", "coalescer", "flights", "loop", "measuring", "tasks", "wakeups")
+    __slots__ = ("background", "coalescer", "explicit", "flights", "loop", "measuring", "tasks", "wakeups")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer, explicit: Coalescer) -> None:
         self.loop = loop
         self.coalescer = coalescer
+        self.explicit = explicit
+        """Collects the reads of explicit writes, which have more time."""
         self.flights = Flights()
         self.wakeups = Wakeups(loop)
         self.tasks: set[asyncio.Task[Any]] = set()

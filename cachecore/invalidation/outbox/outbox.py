@@ -18,12 +18,14 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from cachecore.contract.clock import Clock
+from cachecore.contract.errors import BackendError
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
 from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, digest_of, entries, stamps
@@ -51,6 +53,7 @@ class Outbox:
     Args:
         options: how much is kept, and where on the disk.
         backend: where to.
+        within: makes the deadline of one explicit invalidation.
         bury: makes a tombstone for a key, another one each time.
         beside: advances the marks of what a write takes away.
         marked: whether there are marks, which tell of what is lost.
@@ -63,6 +66,7 @@ class Outbox:
         options: StoreOptions,
         backend: CacheBackend,
         *,
+        within: Callable[..., AbstractAsyncContextManager[object]],
         clock: Clock,
         chance: random.Random,
         bury: Callable[[str], Tombstone],
@@ -78,6 +82,7 @@ class Outbox:
         self._sender = Sender(backend, bury, beside)
         self._unseen: frozenset[bytes] | None = frozenset() if marked else None
         self._delivered = delivered
+        self._within = within
         self._lock = threading.Lock()
         self._waiting = Backlog(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
@@ -131,7 +136,11 @@ class Outbox:
         """
         items = stamps(stamp_keys, parents)
         done: set[Invalidation] = set()
-        error = await self._sender.send(items, done.update)
+        try:
+            async with self._within("invalidate", keys=len(items)):
+                error = await self._sender.send(items, done.update)
+        except BackendError as late:
+            error = late
         self._note(done, had or {})
         if error is not None:
             self._add([item for item in items if item not in done])

@@ -222,6 +222,7 @@ async def test_store_that_is_down_gives_no_claim_and_no_wait(scene: Scene) -> No
 @virtual
 async def test_store_that_hangs_costs_one_deadline_then_nothing(scene: Scene) -> None:
     cache = scene.cache()
+    await cache.get("another")  # so that the store is known to be near
     scene.store.hang(None, swallow=None)
     began = scene.clock.monotonic()
     assert await cache.get_or_set("q", Answer()) == 1

@@ -43,7 +43,13 @@ class Guarded:
         self.store = FaultyBackend(inner)
         self.clock = FakeClock()
         self.seen = Recording()
-        options = {"backend_timeout": 0.02, "breaker_backoff": 1.0, "breaker_backoff_max": 8.0, **options}
+        options = {
+            "backend_timeout": 0.02,
+            "backend_timeout_max": 0.02,
+            "breaker_backoff": 1.0,
+            "breaker_backoff_max": 8.0,
+            **options,
+        }
         self.guard = Guard(
             self.store, StoreOptions(**options), clock=self.clock, chance=random.Random(1), observer=self.seen
         )

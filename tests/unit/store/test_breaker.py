@@ -30,7 +30,7 @@ def states() -> list[State]:
 
 @pytest.fixture
 def breaker(states: list[State]) -> Breaker:
-    return Breaker(OPTIONS, Highest(), states.append)
+    return Breaker(OPTIONS, Highest(), lambda state, _: states.append(state))
 
 
 def admitted(breaker: Breaker) -> int:
@@ -118,7 +118,7 @@ def test_back_off_is_jittered_and_never_longer_than_its_cap() -> None:
     waits = set()
     for seed in range(50):
         breaker = Breaker(
-            StoreOptions(breaker_backoff=8.0, breaker_backoff_max=8.0), random.Random(seed), lambda _: None
+            StoreOptions(breaker_backoff=8.0, breaker_backoff_max=8.0), random.Random(seed), lambda state, reason: None
         )
         opened(breaker)
         assert breaker.probe(5.99) is None
@@ -198,7 +198,7 @@ class AnyHistory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.states: list[State] = []
-        self.breaker = Breaker(OPTIONS, random.Random(1), self.states.append)
+        self.breaker = Breaker(OPTIONS, random.Random(1), lambda state, _: self.states.append(state))
         self.now = 0.0
         self.calls: list[tuple[int, bool]] = []  # ticket, is a probe
         self.opened_at = 0.0

@@ -1,0 +1,105 @@
+"""The store as explicit writes use it: they have `write_timeout`, and pass a breaker that late answers opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from cachecore.contract.errors import BackendTimeout
+from cachecore.contract.protocols import CacheBackend, SupportsMarks, SupportsPartitions, SupportsSizes
+from cachecore.store.bulkhead import Bulkhead, Limit
+
+if TYPE_CHECKING:
+    from cachecore.store.guard import Guard
+
+
+class Within:
+    """The deadline of work that makes several calls, counted from here in the loop's own time (see `loop_time`).
+
+    Work that is still in this context then is cancelled and raises `BackendTimeout`. May be entered again, for another
+    part of the work.
+    """
+
+    def __init__(self, bulkhead: Bulkhead, operation: str, seconds: float) -> None:
+        self._bulkhead = bulkhead
+        self._operation = operation
+        self._deadline = bulkhead.time.own(bulkhead.loop.time()) + seconds
+        self._expired = False
+        self._cancelling = 0
+        self._task: asyncio.Task[object] | None = None
+        self._limit: Limit | None = None
+
+    def lengthen(self, seconds: float) -> Self:
+        """Move the deadline, before the context is entered (again)."""
+        self._deadline += seconds
+        return self
+
+    async def __aenter__(self) -> Self:
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asynchronous code runs in a task
+        self._cancelling = task.cancelling()
+        self._limit = self._bulkhead.limit(self._deadline, self._expire)
+        return self
+
+    def _expire(self) -> None:
+        self._expired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._limit is not None:
+            self._limit.lift()
+        task, self._task = self._task, None
+        # As `asyncio.timeout` tells it: whether only this deadline has cancelled the task.
+        ours = self._expired and task is not None and task.uncancel() <= self._cancelling
+        if ours and kind is asyncio.CancelledError:
+            raise BackendTimeout(self._operation) from error
+
+
+class Explicit:
+    """CacheBackend on a guard, for calls that a caller asked for and waits for."""
+
+    partition: Callable[[str], str]
+    advance: Callable[[str], Awaitable[int]]
+    sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
+
+    def __init__(self, guard: Guard, backend: CacheBackend) -> None:
+        self._guard = guard
+        if isinstance(backend, SupportsPartitions):
+            self.partition = backend.partition
+        if isinstance(backend, SupportsMarks):
+            self.advance = partial(guard.advance_mark, backend, explicit=True)
+        if isinstance(backend, SupportsSizes):
+            self.sizes = partial(guard.value_sizes, backend, explicit=True)
+        self.begin_read = partial(guard.begin_read, explicit=True)
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`."""
+        return await self._guard.read(keys, explicit=True)
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key."""
+        await self._guard.write(items, ttl, explicit=True)
+
+    async def delete_many(self, keys: Sequence[str]) -> int:
+        """Delete the keys; return how many existed."""
+        return await self._guard.delete(keys, explicit=True)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+        return await self._guard.exchange(key, old, new, ttl, explicit=True)
+
+    def within(self, operation: str, *, keys: int = 1) -> Within:
+        """Return a context that raises `BackendTimeout` unless the work in it ends within `write_timeout`.
+
+        The number of `keys` lengthens it as it does for a single call.
+        """
+        return self._guard.within(operation, keys)
+
+    async def aclose(self) -> None:
+        """Do nothing: the guard closes the store."""

@@ -1,0 +1,102 @@
+"""The log of a store that goes away and comes back: a line for each change, never one for each call.
+
+While a partition flaps, at most one line a minute tells of it, and the last state is always told in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from cachecore.store.breaker import State
+
+logger: Final = logging.getLogger("cachecore.store")
+
+CALM: Final = 60.0
+"""Seconds without a change after which the next change is told at once; also between two lines of one that flaps."""
+
+_FREE: Final = 2  # lines: it is away, it is back
+
+_REMEDIES: Final = {
+    "refused": "check that a server listens at this address and that no firewall is in between",
+    "dns": "check the name of the host",
+    "connect_timeout": "check that the address is right and reachable; `connect_timeout` says how long is waited",
+    "auth": "check user and password, or the rights of the user",
+    "max_clients": "raise the number of clients that the server allows, or use fewer processes",
+    "loading": "it reads its data and will be back by itself",
+    "readonly": "this is a replica: point to the primary, or wait for the failover to end",
+    "locked": "another process holds the lock of the file for long",
+    "timeout": "its answers are late: see `cachecore doctor`; `backend_timeout` says how long a read waits",
+    "reset": "connections to it are closed: see its log",
+}
+
+
+class StateLog:
+    """Tells of the changes of one partition. May be told of them in any thread.
+
+    Args:
+        name: the store and the partition; holds no secret.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, name: str, now: Callable[[], float]) -> None:
+        self._name = name
+        self._now = now
+        self._lock = threading.Lock()  # guards all below
+        self._away_since = math.inf  # infinity: it is there
+        self._seconds = 0.0  # how long it was away the last time
+        self._reason = ""
+        self._told_away = False  # what the last line said
+        self._line_at = self._changed_at = -math.inf
+        self._free = _FREE  # lines that may follow each other at once
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_loop: asyncio.AbstractEventLoop | None = None
+
+    def changed(self, state: State, reason: str) -> None:
+        """Take note that the breaker is `state` now; `reason` is that of the last failure."""
+        now = self._now()
+        with self._lock:
+            if state == "half_open" or (state == "open") == (self._away_since < math.inf):
+                return
+            if now - self._changed_at >= CALM:
+                self._free = _FREE
+            self._changed_at = now
+            if state == "open":
+                self._away_since, self._reason = now, reason
+            else:
+                self._seconds, self._away_since = now - self._away_since, math.inf
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        away = self._away_since < math.inf
+        if away == self._told_away:
+            return
+        if not self._free and now - self._line_at < CALM:
+            self._tell_later(self._line_at + CALM - now)
+            return
+        self._free = max(0, self._free - 1)
+        self._told_away, self._line_at = away, now
+        if away:
+            remedy = _REMEDIES.get(self._reason, "see `cachecore doctor`")
+            text = "%s is away (%s): answers are computed and not stored until it is back; %s"
+            logger.warning(text, self._name, self._reason, remedy)
+        else:
+            logger.info("%s is back after %.1f s", self._name, self._seconds)
+
+    def _tell_later(self, seconds: float) -> None:
+        if self._timer_loop is not None and not self._timer_loop.is_closed():
+            return
+        try:
+            self._timer_loop = loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # the next change tells
+        self._timer = loop.call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        with self._lock:
+            self._timer = self._timer_loop = None
+            self._tell(self._now())
