@@ -45,7 +45,7 @@ SHARDS: Final = 64
 _MOST_FAILED: Final = 10_000
 _DRAIN_SECONDS: Final = 1.0
 _TOMBSTONE_SLACK: Final = 2.0
-_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
+_AWAY: Final = frozenset({"refused", "reset", "connect_timeout", "closed", "readonly", "loading"})
 """Reasons of errors after which another server may answer, with what it knew a while ago."""
 
 
