@@ -7,7 +7,7 @@ from typing import Final
 
 from cachecore.engine.telemetry import Telemetry
 
-_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
+_AWAY: Final = frozenset({"refused", "reset", "connect_timeout", "closed", "readonly", "loading"})
 """Reasons of errors after which another server may answer, with what it knew a while ago."""
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from cachecore.contract.errors import BackendTimeout
 from cachecore.contract.protocols import CacheBackend, SupportsMarks, SupportsPartitions, SupportsSizes
@@ -14,6 +14,12 @@ from cachecore.store.bulkhead import Bulkhead, Limit
 
 if TYPE_CHECKING:
     from cachecore.store.guard import Guard
+
+
+T = TypeVar("T")
+
+_LOCK_PAUSE: Final = 0.005
+"""Seconds between two attempts to write to a store that another process has locked."""
 
 
 class Within:
@@ -31,6 +37,11 @@ class Within:
         self._cancelling = 0
         self._task: asyncio.Task[object] | None = None
         self._limit: Limit | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._bulkhead.time.own(self._bulkhead.loop.time()) >= self._deadline
 
     def lengthen(self, seconds: float) -> Self:
         """Move the deadline, before the context is entered (again)."""
@@ -84,15 +95,26 @@ class Explicit:
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key."""
-        await self._guard.write(items, ttl, explicit=True)
+        await self._patiently(lambda: self._guard.write(items, ttl, explicit=True))
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed."""
-        return await self._guard.delete(keys, explicit=True)
+        return await self._patiently(lambda: self._guard.delete(keys, explicit=True))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""
-        return await self._guard.exchange(key, old, new, ttl, explicit=True)
+        return await self._patiently(lambda: self._guard.exchange(key, old, new, ttl, explicit=True))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call again while another process holds a lock of the store, until the deadline of a single call."""
+        within = self._guard.within("locked", 1)
+        while True:
+            try:
+                return await call()
+            except BackendTimeout as error:
+                if error.reason != "locked" or within.passed:
+                    raise
+            await asyncio.sleep(_LOCK_PAUSE)
 
     def within(self, operation: str, *, keys: int = 1) -> Within:
         """Return a context that raises `BackendTimeout` unless the work in it ends within `write_timeout`.

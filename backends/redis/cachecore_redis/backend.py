@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachecore.contract import FeedEvent
+from cachecore.contract import FeedEvent, Link
 from cachecore_redis.client import ClientBackend
 from cachecore_redis.node.about import about_all
 from cachecore_redis.node.feed import ended
@@ -14,7 +14,7 @@ from cachecore_redis.node.node import Node, moment
 from cachecore_redis.node.scan import pages
 from cachecore_redis.per_loop import PerLoop
 from cachecore_redis.wire import commands
-from cachecore_redis.wire.address import RedisOptions, UrlDialer, split_options
+from cachecore_redis.wire.address import RedisOptions, UrlDialer, limited, split_options
 from cachecore_redis.wire.reconnecting import Backoff
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class RedisBackend:
     """
 
     def __init__(self, url: str, *, credential_provider: CredentialProvider | None = None, **settings: Any) -> None:
-        address, self._options = split_options(url, settings)
+        address, self._options, self._own = split_options(url, settings)
         self._dialer = self._dial(address, credential_provider)
         self._backoff = Backoff()
         self._large = LargeKeys(self._options.bulk_bytes)
@@ -137,6 +137,15 @@ class RedisBackend:
         """Return the server's clock, Unix seconds."""
         node = self._nodes.get("time")
         return moment(self._checked(node, "time", await node.read("time", commands.TIME), list))
+
+    def link(self, key: str) -> Link | None:
+        """Return the connection over which the running loop reads `key`; None while it is being opened."""
+        return self._nodes.get("link").link(key)
+
+    def limit_waits(self, *, connect: float, silence: float) -> None:
+        """Take a cache's limits for connecting and for silence, unless the URL or the arguments have set them."""
+        self._options = limited(self._options, self._own, connect=connect, silence=silence)
+        self._dialer.limit_waits(self._options)
 
     async def about(self, prefix: str) -> dict[str, Mapping[str, str]]:
         """Return facts about the server, by address; writes nothing. See `cachecore_redis.node.about`."""

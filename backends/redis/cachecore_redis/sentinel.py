@@ -56,6 +56,12 @@ class SentinelDialer(UrlDialer):
         self._current: Address | None = None
         self._asking = [self.logged_in_as(login).at(host, port) for host, port in self.sentinels]
 
+    def limit_waits(self, options: RedisOptions) -> None:
+        """Take the limits of `options` for the connections to come, to Sentinels too."""
+        super().limit_waits(options)
+        for dialer in self._asking:
+            dialer.limit_waits(options)
+
     @property
     def name(self) -> str:
         """The service and the number of Sentinels. Holds no secret."""

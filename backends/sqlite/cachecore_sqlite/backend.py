@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequenc
 from functools import partial
 from typing import Final
 
-from cachecore.contract import BackendError, Clock, FeedEvent, SystemClock
+from cachecore.contract import BackendError, Clock, FeedEvent, Link, SystemClock
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
 from cachecore_sqlite.table import rows
 from cachecore_sqlite.table.transaction import Transaction, cost
@@ -122,6 +122,14 @@ class SQLiteBackend:
         """Return the length of each key's live value in bytes, 0 where there is none."""
         lengths: list[int] = await self._pool.query("sizes", partial(rows.sizes, keys=list(keys)))
         return lengths
+
+    def link(self, key: str) -> Link | None:
+        """Return since when the file is open; None while it is being opened or made."""
+        return self._pool.link()
+
+    def limit_waits(self, *, connect: float, silence: float) -> None:
+        """Let opening the file wait for other processes for `connect` seconds; a file cannot fall silent."""
+        self._pool.limit_opening(connect)
 
     async def time(self) -> float:
         """Return this machine's clock, Unix seconds: all users of the file are on one machine."""

@@ -24,7 +24,8 @@ class SQLiteOptions:
     """Options of a SQLite store. Durations are seconds."""
 
     timeout: float = 0.04
-    """Seconds that a call waits for a lock of another process. Less than the core's own timeout of 50 ms."""
+    """Seconds that a call waits for a lock of another process, once a thread has begun with it. Less than the core's
+    own timeout of 50 ms; an explicit write is tried again by the core until its `write_timeout` is over."""
     max_bytes: int = 1024 * MIB
     """Bytes of entries and reserve in the file; file, WAL and reserve together stay within 1.3 of it. At least 1 MiB. A
     value over a tenth of it is not stored."""

@@ -122,9 +122,13 @@ class Flights:
                 flight.detach()
 
     def detach_all(self) -> None:
-        """Let nobody join any flight any more."""
+        """Let nobody join any flight any more.
+
+        The feed has begun, or has missed something: no tag is known to be invalid, and each flight keeps its claim.
+        """
         for flight in list(self._by_key.values()):
             if not flight.landing:
+                flight.on_detach = None
                 flight.detach()
 
     async def drain(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
 
-from cachecore.contract import FeedEvent, OptionsError
+from cachecore.contract import FeedEvent, Link, OptionsError
 from cachecore_redis.cluster.cluster import Cluster, Command
 from cachecore_redis.cluster.feed import cluster_feed
 from cachecore_redis.cluster.quorum import first_answer
@@ -21,7 +21,7 @@ from cachecore_redis.node.node import Node, moment
 from cachecore_redis.node.scan import pages
 from cachecore_redis.per_loop import PerLoop
 from cachecore_redis.wire import commands
-from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, split_hosts, split_options
+from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, limited, split_hosts, split_options
 from cachecore_redis.wire.connection import Reply
 from cachecore_redis.wire.errors import backend_error
 from cachecore_redis.wire.reconnecting import Backoff
@@ -45,7 +45,7 @@ class ClusterBackend:
     """
 
     def __init__(self, url: str, *, credential_provider: CredentialProvider | None = None, **settings: Any) -> None:
-        address, self._options = split_options(url, settings)
+        address, self._options, self._own = split_options(url, settings)
         address, hosts = split_hosts(address, 6379)
         parts = urlsplit(address)
         if parts.path.strip("/") not in ("", "0"):
@@ -75,6 +75,16 @@ class ClusterBackend:
         """Return host and port of the primary that holds `key`, as far as is known; never waits."""
         address = self._topology.owner(slot_of(key))
         return f"{address[0]}:{address[1]}" if address else "unknown"
+
+    def link(self, key: str) -> Link | None:
+        """Return the connection to the primary that holds `key`; None while it, or the first one of all, is opened."""
+        return self._clusters.get("link").link(key)
+
+    def limit_waits(self, *, connect: float, silence: float) -> None:
+        """Take a cache's limits for connecting and for silence, unless the URL or the arguments have set them."""
+        self._options = limited(self._options, self._own, connect=connect, silence=silence)
+        for dialer in self._seeds:
+            dialer.limit_waits(self._options)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`: a GET or MGET for each slot, all nodes at the same time."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import hiredis
 
-from cachecore.contract import BackendError, BackendUnavailable
+from cachecore.contract import BackendError, BackendUnavailable, Link
 from cachecore_redis.cluster.quorum import Candidates, majority
 from cachecore_redis.cluster.topology import SlotMap, Topology, parse_slots, redirection, slot_of
 from cachecore_redis.cluster.watch import TopologyWatch
@@ -25,7 +25,7 @@ from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer
 from cachecore_redis.wire.commands import ASKING, pack
 from cachecore_redis.wire.connection import Connection, Reply
 from cachecore_redis.wire.errors import backend_error, reply_error
-from cachecore_redis.wire.reconnecting import Backoff
+from cachecore_redis.wire.reconnecting import NO_LINK, Backoff
 
 _PAUSE: Final = 0.2
 """Seconds between two questions for the slot map while a primary is out of reach."""
@@ -105,6 +105,16 @@ class Cluster:
         node.main.on_opened.append(opened)
         self._nodes[address] = node
         return node
+
+    def link(self, key: str) -> Link | None:
+        """Return the connection to the primary of `key`; None while that, or the first slot map, is on its way."""
+        address = self.topology.owner(slot_of(key))
+        if address is not None:
+            node = self._nodes.get(address)
+            return NO_LINK if node is None else node.link(key)
+        first = not self.topology.known and self._asking is not None and not self._asking.done()
+        hopeful = all(backoff.hopeful for backoff in self._backoffs.values())
+        return None if first and hopeful else NO_LINK
 
     async def primaries(self, operation: str) -> list[tuple[Address, Node]]:
         """Return all primaries, in a fixed order."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import hiredis
 
-from cachecore.contract import BackendError, InlineFuture
+from cachecore.contract import BackendError, InlineFuture, Link
 from cachecore_redis.node.feed import Feeds
 from cachecore_redis.node.large import LargeKeys
 from cachecore_redis.node.swap import Swapper
@@ -54,6 +54,15 @@ class Node:
 
     def _all_connections(self) -> tuple[ReconnectingConnection, ...]:
         return (*self.connections, self.bulk, self._watch)
+
+    def link(self, key: str) -> Link | None:
+        """Return the connection over which a read of `key` goes; see `SupportsLinks`."""
+        if key in self.large.keys:
+            return self.bulk.link()
+        if self._next is None:
+            return self.main.link()
+        links = [connection.link() for connection in self.connections]
+        return None if None in links else max(filter(None, links), key=lambda link: link.since)
 
     def restart(self) -> None:
         """Leave the server at once: another one has taken its place."""

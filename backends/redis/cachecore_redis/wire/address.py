@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -24,11 +25,12 @@ Address = tuple[str, int]
 class RedisOptions:
     """Settings of the connections. Each may also stand in the URL: `redis://host/0?timeout=300ms&connections=2`."""
 
-    timeout: float = 0.5
-    """Seconds the oldest unanswered command may take before its connection is closed and all commands on it fail. The
-    deadline of a single call is the core's `backend_timeout`."""
+    timeout: float = 1.0
+    """Seconds without any answer, while one is owed, before the connection is closed and all commands on it fail. In a
+    cache its `write_timeout` is the default. The deadline of a single call is the cache's."""
     connect_timeout: float = 1.0
-    """Seconds that connecting, TLS and logging in may take together."""
+    """Seconds that connecting, TLS and logging in may take together. In a cache its `connect_timeout` is the default.
+    """
     heartbeat: float = 0.25
     """Seconds between two heartbeats of the feed."""
     connections: int = 1
@@ -51,8 +53,10 @@ _OURS: Final = {field.name: field.type for field in fields(RedisOptions)}
 _NOT_OURS: Final = frozenset({"max_connections", "decode_responses", "encoding", "retry", "health_check_interval"})
 
 
-def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions]:
-    """Return `url` without the settings that are ours, and the settings; `given` wins over the URL.
+def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions, frozenset[str]]:
+    """Return `url` without the settings that are ours, the settings, and the names of those that were given.
+
+    `given` wins over the URL.
 
     Raises:
         OptionsError: a setting is unknown or wrong. The message never holds the URL: it may hold a password.
@@ -72,7 +76,14 @@ def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions
             ours[name] = int(text) if text.isdecimal() else text
         else:
             ours[name] = parse_duration(name, text)
-    return urlunsplit(parts._replace(query=urlencode(rest))), RedisOptions(**{**ours, **given})
+    ours.update(given)
+    return urlunsplit(parts._replace(query=urlencode(rest))), RedisOptions(**ours), frozenset(ours)
+
+
+def limited(options: RedisOptions, own: Collection[str], *, connect: float, silence: float) -> RedisOptions:
+    """Return `options` with the limits that a cache gives, save those that are the backend's `own`."""
+    limits: dict[str, Any] = {"connect_timeout": connect, "timeout": silence}
+    return replace(options, **{name: value for name, value in limits.items() if name not in own})
 
 
 def split_hosts(url: str, default_port: int) -> tuple[str, list[Address]]:
@@ -101,11 +112,28 @@ def setup(options: RedisOptions) -> dict[str, Any]:
     from redis.backoff import NoBackoff
 
     return {
-        "socket_connect_timeout": options.connect_timeout,
-        "socket_timeout": options.connect_timeout,  # while logging in; afterwards `Connection` has its own deadline
+        **_waits(options),
+        **_anonymous(),
         "retry": Retry(NoBackoff(), 0),  # redis-py retries up to ten times by default
         "protocol": 3,
     }
+
+
+def _anonymous() -> dict[str, None]:
+    """Return the settings that switch CLIENT SETINFO off.
+
+    It costs a round trip of each connection, and some proxies close a connection that sends it.
+    """
+    from redis.asyncio.connection import AbstractConnection
+
+    if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters:
+        return {"driver_info": None}
+    return {"lib_name": None, "lib_version": None}  # up to redis-py 7.0
+
+
+def _waits(options: RedisOptions) -> dict[str, float]:
+    # The second one while logging in; afterwards `Connection` has its own deadline.
+    return {"socket_connect_timeout": options.connect_timeout, "socket_timeout": options.connect_timeout}
 
 
 class UrlDialer:
@@ -184,6 +212,11 @@ class UrlDialer:
             _make=self._make, _tls=self._tls, _kwargs=kwargs, timeout=self.timeout, connect_timeout=self.connect_timeout
         )
         return other
+
+    def limit_waits(self, options: RedisOptions) -> None:
+        """Take the limits of `options` for the connections to come."""
+        self.timeout, self.connect_timeout = options.timeout, options.connect_timeout
+        self._kwargs = {**self._kwargs, **_waits(options)}
 
     def downgrade(self, error: Exception) -> bool:
         """Switch to RESP2 if `error` says that the server, or a proxy before it, lacks RESP3; return whether it did."""

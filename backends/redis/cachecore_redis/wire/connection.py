@@ -2,8 +2,8 @@
 
 Commands of one tick of the loop leave in one write; replies are matched to them in order; pushes of the server go to
 `on_push`. A cancelled caller abandons its reply, never the stream. There is one deadline for the connection, not one
-for each command: when the oldest reply is late the connection is closed and every command on it fails, because all
-other replies come behind that one.
+for each command: when a reply is owed and nothing comes for so long, the connection is closed and every command on it
+fails, because all other replies come behind that one.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self.alive = False
         self.born = 0.0
+        self.address = ""
+        """Host and port of its server, or the path of the socket."""
         self.on_push: Callable[[list[Any]], None] | None = None
         self.on_lost: Callable[[Connection], None] | None = None
         self.owner: object = None
@@ -311,11 +313,8 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = False
         owed = self._owed
         checks = len(owed)
-        if (
-            checks >= _CHECKS
-            and self.served < owed[-_CHECKS]
-            and (self._silent or (checks == owed.maxlen and self.served < owed[0]))
-        ):
+        late = checks >= _CHECKS and self.served < owed[-_CHECKS]
+        if late and (self._silent >= _CHECKS or (checks == owed.maxlen and self.served < owed[0])):
             self._lose(TimeoutError("the reply is late"))
             return
         owed.append(self.served + len(pending))

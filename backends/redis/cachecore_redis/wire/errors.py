@@ -41,7 +41,9 @@ _REPLIES: Final[dict[str, tuple[str, bool]]] = {
 
 _IN_SCRIPT: Final = re.compile(r": -([A-Z]+) ")
 
-UNAVAILABLE: Final = frozenset({"refused", "reset", "dns", "auth", "loading", "max_clients", "closed", "unavailable"})
+UNAVAILABLE: Final = frozenset(
+    {"refused", "reset", "dns", "connect_timeout", "auth", "loading", "max_clients", "closed", "unavailable"}
+)
 """Reasons of `BackendUnavailable`: the store was not reached, or does not serve this client now."""
 
 

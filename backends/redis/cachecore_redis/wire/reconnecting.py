@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cachecore.contract import BackendError, BackendUnavailable
+from cachecore.contract import BackendError, BackendUnavailable, Link
 from cachecore_redis.wire.connection import Connection
 from cachecore_redis.wire.errors import backend_error, translate
 
@@ -31,6 +31,10 @@ _WORTH: Final = 8
 """Answers after which a connection counts as healthy at any age: by then connecting costs less than its use."""
 _YOUNG: Final = 1.0
 """Seconds before a connection may be replaced because its server turned out to be the wrong one."""
+
+
+NO_LINK: Final = Link("", -math.inf)
+"""No connection is open, and no call waits for one."""
 
 
 class Backoff:
@@ -50,6 +54,16 @@ class Backoff:
         self._not_before = 0.0  # monotonic seconds
         self._proven = math.inf  # monotonic seconds at which a connection counts as lasting; inf: none is on trial
         self._suspicious_since = math.inf  # monotonic seconds
+        self._silent = False  # the last connection was given up because nothing came on it
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether the last attempt ended well, or there was none: then callers may wait for the next one."""
+        return not self._failures and not self._silent
+
+    def fell_silent(self) -> None:
+        """Take note that a connection was given up because nothing came on it."""
+        self._silent = True
 
     def may_try(self) -> bool:
         """Return whether an attempt may be made now, and if so count it as made."""
@@ -88,6 +102,7 @@ class Backoff:
 
     def succeeded(self) -> None:
         """Forget the failures: at once, or after short-lived connections when this one has lasted."""
+        self._silent = False
         if self._suspicious_since == math.inf:
             self.recovered()
         elif self._proven == math.inf:
@@ -133,6 +148,8 @@ class _Attempt:
         reader, writer = driver._reader, driver._writer  # noqa: SLF001 - the transport is not public
         driver._reader = driver._writer = None  # noqa: SLF001 - its finaliser would close the socket
         self._connection.protocol = int(driver.protocol)
+        path = getattr(driver, "path", None)
+        self._connection.address = str(path) if path else f"{driver.host}:{driver.port}"
         # The writer is kept as the owner: it closes the transport when it is collected.
         self._connection.attach(writer.transport, writer, bytes(reader._buffer))  # noqa: SLF001 - came with the last reply
         return self._connection
@@ -191,6 +208,13 @@ class ReconnectingConnection:
         """Seconds until another attempt may be made."""
         return self._backoff.delay()
 
+    def link(self) -> Link | None:
+        """Return the open connection; None while the first attempt since the last good one is being made."""
+        connection = self.current
+        if connection is not None:
+            return Link(connection.address, connection.born)
+        return None if self._opening is not None and self._backoff.hopeful else NO_LINK
+
     async def ready(self, operation: str) -> Connection:
         """Return the open connection; opens it, or joins the running attempt.
 
@@ -235,6 +259,8 @@ class ReconnectingConnection:
                 connection = await dial(self._dialer)
         except (RedisError, OSError, EOFError) as error:
             wrapped = translate(operation, error)
+            if wrapped.reason == "timeout":
+                wrapped = backend_error(operation, "connect_timeout", True)
             self._backoff.failed(wrapped.reason, wrapped.transient)
             for failed in self.on_failed:
                 failed()
@@ -264,6 +290,8 @@ class ReconnectingConnection:
         # A connection that never answered, or was lost young after few answers, counts as a failed attempt: a server
         # that accepts and hangs up must not be connected to in a circle. Others were closed as idle, or by a restart.
         age = asyncio.get_running_loop().time() - connection.born
+        if isinstance(connection.error, TimeoutError):
+            self._backoff.fell_silent()
         if not self._closed and (not connection.served or (age < _PROVEN and connection.served < _WORTH)):
             loss = translate("", connection.error or ConnectionResetError())
             if connection.served:

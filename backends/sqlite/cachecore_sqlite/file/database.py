@@ -33,8 +33,7 @@ from cachecore_sqlite.options import MEMORY, SQLiteOptions
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
-_CREATION_SECONDS: Final = 0.5  # creating a file waits for the disk, and other processes wait for its creator
-_NEW_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 1.0  # creating a file waits for the disk, and other processes wait for its creator
 _OPENINGS: Final = 3  # attempts, where the file is replaced during the opening
 _WAL_BYTES: Final = 64 * 1024 * 1024
 
@@ -50,6 +49,8 @@ class Database:
         self.wal_bytes = min(_WAL_BYTES, options.max_bytes // 16)
         """Usual length of the WAL; a longer one is checkpointed and restarted."""
         self._lock = threading.Lock()
+        self.connect_seconds = _CONNECT_SECONDS
+        """How long opening or creating the file may wait for other processes that do the same."""
         self.is_unchecked = False
         """Whether the file was opened and its index has not been checked yet."""
         self._known: Inode | None = None  # guarded by _lock; the file with checked ownership and schema
@@ -71,9 +72,7 @@ class Database:
             raise
 
     def _connect(self) -> tuple[sqlite3.Connection, Files | None]:
-        limit = time.monotonic() + (
-            max(self.options.timeout, _CREATION_SECONDS) if self._may_be_new() else self.options.timeout
-        )
+        limit = time.monotonic() + max(self.options.timeout, self.connect_seconds)
         for _ in range(_OPENINGS):
             known: Inode | None = None
             try:
@@ -113,13 +112,6 @@ class Database:
         except BaseException:  # after any exception the connection does not exist
             open_files.remove_connection(inode)
             raise
-
-    def _may_be_new(self) -> bool:
-        """Tell whether another process may be creating the file now."""
-        try:
-            return time.time() - os.stat(self.path).st_mtime < _NEW_SECONDS
-        except OSError:
-            return True
 
     def recheck(self) -> None:
         """Check ownership and schema again when the file is opened next."""

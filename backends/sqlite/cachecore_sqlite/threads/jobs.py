@@ -15,18 +15,25 @@ from cachecore_sqlite.table.transaction import Expected
 class Job:
     """One call and the future of its caller. A job without a `loop` has no caller to answer."""
 
-    __slots__ = ("arguments", "call", "error", "expected", "future", "limit", "loop", "operation", "result")
+    __slots__ = ("arguments", "call", "error", "expected", "future", "limit", "loop", "operation", "result", "timeout")
 
     def __init__(self, operation: str, call: Any, timeout: float, arguments: tuple[Any, ...] = ()) -> None:
         self.operation = operation
         self.call = call  # None for `get_many` of a reader, which reads the keys of many jobs at once
         self.arguments = arguments
         self.expected: Expected | None = None  # the key and the old value of a swap
-        self.limit = time.monotonic() + timeout
+        self.timeout = timeout
+        self.limit = 0.0  # monotonic s; set when a thread begins with it: the wait for that is not for a lock
         self.loop: asyncio.AbstractEventLoop | None = None
         self.future: asyncio.Future[Any] | None = None
         self.result: Any = None
         self.error: Exception | None = None
+
+
+def begun(job: Job) -> Job:
+    """Return `job`, the time of which for locks begins now."""
+    job.limit = time.monotonic() + job.timeout
+    return job
 
 
 class JobQueue(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
 import time
@@ -11,7 +12,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from cachecore.contract import BackendUnavailable, Clock, InlineFuture
+from cachecore.contract import BackendUnavailable, Clock, InlineFuture, Link
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 from cachecore_sqlite.table import rows
@@ -26,6 +27,7 @@ from cachecore_sqlite.threads.worker import Worker
 from cachecore_sqlite.threads.writer import Writer
 
 _FORK_SECONDS: Final = 5.0
+_NOT_OPEN: Final = Link("", -math.inf)
 
 _inherited: list[Worker] = []
 
@@ -41,6 +43,7 @@ class ThreadPool:
         self._options = options
         self._clock = clock
         self._closed = False
+        self._connect_seconds: float | None = None
         self._reset()
         forks.register(self)
 
@@ -49,10 +52,26 @@ class ThreadPool:
         self._workers: list[Worker] = []  # guarded by _lock
         self._paused: list[Worker] = []  # the workers paused for a fork
         self._database = Database(self._path, self._options)
+        if self._connect_seconds is not None:
+            self._database.connect_seconds = self._connect_seconds
         self._feed = Feed(self._database, self._clock)
         self._writes: JobQueue = SimpleQueue()
         # A database in memory belongs to one connection, so one thread reads and writes.
         self._reads: JobQueue = self._writes if self._path == MEMORY else SharedQueue()
+
+    def limit_opening(self, seconds: float) -> None:
+        """Let opening the file wait for other processes for so long."""
+        self._connect_seconds = self._database.connect_seconds = seconds
+
+    def link(self) -> Link | None:
+        """Return since when the file is open; None while a thread opens it, unless the last attempt failed."""
+        workers = [worker for worker in self._workers if worker is not self._feed]
+        if any(worker.failed for worker in workers):
+            return _NOT_OPEN
+        opened = [worker.opened_at for worker in workers if worker.opened_at is not None]
+        if not opened or any(worker.opening for worker in workers):
+            return None
+        return Link(self._path, max(opened))
 
     def read(self, operation: str, keys: Any) -> asyncio.Future[Any]:
         """Return a future of the values of `keys`."""

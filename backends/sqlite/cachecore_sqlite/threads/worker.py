@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from cachecore.contract import Clock
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.file.errors import StoreError, is_damage, needs_reconnect
 from cachecore_sqlite.file.open_files import Files
-from cachecore_sqlite.threads.jobs import Job, JobQueue, answer, set_errors
+from cachecore_sqlite.threads.jobs import Job, JobQueue, answer, begun, set_errors
 
 
 class Worker:
@@ -33,6 +34,12 @@ class Worker:
         self.clock = clock
         self.jobs = jobs
         self.at_work = threading.Lock()  # held while the thread calls SQLite
+        self.opening = False
+        """Whether it opens its connection now. Read by other threads, as is the next."""
+        self.failed = False
+        """Whether the last attempt to open it failed."""
+        self.opened_at: float | None = None
+        """Monotonic second at which it opened its connection last; None: never, or the last attempt failed."""
         self._connection: sqlite3.Connection | None = None  # guarded by at_work
         self._files: Files | None = None  # the files of the connection; None in memory
         self._waiting: deque[Job] = deque()
@@ -59,7 +66,17 @@ class Worker:
         if self._files is not None and not self.database.is_current(self._files):
             self.close()
         if self._connection is None:
-            self._connection, self._files = self.database.connect()
+            self.opening = True
+            try:
+                self._connection, self._files = self.database.connect()
+                self.opened_at = time.monotonic()
+            except BaseException:
+                self.opened_at = None
+                self.failed = True
+                raise
+            finally:
+                self.opening = False
+            self.failed = False
             if self.cache_kib is not None:
                 self._connection.execute(f"PRAGMA cache_size = -{self.cache_kib}")
         return self._connection
@@ -71,7 +88,7 @@ class Worker:
                 job = self.jobs.get()
                 if job is None:
                     break
-                self._waiting.append(job)
+                self._waiting.append(begun(job))
             while len(self._waiting) < self.batch_jobs:
                 try:
                     job = self.jobs.get_nowait()
@@ -80,7 +97,7 @@ class Worker:
                 if job is None:
                     ending = True
                     break
-                self._waiting.append(job)
+                self._waiting.append(begun(job))
             with self.at_work:
                 self.work(self._waiting)
         with self.at_work:

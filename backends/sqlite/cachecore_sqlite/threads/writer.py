@@ -132,7 +132,8 @@ class Writer(Worker):
                 refused = list(waiting)
                 if is_busy(error):
                     now = time.monotonic()
-                    refused = [job for job in waiting if job.limit <= now]
+                    opened = self.opened_at  # the time for locks of a job that waited for the file begins here
+                    refused = [job for job in waiting if max(job.limit, (opened or 0.0) + job.timeout) <= now]
                 elif is_full(error) and self._admission is not None:
                     refused = self._admission.refused_at_open(waiting)
                 self._refuse(refused, waiting, error)
