@@ -190,12 +190,23 @@ class Marks:
         by_mark: dict[Mark, list[Invalidation]] = {}
         for item in items:
             by_mark.setdefault(self._of(item.name), []).append(item)
+        if isinstance(write, asyncio.Future) and len(by_mark) == 1:  # it has begun: no tasks to keep them in order
+            ((mark, part),) = by_mark.items()
+            failure: BackendError | None = None
+            try:
+                await self._advanced(mark, part)
+            except BackendError as error:
+                failure = error
+            result: T = await write
+            if failure is not None:
+                raise failure
+            return result
         advances = [self._advanced(mark, part) for mark, part in by_mark.items()]
-        result, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
-        for outcome in (result, *outcomes):
+        first, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
+        for outcome in (first, *outcomes):
             if isinstance(outcome, BaseException):
                 raise outcome
-        return result  # type: ignore[return-value] # no exception, by the lines above
+        return first  # type: ignore[return-value] # no exception, by the lines above
 
     async def _advanced(self, mark: Mark, items: Sequence[Invalidation]) -> None:
         assert self._advance is not None  # noqa: S101 - asked by the callers

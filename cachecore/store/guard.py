@@ -176,8 +176,11 @@ class Guard:
             values.update(zip(part, self.fitting(part, await answer), strict=True))
         return [values[key] for key in keys]
 
-    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
-        """Replace each key. Raises `BackendError` if any partition failed; the others have done their part."""
+    def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
+        """Replace each key. Raises `BackendError` if any partition failed; the others have done their part.
+
+        Begins at once where there are no partitions, as `delete_many` and `swap`, and may raise at once there.
+        """
 
         def start(breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[None]:
             part = items if len(keys) == len(items) else {key: items[key] for key in keys}
@@ -186,25 +189,38 @@ class Guard:
             write = partial(self._backend.set_many, part, ttl=ttl)
             return self._calls.start("set_many", breaker, self._budget(size), write, keys[0])
 
-        await self._everywhere("set_many", list(items), start)
+        if self._partition is None and items:
+            return start(self._whole, list(items))
+        return self._set_everywhere(list(items), start)
 
-    async def delete_many(self, keys: Sequence[str]) -> int:
+    async def _set_everywhere(
+        self, keys: Sequence[str], start: Callable[[Breaker, Sequence[str]], asyncio.Future[None]]
+    ) -> None:
+        await self._everywhere("set_many", keys, start)
+
+    def delete_many(self, keys: Sequence[str]) -> Awaitable[int]:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
 
         def start(breaker: Breaker, keys: Sequence[str]) -> asyncio.Future[int]:
             delete = partial(self._backend.delete_many, keys)
             return self._calls.start("delete_many", breaker, self._timeout, delete, keys[0])
 
+        if self._partition is None and keys:
+            return start(self._whole, keys)
+        return self._deleted_everywhere(keys, start)
+
+    async def _deleted_everywhere(
+        self, keys: Sequence[str], start: Callable[[Breaker, Sequence[str]], asyncio.Future[int]]
+    ) -> int:
         return sum(await self._everywhere("delete_many", keys, start))
 
-    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+    def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> asyncio.Future[bool]:
         """Make the value `new` if it is `old` now; return whether it was. After a timeout nobody knows."""
         breaker = self._calls.breaker(self._node("swap", key))
         size = len(old or b"") + len(new or b"")
         self._remember(size)
         swap = partial(self._backend.swap, key, old, new, ttl=ttl)
-        swapped: bool = await self._calls.start("swap", breaker, self._budget(size), swap, key)
-        return swapped
+        return self._calls.start("swap", breaker, self._budget(size), swap, key)
 
     async def aclose(self) -> None:
         """Close the backend, within a second even if it hangs. What goes wrong is counted, not raised.
