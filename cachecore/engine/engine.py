@@ -25,7 +25,7 @@ from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPar
 from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.telemetry import Telemetry
+from cachecore.engine.telemetry import StoreObserver, Telemetry
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
@@ -45,8 +45,6 @@ SHARDS: Final = 64
 _MOST_FAILED: Final = 10_000
 _DRAIN_SECONDS: Final = 1.0
 _TOMBSTONE_SLACK: Final = 2.0
-_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
-"""Reasons of errors after which another server may answer, with what it knew a while ago."""
 
 
 class Engine:
@@ -75,7 +73,7 @@ class Engine:
         self.telemetry = telemetry
         self.raw = backend
         self.owns_backend = owns_backend
-        observer = _Observer(telemetry, self._was_away, self._is_back)
+        observer = StoreObserver(telemetry, self._was_away, self._is_back)
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
@@ -375,30 +373,9 @@ class Engine:
         self._last = None
         self.feed_state.after_fork()
         self.outbox.after_fork()
+        self.marks.after_fork()
         self.l1.clear()
         self.book.after_fork()
-
-
-class _Observer:
-    """Counts what the guard tells, and learns from it when the store has been away."""
-
-    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
-        self.backend_call = telemetry.backend_call
-        self._telemetry = telemetry
-        self._was_away = was_away
-        self._is_back = is_back
-
-    def backend_error(self, operation: str, reason: str) -> None:
-        """A call failed."""
-        self._telemetry.backend_error(operation, reason)
-        if reason in _AWAY:
-            self._was_away()
-
-    def breaker_state(self, partition: str, state: str) -> None:
-        """A breaker has opened or closed."""
-        self._telemetry.breaker_state(partition, state)
-        if state == "closed":
-            self._is_back()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

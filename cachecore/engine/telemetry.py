@@ -23,6 +23,8 @@ from opentelemetry.trace import ProxyTracerProvider, StatusCode, Tracer
 SCOPE: Final = "cachecore"
 _LOOK_EVERY: Final = 1.0
 _NO_SPAN: Final = nullcontext()
+_AWAY: Final = frozenset({"refused", "reset", "closed", "readonly", "loading"})
+"""Reasons of errors after which another server may answer, with what it knew a while ago."""
 BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -317,3 +319,25 @@ def _instruments_of(meter: Meter) -> _Instruments:
         if found is None:
             found = _by_meter[meter] = _Instruments(meter)
         return found
+
+
+class StoreObserver:
+    """Counts what the guard tells, and learns from it when the store has been away."""
+
+    def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
+        self.backend_call = telemetry.backend_call
+        self._telemetry = telemetry
+        self._was_away = was_away
+        self._is_back = is_back
+
+    def backend_error(self, operation: str, reason: str) -> None:
+        """A call failed."""
+        self._telemetry.backend_error(operation, reason)
+        if reason in _AWAY:
+            self._was_away()
+
+    def breaker_state(self, partition: str, state: str) -> None:
+        """A breaker has opened or closed."""
+        self._telemetry.breaker_state(partition, state)
+        if state == "closed":
+            self._is_back()

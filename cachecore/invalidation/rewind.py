@@ -82,6 +82,10 @@ class Marks:
             return "none"
         return "behind" if any(mark.behind for mark in self._marks) else "ok"
 
+    def after_fork(self) -> None:
+        """Start anew in a child process: what the parent is about to do for a store that has gone back, it does."""
+        self._repairing = set()
+
     # Reads
 
     def of(self, keys: Iterable[str]) -> dict[Mark, int]:
