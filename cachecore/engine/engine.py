@@ -175,6 +175,7 @@ class Engine:
         if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
             self.telemetry.backend_error("get_many", "rewound")
             batch.error = BackendUnavailable("get_many", reason="rewound")
+            batch.values.update(dict.fromkeys(batch.values))
             return
         if not batch.stamp_keys:
             return

@@ -99,6 +99,8 @@ class Mark:
 
     def lost(self, number: int, now: float) -> list[Invalidation] | None:
         """Return what was invalidated since the mark was at `number`; None if this process does not remember it all."""
+        if number >= self.known:
+            return None  # the store was older at an earlier look, and others have advanced it since
         own = [one for one in self._own if number < one.number <= self.known and one.at >= now - REMEMBERED]
         if len({one.number for one in own}) < self.known - number:
             return None
