@@ -187,6 +187,7 @@ class Engine:
         if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
             self.telemetry.backend_error("get_many", "rewound")
             batch.error = BackendUnavailable("get_many", reason="rewound")
+            batch.values.update(dict.fromkeys(batch.values))
             return
         if not batch.stamp_keys:
             return
@@ -390,6 +391,7 @@ class Engine:
         self._last = None
         self.feed_state.after_fork()
         self.outbox.after_fork()
+        self.marks.after_fork()
         self.l1.clear()
         self.warmth.after_fork()
         self.book.after_fork()

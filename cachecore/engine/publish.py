@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, EncodingError, OptionsError
 from cachecore.contract.options import Policy
@@ -20,14 +20,15 @@ from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
-from cachecore.engine.freshness import lifetime, stale_window
+from cachecore.engine.freshness import expired, lifetime, stale_window
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
 
 TTL_SLACK = 1.0
 """Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
-
+_CLOCK_ERROR: Final = 0.1
+"""Seconds by which two processes may disagree on the store's clock: each may be wrong by half of a slow round trip."""
 
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 """Types whose values are the same after a round trip through any serializer, and which nobody can change."""
@@ -240,6 +241,32 @@ def seal_value(
     payload = scope.serializer.dumps(computed.value, made)
     life = None if times.dead_until is None else times.dead_until - now + TTL_SLACK
     return Sealed(made, payload, seal(made, payload), life, stamps)
+
+
+def sealed_expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
+    """Return the bytes of `entry` with its freshness over. The payload is made anew: it may be sealed to its header."""
+    now = scope.engine.store_clock.now()
+    times = expired(now, scope.policy)
+    dead_until = times.dead_until if times.dead_until is not None else now
+    if entry.dead_until is not None:
+        dead_until = min(dead_until, entry.dead_until)
+    # Never the same bytes as before: a computation that read those must not store over these.
+    # And a little earlier than now, since other processes' idea of the store's clock may be behind ours.
+    past = max(0.0, now - _CLOCK_ERROR)
+    fresh_until = past if entry.fresh_until is None else math.nextafter(min(past, entry.fresh_until), 0.0)
+    made = draft(
+        entry.key,
+        created=entry.created,
+        compute_time=entry.compute_time,
+        fresh_until=fresh_until,
+        dead_until=dead_until,
+        serializer=entry.serializer,
+        stamps=entry.stamps,
+        metadata=entry.metadata,
+        served_by=entry.served_by,
+    )
+    payload = scope.serializer.dumps(value, made)
+    return seal(made, payload), max(dead_until - now + TTL_SLACK, scope.engine.protection)
 
 
 def longest_life(policy: Policy, ttl: float | None) -> float | None:

@@ -67,6 +67,7 @@ class Scope:
     """Returns the value of that copy, counted as a hit, or UNSET."""
     _own: TagSet = field(init=False)
     _permanent: frozenset[str] = field(init=False)
+    _parents: Parents = field(init=False)
     _names: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
     _sharded: dict[int, TagSet] = field(init=False, default_factory=dict)
 
@@ -89,6 +90,7 @@ class Scope:
         self._permanent = frozenset(
             self.keys.stamp_key(tag, shard) for tag in self.keys.namespace_tags() for shard in shards
         )
+        self._parents = tuple(tuple(self.stamp_keys([tag])) for tag in reversed(self.keys.namespace_tags()))
 
     def tagset(self, key: str, tags: Sequence[str] = ()) -> TagSet:
         """Return the tags and stamp keys that an entry under `key` must have, `tags` of the call included."""
@@ -133,7 +135,7 @@ class Scope:
 
     def parents(self) -> Parents:
         """Return the stamp keys of the namespaces this view lies in, nearest first."""
-        return tuple(tuple(self.stamp_keys([tag])) for tag in reversed(self.keys.namespace_tags()))
+        return self._parents
 
     def _tagset(self, tags: Sequence[str], shard: int | None) -> TagSet:
         given = (*self.tags, *checked_tags(tags))

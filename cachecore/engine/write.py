@@ -7,7 +7,6 @@ between may have seen either state. What the store did not acknowledge becomes p
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
@@ -17,11 +16,10 @@ from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.encoding.claim import CLAIM_BYTES
-from cachecore.encoding.entry import TOMBSTONE_BYTES, Entry, decode, draft, seal
+from cachecore.encoding.entry import TOMBSTONE_BYTES, Entry, decode
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.freshness import expired
-from cachecore.engine.publish import TTL_SLACK, Sealed, longest_life, seal_value
+from cachecore.engine.publish import Sealed, longest_life, seal_value, sealed_expired
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.outbox.backlog import entries
@@ -32,8 +30,6 @@ from cachecore.invalidation.tickets import Ticket
 T = TypeVar("T")
 
 _TRIES: Final = 4
-_CLOCK_ERROR: Final = 0.1
-"""Seconds by which two processes may disagree on the store's clock: each may be wrong by half of a slow round trip."""
 _AT_ONCE: Final = 64
 """Keys that are deleted at the same time."""
 
@@ -210,7 +206,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                     entry = found.entry
                     if value is UNSET or entry is None:
                         return False
-                    data, life = _expired(scope, entry, value)
+                    data, life = sealed_expired(scope, entry, value)
                     try:
                         write = engine.explicit.swap(key, found.raw, data, ttl=life)
                         if await engine.marks.beside(entries([key], scope.parents()), write):
@@ -380,32 +376,6 @@ async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
     if owed:  # without its tombstone a computation that began before lands as soon as there is room
         pending.add_entries(owed, scope.parents())
         await pending.saved()
-
-
-def _expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
-    """Return the bytes of `entry` with its freshness over. The payload is made anew: it may be sealed to its header."""
-    now = scope.engine.store_clock.now()
-    times = expired(now, scope.policy)
-    dead_until = times.dead_until if times.dead_until is not None else now
-    if entry.dead_until is not None:
-        dead_until = min(dead_until, entry.dead_until)
-    # Never the same bytes as before: a computation that read those must not store over these.
-    # And a little earlier than now, since other processes' idea of the store's clock may be behind ours.
-    past = max(0.0, now - _CLOCK_ERROR)
-    fresh_until = past if entry.fresh_until is None else math.nextafter(min(past, entry.fresh_until), 0.0)
-    made = draft(
-        entry.key,
-        created=entry.created,
-        compute_time=entry.compute_time,
-        fresh_until=fresh_until,
-        dead_until=dead_until,
-        serializer=entry.serializer,
-        stamps=entry.stamps,
-        metadata=entry.metadata,
-        served_by=entry.served_by,
-    )
-    payload = scope.serializer.dumps(value, made)
-    return seal(made, payload), max(dead_until - now + TTL_SLACK, scope.engine.protection)
 
 
 async def _leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) -> None:

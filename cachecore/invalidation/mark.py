@@ -5,7 +5,8 @@ mark with them. A process that knows a higher number than it reads knows that as
 known of one mark is kept here, and judged; nothing here touches the store.
 
 A number begins with the store's clock, in microseconds, and rises by one. So a mark that is made again is above every
-number that any process knows of the lost one, and a mark that a snapshot brings back is below.
+number that any process knows of the lost one, and a mark that a snapshot brings back is below. One that rises by a leap
+was made again, or raised by a process that has invalidated everything: what is known of stamps may be too old then.
 
 **What an absent mark proves: nothing.** Where the store evicts, the mark may go like any other key, and where it was
 flushed or came back empty there is no answer that could come back. A store that went back to a time before its first
@@ -31,10 +32,12 @@ FLOOR: Final = 1 << 40
 """The lowest number of a mark that was made from a clock: below are those of counters that began at 1."""
 REMEMBERED: Final = 5.0
 """Seconds for which this process remembers what it advanced a mark for."""
+_LEAP: Final = 100_000
+"""A rise by more was no series of invalidations: the clock has moved on by as many microseconds."""
 _MOST_OWN: Final = 1000
 _MOST_DIGITS: Final = 18
 
-Verdict = Literal["current", "absent", "behind"]
+Verdict = Literal["current", "leapt", "absent", "behind"]
 
 
 class _Own(NamedTuple):
@@ -60,7 +63,7 @@ class Mark:
         self.there: bytes | None = None
         """What was under its key then."""
         self.behind = False
-        """Whether the store was older than this process at the last look, and nothing has been done about it yet."""
+        """Whether the store was found older than this process, and nothing has been done about it yet."""
         self.owed = False
         """Whether the store had no room for an advance."""
         self.invalidated_at = -math.inf
@@ -76,14 +79,17 @@ class Mark:
         self.missing = number is None
         if number is None:
             self.there = data
-            self.behind = False
-            return "absent"
-        if number < min(expected, self.known):
+            return "behind" if self.behind else "absent"
+        if self.behind or number < min(expected, self.known):
             self.behind = True
             return "behind"
-        self.behind = self.behind and number < self.known
+        leapt = self.leaps_to(number)
         self.known = max(self.known, number)
-        return "current"
+        return "leapt" if leapt else "current"
+
+    def leaps_to(self, number: int) -> bool:
+        """Return whether the mark was made again, or raised because the store had gone back, since it was seen here."""
+        return 0 < self.known < number - _LEAP
 
     def advanced(self, number: int, items: Sequence[Invalidation], now: float) -> None:
         """Take note that this process has raised the mark to `number` for `items`."""
@@ -93,6 +99,8 @@ class Mark:
 
     def lost(self, number: int, now: float) -> list[Invalidation] | None:
         """Return what was invalidated since the mark was at `number`; None if this process does not remember it all."""
+        if number >= self.known:
+            return None  # the store was older at an earlier look, and others have advanced it since
         own = [one for one in self._own if number < one.number <= self.known and one.at >= now - REMEMBERED]
         if len({one.number for one in own}) < self.known - number:
             return None

@@ -82,6 +82,10 @@ class Marks:
             return "none"
         return "behind" if any(mark.behind for mark in self._marks) else "ok"
 
+    def after_fork(self) -> None:
+        """Start anew in a child process: what the parent is about to do for a store that has gone back, it does."""
+        self._repairing = set()
+
     # Reads
 
     def of(self, keys: Iterable[str]) -> dict[Mark, int]:
@@ -118,18 +122,22 @@ class Marks:
         trusted = True
         for mark, expected in marks.items():
             data = values[mark.key]
-            if mark.see(data, expected) == "behind" and not self._remembered(mark, number_of(data) or 0):
+            verdict = mark.see(data, expected)
+            if verdict == "behind" and not self._remembered(mark, number_of(data)):
                 trusted = False
                 self._alarm(mark, spawn)
+            elif verdict == "leapt":
+                trusted = False
+                self._distrust([mark.root])
             if mark.owed:
                 mark.owed = False
                 spawn(self._pay(mark), "cachecore-mark")
         return trusted
 
-    def _remembered(self, mark: Mark, number: int) -> bool:
+    def _remembered(self, mark: Mark, number: int | None) -> bool:
         """Send again what the store has lost since its mark was at `number`, if all of it is remembered here."""
-        lost = mark.lost(number, self._now())
-        if lost is None:
+        lost = None if number is None or mark in self._repairing else mark.lost(number, self._now())
+        if number is None or lost is None:
             return False
         mark.go_back(number)
         logger.info("the store has gone back in time and is told %d invalidations again", len(lost))
@@ -155,17 +163,14 @@ class Marks:
         try:
             data, stamp = await self._backend.get_many([mark.key, mark.root])
             number = number_of(data)
-            if number is None or number >= mark.known:
-                return  # another process has raised it, or it is gone and is made again
-            mark.invalidated_at = self._now()
+            if number is not None and mark.leaps_to(number):
+                mark.known, mark.behind = number, False  # another process has done it
+                return
             won = stamp is not None and await self._backend.swap(mark.root, stamp, None, ttl=None)
-            while number is not None and number < mark.known:
-                above = mark.above(self._unix())
-                if await self._backend.swap(mark.key, data, b"%d" % above, ttl=None):
-                    number = mark.known = above
-                    break
+            mark.invalidated_at = self._now()
+            while not await self._backend.swap(mark.key, data, b"%d" % (above := mark.above(self._unix())), ttl=None):
                 (data,) = await self._backend.get_many([mark.key])
-                number = number_of(data)
+            mark.known, mark.behind = above, False
             if won:
                 logger.warning(
                     "the store has gone back in time, as after a snapshot or with a replica that lagged: "
@@ -190,12 +195,23 @@ class Marks:
         by_mark: dict[Mark, list[Invalidation]] = {}
         for item in items:
             by_mark.setdefault(self._of(item.name), []).append(item)
+        if isinstance(write, asyncio.Future) and len(by_mark) == 1:  # it has begun: no tasks to keep them in order
+            ((mark, part),) = by_mark.items()
+            failure: BackendError | None = None
+            try:
+                await self._advanced(mark, part)
+            except BackendError as error:
+                failure = error
+            result: T = await write
+            if failure is not None:
+                raise failure
+            return result
         advances = [self._advanced(mark, part) for mark, part in by_mark.items()]
-        result, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
-        for outcome in (result, *outcomes):
+        first, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
+        for outcome in (first, *outcomes):
             if isinstance(outcome, BaseException):
                 raise outcome
-        return result  # type: ignore[return-value] # no exception, by the lines above
+        return first  # type: ignore[return-value] # no exception, by the lines above
 
     async def _advanced(self, mark: Mark, items: Sequence[Invalidation]) -> None:
         assert self._advance is not None  # noqa: S101 - asked by the callers

@@ -30,6 +30,7 @@ from cachecore.engine.flights.flights import Flights
 from cachecore.invalidation.feed import FeedState, Listener
 from cachecore.invalidation.outbox.backlog import Backlog
 from cachecore.invalidation.outbox.outbox import Outbox
+from cachecore.invalidation.rewind import Marks
 from cachecore.keys import KeySpace
 from cachecore.store.bulkhead import Bulkhead
 from cachecore.store.guard import Guard
@@ -363,6 +364,15 @@ def overflow_dropped(patch: pytest.MonkeyPatch) -> None:
 @bug("all peers: what a failover has undone stays undone")
 def not_sent_again_after_a_failover(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outbox, "send_again", lambda self: None)
+    patch.setattr(Outbox, "lost", lambda self, items: None)
+
+
+@bug(
+    "all peers: a store that is restored from a snapshot serves what was invalidated since",
+    checks.restored_snapshot_brings_nothing_back,
+)
+def mark_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Marks, "judge", lambda self, marks, values, spawn: True)
 
 
 @bug("FusionCache auto-recovery: reads trust a store that has yet to hear of what pends")

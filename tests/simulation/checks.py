@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from cachecore.contract.protocols import Alive, Changed, FeedEvent
 from cachecore.keys import KeySpace
 from cachecore.keys.hashers import sha256
 from cachecore.store.memory_backend import MemoryBackend
+from cachecore.testing.simulation.network import FedBackend, Link
+from cachecore.testing.simulation.store import SimulatedStore
 from cachecore.testing.virtual import VirtualClock
 
 
@@ -195,3 +198,46 @@ def short_digests_are_refused() -> None:
     except OptionsError:
         return
     raise AssertionError("a digest of 64 bits was accepted")
+
+
+def restored_snapshot_brings_nothing_back() -> None:
+    """Two processes, one of which invalidates; the server dies and comes back from a snapshot of 20 s before.
+
+    Longer ago than anybody remembers what it invalidated: only the mark tells. New answers are kept again right after.
+    """
+    clock = VirtualClock()
+    chance = random.Random(7)
+
+    async def run() -> None:
+        store = SimulatedStore(clock.loop, lambda *what: None)
+        links = [Link(random.Random(number)) for number in range(2)]
+        stores = [FedBackend(store, link, f"p{number}", clock) for number, link in enumerate(links)]
+        caches: list[Cache[Any]] = [
+            Cache(backend, ttl=600, clock=clock, chance=chance, backend_timeout=1) for backend in stores
+        ]
+        here, there = caches
+        await here.set("tagged", "old", tags=["t"])
+        await here.set("deleted", "old")
+        await here.set("replaced", "old")
+        await asyncio.sleep(12)
+        await here.invalidate_tags("t")
+        await here.delete("deleted")
+        await here.set("replaced", "new")
+        await asyncio.sleep(8)
+        store.stop()
+        store.roll_back(10)
+        store.start(empty=False, skew=0.0)
+        for _ in range(100):
+            for cache in caches:
+                for name in ("tagged", "deleted", "replaced"):
+                    assert await cache.get(name) != "old", f"{name} is back"
+            await asyncio.sleep(0.05)
+        assert await there.get_or_set("deleted", answer("newest")) == "newest"
+        assert await here.get("deleted") == "newest"
+        for cache in caches:
+            await cache.aclose()
+        for backend in stores:
+            await backend.aclose()
+        await asyncio.sleep(3)
+
+    clock.run(run())

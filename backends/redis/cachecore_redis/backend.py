@@ -101,12 +101,12 @@ class RedisBackend:
         return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl)), bool))
 
     async def advance(self, key: str) -> int:
-        """Add one to the counter under `key` and return it: one INCR, right behind what was sent before."""
+        """Add one to the counter under `key` and return it: one INCR, in one packet with the small write before it."""
         node = self._nodes.get("advance")
-        (reply,) = await node.write("advance", [key], [commands.incr(key)])
+        reply = await node.ask_behind("advance", commands.incr(key))
         if commands.begins_anew(reply):
-            (reply,) = await node.write("advance", [key], [commands.set_(key, b"1", None)])
-            return 1 if reply == b"OK" else int(self._checked(node, "advance", reply, int))
+            reply = await node.ask("advance", commands.set_(key, b"1", None), via=node.main)
+            reply = 1 if reply == b"OK" else reply
         return int(self._checked(node, "advance", reply, int))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:

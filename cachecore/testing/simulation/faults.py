@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from cachecore.testing.simulation.calls import Process
 from cachecore.testing.simulation.network import FedBackend
 from cachecore.testing.simulation.oracle import Oracle
-from cachecore.testing.simulation.store import SimulatedStore
+from cachecore.testing.simulation.store import MARK, SimulatedStore
 from cachecore.testing.virtual import VirtualLoop
 
 CLOCK_STEP: Final = 0.2
@@ -43,8 +43,8 @@ class Faults:
         self._healing: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         faults: list[tuple[Callable[[], str], int]] = [
             (self.cut, 4), (self.slow, 3), (self.lossy, 4), (self.reset, 3), (self.break_feed, 6), (self.deafen, 4),
-            (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.refuse, 2), (self.evict, 5),
-            (self.evict_many, 1), (self.short_of_memory, 6), (self.corrupt, 7), (self.kill, 1),
+            (self.pause, 3), (self.restart, 2), (self.fail_over, 3), (self.go_back, 3), (self.refuse, 2),
+            (self.evict, 5), (self.evict_many, 1), (self.short_of_memory, 6), (self.corrupt, 7), (self.kill, 1),
             (self.stall, 2), (self.set_clock, 1),
         ]  # fmt: skip
         self._kinds = [fault for fault, _ in faults]
@@ -149,6 +149,18 @@ class Faults:
         self.oracle.undone(self.store.roll_back(lag))
         skew = self._skew()
         return f"lag {lag:.3f} {self._later(lambda: self._start(empty=False, skew=skew), 1.5)}"
+
+    def go_back(self) -> str:
+        """The server dies and comes back from a snapshot: the store goes back in time, further than anybody remembers.
+
+        A snapshot without the mark tells nobody that it is one: see `cachecore.invalidation.mark`.
+        """
+        age = 1.0 + 11.0 * self.chance.random()
+        self.store.stop()
+        seen = self.store.roll_back(age)
+        self.oracle.undone(seen, marked=(self.store.live(MARK) or b"").isdigit())
+        skew = self._skew()
+        return f"by {age:.3f} {self._later(lambda: self._start(empty=False, skew=skew), 1.5)}"
 
     def _start(self, *, empty: bool, skew: float) -> None:
         if not self.store.up or empty:

@@ -191,6 +191,7 @@ class SimulatedBackend:
         """Second at which a call last learned that the store was not there, or no longer the same."""
         self._closed = False
         self._pool: list[Connection | None] = [None] * connections
+        self._last = 0  # the connection that was used last: what goes behind a write goes over it
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`."""
@@ -211,6 +212,11 @@ class SimulatedBackend:
         swapped: bool = await self._call("swap", key, old, new, ttl)
         return swapped
 
+    async def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it."""
+        number: int = await self._call("advance", key, behind=True)
+        return number
+
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages."""
         found: list[str] = await self._call("scan", prefix)
@@ -230,14 +236,15 @@ class SimulatedBackend:
         """Return the connections in use."""
         return [connection for connection in self._pool if connection is not None and not connection.given_up]
 
-    async def _call(self, operation: str, *arguments: Any) -> Any:
+    async def _call(self, operation: str, *arguments: Any, behind: bool = False) -> Any:
         if self._closed:
             raise BackendUnavailable(operation, transient=False, reason="closed")
         if not self.store.up:
             self.failed_at = self.store.loop.time()
             await asyncio.sleep(self.link.latency())
             raise BackendUnavailable(operation, reason="refused")
-        place = self.link.chance.randrange(len(self._pool))
+        place = self._last if behind else self.link.chance.randrange(len(self._pool))
+        self._last = place
         connection = self._pool[place]
         if connection is None or connection.given_up:
             connection = self._pool[place] = Connection(self.store, self.link, self.process)

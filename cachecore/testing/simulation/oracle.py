@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+_ROOT: Final = "cc:s:n"
 SLACK: Final = 1.0
 """Seconds by which a process's idea of the store's clock may be wrong here, rounding included."""
 LATE_WRITE: Final = 7.0
@@ -72,6 +73,8 @@ class Cut:
     """Stamps of namespaces that hold all of it: invalidating one of them is as good."""
     undone_at: float = -math.inf
     """Second at which a failover undid it."""
+    seen_at: float = math.inf
+    """Second at which its process could see, by the mark, that it was undone."""
     only_fresh: bool = False
     """Whether older values may still be served as stale, as after `expire`."""
 
@@ -105,6 +108,7 @@ class Oracle:
         self._cuts: list[Cut] = []
         self._moment = 0.0
         self._failed_over_at = -math.inf
+        self._looked: set[str] = set()  # processes that have read the mark since then
         self._computing: defaultdict[tuple[str, str], list[Asked]] = defaultdict(list)
         self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
@@ -189,25 +193,44 @@ class Oracle:
             if cut.process == process and cut.told == math.inf and not cut.awaited and cut.known < math.inf:
                 self.tell(cut)
 
-    def undone(self, seen: float) -> None:
-        """A replica has taken over that had seen only what happened before the second `seen`."""
+    def undone(self, seen: float, *, marked: bool = True) -> None:
+        """A store has taken over that had seen only what happened before the second `seen`; `marked`: with its mark."""
         self._failed_over_at = self._now()
+        self._looked.clear()
         for cut in self._cuts:
             if cut.told_at > seen and (cut.told_at < math.inf or cut.awaited):
                 self._undo(cut)
+                if not marked:
+                    cut.awaited = {""}
 
     def _undo(self, cut: Cut) -> None:
         cut.told = cut.told_at = cut.known = math.inf
         # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
         cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
         cut.undone_at = self._failed_over_at
+        cut.seen_at = math.inf
 
-    def executed(self, process: str, keys: Sequence[str]) -> None:
-        """The store has changed `keys` for `process`."""
+    def executed(self, process: str, operation: str, keys: Sequence[str]) -> None:
+        """The store has changed `keys` for `process`, or has told it its mark (`look`).
+
+        An invalidation of one process hides from another that as many were lost, as long as that has not looked.
+        """
+        if operation == "look":
+            if process not in self._looked:
+                self._looked.add(process)
+                for cut in self._cuts:
+                    if cut.process == process and cut.awaited and "" not in cut.awaited:
+                        cut.seen_at = self._now()
+            return
+        rooted = _ROOT in keys  # whoever did it: nothing that is older is valid any more
         for cut in self._cuts:
-            if cut.awaited and cut.process == process:
+            if not cut.awaited:
+                continue
+            if operation == "advance" and cut.process not in {process, *self._looked}:
+                cut.awaited.add("")
+            if rooted or cut.process == process:
                 cut.awaited.difference_update(keys)
-                if not cut.awaited or not cut.above.isdisjoint(keys):
+                if rooted or not cut.awaited or not cut.above.isdisjoint(keys):
                     cut.awaited.clear()
                     self.tell(cut)
                     cut.known = cut.told
@@ -295,7 +318,7 @@ class Oracle:
 
     def _heeds(self, asked: Asked, cut: Cut, *, prompt: bool, isolated: bool) -> bool:
         if asked.process == cut.process:
-            return asked.moment > cut.known
+            return asked.moment > cut.known or asked.at > cut.seen_at + self._max_age
         if prompt:
             return asked.moment > cut.told
         return not isolated and asked.at > cut.told_at + self._max_age

@@ -15,7 +15,8 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import Changed
 
 _EPOCH: Final = 1_700_000_000.0
-_REMEMBERED: Final = 4.0  # seconds of changes that a replica may lack
+_REMEMBERED: Final = 25.0  # seconds of changes that a replica may lack, or a snapshot
+MARK: Final = "cc.m:"
 
 Trace = Callable[..., None]
 Executed = Callable[[str, str, tuple[str, ...]], None]
@@ -72,6 +73,8 @@ class SimulatedStore:
         operation = command[0]
         self.messages += 1
         if operation == "get_many":
+            if MARK in command[1]:
+                self.executed(process, "look", ())
             return [self.live(key) for key in command[1]]
         if operation == "time":
             return self.time()
@@ -93,6 +96,12 @@ class SimulatedStore:
                 self._put(key, None, None)
             self._tell(process, operation, tuple(command[1]), tuple(found))
             return len(found)
+        if operation == "advance":
+            value = self.live(command[1]) or b""
+            number = int(value) + 1 if value.isdigit() else 1
+            self._put(command[1], b"%d" % number, None)
+            self._tell(process, operation, (command[1],))
+            return number
         key, old, new, ttl = command[1:]
         if self.live(key) != old:
             return False

@@ -17,7 +17,7 @@ from cachecore.testing.simulation.calls import FACTORY_TIMEOUT, NAMES, NAMESPACE
 from cachecore.testing.simulation.faults import Faults
 from cachecore.testing.simulation.network import FedBackend, Link, SimulatedBackend, TimedBackend
 from cachecore.testing.simulation.oracle import Oracle, Wrong
-from cachecore.testing.simulation.store import SimulatedStore
+from cachecore.testing.simulation.store import MARK, SimulatedStore
 from cachecore.testing.simulation.writes import Caller
 from cachecore.testing.virtual import VirtualLoop
 
@@ -151,7 +151,7 @@ class World:
         return self.loop.time() if any(state != "closed" for state in breakers) else process.backend.failed_at
 
     def _executed(self, process: str, operation: str, keys: tuple[str, ...]) -> None:
-        self.oracle.executed(process, keys)
+        self.oracle.executed(process, operation, keys)
         for other in self.processes:
             if other.fed and self.calm:  # a push parts its callers
                 for key in keys:
@@ -273,7 +273,7 @@ class World:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         if tasks:
             raise Wrong(f"left over: {tasks[0]!r} and {len(tasks) - 1} more tasks")
-        lasting = [key for key in self.store.lasting() if not key.startswith("cc:s:n")]
+        lasting = [key for key in self.store.lasting() if not key.startswith(("cc:s:n", MARK))]
         if lasting:
             raise Wrong(f"{lasting[0]} and {len(lasting) - 1} more keys are in the store for ever")
         for process in self.processes:

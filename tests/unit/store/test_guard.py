@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
 
@@ -30,14 +30,14 @@ def made() -> Guarded:
 async def test_hanging_store_is_a_timeout(made: Guarded) -> None:
     """The call ends at its deadline, and its task soon after."""
     made.store.hang()
-    calls: dict[str, Awaitable[object]] = {
-        "get_many": made.guard.get_many(["k"]),
-        "set_many": made.guard.set_many({"k": b"v"}, ttl=1),
-        "delete_many": made.guard.delete_many(["k"]),
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "get_many": lambda: made.guard.get_many(["k"]),
+        "set_many": lambda: made.guard.set_many({"k": b"v"}, ttl=1),
+        "delete_many": lambda: made.guard.delete_many(["k"]),
     }
     for operation, call in calls.items():
         with pytest.raises(BackendTimeout) as late:
-            await call
+            await call()
         assert (late.value.operation, late.value.reason, late.value.transient) == (operation, "timeout", True)
     await until(lambda: made.guard.under_way == 0)
     assert made.store.hanging == 0

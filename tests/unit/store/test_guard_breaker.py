@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -139,12 +140,13 @@ async def test_node_that_cannot_be_told_is_a_failure_of_the_store() -> None:
             raise KeyError(key)
 
     made = Guarded(Lost())
-    for call in (
-        made.guard.get_many(["k"]),
-        made.guard.set_many({"k": b"v"}, ttl=None),
-        made.guard.delete_many(["k"]),
-        made.guard.swap("k", None, b"v", ttl=None),
-    ):
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: made.guard.get_many(["k"]),
+        lambda: made.guard.set_many({"k": b"v"}, ttl=None),
+        lambda: made.guard.delete_many(["k"]),
+        lambda: made.guard.swap("k", None, b"v", ttl=None),
+    ]
+    for call in calls:
         with pytest.raises(BackendError) as failed:
-            await call
+            await call()
         assert isinstance(failed.value.__cause__, KeyError)

@@ -12,10 +12,14 @@ from cachecore.contract.errors import BackendUnavailable
 from tests.unit.store.guarded import Guarded, until
 
 
+async def written(made: Guarded, value: bytes) -> None:
+    await made.guard.set_many({"k": value}, ttl=None)
+
+
 def test_one_guard_serves_loop_after_loop_and_keeps_none() -> None:
     made = Guarded()
     for i in range(100):
-        asyncio.run(made.guard.set_many({"k": b"%d" % i}, ttl=None))
+        asyncio.run(written(made, b"%d" % i))
         assert asyncio.run(made.guard.get_many(["k"])) == [b"%d" % i]
     assert len(made.guard._calls.bulkheads()) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
@@ -268,9 +268,13 @@ async def test_closing_is_bounded_although_everything_hangs(made: Guarded) -> No
     await asyncio.wait_for(made.guard.aclose(), 10)
     assert all(isinstance(error, BackendError) for error in await asyncio.gather(*calls, return_exceptions=True))
     assert len(asyncio.all_tasks()) == 1
-    for call in (made.guard.get_many(["k"]), made.guard.set_many({"k": b"v"}, ttl=1)):
+    calls_after: list[Callable[[], Awaitable[object]]] = [
+        lambda: made.guard.get_many(["k"]),
+        lambda: made.guard.set_many({"k": b"v"}, ttl=1),
+    ]
+    for call in calls_after:
         with pytest.raises(BackendUnavailable) as refused:
-            await call
+            await call()
         assert (refused.value.reason, refused.value.transient) == ("closed", False)
 
 

@@ -86,6 +86,12 @@ class Node:
         except OSError as error:
             raise via.loss_error(operation, error) from error
 
+    async def ask_behind(self, operation: str, command: bytes) -> Reply:
+        """Return the reply to a command that goes right behind the small writes of this tick, in one packet."""
+        connection = self.main.current or await self.main.ready(operation)
+        connection.joins_writes = True
+        return await self.ask(operation, command, via=self.main)
+
     async def read(self, operation: str, command: bytes, *, via: ReconnectingConnection | None = None) -> Reply:
         """Return the reply to a command that may be sent twice.
 
@@ -102,13 +108,19 @@ class Node:
             raise via.loss_error(operation, error) from error
 
     async def ask_many(
-        self, operation: str, batch: list[bytes], *, via: ReconnectingConnection | None = None, twice: bool = False
+        self,
+        operation: str,
+        batch: list[bytes],
+        *,
+        via: ReconnectingConnection | None = None,
+        twice: bool = False,
+        write: bool = False,
     ) -> list[Reply]:
         """Return the replies to commands sent together; `twice` if they may be sent twice, as `read` does."""
         via = via or self.next_connection()
         connection = via.current or await via.ready(operation)
         try:
-            return await connection.request_many(batch)
+            return await connection.request_many(batch, write=write)
         except ConnectionResetError as error:
             if twice:
                 return await self.ask_many(operation, batch, via=via)
@@ -207,7 +219,7 @@ class Node:
         They reach the server after all writes of the same keys that were sent before, even those of cancelled callers.
         """
         if not heavy and not self._write_order.holds(keys):
-            return await self.ask_many(operation, batch, via=self.main)
+            return await self.ask_many(operation, batch, via=self.main, write=True)
         via = self.bulk
         connection = via.current or await via.ready(operation)
         if heavy:

@@ -132,7 +132,7 @@ class Swapper:
 async def _send(connection: Connection, command: bytes, asking: bool) -> Reply:
     if asking:
         return (await connection.request_many([ASKING, command]))[1]
-    return await connection.request(command)
+    return await connection.request(command, write=True)
 
 
 def _swapped(reply: Reply) -> Reply:

@@ -79,6 +79,8 @@ class Connection(asyncio.BufferedProtocol):
         """The version of RESP that was requested when it was opened."""
         self.notes: dict[str, int] = {}
         """Facts learned about the server, by name; they hold for this connection alone. Written by `node/swap`."""
+        self.joins_writes = False
+        """Whether small writes wait for the end of the tick, since more is likely to go right behind them."""
         self._loop = loop
         self._call_soon = loop.call_soon
         self._create_future = loop.create_future
@@ -120,24 +122,26 @@ class Connection(asyncio.BufferedProtocol):
         """Whether no reply is owed."""
         return not self._pending
 
-    def request(self, command: bytes) -> asyncio.Future[Reply]:
+    def request(self, command: bytes, *, write: bool = False) -> asyncio.Future[Reply]:
         """Send one command; the future gets its reply, an error reply as a `ReplyError` object.
+
+        `write`: a small write; see `joins_writes`.
 
         Raises:
             ConnectionResetError: the connection is lost. If it is lost later, the future raises this or TimeoutError.
         """
         future: asyncio.Future[Reply] = self._create_future()
-        self._submit(command, future)
+        self._submit(command, future, write)
         return future
 
     def request_for(self, command: bytes, receiver: Receiver) -> None:
         """Send one command; `receiver` gets its reply. Raises as `request`."""
         self._submit(command, receiver)
 
-    def request_many(self, commands: list[bytes]) -> asyncio.Future[list[Reply]]:
-        """Send several commands together; the future gets the list of their replies."""
+    def request_many(self, commands: list[bytes], *, write: bool = False) -> asyncio.Future[list[Reply]]:
+        """Send several commands together; the future gets the list of their replies. `write` as in `request`."""
         future: asyncio.Future[list[Reply]] = self._create_future()
-        self._submit(b"".join(commands), _Batch(future, len(commands)))
+        self._submit(b"".join(commands), _Batch(future, len(commands)), write)
         return future
 
     def send(self, command: bytes) -> asyncio.Future[Reply]:
@@ -152,11 +156,11 @@ class Connection(asyncio.BufferedProtocol):
             self._out.append(command)
             self._flush()
 
-    def _submit(self, payload: bytes, receiver: Receiver | _Batch) -> None:
+    def _submit(self, payload: bytes, receiver: Receiver | _Batch, write: bool = False) -> None:
         if not self.alive:
             raise ConnectionResetError("the connection is closed")
         pending = self._pending
-        if pending:
+        if pending or (write and self.joins_writes):
             # Replies are owed, so the server is busy: joining the other commands of this tick delays nothing.
             self._out.append(payload)
             if not self._flushing:
