@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from cachecore.contract import plugins
-from cachecore.contract.clock import Clock
+from cachecore.contract.clock import Clock, counting_sleep
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
@@ -69,7 +69,7 @@ class Engine:
         self.prefix = prefix
         self.store = store
         self.memory = memory
-        self.clock = clock
+        self.clock = clock = counting_sleep(clock)
         self.monotonic = clock.monotonic
         self.chance = chance
         self.token = token

@@ -120,6 +120,8 @@ class FeedState:
                     self.tickets.void_all()
                     listener.changed_all()
                     listener.revived()
+                # Never from the future, as a clock of another kind would have it.
+                sent_at = min(sent_at, self._clock.monotonic())
                 self.trusted_until = max(self.trusted_until, sent_at + self.max_age)
             case Changed(keys):
                 self.tickets.void(keys)
