@@ -1,6 +1,6 @@
 """What the core and its plugins promise each other; the only room that a backend imports."""
 
-from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.clock import Clock, SystemClock, monotonic
 from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
@@ -82,6 +82,7 @@ __all__ = [
     "SupportsTouch",
     "SystemClock",
     "UnkeyableError",
+    "monotonic",
     "positive",
     "redact_url",
     "seconds",

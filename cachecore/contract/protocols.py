@@ -79,7 +79,7 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """All changes made before `sent_at` (this process's monotonic seconds) have been delivered."""
+    """All changes made before `sent_at` (seconds of `cachecore.contract.monotonic`) have been delivered."""
 
     sent_at: float
 

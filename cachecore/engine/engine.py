@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from cachecore.contract import plugins
-from cachecore.contract.clock import Clock
+from cachecore.contract.clock import Clock, counting_sleep
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
@@ -71,7 +71,7 @@ class Engine:
         self.prefix = prefix
         self.store = store
         self.memory = memory
-        self.clock = clock
+        self.clock = clock = counting_sleep(clock)
         self.monotonic = clock.monotonic
         self.chance = chance
         self.token = token

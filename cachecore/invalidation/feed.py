@@ -127,6 +127,8 @@ class FeedState:
                     listener.changed_all()
                     listener.revived(again=self._proved)
                     self._proved = True
+                # Never from the future, as a clock of another kind would have it.
+                sent_at = min(sent_at, self._clock.monotonic())
                 self.trusted_until = max(self.trusted_until, sent_at + self.max_age)
                 listener.alive()
             case Changed(keys):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.clock import Clock, SystemClock, counting_sleep
 from cachecore.contract.errors import BackendUnavailable, OptionsError
 from cachecore.contract.options import MIB
 
@@ -27,7 +27,7 @@ class MemoryBackend:
         if max_bytes < 1:
             raise OptionsError(f"max_bytes must be at least 1, not {max_bytes!r}")
         self._max_bytes = max_bytes
-        self._clock = clock or SystemClock()
+        self._clock = counting_sleep(clock or SystemClock())
         self._lock = threading.Lock()
         self._values: dict[str, tuple[bytes, float | None]] = {}  # guarded by _lock; oldest write first
         self._bytes = 0  # guarded by _lock

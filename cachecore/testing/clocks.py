@@ -6,6 +6,8 @@ from __future__ import annotations
 class FakeClock:
     """`Clock` for tests: monotonic and wall time move together, only by `advance`."""
 
+    counts_sleep = True
+
     def __init__(self, *, monotonic: float = 1000.0, time: float = 1_700_000_000.0) -> None:
         self._monotonic = monotonic
         self._time = time

@@ -89,6 +89,8 @@ class VirtualClock:
     `skew` is by how many seconds the wall clock is wrong; it may be changed at any time.
     """
 
+    counts_sleep = True
+
     def __init__(self, *, skew: float = 0.0) -> None:
         self.loop = VirtualLoop()
         self.skew = skew

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +13,7 @@ from cachecore.contract import (
     Flushed,
     Lost,
     SupportsFeed,
+    monotonic,
 )
 from cachecore.testing.conformance.harness import Harness, SharedHarness, registered
 
@@ -38,7 +38,7 @@ async def _events(backend: SupportsFeed, prefix: str) -> AsyncIterator[AsyncIter
 
 async def _until_alive(events: AsyncIterator[FeedEvent]) -> list[FeedEvent]:
     """Return what comes up to an `Alive` that was sent after now."""
-    asked = time.monotonic()
+    asked = monotonic()
     seen = []
     async for event in events:
         seen.append(event)
@@ -64,7 +64,7 @@ async def check_feed_starts_and_stays_alive(harness: Harness) -> None:
             event = await anext(events)
             assert isinstance(event, Alive)
             beats.append(event)
-        assert beats[0].sent_at < beats[1].sent_at < beats[2].sent_at <= time.monotonic()
+        assert beats[0].sent_at < beats[1].sent_at < beats[2].sent_at <= monotonic()
 
 
 @registered

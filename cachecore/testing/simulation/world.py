@@ -45,6 +45,8 @@ class Report:
 class ProcessClock:
     """The clocks of one process: its own count of seconds, and its own idea of the date."""
 
+    counts_sleep = True
+
     def __init__(self, loop: VirtualLoop, *, started: float, skew: float) -> None:
         self._time = loop.time
         self._started = started

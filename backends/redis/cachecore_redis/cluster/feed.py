@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Lost
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Lost, monotonic
 from cachecore_redis.cluster.cluster import Cluster
 from cachecore_redis.wire.address import Address
 
@@ -106,7 +105,7 @@ class _MergedFeed:
         known = [moment for moment in self._alive.values() if moment is not None]
         if len(known) < len(self._alive) or min(known) <= self._told:
             return
-        if self._cluster.watch.confirmed < time.monotonic() - _UNCONFIRMED:
+        if self._cluster.watch.confirmed < monotonic() - _UNCONFIRMED:
             return
         self._told = min(known)
         if self._lost is not False:

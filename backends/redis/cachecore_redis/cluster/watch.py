@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+from cachecore.contract import monotonic
 from cachecore_redis.cluster.topology import SlotMap, Topology
 from cachecore_redis.wire.address import Address
 
@@ -51,7 +51,7 @@ class TopologyWatch:
         """Call `watcher` when the primaries change, and when keys are redirected by ASK."""
         self._watchers.append(watcher)
         if self._checking is None or self._checking.done():
-            self.confirmed = max(self.confirmed, time.monotonic())  # the first check follows at once
+            self.confirmed = max(self.confirmed, monotonic())  # the first check follows at once
             self._checking = asyncio.get_running_loop().create_task(self._check(), context=contextvars.Context())
 
     def remove(self, watcher: Watcher) -> None:
@@ -88,7 +88,7 @@ class TopologyWatch:
         for turn in itertools.count():
             primaries = self._topology.primaries
             if primaries:
-                asked_at = time.monotonic()
+                asked_at = monotonic()
                 slot_map = await self._slot_map_of(primaries[turn % len(primaries)])
                 if slot_map is not None and self._topology.matches(slot_map):
                     self.confirmed = asked_at

@@ -14,14 +14,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
 import hiredis
 
-from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Flushed, Lost
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Flushed, Lost, monotonic
 from cachecore_redis.wire.commands import PING, pack
 from cachecore_redis.wire.connection import Connection, Reply
 from cachecore_redis.wire.reconnecting import ReconnectingConnection
@@ -223,7 +222,7 @@ class Feeds:
         """Send heartbeats until the connection or the subscriptions change."""
         loop = asyncio.get_running_loop()
         while connection is self._connection and not changed.is_set():
-            sent = time.monotonic()
+            sent = monotonic()
             due = loop.time() + self._heartbeat
             pong = await self._reply(connection.request(PING))
             if isinstance(pong, hiredis.ReplyError):

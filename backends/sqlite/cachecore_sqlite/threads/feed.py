@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from cachecore.contract import Alive, BackendError, Changed, Clock, FeedEvent, Lost
+from cachecore.contract import Alive, BackendError, Changed, Clock, FeedEvent, Lost, monotonic
 from cachecore_sqlite.file import schema
 from cachecore_sqlite.file.database import Database
 from cachecore_sqlite.file.errors import StoreError, WalDeleted, is_busy
@@ -116,7 +115,7 @@ class Feed(Worker):
 
     def _poll(self) -> bool:
         """Send new changes and, when it is due, a heartbeat; return whether the store could be read."""
-        sent_at = time.monotonic()
+        sent_at = monotonic()
         try:
             # In memory the writer sends its changes after each commit.
             missed = self.database.path != MEMORY and self._read_changes(self.connection())
