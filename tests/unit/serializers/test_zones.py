@@ -121,7 +121,6 @@ def test_kept_or_refused(kind: Any, zone: str) -> None:
         Many(frozenset(), {"x": [WINTER.replace(tzinfo=UTC), WINTER.replace(tzinfo=PARIS)]}),
         Queue(days=deque([WINTER.replace(tzinfo=PARIS)])),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_refused_wherever_it_is(value: Any) -> None:
     assert _back(value) is None
@@ -136,7 +135,6 @@ def test_refused_wherever_it_is(value: Any) -> None:
         Many(frozenset({WINTER, WINTER.replace(tzinfo=UTC)}), {"x": [WINTER]}),
         Queue(days=deque([WINTER.replace(tzinfo=timezone(timedelta(hours=-5)))])),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_kept_wherever_it_is(value: Any) -> None:
     assert _back(value) == value
@@ -175,7 +173,6 @@ def test_what_is_kept_is_the_same_time_for_ever(when: datetime, zone: tzinfo | N
         (WINTER.replace(tzinfo=UTC), WINTER),
         (time(2, fold=1), time(2)),
     ],
-    ids=lambda value: type(value).__name__,
 )
 def test_equal_is_not_the_same(written: Any, read: Any) -> None:
     assert not same(written, read)
