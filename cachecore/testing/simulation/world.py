@@ -256,8 +256,8 @@ class World:
         # Twice within a minute: until it is over these trust nothing, which `check` sees to.
         wary = {process.name for process in self.processes if process.cache._engine.marks.state == "behind"}  # noqa: SLF001
         for cut in self.oracle.undelivered:
-            if cut.process in wary:
-                continue
+            if cut.process in wary or (cut.seen_at == math.inf and noticed.get(cut.process, 0.0) < math.inf):
+                continue  # the latter will be told by the mark that its next read carries
             # Who has no feed and asked nothing at that time cannot know.
             if noticed.get(cut.process, -math.inf) >= cut.undone_at:
                 raise Wrong(f"{cut.process} never sent {cut.kind} {cut.awaited} again, which a failover had undone")
