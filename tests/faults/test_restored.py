@@ -101,8 +101,8 @@ async def test_s9_sentinel_failovers_under_invalidations(size: int, record: Reco
     for _ in range(size):
         with SentinelGroup(_PROGRAM, down_after_ms=500) as group, warnings_of() as warnings:
             async with (
-                cache_at(group.url, l1_max_entries=0) as one,
-                cache_at(group.url, l1_max_entries=0) as two,
+                cache_at(group.url, l1_max_entries=0, backend_timeout=1) as one,
+                cache_at(group.url, l1_max_entries=0, backend_timeout=1) as two,
             ):
                 await until(lambda: group.primary())
                 await filled(one)
