@@ -1,13 +1,13 @@
-"""Whether the store has gone back in time, and what is done about it. The rules are those of `mark`.
+"""The check whether the store has gone back in time, and the repair. The rules are those of `mark`.
 
-Each read of the store carries its mark, in the same command where the store has one for several keys: so what it finds
-is judged by the store as it was at that very moment, over whichever connection, new or old. The heartbeat of the feed
-reads the mark too, so that a process that reads nothing knows how far the store has come.
+Each read of the store carries its mark, in the same command where the store has one for several keys. So the values are
+judged by the mark of the same moment, over any connection, new or old. The heartbeat of the feed reads the mark too, so
+that a process that reads nothing else knows how far the store has come.
 
-A process that finds the store behind trusts nothing that it reads there. If it remembers all that was lost, it sends
-that again. Else it deletes the stamp of the root, by a swap from the stamp that came back, so that one process does it,
-and then raises the mark, which lets everybody trust the store again: in this order, since whoever dies in between
-leaves the alarm to the others. At most once a minute: where the store goes back again sooner, which a snapshot does not
+A process that finds the store behind trusts none of its values. If it remembers all that was lost, it sends that again.
+Else it deletes the stamp of the root, by a swap from the stamp that came back, so that one process succeeds, and then
+raises the mark, which lets every process trust the store again. The order matters: if the process dies in between, the
+low mark alarms the others. At most once a minute: where the store goes back again sooner, which a snapshot does not
 do but a balancer before two servers does, its answers are computed until the minute is over.
 """
 

@@ -52,6 +52,9 @@ GOALS: Final = {
     "S6": "10⁶ writes without faults, 3 processes: 0 inconsistent after 1 s",
     "S7": "4 processes × 25 callers of a 2 s factory: 1 call, ≤ 200 commands, slowest ≤ factory + 50 ms",
     "S7b": "its holder killed: taken over ≤ 1 s",
+    "S8": "killed and started from a snapshot, at once and 6 s after the invalidations: 0 come back, everything is "
+    "invalidated once at most",
+    "S9": "Sentinel failovers under 100 invalidations a second: 0 come back, everything goes once at most each",
     "D1": "10⁶ mutated entries: 0 wrong, 0 raised",
     "D2": "coverage-guided fuzzing of envelope and serializers: 5×10⁶ runs, 0 crashes, ≤ +64 MB",
     "D4": "bombs refused in ≤ 50 ms and ≤ +16 MiB; values over `max_value_bytes` refused before they are sent",

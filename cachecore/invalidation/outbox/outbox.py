@@ -212,7 +212,8 @@ class Outbox:
 
         Needs a running loop.
         """
-        self._add([item for item in items if item.name not in self._waiting])
+        waiting = {item.name for item in self._waiting if item.was is None}
+        self._add([item for item in items if item.name not in waiting])
 
     # What goes out
 

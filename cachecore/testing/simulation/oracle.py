@@ -73,6 +73,8 @@ class Cut:
     """Stamps of namespaces that hold all of it: invalidating one of them is as good."""
     undone_at: float = -math.inf
     """Second at which a failover undid it."""
+    acted_at: float = math.inf
+    """Second at which its process last changed one of its keys in the store."""
     seen_at: float = math.inf
     """Second at which its process could see, by the mark, that it was undone."""
     only_fresh: bool = False
@@ -192,6 +194,7 @@ class Oracle:
         for cut in self._cuts:
             if cut.process == process and cut.told == math.inf and not cut.awaited and cut.known < math.inf:
                 self.tell(cut)
+                cut.told_at = min(cut.told_at, cut.acted_at)  # a snapshot of between has it
 
     def undone(self, seen: float, *, marked: bool = True) -> None:
         """A store has taken over that had seen only what happened before the second `seen`; `marked`: with its mark."""
@@ -213,6 +216,8 @@ class Oracle:
     def executed(self, process: str, operation: str, keys: Sequence[str]) -> None:
         """The store has changed `keys` for `process`, or has told it its mark (`look`).
 
+        What is evicted (`evict`) is gone like what is deleted, whoever had to do it.
+
         An invalidation of one process hides from another that as many were lost, as long as that has not looked.
         """
         if operation == "look":
@@ -224,11 +229,13 @@ class Oracle:
             return
         rooted = _ROOT in keys  # whoever did it: nothing that is older is valid any more
         for cut in self._cuts:
+            if cut.told == math.inf and cut.process == process and not set(keys).isdisjoint(cut.store_keys):
+                cut.acted_at = self._now()
             if not cut.awaited:
                 continue
             if operation == "advance" and cut.process not in {process, *self._looked}:
                 cut.awaited.add("")
-            if rooted or cut.process == process:
+            if rooted or operation == "evict" or cut.process == process:
                 cut.awaited.difference_update(keys)
                 if rooted or not cut.awaited or not cut.above.isdisjoint(keys):
                     cut.awaited.clear()

@@ -167,6 +167,7 @@ class SimulatedStore:
     def evict(self, key: str) -> None:
         """Lose one key, as under memory pressure."""
         self._put(key, None, None)
+        self.executed("", "evict", (key,))
         self._push((key,), "")
 
     def corrupt(self, key: str, value: bytes) -> None:

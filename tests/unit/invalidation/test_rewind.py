@@ -43,7 +43,7 @@ def invalidate(cache: Cache[Any], how: str) -> Any:
 
 @pytest.mark.parametrize("how", ["delete", "set", "expire", "invalidate_tags", "invalidate_all"])
 def test_snapshot_brings_nothing_back(how: str) -> None:
-    """Longer ago than anybody remembers what it did: the root is invalidated, once, by one of all who know."""
+    """The invalidation is too long ago to be remembered: one of the processes invalidates the root, once."""
 
     @virtual
     async def run(scene: Scene) -> None:
