@@ -23,15 +23,16 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.encoding.entry import tombstone
+from cachecore.encoding.header import STAMP_BYTES
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.telemetry import Telemetry
+from cachecore.engine.telemetry import Telemetry, say_full
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
-from cachecore.invalidation.stamps import StampBook, random_stamp, sound
+from cachecore.invalidation.stamps import StampBook, random_token, sound
 from cachecore.invalidation.tickets import Ticket
-from cachecore.keys.keyspace import ROOT_TAG
+from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import Copy, deadline_of
 from cachecore.memory.tier import MemoryTier
 from cachecore.memory.warmth import Warmth
@@ -63,7 +64,7 @@ class Engine:
         clock: Clock,
         chance: random.Random,
         telemetry: Telemetry,
-        token: Callable[[], bytes] = random_stamp,
+        token: Callable[[], bytes] = random_token,
     ) -> None:
         self.prefix = prefix
         self.store = store
@@ -75,14 +76,14 @@ class Engine:
         self.telemetry = telemetry
         self.raw = backend
         self.owns_backend = owns_backend
-        observer = _Observer(telemetry, self._was_away, self._is_back)
+        observer = self.observer = _Observer(telemetry, self._was_away, self._is_back)
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock)
-        self.book = StampBook(stamp=token, monotonic=clock.monotonic)
+        self.book = StampBook(stamp=lambda: token()[:STAMP_BYTES], monotonic=clock.monotonic)
         self.l1: MemoryTier[Copy] = MemoryTier(
             max_bytes=memory.l1_max_bytes,
             max_entries=memory.l1_max_entries,
@@ -356,6 +357,9 @@ class Engine:
 class _Observer:
     """Counts what the guard tells, and learns from it when the store has been away."""
 
+    keeps_for_ever = False
+    """Whether any view has answers without a ttl."""
+
     def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
         self.backend_call = telemetry.backend_call
         self._telemetry = telemetry
@@ -367,6 +371,8 @@ class _Observer:
         self._telemetry.backend_error(operation, reason)
         if reason in _AWAY:
             self._was_away()
+        if reason == "full" and self.keeps_for_ever:
+            say_full()
 
     def breaker_state(self, partition: str, state: str) -> None:
         """A breaker has opened or closed."""
