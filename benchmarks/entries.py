@@ -29,8 +29,8 @@ TARGET = 0.35
 TURNS = 41
 REPEATS = 1000
 
-KEY = "cachecore:e:faq/v3:" + "0123456789abcdef" * 4
-STAMPS = (("~", bytes(range(16))), ("faq", bytes(range(16, 32))), ("faq/v3", bytes(range(32, 48))))
+KEY = "cc:e:faq/v3:" + "0123456789abcdef" * 4
+STAMPS = (("n", bytes(range(8))), ("n/faq", bytes(range(8, 16))), ("n/faq/v3", bytes(range(16, 24))))
 TEXT = """You can return most items within **30 days** of delivery. Here's how it works:
 
 1. Sign in and open *Orders*, then choose the item you'd like to send back.

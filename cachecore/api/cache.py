@@ -24,7 +24,7 @@ from cachecore.contract.results import UNSET, Unset
 from cachecore.engine.engine import Engine
 from cachecore.engine.scope import Admit, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
-from cachecore.invalidation.stamps import random_stamp
+from cachecore.invalidation.stamps import random_token
 from cachecore.keys import KeySpace
 
 V = TypeVar("V")
@@ -78,7 +78,7 @@ class Cache(Answers[V]):
         name: str = "default",
         clock: Clock | None = None,
         chance: random.Random | None = None,
-        token: Callable[[], bytes] = random_stamp,
+        token: Callable[[], bytes] = random_token,
         meter: Meter | None = None,
         **options: Any,
     ) -> None:

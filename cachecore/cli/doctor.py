@@ -22,6 +22,7 @@ from cachecore.contract.protocols import (
     SupportsPartitions,
     SupportsScan,
     SupportsTime,
+    SupportsTouch,
 )
 
 _PATIENCE = 5.0
@@ -35,6 +36,7 @@ _ABILITIES = {
     ),
     "feed": (SupportsFeed, "copies in memory are told of changes", "copies in memory live for l1_max_age"),
     "time": (SupportsTime, "one clock for all hosts", "the clocks of hosts are compared"),
+    "touch": (SupportsTouch, "what memory answers for is not evicted as unused", "it does not evict by use"),
     "partitions": (SupportsPartitions, "several nodes, guarded one by one", "one node"),
 }
 
@@ -79,6 +81,10 @@ async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
                 abilities["feed"] = await _tells(backend, f"{prefix}:")
             if isinstance(backend, SupportsAbout):
                 found["servers"] = {name: dict(said) for name, said in (await backend.about(f"{prefix}:")).items()}
+                found["warnings"] = {
+                    name: memory_warnings(said.get("maxmemory", ""), said.get("maxmemory_policy", ""))
+                    for name, said in found["servers"].items()
+                }
     except BackendError as error:
         found.update(answers=False, reason=error.reason)
     except TimeoutError:
@@ -87,6 +93,27 @@ async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
         await backend.aclose()
     found["abilities"] = abilities
     return found
+
+
+def memory_warnings(maxmemory: str, policy: str) -> list[str]:
+    """Return what a server's memory limit (bytes as text; "0": none) and its eviction policy cost a cache.
+
+    Each is a line for people. Empty if they cost nothing, or the server did not tell them.
+    """
+    if not policy or maxmemory == "0":
+        return []
+    warnings = []
+    if policy in ("allkeys-random", "volatile-random"):
+        better = policy.replace("random", "lfu")
+        warnings.append(f"{policy} evicts what is used most as readily as what is used least: choose {better}")
+    if policy == "noeviction":
+        warnings.append("noeviction takes nothing new once memory is full: choose allkeys-lfu")
+    if policy.startswith("volatile-"):
+        warnings.append(
+            f"{policy} never evicts answers with ttl=None, and takes nothing new once they fill memory: "
+            "give every answer a ttl, or choose allkeys-lfu"
+        )
+    return warnings
 
 
 async def _tells(backend: SupportsFeed, prefix: str) -> bool:
@@ -116,3 +143,5 @@ def _show(url: str, found: dict[str, Any]) -> None:
         typer.echo(f"  {server}")
         for name, value in said.items():
             typer.echo(f"    {name}: {value}")
+        for warning in found["warnings"][server]:
+            typer.echo(f"    warning: {warning}")

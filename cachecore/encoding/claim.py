@@ -45,4 +45,4 @@ def read_claim(data: bytes | None, key: str) -> ClaimMark | None:
 
 
 CLAIM_BYTES: Final = len(claim_bytes("", ClaimMark(NO_TOKEN, NO_TOKEN, False, 0.0)))
-"""The length of every claim, and of nothing else: an entry carries the root tag and its stamp at least."""
+"""The length of every claim; a small entry may be as long."""

@@ -1,24 +1,32 @@
 """The envelope `e1`: an entry's bytes, its metadata and its value's bytes, and how they are checked.
 
-Layout, big-endian:
+Layout, big-endian; short, because a store keeps fewer entries for each byte that all of them have:
 
     offset  size  what
-    0       2     magic `cc`
-    2       1     version, 1
-    3       1     flags: 1 tombstone, 2 fresh for ever, 4 never dead (the time is then 0), 8 claim
-    4       4     length a of the array
-    8       32    created, compute time, fresh until, dead until: float64 each, Unix seconds of the store's clock
-    40      16    xxh3_128 of the key
-    56      a     MessagePack array [serializer, {tag: stamp}, metadata, served_by]
-    56+a    p     payload
-    56+a+p  8     xxh3_64 of everything before
+    0       1     magic, 0xC1: neither UTF-8 text nor MessagePack begins with it
+    1       1     version, 1, in the upper four bits; number n of path tags in the lower four
+    2       1     flags: 1 tombstone, 2 fresh for ever, 4 never dead, 8 claim, 16 dead later than stale, 32 array
+    3       2     the lowest bits of xxh3_64 of the key: they tell another key's entry from a damaged one
+    5       8     created: float64, Unix seconds of the store's clock
+    13      2     compute time: float16 seconds
+    15      0, 4  fresh until, less created: float32 seconds; absent with flag 2
+            0, 4  dead until, less created: float32 seconds; only with flag 16, else it is as fresh until
+            0, 2  length a of the array; only with flag 32
+            a     MessagePack array [serializer, path, {tag: stamp}, metadata, served_by], trailing nils left out
+            8n    stamps of the path tags
+            p     payload
+            8     xxh3_64 of everything before, seeded with xxh3_64 of the key
+
+Tags that continue each other are written once: the path `n/faq/v3` is the tags `n`, `n/faq` and `n/faq/v3`. Without an
+array an entry with one stamp is the commonest, of the root tag and the serializer `msgpack`; one with none has neither.
+Known names of serializers are numbers. Deadlines are rounded down, to the tenth of a millisecond for a ttl of an hour.
 
 What comes before the payload is the header: a serializer that seals payloads binds them to it, every field and flag.
 The fields that every entry has are not in the array, because a struct is read in a quarter of the time and has its
 types by construction.
 
-A reader checks magic, version, lengths, checksum, and that the entry belongs to the key it asked for, before it looks
-at the payload. Whatever is wrong is an answer (`Rejected`), never an error: the caller counts it and computes.
+A reader checks magic, version, the checksum, which is seeded with the key that it asked for, and lengths, before it
+looks at the payload. Whatever is wrong is an answer (`Rejected`), never an error: the caller counts it and computes.
 
 The checksum finds damage, not forgery. Who must not trust those who can write to the store seals payloads (see
 `cachecore.serializers.encrypted`).
@@ -27,40 +35,51 @@ The checksum finds damage, not forgery. Who must not trust those who can write t
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-import ormsgpack
-from xxhash import xxh3_64, xxh3_64_digest, xxh3_128_digest
+from xxhash import xxh3_64, xxh3_64_digest, xxh3_64_intdigest
 
 from cachecore.contract.errors import EncodingError
-from cachecore.encoding.plain import check_plain
+from cachecore.encoding.header import (
+    Stamps,
+    headers_read,
+    plain_read,
+    read_array,
+    read_plain,
+    tail_of,
+)
 
 VERSION: Final = 1
 TOMBSTONE: Final = 1
 FRESH_FOR_EVER: Final = 2
 NEVER_DEAD: Final = 4
 CLAIM: Final = 8
-MAX_HEADER_BYTES: Final = 64 * 1024
-MAX_TAGS: Final = 256
-MAX_NAME_LENGTH: Final = 256
-"""Characters of `serializer` and of `served_by`."""
+DEAD_LATER: Final = 16
+ARRAY: Final = 32
+MAX_COMPUTE_TIME: Final = 65_504.0
+"""Seconds; what took longer is said to have taken this long."""
 
-_FIXED = struct.Struct(">2sBBIdddd16s")
+_MAGIC_BYTE: Final = 0xC1
+_FIXED = struct.Struct(">BBBHde")
+_FIXED_FRESH = struct.Struct(">BBBHdef")
+_FIXED_BOTH = struct.Struct(">BBBHdeff")
+_DELTA = struct.Struct(">f")
 _FIXED_BYTES = _FIXED.size
 _CHECKSUM_BYTES = 8
 _OVERHEAD = _FIXED_BYTES + _CHECKSUM_BYTES
-_MAX_ARRAY_BYTES = MAX_HEADER_BYTES - _FIXED_BYTES
-_ALL_FLAGS = TOMBSTONE | FRESH_FOR_EVER | NEVER_DEAD | CLAIM
-_STAMP_BYTES = 16
+_LONGEST = _FIXED_BOTH.size + 2 + _CHECKSUM_BYTES
+_ALL_FLAGS = TOMBSTONE | FRESH_FOR_EVER | NEVER_DEAD | CLAIM | DEAD_LATER | ARRAY
 _COPY_BYTES = 64 * 1024  # up to here a copy is cheaper than what avoids it
+_KEY_PART: Final = 0xFFFF
+"""Written as a number in `decode`, where each name costs a look-up, as are the magic, version and sizes."""
+_SPLIT: Final = 2.0**29 + 1.0
+_HALF_STEP: Final = 2.0**-24
 _INF = float("inf")
 
 Reason = Literal["magic", "version", "length", "checksum", "header", "key", "clock", "serializer", "payload", "flags"]
 """Why stored bytes were not served; the label of the metric `cachecore.entries.rejected`."""
-
-Stamps = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,8 @@ class Draft(NamedTuple):
 
     key: str
     header: bytes
+    seed: int | None = None
+    """xxh3_64 of the key; None: not worked out yet."""
 
     def __repr__(self) -> str:
         return f"Draft(header of {len(self.header)} bytes)"
@@ -107,10 +128,12 @@ class Draft(NamedTuple):
 
 # Made without their keyword constructors, which would take a third of the time of a read.
 _make = tuple.__new__
-_pack_fixed = _FIXED.pack
-_unpack_fixed = _FIXED.unpack_from
-_pack = ormsgpack.packb
-_unpack = ormsgpack.unpackb
+_pack_fresh = _FIXED_FRESH.pack
+_pack_both = _FIXED_BOTH.pack
+_unpack_fixed = _FIXED_FRESH.unpack_from
+_unpack_both = _FIXED_BOTH.unpack_from
+_unpack_array = struct.Struct(">BBBHdefH").unpack_from
+_unpack_both_array = struct.Struct(">BBBHdeffH").unpack_from
 
 _MAGIC = Rejected("magic")
 _VERSION = Rejected("version")
@@ -119,12 +142,6 @@ _CHECKSUM = Rejected("checksum")
 _HEADER = Rejected("header")
 _KEY = Rejected("key")
 _FLAGS = Rejected("flags")
-
-
-_Header = tuple[str, tuple[tuple[str, bytes], ...], dict[str, Any] | None, str | None]
-_headers_read: dict[bytes, _Header] = {}  # entries of one namespace have one header until a stamp changes
-_MOST_HEADERS = 1024
-_LONGEST_KEPT = 1024
 
 
 def draft(
@@ -150,7 +167,7 @@ def draft(
         fresh_until: when it becomes stale; None means never.
         dead_until: when nothing may serve it any more; None means never.
         serializer: the name of what makes the payload.
-        stamps: the tags it depends on and their stamps of 16 bytes; at most 256, each tag once.
+        stamps: the tags it depends on and their stamps of 8 bytes; at most 256, each tag once.
         metadata: the user's own facts: plain data, stored unencrypted.
         served_by: who made the value, at most 256 characters.
         tombstone: whether it says that the key was deleted.
@@ -160,73 +177,87 @@ def draft(
         EncodingError: something is not as said above, or the header is over 64 KiB.
     """
     flags = (TOMBSTONE if tombstone else 0) | (CLAIM if claim else 0)
-    if fresh_until is None:
-        flags |= FRESH_FOR_EVER
-        fresh_until = 0.0
-    if dead_until is None:
-        flags |= NEVER_DEAD
-        dead_until = 0.0
     # A NaN or an infinity anywhere makes the sum one.
-    if not (0.0 <= created and 0.0 <= compute_time and 0.0 <= created + compute_time + fresh_until + dead_until < _INF):
+    fresh = 0.0 if fresh_until is None else fresh_until
+    dead = 0.0 if dead_until is None else dead_until
+    within = 0.0 <= created and 0.0 <= compute_time and 0.0 <= fresh and 0.0 <= dead
+    if not (within and created + compute_time + fresh + dead < _INF):
         raise EncodingError("the times of an entry must be finite and not negative")
-    found = dict(stamps)
-    if len(found) != len(stamps):
-        raise EncodingError("an entry must not name a tag twice")
-    if metadata is not None:
-        metadata = dict(metadata)
+    has_array, count, tail = tail_of(serializer, stamps, metadata, served_by)
+    if has_array:
+        flags |= ARRAY
+    seed = xxh3_64_intdigest(key.encode())
+    part = seed & _KEY_PART
+    took = min(MAX_COMPUTE_TIME, compute_time)
+    kind = VERSION << 4 | count
     try:
-        array = _pack((serializer, found, metadata, served_by))
-    except TypeError as error:
-        raise EncodingError(f"tags must be text, and the metadata of an entry plain data: {error}") from None
-    array_bytes = len(array)
-    if array not in _headers_read:  # one that a reader has accepted need not be looked at again
-        _check_header(array, serializer, found, metadata, served_by)
-    digest = xxh3_128_digest(key.encode())
-    fixed = _pack_fixed(b"cc", VERSION, flags, array_bytes, created, compute_time, fresh_until, dead_until, digest)
-    return _make(Draft, (key, fixed + array))
+        if fresh_until is None or dead_until is None:
+            fixed = _fixed_of(kind, flags, part, created, took, fresh_until, dead_until)
+        elif fresh == dead:
+            fresh -= created  # rounded down as `_rounded_down` does: half of all that is written comes here
+            split = fresh * _SPLIT
+            near = split - (split - fresh)
+            if near > fresh:
+                near = fresh - abs(fresh) * _HALF_STEP
+            fixed = _pack_fresh(_MAGIC_BYTE, kind, flags, part, created, took, near)
+        else:
+            fresh, dead = _rounded_down(fresh - created), _rounded_down(dead - created)
+            fixed = _pack_both(_MAGIC_BYTE, kind, flags | DEAD_LATER, part, created, took, fresh, dead)
+    except OverflowError:
+        raise EncodingError("the deadlines of an entry must not be so far from its creation") from None
+    return _make(Draft, (key, fixed + tail, seed))
 
 
-def _check_header(
-    array: bytes,
-    serializer: object,
-    stamps: Mapping[str, object],
-    metadata: Mapping[str, Any] | None,
-    served_by: object,
-) -> None:
-    """Raise EncodingError for what no reader would accept."""
-    for stamp in stamps.values():
-        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
-            raise EncodingError(f"a stamp must be {_STAMP_BYTES} bytes")
-    if len(stamps) > MAX_TAGS:
-        raise EncodingError(f"an entry may have {MAX_TAGS} tags, not {len(stamps)}")
-    if metadata is not None:
-        check_plain(metadata, MAX_HEADER_BYTES, keys_are_text=True)
-    if type(serializer) is not str or len(serializer) > MAX_NAME_LENGTH:
-        raise EncodingError(f"the name of a serializer must be text of at most {MAX_NAME_LENGTH} characters")
-    if served_by is not None and (type(served_by) is not str or len(served_by) > MAX_NAME_LENGTH):
-        raise EncodingError(f"served_by must be text of at most {MAX_NAME_LENGTH} characters")
-    if len(array) > _MAX_ARRAY_BYTES:
-        raise EncodingError(f"the header of an entry is over {MAX_HEADER_BYTES} bytes: fewer tags or less metadata")
+def _fixed_of(
+    kind: int, flags: int, part: int, created: float, took: float, fresh: float | None, dead: float | None
+) -> bytes:
+    """Return the fields that every entry has, where one of the deadlines is none."""
+    deltas = b""
+    if fresh is None:
+        flags |= FRESH_FOR_EVER
+    else:
+        deltas = _DELTA.pack(_rounded_down(fresh - created))
+    if dead is None:
+        flags |= NEVER_DEAD
+    else:
+        flags |= DEAD_LATER
+        deltas += _DELTA.pack(_rounded_down(dead - created))
+    return _FIXED.pack(_MAGIC_BYTE, kind, flags, part, created, took) + deltas
+
+
+def _rounded_down(seconds: float) -> float:
+    """Return `seconds`, or what a float32 makes of it is at most `seconds`: no entry lives longer than it may."""
+    split = seconds * _SPLIT
+    near = split - (split - seconds)  # to the 24 bits of a float32 (Dekker 1971)
+    return near if near <= seconds else seconds - abs(seconds) * _HALF_STEP
 
 
 def tombstone(key: str, *, created: float, dead_until: float, nonce: bytes) -> bytes:
-    """Return what lies under a deleted key: `TOMBSTONE_BYTES` long, and different from any other tombstone.
+    """Return the bytes for a deleted key: `TOMBSTONE_BYTES` long, and different from any other tombstone.
 
     `nonce` is 8 random bytes: whoever read one tombstone must not take a later one for it.
     """
-    made = draft(key, created=created, fresh_until=created, dead_until=dead_until, serializer="", tombstone=True)
+    made = draft(key, created=created, fresh_until=dead_until, dead_until=dead_until, serializer="", tombstone=True)
     return seal(made, nonce)
 
 
 def seal(made: Draft, payload: bytes) -> bytes:
     """Return the bytes of the entry that `made` begins and `payload` completes."""
-    header = made[1]
+    key, header, seed = made
+    if seed is None:
+        seed = xxh3_64_intdigest(key.encode())
     if len(payload) < _COPY_BYTES:
         body = header + payload
-        return body + xxh3_64_digest(body)
-    checksum = xxh3_64(header)
+        return body + xxh3_64_digest(body, seed)
+    checksum = xxh3_64(header, seed)
     checksum.update(payload)
     return b"".join((header, payload, checksum.digest()))
+
+
+def is_mark(data: bytes, key: str) -> bool:
+    """Return whether `data` under `key` is a tombstone or a claim, and no answer."""
+    found = decode(data, key)
+    return isinstance(found, Entry) and (found.tombstone or found.claim)
 
 
 def encode(key: str, payload: bytes, **fields: Any) -> bytes:
@@ -244,31 +275,56 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
         data = memoryview(data).tobytes()
     size = len(data)
     if size < _OVERHEAD:
-        return _LENGTH if data[:2] == b"cc" else _MAGIC
-    magic, version, flags, array_bytes, created, compute_time, fresh_until, dead_until, digest = _unpack_fixed(data)
-    if magic != b"cc":
+        return _LENGTH if data[:1] == b"\xc1" else _MAGIC
+    flags, length = data[2], -1
+    # The four commonest forms are read in one step each: a step takes as long as a field.
+    if not flags:
+        magic, kind, _, part, created, compute_time, delta = _unpack_fixed(data)
+        at, later = 19, delta
+    elif flags == 48 and size >= _LONGEST:
+        magic, kind, _, part, created, compute_time, delta, later, length = _unpack_both_array(data)
+        at = 25
+    elif flags == ARRAY and size >= _LONGEST:
+        magic, kind, _, part, created, compute_time, delta, length = _unpack_array(data)
+        at, later = 21, delta
+    elif flags == DEAD_LATER and size >= _LONGEST:
+        magic, kind, _, part, created, compute_time, delta, later = _unpack_both(data)
+        at = 23
+    else:
+        magic, kind, _, part, created, compute_time, delta = _unpack_fixed(data)
+        at, later = 19, delta
+    if magic != 0xC1:
         return _MAGIC
-    if version != VERSION:
+    if kind >> 4 != 1:
         return _VERSION
-    end = _FIXED_BYTES + array_bytes
-    if array_bytes > _MAX_ARRAY_BYTES or size < end + _CHECKSUM_BYTES:
-        return _LENGTH
-    body = data[:-8] if size < _COPY_BYTES else memoryview(data)[:-8]
-    if xxh3_64_digest(body) != data[-8:]:
-        return _CHECKSUM
-    if digest != xxh3_128_digest(key.encode()):
-        return _KEY
-    if not (0.0 <= created and 0.0 <= compute_time and 0.0 <= created + compute_time + fresh_until + dead_until < _INF):
+    seed = xxh3_64_intdigest(key.encode())
+    if xxh3_64_digest(data[:-8] if size < _COPY_BYTES else memoryview(data)[:-8], seed) != data[-8:]:
+        return _CHECKSUM if part == seed & 0xFFFF else _KEY
+    fresh_until: float | None = created + delta
+    dead_until: float | None = created + later
+    if flags and at == 19:
+        unusual = _unusual(data, flags, created, delta)
+        if isinstance(unusual, Rejected):
+            return unusual
+        fresh_until, dead_until, length, at = unusual
+        delta, later = fresh_until or 0.0, dead_until or 0.0
+    # A NaN or an infinity anywhere makes the sum one.
+    if not (
+        0.0 <= created and 0.0 <= compute_time and (times := created + compute_time + delta + later) - times == 0.0
+    ):
         return _HEADER
-    if flags:
-        if flags > _ALL_FLAGS:
-            return _FLAGS
-        if flags & FRESH_FOR_EVER:
-            fresh_until = None
-        if flags & NEVER_DEAD:
-            dead_until = None
-    array = data[_FIXED_BYTES:end]
-    header = _headers_read.get(array) or _read_header(array)
+    end = at + (kind & 15) * 8
+    if length < 0:
+        if size < end + 8:
+            return _LENGTH
+        tail = data[at:end]
+        header = plain_read.get(tail) or read_plain(tail)
+    else:
+        end += length
+        if size < end + 8:
+            return _LENGTH
+        tail = data[at - 2 : end]  # with the length, so that equal tails have equally many stamps
+        header = headers_read.get(tail) or read_array(tail, kind & 15)
     if header is None:
         return _HEADER
     serializer, stamps, metadata, served_by = header
@@ -284,39 +340,40 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
             stamps,
             metadata,
             served_by,
-            flags & TOMBSTONE == TOMBSTONE,
-            flags & CLAIM == CLAIM,
+            flags & 1 == 1,
+            flags & 8 == 8,
             data[:end],
             data[end:-8],
         ),
     )
 
 
-def _read_header(array: bytes) -> _Header | None:
-    """Return the fields of a header that hold for its bytes, whatever entry they stand in; None if they are wrong."""
-    try:
-        serializer, stamps, metadata, served_by = _unpack(array)
-    except (ValueError, TypeError):  # no MessagePack, no array, or not of four
-        return None
-    # The keys of a map that was read are text, and different from each other; its values may be anything.
-    if not (
-        type(serializer) is str
-        and type(stamps) is dict
-        and len(stamps) <= MAX_TAGS
-        and (metadata is None or type(metadata) is dict)
-        and (served_by is None or (type(served_by) is str and len(served_by) <= MAX_NAME_LENGTH))
-    ):
-        return None
-    for stamp in stamps.values():
-        if type(stamp) is not bytes or len(stamp) != _STAMP_BYTES:
-            return None
-    header = serializer, tuple(stamps.items()), metadata, served_by
-    if metadata is None and len(array) <= _LONGEST_KEPT:  # nothing in it that a caller could change
-        if len(_headers_read) >= _MOST_HEADERS:
-            _headers_read.clear()
-        _headers_read[array] = header
-    return header
+def _unusual(
+    data: bytes, flags: int, created: float, delta: float
+) -> tuple[float | None, float | None, int, int] | Rejected:
+    """Return `fresh_until`, `dead_until`, the length of the array (-1: none) and where it begins, for any flags."""
+    later = flags & (NEVER_DEAD | DEAD_LATER)
+    if flags > _ALL_FLAGS or later == NEVER_DEAD | DEAD_LATER or (flags & FRESH_FOR_EVER and not later):
+        return _FLAGS
+    fresh: float | None = created + delta
+    at, size = _FIXED_FRESH.size, len(data) - _CHECKSUM_BYTES
+    if flags & FRESH_FOR_EVER:
+        fresh = None
+        at = _FIXED.size
+    dead = None if later == NEVER_DEAD else fresh
+    if later == DEAD_LATER:
+        if size < at + _DELTA.size:
+            return _LENGTH
+        dead = created + _DELTA.unpack_from(data, at)[0]
+        at += _DELTA.size
+    length = -1
+    if flags & ARRAY:
+        if size < at + 2:
+            return _LENGTH
+        length = data[at] << 8 | data[at + 1]
+        at += 2
+    return fresh, dead, length, at
 
 
 TOMBSTONE_BYTES: Final = len(tombstone("", created=0.0, dead_until=0.0, nonce=bytes(8)))
-"""The length of every tombstone, and of nothing else: an entry carries the root tag and its stamp at least."""
+"""The length of every tombstone; a small entry may be as long."""

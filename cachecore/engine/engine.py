@@ -24,6 +24,7 @@ from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
 from cachecore.encoding.entry import tombstone
+from cachecore.encoding.header import STAMP_BYTES
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.store_observer import StoreObserver
@@ -34,9 +35,9 @@ from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
 from cachecore.invalidation.rewind import Marks
-from cachecore.invalidation.stamps import StampBook, random_stamp, sound
+from cachecore.invalidation.stamps import StampBook, random_token, sound
 from cachecore.invalidation.tickets import Ticket
-from cachecore.keys.keyspace import ROOT_TAG
+from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import Copy, deadline_of
 from cachecore.memory.tier import MemoryTier
 from cachecore.memory.warmth import Warmth
@@ -66,7 +67,7 @@ class Engine:
         clock: Clock,
         chance: random.Random,
         telemetry: Telemetry,
-        token: Callable[[], bytes] = random_stamp,
+        token: Callable[[], bytes] = random_token,
     ) -> None:
         self.prefix = prefix
         self.store = store
@@ -78,7 +79,7 @@ class Engine:
         self.telemetry = telemetry
         self.raw = backend
         self.owns_backend = owns_backend
-        observer = StoreObserver(telemetry, self._was_away, self._is_back)
+        observer = self.observer = StoreObserver(telemetry, self._was_away, self._is_back)
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
         self.explicit = self.backend.explicit
         """The store for explicit writes and invalidations."""
@@ -87,7 +88,7 @@ class Engine:
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock)
-        self.book = StampBook(stamp=token, monotonic=clock.monotonic)
+        self.book = StampBook(stamp=lambda: token()[:STAMP_BYTES], monotonic=clock.monotonic)
         self.l1: MemoryTier[Copy] = MemoryTier(
             max_bytes=memory.l1_max_bytes,
             max_entries=memory.l1_max_entries,

@@ -14,7 +14,7 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
 from cachecore.contract.results import Computed
-from cachecore.encoding.entry import Stamps
+from cachecore.encoding.header import Stamps
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.engine import Engine
 from cachecore.engine.telemetry import Telemetry
@@ -85,6 +85,7 @@ class Scope:
             warmth=engine.warmth,
         )
         self._own = self._tagset((), 0 if self.engine.shards else None)
+        self.engine.observer.keeps_for_ever |= self.policy.ttl is None
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         self._permanent = frozenset(

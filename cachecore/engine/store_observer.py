@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from cachecore.engine.telemetry import Telemetry
+from cachecore.engine.telemetry import Telemetry, say_full
 
 _AWAY: Final = frozenset({"refused", "reset", "connect_timeout", "closed", "readonly", "loading"})
 """Reasons of errors after which another server may answer, with what it knew a while ago."""
@@ -13,6 +13,9 @@ _AWAY: Final = frozenset({"refused", "reset", "connect_timeout", "closed", "read
 
 class StoreObserver:
     """Counts what the guard tells, and learns from it when the store has been away."""
+
+    keeps_for_ever = False
+    """Whether any view has answers without a ttl."""
 
     def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
         self.backend_call = telemetry.backend_call
@@ -25,6 +28,8 @@ class StoreObserver:
         self._telemetry.backend_error(operation, reason)
         if reason in _AWAY:
             self._was_away()
+        if reason == "full" and self.keeps_for_ever:
+            say_full()
 
     def breaker_state(self, partition: str, state: str) -> None:
         """A breaker has opened or closed."""

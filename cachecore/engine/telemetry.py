@@ -6,6 +6,7 @@ for nothing and one with an SDK pays when it collects. Keys, prompts, values and
 
 from __future__ import annotations
 
+import logging
 import operator
 import threading
 import time
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 
 from opentelemetry import metrics, trace
@@ -21,6 +23,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.trace import ProxyTracerProvider, StatusCode, Tracer
 
 SCOPE: Final = "cachecore"
+logger = logging.getLogger("cachecore")
 _LOOK_EVERY: Final = 1.0
 _NO_SPAN: Final = nullcontext()
 BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
@@ -209,6 +212,15 @@ class Telemetry:
     def breaker_state(self, partition: str, state: str) -> None:
         """Note the state of a partition's breaker."""
         self.counts.breakers[partition] = state
+
+
+@lru_cache(maxsize=1)
+def say_full() -> None:
+    """Log, once in a process, what keeps a store full that refused a write for want of room."""
+    logger.warning(
+        "the store is full and takes nothing new. Answers with ttl=None are never evicted under volatile-* policies "
+        "and noeviction: give each answer a ttl, or choose allkeys-lfu"
+    )
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Tags and their stamps: what makes an invalidation immediate for every process, at the cost of deleting one key.
 
-A tag's stamp is 16 random bytes under a key of its own. An entry stores the stamps of its tags as they were read before
+A tag's stamp is 8 random bytes under a key of its own. An entry stores the stamps of its tags as they were read before
 its value was computed, and is valid only while each of them is the current one. A missing stamp matches nothing: what
 is lost means misses, never resurrections.
 """
@@ -15,17 +15,22 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from typing import Final, TypeVar
 
 from cachecore.contract.protocols import CacheBackend
+from cachecore.encoding.header import STAMP_BYTES
 
 T = TypeVar("T")
 
-STAMP_BYTES: Final = 16
 _SHORTEST_LIFE: Final = 86_400.0
 """Seconds a tag's stamp lives at least, so that short-lived entries do not renew it all the time."""
 _MOST_KNOWN: Final = 100_000
 
 
+def random_token() -> bytes:
+    """Return 16 bytes that no process has seen before; a stamp is the first 8."""
+    return os.urandom(2 * STAMP_BYTES)
+
+
 def random_stamp() -> bytes:
-    """Return a stamp that nobody has seen before."""
+    """Return a stamp that no process has seen before."""
     return os.urandom(STAMP_BYTES)
 
 

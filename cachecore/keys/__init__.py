@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from cachecore.contract.lazy import exports
+from cachecore.encoding.header import ROOT_TAG
 from cachecore.keys.canonical import VERSION, encode
 from cachecore.keys.decoded import Members
 from cachecore.keys.decoding import decode
-from cachecore.keys.keyspace import MAX_KEY_BYTES, ROOT_TAG, KeySpace, make_key, user_tag
+from cachecore.keys.keyspace import MAX_KEY_BYTES, KeySpace, make_key, user_tag
 
 if TYPE_CHECKING:
     from cachecore.keys.explain import Explanation

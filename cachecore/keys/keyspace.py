@@ -22,12 +22,10 @@ import ormsgpack
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import KeyHasher
+from cachecore.encoding.header import ROOT_TAG
 from cachecore.keys.canonical import VERSION, digester
 
 MAX_KEY_BYTES: Final = 250
-ROOT_TAG: Final = "n"
-"""The tag that every entry of a store carries."""
-
 _LEASE_EXTRA: Final = len("p.l:") - len("p:")
 _DIGEST: Final = re.compile(r"[0-9a-f]{32,}")
 _LONG_TAG_BYTES: Final = len("~") + 64

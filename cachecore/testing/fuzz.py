@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xxhash import xxh3_64_digest, xxh3_128_digest
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.protocols import Serializer
@@ -21,8 +21,9 @@ from cachecore.encoding import entry
 KEY = "fuzz:e:faq:" + "0123456789abcdef" * 4
 OTHER_KEY = "fuzz:e:faq:" + "fedcba9876543210" * 4
 
-# Where the envelope has the digest of its key, and how many bytes its checksum has (see `cachecore.encoding.entry`).
-_DIGEST_AT, _DIGEST_END, _CHECKSUM_BYTES = 40, 56, 8
+# Where the envelope has its part of the digest of its key, and how many bytes its checksum has (see
+# `cachecore.encoding.entry`).
+_PART_AT, _PART_END, _CHECKSUM_BYTES = 3, 5, 8
 
 VALUES: Sequence[Any] = (
     None,
@@ -45,7 +46,7 @@ def corpus(serializers: Sequence[Serializer]) -> list[bytes]:
                 fresh_until=None if number == 0 else 1.7e9 + 60,
                 dead_until=None if number == 0 else 1.7e9 + 90,
                 serializer=serializer.name,
-                stamps=[(f"tag:{i}", bytes([i]) * 16) for i in range(number)],
+                stamps=[(f"tag:{i}", bytes([i]) * 8) for i in range(number)],
                 metadata={"model": "m", "numbers": [1, 2.5, None]} if number % 2 else None,
                 served_by="provider" if number == 2 else None,
             )
@@ -64,13 +65,14 @@ def fuzz_one(data: bytes, serializers: Sequence[Serializer], *, key: str = KEY) 
     """
     found = entry.decode(data, key)
     assert type(found) in (entry.Entry, entry.Rejected), "decode answered neither way"
-    if isinstance(found, entry.Rejected) and len(data) >= _DIGEST_END + _CHECKSUM_BYTES:
-        body = data[:_DIGEST_AT] + xxh3_128_digest(key.encode()) + data[_DIGEST_END:-_CHECKSUM_BYTES]
-        found = entry.decode(body + xxh3_64_digest(body), key)
+    if isinstance(found, entry.Rejected) and len(data) >= _PART_END + _CHECKSUM_BYTES:
+        part = xxh3_64_digest(key.encode())[-2:]
+        body = data[:_PART_AT] + part + data[_PART_END:-_CHECKSUM_BYTES]
+        found = entry.decode(body + xxh3_64_digest(body, xxh3_64_intdigest(key.encode())), key)
     if isinstance(found, entry.Entry):
         payload, context = found.payload, entry.Draft(key, found.header)
     else:
-        payload, context = data, entry.Draft(key, data[:_DIGEST_END])
+        payload, context = data, entry.Draft(key, data[:_PART_END])
     return {serializer.name for serializer in serializers if _loads(serializer, payload, context)}
 
 
@@ -96,7 +98,7 @@ def fuzz_entries(rounds: int, seed: int, plain: Sequence[Serializer], sealed: Se
         fixed = mutate is _swap_payload
         if not fixed and len(data) > 8 and chance.random() < 0.5:
             fixed = True
-            data = data[:-8] + xxh3_64_digest(data[:-8])
+            data = data[:-8] + xxh3_64_digest(data[:-8], xxh3_64_intdigest(KEY.encode()))
         assert isinstance(entry.decode(data, OTHER_KEY), entry.Rejected), "an entry was accepted for another key"
         found = entry.decode(data, KEY)
         if isinstance(found, entry.Rejected):

@@ -66,6 +66,18 @@ GOALS: Final = {
     "X4": "planted secrets found in logs, errors, metrics, spans, key names, SLOWLOG, under faults: 0",
     "X5": "an ACL user without @scripting and @dangerous: everything works",
     "X6": "a proxy that swaps replies between connections: 0 wrong in 10⁵ reads",
+    **{
+        f"{row} {policy}": goal.format(policy)
+        for row, goal in {
+            "E1": "full server, `{}`: 0 old answers after `delete`, `set`, `invalidate_tags` of what is being computed",
+            "E2": "full server, `{}`: keys asked for by 3 caches at once are computed once each",
+            "E3": "full server, `{}`: hit ratio within 1 point of GET and SETEX of the same values",
+        }.items()
+        for policy in (
+            *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
+            *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
+        )
+    },
 }
 
 _HEAD: Final = """\

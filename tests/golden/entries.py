@@ -33,6 +33,9 @@ PLAIN = {
 ANSWER = GoldenAnswer("Sure.", GoldenUsage(1, 2), ("a", "b"))
 MODEL = GoldenModel(text="Sure.", usage=GoldenUsage(1, 2))
 
+COMMONEST = {"stamps": (("n", bytes(range(8))),), "metadata": None, "served_by": None}
+DEEP = tuple(("n" + "/s" * depth, bytes([depth]) * 8) for depth in range(20))
+
 MSGPACK = MsgpackSerializer()
 JSON = JsonSerializer()
 ZSTD = CompressedSerializer(min_bytes=0)
@@ -59,7 +62,7 @@ class Case:
             "fresh_until": 1_700_003_600.25,
             "dead_until": 1_700_007_200.25,
             "serializer": self.serializer.name,
-            "stamps": (("~", bytes(range(16))), ("faq", b"n" * 16), ("doc:42", b"\xff" * 16)),
+            "stamps": (("n", bytes(range(8))), ("n/faq", b"f" * 8), ("t/doc:42", b"\xff" * 8)),
             "metadata": {"model": "gpt", "parts": [1, 2.5, None, b"\x00"]},
             "served_by": "provider",
             "tombstone": False,
@@ -78,6 +81,9 @@ CASES = [
     Case("aesgcm-older-key", EncryptedSerializer(keys={"2023": RING["2023"]}), PLAIN),
     Case("typed-msgpack", TypedSerializer(value_type=GoldenAnswer), ANSWER),
     Case("typed-json", TypedSerializer(value_type=GoldenModel), MODEL),
+    Case("commonest", MSGPACK, PLAIN, {**COMMONEST, "dead_until": 1_700_003_600.25}),
+    Case("commonest-stale", MSGPACK, PLAIN, COMMONEST),
+    Case("deep-namespace", MSGPACK, PLAIN, {"stamps": DEEP, "metadata": None, "served_by": None}),
     Case("for-ever", MSGPACK, None, {"fresh_until": None, "dead_until": None, "stamps": (), "metadata": None}),
     Case("never-dead", MSGPACK, [], {"dead_until": None, "served_by": None}),
     Case("stale-at-once", MSGPACK, 0, {"fresh_until": 1_700_000_000.25}),

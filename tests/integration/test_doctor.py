@@ -20,7 +20,7 @@ def test_a_server_that_works(redis_url: str) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["answers"] is True
-    assert found["abilities"] == {"scan": True, "feed": True, "time": True, "partitions": False}
+    assert found["abilities"] == {"scan": True, "feed": True, "time": True, "touch": True, "partitions": False}
     assert abs(found["clock_ahead_seconds"]) < 5
     (said,) = found["servers"].values()
     assert said["feed"] == "client tracking"
@@ -60,6 +60,31 @@ def test_a_user_who_may_not_ask_the_time_nor_track(own_server: Server) -> None:
     assert "feed: no: copies in memory live for l1_max_age" in done.stdout
     assert "feed: none (auth)" in done.stdout
     assert "its clock" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("allkeys-random", ["allkeys-random evicts what is used most"]),
+        ("volatile-random", ["volatile-random evicts what is used most", "volatile-random never evicts answers with"]),
+        ("volatile-lru", ["volatile-lru never evicts answers with ttl=None"]),
+        ("noeviction", ["noeviction takes nothing new"]),
+        ("allkeys-lfu", []),
+        ("allkeys-lru", []),
+    ],
+)
+def test_a_memory_policy_that_costs_something(own_server: Server, policy: str, says: list[str]) -> None:
+    """A limit and its policy are told, with a warning where a cache loses by it; without a limit there is none."""
+    ask(own_server, "CONFIG", "SET", "maxmemory-policy", policy)
+    assert "warning" not in run(app(), ["doctor", own_server.url]).stdout
+    ask(own_server, "CONFIG", "SET", "maxmemory", "100mb")
+    found = json.loads(run(app(), ["doctor", own_server.url, "--json"]).stdout)
+    ((server, warnings),) = found["warnings"].items()
+    assert found["servers"][server]["maxmemory_policy"] == policy
+    assert len(warnings) == len(says)
+    assert all(warning.startswith(words) for warning, words in zip(warnings, says, strict=True))
+    printed = run(app(), ["doctor", own_server.url]).stdout
+    assert all(f"warning: {warning}" in printed for warning in warnings)
 
 
 def test_a_server_that_is_not_there() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
 from hypothesis import example, given
@@ -19,6 +21,9 @@ from cachecore.serializers.msgpack import MsgpackSerializer
 keys = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=250)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 times = st.floats(min_value=0, max_value=1e12)
+paths = st.lists(st.text("ab/", max_size=2), min_size=1, max_size=18).map(
+    lambda parts: ["/".join(parts[: n + 1]) for n in range(len(parts))]
+)
 maybe_times = st.none() | times
 ints = st.integers(-(2**63), 2**64 - 1)
 plain = st.recursive(
@@ -26,7 +31,7 @@ plain = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(text, inner),
     max_leaves=20,
 )
-stamps = st.dictionaries(text, st.binary(min_size=16, max_size=16), max_size=8).map(lambda found: tuple(found.items()))
+stamps = st.dictionaries(text, st.binary(min_size=8, max_size=8), max_size=8).map(lambda found: tuple(found.items()))
 fields = st.fixed_dictionaries(
     {
         "created": times,
@@ -54,6 +59,7 @@ anything = st.recursive(
     max_leaves=10,
 )
 
+ROUNDED = ("compute_time", "fresh_until", "dead_until")
 RING = {"k1": bytes(range(32)), "k2": bytes(range(32, 64))}
 SERIALIZERS: list[Serializer] = [
     MsgpackSerializer(),
@@ -70,7 +76,31 @@ def test_an_entry_comes_back(key: str, given_fields: dict[str, Any], payload: by
     found = entry.decode(entry.seal(made, payload), key)
     assert isinstance(found, entry.Entry)
     assert (found.key, found.payload, found.header) == (key, payload, made.header)
-    assert same(given_fields, {name: getattr(found, name) for name in given_fields})
+    exact = {name: getattr(found, name) for name in given_fields if name not in ROUNDED}
+    assert same({name: value for name, value in given_fields.items() if name not in ROUNDED}, exact)
+    assert abs(found.compute_time - min(given_fields["compute_time"], 65_504)) <= found.compute_time / 1000 + 1e-7
+    for name in ("fresh_until", "dead_until"):
+        _check_rounded_down(given_fields[name], getattr(found, name), given_fields["created"])
+
+
+def _check_rounded_down(asked: float | None, found: float | None, created: float) -> None:
+    """Deadlines are kept as distances from `created`, never too long and hardly too short."""
+    if asked is None or found is None:
+        assert asked is found
+        return
+    # A step of float64 at this size is no lengthening.
+    unsure = math.ulp(max(asked, created)) + 1e-30
+    assert asked - abs(asked - created) / 2**22 - 2 * unsure <= found <= asked + unsure
+
+
+@given(paths.map(dict.fromkeys).map(list), st.integers(0, 2**32))
+def test_tags_that_continue_each_other_come_back(tags: list[str], seed: int) -> None:
+    chance = random.Random(seed)
+    pairs = tuple((tag, chance.randbytes(8)) for tag in tags)
+    whole = entry.encode("k", b"", created=0, fresh_until=1, dead_until=1, serializer="msgpack", stamps=pairs)
+    found = entry.decode(whole, "k")
+    assert isinstance(found, entry.Entry)
+    assert found.stamps == pairs
 
 
 @given(keys, fields, st.binary(max_size=300), st.data())

@@ -375,7 +375,7 @@ async def test_set_since_takes_a_lookup_of_the_same_request_only(scene: Scene) -
     await cache.set("s", "of a newer version")
     (data,) = await scene.memory.get_many([cache.key("s")])
     assert data is not None
-    await scene.memory.set_many({cache.key("s"): data[:2] + bytes([data[2] + 1]) + data[3:]}, ttl=60)
+    await scene.memory.set_many({cache.key("s"): data[:1] + bytes([data[1] + 16]) + data[2:]}, ttl=60)
     cache._engine.l1.clear()
     assert await cache.set("s", 1, since=await cache.lookup("s")) is False
     await cache.set("q", 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import ormsgpack
 import pytest
-from xxhash import xxh3_64_digest
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
@@ -18,8 +18,9 @@ from cachecore.encoding.entry import Draft, Entry, Rejected, decode, draft, enco
 
 KEY = "p:e:faq/v3:" + "ab" * 32
 OTHER = "p:e:faq/v3:" + "cd" * 32
-STAMPS = (("~", b"r" * 16), ("faq", b"n" * 16), ("doc:42", b"d" * 16))
-FIXED_BYTES = 56
+STAMPS = (("n", b"r" * 8), ("n/faq", b"n" * 8), ("t/doc:42", b"d" * 8))
+FIXED = struct.Struct(">BBBHdeff")
+PART = xxh3_64_intdigest(KEY.encode()) & 0xFFFF
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -49,17 +50,15 @@ def reason(data: bytes, key: str = KEY) -> str:
 
 
 def with_checksum(body: bytes) -> bytes:
-    return body + xxh3_64_digest(body)
+    return body + xxh3_64_digest(body, xxh3_64_intdigest(KEY.encode()))
 
 
-def hostile(array: bytes, *, payload: bytes = b"", **changes: Any) -> bytes:
-    """An entry of `KEY` with any array and fixed fields, the checksum made right."""
-    good = encode(KEY, b"", **fields())
-    values = list(struct.unpack_from(">2sBBIdddd16s", good))
-    values[3] = len(array)
-    for at, value in changes.items():
-        values[["magic", "version", "flags", "length", "created", "compute", "fresh", "dead"].index(at)] = value
-    return with_checksum(struct.pack(">2sBBIdddd16s", *values) + array + payload)
+def hostile(array: bytes, *, payload: bytes = b"", count: int = 0, stamps: bytes = b"", **changes: Any) -> bytes:
+    """An entry of `KEY` with any array, path stamps and fixed fields, the checksum made right."""
+    values = {"magic": 0xC1, "version": 1, "flags": 16 | 32, "part": PART, "created": 1.7e9,
+              "compute": 0.75, "fresh": 60.0, "dead": 90.0, "length": len(array), **changes}  # fmt: skip
+    fixed = FIXED.pack(values["magic"], values["version"] << 4 | count, *list(values.values())[2:8])
+    return with_checksum(fixed + struct.pack(">H", values["length"]) + array + stamps + payload)
 
 
 def test_every_field_comes_back() -> None:
@@ -70,8 +69,8 @@ def test_every_field_comes_back() -> None:
     assert all(type(pair) is tuple for pair in found.stamps)
 
 
-@pytest.mark.parametrize("fresh_until", [None, 5.0, 0.0])
-@pytest.mark.parametrize("dead_until", [None, 5.0])
+@pytest.mark.parametrize("fresh_until", [None, 1.7e9 + 5, 1.7e9])
+@pytest.mark.parametrize("dead_until", [None, 1.7e9 + 5])
 @pytest.mark.parametrize("tombstone", [True, False])
 def test_for_ever_and_tombstone_are_kept_apart(
     fresh_until: float | None, dead_until: float | None, tombstone: bool
@@ -117,12 +116,12 @@ def test_any_kind_of_bytes_is_read(wrap: type) -> None:
         ({"fresh_until": math.nan}, "times"),
         ({"fresh_until": -math.inf}, "times"),
         ({"dead_until": math.inf}, "times"),
-        ({"stamps": [("t", b"short")]}, "16 bytes"),
-        ({"stamps": [("t", "a" * 16)]}, "16 bytes"),
-        ({"stamps": [("t", bytearray(16))]}, "16 bytes"),
-        ({"stamps": [("t", bytes(16)), ("t", bytes(16))]}, "twice"),
-        ({"stamps": [(f"t{i}", bytes(16)) for i in range(257)]}, "256 tags"),
-        ({"stamps": [(7, bytes(16))]}, "text"),
+        ({"stamps": [("t", b"short")]}, "8 bytes"),
+        ({"stamps": [("t", "a" * 8)]}, "8 bytes"),
+        ({"stamps": [("t", bytearray(8))]}, "8 bytes"),
+        ({"stamps": [("t", bytes(8)), ("t", bytes(8))]}, "twice"),
+        ({"stamps": [(f"t{i}", bytes(8)) for i in range(257)]}, "256 tags"),
+        ({"stamps": [(7, bytes(8))]}, "text"),
         ({"metadata": {"when": object()}}, "plain data"),
         ({"metadata": {1: 2}}, "plain data"),
         ({"metadata": {"t": (1,)}}, "tuple"),
@@ -147,13 +146,19 @@ def test_draft_refuses_what_is_encoded_already() -> None:
 
 def test_limits_themselves_are_accepted() -> None:
     """256 tags and names of 256 characters are written and read."""
-    stamps = tuple((f"t{i}", bytes(16)) for i in range(256))
+    stamps = tuple((f"t{i}", bytes(8)) for i in range(256))
     given = fields(stamps=stamps, served_by="x" * 256, serializer="y" * 256)
     assert entry_of(encode(KEY, b"", **given)).stamps == stamps
 
 
 GOOD = encode(KEY, b"payload", **fields())
-ARRAY = GOOD[FIXED_BYTES:-15]
+ARRAY = ormsgpack.packb([1, "n/faq", {"t/doc:42": b"d" * 8}, {"model": "m"}, "provider"])
+PATH: dict[str, Any] = {"count": 2, "stamps": b"r" * 8 + b"n" * 8}
+WITHOUT_ARRAY = struct.pack(">BBBHdef", 0xC1, 1 << 4 | 2, 0, PART, 1.0, 0.0, 1.0)
+
+
+def array(*values: Any) -> bytes:
+    return ormsgpack.packb(list(values))
 
 
 @pytest.mark.parametrize(
@@ -162,63 +167,81 @@ ARRAY = GOOD[FIXED_BYTES:-15]
         (b"", "magic"),
         (b"{", "magic"),
         (b"{" + b" " * 100 + b"}", "magic"),
-        (b"cc", "length"),
-        (b"cc" + bytes(61), "length"),
+        (b"\xc1", "length"),
+        (b"\xc1" + bytes(21), "length"),
         (GOOD[:-1], "checksum"),
         (GOOD + b"\x00", "checksum"),
-        (hostile(ARRAY, version=0), "version"),
-        (hostile(ARRAY, version=2), "version"),
-        (hostile(ARRAY, magic=b"cd"), "magic"),
-        (hostile(ARRAY, length=0xFFFFFFFF), "length"),
-        (hostile(ARRAY, length=len(ARRAY) + 1), "length"),
-        (hostile(ARRAY, payload=bytes(70_000), length=65_536), "length"),
-        (hostile(ARRAY, flags=16), "flags"),
-        (hostile(ARRAY, flags=255), "flags"),
-        (hostile(ARRAY, created=math.nan), "header"),
-        (hostile(ARRAY, created=-1.0), "header"),
-        (hostile(ARRAY, created=math.inf), "header"),
-        (hostile(ARRAY, compute=math.nan), "header"),
-        (hostile(ARRAY, compute=-1.0), "header"),
-        (hostile(ARRAY, fresh=math.nan), "header"),
-        (hostile(ARRAY, fresh=-math.inf), "header"),
-        (hostile(ARRAY, fresh=math.inf, dead=-math.inf), "header"),
-        (hostile(ARRAY, dead=math.nan), "header"),
-        (hostile(ARRAY, dead=math.inf), "header"),
+        (hostile(ARRAY, **PATH, version=0), "version"),
+        (hostile(ARRAY, **PATH, version=2), "version"),
+        (hostile(ARRAY, **PATH, version=15), "version"),
+        (hostile(ARRAY, **PATH, magic=0x63), "magic"),
+        (hostile(ARRAY, **PATH, length=0xFFFF), "length"),
+        (hostile(ARRAY, **PATH, length=len(ARRAY) + 1), "length"),
+        (hostile(ARRAY, stamps=b"r" * 16, count=15), "length"),
+        (with_checksum(hostile(b"")[:15]), "length"),
+        (with_checksum(hostile(b"")[:19]), "length"),
+        (with_checksum(hostile(b"")[:23]), "length"),
+        (hostile(ARRAY, **PATH, flags=64), "flags"),
+        (hostile(ARRAY, **PATH, flags=255), "flags"),
+        (hostile(ARRAY, **PATH, flags=32 | 2), "flags"),
+        (hostile(ARRAY, **PATH, flags=32 | 4 | 16), "flags"),
+        (hostile(ARRAY, **PATH, created=math.nan), "header"),
+        (hostile(ARRAY, **PATH, created=-1.0), "header"),
+        (hostile(ARRAY, **PATH, created=math.inf), "header"),
+        (hostile(ARRAY, **PATH, compute=math.nan), "header"),
+        (hostile(ARRAY, **PATH, compute=math.inf), "header"),
+        (hostile(ARRAY, **PATH, compute=-1.0), "header"),
+        (hostile(ARRAY, **PATH, fresh=math.nan), "header"),
+        (hostile(ARRAY, **PATH, fresh=-math.inf), "header"),
+        (hostile(ARRAY, **PATH, fresh=math.inf, dead=-math.inf), "header"),
+        (hostile(ARRAY, **PATH, dead=math.nan), "header"),
+        (hostile(ARRAY, **PATH, dead=math.inf), "header"),
         (hostile(b""), "header"),
         (hostile(b"\xc1"), "header"),
         (hostile(b"\x2a"), "header"),
+        (hostile(b"\x90"), "header"),
         (hostile(b"\x94\xc0\xc0\xc0\xc0"), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {}, None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {}, None, None, None])), "header"),
+        (hostile(array("msgpack", None, {}, None, None, None)), "header"),
         (hostile(ormsgpack.packb({"a": 1, "b": 2, "c": 3, "d": 4})), "header"),
-        (hostile(ormsgpack.packb([b"msgpack", {}, None, None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", [], None, None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {"t": b"short"}, None, None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {"t": "a" * 16}, None, None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {f"t{i}": bytes(16) for i in range(257)}, None, None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {1: bytes(16)}, None, None], None, ormsgpack.OPT_NON_STR_KEYS)), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {}, [1], None])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {}, None, 7])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {}, None, "x" * 257])), "header"),
-        (hostile(ormsgpack.packb(["msgpack", {}, ormsgpack.Ext(1, b"os.system"), None])), "header"),
-        (hostile(b"\x94\xa1m\x80\xdd\xff\xff\xff\xff\xc0"), "header"),
-        (hostile(b"\x94\xa1m\x80" + b"\x91" * 60_000 + b"\xc0"), "header"),
+        (hostile(array(b"msgpack")), "header"),
+        (hostile(array("x" * 257)), "header"),
+        (hostile(array(-1)), "header"),
+        (hostile(array(5)), "header"),
+        (hostile(array(True)), "header"),
+        (hostile(array(1, "n")), "header"),
+        (hostile(array(1, "n/faq"), count=1, stamps=bytes(8)), "header"),
+        (hostile(array(1), count=1, stamps=bytes(8)), "header"),
+        (hostile(array(1, b"n"), count=1, stamps=bytes(8)), "header"),
+        (hostile(array(1, "n", {"n": bytes(8)}), count=1, stamps=bytes(8)), "header"),
+        (hostile(array("msgpack", None, [])), "header"),
+        (hostile(array("msgpack", None, {"t": b"short"})), "header"),
+        (hostile(array("msgpack", None, {"t": "a" * 8})), "header"),
+        (hostile(array("msgpack", None, {f"t{i}": bytes(8) for i in range(257)})), "header"),
+        (hostile(array("m", "n", {f"t{i}": bytes(8) for i in range(256)}), count=1, stamps=bytes(8)), "header"),
+        (hostile(ormsgpack.packb(["m", None, {1: bytes(8)}], None, ormsgpack.OPT_NON_STR_KEYS)), "header"),
+        (hostile(array("msgpack", None, None, [1])), "header"),
+        (hostile(array("msgpack", None, None, None, 7)), "header"),
+        (hostile(array("msgpack", None, None, None, "x" * 257)), "header"),
+        (hostile(array("msgpack", None, None, ormsgpack.Ext(1, b"os.system"))), "header"),
+        (hostile(b"\x94\xa1m\xc0\xc0\xdd\xff\xff\xff\xff"), "header"),
+        (hostile(b"\x94\xa1m\xc0\xc0" + b"\x91" * 60_000), "header"),
+        (with_checksum(WITHOUT_ARRAY + bytes(16)), "header"),
     ],
 )
 def test_what_is_wrong_has_a_reason(data: bytes, why: str) -> None:
     assert reason(data) == why
 
 
-def test_a_claimed_length_over_four_gigabytes_is_a_length() -> None:
+def test_a_claimed_length_that_is_not_there_is_a_length() -> None:
     """A header cannot claim what is not there; what follows it is the payload, so no length of it can lie."""
-    assert reason(hostile(ARRAY, length=2**32 - 1, payload=bytes(1000))) == "length"
+    assert reason(hostile(ARRAY, length=2**16 - 1, payload=bytes(1000))) == "length"
 
 
 def test_a_tag_named_twice_in_the_bytes_counts_once() -> None:
     """The last stamp of a repeated tag is the one that is compared, so no tag can hide behind itself."""
-    pair = b"\xa1t\xc4\x10"
-    found = entry_of(hostile(b"\x94\xa1m\x82" + pair + b"a" * 16 + pair + b"b" * 16 + b"\xc0\xc0"))
-    assert found.stamps == (("t", b"b" * 16),)
+    pair = b"\xa1t\xc4\x08"
+    found = entry_of(hostile(b"\x93\xa1m\xc0\x82" + pair + b"a" * 8 + pair + b"b" * 8))
+    assert found.stamps == (("t", b"b" * 8),)
 
 
 def test_entry_is_bound_to_its_key() -> None:
@@ -241,7 +264,7 @@ def test_a_bit_flip_is_never_a_value() -> None:
 def test_a_header_full_of_empty_containers_stays_small(bomb: bytes) -> None:
     """The bound on the header bounds what it can become."""
     count = 65_000 // len(bomb)
-    data = hostile(b"\x94\xa1m\x80\x81\xa1b\xdd" + struct.pack(">I", count) + bomb * count + b"\xc0")
+    data = hostile(b"\x94\xa1m\xc0\xc0\x81\xa1b\xdd" + struct.pack(">I", count) + bomb * count)
     tracemalloc.start()
     try:
         decode(data, KEY)
@@ -263,7 +286,7 @@ def test_header_covers_every_field_and_flag() -> None:
         {"dead_until": None},
         {"serializer": "json"},
         {"stamps": STAMPS[:2]},
-        {"stamps": (*STAMPS[:2], ("doc:42", b"x" * 16))},
+        {"stamps": (*STAMPS[:2], ("t/doc:42", b"x" * 8))},
         {"metadata": None},
         {"metadata": {}},
         {"served_by": None},
@@ -291,4 +314,5 @@ def test_repr_shows_neither_key_nor_value() -> None:
 def test_constants_are_the_format() -> None:
     """Changing one of these makes old entries unreadable: that is a new version."""
     assert (entry.VERSION, entry.TOMBSTONE, entry.FRESH_FOR_EVER, entry.NEVER_DEAD) == (1, 1, 2, 4)
-    assert GOOD[:4] == b"cc\x01\x00"
+    assert (entry.CLAIM, entry.DEAD_LATER, entry.ARRAY) == (8, 16, 32)
+    assert GOOD[:3] == b"\xc1\x12\x30"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cachecore.encoding.claim import CLAIM_BYTES
+from cachecore.encoding.entry import TOMBSTONE_BYTES
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 
@@ -108,6 +110,21 @@ async def test_invalidations_count_entries_and_not_tombstones(scene: Scene) -> N
     assert await cache.invalidate_prefix("faq") == 7
     assert await cache.invalidate_all() == 1
     assert await other.get("x") is None
+
+
+@virtual
+async def test_entries_as_short_as_a_tombstone_or_a_claim_are_counted(scene: Scene) -> None:
+    """Lengths tell marks from most entries, and the bytes themselves from the others."""
+    cache = scene.cache(ttl=None)
+    lengths = range(60)
+    for length in lengths:
+        await cache.set(length, "x" * length)
+        await cache.scoped("finite").set(length, "x" * length, ttl=60)
+    await cache.set("deleted", 1)
+    await cache.delete("deleted")
+    sizes = {len(value or b"") for value in await scene.memory.get_many([cache.key(n) for n in lengths])}
+    assert {TOMBSTONE_BYTES, CLAIM_BYTES} <= sizes
+    assert await cache.invalidate_all() == 2 * len(lengths)
 
 
 @virtual

@@ -1,7 +1,7 @@
 """Facts about a server and its abilities, for people: `cachecore doctor` prints them.
 
-They are read over a separate connection, by commands that an ordinary user may run: HELLO instead of INFO. Nothing is
-written.
+They are read over a separate connection, by commands that an ordinary user may run: HELLO instead of INFO, which is
+asked for the memory limit alone and may be refused. Nothing is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
 
     `prefix` is that of the cache's keys; `key` is a key of this server that has no other use.
 
-    The result has `server`, `protocol`, `feed` and `swap`, and where the server tells them `role` and `mode`.
+    The result has `server`, `protocol`, `feed` and `swap`, and where the server tells them `role`, `mode`, `maxmemory`
+    (bytes; `0`: no limit) and `maxmemory_policy`.
 
     Raises:
         BackendError: the server cannot be reached.
@@ -41,6 +42,7 @@ async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
         facts = await _hello(connection)
         return {
             **facts,
+            **await _memory(connection),
             "feed": await _feed(connection, prefix, facts["protocol"]),
             "swap": await _swap(connection, key),
         }
@@ -59,6 +61,13 @@ async def _hello(connection: Connection) -> dict[str, str]:
     optional = {name: _text(hello[key]) for name, key in (("role", b"role"), ("mode", b"mode")) if key in hello}
     server = f"{_text(hello.get(b'server', b'unknown'))} {_text(hello.get(b'version', b''))}".strip()
     return {"server": server, "protocol": f"RESP{protocol_in_force(reply)}", **optional}
+
+
+async def _memory(connection: Connection) -> dict[str, str]:
+    reply: Any = await connection.request(pack(("INFO", "memory")))
+    text = str(reply, "ascii", "replace") if isinstance(reply, bytes) else ""
+    told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {name: told[name] for name in ("maxmemory", "maxmemory_policy") if name in told}
 
 
 async def _feed(connection: Connection, prefix: str, protocol: str) -> str:
