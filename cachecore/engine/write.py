@@ -20,7 +20,7 @@ from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import expired
 from cachecore.engine.publish import TTL_SLACK, Sealed, longest_life, seal_value
-from cachecore.engine.read import StoreRead, read
+from cachecore.engine.read import StoreRead, completed, read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.stamps import sound
@@ -321,11 +321,14 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     existed = False
     try:
         for _ in range(_TRIES):
-            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True)
+            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True, whole=False)
             if found.error is not None:
                 raise found.error
+            # At once: on a slow link each further round trip may be the one too many.
+            swap = engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl)
+            swapped, found = await asyncio.gather(swap, completed(scope, state, found))
             existed = found.entry is not None
-            if await engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl):
+            if swapped:
                 return _Buried(existed, True)
         await engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl)
     except BackendError as error:
