@@ -68,8 +68,10 @@ class Within:
         task, self._task = self._task, None
         # As `asyncio.timeout` tells it: whether only this deadline has cancelled the task.
         ours = self._expired and task is not None and task.uncancel() <= self._cancelling
-        if ours and kind is asyncio.CancelledError:
-            raise BackendTimeout(self._operation) from error
+        if ours and isinstance(error, asyncio.CancelledError):
+            # It would become the context of the other error, and keep all that the frames of its traceback know.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            raise BackendTimeout(self._operation) from None
 
 
 class Explicit:
