@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from cachecore.contract.errors import BackendTimeout
 from cachecore.contract.protocols import CacheBackend, SupportsPartitions
 from cachecore.store.bulkhead import Bulkhead, Limit
-
-if TYPE_CHECKING:
-    from cachecore.store.guard import Guard
+from cachecore.store.inline_read import Answered, Values
 
 
 T = TypeVar("T")
@@ -74,12 +72,36 @@ class Within:
             raise BackendTimeout(self._operation) from None
 
 
+class Calls(Protocol):
+    """The guard: its calls, of either kind."""
+
+    async def read(self, keys: Sequence[str], *, explicit: bool = ...) -> Values:
+        """Return the live values in the order of `keys`."""
+
+    async def write(self, items: Mapping[str, bytes], ttl: float | None, *, explicit: bool = ...) -> None:
+        """Replace each key."""
+
+    async def delete(self, keys: Sequence[str], *, explicit: bool = ...) -> int:
+        """Delete the keys; return how many existed."""
+
+    async def exchange(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = ...
+    ) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+
+    def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = ...) -> None:
+        """Read keys of one partition."""
+
+    def within(self, operation: str, keys: int) -> Within:
+        """Return the deadline of explicit work."""
+
+
 class Explicit:
     """CacheBackend on a guard, for calls that a caller asked for and waits for."""
 
     partition: Callable[[str], str]
 
-    def __init__(self, guard: Guard, backend: CacheBackend) -> None:
+    def __init__(self, guard: Calls, backend: CacheBackend) -> None:
         self._guard = guard
         if isinstance(backend, SupportsPartitions):
             self.partition = backend.partition
