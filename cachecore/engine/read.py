@@ -93,20 +93,29 @@ async def read(
     stamps_too: bool = False,
     extra: tuple[str, ...] = (),
     explicit: bool = False,
+    whole: bool = True,
 ) -> StoreRead:
     """Read `key` from the store and check it. One round trip, shared with every other read of this tick.
 
     With `stamps_too` the stamps come from the store even where the table of a live feed has them; `extra` are further
     keys of the same node to read along, found in `StoreRead.batch.values`. An `explicit` read has the time of a write.
+    Unless `whole`, an entry with tags that were not asked for is left unjudged (`unknown_stamps`), for `completed`.
     """
     coalescer = state.explicit if explicit else state.coalescer
     batch = await _asked(scope, state, coalescer, key, tagset, stamps_too, extra)
     if scope.engine.store_clock.unmeasured:
         await scope.engine.measured(state)
     found = check(scope, key, tagset, batch)
-    if found.reason == "unknown_stamps":
+    if whole and found.reason == "unknown_stamps":
         found = await _with_stamps_of_its_own(scope, coalescer, key, tagset, batch)
     return found
+
+
+async def completed(scope: Scope, state: LoopState, found: StoreRead) -> StoreRead:
+    """Return what an explicit read has found that was not `whole`, once its stamps are read, too."""
+    if found.reason != "unknown_stamps" or found.batch is None:
+        return found
+    return await _with_stamps_of_its_own(scope, state.explicit, found.key, found.tagset, found.batch)
 
 
 async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tuple[Any, StoreRead | None]:

@@ -20,7 +20,7 @@ from cachecore.encoding.entry import TOMBSTONE_BYTES, Entry, decode
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import Sealed, longest_life, seal_value, sealed_expired
-from cachecore.engine.read import StoreRead, read
+from cachecore.engine.read import StoreRead, completed, read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.invalidation.outbox.backlog import entries
 from cachecore.invalidation.outbox.sender import FULL
@@ -344,12 +344,14 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     existed = False
     try:
         for _ in range(_TRIES):
-            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True)
+            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True, whole=False)
             if found.error is not None:
                 raise found.error
+            # At once: on a slow link each further round trip may be the one too many.
+            swap = beside(item, engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl))
+            swapped, found = await asyncio.gather(swap, completed(scope, state, found))
             existed = found.entry is not None
-            swap = engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl)
-            if await beside(item, swap):
+            if swapped:
                 return _Buried(existed, True, found.raw)
         await beside(item, engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl))
     except BackendError as error:

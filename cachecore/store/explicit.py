@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from cachecore.contract.errors import BackendTimeout
 from cachecore.contract.protocols import CacheBackend, SupportsMarks, SupportsPartitions, SupportsSizes
 from cachecore.store.bulkhead import Bulkhead, Limit
-
-if TYPE_CHECKING:
-    from cachecore.store.guard import Guard
-
+from cachecore.store.inline_read import Answered, Values
 
 T = TypeVar("T")
 
@@ -68,8 +65,40 @@ class Within:
         task, self._task = self._task, None
         # As `asyncio.timeout` tells it: whether only this deadline has cancelled the task.
         ours = self._expired and task is not None and task.uncancel() <= self._cancelling
-        if ours and kind is asyncio.CancelledError:
-            raise BackendTimeout(self._operation) from error
+        if ours and isinstance(error, asyncio.CancelledError):
+            # It would become the context of the other error, and keep all that the frames of its traceback know.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            raise BackendTimeout(self._operation) from None
+
+
+class Calls(Protocol):
+    """The guard: its calls, of either kind."""
+
+    async def read(self, keys: Sequence[str], *, explicit: bool = ...) -> Values:
+        """Return the live values in the order of `keys`."""
+
+    async def write(self, items: Mapping[str, bytes], ttl: float | None, *, explicit: bool = ...) -> None:
+        """Replace each key."""
+
+    async def delete(self, keys: Sequence[str], *, explicit: bool = ...) -> int:
+        """Delete the keys; return how many existed."""
+
+    async def exchange(
+        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = ...
+    ) -> bool:
+        """Make the value `new` if it is `old` now; return whether it was."""
+
+    def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = ...) -> None:
+        """Read keys of one partition."""
+
+    def within(self, operation: str, keys: int) -> Within:
+        """Return the deadline of explicit work."""
+
+    def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = ...) -> Awaitable[int]:
+        """Add one to the counter under `key`; begins at once."""
+
+    def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = ...) -> Awaitable[list[int]]:
+        """Return the lengths of the values."""
 
 
 class Explicit:
@@ -79,7 +108,7 @@ class Explicit:
     advance: Callable[[str], Awaitable[int]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
 
-    def __init__(self, guard: Guard, backend: CacheBackend) -> None:
+    def __init__(self, guard: Calls, backend: CacheBackend) -> None:
         self._guard = guard
         if isinstance(backend, SupportsPartitions):
             self.partition = backend.partition

@@ -125,7 +125,8 @@ class Guard:
         """Begin anew, as in a forked child."""
         self._calls.reset()
         self._whole = self._calls.partition(_WHOLE_STORE)
-        self._largest = self._largest_before = 0
+        self._largest = 0  # bytes, in this minute
+        self._allowance = 0.0  # seconds that a read has for the largest value of this minute and the last
         self._remembered_until = self._now() + _REMEMBER
 
     def states(self) -> dict[str, State]:
@@ -312,9 +313,11 @@ class Guard:
     def _read_budget(self, partition: Partition, keys: int, explicit: bool) -> float:
         now = self._now()
         if now > self._remembered_until:
-            self._largest, self._largest_before = 0, self._largest
+            self._allowance = self._largest * self._timeout_per_byte  # the larger one of two minutes
+            self._largest = 0
             self._remembered_until = now + _REMEMBER
-        return self._budget(partition, max(self._largest, self._largest_before), keys, explicit)
+        patience = self._write_timeout if explicit else partition.patience
+        return patience + self._allowance + keys * _PER_KEY
 
     def fitting(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
         """Return `values` if they can be those of `keys`. Raises `BackendError`."""
@@ -327,6 +330,7 @@ class Guard:
     def _remember(self, size: int) -> None:
         if size > self._largest:
             self._largest = size
+            self._allowance = max(self._allowance, size * self._timeout_per_byte)
 
     def _budget(self, partition: Partition, size: int, keys: int, explicit: bool = False) -> float:
         patience = self._write_timeout if explicit else partition.patience

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 TICK: Final = 0.005
@@ -21,10 +22,11 @@ _LATE_TICK: Final = TICK / 2
 class LoopTime:
     """Counts one loop's own seconds. They stand still while nothing asks to be woken."""
 
-    __slots__ = ("_due", "_loop", "_ticked", "_timer", "now")
+    __slots__ = ("_context", "_due", "_loop", "_ticked", "_timer", "now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._context = Context()  # that of a request would live as long as there are calls
         self.now = 0.0
         """Own seconds as of the last tick."""
         self._ticked = 0.0
@@ -48,7 +50,7 @@ class LoopTime:
         else:
             self._timer.cancel()
         self._due = due
-        self._timer = self._loop.call_at(due, tick)
+        self._timer = self._loop.call_at(due, tick, context=self._context)
 
     def tick(self) -> float:
         """Count the time since the last tick; return the seconds by which this one is late."""

@@ -10,6 +10,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 from cachecore.store.breaker import State
@@ -94,7 +95,7 @@ class StateLog:
             self._timer_loop = loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # the next change tells
-        self._timer = loop.call_later(seconds, self._due)
+        self._timer = loop.call_later(seconds, self._due, context=Context())  # outlives the request
 
     def _due(self) -> None:
         with self._lock:

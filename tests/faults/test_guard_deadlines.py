@@ -1,4 +1,4 @@
-"""How long a call waits: for a store far away, for one that is late, for a connection, and for a busy process (L1-L8)."""
+"""How long a call waits: for a store far away, for one that is late, for a connection, for a busy process (L1-L7)."""
 
 from __future__ import annotations
 
@@ -109,11 +109,10 @@ async def test_l1_process_that_starts_far_away(any_server: Server, link: Proxy) 
         await near.set_many({number: answer(number) for number in range(3)})
     link.slow(0.3)
     async with cache_at(link.url, l1_max_entries=0) as cache:
-        for number in range(3):
-            began = time.monotonic()
-            assert await cache.get(number) == answer(number)
-            seconds = time.monotonic() - began
-        assert seconds < 0.5
+        assert await cache.get(0) == answer(0)
+        began = time.monotonic()
+        assert await cache.get(1) == answer(1)
+        assert time.monotonic() - began < 0.5
 
 
 @sizes(5, 20)
@@ -275,7 +274,8 @@ def test_l7_threads_on_sqlite(size: int, tmp_path: Path, record: Record) -> None
                 time.sleep(0.002)
                 return f"label {number}"
 
-            return cache.get_or_set({"text": number}, factory)
+            label: str = cache.get_or_set({"text": number}, factory)
+            return label
 
         with ThreadPoolExecutor(32) as pool:
             got = list(pool.map(label, [row % size for row in range(4 * size)]))

@@ -246,3 +246,38 @@ async def test_store_that_hangs_while_an_answer_lands_costs_a_bounded_wait(scene
     began = scene.clock.monotonic()
     assert await cache.get_or_set("q", factory) == "paid for"
     assert scene.clock.monotonic() - began < 0.2
+
+
+@virtual
+async def test_waiter_whose_look_is_late_goes_on_waiting(scene: Scene) -> None:
+    """A late look is as little news of the holder as a silent holder: only silence for long makes a second call."""
+    holder, waiter = scene.cache(), scene.cache(breaker_failures=1000)
+    await waiter.get("another")
+    working, second = Answer(3.0), Answer()
+    first = asyncio.ensure_future(holder.get_or_set("q", working))
+    await asyncio.sleep(0.1)
+    waiting = asyncio.ensure_future(waiter.get_or_set("q", second))
+    await asyncio.sleep(0.1)
+    for _ in range(3):  # three looks of each second are late
+        scene.store.hang("get_many", times=3)
+        await asyncio.sleep(0.9)
+    assert await first == await waiting == 1
+    assert (working.calls, second.calls) == (1, 0)
+
+
+@virtual
+async def test_waiter_computes_at_once_where_the_store_refuses(scene: Scene) -> None:
+    holder, waiter = scene.cache(), scene.cache()
+    await waiter.get("another")
+    working, second = Answer(3.0), Answer()
+    first = asyncio.ensure_future(holder.get_or_set("q", working))
+    await asyncio.sleep(0.1)
+    waiting = asyncio.ensure_future(waiter.get_or_set("q", second))
+    await asyncio.sleep(0.1)
+    scene.store.fail(None)
+    began = scene.clock.monotonic()
+    assert await waiting == 1
+    assert scene.clock.monotonic() - began < 0.2
+    assert second.calls == 1
+    scene.store.heal()
+    await first
