@@ -136,8 +136,11 @@ def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim
 
 
 def _hold(computation: Computation, claim: Claim) -> None:
+    flight = computation.flight
     computation.claim = claim
-    computation.flight.on_detach = partial(_give_up, computation, claim)
+    flight.claimed = claim.in_place
+    claim.on_lost = flight.lose_claim
+    flight.on_detach = partial(_give_up, computation, claim)
 
 
 def _give_up(computation: Computation, claim: Claim) -> None:

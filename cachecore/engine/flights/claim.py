@@ -63,6 +63,8 @@ class Claim:
         self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._unsure = False
+        self.on_lost: Callable[[], None] | None = None
+        """Told when the claim turns out to be gone."""
 
     async def acquire(self, base: bytes | None, *, guards: bool = False) -> bool:
         """Put the claim over `base` (None: nothing is there); return whether it could be. Raises BackendError.
@@ -146,7 +148,7 @@ class Claim:
                 won = await self._backend.swap(self.place, self.value, value, ttl=self._life)
                 self._unsure = False
                 # Lost: evicted, overwritten, or taken over while this loop was blocked.
-                self.value = value if won else None
+                self._found(value if won else None)
         except BackendError:
             pass  # it may or may not have been carried out; the next turn asks
         if self.value is not None:
@@ -156,8 +158,13 @@ class Claim:
         """Learn what lies in the store after a renewal whose outcome is unknown."""
         (there,) = await self._backend.get_many([self.place])
         mark = read_claim(there, self.place)
-        self.value = there if mark is not None and mark.token == self._token else None
         self._unsure = False
+        self._found(there if mark is not None and mark.token == self._token else None)
+
+    def _found(self, value: bytes | None) -> None:
+        self.value = value
+        if value is None and self.on_lost is not None:
+            self.on_lost()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

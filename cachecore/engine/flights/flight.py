@@ -57,6 +57,7 @@ class Flight:
         "_traceback",
         "_value",
         "_waiters",
+        "claimed",
         "depends_on",
         "deserted",
         "flights",
@@ -86,6 +87,8 @@ class Flight:
         """The flights that `task` computes together."""
         self.joinable = True
         self.landing = False
+        self.claimed = False
+        """Whether its claim lies under the key: nothing was written there since."""
         self.following = False
         """Whether it waits for another process's computation; each look at the store is news for all its callers."""
         self.late = False
@@ -228,6 +231,18 @@ class Flight:
         told, self.on_detach = self.on_detach, None
         if told is not None:
             told()
+
+    def lose_claim(self) -> None:
+        """Let nobody join, and send late callers away: something was written under the key since the claim was put."""
+        if not self.claimed or self.landing:
+            return
+        self.claimed = False
+        self.on_detach = None
+        self.detach()
+        for future in [future for future, late in self._waiters.items() if late]:
+            del self._waiters[future]
+            self._settle(future, retry=True)
+        self.give_up_alone()
 
     def land(self) -> None:
         """Say that the factory has returned: nobody joins, nobody's leaving cancels it any more."""

@@ -96,13 +96,14 @@ class Flights:
         """Let nobody join the flights of these keys any more. May be called from another thread.
 
         With `supersede` their answers are not to be stored either. What the store `pushed` may be a sign of life of
-        the computation that a flight follows, or of the flight's own claim.
+        the computation that a flight follows, or of the flight's own claim: servers echo what a script of ours wrote.
+        The claim itself finds out if it is gone.
         """
         for key in keys:
             flight = self._by_key.get(key)
             if flight is not None and not flight.landing:
                 if pushed:
-                    if flight.following:
+                    if flight.following or flight.claimed:
                         continue
                     flight.on_detach = None
                 flight.superseded |= supersede

@@ -185,6 +185,18 @@ async def test_running_computation_gives_two_signs_of_life_a_second(scene: Scene
 
 
 @virtual
+async def test_callers_who_joined_after_a_foreign_delete_do_not_wait_for_the_old_computation(scene: Scene) -> None:
+    """The claim is found to be gone at its next sign of life; the first caller still gets its answer."""
+    one, two = scene.cache(), scene.cache()
+    (first,) = await soon(lambda: one.get_or_set("q", Answer(5)), 1)
+    await two.delete("q")
+    began = scene.clock.monotonic()
+    assert await one.get_or_set("q", Answer(0.1)) == 1
+    assert scene.clock.monotonic() - began < 0.5 + 0.1 + 0.1
+    assert await first == 1
+
+
+@virtual
 async def test_refresh_takes_the_place_of_an_older_computation(scene: Scene) -> None:
     """The older one's answer reaches its caller and is not stored."""
     one, two = scene.cache(), scene.cache()
