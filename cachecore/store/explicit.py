@@ -13,7 +13,6 @@ from cachecore.contract.protocols import CacheBackend, SupportsPartitions
 from cachecore.store.bulkhead import Bulkhead, Limit
 from cachecore.store.inline_read import Answered, Values
 
-
 T = TypeVar("T")
 
 _LOCK_PAUSE: Final = 0.005
