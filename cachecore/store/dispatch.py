@@ -27,6 +27,7 @@ from cachecore.store.state_log import StateLog
 
 _log = logging.getLogger("cachecore")
 
+_READS: Final = frozenset({"get_many", "probe"})
 _LOOK: Final = 0.02
 """Seconds between two looks whether the connection that a call waits for is open."""
 
@@ -201,7 +202,9 @@ class Dispatch:
             if link is not None:
                 partition.moved(link.address)
                 begun = max(begun, link.since)
-        size = call.size + (sum(map(len, filter(None, answer))) if type(answer) is list else 0)
+        size = call.size
+        if call.operation in _READS and type(answer) is list:
+            size = sum(len(value) for value in answer if type(value) is bytes)
         if size < SMALL_BYTES or not partition.known:
             partition.measured(now - begun, now)
 

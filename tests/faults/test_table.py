@@ -165,8 +165,8 @@ ROWS: dict[str, tuple[Fault, Row, set[str]]] = {
     "out of clients": (FAULTS["out of clients"][0], AWAY, {"max_clients"}),
     "loading": (FAULTS["loading"][0], AWAY, {"loading"}),
     "busy with a script": (FAULTS["busy with a script"][0], AWAY, {"loading"}),
-    "frozen": (FAULTS["frozen"][0], AWAY, {"timeout"}),
-    "silent network": (FAULTS["silent network"][0], AWAY, {"timeout"}),
+    "frozen": (FAULTS["frozen"][0], AWAY, {"timeout", "connect_timeout"}),
+    "silent network": (FAULTS["silent network"][0], AWAY, {"timeout", "connect_timeout"}),
     "half-open connections": (FAULTS["half-open connections"][0], AWAY, {"timeout"}),
     "garbage for replies": (FAULTS["garbage for replies"][0], AWAY, {"protocol"}),
     "writes paused": (FAULTS["writes paused"][0], READ_ONLY, {"timeout"}),
@@ -224,7 +224,7 @@ UNREACHABLE = {
     "no password": ("redis://127.0.0.1:{port}/0", {"auth"}),
     "wrong password": ("redis://:wrong@127.0.0.1:{port}/0", {"auth"}),
     "no such user": ("redis://nobody:wrong@127.0.0.1:{port}/0", {"auth"}),
-    "plain server asked for TLS": ("rediss://127.0.0.1:{port}/0", {"timeout"}),  # each waits for the other
+    "plain server asked for TLS": ("rediss://127.0.0.1:{port}/0", {"connect_timeout"}),  # each waits for the other
 }
 
 

@@ -28,6 +28,8 @@ WRONG: dict[str, list[Any]] = {
     "retry_after": [0, -1, math.nan, math.inf],
     "negative_ttl": [0, -1, math.nan, math.inf],
     "backend_timeout": [0, -1, math.nan, math.inf, "50ms", True],
+    "backend_timeout_max": [0, -1, math.nan, math.inf],
+    "write_timeout": [0, -1, math.nan, math.inf, "1s"],
     "backend_timeout_per_mib": [-1, math.nan, math.inf],
     "connect_timeout": [0, -1, math.nan, math.inf],
     "breaker_failures": [0, -1, 1.5, "3", True],
