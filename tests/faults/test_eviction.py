@@ -122,7 +122,7 @@ async def test_e1_nothing_old_comes_back(size: int, policy: str, evicting_server
                 ended = asyncio.Event()
                 running = [
                     asyncio.create_task(
-                        computing.get_or_set({how: number}, partial(compute, how, ended), tags=[f"{how}:{number}"])  # type: ignore[misc]  # mypy infers no default of a lambda
+                        computing.get_or_set({how: number}, partial(compute, how, ended), tags=[f"{how}:{number}"])
                     )
                     for number in range(size)
                 ]
