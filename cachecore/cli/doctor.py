@@ -104,14 +104,14 @@ def memory_warnings(maxmemory: str, policy: str) -> list[str]:
         return []
     warnings = []
     if policy in ("allkeys-random", "volatile-random"):
-        better = policy.replace("random", "lfu")
+        better = policy.replace("random", "lru")
         warnings.append(f"{policy} evicts what is used most as readily as what is used least: choose {better}")
     if policy == "noeviction":
-        warnings.append("noeviction takes nothing new once memory is full: choose allkeys-lfu")
+        warnings.append("noeviction takes nothing new once memory is full: choose allkeys-lru")
     if policy.startswith("volatile-"):
         warnings.append(
             f"{policy} never evicts answers with ttl=None, and takes nothing new once they fill memory: "
-            "give every answer a ttl, or choose allkeys-lfu"
+            "give every answer a ttl, or choose allkeys-lru"
         )
     return warnings
 

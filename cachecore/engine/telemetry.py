@@ -219,7 +219,7 @@ def say_full() -> None:
     """Log, once in a process, what keeps a store full that refused a write for want of room."""
     logger.warning(
         "the store is full and takes nothing new. Answers with ttl=None are never evicted under volatile-* policies "
-        "and noeviction: give each answer a ttl, or choose allkeys-lfu"
+        "and noeviction: give each answer a ttl, or choose allkeys-lru"
     )
 
 
