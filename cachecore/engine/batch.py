@@ -160,6 +160,7 @@ async def _compute(
         flight = state.flights.to_join(key, scope.concerns(found.tagset))
         if flight is None:
             flight = state.flights.open(key, scope.concerns(found.tagset))
+            flight.finish = scope.policy.finish
             own[key] = _One(name, Computation(scope, state, flight, found, _nothing, scope.policy, ttl))
             waits[key] = asyncio.ensure_future(flight.join())  # joins before the batch can answer
         elif flight.landing:

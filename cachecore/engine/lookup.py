@@ -96,6 +96,7 @@ def start(
 ) -> Flight:
     """Start the flight of a key; its first caller must join it at once."""
     flight = state.flights.open(found.key, scope.concerns(found.tagset))
+    flight.finish = scope.policy.finish
     computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than)
     state.flights.run([flight], partial(run, computation))
     return flight
