@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from cachecore import Cache, OptionsError
-from cachecore.api.decorators import CachedFunction
 from tests.unit.virtual_caches import Scene, virtual
 
 
@@ -60,34 +59,46 @@ def test_only_async_functions_are_taken(wrong: Callable[..., Any]) -> None:
 
 
 @virtual
+async def test_a_nested_function_with_variables_of_its_own_is_refused_at_once(scene: Scene) -> None:
+    """Defined again, it would get the answers of the first; so the first definition is an error, not the second."""
+    cache = scene.cache()
+    model = "a"
+
+    async def ask(q: str) -> str:
+        return f"{model} {q}"
+
+    class Model:
+        async def ask(self, q: str) -> str:
+            return f"{model} {q}"
+
+        async def parent(self) -> str:
+            return super().__repr__()
+
+    for function in (ask, Model.ask):
+        with pytest.raises(OptionsError, match=r"uses its variables \(model\).*cached\(name=…\)"):
+            cache.cached(function)
+    assert await cache.cached(name="ask a")(ask)("q") == "a q"
+    cache.cached(Model.parent)  # `super()` is no variable of the function around
+
+
+@virtual
 async def test_two_functions_of_one_name_are_refused(scene: Scene) -> None:
     """They would answer each other's requests."""
     cache = scene.cache()
 
-    def asker(model: str) -> CachedFunction[[str], str]:
-        @cache.cached
-        async def ask(q: str) -> str:
-            return f"{model} {q}"
-
-        return ask
-
-    def other(kind: bool) -> CachedFunction[[str], str]:
+    def other(kind: bool) -> Any:
         if kind:
 
-            @cache.cached
             async def ask(q: str) -> str:
                 return "one"
         else:
 
-            @cache.cached
             async def ask(q: str) -> str:
                 return "other"
 
-        return ask
+        return cache.cached(ask)
 
-    asker("a")
-    with pytest.raises(OptionsError, match="name"):
-        asker("b")
+    other(True)
     other(True)
     with pytest.raises(OptionsError, match="name"):
         other(False)
