@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Collection
+from dataclasses import dataclass
 from types import MemberDescriptorType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -19,7 +20,24 @@ from cachecore.keys.classes import class_name
 from cachecore.keys.forms import has_form
 
 _CONVENTIONAL: Final = frozenset({"self", "cls", "mcs"})
-_FIELDS: Final = frozenset({"__weakref__", "__dict__"})
+_NO_ATTRIBUTES: Final = frozenset({"__weakref__", "__dict__"})
+_PLAIN: Final = (str, bytes, bytearray, int, float, dict, list, tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is known of one class."""
+
+    name: str
+    owned: bool
+    """Whether its instances are objects of the method."""
+    canonical: bool
+    """Whether its instances have a canonical form."""
+    attributes: bool
+    """Whether that form leaves attributes out: a subclass of dict or str counts as the plain value."""
+    slots: tuple[str, ...]
+    cached: tuple[str, ...]
+    """Attributes that are values of cached properties, and so no settings."""
 
 
 class MethodObject:
@@ -33,70 +51,63 @@ class MethodObject:
         self._owner = class_of(function)
         self._first = first
         self._excluded = frozenset(excluded)
-        self._known: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
-        """Whether instances of a class are objects of the method."""
-        self._canonical: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
-        """Whether instances of a class have a canonical form."""
+        self._kinds: WeakKeyDictionary[type, _Kind] = WeakKeyDictionary()
 
     def form(self, value: object, *, whole: bool) -> dict[str, Any] | None:
-        """Return what the request says of the first argument: `class` and `self`; None if it is no method's object.
+        """Return what the request says of the first argument; None if that is no method's object.
 
-        Without `whole` the class alone, because the caller has excluded the object. Raises TypeError if the function is
-        a method and `value` is no instance of its class.
+        The class, and if `whole` (the caller has not excluded the object) what counts of the object. Raises TypeError
+        if the function is a method and `value` is no instance of its class.
         """
-        if isinstance(value, type) and self._is_owned(value):
-            return {"class": ".".join(class_name(value))}
-        kind = type(value)
-        if not self._is_owned(kind):
-            if not self._owner or self._is_static:
-                # A function that a class only borrows: its object is as any object of a method.
-                borrowed = self._first == "self" and not self._has_form(kind)
-                return self._state(value, whole=whole) if borrowed else None
-            if self._first not in _CONVENTIONAL and "<locals>" in self._owner:
-                return None  # the class cannot be looked up, and the function may be static
-            raise TypeError(
-                f"{self._function.__qualname__} takes an object of {self._owner.rpartition('.')[2]} first, not a "
-                f"{kind.__qualname__}: write {self._function.__qualname__}.invalidate(obj, …), and the same for key, "
-                "refresh and lookup"
-            )
-        return self._state(value, whole=whole)
+        if isinstance(value, type):
+            own = self._kind(value)
+            if own.owned:
+                return {"class": own.name}
+        kind = self._kind(type(value))
+        if kind.owned:
+            return self._state(value, kind, whole=whole)
+        if not self._owner or self._is_static:
+            # A function that a class only borrows: its object is as any object of a method.
+            borrowed = self._first == "self" and not kind.canonical
+            return self._state(value, kind, whole=whole) if borrowed else None
+        if self._first not in _CONVENTIONAL and "<locals>" in self._owner:
+            return None  # the class cannot be looked up, and the function may be static
+        name = self._function.__qualname__
+        raise TypeError(
+            f"{name} takes an object of {self._owner.rpartition('.')[2]} first, not a {type(value).__qualname__}: "
+            f"write {name}.invalidate(obj, …), and the same for key, refresh and lookup"
+        )
 
-    def _state(self, value: Any, *, whole: bool) -> dict[str, Any]:
-        kind = type(value)
-        form: dict[str, Any] = {"class": ".".join(class_name(kind))}
+    def _state(self, value: object, kind: _Kind, *, whole: bool) -> dict[str, Any]:
+        form: dict[str, Any] = {"class": kind.name}
         if not whole:
             return form
-        canonical = self._has_form(kind) and not self._excluded
+        canonical = kind.canonical and not self._excluded
         if canonical:
             form["self"] = value
-        if not canonical or (issubclass(kind, _BUILTINS) and not hasattr(kind, "__cachecore_key__")):
-            # A subclass of dict or str counts as the plain value, without its further attributes.
-            state = attributes_of(value)
-            form["attributes"] = {name: one for name, one in state.items() if name not in self._excluded}
+        if kind.attributes or not canonical:
+            held = _attributes(value, kind)
+            excluded = self._excluded
+            form["attributes"] = {name: held[name] for name in held if name not in excluded} if excluded else held
         return form
 
-    def _is_owned(self, kind: type) -> bool:
-        """Return whether `kind` is the class in whose body the function was defined, or one below it."""
-        known = self._known.get(kind)
-        if known is None:
-            known = self._known[kind] = bool(self._owner) and (
-                any(
-                    one.__qualname__ == self._owner and one.__module__ == self._function.__module__
-                    for one in kind.__mro__
-                )
-                or _inside(inspect.getattr_static(kind, self._function.__name__, None)) is self._function
-            )
-        return known
+    def _kind(self, cls: type) -> _Kind:
+        kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._kinds[cls] = _kind(cls, owned=self._owns(cls))
+        return kind
 
-    def _has_form(self, kind: type) -> bool:
-        known = self._canonical.get(kind)
-        if known is None:
-            known = self._canonical[kind] = has_form(kind)
-        return known
+    def _owns(self, cls: type) -> bool:
+        """Return whether `cls` is the class in whose body the function was defined, or one below it."""
+        function, owner = self._function, self._owner
+        return bool(owner) and (
+            any(one.__qualname__ == owner and one.__module__ == function.__module__ for one in cls.__mro__)
+            or _inside(inspect.getattr_static(cls, function.__name__, None)) is function
+        )
 
     @functools.cached_property
     def _is_static(self) -> bool:
-        """Return whether the class, as far as it can be looked up, has the function as a static method."""
+        """Whether the class, as far as it can be looked up, has the function as a static method."""
         found: Any = inspect.getmodule(self._function)
         for name in self._owner.split("."):
             found = getattr(found, name, None)
@@ -104,22 +115,32 @@ class MethodObject:
         return isinstance(attribute, staticmethod)
 
 
-_BUILTINS: Final = (str, bytes, bytearray, int, float, dict, list, tuple)
+def _kind(cls: type, *, owned: bool) -> _Kind:
+    members = [(name, one, parent) for parent in cls.__mro__ for name, one in vars(parent).items()]
+    return _Kind(
+        name=".".join(class_name(cls)),
+        owned=owned,
+        canonical=has_form(cls),
+        attributes=issubclass(cls, _PLAIN) and not hasattr(cls, "__cachecore_key__"),
+        slots=tuple(
+            name
+            for name, one, parent in members
+            if type(one) is MemberDescriptorType and name not in _NO_ATTRIBUTES and parent.__module__ != "builtins"
+        ),
+        cached=tuple(one.attrname or name for name, one, _ in members if isinstance(one, functools.cached_property)),
+    )
 
 
-def attributes_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, those in slots included; values of cached properties are none."""
-    kind = type(value)
-    held = dict(getattr(value, "__dict__", {}))
-    for parent in kind.__mro__:
-        for name, one in vars(parent).items():
-            if isinstance(one, functools.cached_property):
-                held.pop(one.attrname or name, None)
-            elif type(one) is MemberDescriptorType and name not in _FIELDS and parent.__module__ != "builtins":
-                try:
-                    held.setdefault(name, one.__get__(value, kind))
-                except AttributeError:
-                    pass  # never set
+def _attributes(value: Any, kind: _Kind) -> dict[str, Any]:
+    """Return the attributes of an object, those in slots included."""
+    held = dict(getattr(value, "__dict__", ()))
+    for name in kind.cached:
+        held.pop(name, None)
+    for name in kind.slots:
+        try:
+            held[name] = getattr(value, name)
+        except AttributeError:
+            pass  # never set
     return held
 
 
