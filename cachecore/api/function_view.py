@@ -22,7 +22,7 @@ class FunctionView(Answers[Any]):
     def __init__(self, scope: Scope, name: str, advice: Callable[[str], str]) -> None:
         self._advice = advice
         counted = scope.telemetry.part(f"{scope.keys.namespace}:{name}")
-        self._use(replace(scope, telemetry=counted))
+        self._use(replace(scope, telemetry=counted, function=name))
 
     def _use(self, scope: Scope) -> None:
         super()._use(scope)

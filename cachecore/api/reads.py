@@ -10,6 +10,7 @@ from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
+from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, on_miss, refresh
 from cachecore.engine.read import fetch
 from cachecore.engine.scope import stored_tags
@@ -147,7 +148,7 @@ class Reads(View[V]):
         key = self._key_of(request)
         if bypassed():
             self._counts.bypassed += 1
-            return cast("V", plain(await factory()))
+            return cast("V", plain(await awaited(factory)))
         with self._span("cachecore.refresh"):
             tagset = self._scope.tagset(key, tags)
             return cast("V", await refresh(self._scope, key, tagset, factory, self._checked(ttl)))
@@ -168,7 +169,7 @@ class Reads(View[V]):
             scope.telemetry.counts.bypassed += 1
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
-            return Lookup(value=plain(await factory()), outcome="bypass", key=key)
+            return Lookup(value=plain(await awaited(factory)), outcome="bypass", key=key)
         tagset = scope.tagset(key, tags)
         if copy is not None:
             return await lookup(scope, key, tagset, copy, factory, checked, stale=stale)

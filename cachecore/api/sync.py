@@ -33,6 +33,7 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
+from cachecore.engine.factories import called
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 
@@ -312,7 +313,7 @@ class SyncCache(Generic[V]):
 
         async def carried(*args: Any) -> Any:
             if answered:  # a refresh behind a stale answer: this thread has gone on with it
-                return await asyncio.to_thread(factory, *args)
+                return await asyncio.to_thread(called, factory, *args)
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[Any] = loop.create_future()
             context = contextvars.copy_context()
@@ -321,7 +322,7 @@ class SyncCache(Generic[V]):
                 value: Any = None
                 failure: BaseException | None = None
                 try:
-                    value = context.run(factory, *args)
+                    value = context.run(called, factory, *args)
                 except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
                     failure = error
                 try:

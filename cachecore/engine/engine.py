@@ -97,6 +97,8 @@ class Engine:
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
         self.function_names: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
         """(namespace, name of a cached function) -> where it is from, and its code."""
+        self.unkept: set[str] = set()
+        """Functions and namespaces of which the log says already that answers cannot be stored."""
         self.longest_computation = 0.0
         """The longest `factory_timeout` of all views: how long a tombstone must stand."""
         self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}  # written under _lock

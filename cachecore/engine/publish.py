@@ -6,7 +6,6 @@ gets the very object it made; every other caller gets a copy of its own.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +21,8 @@ from cachecore.engine.flights.flight import Flight
 from cachecore.engine.freshness import lifetime, stale_window
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
+from cachecore.engine.unkept import say_unkept
 from cachecore.invalidation.stamps import sound
-
-logger = logging.getLogger("cachecore")
 
 TTL_SLACK = 1.0
 """Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
@@ -123,8 +121,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
             refused = await _store(computation, sealed)
     except EncodingError as error:
         refused = refused or "encoding"
-        logger.warning("an answer was returned but not stored: its value cannot be encoded")
-        logger.debug("why it cannot be encoded", exc_info=error)
+        say_unkept(scope, computed.value, error)
     except BackendError:
         refused = refused or "store"
     if refused is None:
