@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast, overload
 
 from opentelemetry.metrics import Meter
 
 from cachecore.api import configuration
 from cachecore.api.answers import Answers
-from cachecore.api.build import check_parts, chosen_serializer, split_options, suggestion
+from cachecore.api.build import check_parts, chosen_serializer, split_options, suggestion, typed_like
 from cachecore.api.cached_calls import CallOptions
 from cachecore.api.decorators import cached_function
 from cachecore.api.function_types import CachedClassMethod, CachedFunction, CachedStaticMethod, Decorator
@@ -178,8 +178,10 @@ class Cache(Answers[V]):
         scope = self._scope
         changes: dict[str, Any] = {**policy} if isinstance(ttl, Unset) else {**policy, "ttl": ttl}
         chosen = scope.serializer
-        if serializer is not None or value_type is not None:
+        if serializer is not None:
             chosen = chosen_serializer(serializer, value_type)
+        elif value_type is not None:
+            chosen = typed_like(chosen, value_type)
         view: Cache[Any] = Cache.__new__(Cache)
         view._use(
             Scope(
@@ -198,8 +200,6 @@ class Cache(Answers[V]):
     def cached(self, function: classmethod[S, P, Coroutine[Any, Any, R]], /) -> CachedClassMethod[S, P, R]: ...
     @overload
     def cached(self, function: staticmethod[P, Coroutine[Any, Any, R]], /) -> CachedStaticMethod[P, R]: ...  # type: ignore[overload-overlap]  # a staticmethod is callable too; the first that fits counts
-    @overload
-    def cached(self, function: Callable[Concatenate[type[S], P], Awaitable[R]], /) -> CachedClassMethod[S, P, R]: ...
     @overload
     def cached(self, function: Callable[P, Awaitable[R]], /) -> CachedFunction[P, R]: ...
     @overload

@@ -52,21 +52,34 @@ class BoundCached(Helpers[P, R_co], Protocol[P, Q, R_co]):
         """Return the cached answer, or call the function."""
 
 
+class CachedOnClass(Helpers[P, R_co], Protocol[P, R_co]):
+    """A cached async method as an attribute of its class."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    @overload  # a class method, which type checkers see as a function with its class as a parameter
+    def __call__(
+        self: CachedOnClass[Concatenate[type[S], Q], R], *args: Q.args, **kwargs: Q.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+
+
 class CachedFunction(BoundCached[P, P, R_co], Protocol[P, R_co]):
     """A cached async function; in a class, its instances bind it."""
 
     @overload
-    def __get__(self, instance: None, owner: type) -> CachedFunction[P, R_co]: ...
+    def __get__(self, instance: None, owner: type) -> CachedOnClass[P, R_co]: ...
     @overload
     def __get__(
         self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> BoundCached[Concatenate[S, Q], Q, R]: ...
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[type[S], Q], R], instance: S, owner: type | None = None
+    ) -> BoundCached[Concatenate[type[S], Q], Q, R]: ...
 
 
-class CachedClassMethod(
-    BoundCached[Concatenate[type[S_co], P], Concatenate[type[S_co], P], R_co], Protocol[S_co, P, R_co]
-):
-    """A cached async class method, or another function that takes a class first: mypy sees no difference."""
+class CachedClassMethod(Protocol[S_co, P, R_co]):
+    """A cached async class method: `cached` above `classmethod`."""
 
     def __get__(
         self, instance: object, owner: type | None = None
@@ -86,8 +99,6 @@ class Decorator(Protocol):
     def __call__(self, function: classmethod[S, P, Coroutine[Any, Any, R]], /) -> CachedClassMethod[S, P, R]: ...
     @overload
     def __call__(self, function: staticmethod[P, Coroutine[Any, Any, R]], /) -> CachedStaticMethod[P, R]: ...  # type: ignore[overload-overlap]  # a staticmethod is callable too; the first that fits counts
-    @overload
-    def __call__(self, function: Callable[Concatenate[type[S], P], Awaitable[R]], /) -> CachedClassMethod[S, P, R]: ...
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]], /) -> CachedFunction[P, R]: ...
 
@@ -115,21 +126,32 @@ class BoundSyncCached(SyncHelpers[P, R_co], Protocol[P, Q, R_co]):
         """Return the cached answer, or call the function."""
 
 
+class SyncCachedOnClass(SyncHelpers[P, R_co], Protocol[P, R_co]):
+    """A cached method as an attribute of its class."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload  # a class method, which type checkers see as a function with its class as a parameter
+    def __call__(self: SyncCachedOnClass[Concatenate[type[S], Q], R], *args: Q.args, **kwargs: Q.kwargs) -> R: ...
+
+
 class SyncCachedFunction(BoundSyncCached[P, P, R_co], Protocol[P, R_co]):
     """A cached function; in a class, its instances bind it."""
 
     @overload
-    def __get__(self, instance: None, owner: type) -> SyncCachedFunction[P, R_co]: ...
+    def __get__(self, instance: None, owner: type) -> SyncCachedOnClass[P, R_co]: ...
     @overload
     def __get__(
         self: SyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> BoundSyncCached[Concatenate[S, Q], Q, R]: ...
+    @overload
+    def __get__(
+        self: SyncCachedFunction[Concatenate[type[S], Q], R], instance: S, owner: type | None = None
+    ) -> BoundSyncCached[Concatenate[type[S], Q], Q, R]: ...
 
 
-class SyncCachedClassMethod(
-    BoundSyncCached[Concatenate[type[S_co], P], Concatenate[type[S_co], P], R_co], Protocol[S_co, P, R_co]
-):
-    """A cached class method, or another function that takes a class first: mypy sees no difference."""
+class SyncCachedClassMethod(Protocol[S_co, P, R_co]):
+    """A cached class method: `cached` above `classmethod`."""
 
     def __get__(
         self, instance: object, owner: type | None = None
@@ -149,7 +171,5 @@ class SyncDecorator(Protocol):
     def __call__(self, function: classmethod[S, P, R], /) -> SyncCachedClassMethod[S, P, R]: ...
     @overload
     def __call__(self, function: staticmethod[P, R], /) -> SyncCachedStaticMethod[P, R]: ...  # type: ignore[overload-overlap]  # a staticmethod is callable too; the first that fits counts
-    @overload
-    def __call__(self, function: Callable[Concatenate[type[S], P], R], /) -> SyncCachedClassMethod[S, P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> SyncCachedFunction[P, R]: ...

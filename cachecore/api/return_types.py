@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from cachecore.api.naming import innermost
 from cachecore.contract.errors import OptionsError
-from cachecore.contract.protocols import Serializer
+from cachecore.contract.protocols import Serializer, WrapsSerializer
 from cachecore.contract.results import Computed
 from cachecore.serializers.fallback import FallbackSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
@@ -48,9 +48,12 @@ _VALUES: Final = frozenset(
 def serializer_for(function: Any, default: Serializer) -> Serializer | None:
     """Return the serializer for the answers of `function` by its annotation; None if `default` is right for them.
 
-    Only plain MessagePack is replaced: any other serializer was chosen. A value that does not fit the annotation is
-    stored as plain data if it is that.
+    Only plain MessagePack is replaced, also inside of what compresses or encrypts it: any other serializer was chosen.
+    A value that does not fit the annotation is stored as plain data if it is that.
     """
+    if isinstance(default, WrapsSerializer):
+        inner = serializer_for(function, default.inner)
+        return None if inner is None else default.around(inner)
     if type(default) is not MsgpackSerializer:
         return None
     hint = _returned(function)

@@ -14,7 +14,7 @@ import queue
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
 
 from cachecore.api.answers import Answers
 from cachecore.api.cache import Cache, function_options
@@ -234,8 +234,6 @@ class SyncCache(Generic[V]):
     def cached(self, function: classmethod[S, P, R], /) -> SyncCachedClassMethod[S, P, R]: ...
     @overload
     def cached(self, function: staticmethod[P, R], /) -> SyncCachedStaticMethod[P, R]: ...  # type: ignore[overload-overlap]  # a staticmethod is callable too; the first that fits counts
-    @overload
-    def cached(self, function: Callable[Concatenate[type[S], P], R], /) -> SyncCachedClassMethod[S, P, R]: ...
     @overload
     def cached(self, function: Callable[P, R], /) -> SyncCachedFunction[P, R]: ...
     @overload

@@ -38,6 +38,7 @@ async def main() -> None:
     cache.cached(stale_while_revalidat=5)  # wrong
     plain.cached(tag=["x"])  # wrong
     cache.cached(refresh_ahead="soon")  # wrong
+    await ask()  # wrong
     await ask(3)  # wrong
     await ask.refresh("a", "b")  # wrong
     await ask.invalidate(queston="a")  # wrong

@@ -55,6 +55,28 @@ def timed(function: Callable[[str], Awaitable[T]]) -> Callable[[str], Awaitable[
     return function
 
 
+def loose(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    return function
+
+
+@cache.cached
+@loose
+async def through(question: str) -> int:
+    return len(question)
+
+
+@timed
+@cache.cached
+@loose
+async def between(question: str) -> int:
+    return len(question)
+
+
+@cache.cached
+async def extract(kind: type[T], text: str) -> T:
+    return kind()
+
+
 @timed
 @cache.cached
 @timed
@@ -66,6 +88,16 @@ class Client:
     @cache.cached(ttl=5, tags=["x"], exclude=["self.session"])
     async def ask(self, question: str) -> int:
         return len(question)
+
+    @cache.cached
+    @loose
+    async def tried(self, question: str) -> int:
+        return len(question)
+
+    @property
+    @plain.cached
+    def motto(self) -> str:
+        return "x"
 
     @cache.cached
     @classmethod
@@ -93,12 +125,21 @@ async def main() -> None:
     assert_type(await summary(1), Answer)
     assert_type(await first([1, 2]), int)
     assert_type(await below("x"), int)
+    assert_type(await through("x"), int)
+    assert_type(await through(question="x"), int)
+    assert_type(await through.refresh("x"), int)
+    assert_type(await between("x"), int)
+    assert_type(await extract(Answer, "x"), Answer)
     assert_type(await partial(ask, "x")(n=1), list[str])
     client = Client()
     assert_type(await client.ask("x"), int)
     assert_type(await Client.ask.invalidate(client, "x"), bool)
     assert_type(await client.ask.refresh(client, "x"), int)
+    assert_type(await Client.tried.invalidate(client, "x"), bool)
+    assert_type(client.motto, str)
+    assert_type(await Client.make.refresh(Client, "x"), str)
     assert_type(await Client.make("x"), str)
+    assert_type(await client.make("x"), str)
     assert_type(await Client.add(1, 2), int)
     assert_type(client.size(b""), int)
     assert_type(Client.size.refresh(client, b""), int)

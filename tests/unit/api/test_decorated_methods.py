@@ -266,7 +266,7 @@ async def test_class_methods_and_static_methods(scene: Scene) -> None:
         assert [await one.say("y", "a") for one in (model, other())] == ["y a", "y a"]
         assert [await one.say_below("a") for one in (model, other())] == ["a", "a"]
     assert cache.stats.factory_calls == 7
-    assert Model.ask.key(Model, "a") == Model().ask.key(Model, "a") != Other.ask.key(Other, "a")
+    assert Model.ask.key(Model, "a") == model().ask.key(Model, "a") != Other.ask.key(Other, "a")
     assert await Other.ask.refresh(Other, "a") == "Other a"
     assert [await Model.ask.invalidate(Model, "a") for _ in range(2)] == [True, False]
     assert await model.say_below.invalidate("a") is True
