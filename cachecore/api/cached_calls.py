@@ -87,7 +87,7 @@ class CachedCalls:
         self.tag = f"function:{self.name}"
         """The tag of all answers of the function."""
         self._tags = CallTags(options.tags, self.signature.signature, self.name)
-        self.view = FunctionView(scope((self.tag, *self._tags.fixed)), self.name, self.signature.advice)
+        self.view = FunctionView(scope((self.tag, *self._tags.fixed)), self.name, self.signature.advised)
         self.view.claim_name(self.name, function, named=options.name is not None)
         self.memo: dict[tuple[Any, ...], tuple[tuple[type, ...], str, Sequence[str], Any]] = {}
         """A call to its types, its key, its tags as entries store them, and the way to its value in memory."""

@@ -15,12 +15,15 @@ from cachecore.engine.scope import Scope
 
 
 class FunctionView(Answers[Any]):
-    """A view with counts of its own, which are part of the cache's; `advice` completes the errors about its keys."""
+    """A view with counts of its own, which are part of the cache's.
 
-    __slots__ = ("_advice",)
+    `advised` takes the path and the reason of an UnkeyableError, and returns them in terms of the function.
+    """
 
-    def __init__(self, scope: Scope, name: str, advice: Callable[[str], str]) -> None:
-        self._advice = advice
+    __slots__ = ("_advised",)
+
+    def __init__(self, scope: Scope, name: str, advised: Callable[[str, str], tuple[str, str]]) -> None:
+        self._advised = advised
         counted = scope.telemetry.part(f"{scope.keys.namespace}:{name}")
         self._use(replace(scope, telemetry=counted, function=name))
 
@@ -32,7 +35,7 @@ class FunctionView(Answers[Any]):
         try:
             return self._scope.keys.key(request)
         except UnkeyableError as error:
-            raise UnkeyableError(error.path, error.reason + self._advice(error.path)) from None
+            raise UnkeyableError(*self._advised(error.path, error.reason)) from None
 
     @property
     def serializer(self) -> Serializer:

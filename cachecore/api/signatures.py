@@ -95,19 +95,20 @@ class CallSignature:
         """Return the values that the answer varies by now, in this context."""
         return [one.get(_NOT_SET) if isinstance(one, ContextVar) else one() for one in self.vary]
 
-    def advice(self, path: str) -> str:
-        """Return the ways out for a part of a request that cannot be keyed."""
-        parts = path.split(".")
-        name = parts[1].partition("[")[0] if len(parts) > 1 else ""
-        if parts[0] in ("attributes", "self") and name:
-            return (
+    def advised(self, path: str, reason: str) -> tuple[str, str]:
+        """Return where and why a request cannot be keyed in terms of the function, with the ways out."""
+        root, _, rest = path.partition(".")
+        name = rest.partition(".")[0].partition("[")[0]
+        if root in ("self", "attributes") and name:
+            path = f"{self._first}.{rest}"
+            reason += (
                 f"; the object of {self.name} counts by its attributes: give its class a __cachecore_key__ method that "
                 f"returns the settings that shape the answer, or leave this one out with "
                 f"cached(exclude=['{self._first}.{name}'])"
             )
-        if parts[0] == "arguments" and name in self.signature.parameters:
-            return f"; if {name} does not shape the answer of {self.name}: cached(exclude=['{name}'])"
-        return ""
+        if root == "arguments" and name in self.signature.parameters:
+            reason += f"; if {name} does not shape the answer of {self.name}: cached(exclude=['{name}'])"
+        return path, reason
 
 
 def _is_whole(function: Any) -> bool:
