@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from cachecore.api.view import View
 from cachecore.contract.options import Duration
@@ -19,6 +19,7 @@ from cachecore.memory.copies import Copy
 
 V = TypeVar("V")
 D = TypeVar("D")
+T = TypeVar("T")
 
 
 class Reads(View[V]):
@@ -75,14 +76,32 @@ class Reads(View[V]):
         answer: V = value  # not `cast`, which is a call
         return answer
 
+    @overload
     async def get_or_set(
         self,
         request: Any,
-        factory: Callable[[], Awaitable[V | Computed[V]]],
+        factory: Callable[[], Awaitable[Computed[T]]],
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
-    ) -> V:
+    ) -> T: ...
+    @overload
+    async def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[T | Computed[T]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> T: ...
+    async def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[Any]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> Any:
         """Return the stored answer to `request`, computing it if there is none.
 
         Callers asking for one request at the same time share one `factory`, its value and its exception. A store that
@@ -103,8 +122,7 @@ class Reads(View[V]):
         stored = stored_tags(tags) if tags else ()
         value = self._find_value(key, stored, True)
         if value is not UNSET:
-            answer: V = value  # not `cast`, which is a call
-            return answer
+            return value
         scope = self._scope
         copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
@@ -112,8 +130,8 @@ class Reads(View[V]):
             value, found = await fetch(scope, state, key, scope.tagset(key, tags))
             if found is not None and value is UNSET:
                 value = (await on_miss(scope, state, found, factory, checked)).value
-            return cast("V", value)
-        return cast("V", (await self._lookup(key, copy, factory, ttl, tags)).value)
+            return value
+        return (await self._lookup(key, copy, factory, ttl, tags)).value
 
     async def lookup(
         self,

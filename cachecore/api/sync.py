@@ -131,14 +131,32 @@ class SyncCache(Generic[V]):
                 return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
         return self._run(self._cache.get(request, default, tags=tags))
 
+    @overload
     def get_or_set(
         self,
         request: Any,
-        factory: Callable[[], V | Computed[V]],
+        factory: Callable[[], Computed[T]],
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
-    ) -> V:
+    ) -> T: ...
+    @overload
+    def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], T | Computed[T]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> T: ...
+    def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Any],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> Any:
         """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
 
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
@@ -147,8 +165,7 @@ class SyncCache(Generic[V]):
         if not tags:
             value: Any = self._cache.find_value(self._cache.key(request), (), True)
             if value is not UNSET:
-                answer: V = value
-                return answer
+                return value
         return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
 
     def lookup(

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, assert_type
 
-from cachecore import Cache, Lookup, SyncCache
+from cachecore import Cache, Computed, Lookup, SyncCache
 
 T = TypeVar("T")
 
@@ -84,6 +84,18 @@ async def below(question: str) -> int:
     return len(question)
 
 
+async def compute() -> list[int] | None:
+    return [1]
+
+
+async def computed() -> Computed[Answer]:
+    return Computed(Answer("a"), ttl=5)
+
+
+def text() -> str | Computed[str]:
+    return "a"
+
+
 class Client:
     @cache.cached(ttl=5, tags=["x"], exclude=["self.session"])
     async def ask(self, question: str) -> int:
@@ -149,6 +161,10 @@ async def main() -> None:
     assert_type(plain, SyncCache[Any])
     assert_type(typed, Cache[Answer])
     assert_type(await typed.get("q"), Answer | None)
+    assert_type(await cache.get_or_set("q", compute), list[int] | None)
+    assert_type(await cache.get_or_set("q", lambda: ask("x", n=1)), list[str])
+    assert_type(await typed.get_or_set("q", computed), Answer)
+    assert_type(plain.get_or_set("q", text, ttl=5), str)
     assert_type(await named.get("q", 1), str | int | None)
     view = cache.scoped("faq/v3", ttl=5, tags=["prompt"], soft_timeout=1.0)
     assert_type(view, Cache[Any])
