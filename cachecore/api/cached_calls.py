@@ -1,4 +1,4 @@
-"""The calls of one cached function: which answer each asks for, and the memory of calls that are known already.
+"""The calls of one cached function as requests, and a bounded memory of the calls that are known already.
 
 Arguments that are immutable built-ins are recognised by type and value, without binding, encoding or hashing them
 again: a hit then is a look into a dict and one into the tier in memory.
@@ -24,7 +24,7 @@ Known = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _Mark:
-    """What stands between the parts of a call in the memo; no argument is one."""
+    """A mark between the parts of a call in the memo; no argument is one."""
 
 
 _KEYWORDS: Final = _Mark()
@@ -56,7 +56,7 @@ class Face(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
-    """What `cached` was told of a function, besides how long its answers hold."""
+    """The options of `cached` that concern requests, tags and names, not how long answers hold."""
 
     tags: Tags = ()
     name: str | None = None
@@ -106,7 +106,7 @@ class CachedCalls:
         return self.signature.request(arguments), tags
 
     def asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
-        """Return what `request` does, and know the call from now on if all its arguments are immutable built-ins."""
+        """Return the same as `request`, and remember the call if all its arguments are immutable built-ins."""
         request, tags = self.request(args, kwargs)
         spelled = self._spelled(args, kwargs)
         kinds = (*map(type, spelled),)
@@ -115,7 +115,7 @@ class CachedCalls:
         known = self.memo.get(spelled)
         if known is None or known[0] != kinds:
             key = self.view.key(request)
-            # What the memo keeps alive is bounded; starting over costs one encoding for each call that comes back.
+            # The memo is bounded; starting over costs one encoding for each call that comes back.
             self._memo_bytes += 300 + sum(map(sys.getsizeof, spelled))
             if len(self.memo) >= _MEMO_ENTRIES or self._memo_bytes > _MEMO_BYTES:
                 self.memo.clear()

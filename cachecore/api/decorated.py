@@ -1,6 +1,6 @@
 """How a function becomes a cached one: a plain function of the same kind, with helpers as attributes.
 
-`asyncio`, `inspect`, frameworks and type adapters then treat it as what it is, and it pickles by its name. The helpers
+`asyncio`, `inspect`, frameworks and type adapters treat it as any function, and it pickles by its name. The helpers
 take the arguments of the function, and on methods the object first: `Class.method.invalidate(obj, …)`.
 """
 

@@ -38,7 +38,7 @@ def cached_function(function: Any, options: CallOptions, scope: Callable[[Sequen
 
 
 def _awaited(helper: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-    """Return `helper` as a coroutine function, which is what a framework takes for async."""
+    """Return `helper` as a coroutine function: frameworks run any other function in a thread."""
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         return await helper(*args, **kwargs)

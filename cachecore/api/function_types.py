@@ -1,4 +1,4 @@
-"""What type checkers see of cached functions. At run time each is a plain function, method or class method.
+"""The types of cached functions for type checkers. At run time each is a plain function, method or class method.
 
 `P` are all parameters, those that helpers take; `Q` the parameters of a call, which on a bound method lack the object.
 """
@@ -20,7 +20,7 @@ S_co = TypeVar("S_co", covariant=True)
 
 
 class Keyed(Protocol[P]):
-    """The helpers that ask nobody."""
+    """The helpers that ask neither memory nor store."""
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of a call with these arguments."""
@@ -93,7 +93,7 @@ class CachedStaticMethod(Protocol[P, R_co]):
 
 
 class Decorator(Protocol):
-    """What `Cache.cached(…)` with options returns."""
+    """The decorator that `Cache.cached(…)` with options returns."""
 
     @overload
     def __call__(self, function: classmethod[S, P, Coroutine[Any, Any, R]], /) -> CachedClassMethod[S, P, R]: ...
@@ -165,7 +165,7 @@ class SyncCachedStaticMethod(Protocol[P, R_co]):
 
 
 class SyncDecorator(Protocol):
-    """What `SyncCache.cached(…)` with options returns."""
+    """The decorator that `SyncCache.cached(…)` with options returns."""
 
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> SyncCachedClassMethod[S, P, R]: ...

@@ -1,4 +1,4 @@
-"""What of a method's object is part of the request: never its class alone.
+"""The part of a request that stands for a method's object: never its class alone.
 
 An object with a canonical form counts by that (a dataclass, a pydantic model, a class with `__cachecore_key__`). Any
 other counts by its class and all its attributes, those in slots included. An attribute that cannot be keyed is an error
@@ -26,7 +26,7 @@ _PLAIN: Final = (str, bytes, bytearray, int, float, dict, list, tuple)
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What is known of one class."""
+    """Facts about one class."""
 
     name: str
     owned: bool
@@ -54,10 +54,10 @@ class MethodObject:
         self._kinds: WeakKeyDictionary[type, _Kind] = WeakKeyDictionary()
 
     def form(self, value: object, *, whole: bool) -> dict[str, Any] | None:
-        """Return what the request says of the first argument; None if that is no method's object.
+        """Return the part of the request for the first argument; None if that is no method's object.
 
-        The class, and if `whole` (the caller has not excluded the object) what counts of the object. Raises TypeError
-        if the function is a method and `value` is no instance of its class.
+        It holds the class, and if `whole` (the caller has not excluded it) the object or its attributes. Raises
+        TypeError if the function is a method and `value` is no instance of its class.
         """
         if isinstance(value, type):
             own = self._kind(value)
@@ -145,7 +145,7 @@ def _attributes(value: Any, kind: _Kind) -> dict[str, Any]:
 
 
 def _inside(attribute: Any) -> Any:
-    """Return the function inside of what a class has as an attribute: a property, a partial, a wrapper."""
+    """Return the function inside of an attribute of a class, such as a property, a partial or a wrapper."""
     for _ in range(16):
         for name in ("__func__", "fget", "func", "__wrapped__"):
             inner = getattr(attribute, name, None)

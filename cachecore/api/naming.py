@@ -50,6 +50,8 @@ def request_name(function: Any) -> str:
     if inspect.ismethod(function) or isinstance(function, functools.partial) or not hasattr(inner, "__code__"):
         # Other partials of the function, other objects of the class, have the same name and give other answers.
         raise OptionsError(f"{name_of(function)} is one of several of that name: give it one with cached(name=…)")
+    if inner.__name__ == "<lambda>":
+        raise OptionsError("every lambda of a module has the same name: give this one its own with cached(name=…)")
     variables = [name for name in inner.__code__.co_freevars if name != "__class__"]
     if variables and "<locals>" in inner.__qualname__:
         raise OptionsError(
@@ -94,7 +96,7 @@ def _digest(code: CodeType) -> xxh3_128:
 
 
 def _text(constant: object) -> str:
-    """Return what tells a constant of a function from others, in every process the same."""
+    """Return a text that differs for different constants of a function and is the same in every process."""
     if isinstance(constant, CodeType):
         return _digest(constant).hexdigest()
     if isinstance(constant, frozenset):  # its order is another in each process

@@ -71,7 +71,7 @@ class BuildOptions(CacheOptions, total=False):
 
 
 class ConfigArguments(BuildOptions, total=False):
-    """What may be given to `from_config` beside the configuration."""
+    """The arguments of `from_config`, which win over the configuration."""
 
     backend: str | CacheBackend
     ttl: Duration | None

@@ -29,7 +29,7 @@ from cachecore.serializers.typed import TypedSerializer
 
 
 class Kind(enum.IntEnum):
-    """What a type needs; of several in one annotation the greatest counts."""
+    """The serializer that a type needs; of several types in one annotation the greatest counts."""
 
     PLAIN = 0
     TYPED = 1
@@ -48,7 +48,7 @@ _VALUES: Final = frozenset(
 def serializer_for(function: Any, default: Serializer) -> Serializer | None:
     """Return the serializer for the answers of `function` by its annotation; None if `default` is right for them.
 
-    Only plain MessagePack is replaced, also inside of what compresses or encrypts it: any other serializer was chosen.
+    Only plain MessagePack is replaced, also inside a wrapper that compresses or encrypts: any other one was chosen.
     A value that does not fit the annotation is stored as plain data if it is that.
     """
     if isinstance(default, WrapsSerializer):

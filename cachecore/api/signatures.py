@@ -1,4 +1,4 @@
-"""Which calls of a function are one request: what `@cache.cached` knows of the function it decorates.
+"""The request of each call of a function.
 
 The request is the function's name and its arguments as it binds them, defaults included: `f(1)`, `f(a=1)` and
 `f(a=1, b=<its default>)` are one request. Added to it are the object of a method (see `method_objects`) and the values
@@ -34,7 +34,7 @@ def unbound(function: Any) -> tuple[type | None, Any]:
 class CallSignature:
     """The calls of one function, as requests.
 
-    `binds` is what bound the function in its class, as `unbound` tells; `name` what requests call the function.
+    `binds` is `classmethod`, `staticmethod` or None, as `unbound` returns it; `name` is the name in requests.
 
     Raises:
         OptionsError: a parameter to exclude is unknown, or `vary` is neither a ContextVar nor a function.
@@ -52,7 +52,7 @@ class CallSignature:
         self._first = first
         self.vary = _checked_vary(vary)
         # For a function without `*args`, `**kwargs` and `/`, binding is merging dicts, ten times as fast as
-        # `Signature.bind`, which then only says what is wrong.
+        # `Signature.bind`, which then only raises the error.
         self._mergeable = all(one.kind in _PLAIN_KINDS for one in parameters.values())
         self._positional = tuple(name for name, one in parameters.items() if one.kind is _PLAIN_KINDS[0])
         self._names = frozenset(parameters)
@@ -75,7 +75,7 @@ class CallSignature:
         return call.arguments
 
     def request(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return what the answer to a call with these arguments depends on.
+        """Return the request of a call with these arguments.
 
         Raises TypeError if the function is a method and the first argument is no object of its class.
         """

@@ -1,4 +1,4 @@
-"""What the log says of an answer that cannot be stored: once for each function or namespace, with the way out."""
+"""The log line about an answer that cannot be stored: one for each function or namespace, with the way out."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def say_unkept(scope: Scope, value: Any, error: EncodingError) -> None:
         return
     said.add(place)
     part = odd_part(value)
-    what = "" if part is None else f" ({part[0]} is a {part[1]})"
+    place_in_value = "" if part is None else f" ({part[0]} is a {part[1]})"
     logger.warning(
         "an answer of %s was returned but not stored, and so it is with each like it: a %s cannot be stored%s. "
         "Declare its type with value_type=…, by a return annotation, or return plain data. This is said once",
         place,
         type_name(type(value)),
-        what,
+        place_in_value,
     )
     logger.debug("why it cannot be stored: %s", error)
 

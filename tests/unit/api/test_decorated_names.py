@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cachecore import Cache, OptionsError
+from cachecore import Cache, OptionsError, SyncCache
 from tests.unit.virtual_caches import Scene, virtual
 
 
@@ -117,6 +119,37 @@ async def test_two_things_that_were_given_one_name_are_refused(scene: Scene) -> 
         with pytest.raises(OptionsError, match="two functions"):
             cache.cached(name=repr(first))(second)
         cache.scoped("view").cached(name=repr(first))(second)  # another namespace
+
+
+def test_two_lambdas_of_a_module_never_share_answers() -> None:
+    with SyncCache("memory://", ttl=60) as cache:
+        with pytest.raises(OptionsError, match=r"every lambda .* cached\(name=…\)"):
+            cache.cached(lambda q: q + "a")
+        first, second = cache.cached(name="a")(lambda q: q + "a"), cache.cached(name="b")(lambda q: q + "b")
+        assert [first("x"), second("x")] == ["xa", "xb"]
+
+
+@virtual
+async def test_a_function_that_is_decorated_for_each_request_keeps_nothing(scene: Scene) -> None:
+    """Its counts go on under its name, and what each decoration made goes with the function."""
+    cache = scene.cache()
+    made: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def decorate(number: int) -> Any:
+        async def ask(q: str) -> str:
+            return f"{q} {number}"
+
+        return cache.cached(name="ask")(ask)
+
+    decorated = decorate(-1)
+    await decorated("q")
+    for number in range(49):
+        decorated = decorate(number)
+        made.add(decorated)
+        await decorated("q")
+    assert (decorated.stats().computed, decorated.stats().hits) == (1, 49)
+    gc.collect()
+    assert len(made) == 1
 
 
 @virtual

@@ -1,4 +1,4 @@
-"""The options of `cached`: tags as templates, what answers vary by, its policy, its counts."""
+"""The options of `cached`: tags as templates, `vary`, a policy of its own, counts of its own."""
 
 from __future__ import annotations
 

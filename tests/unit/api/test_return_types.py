@@ -1,4 +1,4 @@
-"""What a return annotation says of how answers are stored, and what it must not change."""
+"""Answers are stored as their return annotation says, and as before where it names plain or unknown types."""
 
 from __future__ import annotations
 
