@@ -17,7 +17,11 @@ from cachecore.contract.options import (
     Policy,
     StoreOptions,
 )
-from cachecore.contract.protocols import KeyHasher, Serializer
+from cachecore.contract.protocols import KeyHasher, Serializer, WrapsSerializer
+from cachecore.serializers.fallback import FallbackSerializer
+from cachecore.serializers.json import JsonSerializer
+from cachecore.serializers.msgpack import MsgpackSerializer
+from cachecore.serializers.typed import TypedSerializer
 
 
 def split_options(ttl: Duration | None, options: Mapping[str, Any]) -> tuple[Policy, StoreOptions, MemoryOptions]:
@@ -46,6 +50,21 @@ def chosen_serializer(serializer: str | Serializer | None, value_type: Any) -> S
     if value_type is not None:
         raise OptionsError("value_type goes to a serializer given by name; a serializer object has its own")
     return serializer
+
+
+def typed_like(serializer: Serializer, value_type: Any) -> Serializer:
+    """Return the serializer of values of `value_type`, compressed and encrypted as `serializer` is.
+
+    Raises:
+        OptionsError: `serializer` is not one of ours, and what it does besides cannot be known.
+    """
+    if isinstance(serializer, WrapsSerializer):
+        return serializer.around(typed_like(serializer.inner, value_type))
+    if type(serializer) in (MsgpackSerializer, JsonSerializer, TypedSerializer, FallbackSerializer):
+        return plugins.serializer("typed", value_type=value_type)
+    raise OptionsError(
+        f"value_type here would replace the cache's own {type(serializer).__name__}: give serializer= as well"
+    )
 
 
 def suggestion(name: str, known: Collection[str]) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast, overload
 
 from opentelemetry.metrics import Meter
 
 from cachecore.api import configuration
 from cachecore.api.answers import Answers
-from cachecore.api.build import check_parts, chosen_serializer, split_options
-from cachecore.api.decorators import CachedFunction
+from cachecore.api.build import check_parts, chosen_serializer, split_options, suggestion, typed_like
+from cachecore.api.cached_calls import CallOptions
+from cachecore.api.decorators import cached_function
+from cachecore.api.function_types import CachedClassMethod, CachedFunction, CachedStaticMethod, Decorator
+from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOptions
+from cachecore.api.signatures import Vary
+from cachecore.api.tag_templates import Tags
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.errors import OptionsError
@@ -27,10 +32,17 @@ from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.stamps import random_token
 from cachecore.keys import KeySpace
 
-V = TypeVar("V")
-D = TypeVar("D")
+if TYPE_CHECKING:  # the default, so that `Cache(…)` needs no annotation; `typing` has it from Python 3.13 on
+    from typing_extensions import TypeVar
+
+    V = TypeVar("V", default=Any)
+else:
+    from typing import TypeVar
+
+    V = TypeVar("V")
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 class Cache(Answers[V]):
@@ -63,6 +75,19 @@ class Cache(Answers[V]):
 
     __slots__ = ()
 
+    @overload
+    def __init__(
+        self, backend: str | CacheBackend, *, ttl: Duration | None, value_type: type[V], **options: Unpack[BuildOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        backend: str | CacheBackend,
+        *,
+        ttl: Duration | None,
+        value_type: Any = None,
+        **options: Unpack[BuildOptions],
+    ) -> None: ...
     def __init__(
         self,
         backend: str | CacheBackend,
@@ -70,7 +95,7 @@ class Cache(Answers[V]):
         ttl: Duration | None,
         namespace: str = "",
         prefix: str = "cc",
-        value_type: type[V] | Any = None,
+        value_type: Any = None,
         hasher: str | KeyHasher = "sha256",
         serializer: str | Serializer | None = None,
         tags: Sequence[str] = (),
@@ -112,12 +137,14 @@ class Cache(Answers[V]):
         return f"Cache({self._engine.raw!r}, namespace={self._scope.keys.namespace!r})"
 
     @classmethod
-    def from_config(cls, source: str | Path | Mapping[str, Any] | None = None, **arguments: Any) -> Cache[Any]:
+    def from_config(
+        cls, source: str | Path | Mapping[str, Any] | None = None, **arguments: Unpack[ConfigArguments]
+    ) -> Cache[Any]:
         """Return a cache as configured: arguments first, then `CACHECORE_*` in the environment, then the file.
 
         `source` is a path, a mapping, or None: then `cachecore.toml` or `[tool.cachecore]` in the working directory.
         """
-        settings = {**configuration.load(source, value_type=arguments.get("value_type")), **arguments}
+        settings: dict[str, Any] = {**configuration.load(source, value_type=arguments.get("value_type")), **arguments}
         if "serializer" not in arguments and not isinstance(settings.get("serializer", ""), str):
             settings.pop("value_type", None)  # the configured serializer was built with it
         backend = settings.pop("backend", None)
@@ -139,7 +166,7 @@ class Cache(Answers[V]):
         serializer: str | Serializer | None = None,
         admit: Admit | Unset | None = UNSET,
         name: str | None = None,
-        **policy: Any,
+        **policy: Unpack[PolicyOptions],
     ) -> Cache[Any]:
         """Return a view of `namespace` below this one, sharing memory, store and guard.
 
@@ -149,17 +176,18 @@ class Cache(Answers[V]):
         if unknown:
             raise OptionsError(f"a view has no option {unknown[0]!r}; it has {', '.join(sorted(POLICY_FIELDS))}")
         scope = self._scope
-        if not isinstance(ttl, Unset):
-            policy["ttl"] = ttl
+        changes: dict[str, Any] = {**policy} if isinstance(ttl, Unset) else {**policy, "ttl": ttl}
         chosen = scope.serializer
-        if serializer is not None or value_type is not None:
+        if serializer is not None:
             chosen = chosen_serializer(serializer, value_type)
+        elif value_type is not None:
+            chosen = typed_like(chosen, value_type)
         view: Cache[Any] = Cache.__new__(Cache)
         view._use(
             Scope(
                 scope.engine,
                 scope.keys.child(namespace),
-                replace(scope.policy, **policy) if policy else scope.policy,
+                replace(scope.policy, **changes) if changes else scope.policy,
                 chosen,
                 (*scope.tags, *checked_tags(tags)),
                 scope.telemetry if name is None else scope.telemetry.named(name),
@@ -169,45 +197,59 @@ class Cache(Answers[V]):
         return view
 
     @overload
+    def cached(self, function: classmethod[S, P, Coroutine[Any, Any, R]], /) -> CachedClassMethod[S, P, R]: ...
+    @overload
+    def cached(self, function: staticmethod[P, Coroutine[Any, Any, R]], /) -> CachedStaticMethod[P, R]: ...  # type: ignore[overload-overlap]  # a staticmethod is callable too; the first that fits counts
+    @overload
     def cached(self, function: Callable[P, Awaitable[R]], /) -> CachedFunction[P, R]: ...
     @overload
     def cached(
         self,
         *,
         ttl: Duration | Unset | None = UNSET,
-        tags: Sequence[str] | Callable[..., Sequence[str]] = (),
+        tags: Tags = (),
+        value_type: Any = None,
+        namespace: str = "",
         name: str | None = None,
         exclude: Sequence[str] = (),
-    ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, R]]: ...
+        vary: Vary = (),
+        **policy: Unpack[PolicyOptions],
+    ) -> Decorator: ...
     def cached(
         self,
-        function: Callable[..., Any] | None = None,
+        function: Any = UNSET,
         *,
-        ttl: Duration | Unset | None = UNSET,
-        tags: Sequence[str] | Callable[..., Sequence[str]] = (),
+        tags: Tags = (),
         name: str | None = None,
         exclude: Sequence[str] = (),
+        vary: Vary = (),
+        **view: Any,
     ) -> Any:
         """Cache the answers of an async function: `@cache.cached` or `@cache.cached(ttl=60)`.
 
+        The result is an async function too, with the helpers `invalidate`, `refresh`, `lookup` and `key`, which take
+        its arguments (those of a method take the object first), `invalidate_all()` and `stats()`.
+
         Args:
             function: what is decorated.
-            ttl: seconds an answer stays fresh; None means for ever; not given: the cache's own.
-            tags: tags of every answer, or a function of the arguments that returns them.
+            tags: tags of every answer, with placeholders for arguments (`"user:{user_id}"`), or a function of the
+                arguments that returns them.
             name: what the function is called in the request; its module and qualified name otherwise.
-            exclude: parameters that do not shape the answer.
+            exclude: parameters that do not shape the answer, and attributes of a method's object (`"self.client"`).
+            vary: a ContextVar or a function without arguments, or several of them: their values are part of every
+                request, such as the language of the visitor.
+            view: `ttl` (seconds; None means for ever) and any other field of `Policy`, such as `stale_if_error` and
+                `finish`, for this function alone; `namespace` of the answers, below the cache's own; `value_type`, the
+                type of the answers for the `typed` serializer. Without it the return annotation counts, where plain
+                data would not keep what it names; with `typing.Any` it does not.
 
         Raises:
-            OptionsError: it is not async, or one name would mean two functions.
+            OptionsError: the function is not async or an option is wrong; or one name would mean two functions.
         """
-
-        def decorate(decorated: Callable[..., Any]) -> CachedFunction[..., Any]:
-            checked = tags if callable(tags) else tuple(checked_tags(tags))
-            return CachedFunction(
-                self, decorated, ttl=self._checked(ttl), tags=checked, name=name, exclude=tuple(exclude)
-            )
-
-        return decorate if function is None else decorate(function)
+        call_options, scope = function_options(self, tags=tags, name=name, exclude=exclude, vary=vary, **view)
+        if not isinstance(function, Unset):
+            return cached_function(function, call_options, scope)
+        return lambda decorated: cached_function(decorated, call_options, scope)
 
     async def __aenter__(self) -> Self:
         return self
@@ -220,3 +262,22 @@ class Cache(Answers[V]):
     async def aclose(self) -> None:
         """Finish background work, within bounded time, and close the store if it was built from a URL. Idempotent."""
         await self._engine.aclose()
+
+
+def function_options(
+    cache: Cache[Any], *, tags: Tags, name: str | None, exclude: Sequence[str], vary: Vary, **options: Any
+) -> tuple[CallOptions, Callable[[Sequence[str]], Scope]]:
+    """Return the options of a cached function, and what makes its view from the tags of all its answers.
+
+    `options` are those of `scoped`. Raises OptionsError.
+    """
+    known = POLICY_FIELDS | {"value_type", "namespace"}
+    for option in options:
+        if option not in known:
+            raise OptionsError(
+                f"cached has no option {option!r}; {suggestion(option, {*known, 'tags', 'name', 'exclude', 'vary'})}"
+            )
+    value_type = options.pop("value_type", None)
+    view = cache.scoped(value_type=None if value_type is Any else value_type, **options)
+    calls = CallOptions(tags=tags, name=name, exclude=exclude, vary=vary, typed=value_type is None)
+    return calls, lambda fixed: view.scoped(tags=fixed)._scope  # noqa: SLF001 - of a class in this module

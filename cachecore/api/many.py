@@ -12,6 +12,7 @@ from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.engine.batch import ABSENT, lookup_many
 from cachecore.engine.bypass import bypassed
+from cachecore.engine.factories import awaited
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import stored_tags
 
@@ -65,7 +66,7 @@ class Many(Reads[V]):
         named = _named(requests)
         if bypassed():
             self._scope.telemetry.counts.bypassed += len(named)
-            fresh = await factory(list(named))
+            fresh = await awaited(factory, list(named))
             return {name: plain(fresh[name]) for name in named if name in fresh}
         names: dict[str, R] = {}
         by_name = {name: self._key_of(request) for name, request in named.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from cachecore.api.view import View
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
+from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, on_miss, refresh
 from cachecore.engine.read import fetch
 from cachecore.engine.scope import stored_tags
@@ -18,6 +19,7 @@ from cachecore.memory.copies import Copy
 
 V = TypeVar("V")
 D = TypeVar("D")
+T = TypeVar("T")
 
 
 class Reads(View[V]):
@@ -74,14 +76,32 @@ class Reads(View[V]):
         answer: V = value  # not `cast`, which is a call
         return answer
 
+    @overload
     async def get_or_set(
         self,
         request: Any,
-        factory: Callable[[], Awaitable[V | Computed[V]]],
+        factory: Callable[[], Awaitable[Computed[T]]],
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
-    ) -> V:
+    ) -> T: ...
+    @overload
+    async def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[T | Computed[T]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> T: ...
+    async def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Awaitable[Any]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> Any:
         """Return the stored answer to `request`, computing it if there is none.
 
         Callers asking for one request at the same time share one `factory`: each gets a copy of its value, or an
@@ -103,8 +123,7 @@ class Reads(View[V]):
         stored = stored_tags(tags) if tags else ()
         value = self._find_value(key, stored, True)
         if value is not UNSET:
-            answer: V = value  # not `cast`, which is a call
-            return answer
+            return value
         scope = self._scope
         copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
@@ -112,8 +131,8 @@ class Reads(View[V]):
             value, found = await fetch(scope, state, key, scope.tagset(key, tags))
             if found is not None and value is UNSET:
                 value = (await on_miss(scope, state, found, factory, checked)).value
-            return cast("V", value)
-        return cast("V", (await self._lookup(key, copy, factory, ttl, tags)).value)
+            return value
+        return (await self._lookup(key, copy, factory, ttl, tags)).value
 
     async def lookup(
         self,
@@ -148,7 +167,7 @@ class Reads(View[V]):
         key = self._key_of(request)
         if bypassed():
             self._counts.bypassed += 1
-            return cast("V", plain(await factory()))
+            return cast("V", plain(await awaited(factory)))
         with self._span("cachecore.refresh"):
             tagset = self._scope.tagset(key, tags)
             return cast("V", await refresh(self._scope, key, tagset, factory, self._checked(ttl)))
@@ -169,7 +188,7 @@ class Reads(View[V]):
             scope.telemetry.counts.bypassed += 1
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
-            return Lookup(value=plain(await factory()), outcome="bypass", key=key)
+            return Lookup(value=plain(await awaited(factory)), outcome="bypass", key=key)
         tagset = scope.tagset(key, tags)
         if copy is not None:
             return await lookup(scope, key, tagset, copy, factory, checked, stale=stale)

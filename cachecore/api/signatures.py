@@ -1,32 +1,27 @@
-"""Which calls of a function are one request: what `@cache.cached` knows of the function it decorates.
+"""The request of each call of a function.
 
 The request is the function's name and its arguments as it binds them, defaults included: `f(1)`, `f(a=1)` and
-`f(a=1, b=<its default>)` are one request. Of a method's own object its class counts, and nothing else unless the class
-has `__cachecore_key__`; of a class method the class it is called on. Arguments that are immutable built-ins are
-recognised by type and value, without encoding or hashing them again.
+`f(a=1, b=<its default>)` are one request. Added to it are the object of a method (see `method_objects`) and the values
+that the answer varies by without being an argument.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
-import sys
-from collections.abc import Callable, Sequence
-from types import CodeType
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, Final
 
-from xxhash import xxh3_128
-
-from cachecore.api.answers import Answers
+from cachecore.api.method_objects import MethodObject
+from cachecore.api.naming import innermost, name_of
 from cachecore.contract.errors import OptionsError
-from cachecore.keys.classes import PROGRAM, PROGRAMS, class_name, importable_module, program_file
 
-Tags = Sequence[str] | Callable[..., Sequence[str]]
+Varying = ContextVar[Any] | Callable[[], Any]
+Vary = Varying | Iterable[Varying]
+"""A ContextVar, a function without arguments, or several of them."""
 
-_ATOMS: Final = frozenset({str, bytes, int, bool, type(None)})
-"""Types whose equal values are one value. Not float: 0.0 == -0.0, and NaN is not even itself."""
-_MEMO_ENTRIES: Final = 4096
-_MEMO_BYTES: Final = 8 * 1024 * 1024
+_PLAIN_KINDS: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_NOT_SET: Final = object()
 
 
 def unbound(function: Any) -> tuple[type | None, Any]:
@@ -37,159 +32,122 @@ def unbound(function: Any) -> tuple[type | None, Any]:
 
 
 class CallSignature:
-    """The calls of one function, as requests to one cache.
+    """The calls of one function, as requests.
 
-    `binds` is what bound the function in its class, as `unbound` tells.
+    `binds` is `classmethod`, `staticmethod` or None, as `unbound` returns it; `name` is the name in requests.
 
     Raises:
-        OptionsError: a parameter to exclude is unknown, or one name would mean two functions.
+        OptionsError: a parameter to exclude is unknown, or `vary` is neither a ContextVar nor a function.
     """
 
     def __init__(
-        self,
-        cache: Answers[Any],
-        function: Callable[..., Any],
-        binds: type | None,
-        *,
-        tags: Tags,
-        name: str | None,
-        exclude: Sequence[str],
+        self, function: Callable[..., Any], binds: type | None, *, name: str, exclude: Sequence[str], vary: Vary
     ) -> None:
-        self.binds = binds
-        self.function = function
-        self.memo: dict[tuple[Any, ...], tuple[tuple[type, ...], str]] = {}
-        """By arguments, their types and the key of the call."""
-        self.static = not callable(tags) and not tags
-        """Whether all answers have the tags of the view alone; others must be checked on each hit."""
-        self._cache = cache
-        self._tags = tags
-        self._signature = inspect.signature(function)
-        parameters = list(self._signature.parameters)
-        unknown = [one for one in exclude if one not in parameters]
-        if unknown:
-            raise OptionsError(f"{name_of(function)} has no parameter {unknown[0]!r} to exclude")
-        self._exclude = frozenset(exclude)
-        self._first = parameters[0] if parameters and binds is not staticmethod else None
-        self.owner: type | None = None
-        """The class whose method it is, once that has been made."""
-        if name is None and (inspect.ismethod(function) or not hasattr(function, "__code__")):
-            # A partial, an object that can be called or its method: others like it give other answers by that name.
-            raise OptionsError(f"{name_of(function)} is one of several of that name: give it one with cached(name=…)")
-        self.name = name or f"{_module_of(function)}.{name_of(function)}"
-        cache.claim_name(self.name, function, named=name is not None)
-        self._memo_bytes = 0
+        self.name = name
+        self.signature = inspect.signature(function)
+        parameters = self.signature.parameters
+        first = next(iter(parameters), None) if binds is not staticmethod and _is_whole(function) else None
+        self._excluded, attributes = _excluded(function, parameters, first, exclude)
+        self._object = None if first is None else MethodObject(function, first, attributes)
+        self._first = first
+        self.vary = _checked_vary(vary)
+        # For a function without `*args`, `**kwargs` and `/`, binding is merging dicts, ten times as fast as
+        # `Signature.bind`, which then only raises the error.
+        self._mergeable = all(one.kind in _PLAIN_KINDS for one in parameters.values())
+        self._positional = tuple(name for name, one in parameters.items() if one.kind is _PLAIN_KINDS[0])
+        self._names = frozenset(parameters)
+        self._defaults = {
+            name: one.default for name, one in parameters.items() if one.default is not inspect.Parameter.empty
+        }
 
-    def request(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, bound: bool = False) -> dict[str, Any]:
-        """Return what the answer depends on; `bound`: the first argument is the object of the method.
-
-        Raises TypeError if the function does not take these arguments.
-        """
-        call = self._signature.bind(*args, **kwargs)
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call by name. Raises TypeError if the function does not take them."""
+        if self._mergeable and len(args) <= len(self._positional):
+            given = dict(zip(self._positional, args, strict=False))
+            if given.keys().isdisjoint(kwargs):
+                merged = {**self._defaults, **given, **kwargs}
+                if merged.keys() == self._names:
+                    return merged
+        if args and self._object is not None:
+            self._object.form(args[0], whole=False)  # a forgotten object explains more than a missing argument
+        call = self.signature.bind(*args, **kwargs)
         call.apply_defaults()
-        arguments = {name: value for name, value in call.arguments.items() if name not in self._exclude}
-        request: dict[str, Any] = {"function": self.name, "arguments": arguments}
-        first = self._first
-        if first in arguments:
-            whose = self._class_of(arguments[first], bound=bound)
-            if whose is not None:
-                del arguments[first]
-                request["class"] = ".".join(class_name(whose))
+        return call.arguments
+
+    def request(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the request of a call with these arguments.
+
+        Raises TypeError if the function is a method and the first argument is no object of its class.
+        """
+        excluded, first = self._excluded, self._first
+        counted = {name: value for name, value in arguments.items() if name not in excluded} if excluded else arguments
+        request: dict[str, Any] = {"function": self.name, "arguments": counted}
+        if self._object is not None and first is not None:
+            form = self._object.form(arguments[first], whole=first not in excluded)
+            if form is not None:
+                request["arguments"] = {name: value for name, value in counted.items() if name != first}
+                request.update(form)
+        if self.vary:
+            request["vary"] = [[] if value is _NOT_SET else [value] for value in self.varying()]
         return request
 
-    def _class_of(self, first: object, *, bound: bool) -> type | None:
-        """Return the class that stands for the first argument in the request; None if that counts for itself."""
-        if isinstance(first, type):
-            # A class method's, whether it comes bound or, from Python 3.13 on, as an argument.
-            return first if bound or self._first == "cls" else None
-        if hasattr(type(first), "__cachecore_key__") or hasattr(first, "__cachecore_key__"):
-            return None
-        if self._first == "cls" and _in_class(self.function):
-            raise TypeError(
-                f"{self.name} does not know its class here: decorate with cached above classmethod, not below"
+    def varying(self) -> list[Any]:
+        """Return the values that the answer varies by now, in this context."""
+        return [one.get(_NOT_SET) if isinstance(one, ContextVar) else one() for one in self.vary]
+
+    def advised(self, path: str, reason: str) -> tuple[str, str]:
+        """Return where and why a request cannot be keyed in terms of the function, with the ways out."""
+        root, _, rest = path.partition(".")
+        name = rest.partition(".")[0].partition("[")[0]
+        if root in ("self", "attributes") and name:
+            path = f"{self._first}.{rest}"
+            reason += (
+                f"; the object of {self.name} counts by its attributes: give its class a __cachecore_key__ method that "
+                f"returns the settings that shape the answer, or leave this one out with "
+                f"cached(exclude=['{self._first}.{name}'])"
             )
-        method = bound or (self.owner is not None and isinstance(first, self.owner))
-        return type(first) if method else None
-
-    def tags(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[str]:
-        """Return the tags of the answer to a call."""
-        return self._tags(*args, **kwargs) if callable(self._tags) else self._tags
-
-    def recall(self, args: tuple[Any, ...]) -> str | None:
-        """Return the key of a call whose arguments are all immutable built-ins, without encoding known ones again."""
-        kinds = (*map(type, args),)
-        if not _ATOMS.issuperset(kinds):
-            return None
-        known = self.memo.get(args)
-        if known is not None and known[0] == kinds:
-            return known[1]
-        key = self._cache.key(self.request(args, {}))
-        # What the memo keeps alive is bounded; starting over costs one encoding for each call that comes back.
-        self._memo_bytes += 200 + sum(map(sys.getsizeof, args))
-        if len(self.memo) >= _MEMO_ENTRIES or self._memo_bytes > _MEMO_BYTES:
-            self.memo.clear()
-            self._memo_bytes = 0
-        # Under the values alone: of 1 and True, which are equal, the last one asked for is recognised.
-        self.memo[args] = kinds, key
-        return key
+        if root == "arguments" and name in self.signature.parameters:
+            reason += f"; if {name} does not shape the answer of {self.name}: cached(exclude=['{name}'])"
+        return path, reason
 
 
-class Decorated:
-    """What cached functions of either kind have in common."""
-
-    signature: CallSignature
-
-    def __repr__(self) -> str:
-        return f"<cached {self.signature.name}>"
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.signature.owner = owner
-
-    def bound_by(self, bound: type, instance: object, owner: type | None) -> Any:
-        """Return what an attribute of a class or of its instance is: `bound` to one of them, or this itself."""
-        if self.signature.binds is staticmethod:
-            return self
-        if self.signature.binds is classmethod:
-            return bound(self, owner)
-        return self if instance is None else bound(self, instance)
+def _is_whole(function: Any) -> bool:
+    """Return whether the first parameter is that of the function itself: not of a bound method or a partial."""
+    inner = innermost(function)
+    if not inspect.isfunction(inner):
+        return False
+    return next(iter(inspect.signature(inner).parameters), None) == next(
+        iter(inspect.signature(function).parameters), None
+    )
 
 
-def _module_of(function: Callable[..., Any]) -> str:
-    """Return the name under which others import the function's module, if it is the program itself.
-
-    Of what was typed into an interpreter or a notebook the code counts: its `__main__` is no one module.
-    """
-    module, code = function.__module__, function.__code__
-    if module in PROGRAMS:
-        file = program_file(module)
-        if file is None or os.path.abspath(file) != os.path.abspath(code.co_filename):
-            return f"{PROGRAM}:{_digest(code).hexdigest()}"
-    return importable_module(module)
-
-
-def _digest(code: CodeType) -> xxh3_128:
-    names = (code.co_names, code.co_varnames, code.co_freevars)
-    digest = xxh3_128(code.co_code)
-    digest.update(f"{names} {[_text(constant) for constant in code.co_consts]}".encode())
-    return digest
-
-
-def _text(constant: object) -> str:
-    """Return what tells a constant of a function from others, in every process the same."""
-    if isinstance(constant, CodeType):
-        return _digest(constant).hexdigest()
-    if isinstance(constant, frozenset):  # its order is another in each process
-        return f"frozenset {sorted(map(_text, constant))}"
-    if isinstance(constant, tuple):
-        return f"tuple {[_text(one) for one in constant]}"
-    return repr(constant)
+def _excluded(
+    function: Any, parameters: Iterable[str], first: str | None, exclude: Sequence[str]
+) -> tuple[frozenset[str], list[str]]:
+    """Return the excluded parameters, and the excluded attributes of the first one (`self.client`)."""
+    if isinstance(exclude, str):
+        raise OptionsError(f"exclude must be a sequence of names, not the one text {exclude!r}: write [{exclude!r}]")
+    known, names, attributes = set(parameters), set[str](), list[str]()
+    for one in exclude:
+        given: object = one
+        name, _, attribute = one.partition(".") if isinstance(given, str) else (one, "", "")
+        if name not in known or (attribute and name != first):
+            have = ", ".join(parameters) or "none"
+            raise OptionsError(f"{name_of(function)} has no parameter {one!r} to exclude; it has {have}")
+        if attribute:
+            attributes.append(attribute)
+        else:
+            names.add(name)
+    return frozenset(names), attributes
 
 
-def _in_class(function: object) -> bool:
-    """Return whether a function was defined in the body of a class, by its name."""
-    outer = name_of(function).rpartition(".")[0]
-    return outer != "" and not outer.endswith("<locals>")
-
-
-def name_of(function: object) -> str:
-    """Return the qualified name of a function, or of the type of another object that can be called."""
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
+def _checked_vary(vary: Vary) -> tuple[Varying, ...]:
+    given: Any = vary
+    several = (given,) if isinstance(given, ContextVar) or callable(given) else given
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        raise OptionsError(f"vary must be a ContextVar, a function without arguments, or several of them, not {vary!r}")
+    ones = tuple(several)
+    for one in ones:
+        if not isinstance(one, ContextVar) and not callable(one):
+            raise OptionsError(f"vary takes ContextVars and functions without arguments, not {one!r}")
+    return ones

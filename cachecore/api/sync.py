@@ -14,22 +14,41 @@ import queue
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
 
-from cachecore.api.cache import Cache
+from cachecore.api.answers import Answers
+from cachecore.api.cache import Cache, function_options
+from cachecore.api.function_types import (
+    SyncCachedClassMethod,
+    SyncCachedFunction,
+    SyncCachedStaticMethod,
+    SyncDecorator,
+)
 from cachecore.api.loop_thread import LoopThread
-from cachecore.api.signatures import Tags
-from cachecore.api.sync_decorators import SyncCachedFunction
-from cachecore.contract.options import Duration, lifetime
+from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOptions, ViewOptions
+from cachecore.api.signatures import Vary
+from cachecore.api.sync_decorators import sync_cached_function
+from cachecore.api.tag_templates import Tags
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration
+from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.engine.scope import checked_tags
+from cachecore.engine.factories import called
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 
+if TYPE_CHECKING:  # as in `Cache`
+    from typing_extensions import TypeVar
+
+    V = TypeVar("V", default=Any)
+else:
+    from typing import TypeVar
+
+    V = TypeVar("V")
 P = ParamSpec("P")
-V = TypeVar("V")
 D = TypeVar("D")
 R = TypeVar("R")
+S = TypeVar("S")
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 5.0
@@ -44,22 +63,50 @@ class SyncCache(Generic[V]):
         CacheError: when called from a running event loop, which it would block: use `Cache` there.
     """
 
-    def __init__(self, backend: Any, **arguments: Any) -> None:
-        self._cache: Cache[V] = backend if isinstance(backend, Cache) else Cache(backend, **arguments)
+    @overload
+    def __init__(self, backend: Cache[V], /) -> None: ...
+    @overload
+    def __init__(
+        self, backend: str | CacheBackend, *, ttl: Duration | None, value_type: type[V], **options: Unpack[BuildOptions]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        backend: str | CacheBackend,
+        *,
+        ttl: Duration | None,
+        value_type: Any = None,
+        **options: Unpack[BuildOptions],
+    ) -> None: ...
+    def __init__(self, backend: str | CacheBackend | Cache[V], **arguments: Any) -> None:
+        if isinstance(backend, Cache):
+            if arguments:
+                raise OptionsError(
+                    f"SyncCache of a Cache takes no {', '.join(arguments)}: give it to the Cache, or to cache.scoped(…)"
+                )
+            self._cache: Cache[V] = backend
+        else:
+            self._cache = Cache(backend, **arguments)
         self._thread = LoopThread()
 
     def __repr__(self) -> str:
         return f"SyncCache({self._cache!r})"
 
     @classmethod
-    def from_config(cls, source: str | Path | Mapping[str, Any] | None = None, **arguments: Any) -> SyncCache[Any]:
+    def from_config(
+        cls, source: str | Path | Mapping[str, Any] | None = None, **arguments: Unpack[ConfigArguments]
+    ) -> SyncCache[Any]:
         """Return a cache as configured; see `Cache.from_config`."""
         return SyncCache(Cache.from_config(source, **arguments))
 
-    def scoped(self, namespace: str = "", **options: Any) -> SyncCache[Any]:
+    def scoped(self, namespace: str = "", **options: Unpack[ViewOptions]) -> SyncCache[Any]:
         """Return a view of `namespace` below this one; see `Cache.scoped`."""
+        return self._on(self._cache.scoped(namespace, **options))
+
+    def _on(self, cache: Answers[Any]) -> SyncCache[Any]:
+        """Return the synchronous face of another view, on the same thread."""
         view: SyncCache[Any] = SyncCache.__new__(SyncCache)
-        view._cache = self._cache.scoped(namespace, **options)
+        view._cache = cast("Cache[Any]", cache)  # a function's view is never closed by itself
         view._thread = self._thread
         return view
 
@@ -84,14 +131,32 @@ class SyncCache(Generic[V]):
                 return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
         return self._run(self._cache.get(request, default, tags=tags))
 
+    @overload
     def get_or_set(
         self,
         request: Any,
-        factory: Callable[[], V | Computed[V]],
+        factory: Callable[[], Computed[T]],
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
-    ) -> V:
+    ) -> T: ...
+    @overload
+    def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], T | Computed[T]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> T: ...
+    def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Any],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> Any:
         """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
 
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
@@ -100,8 +165,7 @@ class SyncCache(Generic[V]):
         if not tags:
             value: Any = self._cache.find_value(self._cache.key(request), (), True)
             if value is not UNSET:
-                answer: V = value
-                return answer
+                return value
         return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
 
     def lookup(
@@ -184,6 +248,10 @@ class SyncCache(Generic[V]):
         self._run(self._cache.pin_tag(tag))
 
     @overload
+    def cached(self, function: classmethod[S, P, R], /) -> SyncCachedClassMethod[S, P, R]: ...
+    @overload
+    def cached(self, function: staticmethod[P, R], /) -> SyncCachedStaticMethod[P, R]: ...  # type: ignore[overload-overlap]  # a staticmethod is callable too; the first that fits counts
+    @overload
     def cached(self, function: Callable[P, R], /) -> SyncCachedFunction[P, R]: ...
     @overload
     def cached(
@@ -191,28 +259,28 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Tags = (),
+        value_type: Any = None,
+        namespace: str = "",
         name: str | None = None,
         exclude: Sequence[str] = (),
-    ) -> Callable[[Callable[P, R]], SyncCachedFunction[P, R]]: ...
+        vary: Vary = (),
+        **policy: Unpack[PolicyOptions],
+    ) -> SyncDecorator: ...
     def cached(
         self,
-        function: Callable[..., Any] | None = None,
+        function: Any = UNSET,
         *,
-        ttl: Duration | Unset | None = UNSET,
         tags: Tags = (),
         name: str | None = None,
         exclude: Sequence[str] = (),
+        vary: Vary = (),
+        **view: Any,
     ) -> Any:
         """Cache the answers of a function that is not async; see `Cache.cached`. It runs in its caller's thread."""
-        checked = tags if callable(tags) else tuple(checked_tags(tags))
-        life = ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)
-
-        def decorate(decorated: Callable[..., Any]) -> SyncCachedFunction[..., Any]:
-            return SyncCachedFunction(
-                self, self._cache, decorated, ttl=life, tags=checked, name=name, exclude=tuple(exclude)
-            )
-
-        return decorate if function is None else decorate(function)
+        call_options, scope = function_options(self._cache, tags=tags, name=name, exclude=exclude, vary=vary, **view)
+        if not isinstance(function, Unset):
+            return sync_cached_function(function, call_options, scope, self._on)
+        return lambda decorated: sync_cached_function(decorated, call_options, scope, self._on)
 
     def invalidate_tags(self, *tags: str) -> None:
         """Make every answer that carries one of `tags` invalid; see `Cache.invalidate_tags`."""
@@ -260,7 +328,7 @@ class SyncCache(Generic[V]):
 
         async def carried(*args: Any) -> Any:
             if answered:  # a refresh behind a stale answer: this thread has gone on with it
-                return await asyncio.to_thread(factory, *args)
+                return await asyncio.to_thread(called, factory, *args)
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[Any] = loop.create_future()
             context = contextvars.copy_context()
@@ -269,7 +337,7 @@ class SyncCache(Generic[V]):
                 value: Any = None
                 failure: BaseException | None = None
                 try:
-                    value = context.run(factory, *args)
+                    value = context.run(called, factory, *args)
                 except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
                     failure = error
                 try:

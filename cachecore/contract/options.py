@@ -113,6 +113,8 @@ class Policy:
     """How long an answer of None is fresh; None (not given) stores it like any other."""
     rescue_unverified: bool = False
     """Whether a stale answer may be served although its stamps cannot be read."""
+    finish: bool = False
+    """Whether a computation goes on, and its answer is stored, when its last caller has left."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ttl", lifetime("ttl", self.ttl))
@@ -123,8 +125,10 @@ class Policy:
             raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")
         if not 0 <= _float("refresh_ahead", self.refresh_ahead) < math.inf:
             raise OptionsError(f"refresh_ahead must be 0 (never) or more, not {self.refresh_ahead!r}")
-        if not isinstance(self.rescue_unverified, bool):
-            raise OptionsError(f"rescue_unverified must be True or False, not {self.rescue_unverified!r}")
+        for name in ("rescue_unverified", "finish"):
+            switch: object = getattr(self, name)
+            if not isinstance(switch, bool):
+                raise OptionsError(f"{name} must be True or False, not {switch!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,3 +220,13 @@ class Serializer(Protocol):
 
         Bounded: refuses what would take much more memory than it is worth before taking it.
         """
+
+
+@runtime_checkable
+class WrapsSerializer(Protocol):
+    """Optional: a serializer that compresses or encrypts the bytes of `inner`, so that a view may have another one."""
+
+    inner: Serializer
+
+    def around(self, inner: Serializer) -> Serializer:
+        """Return the same wrapper around another serializer."""

@@ -20,6 +20,7 @@ from cachecore.encoding.claim import ClaimMark
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
+from cachecore.engine.factories import awaited
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
@@ -177,6 +178,7 @@ async def _compute(
             work = Computation(
                 scope, state, flight, found, _nothing, scope.policy, ttl, alone=apart, batch_factory=factory
             )
+            flight.finish = scope.policy.finish
             own[key] = _One(name, work)
             waits[key] = asyncio.ensure_future(_outcome(flight.join))  # joins before the batch can answer
         elif flight.landing:
@@ -347,7 +349,7 @@ class _Batch:
         began = engine.monotonic()
         try:
             with computing(wanted[0].computation.flight):
-                values = await self.factory([one.name for one in wanted])
+                values = await awaited(self.factory, [one.name for one in wanted])
             if not isinstance(values, Mapping):
                 raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
         except BaseException:

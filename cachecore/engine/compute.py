@@ -15,6 +15,7 @@ from cachecore.contract.results import UNSET
 from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
+from cachecore.engine.factories import awaited
 from cachecore.engine.flights.claim import Claim, HolderWatch
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
@@ -232,7 +233,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     began = engine.monotonic()
     try:
         with computing(flight):
-            value = await computation.factory()
+            value = await awaited(computation.factory)
     except BaseException:
         computation.scope.telemetry.factory(engine.monotonic() - began, failed=True)
         raise

@@ -98,6 +98,7 @@ def start(
     """Start the flight of a key; its first caller must join it at once. One that is `alone` no other caller joins."""
     concerns = scope.concerns(found.tagset)
     flight = state.flights.open_alone(found.key, concerns) if alone else state.flights.open(found.key, concerns)
+    flight.finish = scope.policy.finish
     computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than, alone)
     state.flights.run([flight], partial(run, computation))
     return flight

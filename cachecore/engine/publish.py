@@ -21,6 +21,7 @@ from cachecore.engine.computation import Computation
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.freshness import expired, lifetime, stale_window
+from cachecore.engine.odd_part import odd_part
 from cachecore.engine.read import StoreRead, read
 from cachecore.engine.scope import Scope
 from cachecore.invalidation.stamps import sound
@@ -190,10 +191,11 @@ async def _sealed(
     except OptionsError as error:
         refused = _unstored(computation, "tags", "its tags are none", error)
     except EncodingError as error:
-        kind = type_name(type(computed.value))
+        part = odd_part(computed.value)
+        place = "" if part is None else f" ({part[0]} is a {part[1]})"
         why = (
-            f"{scope.serializer.name} cannot keep all of this {kind}, its tags and its metadata; return plain data, or "
-            "give a value_type that has it"
+            f"a {type_name(type(computed.value))} cannot be stored by {scope.serializer.name}{place}. Declare its type "
+            "with value_type=… or by a return annotation, or return plain data"
         )
         # What is not to be stored may be anything.
         refused = refused or (_unstored(computation, "encoding", why, error) if computed.store else "encoding")

@@ -59,6 +59,8 @@ class Scope:
     """The caller's own tags that every entry here carries, as given."""
     telemetry: Telemetry
     admit: Admit | None
+    function: str = ""
+    """The name of the cached function whose view it is, if it is one's."""
     reader: Reader = field(init=False)
     """What copies in memory must be like to be served here."""
     find_copy: FindCopy = field(init=False)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
@@ -119,33 +119,32 @@ class Counts:
     breakers: dict[str, str] = field(default_factory=dict)
     pending: Callable[[], int] = int
     tier: Sizes | None = None
+    parts: dict[str, Counts] = field(default_factory=dict)
+    """Counts of parts of this cache, such as its cached functions, by name; they are reported by themselves."""
 
     def snapshot(self) -> Stats:
-        """Return the counts as they are now."""
-        tier = self.tier
+        """Return the counts as they are now, those of the parts included."""
+        tier, all_counts = self.tier, [self, *self.parts.values()]
+        numbers: dict[str, Any] = {name: sum(getattr(one, name) for one in all_counts) for name in _NUMBERS}
+        by_reason: dict[str, Any] = {
+            name: dict(sum((getattr(one, name) for one in all_counts), Counter[str]())) for name in _BY_REASON
+        }
         return Stats(
-            hits_l1=self.hits_l1,
-            hits_l2=self.hits_l2,
-            stale=self.stale,
-            misses=self.misses,
-            computed=self.computed,
-            rescued=self.rescued,
-            failed=self.failed,
-            bypassed=self.bypassed,
-            joined=self.joined,
-            factory_calls=self.factory_calls,
-            factory_errors=self.factory_errors,
-            lease_waits=self.lease_waits,
-            stored=self.stored,
-            not_stored=dict(self.not_stored),
-            rejected=dict(self.rejected),
-            invalidated=dict(self.invalidated),
+            **numbers,
+            **by_reason,
             backend_errors={f"{operation}:{reason}": n for (operation, reason), n in self.backend_errors.items()},
             pending=self.pending(),
             l1_entries=len(tier) if tier is not None else 0,
             l1_bytes=tier.bytes if tier is not None else 0,
             l1_evictions=tier.evictions if tier is not None else 0,
         )
+
+
+_NUMBERS: Final = (
+    "hits_l1", "hits_l2", "stale", "misses", "computed", "rescued", "failed", "bypassed", "joined", "factory_calls",
+    "factory_errors", "lease_waits", "stored",
+)  # fmt: skip
+_BY_REASON: Final = ("not_stored", "rejected", "invalidated")
 
 
 class Telemetry:
@@ -169,6 +168,11 @@ class Telemetry:
     def named(self, cache: str) -> Telemetry:
         """Return telemetry of its own for a part of this cache, reported under another name."""
         return Telemetry(cache, self._meter, counts=Counts(cache, pending=self.counts.pending, tier=self.counts.tier))
+
+    def part(self, name: str) -> Telemetry:
+        """Return telemetry of a part of this cache: reported as this cache's, counted apart and in its `snapshot`."""
+        counts = self.counts.parts.setdefault(name, Counts(self.counts.cache))
+        return Telemetry(self.counts.cache, self._meter, counts=counts)
 
     def tracer(self) -> Tracer | None:
         """Return the tracer, or None while the application has set no tracer provider: then spans cost nothing.

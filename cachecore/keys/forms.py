@@ -21,6 +21,7 @@ from cachecore.keys.schemas import class_leaf
 from cachecore.keys.tags import WAYS_OUT, Form, Refused, Shape, name_of
 
 SETS: Final = frozenset({set, frozenset, Members})
+PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None), list, tuple, dict})
 
 # Subclasses of these are equal to the plain value: numpy's float64, its str_, and classes that only add methods. The
 # base class's own methods are used, because a subclass may have overridden them.
@@ -111,3 +112,14 @@ def form_of(kind: type) -> Form:
     if form is None:
         form = _seen[kind] = _form_of(kind)
     return form
+
+
+def has_form(kind: type) -> bool:
+    """Return whether values of exactly `kind` have a canonical form, though what they hold may have none."""
+    if kind in PLAIN or kind in SETS:
+        return True
+    try:
+        form_of(kind)
+    except Refused:
+        return False
+    return True

@@ -11,8 +11,9 @@ not compress.
 
 from __future__ import annotations
 
+import copy
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cachecore.contract.errors import EncodingError, OptionsError
 from cachecore.contract.options import MIB
@@ -52,7 +53,7 @@ class CompressedSerializer:
             raise OptionsError("compressing needs zstd: pip install 'cachecore-framework[zstd]'") from None
         if check_limit("level", level) > 19:
             raise OptionsError(f"level must be from 1 to 19, not {level}")
-        self._inner = inner if inner is not None else MsgpackSerializer()
+        self.inner = inner if inner is not None else MsgpackSerializer()
         self._min_bytes = check_limit("min_bytes", min_bytes, 0)
         self._max_bytes = check_limit("max_bytes", max_bytes)
         self._level = level
@@ -60,14 +61,20 @@ class CompressedSerializer:
         self._local = threading.local()
         # A window never needs to be larger than what it inflates to; zstd's smallest is 1 KiB.
         self._max_window = max(1024, 1 << (max_bytes - 1).bit_length())
-        self.name: Final = f"zstd+{self._inner.name}"
+        self.name = f"zstd+{self.inner.name}"
 
     def __repr__(self) -> str:
-        return f"CompressedSerializer(inner={self._inner!r}, level={self._level})"
+        return f"CompressedSerializer(inner={self.inner!r}, level={self._level})"
+
+    def around(self, inner: Serializer) -> Self:
+        """Return the same wrapper around another serializer."""
+        other = copy.copy(self)
+        other.inner, other.name = inner, f"zstd+{inner.name}"
+        return other
 
     def dumps(self, value: Any, context: EntryContext) -> bytes:
         """Return the bytes of `value`. Raises `EncodingError` as the inner serializer does, and over `max_bytes`."""
-        data = self._inner.dumps(value, context)
+        data = self.inner.dumps(value, context)
         check_size(data, self._max_bytes)
         if len(data) >= self._min_bytes:
             small = self._compressor().compress(data)
@@ -85,7 +92,7 @@ class CompressedSerializer:
             inner = self._inflate(data[1:])
         else:
             raise EncodingError("the payload is neither stored nor compressed")
-        return self._inner.loads(inner, context)
+        return self.inner.loads(inner, context)
 
     def _inflate(self, frame: bytes) -> bytes:
         check_size(frame, self._max_bytes)

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import os
 import re
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from cachecore.contract.errors import EncodingError, OptionsError
 from cachecore.contract.options import MIB
@@ -77,7 +78,7 @@ class EncryptedSerializer:
             raise OptionsError(f"algorithm must be aesgcm or chacha20poly1305, not {algorithm!r}")
         cipher = AESGCM if algorithm == "aesgcm" else ChaCha20Poly1305
         secrets = _secrets(keys)
-        self._inner = inner if inner is not None else MsgpackSerializer()
+        self.inner = inner if inner is not None else MsgpackSerializer()
         self._max_bytes = check_limit("max_bytes", max_bytes)
         # Only the ciphers are kept, under the bytes that a payload begins with: nothing here can show a secret.
         self._ring: dict[bytes, AESGCM | ChaCha20Poly1305] = {
@@ -86,15 +87,21 @@ class EncryptedSerializer:
         self._first = next(iter(self._ring))
         self._invalid = InvalidTag
         self._algorithm = algorithm.encode()
-        self.name: Final = f"{algorithm}+{self._inner.name}"
+        self.name = f"{algorithm}+{self.inner.name}"
 
     def __repr__(self) -> str:
         ids = ", ".join(key_id[1:].decode() for key_id in self._ring)
-        return f"EncryptedSerializer(inner={self._inner!r}, keys: {ids})"
+        return f"EncryptedSerializer(inner={self.inner!r}, keys: {ids})"
+
+    def around(self, inner: Serializer) -> Self:
+        """Return the same wrapper around another serializer."""
+        other = copy.copy(self)
+        other.inner, other.name = inner, f"{self._algorithm.decode()}+{inner.name}"
+        return other
 
     def dumps(self, value: Any, context: EntryContext) -> bytes:
         """Return the sealed bytes of `value`. Raises `EncodingError` as the inner serializer does."""
-        data = self._inner.dumps(value, context)
+        data = self.inner.dumps(value, context)
         check_size(data, self._max_bytes)
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ring[self._first].encrypt(nonce, data, self._bound_to(self._first, context))
@@ -115,7 +122,7 @@ class EncryptedSerializer:
             inner = cipher.decrypt(data[nonce_at:start], data[start:], self._bound_to(key_id, context))
         except self._invalid:
             raise EncodingError("the payload was not sealed for this key and header, or was changed") from None
-        return self._inner.loads(inner, context)
+        return self.inner.loads(inner, context)
 
     def _bound_to(self, key_id: bytes, context: EntryContext) -> bytes:
         # Every part but the last is preceded by its length, so that no two contexts give the same bytes.

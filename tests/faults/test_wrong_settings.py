@@ -86,7 +86,7 @@ def test_wrong_kinds(wrong: dict[str, Any]) -> None:
 
 
 def test_every_number_among_the_options_is_tried() -> None:
-    others = {"rescue_unverified", "pending_path", "eviction"}
+    others = {"rescue_unverified", "finish", "pending_path", "eviction"}
     assert set(WRONG) >= (POLICY_FIELDS | STORE_FIELDS | MEMORY_FIELDS) - others
 
 

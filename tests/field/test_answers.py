@@ -127,7 +127,7 @@ class Level(enum.Enum):
 async def test_equal_fields_of_two_classes_are_two_requests(opened: Opened) -> None:
     cache = await opened()
 
-    @cache.cached
+    @cache.cached(name="function 1")
     async def kind(message: object) -> str:
         return type(message).__name__
 
@@ -138,7 +138,7 @@ async def test_equal_fields_of_two_classes_are_two_requests(opened: Opened) -> N
 async def test_rows_of_a_table_are_requests(opened: Opened) -> None:
     cache, calls = await opened(), 0
 
-    @cache.cached
+    @cache.cached(name="function 2")
     async def label(number: Any, text: Any, score: Any) -> int:
         nonlocal calls
         calls += 1
@@ -257,7 +257,11 @@ async def test_time_in_a_zone_with_summer_keeps_it_or_is_not_kept(opened: Opened
         cache = await opened(
             namespace=f"{kind.__name__}-{given.at.tzinfo}", serializer=TypedSerializer(value_type=kind)
         )
-        assert await cache.get_or_set("m", partial(asyncio.sleep, 0, given)) == given
+
+        async def meet(given: Any = given) -> Any:
+            return given
+
+        assert await cache.get_or_set("m", meet) == given
         again = await cache.get("m")
         if again is None:
             continue

@@ -100,12 +100,12 @@ class Asker:
         return q
 
 if __name__ == "__main__":
-    print(Asker.ask.key("a"))
+    print(Asker.ask.key(Asker, "a"))
 """
 
 
 def test_the_class_of_a_method_is_named_as_others_import_it(tmp_path: Path) -> None:
     """A program and its workers share the answers of class methods, too."""
     (tmp_path / "asking.py").write_text(METHOD)
-    imported = _run("-c", "import asking; print(asking.Asker.ask.key('a'))", folder=tmp_path)
+    imported = _run("-c", "import asking; print(asking.Asker.ask.key(asking.Asker, 'a'))", folder=tmp_path)
     assert _run("asking.py", folder=tmp_path) == _run("-m", "asking", folder=tmp_path) == imported

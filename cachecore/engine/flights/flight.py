@@ -60,6 +60,7 @@ class Flight:
         "claimed",
         "depends_on",
         "deserted",
+        "finish",
         "flights",
         "following",
         "group",
@@ -101,6 +102,8 @@ class Flight:
         """Stamp keys to the stamps that were current before the factory read what their tags stand for."""
         self.pinned_tags: list[str] = []
         """Tags that the factory pinned while it worked, as entries store them."""
+        self.finish = False
+        """Whether it goes on when its last caller has left."""
         self.superseded = False
         """Whether its answer is not to be stored: a newer one was asked for on purpose, or it would be dead at once."""
         self.deserted = False
@@ -309,7 +312,7 @@ class Flight:
 
     def give_up_alone(self) -> None:
         """End here if nobody waits, which nobody may be about to do."""
-        if self._waiters or self.landing or self._held or self._answered:
+        if self._waiters or self.landing or self._held or self.finish or self._answered:
             return
         # Out of the map first: a caller who comes before the task has noticed must not join a dying flight.
         self.detach()

@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+import enum
+import functools
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, assert_type
 
+import pydantic
 import pytest
 
-from cachecore import Lookup
-from cachecore.api.decorators import BoundCached, CachedFunction
+from cachecore import Lookup, OptionsError, SyncCache, UnkeyableError
 from tests.unit.virtual_caches import Scene, virtual
+
+plain = SyncCache[Any]("memory://", ttl=60)
+
+
+def _free(self: object) -> None:
+    return None
+
+
+class Translator:
+    """An ordinary class with settings."""
+
+    house = "cachecore"
+
+    def __init__(self, language: str, client: object = None) -> None:
+        self.language = language
+        self.client = client
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{word} in {self.language} for {self.house}"
+
+    @plain.cached(exclude=["self.client"])
+    def greet(self, word: str) -> str:
+        return f"{word} {self.language}"
+
+    @plain.cached(exclude=["self"])
+    def anywhere(self, word: str) -> str:
+        return f"{type(self).__name__} {word}"
+
+    @property
+    @plain.cached(exclude=["self.client"])
+    def motto(self) -> str:
+        return f"motto of {self.language}"
+
+    @functools.cached_property
+    @plain.cached
+    def total(self) -> str:
+        return f"total of {self.language}"
+
+    french = functools.partialmethod(say, "bon")
+
+
+class Loud(Translator):
+    house = "LOUD"
+
+
+class Slotted:
+    __slots__ = ("__never", "language")
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{word} in {self.language}"
+
+
+class Wide(Slotted):
+    __slots__ = ("accent",)
+
+    def __init__(self, language: str, accent: str) -> None:
+        super().__init__(language)
+        self.accent = accent
 
 
 @virtual
@@ -22,41 +88,115 @@ async def test_methods_keep_their_types(scene: Scene) -> None:
 
     model = Model()
     assert_type(await model.ask("a", times=2), list[str])
-    assert_type(await model.ask.lookup("a"), Lookup[list[str]])
-    assert_type(model.ask.key("a"), str)
-    assert isinstance(model.ask, BoundCached)
+    assert_type(await Model.ask.lookup(model, "a"), Lookup[list[str]])
+    assert_type(Model.ask.key(model, "a"), str)
+    assert_type(await model.ask.refresh(model, "a"), list[str])
     with pytest.raises(TypeError):
         await model.ask(1, 2, 3)  # type: ignore[arg-type, call-arg]  # what a type checker must refuse
 
 
-@virtual
-async def test_a_methods_object_does_not_count_but_its_class_does(scene: Scene) -> None:
-    """Another class may answer otherwise through what the method calls."""
-    cache = scene.cache()
+def test_two_objects_with_other_settings_never_share_an_answer() -> None:
+    french, german, loud = Translator("French"), Translator("German"), Loud("French")
+    for _ in range(2):
+        assert french.say("good") == "good in French for cachecore"
+        assert german.say("good") == "good in German for cachecore"
+        assert loud.say("good") == "good in French for LOUD"
+        assert Slotted("French").say("a") == "a in French"
+        assert Slotted("German").say("a") == "a in German"
+    keys = {Wide.say.key(Wide("French", accent), "a") for accent in ("north", "south")}
+    assert len({*keys, Slotted.say.key(Slotted("French"), "a")}) == 3
+    assert Translator.say.key(Translator("French"), "good") == Translator.say.key(french, "good")
+    french.language = "Dutch"
+    assert french.say("good") == "good in Dutch for cachecore"
 
-    class Model:
-        name = "model"
 
-        def __init__(self, connection: object = None) -> None:
-            self.connection = connection
+def test_a_setting_that_cannot_be_keyed_is_named_with_the_ways_out() -> None:
+    """At the first call; the class alone is never enough."""
+    with pytest.raises(UnkeyableError) as refused:
+        Translator("French", object()).say("good")
+    for part in ("self.client: cannot key a object", "__cachecore_key__", "exclude=['self.client']"):
+        assert part in str(refused.value)
+    assert Translator("French", object()).greet("a") == Translator("French", object()).greet("a") == "a French"
+    assert Translator.greet.key(Translator("French", object()), "a") == Translator.greet.key(Translator("French"), "a")
+    assert [one.anywhere("a") for one in (Translator("x", object()), Loud("y"))] == ["Translator a", "Loud a"]
+    assert Translator.anywhere.key(Translator("x"), "a") == Translator.anywhere.key(Translator("y"), "a")
+    with pytest.raises(OptionsError, match=r"has no parameter 'other\.client' to exclude"):
+        plain.cached(exclude=["other.client"])(_free)
 
-        @cache.cached
-        async def ask(self, q: str) -> str:
-            return f"{self.name} {q}"
 
-    class Other(Model):
-        name = "other"
+def test_properties_and_partial_methods_above() -> None:
+    french, german = Translator("French"), Translator("German")
+    for _ in range(2):
+        assert (french.motto, german.motto) == ("motto of French", "motto of German")
+        assert (french.total, german.total) == ("total of French", "total of German")
+        assert (french.french(), german.french()) == ("bon in French for cachecore", "bon in German for cachecore")
+    assert french.say("good") == "good in French for cachecore"  # the value that is kept in `total` is no setting
+    assert Translator.say.key(french, "bon") == Translator.say.key(Translator("French"), "bon")
 
-    assert await Model(object()).ask("a") == "model a"
-    assert await Model(object()).ask(q="a") == "model a"
-    assert await Other().ask("a") == "other a"
-    assert await Model.ask(Other(), "a") == "other a"
-    assert Model.ask.key(Model(), "a") == Model().ask.key("a") == Model(1).ask.key("a") != Other().ask.key("a")
-    assert cache.stats.factory_calls == 2
-    assert (await Model().ask.lookup("a")).outcome == "hit"
-    assert await Model().ask.invalidate("a") is True
-    assert await Model().ask.refresh("a") == "model a"
-    assert await Other().ask.invalidate("a") is True
+
+@dataclass
+class Settings:
+    language: str
+    notes: list[str] = field(default_factory=list)
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{word} {self.language}"
+
+
+class Model(pydantic.BaseModel):
+    language: str
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{word} {self.language}"
+
+    @plain.cached
+    @classmethod
+    def build(cls, word: str) -> str:
+        return f"{word} {cls.__name__}"
+
+
+class Pair(NamedTuple):
+    language: str
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{word} {self.language}"
+
+
+class Tone(enum.Enum):
+    LOW = "low"
+    HIGH = "high"
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{word} {self.value}"
+
+
+class Book(dict[str, str]):
+    """A dict with a setting beside it."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__(word="parola")
+        self.language = language
+
+    @plain.cached
+    def say(self, word: str) -> str:
+        return f"{self[word]} {self.language}"
+
+
+def test_objects_with_a_canonical_form_count_by_it() -> None:
+    for _ in range(2):
+        assert [Settings(one).say("a") for one in ("de", "fr")] == ["a de", "a fr"]
+        assert [Model(language=one).say("a") for one in ("de", "fr")] == ["a de", "a fr"]
+        assert [Pair(one).say("a") for one in ("de", "fr")] == ["a de", "a fr"]
+        assert [one.say("a") for one in Tone] == ["a low", "a high"]
+        assert [Book(one).say("word") for one in ("de", "fr")] == ["parola de", "parola fr"]
+    assert Settings.say.key(Settings("de", ["x"]), "a") != Settings.say.key(Settings("de", []), "a")
+    assert Model.build("a") == "a Model"
+    with pytest.raises(UnkeyableError, match=r"self\.notes\[0\].*__cachecore_key__"):
+        Settings("de", [object()]).say("a")  # type: ignore[list-item]  # on purpose
 
 
 @virtual
@@ -72,18 +212,21 @@ async def test_an_object_may_say_itself_what_counts_of_it(scene: Scene) -> None:
 
         @cache.cached
         async def ask(self, q: str) -> str:
-            return f"{self.name} {q}"
+            return f"{type(self).__name__} {self.name} {q}"
 
         @cache.cached
         @classmethod
         async def count(cls, q: str) -> int:
             return len(q)
 
-    assert [await Model(name).ask("q") for name in "aba"] == ["a q", "b q", "a q"]
-    assert cache.stats.factory_calls == 2
-    assert Model("a").ask.key("q") != Model("b").ask.key("q")
-    model: Any = Model  # type checkers know functions below `classmethod` only
-    assert await model.count("abc") == await model("a").count("abc") == 3
+    class Other(Model):
+        pass
+
+    assert [await Model(name).ask("q") for name in "aba"] == ["Model a q", "Model b q", "Model a q"]
+    assert await Other("a").ask("q") == "Other a q"
+    assert cache.stats.factory_calls == 3
+    assert Model.ask.key(Model("a"), "q") != Model.ask.key(Model("b"), "q")
+    assert await Model.count("abc") == await Model("a").count("abc") == 3
 
 
 @virtual
@@ -114,7 +257,7 @@ async def test_class_methods_and_static_methods(scene: Scene) -> None:
     class Other(Model):
         pass
 
-    model: Any = Model  # type checkers know functions below `classmethod` only
+    model: Any = Model  # mypy takes a static method for another one when an instance is asked for it
     other: Any = Other
     for _ in range(2):
         assert [await one.ask("a") for one in (model, other, model(), other())] == ["Model a", "Other a"] * 2
@@ -123,28 +266,39 @@ async def test_class_methods_and_static_methods(scene: Scene) -> None:
         assert [await one.say("y", "a") for one in (model, other())] == ["y a", "y a"]
         assert [await one.say_below("a") for one in (model, other())] == ["a", "a"]
     assert cache.stats.factory_calls == 7
-    assert model.ask.key("a") == model().ask.key("a") != other.ask.key("a")
-    assert await other.ask.refresh("a") == "Other a"
-    assert [await model.ask.invalidate("a") for _ in range(2)] == [True, False]
+    assert Model.ask.key(Model, "a") == model().ask.key(Model, "a") != Other.ask.key(Other, "a")
+    assert await Other.ask.refresh(Other, "a") == "Other a"
+    assert [await Model.ask.invalidate(Model, "a") for _ in range(2)] == [True, False]
     assert await model.say_below.invalidate("a") is True
+    assert (await model.say.lookup("x", "a")).outcome == "hit"
 
 
 @virtual
-async def test_a_class_method_that_cannot_know_its_class_says_so(scene: Scene) -> None:
-    """From Python 3.13 on `classmethod` hands on nothing but the call: without its class `.key` would be another's."""
+async def test_a_forgotten_object_is_no_other_argument(scene: Scene) -> None:
+    """`obj.method.invalidate("a")` cannot know its object: it must not take "a" for it."""
     cache = scene.cache()
 
     class Model:
         @cache.cached
-        async def ask(cls, q: str = "a", r: str = "b") -> str:
+        async def ask(self, q: str = "a", r: str = "b") -> str:
             return f"{q} {r}"
 
-    lost: CachedFunction[..., str] = Model.__dict__["ask"]
-    with pytest.raises(TypeError, match="above classmethod"):
-        lost.key("q")
-    with pytest.raises(TypeError, match="above classmethod"):
-        await lost.invalidate("q")
-    assert lost.key(Model, "q") != lost.key(Model, "r")
+        @classmethod
+        @cache.cached
+        async def build(cls, q: str = "a") -> str:
+            return q
+
+    forgotten: Any = Model().ask
+    for helper in (forgotten.invalidate, forgotten.refresh, forgotten.lookup):
+        with pytest.raises(
+            TypeError, match=r"Model\.ask takes an object of Model first, not a str: write .*\(obj, …\)"
+        ):
+            await helper("a")
+    with pytest.raises(TypeError, match="takes an object of Model first"):
+        forgotten.key("a", "b", "c")
+    built: Any = Model.build
+    with pytest.raises(TypeError, match="takes an object of Model first"):
+        built.key("a")
 
 
 @virtual
@@ -161,3 +315,22 @@ async def test_parameters_that_are_only_called_self_or_cls_count(scene: Scene) -
 
     assert [await classify(cls, "a") for cls in ("spam", "ham")] == ["spam a", "ham a"]
     assert [await know(self) for self in ("a", "b")] == ["a", "b"]
+
+
+@virtual
+async def test_a_function_that_classes_borrow_knows_its_object(scene: Scene) -> None:
+    cache = scene.cache()
+
+    @cache.cached
+    async def ask(self: Any, q: str) -> str:
+        return f"{self.language} {q}"
+
+    class Model:
+        def __init__(self, language: str) -> None:
+            self.language = language
+
+        question = ask
+
+    borrowed: Any = Model
+    assert [await borrowed(one).question("a") for one in ("de", "fr", "de")] == ["de a", "fr a", "de a"]
+    assert cache.stats.factory_calls == 2

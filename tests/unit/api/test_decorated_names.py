@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cachecore import Cache, OptionsError
-from cachecore.api.decorators import CachedFunction
+from cachecore import Cache, OptionsError, SyncCache
 from tests.unit.virtual_caches import Scene, virtual
 
 
@@ -60,34 +61,46 @@ def test_only_async_functions_are_taken(wrong: Callable[..., Any]) -> None:
 
 
 @virtual
+async def test_a_nested_function_with_variables_of_its_own_is_refused_at_once(scene: Scene) -> None:
+    """Defined again, it would get the answers of the first; so the first definition is an error, not the second."""
+    cache = scene.cache()
+    model = "a"
+
+    async def ask(q: str) -> str:
+        return f"{model} {q}"
+
+    class Model:
+        async def ask(self, q: str) -> str:
+            return f"{model} {q}"
+
+        async def parent(self) -> str:
+            return super().__repr__()
+
+    for function in (ask, Model.ask):
+        with pytest.raises(OptionsError, match=r"uses its variables \(model\).*cached\(name=…\)"):
+            cache.cached(function)
+    assert await cache.cached(name="ask a")(ask)("q") == "a q"
+    cache.cached(Model.parent)  # `super()` is no variable of the function around
+
+
+@virtual
 async def test_two_functions_of_one_name_are_refused(scene: Scene) -> None:
     """They would answer each other's requests."""
     cache = scene.cache()
 
-    def asker(model: str) -> CachedFunction[[str], str]:
-        @cache.cached
-        async def ask(q: str) -> str:
-            return f"{model} {q}"
-
-        return ask
-
-    def other(kind: bool) -> CachedFunction[[str], str]:
+    def other(kind: bool) -> Any:
         if kind:
 
-            @cache.cached
             async def ask(q: str) -> str:
                 return "one"
         else:
 
-            @cache.cached
             async def ask(q: str) -> str:
                 return "other"
 
-        return ask
+        return cache.cached(ask)
 
-    asker("a")
-    with pytest.raises(OptionsError, match="name"):
-        asker("b")
+    other(True)
     other(True)
     with pytest.raises(OptionsError, match="name"):
         other(False)
@@ -106,6 +119,37 @@ async def test_two_things_that_were_given_one_name_are_refused(scene: Scene) -> 
         with pytest.raises(OptionsError, match="two functions"):
             cache.cached(name=repr(first))(second)
         cache.scoped("view").cached(name=repr(first))(second)  # another namespace
+
+
+def test_two_lambdas_of_a_module_never_share_answers() -> None:
+    with SyncCache("memory://", ttl=60) as cache:
+        with pytest.raises(OptionsError, match=r"every lambda .* cached\(name=…\)"):
+            cache.cached(lambda q: q + "a")
+        first, second = cache.cached(name="a")(lambda q: q + "a"), cache.cached(name="b")(lambda q: q + "b")
+        assert [first("x"), second("x")] == ["xa", "xb"]
+
+
+@virtual
+async def test_a_function_that_is_decorated_for_each_request_keeps_nothing(scene: Scene) -> None:
+    """Its counts go on under its name, and what each decoration made goes with the function."""
+    cache = scene.cache()
+    made: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def decorate(number: int) -> Any:
+        async def ask(q: str) -> str:
+            return f"{q} {number}"
+
+        return cache.cached(name="ask")(ask)
+
+    decorated = decorate(-1)
+    await decorated("q")
+    for number in range(49):
+        decorated = decorate(number)
+        made.add(decorated)
+        await decorated("q")
+    assert (decorated.stats().computed, decorated.stats().hits) == (1, 49)
+    gc.collect()
+    assert len(made) == 1
 
 
 @virtual

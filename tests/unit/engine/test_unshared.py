@@ -79,12 +79,12 @@ async def test_other_functions_of_the_namespace_still_share_one_call(scene: Scen
     cache = scene.cache()
     plain = Answer(1.0)
 
-    @cache.cached
+    @cache.cached(name="function 1")
     async def report(name: str) -> Body:
         await asyncio.sleep(1.0)
         return Body([name, "end"])
 
-    @cache.cached
+    @cache.cached(name="function 2")
     async def number(name: str) -> Any:
         return [await plain(), name]
 
@@ -105,7 +105,7 @@ async def test_a_function_of_both_kinds_of_values_is_cached_all_the_same(scene: 
         calls += 1
         return Body(["x", "end"]) if kind == "body" else {"kind": kind}
 
-    @cache.cached
+    @cache.cached(name="function 3")
     async def answer(kind: str) -> Any:
         return await make(kind)
 

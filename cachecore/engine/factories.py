@@ -1,0 +1,38 @@
+"""How a factory is called: the error for a thing of another kind says what it is and what to write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+_ASYNC = "write `async def`, or `lambda: function(…)` around one; SyncCache takes functions that are not async"
+_SYNC = "SyncCache takes functions that return their answer; Cache takes async ones"
+
+
+async def awaited(factory: Callable[..., Any], *args: Any) -> Any:
+    """Return what an async factory returns. Raises TypeError if it is none."""
+    _check_callable(factory, _ASYNC)
+    made = factory(*args)
+    if not inspect.isawaitable(made):
+        raise TypeError(f"the factory returned a {type(made).__name__}, which cannot be awaited: {_ASYNC}")
+    return await made
+
+
+def called(factory: Callable[..., Any], *args: Any) -> Any:
+    """Return what a factory that is not async returns. Raises TypeError if it is async or no function."""
+    _check_callable(factory, _SYNC)
+    value = factory(*args)
+    if inspect.iscoroutine(value):
+        value.close()  # or Python warns that it was never awaited, besides
+        raise TypeError(f"the factory is async and returned a coroutine: {_SYNC}")
+    return value
+
+
+def _check_callable(factory: object, advice: str) -> None:
+    if callable(factory):
+        return
+    if inspect.iscoroutine(factory):
+        factory.close()
+        raise TypeError(f"the factory is a coroutine, which could be awaited once: give the function itself; {advice}")
+    raise TypeError(f"the factory must be a function, not a {type(factory).__name__}: {advice}")

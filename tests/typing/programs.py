@@ -1,0 +1,172 @@
+"""Programs as applications write them, which mypy and pyright accept in strict mode. Checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar, assert_type
+
+from cachecore import Cache, Computed, Lookup, SyncCache
+
+T = TypeVar("T")
+
+
+@dataclass
+class Answer:
+    text: str
+
+
+cache = Cache("memory://", ttl=60)
+plain = SyncCache("memory://", ttl=timedelta(hours=1), stale_if_error=60.0, l1_max_entries=1000)
+typed = Cache("memory://", ttl=60, value_type=Answer)
+shared = SyncCache(cache)
+named: Cache[str] = Cache("memory://", ttl=None, namespace="faq", finish=True)
+locale: ContextVar[str] = ContextVar("locale")
+
+
+@cache.cached
+async def ask(question: str, *, n: int = 1) -> list[str]:
+    return [question] * n
+
+
+@cache.cached(ttl=5, tags=["doc:{doc_id}"], stale_if_error=60, refresh_ahead=1.0, vary=[locale, lambda: 1], finish=True)
+async def summary(doc_id: int, session: object = None) -> Answer:
+    return Answer(str(doc_id))
+
+
+@cache.cached
+async def first(items: list[T]) -> T:
+    return items[0]
+
+
+def tags_of(doc_id: int, session: object = None) -> list[str]:
+    return [f"doc:{doc_id}"]
+
+
+@plain.cached(exclude=["session"], value_type=Answer, namespace="docs", tags=tags_of)
+def read(doc_id: int, session: object = None) -> Answer:
+    return Answer(str(doc_id))
+
+
+def timed(function: Callable[[str], Awaitable[T]]) -> Callable[[str], Awaitable[T]]:
+    return function
+
+
+def loose(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    return function
+
+
+@cache.cached
+@loose
+async def through(question: str) -> int:
+    return len(question)
+
+
+@timed
+@cache.cached
+@loose
+async def between(question: str) -> int:
+    return len(question)
+
+
+@cache.cached
+async def extract(kind: type[T], text: str) -> T:
+    return kind()
+
+
+@timed
+@cache.cached
+@timed
+async def below(question: str) -> int:
+    return len(question)
+
+
+async def compute() -> list[int] | None:
+    return [1]
+
+
+async def computed() -> Computed[Answer]:
+    return Computed(Answer("a"), ttl=5)
+
+
+def text() -> str | Computed[str]:
+    return "a"
+
+
+class Client:
+    @cache.cached(ttl=5, tags=["x"], exclude=["self.session"])
+    async def ask(self, question: str) -> int:
+        return len(question)
+
+    @cache.cached
+    @loose
+    async def tried(self, question: str) -> int:
+        return len(question)
+
+    @property
+    @plain.cached
+    def motto(self) -> str:
+        return "x"
+
+    @cache.cached
+    @classmethod
+    async def make(cls, name: str) -> str:
+        return name
+
+    @cache.cached(ttl=5)
+    @staticmethod
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    @plain.cached
+    def size(self, a: bytes) -> int:
+        return len(a)
+
+
+async def main() -> None:
+    assert_type(await ask("x", n=2), list[str])
+    assert_type(await ask.lookup("x"), Lookup[list[str]])
+    assert_type(await ask.refresh("x", n=1), list[str])
+    assert_type(await ask.invalidate("x"), bool)
+    assert_type(ask.key("x"), str)
+    assert_type(ask.stats().hits, int)
+    await ask.invalidate_all()
+    assert_type(await summary(1), Answer)
+    assert_type(await first([1, 2]), int)
+    assert_type(await below("x"), int)
+    assert_type(await through("x"), int)
+    assert_type(await through(question="x"), int)
+    assert_type(await through.refresh("x"), int)
+    assert_type(await between("x"), int)
+    assert_type(await extract(Answer, "x"), Answer)
+    assert_type(await partial(ask, "x")(n=1), list[str])
+    client = Client()
+    assert_type(await client.ask("x"), int)
+    assert_type(await Client.ask.invalidate(client, "x"), bool)
+    assert_type(await client.ask.refresh(client, "x"), int)
+    assert_type(await Client.tried.invalidate(client, "x"), bool)
+    assert_type(client.motto, str)
+    assert_type(await Client.make.refresh(Client, "x"), str)
+    assert_type(await Client.make("x"), str)
+    assert_type(await client.make("x"), str)
+    assert_type(await Client.add(1, 2), int)
+    assert_type(client.size(b""), int)
+    assert_type(Client.size.refresh(client, b""), int)
+    assert_type(read(1), Answer)
+    assert_type(read.lookup(1), Lookup[Answer])
+    assert_type(cache, Cache[Any])
+    assert_type(plain, SyncCache[Any])
+    assert_type(typed, Cache[Answer])
+    assert_type(await typed.get("q"), Answer | None)
+    assert_type(await cache.get_or_set("q", compute), list[int] | None)
+    assert_type(await cache.get_or_set("q", lambda: ask("x", n=1)), list[str])
+    assert_type(await typed.get_or_set("q", computed), Answer)
+    assert_type(plain.get_or_set("q", text, ttl=5), str)
+    assert_type(await named.get("q", 1), str | int | None)
+    view = cache.scoped("faq/v3", ttl=5, tags=["prompt"], soft_timeout=1.0)
+    assert_type(view, Cache[Any])
+    assert_type(Cache.from_config(ttl=5, stale_if_error=60), Cache[Any])
+    assert_type(SyncCache.from_config({"backend": "memory://"}, ttl=5).scoped("faq", jitter=0.0), SyncCache[Any])

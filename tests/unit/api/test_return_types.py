@@ -1,0 +1,200 @@
+"""Answers are stored as their return annotation says, and as before where it names plain or unknown types."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import enum
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, NewType, TypedDict
+
+import msgspec
+import pydantic
+import pytest
+
+from cachecore import Computed, OptionsError
+from cachecore.api.return_types import serializer_for
+from cachecore.serializers.compressed import CompressedSerializer
+from cachecore.serializers.encrypted import EncryptedSerializer
+from cachecore.serializers.json import JsonSerializer
+from cachecore.serializers.msgpack import MsgpackSerializer
+from tests.unit.virtual_caches import Scene, virtual
+
+
+@dataclass
+class Answer:
+    text: str
+    parts: list[Answer] | None = None
+
+
+class Limerick(pydantic.BaseModel):
+    lines: list[str]
+
+
+class Struct(msgspec.Struct):
+    when: datetime.date
+
+
+class Pair(NamedTuple):
+    a: int
+    b: str
+
+
+class Row(TypedDict):
+    name: str
+    cost: decimal.Decimal
+
+
+class PlainRow(TypedDict):
+    name: str
+
+
+class Tone(enum.Enum):
+    LOW = 1
+
+
+class Odd:
+    """No serializer keeps it."""
+
+
+UserId = NewType("UserId", int)
+PAIRS: list[tuple[Any, Any]] = [
+    (Answer, Answer("a", [Answer("b")])),
+    (Limerick, Limerick(lines=["a"])),
+    (Struct, Struct(datetime.date(2026, 1, 1))),
+    (Pair, Pair(1, "b")),
+    (Row, {"name": "a", "cost": decimal.Decimal("1.10")}),
+    (Tone, Tone.LOW),
+    (tuple[int, str], (1, "a")),
+    (dict[int, list[Answer]], {1: [Answer("a")]}),
+    (dict[str, Limerick | None], {"a": Limerick(lines=[]), "b": None}),
+    (list[datetime.datetime], [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)]),
+    (uuid.UUID | None, uuid.UUID(int=5)),
+    (Computed[Answer], Answer("a")),
+    (Answer | Computed[Answer], Answer("a")),
+    (set[UserId], {UserId(1)}),
+]
+
+
+def returning(annotation: Any, value: Any) -> Any:
+    async def ask(q: str) -> Any:
+        return value
+
+    ask.__annotations__["return"] = annotation
+    return ask
+
+
+@pytest.mark.parametrize(("annotation", "value"), PAIRS, ids=lambda one: str(one)[:40])
+def test_answers_of_an_annotated_type_are_kept(annotation: Any, value: Any) -> None:
+    @virtual
+    async def check(scene: Scene) -> None:
+        # Without a copy in memory each answer is read from the store.
+        cache = scene.cache(l1_max_entries=0)
+        ask = cache.cached(name="ask")(returning(annotation, value))
+        for _ in range(3):
+            got = await ask("a")
+            assert (type(got), got) == (type(value), value)
+        assert cache.stats.factory_calls == 1
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        str, int | None, list[str], dict[str, Any], list[dict[str, float]], Any, None, object, list, dict, PlainRow,
+        Literal["a", "b"], UserId, Odd, list[Odd], Sequence[Answer], "Unknown", "list[Unknown]", "not an annotation",
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_annotations_change_nothing(annotation: Any) -> None:
+    assert serializer_for(returning(annotation, None), MsgpackSerializer()) is None
+
+
+@virtual
+async def test_a_value_that_does_not_fit_its_annotation_is_kept_as_plain_data(scene: Scene) -> None:
+    cache = scene.cache(l1_max_entries=0)
+    for value in ({"text": "a"}, None, ["a"]):
+        ask = cache.cached(name=str(value))(returning(Answer, value))
+        assert [await ask("a") for _ in range(2)] == [value, value]
+    assert cache.stats.factory_calls == 3
+
+
+@virtual
+async def test_a_declared_type_wins_over_the_annotation(scene: Scene) -> None:
+    cache = scene.cache(l1_max_entries=0)
+    declared = cache.cached(name="declared", value_type=Answer)(returning(Limerick, Answer("a")))
+    assert [await declared("a") for _ in range(2)] == [Answer("a")] * 2
+    assert cache.stats.factory_calls == 1
+    plain = cache.cached(name="plain", value_type=Any)(returning(Answer, Answer("a")))
+    assert [await plain("a") for _ in range(2)] == [Answer("a")] * 2
+    assert cache.stats.factory_calls == 3
+    assert cache.stats.not_stored == {"encoding": 2}
+
+
+def test_names_are_resolved_at_the_first_call() -> None:
+    """A class may be defined below the function, as long as it is there when that is called."""
+
+    @virtual
+    async def check(scene: Scene) -> None:
+        cache = scene.cache(l1_max_entries=0)
+        names: dict[str, Any] = {"cache": cache, "dataclass": dataclass, "__name__": __name__}
+        exec(
+            "from __future__ import annotations\n"
+            "@cache.cached\nasync def late(q: Unknown) -> Later:\n    return Later(q)\n"
+            "@dataclass\nclass Later:\n    text: str\n",
+            names,
+        )
+        assert [await names["late"]("a") for _ in range(2)] == [names["Later"]("a")] * 2
+        assert cache.stats.factory_calls == 1
+
+    check()
+
+
+def test_what_was_chosen_for_the_cache_stays_around_typed_answers() -> None:
+    """An annotation or a declared type never leaves out the encryption."""
+    key = base64.b64encode(bytes(32)).decode()
+
+    @virtual
+    async def check(scene: Scene) -> None:
+        serializer = EncryptedSerializer(keys={"a": key}, inner=CompressedSerializer())
+        cache = scene.cache(serializer=serializer, l1_max_entries=0)
+        secret = Answer("a secret answer")
+        annotated = cache.cached(name="annotated")(returning(Answer, secret))
+        declared = cache.cached(name="declared", value_type=Answer)(returning(Answer, secret))
+        for ask in (annotated, declared):
+            assert [await ask("a") for _ in range(2)] == [secret] * 2
+            (stored,) = await scene.memory.get_many([ask.key("a")])
+            assert stored is not None
+            assert b"secret" not in stored
+            assert b"aesgcm+zstd+typed" in stored
+        assert cache.stats.factory_calls == 2
+
+    check()
+    assert serializer_for(returning(Answer, None), JsonSerializer()) is None
+
+
+@virtual
+async def test_a_type_in_a_view_needs_to_know_the_serializer_it_replaces(scene: Scene) -> None:
+    class Own(MsgpackSerializer):
+        """Does something besides."""
+
+    class Stranger:
+        name = "stranger"
+
+        def dumps(self, value: Any, context: Any) -> bytes:
+            return b""
+
+        def loads(self, data: bytes, context: Any) -> Any:
+            return None
+
+    cache = scene.cache(serializer=Stranger())
+    with pytest.raises(OptionsError, match="would replace the cache's own Stranger: give serializer= as well"):
+        cache.scoped(value_type=Answer)
+    for own in (Own(), Stranger()):
+        assert serializer_for(returning(Answer, None), own) is None
+    with pytest.raises(OptionsError, match="Own"):
+        scene.cache(serializer=Own()).scoped(value_type=Answer)

@@ -1,0 +1,61 @@
+"""A value that cannot be stored is said once, with the function or namespace, the type, the place and the way out."""
+
+from __future__ import annotations
+
+import decimal
+import logging
+from typing import Any
+
+import pytest
+
+from cachecore.engine.odd_part import odd_part
+from tests.unit.virtual_caches import Scene, virtual
+
+
+class Answer:
+    """A class that no serializer knows."""
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        (Answer(), ("value", "tests.unit.engine.test_odd_part.Answer")),
+        ({"usage": [1, {"cost": decimal.Decimal(1)}]}, ("value.usage[1].cost", "decimal.Decimal")),
+        ({"a secret prompt": (1, 2)}, ("value.<key 0>", "tuple")),
+        ({"a": {1: 2}}, ("a key of value.a", "int")),
+        ({"a": [1, None, "x"]}, None),
+    ],
+)
+def test_the_part_that_is_no_plain_data(value: Any, part: tuple[str, str] | None) -> None:
+    found = odd_part(value)
+    assert (
+        found is None
+        if part is None
+        else found is not None and (found[0], part[1].endswith(found[1])) == (part[0], True)
+    )
+
+
+def test_it_is_said_once_for_each_function(caplog: pytest.LogCaptureFixture) -> None:
+    @virtual
+    async def check(scene: Scene) -> None:
+        cache = scene.cache(namespace="faq")
+
+        async def ask(q: str) -> Any:
+            return {"secret prompt": Answer()}
+
+        async def other(q: str) -> Any:
+            return Answer()
+
+        for function in (ask, other):
+            cached = cache.cached(function)
+            for number in range(50):
+                await cached(f"question {number}")
+        assert cache.stats.not_stored == {"encoding": 100}
+
+    check()
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(lines) == 2
+    for line, words in zip(lines, (["ask", "<key 0>"], ["other"]), strict=True):
+        for word in (*words, "Answer", "value_type="):
+            assert word in line
+        assert "secret" not in line
