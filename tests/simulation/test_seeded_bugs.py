@@ -16,7 +16,7 @@ NOTICED_BY = {
     "stamps_read_after_the_factory": 12,
     "late_joiner_served": 5,
     "refresh_joins": 5,
-    "lost_feed_ignored": 9,
+    "lost_feed_ignored": 1100,
     "entry_of_another_key_accepted": 17,
     "ttl_in_a_second_step": 12,
     "hanging_factory_holds_the_key": 11,
