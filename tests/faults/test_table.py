@@ -213,7 +213,8 @@ async def test_row(name: str, any_server: Server, link: Proxy) -> None:
 
     seen = await outcomes(link.url, wanted, begin, settled=settled)
     assert seen.did == wanted
-    assert seen.reasons == reasons
+    # Whether another connection was tried before the store was well again is a matter of time.
+    assert seen.reasons in (reasons, reasons - {"connect_timeout"})
 
 
 UNREACHABLE = {

@@ -127,7 +127,8 @@ async def test_large_answer_that_was_given_up_never_comes_back(any_server: Serve
 
     What was set next may be missed: a deletion that pended for the first `set` may come after it.
     """
-    async with Cache[str](link.url, ttl=60) as cache, Cache[str](any_server.url, ttl=60, l1_max_entries=0) as other:
+    hurried = Cache[str](link.url, ttl=60, write_timeout=0.1)
+    async with hurried as cache, Cache[str](any_server.url, ttl=60, l1_max_entries=0) as other:
         for deletes in (False, True):
             await until_it_works(lambda: cache.set("q", "first"))
             link.throttle(UPLINK)
