@@ -1,8 +1,8 @@
 """The mark: a counter in the store that each invalidation advances, by which a process sees that the store is older.
 
 A store that is restored from a snapshot, or replaced by a replica that lagged, has its old answers back and its
-old mark with them. A process that knows a higher number than it reads knows that as many invalidations are lost. This file keeps
-the knowledge of one mark and judges it, without I/O.
+old mark with them. A process that knows a higher number than it reads knows that as many invalidations are lost. This
+file keeps the knowledge of one mark and judges it, without I/O.
 
 A number begins with the store's clock, in microseconds, and rises by one. So a mark that is made again is above every
 number that any process knows of the lost one, and a mark that a snapshot brings back is below. One that rises by a leap
