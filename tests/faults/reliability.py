@@ -99,6 +99,10 @@ How to read it:
   to the start of a read that still gets the old answer. What was not acknowledged is shown apart.
 - Where a p99 is wall-clock time, the processor time of the same calls stands beside it: on a busy machine a call that
   takes 100 µs now and then waits 4 ms for its turn.
+- A store *goes back in time* when it is restored from a snapshot, when a replica that lagged is promoted, or when an
+  older file is put back. The tests of S8 do the same to a node of a cluster, where only that node's answers are lost,
+  and to a SQLite file. A backend without `SupportsMarks` has no such protection (`health()["marks"]` is `none`). What
+  remains is in [redis.md](redis.md#what-a-restart-can-bring-back).
 - Secrets: names of namespaces and tags are parts of key names, and so can be read by whoever can read the store or its
   SLOWLOG. Requests are digests; values are readable unless the serializer is `encrypted`.
 
