@@ -26,10 +26,10 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.contract.results import UNSET, Unset
+from cachecore.contract.tokens import random_token
 from cachecore.engine.engine import Engine
 from cachecore.engine.scope import Admit, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
-from cachecore.invalidation.stamps import random_token
 from cachecore.keys import KeySpace
 
 if TYPE_CHECKING:  # the default, so that `Cache(…)` needs no annotation; `typing` has it from Python 3.13 on

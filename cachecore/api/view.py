@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from cachecore.contract.options import Duration, lifetime
 from cachecore.contract.results import Unset
+from cachecore.engine.health import health
 from cachecore.engine.scope import Scope
 from cachecore.engine.telemetry import Stats
 from cachecore.memory.copies import FindValue
@@ -42,7 +43,7 @@ class View(Generic[V]):
 
     async def health(self) -> dict[str, object]:
         """Return what works now, by asking the store; never raises and is bounded by the store's deadline."""
-        return await self._engine.health()
+        return await health(self._engine)
 
     def _checked(self, ttl: Duration | Unset | None) -> float | Unset | None:
         return ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)

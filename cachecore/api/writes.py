@@ -15,8 +15,8 @@ from cachecore.engine import write as writing
 from cachecore.engine.compute import pin_tag
 from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.invalidate import delete_entries, invalidate_stamps
-from cachecore.engine.read import StoreRead
 from cachecore.engine.scope import Scope, checked_tags
+from cachecore.engine.store_read import StoreRead
 from cachecore.engine.write import carried
 from cachecore.keys import KeySpace, user_tag
 

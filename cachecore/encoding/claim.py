@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from cachecore.contract.tokens import TOKEN_BYTES
 from cachecore.encoding.entry import Entry, decode, draft, seal
 
-TOKEN_BYTES: Final = 16
 NO_TOKEN: Final = bytes(TOKEN_BYTES)
 
 

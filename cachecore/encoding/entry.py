@@ -173,8 +173,7 @@ def draft(
         tombstone: whether it says that the key was deleted.
         claim: whether it says that the key is being computed.
 
-    Raises:
-        EncodingError: something is not as said above, or the header is over 64 KiB.
+    Raises EncodingError if something is not as said above, or the header is over 64 KiB.
     """
     flags = (TOMBSTONE if tombstone else 0) | (CLAIM if claim else 0)
     # A NaN or an infinity anywhere makes the sum one.
@@ -188,8 +187,7 @@ def draft(
         flags |= ARRAY
     seed = xxh3_64_intdigest(key.encode())
     part = seed & _KEY_PART
-    took = min(MAX_COMPUTE_TIME, compute_time)
-    kind = VERSION << 4 | count
+    took, kind = min(MAX_COMPUTE_TIME, compute_time), VERSION << 4 | count
     try:
         if fresh_until is None or dead_until is None:
             fixed = _fixed_of(kind, flags, part, created, took, fresh_until, dead_until)
@@ -276,23 +274,8 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
     size = len(data)
     if size < _OVERHEAD:
         return _LENGTH if data[:1] == b"\xc1" else _MAGIC
-    flags, length = data[2], -1
-    # The four commonest forms are read in one step each: a step takes as long as a field.
-    if not flags:
-        magic, kind, _, part, created, compute_time, delta = _unpack_fixed(data)
-        at, later = 19, delta
-    elif flags == 48 and size >= _LONGEST:
-        magic, kind, _, part, created, compute_time, delta, later, length = _unpack_both_array(data)
-        at = 25
-    elif flags == ARRAY and size >= _LONGEST:
-        magic, kind, _, part, created, compute_time, delta, length = _unpack_array(data)
-        at, later = 21, delta
-    elif flags == DEAD_LATER and size >= _LONGEST:
-        magic, kind, _, part, created, compute_time, delta, later = _unpack_both(data)
-        at = 23
-    else:
-        magic, kind, _, part, created, compute_time, delta = _unpack_fixed(data)
-        at, later = 19, delta
+    flags = data[2]
+    magic, kind, part, created, compute_time, delta, later, at, length = _fixed_fields(data, flags, size)
     if magic != 0xC1:
         return _MAGIC
     if kind >> 4 != 1:
@@ -327,25 +310,32 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
         header = headers_read.get(tail) or read_array(tail, kind & 15)
     if header is None:
         return _HEADER
-    serializer, stamps, metadata, served_by = header
-    return _make(
-        Entry,
-        (
-            key,
-            created,
-            compute_time,
-            fresh_until,
-            dead_until,
-            serializer,
-            stamps,
-            metadata,
-            served_by,
-            flags & 1 == 1,
-            flags & 8 == 8,
-            data[:end],
-            data[end:-8],
-        ),
-    )
+    times_and_tags = (created, compute_time, fresh_until, dead_until, *header)
+    return _make(Entry, (key, *times_and_tags, flags & 1 == 1, flags & 8 == 8, data[:end], data[end:-8]))
+
+
+def _fixed_fields(data: bytes, flags: int, size: int) -> tuple[int, int, int, float, float, float, float, int, int]:
+    """Return magic, kind, part, created, compute time, the two deadlines, where the tail begins, and its length or -1.
+
+    The four commonest forms are read in one step each: a step takes as long as a field.
+    """
+    length = -1
+    if not flags:
+        magic, kind, _, part, created, compute_time, delta = _unpack_fixed(data)
+        at, later = 19, delta
+    elif flags == 48 and size >= _LONGEST:
+        magic, kind, _, part, created, compute_time, delta, later, length = _unpack_both_array(data)
+        at = 25
+    elif flags == ARRAY and size >= _LONGEST:
+        magic, kind, _, part, created, compute_time, delta, length = _unpack_array(data)
+        at, later = 21, delta
+    elif flags == DEAD_LATER and size >= _LONGEST:
+        magic, kind, _, part, created, compute_time, delta, later = _unpack_both(data)
+        at = 23
+    else:
+        magic, kind, _, part, created, compute_time, delta = _unpack_fixed(data)
+        at, later = 19, delta
+    return magic, kind, part, created, compute_time, delta, later, at, length
 
 
 def _unusual(

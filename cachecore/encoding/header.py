@@ -15,11 +15,9 @@ from typing import Any, Final
 import ormsgpack
 
 from cachecore.contract.errors import EncodingError
+from cachecore.contract.tokens import ROOT_TAG, STAMP_BYTES
 from cachecore.encoding.plain import check_plain
 
-STAMP_BYTES: Final = 8
-ROOT_TAG: Final = "n"
-"""The tag that every entry of a store carries."""
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_TAGS: Final = 256
 MAX_NAME_LENGTH: Final = 256

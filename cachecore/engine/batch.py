@@ -25,8 +25,9 @@ from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
 from cachecore.engine.publish import FlightAnswer, publish, unstored_answer
-from cachecore.engine.read import StoreRead, read, take
+from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope
+from cachecore.engine.store_read import StoreRead
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
 ABSENT: Any = object()

@@ -12,8 +12,8 @@ from cachecore.contract.results import UNSET, Unset
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.read import StoreRead
 from cachecore.engine.scope import Scope
+from cachecore.engine.store_read import StoreRead
 
 Factory = Callable[[], Awaitable[Any]]
 

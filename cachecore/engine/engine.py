@@ -23,8 +23,8 @@ from cachecore.contract.clock import Clock, counting_sleep
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
+from cachecore.contract.tokens import STAMP_BYTES, random_token
 from cachecore.encoding.entry import tombstone
-from cachecore.encoding.header import STAMP_BYTES
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.store_observer import StoreObserver
@@ -35,7 +35,7 @@ from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
 from cachecore.invalidation.rewind import Marks
-from cachecore.invalidation.stamps import StampBook, random_token, sound
+from cachecore.invalidation.stamps import StampBook, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import Copy, deadline_of
@@ -340,25 +340,6 @@ class Engine:
     def deadline_at(self, unix: float | None) -> float:
         """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
         return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
-
-    async def health(self) -> dict[str, object]:
-        """Return what works now, by asking: never raises, bounded by the store's deadline."""
-        began = self.monotonic()
-        problem: str | None = None
-        try:
-            await self.backend.get_many([f"{self.prefix}:s:health"])
-        except BackendError as error:
-            problem = error.reason
-        counts = self.telemetry.counts
-        return {
-            "store": "ok" if problem is None else problem,
-            "store_seconds": self.monotonic() - began,
-            "breakers": dict(counts.breakers),
-            "feed": "none" if self.feed is None else "live" if self.feed_state.live else "down",
-            "marks": self.marks.state,
-            "pending_invalidations": len(self.outbox),
-            "l1_entries": len(self.l1),
-        }
 
     async def aclose(self) -> None:
         """Finish what runs behind in this loop, within bounded time, and close the store if it is ours."""

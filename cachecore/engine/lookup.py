@@ -18,8 +18,9 @@ from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import FlightAnswer, lookup_of, lookup_of_entry
-from cachecore.engine.read import StoreRead, read, take
+from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
 
 Ttl = float | Unset | None

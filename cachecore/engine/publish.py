@@ -22,8 +22,9 @@ from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.freshness import expired, lifetime, stale_window
 from cachecore.engine.odd_part import odd_part
-from cachecore.engine.read import StoreRead, read
+from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
+from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound
 
 TTL_SLACK = 1.0

@@ -10,78 +10,22 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cachecore.contract.errors import BackendError, EncodingError
+from cachecore.contract.errors import EncodingError
 from cachecore.contract.results import UNSET, Unset
-from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
 from cachecore.engine.scope import Scope, TagSet
-from cachecore.invalidation.stamps import sound
+from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.tickets import Ticket
 from cachecore.memory.copies import Copy
 from cachecore.memory.immutable import is_immutable
 from cachecore.memory.warmth import Warmth
 
 _UNKNOWN: Final = object()
-_WORTHLESS: Final = frozenset({"deleted", "claimed", "expired", "invalidated"})
-"""Reasons why bytes are there that nothing can be made of."""
-_KEEP_REASONS: Final = frozenset({"version"})
-"""Reasons to leave bytes alone that are not ours to judge: a newer version may have written them."""
-
-
-@dataclass(slots=True)
-class StoreRead:
-    """What a read found under a key."""
-
-    key: str
-    tagset: TagSet
-    batch: Batch | None
-    raw: bytes | None = None
-    """The bytes in the store: what a later swap compares with."""
-    entry: Entry | None = None
-    """The entry, if everything about it is right but perhaps its age."""
-    state: State = "dead"
-    reason: str | None = "absent"
-    """Why there is nothing to serve: `absent`, `expired`, `deleted`, `claimed` (another computation is under way),
-    `invalidated`, `store`, or why it was rejected."""
-    error: BackendError | None = None
-    known: Mapping[str, bytes] | None = None
-    """Stamps of the tag set that were not read because the table of a live feed had them."""
-
-    @property
-    def replaceable(self) -> bool:
-        """Whether an answer may be stored over what is there."""
-        return self.error is None and self.reason not in _KEEP_REASONS
-
-    @property
-    def claim(self) -> ClaimMark | None:
-        """The claim that lies there, if one does."""
-        return read_claim(self.raw, self.key) if self.reason == "claimed" else None
-
-    @property
-    def claimable(self) -> bool:
-        """Whether a computation claims the key itself: no bytes are there that may be served, or are not ours."""
-        return self.raw is None or self.reason in _WORTHLESS
-
-    def without_entry(self) -> StoreRead:
-        """Return the same read for an entry whose payload could not be decoded: a miss."""
-        return replace(self, entry=None, state="dead", reason="payload")
-
-    def stamps(self) -> Mapping[str, bytes | None] | None:
-        """Return the stamps of the tag set as they were read, stamp key to stamp; None if they could not be."""
-        batch = self.batch
-        if batch is None or batch.error is not None:
-            return None
-        values, known = batch.values, self.known or {}
-        stamps = {key: sound(values[key] if key in values else known.get(key)) for key in self.tagset.stamp_keys}
-        if any(stamp is None and key not in values for key, stamp in stamps.items()):
-            return None
-        return stamps
 
 
 async def read(

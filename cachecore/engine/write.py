@@ -20,8 +20,9 @@ from cachecore.encoding.entry import TOMBSTONE_BYTES, Entry, decode
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import Sealed, longest_life, seal_value, sealed_expired
-from cachecore.engine.read import StoreRead, completed, read
+from cachecore.engine.read import completed, read
 from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.outbox.backlog import entries
 from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.stamps import sound

@@ -15,18 +15,13 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from typing import Final, TypeVar
 
 from cachecore.contract.protocols import CacheBackend
-from cachecore.encoding.header import STAMP_BYTES
+from cachecore.contract.tokens import STAMP_BYTES
 
 T = TypeVar("T")
 
 _SHORTEST_LIFE: Final = 86_400.0
 """Seconds a tag's stamp lives at least, so that short-lived entries do not renew it all the time."""
 _MOST_KNOWN: Final = 100_000
-
-
-def random_token() -> bytes:
-    """Return 16 bytes that no process has seen before; a stamp is the first 8."""
-    return os.urandom(2 * STAMP_BYTES)
 
 
 def random_stamp() -> bytes:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cachecore.contract.lazy import exports
-from cachecore.encoding.header import ROOT_TAG
+from cachecore.contract.tokens import ROOT_TAG
 from cachecore.keys.canonical import VERSION, encode
 from cachecore.keys.decoded import Members
 from cachecore.keys.decoding import decode

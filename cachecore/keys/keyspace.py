@@ -22,7 +22,7 @@ import ormsgpack
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import KeyHasher
-from cachecore.encoding.header import ROOT_TAG
+from cachecore.contract.tokens import ROOT_TAG
 from cachecore.keys.canonical import VERSION, digester
 
 MAX_KEY_BYTES: Final = 250

@@ -99,7 +99,13 @@ class FindCopy(Protocol):
     """The rule for a hit in memory; see `copy_reads`."""
 
     def __call__(self, key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Copy | None:
-        """Return the copy of `key` that may be served now, or None."""
+        """Return the copy of `key` that may be served now, or None.
+
+        Args:
+            key: the entry's key.
+            tags: the tags that the caller asks for, as entries store them.
+            unless_due: whether a copy whose early refresh is due counts as none: the caller can compute a new one.
+        """
 
 
 class FindValue(Protocol):
@@ -120,11 +126,9 @@ def copy_reads(
     counts: HitCounts,
     warmth: Warmth,
 ) -> tuple[FindCopy, FindValue]:
-    """Return a view's two ways to copies in L1. Synchronous; no lock; O(1).
+    """Return a view's two ways to copies in L1: closures, because each attribute that is looked up is part of a hit.
 
-    Both take the key, the tags that the caller asks for (as entries store them), and whether a copy whose early
-    refresh is due counts as none, because the caller can compute a new one. They are closures, because every attribute
-    that need not be looked up is a measurable part of a hit.
+    Both are synchronous, take no lock, and cost O(1).
     """
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
     value_of = reader.value_of
@@ -163,13 +167,9 @@ def copy_reads(
 
     def find_value(key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Any:
         copy = find_copy(key, tags, unless_due)
-        if copy is None:
+        value = UNSET if copy is None else copy.value
+        if copy is None or (value is UNSET and (value := value_of(copy)) is UNSET):
             return UNSET
-        value = copy.value
-        if value is UNSET:
-            value = value_of(copy)
-            if value is UNSET:
-                return UNSET
         counts.hits_l1 += 1
         return value
 

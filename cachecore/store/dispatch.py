@@ -279,8 +279,8 @@ class Dispatch:
         call.fail(error)
 
     def report(self, operation: str, error: Exception) -> None:
-        """Log a driver's bug once, without the error's text: it may hold a key or a value."""
-        if (operation, type(error)) in self._reported:
+        """Log a driver's bug (what is no BackendError) once, without the error's text: it may hold a key or a value."""
+        if isinstance(error, BackendError) or (operation, type(error)) in self._reported:
             return
         self._reported.add((operation, type(error)))
         trace = error.__traceback__

@@ -19,6 +19,7 @@ import os
 import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -227,10 +228,8 @@ class Guard:
     async def _close(self) -> None:
         try:
             await self._backend.aclose()
-        except BackendError as error:
-            self._observer.backend_error("aclose", error.reason)
         except Exception as error:  # noqa: BLE001 - a driver's bug must not take the caller down; it is logged
-            self._observer.backend_error("aclose", "error")
+            self._observer.backend_error("aclose", error.reason if isinstance(error, BackendError) else "error")
             self._calls.report("aclose", error)
 
     async def _scan(self, backend: SupportsScan, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -249,10 +248,8 @@ class Guard:
         finally:
             close = getattr(pages, "aclose", None)
             if between_pages and close is not None and not self._calls.closed:
-                try:
+                with suppress(BackendError):  # counted where it happened; a scan that is left is of no use
                     await self._calls.start("scan", self._whole, self._whole.patience, close, prefix)
-                except BackendError:
-                    pass  # counted where it happened; whoever leaves a scan wants nothing more of it
 
     async def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
         """Ask each partition at the same time. Raises `BackendError` if any of them failed."""

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from cachecore import Cache
-from cachecore.encoding.claim import NO_TOKEN, TOKEN_BYTES, ClaimMark
+from cachecore.contract.tokens import TOKEN_BYTES
+from cachecore.encoding.claim import NO_TOKEN, ClaimMark
 from cachecore.engine.flights.claim import Claim, HolderWatch
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 

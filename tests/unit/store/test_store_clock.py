@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from cachecore.contract.tokens import STAMP_BYTES
 from cachecore.encoding.entry import encode
-from cachecore.encoding.header import STAMP_BYTES
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore.store.store_clock import MEASURE_EVERY
 from tests.unit.virtual_caches import Answer, Scene, virtual

@@ -1,0 +1,18 @@
+"""The bytes that tell versions and computations apart: random, and of a fixed length."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+TOKEN_BYTES: Final = 16
+"""The length of a token: it names one computation."""
+STAMP_BYTES: Final = 8
+"""The length of a stamp: it names one version of a tag."""
+ROOT_TAG: Final = "n"
+"""The tag of everything under one prefix, as entries store it."""
+
+
+def random_token() -> bytes:
+    """Return 16 bytes that no process has seen before; a stamp is the first 8."""
+    return os.urandom(TOKEN_BYTES)
