@@ -17,7 +17,7 @@ NOTICED_BY = {
     "late_joiner_served": 5,
     "refresh_joins": 5,
     "lost_feed_ignored": 1100,
-    "entry_of_another_key_accepted": 17,
+    "entry_of_another_key_accepted": 93,
     "ttl_in_a_second_step": 12,
     "hanging_factory_holds_the_key": 11,
     "pending_dropped": 7,
@@ -45,7 +45,7 @@ def test_bug_is_noticed(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
         return
     bug.patch(monkeypatch)
     first = NOTICED_BY.get(bug.name, 0)
-    for seed in (first, *range(first), *range(first + 1, SEEDS)):
+    for seed in (first, *(seed for seed in range(SEEDS) if seed != first)):
         try:
             simulate(seed, STEPS)
         except Broken:
@@ -61,4 +61,9 @@ def test_long_histories_are_right_without_them(first: int) -> None:
 
 def test_table_of_seeds_names_bugs_that_there_are() -> None:
     assert NOTICED_BY.keys() <= {bug.name for bug in BUGS if bug.check is None}
-    assert set(NOTICED_BY.values()) <= set(range(SEEDS))
+    assert min(NOTICED_BY.values()) >= 0
+
+
+@pytest.mark.parametrize("seed", sorted(seed for seed in NOTICED_BY.values() if seed >= SEEDS))
+def test_rare_histories_are_right_without_them(seed: int) -> None:
+    simulate(seed, STEPS)
