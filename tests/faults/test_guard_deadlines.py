@@ -156,13 +156,14 @@ _acknowledged: dict[float, tuple[int, int]] = {}
 _starts: list[tuple[float, float]] = []
 
 
+@sizes(200, 1000)
 @pytest.mark.parametrize("how", ["frozen", "silent"])
-async def test_l3_ill_from_the_start(how: str, any_server: Server, link: Proxy, record: Record) -> None:
+async def test_l3_ill_from_the_start(how: str, size: int, any_server: Server, link: Proxy, record: Record) -> None:
     """A server that does not answer when a process starts costs the time to connect, once."""
     any_server.pause() if how == "frozen" else link.blackhole()
     async with cache_at(link.url, l1_max_entries=0) as cache:
         tally = await in_a_row(cache, 1)
-        tally = await _added(tally, cache, 200)
+        tally = await _added(tally, cache, size)
         any_server.resume() if how == "frozen" else link.heal()
     tally.clean()
     first, rest = tally.seconds[0], percentile(tally.seconds[1:], 0.99)
@@ -171,7 +172,7 @@ async def test_l3_ill_from_the_start(how: str, any_server: Server, link: Proxy, 
     _starts.append((first, rest))
     first, rest = map(max, zip(*_starts, strict=True))
     text = f"{ms(first)} once, then p99 {ms(rest)}"
-    record("L3", text, met=first <= 1.1 and rest <= 0.002, size=f"{len(_starts)} starts × 200 calls")
+    record("L3", text, met=first <= 1.1 and rest <= 0.002, size=f"{len(_starts)} starts × {size:,} calls")
 
 
 async def _added(tally: Tally, cache: Any, calls: int) -> Tally:
