@@ -65,8 +65,10 @@ async def churned(client: Redis) -> AsyncIterator[None]:
             written += 1
         return all(reply is True for reply in await pipe.execute(raise_on_error=False))
 
+    over = asyncio.Event()  # not a cancellation: redis-py swallows those on Python 3.11
+
     async def churn() -> None:
-        while True:
+        while not over.is_set():
             await write(50)
             await asyncio.sleep(0.05)
 
@@ -76,8 +78,8 @@ async def churned(client: Redis) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        over.set()
+        await task
 
 
 async def change(cache: Cache[Any], how: str, number: int) -> None:
