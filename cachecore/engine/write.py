@@ -272,7 +272,13 @@ async def _replaced(scope: Scope, keys: Sequence[str]) -> list[str]:
     if not isinstance(backend, SupportsSizes):
         return list(keys)
     worthless = (0, TOMBSTONE_BYTES, CLAIM_BYTES)
-    return [key for key, size in zip(keys, await backend.sizes(keys), strict=True) if size not in worthless]
+    try:
+        sizes = await backend.sizes(keys)
+    except BackendError as error:
+        if error.transient:
+            raise
+        return list(keys)  # a key that holds no bytes, but something of another program
+    return [key for key, size in zip(keys, sizes, strict=True) if size not in worthless]
 
 
 async def _stamps_of(
@@ -350,8 +356,12 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
                 raise found.error
             # At once: on a slow link each further round trip may be the one too many.
             swap = beside(item, engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl))
-            swapped, found = await asyncio.gather(swap, completed(scope, state, found))
-            existed = found.entry is not None
+            swapped, whole = await asyncio.gather(swap, completed(scope, state, found), return_exceptions=True)
+            if isinstance(whole, BaseException):
+                raise whole
+            existed = whole.entry is not None
+            if isinstance(swapped, BaseException):  # a full store refuses the tombstone; the answer was there all the same
+                raise swapped
             if swapped:
                 return _Buried(existed, True, found.raw)
         await beside(item, engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl))

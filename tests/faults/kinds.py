@@ -332,7 +332,7 @@ def _keys_of_another_type(scene: Scene) -> Iterator[Again | None]:
 @_fault("rejected")
 def _newer_versions(scene: Scene) -> Iterator[Again | None]:
     def age(key: str, value: bytes, admin: Redis) -> None:
-        admin.set(key, value[:2] + bytes([value[2] + 1]) + value[3:], keepttl=True)
+        admin.set(key, value[:1] + bytes([value[1] + 16]) + value[2:], keepttl=True)  # the high half: the version
 
     scene.rewrite(age)
     yield lambda: scene.rewrite(age)
