@@ -7,6 +7,8 @@ while it runs makes its answer be born dead.
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -92,7 +94,12 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
                 return None if computation.unshared else mark
             claim = _new_claim(computation, found.key, in_place=True)
-            if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
+            acquiring = claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed"))
+            if found.known is None:
+                won = await acquiring
+            else:  # stamps from the table of the feed may be out of date: read in the round trip of the claim
+                won, _ = await asyncio.gather(acquiring, _read_stamps(computation))
+            if won:
                 _hold(computation, claim)
                 return None
             await _read_again(computation)
@@ -213,6 +220,14 @@ async def _read_again(computation: Computation, *, extra: tuple[str, ...] = ()) 
     computation.found = await read(
         computation.scope, computation.state, found.key, found.tagset, stamps_too=True, extra=extra
     )
+
+
+async def _read_stamps(computation: Computation) -> None:
+    """Read the stamps as they are now; what lies under the key is the claim's business."""
+    found = computation.found
+    again = await read(computation.scope, computation.state, found.key, found.tagset, stamps_too=True)
+    if again.error is None:
+        computation.found = replace(found, batch=again.batch, known=None)
 
 
 def served(computation: Computation) -> FlightAnswer | None:

@@ -360,7 +360,7 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
             if isinstance(whole, BaseException):
                 raise whole
             existed = whole.entry is not None
-            if isinstance(swapped, BaseException):  # a full store refuses the tombstone; the answer was there all the same
+            if isinstance(swapped, BaseException):  # a full store refuses it; the answer was there
                 raise swapped
             if swapped:
                 return _Buried(existed, True, found.raw)
