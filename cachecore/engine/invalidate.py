@@ -14,9 +14,8 @@ from urllib.parse import unquote
 
 from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.contract.protocols import SupportsScan, SupportsSizes
-from cachecore.encoding.claim import CLAIM_BYTES
-from cachecore.encoding.entry import TOMBSTONE_BYTES, is_mark
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.marked import marked
 from cachecore.engine.scope import Scope
 from cachecore.engine.write import carried
 
@@ -91,11 +90,8 @@ async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:
     backend = scope.engine.backend
     if isinstance(backend, SupportsSizes):
         sizes = await backend.sizes(keys)
-        doubtful = [key for key, size in zip(keys, sizes, strict=True) if size in (TOMBSTONE_BYTES, CLAIM_BYTES)]
-        if doubtful:  # as long as a mark, so read: it may be a small entry
-            values = await backend.get_many(doubtful)
-            marks = {key for key, value in zip(doubtful, values, strict=True) if value is None or is_mark(value, key)}
-            keys = [key for key in keys if key not in marks]
+        marks = await marked(backend, keys, sizes)
+        keys = [key for key in keys if key not in marks]
     for key in keys:
         scope.engine.l1.discard(key)
     return await backend.delete_many(keys) if keys else 0

@@ -15,10 +15,10 @@ from cachecore.contract.errors import BackendError, EncodingError, InvalidationP
 from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.encoding.claim import CLAIM_BYTES
-from cachecore.encoding.entry import TOMBSTONE_BYTES, Entry, decode
+from cachecore.encoding.entry import Entry, decode
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, longest_life, seal_value, sealed_expired
 from cachecore.engine.read import completed, read
 from cachecore.engine.scope import Scope, TagSet
@@ -271,14 +271,14 @@ async def _replaced(scope: Scope, keys: Sequence[str]) -> list[str]:
         return []
     if not isinstance(backend, SupportsSizes):
         return list(keys)
-    worthless = (0, TOMBSTONE_BYTES, CLAIM_BYTES)
     try:
         sizes = await backend.sizes(keys)
+        marks = await marked(backend, keys, sizes)
     except BackendError as error:
         if error.transient:
             raise
         return list(keys)  # a key that holds no bytes, but something of another program
-    return [key for key, size in zip(keys, sizes, strict=True) if size not in worthless]
+    return [key for key, size in zip(keys, sizes, strict=True) if size and key not in marks]
 
 
 async def _stamps_of(
