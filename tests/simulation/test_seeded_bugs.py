@@ -13,18 +13,33 @@ from tests.simulation.bugs import BUGS, Bug
 SEEDS = 160
 STEPS = 1000
 NOTICED_BY = {
-    "stamps_read_after_the_factory": 12,
+    "stamps_read_after_the_factory": 38,
     "late_joiner_served": 5,
-    "refresh_joins": 5,
-    "absence_is_evidence": 181,
-    "lost_feed_ignored": 134,
-    "entry_of_another_key_accepted": 17,
-    "ttl_in_a_second_step": 12,
-    "hanging_factory_holds_the_key": 11,
-    "pending_dropped": 7,
-    "overflow_dropped": 17,
-    "not_sent_again_after_a_failover": 36,
-    "pending_not_heeded": 159,
+    "refresh_joins": 3,
+    "absence_is_evidence": 126,
+    "lost_feed_ignored": 374,
+    "entry_of_another_key_accepted": 30,
+    "ttl_in_a_second_step": 7,
+    "hanging_factory_holds_the_key": 10,
+    "pending_dropped": 10,
+    "overflow_dropped": 78,
+    "not_sent_again_after_a_failover": 37,
+    "pending_not_heeded": 5,
+    "background_work_left_over": 1,
+    "cancellation_reaches_the_flight": 1,
+    "cancellation_swallowed": 1,
+    "handed_out_by_reference": 0,
+    "invalidation_forgets_only_memory": 4,
+    "joiners_share_the_object": 0,
+    "joins_in_spite_of_tags": 2,
+    "key_without_namespace": 0,
+    "missing_stamp_matches": 7,
+    "no_deadline": 3,
+    "no_tombstone": 2,
+    "sliding_ttl": 0,
+    "store_errors_reach_the_caller": 1,
+    "swap_replaced_by_set": 6,
+    "writers_clock_decides": 0,
 }
 """Bug to the seed that noticed it last, which is tried first. A wrong one here costs time alone."""
 
@@ -54,6 +69,11 @@ def test_bug_is_noticed(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.fail(f"nobody noticed: {bug.whose}")
 
 
+@pytest.mark.parametrize("seed", sorted({seed for seed in NOTICED_BY.values() if seed >= SEEDS}))
+def test_histories_of_the_table_are_right_without_them(seed: int) -> None:
+    simulate(seed, STEPS)
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))
 def test_long_histories_are_right_without_them(first: int) -> None:
     for seed in range(first, first + 10):
@@ -62,4 +82,3 @@ def test_long_histories_are_right_without_them(first: int) -> None:
 
 def test_table_of_seeds_names_bugs_that_there_are() -> None:
     assert NOTICED_BY.keys() <= {bug.name for bug in BUGS if bug.check is None}
-    assert set(NOTICED_BY.values()) <= set(range(SEEDS))

@@ -63,6 +63,7 @@ class Claim:
         self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._unsure = False
+        self._silent = False  # no more signs of life, also from a renewal that is under way
         self.on_lost: Callable[[], None] | None = None
         """Told when the claim turns out to be gone."""
 
@@ -94,7 +95,7 @@ class Claim:
 
         Raises BackendError if the store cannot tell.
         """
-        self._stop_timer()
+        self._fall_silent()
         task, self._renewing = self._renewing, None
         if task is not None:
             await asyncio.wait([task])
@@ -117,7 +118,7 @@ class Claim:
     async def done(self) -> None:
         """End after the answer was stored: over the claim, or beside it."""
         if self.in_place:
-            self._stop_timer()
+            self._fall_silent()
             self.value = None
             return
         try:
@@ -131,7 +132,7 @@ class Claim:
         return claim_bytes(self.place, ClaimMark(self._token, self._previous, ended, self._now()))
 
     def _renew_later(self) -> None:
-        if self._interval is not None:
+        if self._interval is not None and not self._silent:
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._begin_renewal)
 
     def _begin_renewal(self) -> None:
@@ -166,7 +167,8 @@ class Claim:
         if value is None and self.on_lost is not None:
             self.on_lost()
 
-    def _stop_timer(self) -> None:
+    def _fall_silent(self) -> None:
+        self._silent = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

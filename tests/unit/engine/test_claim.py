@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from cachecore import Cache
+from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.tokens import TOKEN_BYTES
 from cachecore.encoding.claim import NO_TOKEN, ClaimMark
 from cachecore.engine.flights.claim import Claim, HolderWatch
@@ -35,7 +38,47 @@ def claim_on(cache: Cache[Any], request: str) -> Claim:
 async def killed(claim: Claim) -> None:
     """Take the claim and give no further sign of life, as a process that is killed does."""
     assert await claim.acquire(None)
-    claim._stop_timer()
+    claim._fall_silent()
+
+
+class _Fails:
+    """A store that carries out the first swap; then swaps take a while, and fail as reads do until it is `up` again."""
+
+    def __init__(self) -> None:
+        self.swaps = 0
+        self.up = False
+        self.value: bytes | None = None
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not self.up:
+            raise BackendError("get", transient=True, reason="refused")
+        return [self.value]
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        self.swaps += 1
+        if self.swaps > 1:
+            await asyncio.sleep(0.1)
+            if not self.up:
+                raise BackendError("swap", transient=True, reason="refused")
+        self.value = new
+        return True
+
+
+@virtual
+async def test_claim_given_up_while_the_store_fails_is_left_to_silence(scene: Scene) -> None:
+    """A renewal that is under way then must not be followed by others: the key would be held for ever."""
+    store = _Fails()
+    claim = Claim(
+        cast("CacheBackend", store), "k", in_place=True, token=b"t" * TOKEN_BYTES, interval=0.5, life=3600,
+        now=scene.clock.monotonic,
+    )  # fmt: skip
+    assert await claim.acquire(None)
+    await asyncio.sleep(0.55)
+    assert store.swaps == 2
+    await claim.release()
+    store.up = True
+    await asyncio.sleep(5)
+    assert store.swaps == 2
 
 
 @virtual
