@@ -263,8 +263,7 @@ def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
 async def _replaced(scope: Scope, keys: Sequence[str]) -> list[str]:
     """Return those of the keys under which there is an answer now, so that writing over it is an invalidation.
 
-    All of them where the store does not tell sizes. What another process writes in the moment until the write is an
-    answer as new as ours. Raises BackendError.
+    All of them where the store does not tell sizes. Raises BackendError.
     """
     backend = scope.engine.explicit
     if scope.engine.marks.state == "none":
@@ -357,11 +356,10 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
             # At once: on a slow link each further round trip may be the one too many.
             swap = beside(item, engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl))
             swapped, whole = await asyncio.gather(swap, completed(scope, state, found), return_exceptions=True)
-            if isinstance(whole, BaseException):
-                raise whole
-            existed = whole.entry is not None
-            if isinstance(swapped, BaseException):  # a full store refuses it; the answer was there
-                raise swapped
+            existed = isinstance(whole, StoreRead) and whole.entry is not None
+            for outcome in (whole, swapped):  # a full store refuses the tombstone; the answer was there
+                if isinstance(outcome, BaseException):
+                    raise outcome
             if swapped:
                 return _Buried(existed, True, found.raw)
         await beside(item, engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl))

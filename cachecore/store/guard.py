@@ -56,7 +56,6 @@ _PER_KEY: Final = 50e-6
 _INSIST: Final = 0.02  # seconds between cancellations of what does not end while closing
 _WHOLE_STORE: Final = ""
 _PROBE: Final = "cachecore.probe"  # a key that nobody has
-
 T = TypeVar("T")
 
 
