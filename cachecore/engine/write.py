@@ -31,8 +31,7 @@ from cachecore.invalidation.tickets import Ticket
 T = TypeVar("T")
 
 _TRIES: Final = 4
-_AT_ONCE: Final = 64
-"""Keys that are deleted at the same time."""
+_AT_ONCE: Final = 64  # keys that are deleted at the same time
 
 
 async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
