@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
@@ -96,7 +97,8 @@ async def store(
                 await engine.book.prolong(
                     engine.explicit, stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
                 )
-                write = engine.explicit.set_many({key: one.data for key, one in sealed.items()}, ttl=longest)
+                data = {key: one.data for key, one in sealed.items()}
+                write = partial(engine.explicit.set_many, data, ttl=longest)
                 await engine.marks.beside(entries(replaced, scope.parents()), write)
         except BackendError as error:
             await _leave_pending(scope, list(items), error)
@@ -139,7 +141,7 @@ async def store_since(
                 ):
                     return False
                 over = [key] if seen.entry is not None else []
-                write = engine.explicit.swap(key, seen.raw, one.data, ttl=life)
+                write = partial(engine.explicit.swap, key, seen.raw, one.data, ttl=life)
                 if not await engine.marks.beside(entries(over, scope.parents()), write):
                     return False
         except BackendError as error:
@@ -208,7 +210,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                         return False
                     data, life = sealed_expired(scope, entry, value)
                     try:
-                        write = engine.explicit.swap(key, found.raw, data, ttl=life)
+                        write = partial(engine.explicit.swap, key, found.raw, data, ttl=life)
                         if await engine.marks.beside(entries([key], scope.parents()), write):
                             engine.outbox.note_entries({key: found.raw}, scope.parents())
                             break
@@ -353,21 +355,23 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
             if found.error is not None:
                 raise found.error
             # At once: on a slow link each further round trip may be the one too many.
-            swap = beside(item, engine.explicit.swap(key, found.raw, tombstone.data, ttl=tombstone.ttl))
-            swapped, whole = await asyncio.gather(swap, completed(scope, state, found), return_exceptions=True)
+            swap = partial(engine.explicit.swap, key, found.raw, tombstone.data, ttl=tombstone.ttl)
+            swapped, whole = await asyncio.gather(
+                beside(item, swap), completed(scope, state, found), return_exceptions=True
+            )
             existed = isinstance(whole, StoreRead) and whole.entry is not None
             for outcome in (whole, swapped):  # a full store refuses the tombstone; the answer was there
                 if isinstance(outcome, BaseException):
                     raise outcome
             if swapped:
                 return _Buried(existed, True, found.raw)
-        await beside(item, engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl))
+        await beside(item, partial(engine.explicit.set_many, {key: tombstone.data}, ttl=tombstone.ttl))
     except BackendError as error:
         if error.reason != FULL:
             raise
     else:
         return _Buried(existed, True)
-    await beside(item, engine.explicit.delete_many([key]))
+    await beside(item, partial(engine.explicit.delete_many, [key]))
     try:
         await engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl)  # there may be room by now
     except BackendError as error:

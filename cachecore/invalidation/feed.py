@@ -14,13 +14,16 @@ import threading
 import weakref
 from collections.abc import Collection
 from contextvars import Context
-from typing import Protocol
+from typing import Final, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
 from cachecore.invalidation.tickets import Tickets
 
 logger = logging.getLogger("cachecore")
+
+_ENDING: Final = 0.1
+"""Seconds for which a loop that has cancelled the feed does not get it again: it is probably about to end."""
 
 
 class Listener(Protocol):
@@ -56,6 +59,8 @@ class FeedState:
         self._lock = threading.Lock()
         self._feeding: asyncio.Task[None] | None = None  # guarded by _lock
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # guarded by _lock
+        self._cancelled_at = -math.inf
+        """Monotonic second at which somebody else than `stop` cancelled the reading of the feed."""
 
     @property
     def live(self) -> bool:
@@ -70,6 +75,9 @@ class FeedState:
             if self._attended():
                 return
             loop = asyncio.get_running_loop()
+            ours = self._loop is not None and self._loop() is loop
+            if ours and self._clock.monotonic() < self._cancelled_at + _ENDING:
+                return  # a loop that ends cancels its tasks once: one that it gets after that stays in the middle
             self._loop = weakref.ref(loop)
             # The feed is nobody's request: it inherits no caller's context and no cancellation.
             reading = self._read(backend, prefix, listener)
@@ -89,6 +97,7 @@ class FeedState:
             if task is None or loop is not asyncio.get_running_loop():
                 return
             self._feeding = None
+            self._loop = None
         task.cancel()
         await asyncio.wait([task])
 
@@ -98,6 +107,7 @@ class FeedState:
         self.tickets = Tickets()
         self._feeding = None
         self._loop = None
+        self._cancelled_at = -math.inf
         self._proved = False
         self.trusted_until = -math.inf
 
@@ -105,6 +115,9 @@ class FeedState:
         try:
             async for event in backend.feed(prefix):
                 self.hear(event, listener)
+        except asyncio.CancelledError:
+            self._cancelled_at = self._clock.monotonic()
+            raise
         except Exception:
             # A feed never raises by contract. One that does ends here, loudly; the copies fall back to `max_age`, and
             # the next read starts the feed again.

@@ -185,29 +185,19 @@ class Marks:
 
     # Writes
 
-    async def beside(self, items: Sequence[Invalidation], write: Awaitable[T]) -> T:
-        """Return what `write` returns, with the marks of `items`, which it takes away, advanced right behind it.
+    async def beside(self, items: Sequence[Invalidation], begin: Callable[[], Awaitable[T]]) -> T:
+        """Return what the write of `begin` returns, with the marks of `items`, which it takes away, advanced behind it.
 
+        The write begins in here: a caller that is cancelled before it comes here has made nothing that nobody awaits.
         A store that is full may have no room for an advance: it is made up for later. Raises BackendError.
         """
         if self._advance is None or not items:
-            return await write
+            return await begin()
         by_mark: dict[Mark, list[Invalidation]] = {}
         for item in items:
             by_mark.setdefault(self._of(item.name), []).append(item)
-        if isinstance(write, asyncio.Future) and len(by_mark) == 1:  # it has begun: no tasks to keep them in order
-            ((mark, part),) = by_mark.items()
-            failure: BackendError | None = None
-            try:
-                await self._advanced(mark, part)
-            except BackendError as error:
-                failure = error
-            result: T = await write
-            if failure is not None:
-                raise failure
-            return result
         advances = [self._advanced(mark, part) for mark, part in by_mark.items()]
-        first, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
+        first, *outcomes = await asyncio.gather(begin(), *advances, return_exceptions=True)
         for outcome in (first, *outcomes):
             if isinstance(outcome, BaseException):
                 raise outcome

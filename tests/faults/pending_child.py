@@ -10,7 +10,7 @@ from cachecore import Cache, InvalidationPending
 
 
 async def main(url: str, folder: str, how: str) -> None:
-    cache: Cache[Any] = Cache(url, ttl=600, namespace="faq", pending_path=folder)
+    cache: Cache[Any] = Cache(url, ttl=600, namespace="faq", pending_path=folder, write_timeout=0.05)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from cachecore.contract.errors import BackendError
@@ -26,8 +27,8 @@ _NODES_AT_ONCE: Final = 16
 class Beside(Protocol):
     """Awaits a write together with what must go right behind it, for the items that the write takes away."""
 
-    def __call__(self, items: Sequence[Invalidation], write: Awaitable[T], /) -> Awaitable[T]:
-        """Return what `write` returns. Raises BackendError."""
+    def __call__(self, items: Sequence[Invalidation], begin: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
+        """Return what the write of `begin` returns. Raises BackendError."""
 
 
 class Tombstone:
@@ -106,12 +107,13 @@ class Sender:
         entries = [item for item in whole if not item.is_stamp]
         try:
             for chunk in _chunks([item for item in whole if item.is_stamp], _CHUNK):
-                await self._beside(chunk, self._backend.delete_many([item.name for item in chunk]))
+                await self._beside(chunk, partial(self._backend.delete_many, [item.name for item in chunk]))
                 done += chunk
             # Where there was no room the last time, one is enough to find out whether there is now.
             for chunk in _chunks(entries, _CHUNK, first=1 if name in self._full else _CHUNK):
                 tombstones = {item.name: self._bury(item.name) for item in chunk}
-                write = self._backend.set_many(
+                write = partial(
+                    self._backend.set_many,
                     {key: tombstone.data for key, tombstone in tombstones.items()},
                     ttl=max(tombstone.ttl for tombstone in tombstones.values()),
                 )
@@ -138,10 +140,10 @@ class Sender:
             if there is None or item.was is None:
                 continue
             if item.is_stamp and there in item.was:
-                await self._beside([item], self._backend.swap(item.name, there, None, ttl=None))
+                await self._beside([item], partial(self._backend.swap, item.name, there, None, ttl=None))
             elif not item.is_stamp and digest_of(there) in item.was:
                 tombstone = self._bury(item.name)
-                write = self._backend.swap(item.name, there, tombstone.data, ttl=tombstone.ttl)
+                write = partial(self._backend.swap, item.name, there, tombstone.data, ttl=tombstone.ttl)
                 await self._beside([item], write)
 
     def _parts(self, items: Iterable[Invalidation]) -> dict[str, list[Invalidation]]:

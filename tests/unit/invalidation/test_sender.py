@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import pytest
@@ -19,8 +19,8 @@ T = TypeVar("T")
 ITEMS = [*entries([f"e{number}" for number in range(6)], ()), *stamps([f"s{number}" for number in range(6)], ())]
 
 
-async def unmarked(items: Sequence[Invalidation], write: Awaitable[T]) -> T:
-    return await write
+async def unmarked(items: Sequence[Invalidation], begin: Callable[[], Awaitable[T]]) -> T:
+    return await begin()
 
 
 class Nodes(MemoryBackend):
