@@ -94,14 +94,17 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
                 return None if computation.unshared else mark
             claim = _new_claim(computation, found.key, in_place=True)
-            acquiring = claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed"))
-            if found.known is None:
-                won = await acquiring
-            else:  # stamps from the table of the feed may be out of date: read in the round trip of the claim
-                won, _ = await asyncio.gather(acquiring, _read_stamps(computation))
-            if won:
-                _hold(computation, claim)
-                return None
+            # Stamps from the table of the feed may be out of date: they are read in the round trip of the claim.
+            stamps = None if found.known is None else asyncio.ensure_future(_read_stamps(computation))
+            try:
+                if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
+                    _hold(computation, claim)
+                    if stamps is not None:
+                        await stamps
+                    return None
+            finally:
+                if stamps is not None:
+                    stamps.cancel()
             await _read_again(computation)
     except BackendError:
         pass
