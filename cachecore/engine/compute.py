@@ -7,7 +7,6 @@ while it runs makes its answer be born dead.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -94,17 +93,11 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
                 return None if computation.unshared else mark
             claim = _new_claim(computation, found.key, in_place=True)
-            # Stamps from the table of the feed may be out of date: they are read in the round trip of the claim.
-            stamps = None if found.known is None else asyncio.ensure_future(_read_stamps(computation))
-            try:
-                if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
-                    _hold(computation, claim)
-                    if stamps is not None:
-                        await stamps
-                    return None
-            finally:
-                if stamps is not None:
-                    stamps.cancel()
+            if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
+                _hold(computation, claim)
+                if found.known is not None:  # stamps from the table of the feed, which may be out of date
+                    await _read_stamps(computation)
+                return None
             await _read_again(computation)
     except BackendError:
         pass

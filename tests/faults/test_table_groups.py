@@ -63,14 +63,14 @@ async def test_node_frozen_and_its_keys(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     seen = await outcomes(cluster.url, AWAY, lambda cells: node.paused(), wanted=_at(node))
     assert seen.did == AWAY
-    assert seen.reasons == {"timeout"}
+    assert {"timeout"} <= seen.reasons <= {"timeout", "connect_timeout"}  # a new connection may be tried meanwhile
 
 
 async def test_node_frozen_and_keys_of_others(cluster: Cluster) -> None:
     node, other = cluster.nodes[0], cluster.nodes[1]
     seen = await outcomes(cluster.url, ELSEWHERE, lambda cells: node.paused(), wanted=_at(other))
     assert seen.did == ELSEWHERE
-    assert seen.reasons == {"timeout"}
+    assert {"timeout"} <= seen.reasons <= {"timeout", "connect_timeout"}  # a new connection may be tried meanwhile
 
 
 class _Move:
