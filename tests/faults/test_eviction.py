@@ -145,7 +145,6 @@ async def test_e1_nothing_old_comes_back(size: int, policy: str, evicting_server
     record(f"E1 {policy}", "0 old after each", met=True, size=f"3 × {size} computations")
 
 
-@pytest.mark.soak  # a figure of an idle machine: other tests beside it decide the outcome
 @pytest.mark.parametrize("policy", POLICIES)
 @sizes(30, 100)
 async def test_e2_one_call_for_each_key(size: int, policy: str, evicting_server: Server, record: Record) -> None:
@@ -215,7 +214,6 @@ async def cached_hits(cache: Cache[Any], batches: Sequence[Sequence[int]]) -> in
     return cache.stats.hits - before
 
 
-@pytest.mark.soak  # as E2
 @pytest.mark.parametrize("policy", EVICTING)
 @sizes(20_000, 200_000)
 async def test_e3_as_many_hits_as_plain_values(
