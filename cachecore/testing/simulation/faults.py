@@ -146,7 +146,8 @@ class Faults:
         """A replica that lags takes over."""
         lag = 2.0 * self.chance.random() ** 2
         self.store.stop()
-        self.oracle.undone(self.store.roll_back(lag))
+        seen = self.store.roll_back(lag)
+        self.oracle.undone(seen, self.store.stored())
         skew = self._skew()
         return f"lag {lag:.3f} {self._later(lambda: self._start(empty=False, skew=skew), 1.5)}"
 
@@ -158,7 +159,7 @@ class Faults:
         age = 1.0 + 11.0 * self.chance.random()
         self.store.stop()
         seen = self.store.roll_back(age)
-        self.oracle.undone(seen, marked=(self.store.live(MARK) or b"").isdigit())
+        self.oracle.undone(seen, self.store.stored(), marked=(self.store.live(MARK) or b"").isdigit())
         skew = self._skew()
         return f"by {age:.3f} {self._later(lambda: self._start(empty=False, skew=skew), 1.5)}"
 

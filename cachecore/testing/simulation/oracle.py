@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -179,7 +179,7 @@ class Oracle:
         if not pending:
             self.tell(cut)
             if began.at <= self._failed_over_at:
-                self._undo(cut)  # acknowledged by the one, or the other, or half by each
+                self._undo(cut, cut.store_keys)  # acknowledged by the one, or the other, or half by each
         for target in targets:
             self.cuts[target].append(cut)
         self._cuts.append(cut)
@@ -196,17 +196,22 @@ class Oracle:
                 self.tell(cut)
                 cut.told_at = min(cut.told_at, cut.acted_at)  # a snapshot of between has it
 
-    def undone(self, seen: float, *, marked: bool = True) -> None:
-        """A store has taken over that had seen only what happened before the second `seen`; `marked`: with its mark."""
+    def undone(self, seen: float, there: Collection[str], *, marked: bool = True) -> None:
+        """A store has taken over that had seen only what happened before the second `seen`; `marked`: with its mark.
+
+        `there` are the keys that it has: an invalidation is undone only by what came back.
+        """
         self._failed_over_at = self._now()
         self._looked.clear()
         for cut in self._cuts:
             if cut.told_at > seen and (cut.told_at < math.inf or cut.awaited):
-                self._undo(cut)
+                self._undo(cut, there)
                 if not marked:
                     cut.awaited = {""}
 
-    def _undo(self, cut: Cut) -> None:
+    def _undo(self, cut: Cut, there: Collection[str]) -> None:
+        if cut.kind in ("tag", "namespace", "delete") and not cut.awaited and set(cut.store_keys).isdisjoint(there):
+            return
         cut.told = cut.told_at = cut.known = math.inf
         # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
         cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
