@@ -179,7 +179,10 @@ def refresh_joins(patch: pytest.MonkeyPatch) -> None:
 # Copies in memory
 
 
-@bug("FusionCache, Bentocache: who was cut off from the invalidations is never repaired")
+@bug(
+    "FusionCache, Bentocache: who was cut off from the invalidations is never repaired",
+    checks.lost_news_are_made_up_for,
+)
 def lost_feed_ignored(patch: pytest.MonkeyPatch) -> None:
     hear = FeedState.hear
 

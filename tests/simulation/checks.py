@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from cachecore import Cache, OptionsError
-from cachecore.contract.protocols import Alive, Changed, FeedEvent
+from cachecore.contract.protocols import Alive, Changed, FeedEvent, Lost
 from cachecore.keys import KeySpace
 from cachecore.keys.hashers import sha256
 from cachecore.store.memory_backend import MemoryBackend
@@ -100,6 +100,29 @@ def late_answer_is_not_kept() -> None:
                 news.put_nowait(Changed((here.key("q"),)))
             assert await reading == "old"  # asked before the change
             assert here.peek("q") is None
+            assert await here.get("q") == "new"
+
+    clock.run(run())
+
+
+def lost_news_are_made_up_for() -> None:
+    """A copy in memory is read again after a gap in the feed, in which nobody told of a change."""
+    clock = VirtualClock()
+
+    async def run() -> None:
+        store = LateBackend(clock)
+        here: Cache[Any] = Cache(store, ttl=600, clock=clock, l1_max_age=60)
+        there: Cache[Any] = Cache(store, ttl=600, clock=clock)
+        async with here, there:
+            await here.get("another")
+            await asyncio.sleep(0.01)
+            await here.get_or_set("q", answer("old"))
+            (news,) = store.feeds
+            news.put_nowait(Lost())
+            await asyncio.sleep(0.01)
+            await there.set("q", "new")
+            news.put_nowait(Alive(clock.monotonic()))
+            await asyncio.sleep(0.01)
             assert await here.get("q") == "new"
 
     clock.run(run())

@@ -17,7 +17,6 @@ NOTICED_BY = {
     "late_joiner_served": 5,
     "refresh_joins": 3,
     "absence_is_evidence": 126,
-    "lost_feed_ignored": 374,
     "entry_of_another_key_accepted": 30,
     "ttl_in_a_second_step": 7,
     "hanging_factory_holds_the_key": 10,
