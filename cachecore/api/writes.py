@@ -11,13 +11,14 @@ from cachecore.api.view import View
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
+from cachecore.engine import delete as deleting
 from cachecore.engine import write as writing
 from cachecore.engine.compute import pin_tag
 from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.invalidate import delete_entries, invalidate_stamps
 from cachecore.engine.scope import Scope, checked_tags
 from cachecore.engine.store_read import StoreRead
-from cachecore.engine.write import carried
+from cachecore.engine.writing import carried
 from cachecore.keys import KeySpace, user_tag
 
 V = TypeVar("V")
@@ -92,7 +93,7 @@ class Writes(View[V]):
         keys = list(dict.fromkeys(self._key_of(request) for request in requests))
         with self._span("cachecore.delete"):
             state = self._engine.state()
-            return await carried(state, writing.delete(self._scope, state, keys))
+            return await carried(state, deleting.delete(self._scope, state, keys))
 
     async def expire(self, request: Any) -> bool:
         """Make the answer stale as of now, keeping its bytes for rescue; return whether there was one.
@@ -104,7 +105,7 @@ class Writes(View[V]):
         """
         with self._span("cachecore.expire"):
             state, key = self._engine.state(), self._key_of(request)
-            return await carried(state, writing.expire(self._scope, state, key))
+            return await carried(state, deleting.expire(self._scope, state, key))
 
     async def invalidate_tags(self, *tags: str) -> None:
         """Make every answer that carries one of `tags` invalid, in every process, at once. O(1) per tag.

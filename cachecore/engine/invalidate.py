@@ -17,7 +17,7 @@ from cachecore.contract.protocols import SupportsScan, SupportsSizes
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
 from cachecore.engine.scope import Scope
-from cachecore.engine.write import carried
+from cachecore.engine.writing import carried
 
 _PAGE: Final = 256
 

@@ -1,16 +1,11 @@
-"""Explicit writes: `set`, `delete` and `expire`, in the order that leaves nothing old behind.
-
-Each begins by making this process forget its own copies and ends by doing so again, because a read that began in
-between may have seen either state. What the store did not acknowledge becomes pending and raises.
-"""
+"""`set`: a value is stored over whatever is there, or only where nothing changed since it was looked up."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.contract.options import lifetime
@@ -20,35 +15,17 @@ from cachecore.encoding.entry import Entry, decode
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
-from cachecore.engine.publish import Sealed, longest_life, seal_value, sealed_expired
-from cachecore.engine.read import completed, read
+from cachecore.engine.publish import Sealed, longest_life, seal_value
+from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
+from cachecore.engine.writing import Writing, leave_pending
 from cachecore.invalidation.outbox.backlog import entries
-from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.stamps import sound
-from cachecore.invalidation.tickets import Ticket
 
 T = TypeVar("T")
 
 _TRIES: Final = 4
-_AT_ONCE: Final = 64  # keys that are deleted at the same time
-
-
-async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
-    """Return what `write` returns; a caller that is cancelled leaves it to end by itself.
-
-    A write that is given up half-way would land when nobody looks any more, and leave copies in memory older than it.
-    """
-    task = state.loop.create_task(write)
-    state.tasks.add(task)
-    task.add_done_callback(state.tasks.discard)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.add_done_callback(_retrieve)
-        raise
-    return task.result()
 
 
 async def store(
@@ -74,7 +51,7 @@ async def store(
         }
 
     engine.measure(state)
-    writing = _Writing(scope, items)
+    writing = Writing(scope, items)
     within = engine.explicit.within("set", keys=len(items))
     try:
         async with within:
@@ -84,7 +61,7 @@ async def store(
     except BackendError as error:
         seal_all({})  # a value that would have been refused anyway leaves the old one alone
         with writing:
-            await _leave_pending(scope, list(items), error)
+            await leave_pending(scope, list(items), error)
         raise InvalidationPending("set") from error
     await engine.measured(state)
     sealed = seal_all(stamps)
@@ -101,7 +78,7 @@ async def store(
                 write = partial(engine.explicit.set_many, data, ttl=longest)
                 await engine.marks.beside(entries(replaced, scope.parents()), write)
         except BackendError as error:
-            await _leave_pending(scope, list(items), error)
+            await leave_pending(scope, list(items), error)
             raise InvalidationPending("set") from error
     engine.outbox.settle(items)
     for key, one in sealed.items():
@@ -120,7 +97,7 @@ async def store_since(
     if engine.monotonic() - seen.batch.asked_at > engine.longest_computation:
         return False  # what a `delete` left under the key to be found here may have ended by now
     tagset = seen.tagset
-    with _Writing(scope, (key,)) as writing:
+    with Writing(scope, (key,)) as writing:
         try:
             async with engine.explicit.within("set"):
                 again = await read(scope, state, key, tagset, stamps_too=True, explicit=True)
@@ -145,116 +122,12 @@ async def store_since(
                 if not await engine.marks.beside(entries(over, scope.parents()), write):
                     return False
         except BackendError as error:
-            await _leave_pending(scope, [key], error)
+            await leave_pending(scope, [key], error)
             raise InvalidationPending("set") from error
     engine.outbox.settle([key])
     _keep_own(scope, writing, key, one)
     scope.telemetry.counts.stored += 1
     return True
-
-
-async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
-    """Put a tombstone under each key and return how many had an answer. Raises InvalidationPending.
-
-    A store that is full loses the answers all the same; the tombstones it has no room for pend, and nothing is raised.
-    """
-    engine = scope.engine
-    buried: dict[str, _Buried] = {}
-    failure: BackendError | None = None
-    with _Writing(scope, keys):
-        for start in range(0, len(keys), _AT_ONCE):
-            part = keys[start : start + _AT_ONCE]
-            try:
-                async with engine.explicit.within("delete", keys=len(part)):
-                    buries = (_bury(scope, state, key) for key in part)
-                    outcomes = await asyncio.gather(*buries, return_exceptions=True)
-            except BackendError as late:
-                failure = late
-                break
-            for key, outcome in zip(part, outcomes, strict=True):
-                if isinstance(outcome, _Buried):
-                    buried[key] = outcome
-                elif isinstance(outcome, BackendError):
-                    failure = failure or outcome
-                else:
-                    raise outcome
-            if failure is not None:
-                break
-        await _remember(scope, buried)
-        if failure is not None:
-            await _leave_pending(scope, [key for key in keys if key not in buried], failure)
-            raise InvalidationPending("delete") from failure
-    for key in keys:
-        engine.failed.pop(key, None)
-    scope.telemetry.counts.invalidated["delete"] += len(keys)
-    return sum(outcome.existed for outcome in buried.values())
-
-
-async def expire(scope: Scope, state: LoopState, key: str) -> bool:
-    """Make the entry stale as of now; its bytes stay for as long as the policy may serve stale answers.
-
-    Deleted rather than fresh: where somebody writes all the time, where the store has no room for the mark, and where
-    the store comes back as another that may not have it.
-    """
-    engine = scope.engine
-    with _Writing(scope, (key,)):
-        try:
-            async with engine.explicit.within("expire"):
-                for _ in range(_TRIES):
-                    found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True)
-                    if found.error is not None:
-                        raise found.error
-                    value = reading.load(scope, found)
-                    entry = found.entry
-                    if value is UNSET or entry is None:
-                        return False
-                    data, life = sealed_expired(scope, entry, value)
-                    try:
-                        write = partial(engine.explicit.swap, key, found.raw, data, ttl=life)
-                        if await engine.marks.beside(entries([key], scope.parents()), write):
-                            engine.outbox.note_entries({key: found.raw}, scope.parents())
-                            break
-                    except BackendError as error:
-                        if error.reason != FULL:
-                            raise
-                        await _remember(scope, {key: await _bury(scope, state, key)})
-                        break
-                else:
-                    await _remember(scope, {key: await _bury(scope, state, key)})
-        except BackendError as error:
-            # Deleted rather than stale: what cannot be marked must not be served.
-            await _leave_pending(scope, [key], error)
-            raise InvalidationPending("expire") from error
-    scope.telemetry.counts.invalidated["expire"] += 1
-    return True
-
-
-class _Writing:
-    """The ticket of a write, with this process's own copies forgotten before and after."""
-
-    def __init__(self, scope: Scope, keys: Collection[str]) -> None:
-        self._engine = scope.engine
-        self._keys = keys
-        self.ticket: Ticket
-        self.epoch = -1
-        self.asked_at = 0.0
-
-    def __enter__(self) -> Self:
-        engine = self._engine
-        self.epoch = engine.feed_state.epoch
-        self.asked_at = engine.monotonic()
-        self.ticket = engine.feed_state.tickets.open_write(self._keys)
-        self._forget()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._engine.feed_state.tickets.close_write(self.ticket)
-        self._forget()  # who began in between may have seen what was there before
-
-    def _forget(self) -> None:
-        for key in self._keys:
-            self._engine.l1.discard(key)
-        self._engine.detach_keys(self._keys)
 
 
 def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
@@ -319,7 +192,7 @@ def _sized(scope: Scope, sealed: Sealed) -> Sealed:
     return sealed
 
 
-def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None:
+def _keep_own(scope: Scope, writing: Writing, key: str, sealed: Sealed) -> None:
     """Keep a copy of what was just written, unless somebody else changed the key meanwhile."""
     ticket = writing.ticket
     entry = decode(sealed.data, key)
@@ -331,75 +204,3 @@ def _keep_own(scope: Scope, writing: _Writing, key: str, sealed: Sealed) -> None
     if loaded is not UNSET:
         stamps = tuple(sealed.stamps.items())
         reading.put(scope, entry, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket)
-
-
-@dataclass(frozen=True, slots=True)
-class _Buried:
-    """What became of a key that the store has acknowledged to be deleted."""
-
-    existed: bool
-    marked: bool
-    """Whether a tombstone stands there; a store that is full takes none."""
-    had: bytes | None = None
-    """What it took the place of; None where nothing is known."""
-
-
-async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
-    engine = scope.engine
-    tombstone = engine.bury(key)
-    beside, item = engine.marks.beside, entries([key], scope.parents())
-    existed = False
-    try:
-        for _ in range(_TRIES):
-            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True, whole=False)
-            if found.error is not None:
-                raise found.error
-            # At once: on a slow link each further round trip may be the one too many.
-            swap = partial(engine.explicit.swap, key, found.raw, tombstone.data, ttl=tombstone.ttl)
-            swapped, whole = await asyncio.gather(
-                beside(item, swap), completed(scope, state, found), return_exceptions=True
-            )
-            existed = isinstance(whole, StoreRead) and whole.entry is not None
-            for outcome in (whole, swapped):  # a full store refuses the tombstone; the answer was there
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            if swapped:
-                return _Buried(existed, True, found.raw)
-        await beside(item, partial(engine.explicit.set_many, {key: tombstone.data}, ttl=tombstone.ttl))
-    except BackendError as error:
-        if error.reason != FULL:
-            raise
-    else:
-        return _Buried(existed, True)
-    await beside(item, partial(engine.explicit.delete_many, [key]))
-    try:
-        await engine.explicit.set_many({key: tombstone.data}, ttl=tombstone.ttl)  # there may be room by now
-    except BackendError as error:
-        if error.reason != FULL:
-            raise
-        return _Buried(existed, False)
-    return _Buried(existed, True)
-
-
-async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
-    """End what pended under these keys, and keep what the store may have to be told again."""
-    pending = scope.engine.outbox
-    marked = {key: outcome.had for key, outcome in buried.items() if outcome.marked}
-    owed = [key for key, outcome in buried.items() if not outcome.marked]
-    pending.deleted(marked, scope.parents())
-    if owed:  # without its tombstone a computation that began before lands as soon as there is room
-        pending.add_entries(owed, scope.parents())
-        await pending.saved()
-
-
-async def _leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) -> None:
-    pending = scope.engine.outbox
-    pending.add_entries(keys, scope.parents())
-    await pending.saved()
-    if error.reason == FULL:
-        await pending.empty(keys)
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # nobody is left to be told; what it means was counted or is pending

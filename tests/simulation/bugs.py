@@ -18,11 +18,11 @@ import xxhash
 from cachecore.contract.protocols import FeedEvent, Lost
 from cachecore.encoding import entry
 from cachecore.engine import compute
+from cachecore.engine import delete as deleting
 from cachecore.engine import invalidate as invalidating
 from cachecore.engine import lookup as asking
 from cachecore.engine import publish as publishing
 from cachecore.engine import read as reading
-from cachecore.engine import write as writing
 from cachecore.engine.computation import Computation
 from cachecore.engine.engine import Engine
 from cachecore.engine.flights.flight import Flight
@@ -115,7 +115,7 @@ def no_tombstone(patch: pytest.MonkeyPatch) -> None:
     async def bury(scope: Any, state: Any, key: str) -> bool:
         return bool(await scope.engine.backend.delete_many([key]))
 
-    patch.setattr(writing, "_bury", bury)
+    patch.setattr(deleting, "_bury", bury)
 
 
 @bug("HybridCache #7411: an invalidation that other processes never learn of")

@@ -1,0 +1,77 @@
+"""What every explicit write has in common: it is carried out whole, and this process forgets its own copies.
+
+A write begins by making this process forget its own copies and ends by doing so again, because a read that began in
+between may have seen either state. What the store did not acknowledge becomes pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Self, TypeVar
+
+from cachecore.contract.errors import BackendError
+from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.scope import Scope
+from cachecore.invalidation.outbox.sender import FULL
+from cachecore.invalidation.tickets import Ticket
+
+T = TypeVar("T")
+
+
+async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
+    """Return what `write` returns; a caller that is cancelled leaves it to end by itself.
+
+    A write that is given up half-way would land when nobody looks any more, and leave copies in memory older than it.
+    """
+    task = state.loop.create_task(write)
+    state.tasks.add(task)
+    task.add_done_callback(state.tasks.discard)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.add_done_callback(_retrieve)
+        raise
+    return task.result()
+
+
+class Writing:
+    """The ticket of a write, with this process's own copies forgotten before and after."""
+
+    def __init__(self, scope: Scope, keys: Collection[str]) -> None:
+        self._engine = scope.engine
+        self._keys = keys
+        self.ticket: Ticket
+        self.epoch = -1
+        self.asked_at = 0.0
+
+    def __enter__(self) -> Self:
+        engine = self._engine
+        self.epoch = engine.feed_state.epoch
+        self.asked_at = engine.monotonic()
+        self.ticket = engine.feed_state.tickets.open_write(self._keys)
+        self._forget()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.feed_state.tickets.close_write(self.ticket)
+        self._forget()  # who began in between may have seen what was there before
+
+    def _forget(self) -> None:
+        for key in self._keys:
+            self._engine.l1.discard(key)
+        self._engine.detach_keys(self._keys)
+
+
+async def leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) -> None:
+    """Treat the keys as deleted until the store has acknowledged it: `error` kept the write from being carried out."""
+    pending = scope.engine.outbox
+    pending.add_entries(keys, scope.parents())
+    await pending.saved()
+    if error.reason == FULL:
+        await pending.empty(keys)
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody is left to be told; what it means was counted or is pending
