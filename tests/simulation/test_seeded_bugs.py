@@ -13,17 +13,17 @@ from tests.simulation.bugs import BUGS, Bug
 SEEDS = 160
 STEPS = 1000
 NOTICED_BY = {
-    "stamps_read_after_the_factory": 38,
+    "stamps_read_after_the_factory": 37,
     "late_joiner_served": 5,
     "refresh_joins": 3,
     "absence_is_evidence": 126,
     "entry_of_another_key_accepted": 30,
     "ttl_in_a_second_step": 7,
-    "hanging_factory_holds_the_key": 10,
+    "hanging_factory_holds_the_key": 43,
     "pending_dropped": 10,
-    "overflow_dropped": 78,
-    "not_sent_again_after_a_failover": 37,
-    "pending_not_heeded": 5,
+    "overflow_dropped": 126,
+    "not_sent_again_after_a_failover": 43,
+    "pending_not_heeded": 33,
     "background_work_left_over": 1,
     "cancellation_reaches_the_flight": 1,
     "cancellation_swallowed": 1,
@@ -37,7 +37,7 @@ NOTICED_BY = {
     "no_tombstone": 2,
     "sliding_ttl": 0,
     "store_errors_reach_the_caller": 1,
-    "swap_replaced_by_set": 6,
+    "swap_replaced_by_set": 9,
     "writers_clock_decides": 0,
 }
 """Bug to the seed that noticed it last, which is tried first. A wrong one here costs time alone."""
@@ -68,11 +68,12 @@ def test_bug_is_noticed(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.fail(f"nobody noticed: {bug.whose}")
 
 
-@pytest.mark.parametrize("seed", sorted({seed for seed in NOTICED_BY.values() if seed >= SEEDS}))
-def test_histories_of_the_table_are_right_without_them(seed: int) -> None:
+@pytest.mark.parametrize("seed", sorted(set(NOTICED_BY.values())))
+def test_histories_that_notice_are_right_without_them(seed: int) -> None:
     simulate(seed, STEPS)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))
 def test_long_histories_are_right_without_them(first: int) -> None:
     for seed in range(first, first + 10):
@@ -81,3 +82,4 @@ def test_long_histories_are_right_without_them(first: int) -> None:
 
 def test_table_of_seeds_names_bugs_that_there_are() -> None:
     assert NOTICED_BY.keys() <= {bug.name for bug in BUGS if bug.check is None}
+    assert max(NOTICED_BY.values()) < SEEDS
