@@ -20,8 +20,8 @@ from cachecore.testing.proxy import Link, Proxy
 from cachecore.testing.servers import Server, free_port
 
 Again = Callable[[], object]
-Evidence = Literal["errors", "rejected", "computed"]
-"""How it shows that the fault struck: the store failed, its bytes were rejected, or answers were gone."""
+Evidence = Literal["errors", "rejected", "computed", "connects"]
+"""How it shows that the fault struck: errors of the store, rejected bytes, answers that were gone, new connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ _network("replies that trickle", lambda proxy: proxy.slow(bytes_per_second=20))
 _network("cut in the middle of replies", lambda proxy: proxy.cut(after_bytes=40))
 _network("cut at once", lambda proxy: proxy.cut(after_bytes=0))
 _network("half-open connections", Proxy.lose, again=True)
-_network("connections reset", Proxy.reset, again=True)
+_network("connections reset", Proxy.reset, again=True, evidence="connects")  # between two calls it costs no error
 _replies("garbage for replies", lambda link, piece: [(link, b"HTTP/1.1 400 Bad Request\r\n\r\n")])
 _replies("replies that claim a terabyte", lambda link, piece: [(link, b"$999999999999\r\nxx")])
 _replies("replies nested without end", lambda link, piece: [(link, b"*1\r\n" * 50_000)])

@@ -67,7 +67,7 @@ async def _use(cache: Cache[Any], prompt: str, value: str) -> None:
     await _try(cache.set_many({prompt: value}))
     await _try(cache.invalidate_tags("doc:42"))
     await _try(cache.invalidate_tags(prompt * 500))
-    await _try(cache.set(asked, value * 1_000_000))
+    await _try(cache.set(asked, value * 20_000))
     await _try(cache.delete(asked))
     _say("lookup", repr(await cache.lookup({"nothing": prompt})))
     _say("health", await cache.health())
@@ -82,7 +82,9 @@ async def _main(port: int, socket_path: str, password: str, prompt: str, value: 
         admin.config_set("slowlog-log-slower-than", 0)
         url = link.url.replace("://", f"://app:{password}@")
         for options in ({"serializer": sealed}, {"serializer": sealed, "hasher": blake2b(secret=prompt.encode())}):
-            async with Cache[Any](url, ttl=60, stale_if_error=60, max_value_bytes=100_000, **options) as cache:
+            async with Cache[Any](
+                url, ttl=60, stale_if_error=60, max_value_bytes=100_000, write_timeout=0.2, **options
+            ) as cache:
                 await cache.get("connected")
                 await until(lambda: cache._engine.feed_state.live)
                 await _use(cache, prompt, value)
@@ -103,7 +105,7 @@ async def _main(port: int, socket_path: str, password: str, prompt: str, value: 
             url.replace("redis:", "rediss:"),
             url.replace("127.", "no.such."),
         ):
-            async with Cache[Any](wrong, ttl=60, serializer=sealed) as cache:
+            async with Cache[Any](wrong, ttl=60, write_timeout=0.2, serializer=sealed) as cache:
                 await _use(cache, prompt, value)
         for bad in (url + "?timeout=soon", url + "&x=1", url.replace("redis", "rediz"), url.replace("/0", "/zero")):
             try:

@@ -53,7 +53,7 @@ async def test_every_call_is_answered(name: str, size: int, record: Record) -> N
         scene = Scene(server, link, random.Random(name))
         async with cache_at(link.url, l1_max_entries=0) as cache:
             await filled(cache)
-            before = cache.stats
+            before, connects = cache.stats, link.connects
             with fault(scene) as again:
                 tally = await together(cache, size, between=again)
                 stats = cache.stats
@@ -62,6 +62,7 @@ async def test_every_call_is_answered(name: str, size: int, record: Record) -> N
                 "errors": sum(stats.backend_errors.values()) - sum(before.backend_errors.values()),
                 "rejected": sum(stats.rejected.values()) - sum(before.rejected.values()),
                 "computed": tally.factory_calls,
+                "connects": link.connects - connects,
             }
             assert struck[evidence] > 0, stats
             await until(lambda: cache.stats.pending == 0)

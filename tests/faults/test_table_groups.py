@@ -63,7 +63,8 @@ async def test_node_frozen_and_its_keys(cluster: Cluster) -> None:
     node = cluster.nodes[0]
     seen = await outcomes(cluster.url, AWAY, lambda cells: node.paused(), wanted=_at(node))
     assert seen.did == AWAY
-    assert {"timeout"} <= seen.reasons <= {"timeout", "connect_timeout"}  # a new connection may be tried meanwhile
+    # A new connection may be tried meanwhile, and a cache that is new asks another node, which only says where to ask.
+    assert {"timeout"} <= seen.reasons <= {"timeout", "connect_timeout", "moved"}
 
 
 async def test_node_frozen_and_keys_of_others(cluster: Cluster) -> None:
