@@ -44,6 +44,8 @@ class Computation:
     """Our claim on the key."""
     abandoned: bytes | None = None
     """The claim of a holder that fell silent: it may be taken over."""
+    kept: bool = False
+    """Whether a copy was kept in memory as it was written, with the feed to tell of every later change."""
 
     @property
     def waits(self) -> bool:

@@ -221,9 +221,9 @@ async def _read_again(computation: Computation, *, extra: tuple[str, ...] = ()) 
 async def _read_stamps(computation: Computation) -> None:
     """Read the stamps as they are now; what lies under the key is the claim's business."""
     found = computation.found
-    again = await read(computation.scope, computation.state, found.key, found.tagset, stamps_too=True)
-    if again.error is None:
-        computation.found = replace(found, batch=again.batch, known=None)
+    batch = await computation.state.coalescer.read(None, found.tagset.stamp_keys)
+    if batch.error is None:
+        computation.found = replace(found, batch=batch, known=None)
 
 
 def served(computation: Computation) -> FlightAnswer | None:

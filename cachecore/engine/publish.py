@@ -1,4 +1,4 @@
-"""What happens to an answer once the factory has returned: admitted, sealed, stored, read back, handed out.
+"""What happens to an answer once the factory has returned: admitted, sealed, stored, handed out.
 
 Nothing here loses a paid answer: what cannot be stored is returned all the same, and counted. The owner of the factory
 gets the very object it made; every other caller gets a copy of its own.
@@ -14,7 +14,7 @@ from cachecore.contract.errors import BackendError, EncodingError, OptionsError
 from cachecore.contract.options import Policy
 from cachecore.contract.options import seconds as as_seconds
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
-from cachecore.encoding.entry import Draft, Entry, draft, seal
+from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
 from cachecore.encoding.plain import type_name
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
@@ -26,6 +26,7 @@ from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound
+from cachecore.invalidation.tickets import Ticket
 
 TTL_SLACK = 1.0
 """Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
@@ -331,22 +332,42 @@ async def _store(computation: Computation, sealed: Sealed) -> str | None:
     )
     if not alive:
         return "changed"
+    asked_at, epoch = engine.monotonic(), engine.feed_state.epoch
+    fed = engine.feed_state.live
     ticket = engine.feed_state.tickets.open_write((key,))
     try:
         stored = await engine.backend.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)
+    if stored and fed and epoch == engine.feed_state.epoch:
+        keep_written(scope, key, sealed, asked_at=asked_at, epoch=epoch, ticket=ticket)
+        computation.kept = True
     return None if stored else "changed"
 
 
-async def _still_right(computation: Computation, answer: FlightAnswer, *, stored: bool) -> bool:
-    """Return whether the answer may go to callers who joined late; keep a copy in L1 if it may.
+def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epoch: int, ticket: Ticket) -> None:
+    """Keep a copy in memory of what this process has just written, unless the key was changed meanwhile.
 
-    Where the store cannot be asked it may: an outage costs one computation, not one for each caller.
+    Its value is decoded from the bytes, so that a hit from memory and one from the store are the same.
+    """
+    entry = decode(sealed.data, key)
+    if not isinstance(entry, Entry) or not ticket.covers(key):
+        return
+    found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
+    loaded = reading.load(scope, found)
+    if loaded is not UNSET:
+        reading.put(scope, entry, loaded, tuple(sealed.stamps.items()), asked_at=asked_at, epoch=epoch, ticket=ticket)
+
+
+async def _still_right(computation: Computation, answer: FlightAnswer, *, stored: bool) -> bool:
+    """Return whether the answer may go to callers who joined late; keep a copy in L1 if it may, unless there is one.
+
+    Where the store cannot be asked it may: an outage costs one computation, not one for each caller. Nothing is read
+    where no caller joined late and the feed vouches for the copy that was kept as it was written.
     """
     scope, flight, found = computation.scope, computation.flight, computation.found
-    if found.error is not None or not (stored or flight.joined_late):
+    if found.error is not None or (not flight.joined_late and (computation.kept or not stored)):
         return True
     again = await read(scope, computation.state, found.key, found.tagset, stamps_too=True)
     if again.error is not None:

@@ -10,12 +10,10 @@ from typing import Any, Final, TypeVar
 from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
 from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
-from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.encoding.entry import Entry, decode
-from cachecore.engine import read as reading
+from cachecore.contract.results import Computed, Unset
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
-from cachecore.engine.publish import Sealed, longest_life, seal_value
+from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
@@ -82,7 +80,7 @@ async def store(
             raise InvalidationPending("set") from error
     engine.outbox.settle(items)
     for key, one in sealed.items():
-        _keep_own(scope, writing, key, one)
+        keep_written(scope, key, one, asked_at=writing.asked_at, epoch=writing.epoch, ticket=writing.ticket)
     scope.telemetry.counts.stored += len(sealed)
 
 
@@ -125,7 +123,7 @@ async def store_since(
             await leave_pending(scope, [key], error)
             raise InvalidationPending("set") from error
     engine.outbox.settle([key])
-    _keep_own(scope, writing, key, one)
+    keep_written(scope, key, one, asked_at=writing.asked_at, epoch=writing.epoch, ticket=writing.ticket)
     scope.telemetry.counts.stored += 1
     return True
 
@@ -190,17 +188,3 @@ def _sized(scope: Scope, sealed: Sealed) -> Sealed:
     if len(sealed.data) > most:
         raise EncodingError(f"the entry is {len(sealed.data)} bytes; max_value_bytes allows {most}")
     return sealed
-
-
-def _keep_own(scope: Scope, writing: Writing, key: str, sealed: Sealed) -> None:
-    """Keep a copy of what was just written, unless somebody else changed the key meanwhile."""
-    ticket = writing.ticket
-    entry = decode(sealed.data, key)
-    if not isinstance(entry, Entry) or not ticket.covers(key):
-        return
-    # The value as a reader will get it, so that a hit from memory and one from the store are the same.
-    found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
-    loaded = reading.load(scope, found)
-    if loaded is not UNSET:
-        stamps = tuple(sealed.stamps.items())
-        reading.put(scope, entry, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket)

@@ -19,14 +19,14 @@ from cachecore.memory import warmth
 from cachecore.testing.servers import Server
 from tests.conftest import SERVERS, Record
 from tests.faults.callers import PATIENT, sizes, until
+from tests.faults.reliability import scaled
 
 EVICTING = (
     *("allkeys-lru", "allkeys-lfu", "allkeys-random"),
     *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
 )
 POLICIES = (*EVICTING, "noeviction")
-BY_USE = ("allkeys-lru", "volatile-lru", "volatile-ttl")
-"""Not LFU, where a claim and its answer count as two uses of one key."""
+BY_USE = ("allkeys-lru", "allkeys-lfu", "volatile-lru", "volatile-lfu", "volatile-ttl")
 MIB = 1024 * 1024
 CHURNED_BYTES = 2000
 
@@ -187,8 +187,8 @@ async def test_e2_one_call_for_each_key(size: int, policy: str, evicting_server:
         for cache in caches:
             await cache.aclose()
         await client.aclose()
-    if policy.endswith("random"):
-        assert calls < 2 * size
+    if policy.endswith(("random", "lfu")):  # chance, and a count in which a new key is worth as much as any other
+        assert calls <= 1.3 * size
     elif policy != "noeviction":
         assert calls == size
     record(f"E2 {policy}", f"{calls} calls", met=calls == size, size=f"{size} keys in 3 caches")
@@ -232,12 +232,16 @@ async def cached_hits(cache: Cache[Any], batches: Sequence[Sequence[int]]) -> in
     return cache.stats.hits - before
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("policy", EVICTING)
-@sizes(20_000, 200_000)
+@pytest.mark.parametrize("size", [scaled(200_000)])
 async def test_e3_as_many_hits_as_plain_values(
     size: int, policy: str, evicting_server: Server, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hottest answers are read from memory, and their stamps from its table; the server keeps them all the same."""
+    """The hottest answers are read from memory, and their stamps from its table; the server keeps them all the same.
+
+    Only at full size: the clock by which a server tells uses apart counts seconds, and a short run lasts a few of them.
+    """
     keys = size // 5
     # Here the server forgets in seconds what others keep for hours, so memory speaks up more often than there.
     monkeypatch.setattr(warmth, "NOTE_SECONDS", 0.2)
@@ -251,6 +255,7 @@ async def test_e3_as_many_hits_as_plain_values(
         Redis.from_url(evicting_server.url) as client,
         Cache[Any](url, ttl=3600, l1_max_entries=keys // 20, **PATIENT) as cache,
     ):
+        await client.config_set("maxmemory-policy", policy)  # learned from a connection's first swap
         await cached_hits(cache, batches[:20])
         await limited(evicting_server, policy, limit)
         plain = await plain_hits(client, batches)
@@ -262,5 +267,4 @@ async def test_e3_as_many_hits_as_plain_values(
     text = f"{100 * cached / requests:.1f} % beside {100 * plain / requests:.1f} %"
     record(f"E3 {policy}", text, met=behind <= 1, size=f"{requests:,} requests, {from_memory / requests:.0%} in memory")
     if policy in BY_USE:
-        # A short run lasts a few steps of the clock by which a server tells uses apart, so it is off by more.
-        assert behind <= (5 if size < 100_000 else 1)
+        assert behind <= 1

@@ -22,7 +22,7 @@ NOTICED_BY = {
     "hanging_factory_holds_the_key": 43,
     "pending_dropped": 10,
     "overflow_dropped": 126,
-    "not_sent_again_after_a_failover": 43,
+    "not_sent_again_after_a_failover": 28,
     "pending_not_heeded": 33,
     "background_work_left_over": 1,
     "cancellation_reaches_the_flight": 1,

@@ -221,7 +221,7 @@ class Oracle:
     def executed(self, process: str, operation: str, keys: Sequence[str]) -> None:
         """The store has changed `keys` for `process`, or has told it its mark (`look`).
 
-        What is evicted (`evict`) is gone like what is deleted, whoever had to do it.
+        What is evicted (`evict`) or changed is gone, whichever process had to do it.
 
         An invalidation of one process hides from another that as many were lost, as long as that has not looked.
         """
@@ -240,12 +240,12 @@ class Oracle:
                 continue
             if operation == "advance" and cut.process not in {process, *self._looked}:
                 cut.awaited.add("")
-            if rooted or operation == "evict" or cut.process == process:
-                cut.awaited.difference_update(keys)
-                if rooted or not cut.awaited or not cut.above.isdisjoint(keys):
-                    cut.awaited.clear()
-                    self.tell(cut)
-                    cut.known = cut.told
+            # Another process may have changed it as well: what came back is gone.
+            cut.awaited.difference_update(keys)
+            if rooted or not cut.awaited or not cut.above.isdisjoint(keys):
+                cut.awaited.clear()
+                self.tell(cut)
+                cut.known = cut.told
 
     def gone(self, process: str) -> None:
         """A process was killed: what it had not delivered nobody will."""

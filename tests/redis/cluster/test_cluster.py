@@ -227,7 +227,7 @@ def promoted(cluster: Cluster, slot: int, victim: Server) -> bool:
 @pytest.fixture
 async def cache(calm: Cluster) -> AsyncIterator[Cache[Any]]:
     """A cache that knows the order of the cluster, with answers to 0…89 in it."""
-    async with Cache[Any](calm.url, ttl=600, l1_max_entries=0, backend_timeout=0.2) as cache:
+    async with Cache[Any](calm.url, ttl=600, l1_max_entries=0, backend_timeout=0.5) as cache:
         await cache.set_many(dict.fromkeys(range(90), "old"), tags=["doc"])
         yield cache
 

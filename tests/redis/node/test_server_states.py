@@ -17,6 +17,7 @@ from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port
 from cachecore_redis import RedisBackend
 from cachecore_redis.wire.commands import pack
+from tests.faults.callers import PATIENT
 from tests.redis.opening import counted, opened
 from tests.redis.waiting import until, until_it_works
 
@@ -134,7 +135,7 @@ async def test_several_connection(any_server: Server) -> None:
 @asynccontextmanager
 async def filled(server: Server) -> AsyncIterator[tuple[Cache[Any], Cache[Any], RedisBackend]]:
     """Two processes and a look at the store itself, with answers to 0…99 in it."""
-    options: dict[str, Any] = {"ttl": 600, "stale_if_error": 600, "l1_max_entries": 0, "backend_timeout": 1}
+    options: dict[str, Any] = {"ttl": 600, "stale_if_error": 600, "l1_max_entries": 0, **PATIENT}
     async with (
         opened(server.url) as store,
         Cache[Any](server.url, **options) as one,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from redis import Redis
 
 from cachecore.contract import BackendError
 from cachecore.testing.servers import Server
@@ -153,3 +154,31 @@ async def test_server_that_refuses_a_swap_says_why(own_server: Server, method: s
         with pytest.raises(BackendError) as failed:
             await backend.swap("k", b"old", new, ttl=60)
         assert (failed.value.reason, failed.value.transient) == ("readonly", True)
+
+
+async def test_answer_begins_its_own_count_of_uses_where_the_policy_is_by_frequency(own_server: Server) -> None:
+    """As a value that is set anew does; what replaces a claim is not taken for what was asked for twice."""
+    with Redis.from_url(own_server.url) as server:
+        server.config_set("maxmemory-policy", "allkeys-lfu", "lfu-decay-time", 0)
+        async with opened(own_server.url) as backend:
+            assert await backend.swap("k", None, b"claim", ttl=60)
+            assert await backend.swap("k", b"claim", b"again", ttl=60)
+            assert server.object("freq", "k") > 5  # renewed, so in use
+            assert await backend.swap("k", b"again", b"answer", ttl=60)
+            server.set("plain", b"answer")
+            assert server.object("freq", "k") == server.object("freq", "plain")
+            assert not await backend.swap("k", b"claim", b"another", ttl=60)
+            assert await backend.get_many(["k"]) == [b"answer"]
+            assert 0 < server.pttl("k") <= 60_000
+
+
+async def test_user_without_scripts_swaps_in_one_command_by_frequency_too(own_server: Server, user: User) -> None:
+    """The count of uses is of less worth than a second round trip."""
+    needs(own_server, 7, "rules that leave an ordinary user CLIENT TRACKING")
+    with Redis.from_url(own_server.url) as server:
+        server.config_set("maxmemory-policy", "allkeys-lfu")
+    async with opened(await user("+@all -@scripting -@dangerous ~* &*")) as backend:
+        await counters(backend)
+        connection = backend._nodes.get("test").main.current
+        assert connection is not None
+        assert methods(connection) == in_one_command(own_server, "watch")
