@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 
@@ -41,27 +40,28 @@ def test_d6_every_seed_keeps_the_promises_in_the_long_run(record: Record) -> Non
         raise broken[0]
 
 
+COMPRISED = frozenset({
+    "get hit", "get miss", "get_or_set got", "get_or_set FactoryFailed", "get_or_set TimeoutError", "lookup hit",
+    "lookup miss", "lookup computed", "lookup stale", "peek hit", "refresh computed", "set stored", "set pending",
+    "set_since stored", "set_since not", "set_many stored", "delete deleted", "delete pending",
+    "delete_many deleted", "expire True", "expire False", "invalidate_tags done", "invalidate_tags pending",
+    "invalidate_prefix done", "invalidate_all done", "get_or_set_many 2", "get_many 2", "bypassed computed",
+    "stale", "rescued", "joined",
+})  # fmt: skip
+
+
 def test_histories_comprise_every_call_and_every_kind_of_outcome() -> None:
     """What never happens in the simulation is not tested by it."""
-    outcomes: Counter[str] = Counter()
+    never = set(COMPRISED)
     answers = messages = faults = 0
-    for seed in range(200):  # rescues are rare: one history in fifty
+    for seed in range(SEEDS):  # rescues are rare: one history in fifty
         report = simulate(seed)
         assert report.steps >= 200
-        outcomes.update(report.outcomes)
+        never.difference_update(outcome for outcome, count in report.outcomes.items() if count)
         answers, messages, faults = answers + report.answers, messages + report.messages, faults + report.faults
-    never = {
-        "get hit", "get miss", "get_or_set got", "get_or_set FactoryFailed", "get_or_set TimeoutError", "lookup hit",
-        "lookup miss", "lookup computed", "lookup stale", "peek hit", "refresh computed", "set stored", "set pending",
-        "set_since stored", "set_since not", "set_many stored", "delete deleted", "delete pending",
-        "delete_many deleted", "expire True", "expire False", "invalidate_tags done", "invalidate_tags pending",
-        "invalidate_prefix done", "invalidate_all done", "get_or_set_many 2", "get_many 2", "bypassed computed",
-        "stale", "rescued", "joined",
-    } - {outcome for outcome, count in outcomes.items() if count}  # fmt: skip
-    assert not never
-    assert answers > 1000
-    assert messages > 5000
-    assert faults > 300
+        if not never and answers > 1000 and messages > 5000 and faults > 300:
+            return
+    pytest.fail(f"never: {sorted(never)}; {answers} answers, {messages} messages, {faults} faults")
 
 
 def test_one_seed_is_one_history() -> None:

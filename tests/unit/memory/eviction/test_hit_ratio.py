@@ -68,9 +68,14 @@ def test_s3_fifo_is_what_its_authors_describe(shared_data: Path, name: str, capa
     assert traces.hit_percent(S3FifoPolicy, capacity, trace) == pytest.approx(row["s3fifo"], abs=0.5)
 
 
-@pytest.mark.parametrize(
-    ("name", "capacity"), [(name, capacity) for name, (_, sizes) in traces.MADE.items() for capacity in sizes]
-)
+ANY = [
+    pytest.param(name, capacity, marks=[pytest.mark.soak] if nth else [])
+    for name, (_, sizes) in traces.MADE.items()
+    for nth, capacity in enumerate(sizes)
+]
+
+
+@pytest.mark.parametrize(("name", "capacity"), ANY)
 def test_adaptive_is_near_the_best_on_any_traffic(name: str, capacity: int) -> None:
     """Never a point below LRU; never far below the best of its candidates, learning included."""
     trace = traces.keys(traces.MADE[name][0]())
