@@ -204,9 +204,12 @@ class SyncCache(Generic[V]):
         tags: Sequence[str] = (),
         since: Lookup[Any] | None = None,
         served_by: str | None = None,
+        required: bool = False,
     ) -> bool:
-        """Store `value` as the answer to `request`; see `Cache.set`."""
-        return self._run(self._cache.set(request, value, ttl=ttl, tags=tags, since=since, served_by=served_by))
+        """Store `value` as the answer to `request`; return whether it was stored; see `Cache.set`."""
+        return self._run(
+            self._cache.set(request, value, ttl=ttl, tags=tags, since=since, served_by=served_by, required=required)
+        )
 
     def delete(self, request: Any) -> bool:
         """Delete the answer to `request`; see `Cache.delete`."""
@@ -221,10 +224,15 @@ class SyncCache(Generic[V]):
         return self._run(self._cache.get_many(requests, tags=tags))
 
     def set_many(
-        self, items: Mapping[R, V | Computed[V]], *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()
-    ) -> None:
+        self,
+        items: Mapping[R, V | Computed[V]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        required: bool = False,
+    ) -> list[bool]:
         """Store several answers in one round trip; see `Cache.set_many`."""
-        self._run(self._cache.set_many(items, ttl=ttl, tags=tags))
+        return self._run(self._cache.set_many(items, ttl=ttl, tags=tags, required=required))
 
     def delete_many(self, requests: Sequence[Any]) -> int:
         """Delete several answers; see `Cache.delete_many`."""

@@ -160,8 +160,9 @@ class StoreOptions:
     """The largest entry that is stored or accepted."""
     max_background: int = 64
     """Refreshes behind stale answers at once; further ones are left out."""
-    max_pending: int = 10_000
-    """Unacknowledged invalidations kept; more collapse upwards (tag, namespace, everything)."""
+    max_pending: int = 100_000
+    """Unacknowledged invalidations, and deletions of what a failed `set` could not replace; more collapse upwards (tag,
+    namespace, everything)."""
     pending_path: str | None = None
     """A directory, one for each store, in which unacknowledged invalidations survive this process; None: in memory."""
     lease_ttl: float | None = 0.5

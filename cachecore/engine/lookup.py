@@ -42,7 +42,8 @@ async def lookup(
             counts.hits_l1 += 1
             if factory is not None and copy.claim_refresh(engine.monotonic()):
                 _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
-            return lookup_of_entry(scope, copy.entry, value, "hit", "l1")
+            seen = StoreRead(key, tagset, None, entry=copy.entry, state="fresh", reason=None)
+            return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:

@@ -54,6 +54,17 @@ class StoreRead:
         """Whether a computation claims the key itself: no bytes are there that may be served, or are not ours."""
         return self.raw is None or self.reason in _WORTHLESS
 
+    @property
+    def from_memory(self) -> bool:
+        """Whether it is what a copy in memory was made of: then the bytes in the store are not known."""
+        return self.batch is None and self.entry is not None
+
+    def same(self, again: StoreRead) -> bool:
+        """Return whether the key holds what it held when this was read."""
+        if not self.from_memory:
+            return again.raw == self.raw
+        return again.entry == self.entry
+
     def without_entry(self) -> StoreRead:
         """Return the same read for an entry whose payload could not be decoded: a miss."""
         return replace(self, entry=None, state="dead", reason="payload")

@@ -82,11 +82,12 @@ class Caller(Reads):
         pending, stored = False, True
         try:
             if since is not None:
-                stored = await view.set(request_of(names[0]), self.value(written[names[0]]), since=since)
+                stored = await view.set(request_of(names[0]), self.value(written[names[0]]), since=since, required=True)
             elif len(names) == 1:
-                await view.set(request_of(names[0]), self.value(written[names[0]]), tags=tags)
+                await view.set(request_of(names[0]), self.value(written[names[0]]), tags=tags, required=True)
             else:
-                await view.set_many({request_of(name): self.value(written[name]) for name in names}, tags=tags)
+                values = {request_of(name): self.value(written[name]) for name in names}
+                await view.set_many(values, tags=tags, required=True)
         except InvalidationPending:
             pending = True
         moment = self.oracle.moment()
@@ -99,8 +100,16 @@ class Caller(Reads):
             made.tags = dict.fromkeys(made.tags, moment)
         if not stored:
             return "not stored"
-        self._cut(process, asked, "set", names, pending)
+        gone = self._owed(process, names, asked) if pending else names
+        if gone:
+            self._cut(process, asked, "set", gone, pending)
         return "pending" if pending else "stored"
+
+    def _owed(self, process: Process, names: Sequence[str], asked: Asked) -> list[str]:
+        """Return those of the names whose old answers are to be deleted because the new ones could not be stored."""
+        view, outbox = process.view(names[0]), process.cache._engine.outbox  # noqa: SLF001 - as below
+        above = [name for group in view._scope.parents() for name in group]  # noqa: SLF001 - as below
+        return [name for name in names if outbox.covers(view.key(request_of(name)), above, asked.at)]
 
     async def delete(self, process: Process) -> str:
         """`delete`."""
