@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from cachecore.contract.errors import InvalidationPending
 from cachecore.contract.results import Lookup
+from cachecore.invalidation.outbox.backlog import Invalidation
 from cachecore.testing.simulation.calls import NAMESPACES, TAGS, Process, Value, request_of
 from cachecore.testing.simulation.oracle import LATE_WRITE, Asked, Oracle
 from cachecore.testing.simulation.reads import Reads
@@ -80,6 +81,7 @@ class Caller(Reads):
             made.old_from = math.inf  # until its writer knows that it is there, it is as new as can be
             made.tags = dict.fromkeys((*tags, *process.own_tags(name)), math.inf)
         pending, stored = False, True
+        before = list(process.cache._engine.outbox._waiting)  # noqa: SLF001 - as below
         try:
             if since is not None:
                 stored = await view.set(request_of(names[0]), self.value(written[names[0]]), since=since, required=True)
@@ -100,16 +102,26 @@ class Caller(Reads):
             made.tags = dict.fromkeys(made.tags, moment)
         if not stored:
             return "not stored"
-        gone = self._owed(process, names, asked) if pending else names
+        gone = self._owed(process, names, before) if pending else names
         if gone:
             self._cut(process, asked, "set", gone, pending)
         return "pending" if pending else "stored"
 
-    def _owed(self, process: Process, names: Sequence[str], asked: Asked) -> list[str]:
-        """Return those of the names whose old answers are to be deleted because the new ones could not be stored."""
-        view, outbox = process.view(names[0]), process.cache._engine.outbox  # noqa: SLF001 - as below
+    def _owed(self, process: Process, names: Sequence[str], before: Collection[Invalidation]) -> list[str]:
+        """Return those of the names whose old answers are to be deleted because the new ones could not be stored.
+
+        `before`: what pended before.
+        """
+        view = process.view(names[0])
         above = [name for group in view._scope.parents() for name in group]  # noqa: SLF001 - as below
-        return [name for name in names if outbox.covers(view.key(request_of(name)), above, asked.at)]
+        backlog = process.cache._engine.outbox._waiting  # noqa: SLF001 - as below
+        return [
+            name
+            for name in names
+            if any(
+                item.was is None and item not in before for item in backlog.named([view.key(request_of(name)), *above])
+            )
+        ]
 
     async def delete(self, process: Process) -> str:
         """`delete`."""
