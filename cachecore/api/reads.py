@@ -11,8 +11,9 @@ from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
-from cachecore.engine.lookup import lookup, on_miss, refresh
+from cachecore.engine.lookup import lookup, on_miss
 from cachecore.engine.read import fetch
+from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import stored_tags
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
@@ -162,7 +163,8 @@ class Reads(View[V]):
     ) -> V:
         """Compute the answer to `request` anew and store it, whatever is stored; return it.
 
-        Never joins a computation that began earlier. Raises what `get_or_set` raises.
+        Never joins a computation that began earlier. Callers that come while a refresh is under way share the next one,
+        which begins when that has ended. Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
         if bypassed():

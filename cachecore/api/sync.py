@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import queue
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
@@ -34,6 +35,7 @@ from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.factories import called
+from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 
@@ -335,9 +337,16 @@ class SyncCache(Generic[V]):
         answered = False  # read and written on the loop's thread only
 
         async def carried(*args: Any) -> Any:
+            loop, flight = asyncio.get_running_loop(), current_flight()
+
+            def work() -> Any:
+                if flight is not None:  # whichever thread it is, it may have been busy until now
+                    with suppress(RuntimeError):  # the loop is gone
+                        loop.call_soon_threadsafe(flight.restart_timer)
+                return called(factory, *args)
+
             if answered:  # a refresh behind a stale answer: this thread has gone on with it
-                return await asyncio.to_thread(called, factory, *args)
-            loop = asyncio.get_running_loop()
+                return await asyncio.to_thread(work)
             answer: asyncio.Future[Any] = loop.create_future()
             context = contextvars.copy_context()
 
@@ -345,7 +354,7 @@ class SyncCache(Generic[V]):
                 value: Any = None
                 failure: BaseException | None = None
                 try:
-                    value = context.run(called, factory, *args)
+                    value = context.run(work)
                 except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
                     failure = error
                 try:

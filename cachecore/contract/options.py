@@ -105,8 +105,9 @@ class Policy:
     """The beta of XFetch: 1.0 refreshes early, about one compute time before the ttl; 0 never."""
     soft_timeout: float | None = None
     """After how long a stale answer is served, if there is one, while the factory works on behind."""
-    factory_timeout: float = 120.0
-    """After how long a computation is cancelled and its key is free again."""
+    factory_timeout: float = 600.0
+    """After how long a factory is cancelled and its key is free again. What it waits for itself, such as a semaphore,
+    counts."""
     retry_after: float = 5.0
     """For how long after a failed computation a stale answer is served without trying again."""
     negative_ttl: float | None = None

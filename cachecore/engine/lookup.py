@@ -17,7 +17,7 @@ from cachecore.engine.computation import Computation, Factory
 from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import FlightAnswer, lookup_of, lookup_of_entry
+from cachecore.engine.publish import lookup_of, lookup_of_entry
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
@@ -68,22 +68,6 @@ async def on_miss(
         counts.misses += 1
         return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
     return await _compute(scope, state, found, factory, ttl)
-
-
-async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
-    """Return a new answer, whatever is stored or under way. Raises the factory's own exception."""
-    engine = scope.engine
-    state = engine.state()
-    engine.detach_keys([key], supersede=True)
-    under_way = state.flights.get(key)
-    if under_way is not None:  # answer: what it stores is what ours is stored over
-        await under_way.landed()
-    found = await read(scope, state, key, tagset, stamps_too=True)
-    engine.detach_keys([key], supersede=True)  # whoever began while we read began before us
-    flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
-    answer: FlightAnswer = await flight.join()
-    scope.telemetry.counts.computed += 1
-    return answer.lookup.value
 
 
 def start(
