@@ -53,8 +53,6 @@ R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
 
-_CLOSE_SECONDS = 5.0
-
 
 class SyncCache(Generic[V]):
     """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
@@ -125,13 +123,15 @@ class SyncCache(Generic[V]):
         """Return the fresh answer that is in memory, or `default`; see `Cache.peek`."""
         return self._cache.peek(request, default, key=key)
 
-    def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
+    def get(
+        self, request: Any, default: D | None = None, *, tags: Sequence[str] = (), max_age: Duration | None = None
+    ) -> V | D | None:
         """Return the fresh answer to `request`, or `default`; see `Cache.get`."""
-        if not tags:
+        if not tags and max_age is None:
             value = self._cache.peek(request, UNSET)
             if value is not UNSET:
                 return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
-        return self._run(self._cache.get(request, default, tags=tags))
+        return self._run(self._cache.get(request, default, tags=tags, max_age=max_age))
 
     @overload
     def get_or_set(
@@ -141,6 +141,7 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> T: ...
     @overload
     def get_or_set(
@@ -150,6 +151,7 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> T: ...
     def get_or_set(
         self,
@@ -158,17 +160,19 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> Any:
         """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
 
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
         """
-        if not tags:
+        if not tags and max_age is None:
             value: Any = self._cache.find_value(self._cache.key(request), (), True)
             if value is not UNSET:
                 return value
-        return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
+        options: dict[str, Any] = {"ttl": ttl, "tags": tags, "max_age": max_age}
+        return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, **options))
 
     def lookup(
         self,
@@ -178,13 +182,13 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         stale: bool = False,
+        max_age: Duration | None = None,
     ) -> Lookup[V]:
         """Return the answer together with where it came from; see `Cache.lookup`."""
+        options: dict[str, Any] = {"ttl": ttl, "tags": tags, "stale": stale, "max_age": max_age}
         if factory is None:
-            return self._run(self._cache.lookup(request, ttl=ttl, tags=tags, stale=stale))
-        return self._with_factory(
-            factory, lambda carried: self._cache.lookup(request, carried, ttl=ttl, tags=tags, stale=stale)
-        )
+            return self._run(self._cache.lookup(request, **options))
+        return self._with_factory(factory, lambda carried: self._cache.lookup(request, carried, **options))
 
     def refresh(
         self,
@@ -357,10 +361,8 @@ class SyncCache(Generic[V]):
                     value = context.run(work)
                 except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
                     failure = error
-                try:
+                with suppress(RuntimeError):  # the loop is gone, and with it all that waited
                     loop.call_soon_threadsafe(_settle, answer, value, failure)
-                except RuntimeError:
-                    pass  # the loop is gone, and with it whoever would have wanted to know
                 if failure is not None and not isinstance(failure, Exception):
                     raise failure  # KeyboardInterrupt and SystemExit are this thread's first of all
 

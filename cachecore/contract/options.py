@@ -95,6 +95,8 @@ class Policy:
 
     ttl: float | None
     """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
+    max_age: float | None = None
+    """How old an answer may be to be fresh, whatever ttl it was stored with; stale windows count from then."""
     jitter: float = 0.05
     """Each ttl is shortened by up to this part of it, so that what was stored together does not expire together."""
     stale_while_revalidate: float = 0.0
@@ -122,6 +124,7 @@ class Policy:
         _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
         _set_seconds(self, "factory_timeout", "retry_after")
         _set_seconds(self, "soft_timeout", "negative_ttl", none=True)
+        _set_seconds(self, "max_age", zero=True, none=True)
         if not 0 <= _float("jitter", self.jitter) < 1:
             raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")
         if not 0 <= _float("refresh_ahead", self.refresh_ahead) < math.inf:

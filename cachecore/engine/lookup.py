@@ -141,6 +141,10 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
         if lookup.outcome == "miss":
             continue  # a batch's factory left this key out, which says nothing about ours
         if lookup.outcome == "hit":
+            oldest = scope.policy.max_age
+            if oldest is not None and (lookup.age or 0.0) > oldest:
+                alone = True  # found by a flight whose callers take an older one
+                continue
             counts.hits_l2 += 1
         else:
             counts.computed += 1

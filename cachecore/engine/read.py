@@ -198,7 +198,11 @@ def _judge(
         return None, "dead", verdict
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
     state = decide(entry, now, scope.policy)
-    return (None, state, "expired") if state == "dead" else (entry, state, None)
+    if state != "dead":
+        return entry, state, None
+    # Too old for this caller alone: others may serve it, so it is not claimed away.
+    young = scope.policy.max_age is not None and (entry.dead_until is None or now < entry.dead_until)
+    return None, state, "max_age" if young else "expired"
 
 
 def _stamps_hold(

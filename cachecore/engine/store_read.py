@@ -33,8 +33,8 @@ class StoreRead:
     """The entry, if everything about it is right but perhaps its age."""
     state: State = "dead"
     reason: str | None = "absent"
-    """Why there is nothing to serve: `absent`, `expired`, `deleted`, `claimed` (another computation is under way),
-    `invalidated`, `store`, or why it was rejected."""
+    """Why there is nothing to serve: `absent`, `expired`, `max_age` (too old for this caller), `deleted`, `claimed`
+    (another computation is under way), `invalidated`, `store`, or why it was rejected."""
     error: BackendError | None = None
     known: Mapping[str, bytes] | None = None
     """Stamps of the tag set that were not read because the table of a live feed had them."""
