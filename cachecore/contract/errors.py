@@ -4,6 +4,7 @@ CacheError
 ├── OptionsError          (ValueError)  a setting is wrong; raised while building, never later
 ├── UnkeyableError        (TypeError)   a request holds something that has no canonical form
 ├── EncodingError         (ValueError)  a value cannot become bytes, or bytes cannot become a value
+│   └── TooLargeError                   it is over a bound
 ├── FlightCycleError      (RuntimeError) a factory asked for the key it is computing
 ├── PluginNotFound        (LookupError) no plugin of that name; says which there are
 └── BackendError                        a store did not do what it was asked
@@ -40,6 +41,20 @@ class UnkeyableError(CacheError, TypeError):
 
 class EncodingError(CacheError, ValueError):
     """A value cannot be encoded, or stored bytes cannot be decoded."""
+
+
+class TooLargeError(EncodingError):
+    """A value, or what is stored beside it, is over a bound; the message names the bound and the way out.
+
+    `reason` is the word for metrics: `elements`, `size`, `too_many_tags`, `header`.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)  # both in args, so that it pickles
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class FlightCycleError(CacheError, RuntimeError):

@@ -7,6 +7,7 @@ miss, and the factory's own exception is the only one that comes out of a comput
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -98,7 +99,7 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
         if value is not UNSET:
             return serve_stale(scope, found, value, "rescued")
     retries = 0
-    alone = False
+    alone = waited = False
     while True:
         share = retries < _MOST_RETRIES and not alone
         flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
@@ -119,10 +120,11 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
                 answer = await flight.join()
         except Retry:
             retries += 1
+            waited |= flight is not None and flight.called
             found = await read(scope, state, key, found.tagset)
-            value = take(scope, found)
+            value = take(scope, found, counted=not waited)
             if value is not UNSET:
-                return lookup_of(scope, found, value, "hit")
+                return joined_late(scope, found, value) if waited else lookup_of(scope, found, value, "hit")
             continue
         except FlightCycleError:
             raise
@@ -148,8 +150,15 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
             counts.hits_l2 += 1
         else:
             counts.computed += 1
-            counts.joined += not mine
+            counts.joined += lookup.joined
         return lookup
+
+
+def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
+    """Return the stored answer of a computation that this caller has waited for, counted as what it is."""
+    scope.telemetry.counts.computed += 1
+    scope.telemetry.counts.joined += 1
+    return replace(lookup_of(scope, found, value, "computed"), tier=None, joined=True)
 
 
 async def rescue(scope: Scope, state: LoopState, found: StoreRead) -> Lookup[Any] | None:

@@ -277,14 +277,14 @@ def load(scope: Scope, found: StoreRead) -> Any:
         return UNSET
 
 
-def take(scope: Scope, found: StoreRead) -> Any:
-    """Return the value of a found entry if it is fresh, counted as a hit and kept in memory; else UNSET."""
+def take(scope: Scope, found: StoreRead, *, counted: bool = True) -> Any:
+    """Return the value of a found entry if it is fresh, `counted` as a hit and kept in memory; else UNSET."""
     if found.state != "fresh":
         return UNSET
     value = load(scope, found)
     if value is not UNSET:
         keep(scope, found, value)
-        scope.telemetry.counts.hits_l2 += 1
+        scope.telemetry.counts.hits_l2 += counted
     return value
 
 

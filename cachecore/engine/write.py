@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from cachecore.contract.errors import BackendError, EncodingError
+from cachecore.contract.errors import BackendError
 from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import UNSET, Computed, Unset
@@ -16,7 +16,7 @@ from cachecore.encoding.entry import Entry, decode
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
-from cachecore.engine.publish import Sealed, longest_life, seal_value
+from cachecore.engine.publish import Sealed, longest_life, seal_value, too_large
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
@@ -276,7 +276,7 @@ def _sealed(
 def _sized(scope: Scope, sealed: Sealed) -> Sealed:
     most = scope.engine.store.max_value_bytes
     if len(sealed.data) > most:
-        raise EncodingError(f"the entry is {len(sealed.data)} bytes; max_value_bytes allows {most}")
+        raise too_large(len(sealed.data), most)
     return sealed
 
 

@@ -137,6 +137,11 @@ class Flight:
         return self._failed
 
     @property
+    def called(self) -> bool:
+        """Whether its factory has been called."""
+        return self._limit[0] > 0
+
+    @property
     def timed(self) -> bool:
         """Whether its factory is running, within a time."""
         return self._timer is not None
