@@ -24,6 +24,7 @@ class PolicyOptions(TypedDict, total=False):
     stale_while_revalidate: Duration
     stale_if_error: Duration
     refresh_ahead: float
+    max_age: Duration | None
     soft_timeout: Duration | None
     factory_timeout: Duration
     retry_after: Duration

@@ -11,9 +11,10 @@ from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
-from cachecore.engine.lookup import lookup, on_miss, refresh
+from cachecore.engine.lookup import lookup, on_miss
 from cachecore.engine.read import fetch
-from cachecore.engine.scope import stored_tags
+from cachecore.engine.refresh import refresh
+from cachecore.engine.scope import Scope, stored_tags
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
 
@@ -32,24 +33,27 @@ class Reads(View[V]):
         """Return which fields make two requests differ; see `cachecore.explain`."""
         return explain(a, b, text=text)
 
-    async def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
+    async def get(
+        self, request: Any, default: D | None = None, *, tags: Sequence[str] = (), max_age: Duration | None = None
+    ) -> V | D | None:
         """Return the fresh answer to `request`, or `default`. A store that fails reads as empty.
 
         Args:
             request: what the answer depends on.
             default: what to return if there is no fresh answer.
             tags: an entry that lacks one of these is not served.
+            max_age: seconds; an older answer is not served, whatever ttl it was stored with.
 
         Raises:
             UnkeyableError: `request` has no canonical form.
         """
         key = self._key_of(request)
-        value = self._find_value(key, stored_tags(tags) if tags else ())
+        scope = self._scope if max_age is None else self._aged(max_age)
+        value = scope.find_value(key, stored_tags(tags) if tags else ())
         if value is not UNSET:
             answer: V = value  # not `cast`, which is a call
             return answer
         if not bypassed():
-            scope = self._scope
             if not scope.telemetry.tracing:  # a context manager that does nothing takes as long as reading ten clocks
                 value, _ = await fetch(scope, self._engine.state(), key, scope.tagset(key, tags))
             else:
@@ -84,6 +88,7 @@ class Reads(View[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> T: ...
     @overload
     async def get_or_set(
@@ -93,6 +98,7 @@ class Reads(View[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> T: ...
     async def get_or_set(
         self,
@@ -101,6 +107,7 @@ class Reads(View[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> Any:
         """Return the stored answer to `request`, computing it if there is none.
 
@@ -113,6 +120,7 @@ class Reads(View[V]):
             factory: awaited at most once, however many callers wait for it.
             ttl: seconds the answer stays fresh; None means for ever; not given: the cache's own.
             tags: tags of this answer beside the cache's own.
+            max_age: seconds; an older answer is not fresh, whatever ttl it was stored with.
 
         Raises:
             UnkeyableError: `request` has no canonical form.
@@ -121,10 +129,10 @@ class Reads(View[V]):
         """
         key = self._key_of(request)
         stored = stored_tags(tags) if tags else ()
-        value = self._find_value(key, stored, True)
+        scope = self._scope if max_age is None else self._aged(max_age)
+        value = scope.find_value(key, stored, True)
         if value is not UNSET:
             return value
-        scope = self._scope
         copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
             checked, state = self._checked(ttl), self._engine.state()
@@ -132,7 +140,7 @@ class Reads(View[V]):
             if found is not None and value is UNSET:
                 value = (await on_miss(scope, state, found, factory, checked)).value
             return value
-        return (await self._lookup(key, copy, factory, ttl, tags)).value
+        return (await self._lookup(scope, key, copy, factory, ttl, tags)).value
 
     async def lookup(
         self,
@@ -142,15 +150,17 @@ class Reads(View[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         stale: bool = False,
+        max_age: Duration | None = None,
     ) -> Lookup[V]:
         """Return the answer to `request` together with where it came from and how old it is.
 
         Without a `factory` nothing is computed. `stale=True` accepts any answer that is not dead, however stale, whose
-        stamps are verified. Raises what `get_or_set` raises.
+        stamps are verified. `max_age` as for `get_or_set`. Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
-        copy = self._scope.find_copy(key, stored_tags(tags) if tags else ())
-        return await self._lookup(key, copy, factory, ttl, tags, stale=stale)
+        scope = self._scope if max_age is None else self._aged(max_age)
+        copy = scope.find_copy(key, stored_tags(tags) if tags else ())
+        return await self._lookup(scope, key, copy, factory, ttl, tags, stale=stale)
 
     async def refresh(
         self,
@@ -162,7 +172,8 @@ class Reads(View[V]):
     ) -> V:
         """Compute the answer to `request` anew and store it, whatever is stored; return it.
 
-        Never joins a computation that began earlier. Raises what `get_or_set` raises.
+        Never joins a computation that began earlier. Callers that come while a refresh is under way share the next one,
+        which begins when that has ended. Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
         if bypassed():
@@ -174,6 +185,7 @@ class Reads(View[V]):
 
     async def _lookup(
         self,
+        scope: Scope,
         key: str,
         copy: Copy | None,
         factory: Factory | None,
@@ -182,7 +194,6 @@ class Reads(View[V]):
         *,
         stale: bool = False,
     ) -> Lookup[Any]:
-        scope = self._scope
         checked = self._checked(ttl)
         if bypassed():
             scope.telemetry.counts.bypassed += 1

@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import queue
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
@@ -34,6 +35,7 @@ from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.factories import called
+from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 
@@ -50,8 +52,6 @@ D = TypeVar("D")
 R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
-
-_CLOSE_SECONDS = 5.0
 
 
 class SyncCache(Generic[V]):
@@ -123,13 +123,15 @@ class SyncCache(Generic[V]):
         """Return the fresh answer that is in memory, or `default`; see `Cache.peek`."""
         return self._cache.peek(request, default, key=key)
 
-    def get(self, request: Any, default: D | None = None, *, tags: Sequence[str] = ()) -> V | D | None:
+    def get(
+        self, request: Any, default: D | None = None, *, tags: Sequence[str] = (), max_age: Duration | None = None
+    ) -> V | D | None:
         """Return the fresh answer to `request`, or `default`; see `Cache.get`."""
-        if not tags:
+        if not tags and max_age is None:
             value = self._cache.peek(request, UNSET)
             if value is not UNSET:
                 return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
-        return self._run(self._cache.get(request, default, tags=tags))
+        return self._run(self._cache.get(request, default, tags=tags, max_age=max_age))
 
     @overload
     def get_or_set(
@@ -139,6 +141,7 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> T: ...
     @overload
     def get_or_set(
@@ -148,6 +151,7 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> T: ...
     def get_or_set(
         self,
@@ -156,17 +160,19 @@ class SyncCache(Generic[V]):
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
+        max_age: Duration | None = None,
     ) -> Any:
         """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
 
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
         """
-        if not tags:
+        if not tags and max_age is None:
             value: Any = self._cache.find_value(self._cache.key(request), (), True)
             if value is not UNSET:
                 return value
-        return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
+        options: dict[str, Any] = {"ttl": ttl, "tags": tags, "max_age": max_age}
+        return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, **options))
 
     def lookup(
         self,
@@ -176,13 +182,13 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         stale: bool = False,
+        max_age: Duration | None = None,
     ) -> Lookup[V]:
         """Return the answer together with where it came from; see `Cache.lookup`."""
+        options: dict[str, Any] = {"ttl": ttl, "tags": tags, "stale": stale, "max_age": max_age}
         if factory is None:
-            return self._run(self._cache.lookup(request, ttl=ttl, tags=tags, stale=stale))
-        return self._with_factory(
-            factory, lambda carried: self._cache.lookup(request, carried, ttl=ttl, tags=tags, stale=stale)
-        )
+            return self._run(self._cache.lookup(request, **options))
+        return self._with_factory(factory, lambda carried: self._cache.lookup(request, carried, **options))
 
     def refresh(
         self,
@@ -204,9 +210,12 @@ class SyncCache(Generic[V]):
         tags: Sequence[str] = (),
         since: Lookup[Any] | None = None,
         served_by: str | None = None,
+        required: bool = False,
     ) -> bool:
-        """Store `value` as the answer to `request`; see `Cache.set`."""
-        return self._run(self._cache.set(request, value, ttl=ttl, tags=tags, since=since, served_by=served_by))
+        """Store `value` as the answer to `request`; return whether it was stored; see `Cache.set`."""
+        return self._run(
+            self._cache.set(request, value, ttl=ttl, tags=tags, since=since, served_by=served_by, required=required)
+        )
 
     def delete(self, request: Any) -> bool:
         """Delete the answer to `request`; see `Cache.delete`."""
@@ -221,10 +230,15 @@ class SyncCache(Generic[V]):
         return self._run(self._cache.get_many(requests, tags=tags))
 
     def set_many(
-        self, items: Mapping[R, V | Computed[V]], *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()
-    ) -> None:
+        self,
+        items: Mapping[R, V | Computed[V]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        required: bool = False,
+    ) -> list[bool]:
         """Store several answers in one round trip; see `Cache.set_many`."""
-        self._run(self._cache.set_many(items, ttl=ttl, tags=tags))
+        return self._run(self._cache.set_many(items, ttl=ttl, tags=tags, required=required))
 
     def delete_many(self, requests: Sequence[Any]) -> int:
         """Delete several answers; see `Cache.delete_many`."""
@@ -327,9 +341,16 @@ class SyncCache(Generic[V]):
         answered = False  # read and written on the loop's thread only
 
         async def carried(*args: Any) -> Any:
+            loop, flight = asyncio.get_running_loop(), current_flight()
+
+            def work() -> Any:
+                if flight is not None:  # whichever thread it is, it may have been busy until now
+                    with suppress(RuntimeError):  # the loop is gone
+                        loop.call_soon_threadsafe(flight.restart_timer)
+                return called(factory, *args)
+
             if answered:  # a refresh behind a stale answer: this thread has gone on with it
-                return await asyncio.to_thread(called, factory, *args)
-            loop = asyncio.get_running_loop()
+                return await asyncio.to_thread(work)
             answer: asyncio.Future[Any] = loop.create_future()
             context = contextvars.copy_context()
 
@@ -337,13 +358,11 @@ class SyncCache(Generic[V]):
                 value: Any = None
                 failure: BaseException | None = None
                 try:
-                    value = context.run(called, factory, *args)
+                    value = context.run(work)
                 except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
                     failure = error
-                try:
+                with suppress(RuntimeError):  # the loop is gone, and with it all that waited
                     loop.call_soon_threadsafe(_settle, answer, value, failure)
-                except RuntimeError:
-                    pass  # the loop is gone, and with it whoever would have wanted to know
                 if failure is not None and not isinstance(failure, Exception):
                     raise failure  # KeyboardInterrupt and SystemExit are this thread's first of all
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from cachecore.contract.options import Duration, lifetime
+from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration, lifetime, seconds
 from cachecore.contract.results import Unset
 from cachecore.engine.health import health
 from cachecore.engine.scope import Scope
@@ -50,6 +51,12 @@ class View(Generic[V]):
 
     def _life(self, ttl: Duration | Unset | None) -> float | None:
         return self._scope.policy.ttl if isinstance(ttl, Unset) else lifetime("ttl", ttl)
+
+    def _aged(self, max_age: Duration) -> Scope:
+        oldest = seconds("max_age", max_age)
+        if not oldest >= 0:
+            raise OptionsError(f"max_age must be 0 seconds or more, not {max_age!r}")
+        return self._scope.aged(oldest)
 
     def _span(self, name: str) -> AbstractContextManager[object]:
         return self._scope.telemetry.span(name)

@@ -26,7 +26,11 @@ R = TypeVar("R")
 
 
 class Writes(View[V]):
-    """What changes answers. Each raises `InvalidationPending` if the store did not acknowledge it."""
+    """What changes answers.
+
+    `set` and `set_many` return whether the store took the value; deletions and invalidations raise
+    `InvalidationPending` if the store did not acknowledge them within `write_timeout`.
+    """
 
     __slots__ = ()
 
@@ -39,20 +43,27 @@ class Writes(View[V]):
         tags: Sequence[str] = (),
         since: Lookup[Any] | None = None,
         served_by: str | None = None,
+        required: bool = False,
     ) -> bool:
         """Store `value` as the answer to `request`; return whether it was stored.
+
+        A store that is sick is no error: False, within `write_timeout`, counted in `stats.not_stored`. An old answer is
+        not served after that; its deletion pends, unless the store has said that there was none.
 
         Args:
             request: what the answer depends on.
             value: the answer, or a `Computed` that says how to store it.
             ttl: seconds it stays fresh; None means for ever; not given: the cache's own.
             tags: tags of this answer beside the cache's own.
-            since: store only if nothing was stored, deleted or invalidated since this lookup of the same request.
+            since: store only if nothing was stored, deleted or invalidated since this lookup of the same request, and
+                at most `factory_timeout` later. After a lookup that found nothing, a deletion in between is known by
+                its tombstone, which a store that evicts may have dropped: there use `get_or_set`, which claims the key.
             served_by: what made it; told by later lookups.
+            required: raise where the store does not take the value.
 
         Raises:
             EncodingError: the value cannot be encoded, or is over `max_value_bytes`.
-            InvalidationPending: the store did not acknowledge. The old answer is treated as deleted.
+            InvalidationPending: `required`, and the store did not acknowledge.
         """
         key = self._key_of(request)
         computed = value if isinstance(value, Computed) else Computed(value, served_by=served_by)
@@ -60,31 +71,43 @@ class Writes(View[V]):
         with self._span("cachecore.set"):
             state = self._engine.state()
             if since is None:
-                await carried(state, writing.store(self._scope, state, {key: computed}, tags, life))
-                return True
+                write = writing.store(self._scope, state, {key: computed}, tags, life, required=required)
+                return (await carried(state, write))[key]
             seen = since.version
             if not isinstance(seen, StoreRead) or seen.key != key:
-                raise OptionsError("since must be what `lookup` returned for the same request, read from the store")
-            return await carried(state, writing.store_since(self._scope, state, key, computed, life, seen))
+                raise OptionsError("since must be what `lookup` found of the same request, not what it computed")
+            return await carried(
+                state, writing.store_since(self._scope, state, key, computed, life, seen, required=required)
+            )
 
     async def set_many(
-        self, items: Mapping[R, V | Computed[V]], *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()
-    ) -> None:
-        """Store several answers, request to value, in one round trip. Raises what `set` raises."""
-        entries = {
-            self._key_of(request): value if isinstance(value, Computed) else Computed(value)
-            for request, value in items.items()
-        }
-        if entries:
-            with self._span("cachecore.set_many"):
-                state = self._engine.state()
-                await carried(state, writing.store(self._scope, state, entries, tags, self._life(ttl)))
+        self,
+        items: Mapping[R, V | Computed[V]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+        required: bool = False,
+    ) -> list[bool]:
+        """Store several answers, request to value, in one round trip; return whether each was stored, in their order.
+
+        Raises what `set` raises; with `required`, if one of them is not stored.
+        """
+        keys = [self._key_of(request) for request in items]
+        values = (value if isinstance(value, Computed) else Computed(value) for value in items.values())
+        entries = dict(zip(keys, values, strict=True))
+        if not entries:
+            return []
+        with self._span("cachecore.set_many"):
+            state = self._engine.state()
+            write = writing.store(self._scope, state, entries, tags, self._life(ttl), required=required)
+            stored = await carried(state, write)
+        return [stored[key] for key in keys]
 
     async def delete(self, request: Any) -> bool:
         """Delete the answer to `request`, also one that is being computed; return whether there was one.
 
         Raises:
-            InvalidationPending: the store did not acknowledge; it is tried again until it does.
+            InvalidationPending: the store did not acknowledge; it is delivered by itself as soon as the store answers.
         """
         return bool(await self.delete_many([request]))
 
@@ -111,7 +134,7 @@ class Writes(View[V]):
         """Make every answer that carries one of `tags` invalid, in every process, at once. O(1) per tag.
 
         Raises:
-            InvalidationPending: the store did not acknowledge; it is tried again until it does.
+            InvalidationPending: the store did not acknowledge; it is delivered by itself as soon as the store answers.
         """
         stored = [user_tag(tag) for tag in checked_tags(tags)]
         if stored:

@@ -11,6 +11,7 @@ from cachecore.contract.errors import (
     InvalidationPending,
     OptionsError,
     PluginNotFound,
+    TooLargeError,
     UnkeyableError,
 )
 from cachecore.contract.eviction import EvictionPolicy, PolicyFactory
@@ -81,6 +82,7 @@ __all__ = [
     "SupportsTime",
     "SupportsTouch",
     "SystemClock",
+    "TooLargeError",
     "UnkeyableError",
     "monotonic",
     "positive",

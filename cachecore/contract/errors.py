@@ -4,12 +4,13 @@ CacheError
 ├── OptionsError          (ValueError)  a setting is wrong; raised while building, never later
 ├── UnkeyableError        (TypeError)   a request holds something that has no canonical form
 ├── EncodingError         (ValueError)  a value cannot become bytes, or bytes cannot become a value
+│   └── TooLargeError                   it is over a bound
 ├── FlightCycleError      (RuntimeError) a factory asked for the key it is computing
 ├── PluginNotFound        (LookupError) no plugin of that name; says which there are
 └── BackendError                        a store did not do what it was asked
     ├── BackendTimeout                  it did not answer in time
     ├── BackendUnavailable              it could not be reached, or is known to be sick
-    └── InvalidationPending             it has not acknowledged an invalidation yet
+    └── InvalidationPending             it has not acknowledged an invalidation yet; it is delivered by itself
 """
 
 from __future__ import annotations
@@ -40,6 +41,20 @@ class UnkeyableError(CacheError, TypeError):
 
 class EncodingError(CacheError, ValueError):
     """A value cannot be encoded, or stored bytes cannot be decoded."""
+
+
+class TooLargeError(EncodingError):
+    """A value, or what is stored beside it, is over a bound; the message names the bound and the way out.
+
+    `reason` is the word for metrics: `elements`, `size`, `too_many_tags`, `header`.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)  # both in args, so that it pickles
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class FlightCycleError(CacheError, RuntimeError):
@@ -83,11 +98,27 @@ class BackendUnavailable(BackendError):  # noqa: N818 - the name is the contract
 
 
 class InvalidationPending(BackendError):  # noqa: N818 - the name is the contract's
-    """The store has not acknowledged an invalidation, `set` or `delete`.
+    """The store has not acknowledged a `delete`, `expire`, `invalidate_*` or `set(required=True)`; `cause` says why.
 
-    This process has forgotten its own copies; other processes may serve theirs until the
-    invalidation is delivered, which is tried again by itself as soon as the store answers.
+    This process has forgotten its own copies; other processes may serve theirs until the invalidation is delivered,
+    which is tried again by itself as soon as the store answers: nothing has to be called again. A value is not kept:
+    after a `set`, only the deletion of the old one is delivered. `transient` is False where the store answers but
+    refuses (`auth`, `readonly`): then the cause must be mended first.
     """
 
-    def __init__(self, operation: str, transient: bool = True, reason: str = "pending") -> None:
+    def __init__(self, operation: str, transient: bool = True, reason: str = "pending", cause: str = "") -> None:
         super().__init__(operation, transient, reason)
+        self.args = operation, transient, reason, cause  # all in args, so that it pickles
+        self.cause = cause
+
+    def __str__(self) -> str:
+        why = f" ({self.cause})" if self.cause else ""
+        if self.operation == "set":
+            what = "the value is not stored; an old one is not served here any more, and its deletion"
+        else:
+            what = "what it names is not served by this process any more, and the invalidation"
+        when = "as soon as the store answers" if self.transient else "once the store no longer refuses it"
+        return (
+            f"the store has not acknowledged {self.operation}{why}: {what} is delivered by itself {when}; "
+            "other processes may serve the old answer until then"
+        )

@@ -95,6 +95,8 @@ class Policy:
 
     ttl: float | None
     """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
+    max_age: float | None = None
+    """How old an answer may be to be fresh, whatever ttl it was stored with; stale windows count from then."""
     jitter: float = 0.05
     """Each ttl is shortened by up to this part of it, so that what was stored together does not expire together."""
     stale_while_revalidate: float = 0.0
@@ -105,8 +107,9 @@ class Policy:
     """The beta of XFetch: 1.0 refreshes early, about one compute time before the ttl; 0 never."""
     soft_timeout: float | None = None
     """After how long a stale answer is served, if there is one, while the factory works on behind."""
-    factory_timeout: float = 120.0
-    """After how long a computation is cancelled and its key is free again."""
+    factory_timeout: float = 600.0
+    """After how long a factory is cancelled and its key is free again. What it waits for itself, such as a semaphore,
+    counts."""
     retry_after: float = 5.0
     """For how long after a failed computation a stale answer is served without trying again."""
     negative_ttl: float | None = None
@@ -121,6 +124,7 @@ class Policy:
         _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
         _set_seconds(self, "factory_timeout", "retry_after")
         _set_seconds(self, "soft_timeout", "negative_ttl", none=True)
+        _set_seconds(self, "max_age", zero=True, none=True)
         if not 0 <= _float("jitter", self.jitter) < 1:
             raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")
         if not 0 <= _float("refresh_ahead", self.refresh_ahead) < math.inf:
@@ -160,8 +164,9 @@ class StoreOptions:
     """The largest entry that is stored or accepted."""
     max_background: int = 64
     """Refreshes behind stale answers at once; further ones are left out."""
-    max_pending: int = 10_000
-    """Unacknowledged invalidations kept; more collapse upwards (tag, namespace, everything)."""
+    max_pending: int = 100_000
+    """Unacknowledged invalidations, and deletions of what a failed `set` could not replace; more collapse upwards (tag,
+    namespace, everything)."""
     pending_path: str | None = None
     """A directory, one for each store, in which unacknowledged invalidations survive this process; None: in memory."""
     lease_ttl: float | None = 0.5

@@ -50,7 +50,8 @@ class Lookup(Generic[V_co]):
     joined: bool = False
     """Whether it was computed by another caller's factory, at the same time."""
     reason: str | None = None
-    """Why it is a miss: `absent`, `expired`, `deleted`, `invalidated`, `store`, or the reason of a rejected entry."""
+    """Why it is a miss: `absent`, `expired`, `max_age`, `deleted`, `invalidated`, `store`, or the reason of a rejected
+    entry."""
     version: Any = field(default=None, repr=False, compare=False)
     """What `set(since=…)` compares with: what lay in the store, and the stamps, when this lookup read it."""
 

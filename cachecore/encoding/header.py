@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import ormsgpack
 
-from cachecore.contract.errors import EncodingError
+from cachecore.contract.errors import EncodingError, TooLargeError
 from cachecore.contract.tokens import ROOT_TAG, STAMP_BYTES
 from cachecore.encoding.plain import check_plain
 
@@ -100,7 +100,9 @@ def _with_array(
     except TypeError as error:
         raise EncodingError(f"tags must be text, and the metadata of an entry plain data: {error}") from None
     if len(array) > _MAX_ARRAY_BYTES:
-        raise EncodingError(f"the header of an entry is over {MAX_HEADER_BYTES} bytes: fewer tags or less metadata")
+        raise TooLargeError(
+            f"the header of an entry is over {MAX_HEADER_BYTES} bytes: give it fewer tags or less metadata", "header"
+        )
     return True, len(on_path), b"".join((_LENGTH.pack(len(array)), array, *on_path))
 
 
@@ -114,7 +116,11 @@ def _check_header(
         if type(stamp) is not bytes or len(stamp) != STAMP_BYTES:
             raise EncodingError(f"a stamp must be {STAMP_BYTES} bytes")
     if len(stamps) > MAX_TAGS:
-        raise EncodingError(f"an entry may have {MAX_TAGS} tags, not {len(stamps)}")
+        raise TooLargeError(
+            f"an entry may have {MAX_TAGS} tags, with those of its namespaces, not {len(stamps)}: tag broader things, "
+            "such as a document instead of each of its parts",
+            "too_many_tags",
+        )
     if metadata is not None:
         try:
             check_plain(metadata, MAX_HEADER_BYTES, keys_are_text=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cachecore.contract.errors import EncodingError
+from cachecore.contract.errors import EncodingError, TooLargeError
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 SCALARS_WITHOUT_BYTES: Final = SCALARS - {bytes}
@@ -48,7 +48,15 @@ def check_plain(
         else:
             raise EncodingError(f"a value of type {type_name(kind)} cannot be stored as it is")
         if len(items) > max_elements:
-            raise EncodingError(f"a value of more than {max_elements} elements cannot be stored")
+            raise too_many_elements(max_elements)
+
+
+def too_many_elements(max_elements: int) -> TooLargeError:
+    """Return the error of a value that has more than so many elements."""
+    return TooLargeError(
+        f"a value of more than {max_elements} elements: raise max_elements of the serializer, or keep lists as bytes",
+        "elements",
+    )
 
 
 def type_name(kind: type) -> str:

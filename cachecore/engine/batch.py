@@ -217,7 +217,7 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
             return ABSENT
         else:
             counts.computed += 1
-            counts.joined += not mine
+            counts.joined += lookup.joined
         return lookup.value
     if isinstance(outcome, BaseException):
         raise outcome
@@ -347,6 +347,7 @@ class _Batch:
         engine, limit = self.scope.engine, self.scope.policy.factory_timeout
         for one in wanted:
             one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+        self.scope.telemetry.counts.factory_calls += 1
         began = engine.monotonic()
         try:
             with computing(wanted[0].computation.flight):

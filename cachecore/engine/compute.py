@@ -182,7 +182,7 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
             wait = min(2 * wait, _LONGEST_FED_POLL if engine.feed_state.live else _LONGEST_POLL)
             await _read_again(computation, extra=() if place is None else (place,))
             found = computation.found
-            answer = served(computation)
+            answer = _waited_for(computation)
             if answer is not None or found.batch is None:
                 return answer
             if found.error is not None:
@@ -203,10 +203,18 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
             # well, rather than in a row; after a silence they wait for the successor.
             successor = await take_claim(computation)
             if successor is None or verdict == "over":
-                return served(computation)
+                return _waited_for(computation)
     finally:
         flight.following = False
     return None
+
+
+def _waited_for(computation: Computation) -> FlightAnswer | None:
+    """Return the entry that another process has computed while this one waited, if it is there."""
+    answer = served(computation)
+    if answer is not None:
+        answer.lookup = replace(answer.lookup, outcome="computed", tier=None, joined=True)
+    return answer
 
 
 async def _read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -> None:
@@ -241,6 +249,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     await pin(computation)
     limit = computation.policy.factory_timeout
     flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+    computation.scope.telemetry.counts.factory_calls += 1
     began = engine.monotonic()
     try:
         with computing(flight):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from cachecore.contract.errors import BackendError, InvalidationPending
+from cachecore.contract.errors import BackendError
 from cachecore.contract.results import UNSET
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
@@ -16,7 +16,7 @@ from cachecore.engine.publish import sealed_expired
 from cachecore.engine.read import completed, read
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
-from cachecore.engine.writing import Writing, leave_pending
+from cachecore.engine.writing import Writing, leave_pending, unacknowledged
 from cachecore.invalidation.outbox.backlog import entries
 from cachecore.invalidation.outbox.sender import FULL
 
@@ -54,7 +54,7 @@ async def delete(scope: Scope, state: LoopState, keys: Sequence[str]) -> int:
         await _remember(scope, buried)
         if failure is not None:
             await leave_pending(scope, [key for key in keys if key not in buried], failure)
-            raise InvalidationPending("delete") from failure
+            raise unacknowledged(scope, "delete", failure) from failure
     for key in keys:
         engine.failed.pop(key, None)
     scope.telemetry.counts.invalidated["delete"] += len(keys)
@@ -95,7 +95,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
         except BackendError as error:
             # Deleted rather than stale: what cannot be marked must not be served.
             await leave_pending(scope, [key], error)
-            raise InvalidationPending("expire") from error
+            raise unacknowledged(scope, "expire", error) from error
     scope.telemetry.counts.invalidated["expire"] += 1
     return True
 

@@ -24,6 +24,10 @@ class Times(Protocol):
     """What is asked of an entry; Unix seconds of the store's clock, None for ever."""
 
     @property
+    def created(self) -> float:
+        """Return when it was made."""
+
+    @property
     def compute_time(self) -> float:
         """Return the seconds it took to compute."""
 
@@ -50,11 +54,14 @@ def decide(times: Times, now: float, policy: Policy) -> State:
     Args:
         times: the entry's own times.
         now: Unix seconds of the same clock.
-        policy: whose stale windows count. An entry never outlives its own `dead_until`, whoever reads it.
+        policy: whose `max_age` and stale windows count. An entry never outlives its own `dead_until`, whoever reads it.
     """
     fresh_until, dead_until = times.fresh_until, times.dead_until
     if dead_until is not None and not now < dead_until:  # a NaN is dead
         return "dead"
+    if policy.max_age is not None:
+        oldest = times.created + policy.max_age
+        fresh_until = oldest if fresh_until is None else min(fresh_until, oldest)
     if fresh_until is None:
         return "fresh"
     if now < fresh_until:

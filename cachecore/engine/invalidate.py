@@ -17,7 +17,7 @@ from cachecore.contract.protocols import SupportsScan, SupportsSizes
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
 from cachecore.engine.scope import Scope
-from cachecore.engine.writing import carried
+from cachecore.engine.writing import carried, unacknowledged
 
 _PAGE: Final = 256
 
@@ -33,7 +33,7 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
     try:
         await engine.outbox.invalidate(names, scope.parents(), had)
     except BackendError as error:
-        raise InvalidationPending(f"invalidate_{kind}") from error
+        raise unacknowledged(scope, f"invalidate_{kind}", error) from error
     finally:
         engine.forget_stamps(names)  # a read that began meanwhile may have brought the old ones back
 

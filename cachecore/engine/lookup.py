@@ -7,6 +7,7 @@ miss, and the factory's own exception is the only one that comes out of a comput
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -17,7 +18,7 @@ from cachecore.engine.computation import Computation, Factory
 from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import FlightAnswer, lookup_of, lookup_of_entry
+from cachecore.engine.publish import lookup_of, lookup_of_entry
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
@@ -42,7 +43,8 @@ async def lookup(
             counts.hits_l1 += 1
             if factory is not None and copy.claim_refresh(engine.monotonic()):
                 _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
-            return lookup_of_entry(scope, copy.entry, value, "hit", "l1")
+            seen = StoreRead(key, tagset, None, entry=copy.entry, state="fresh", reason=None)
+            return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:
@@ -67,22 +69,6 @@ async def on_miss(
         counts.misses += 1
         return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
     return await _compute(scope, state, found, factory, ttl)
-
-
-async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
-    """Return a new answer, whatever is stored or under way. Raises the factory's own exception."""
-    engine = scope.engine
-    state = engine.state()
-    engine.detach_keys([key], supersede=True)
-    under_way = state.flights.get(key)
-    if under_way is not None:  # answer: what it stores is what ours is stored over
-        await under_way.landed()
-    found = await read(scope, state, key, tagset, stamps_too=True)
-    engine.detach_keys([key], supersede=True)  # whoever began while we read began before us
-    flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
-    answer: FlightAnswer = await flight.join()
-    scope.telemetry.counts.computed += 1
-    return answer.lookup.value
 
 
 def start(
@@ -113,7 +99,7 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
         if value is not UNSET:
             return serve_stale(scope, found, value, "rescued")
     retries = 0
-    alone = False
+    alone = waited = False
     while True:
         share = retries < _MOST_RETRIES and not alone
         flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
@@ -134,10 +120,11 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
                 answer = await flight.join()
         except Retry:
             retries += 1
+            waited |= flight is not None and flight.called
             found = await read(scope, state, key, found.tagset)
-            value = take(scope, found)
+            value = take(scope, found, counted=not waited)
             if value is not UNSET:
-                return lookup_of(scope, found, value, "hit")
+                return joined_late(scope, found, value) if waited else lookup_of(scope, found, value, "hit")
             continue
         except FlightCycleError:
             raise
@@ -156,11 +143,22 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
         if lookup.outcome == "miss":
             continue  # a batch's factory left this key out, which says nothing about ours
         if lookup.outcome == "hit":
+            oldest = scope.policy.max_age
+            if oldest is not None and (lookup.age or 0.0) > oldest:
+                alone = True  # found by a flight whose callers take an older one
+                continue
             counts.hits_l2 += 1
         else:
             counts.computed += 1
-            counts.joined += not mine
+            counts.joined += lookup.joined
         return lookup
+
+
+def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
+    """Return the stored answer of a computation that this caller has waited for, counted as what it is."""
+    scope.telemetry.counts.computed += 1
+    scope.telemetry.counts.joined += 1
+    return replace(lookup_of(scope, found, value, "computed"), tier=None, joined=True)
 
 
 async def rescue(scope: Scope, state: LoopState, found: StoreRead) -> Lookup[Any] | None:

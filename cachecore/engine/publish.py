@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from cachecore.contract.errors import BackendError, EncodingError, OptionsError
+from cachecore.contract.errors import BackendError, EncodingError, OptionsError, TooLargeError
 from cachecore.contract.options import Policy
 from cachecore.contract.options import seconds as as_seconds
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
@@ -125,10 +125,12 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
         answer.lookup = replace(answer.lookup, fresh_for=lasts)
     sealed, unsealed = await _sealed(computation, computed, lasts, seconds)
     answer.sealed, refused = sealed, refused or unsealed
+    most = scope.engine.store.max_value_bytes
+    if refused is None and sealed is not None and len(sealed.data) > most:
+        refused = _unstored(computation, "size", str(too_large(len(sealed.data), most)))
     if refused is None and sealed is not None:
         try:
-            too_large = len(sealed.data) > scope.engine.store.max_value_bytes
-            refused = "size" if too_large else await _store(computation, sealed)
+            refused = await _store(computation, sealed)
         except BackendError:
             refused = "store"
     if refused is None:
@@ -192,6 +194,8 @@ async def _sealed(
         return seal_value(scope, key, computed, policy, lasts, tags, stamps or {}, seconds), refused
     except OptionsError as error:
         refused = _unstored(computation, "tags", "its tags are none", error)
+    except TooLargeError as error:
+        refused = refused or _unstored(computation, error.reason, str(error))
     except EncodingError as error:
         part = odd_part(computed.value)
         place = "" if part is None else f" ({part[0]} is a {part[1]})"
@@ -207,6 +211,12 @@ async def _sealed(
         if type(computed.value) not in _PLAIN:
             scope.engine.unshared.note(scope.keys.namespace, computation.maker)
         return None, refused
+
+
+def too_large(size: int, most: int) -> TooLargeError:
+    """Return the error of an entry of `size` bytes where `most` are allowed."""
+    why = f"the entry is {size} bytes; max_value_bytes allows {most}: raise it, or use the serializer `compressed`"
+    return TooLargeError(why, "size")
 
 
 def _unstored(computation: Computation, reason: str, why: str, error: Exception | None = None) -> str:

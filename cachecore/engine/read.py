@@ -198,7 +198,11 @@ def _judge(
         return None, "dead", verdict
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
     state = decide(entry, now, scope.policy)
-    return (None, state, "expired") if state == "dead" else (entry, state, None)
+    if state != "dead":
+        return entry, state, None
+    # Too old for this caller alone: others may serve it, so it is not claimed away.
+    young = scope.policy.max_age is not None and (entry.dead_until is None or now < entry.dead_until)
+    return None, state, "max_age" if young else "expired"
 
 
 def _stamps_hold(
@@ -273,14 +277,14 @@ def load(scope: Scope, found: StoreRead) -> Any:
         return UNSET
 
 
-def take(scope: Scope, found: StoreRead) -> Any:
-    """Return the value of a found entry if it is fresh, counted as a hit and kept in memory; else UNSET."""
+def take(scope: Scope, found: StoreRead, *, counted: bool = True) -> Any:
+    """Return the value of a found entry if it is fresh, `counted` as a hit and kept in memory; else UNSET."""
     if found.state != "fresh":
         return UNSET
     value = load(scope, found)
     if value is not UNSET:
         keep(scope, found, value)
-        scope.telemetry.counts.hits_l2 += 1
+        scope.telemetry.counts.hits_l2 += counted
     return value
 
 

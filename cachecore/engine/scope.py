@@ -7,8 +7,8 @@ look-up and no encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Policy
@@ -25,6 +25,9 @@ from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reads
 
 Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
+_MOST_AGES: Final = 64
+_PLAIN_FORMAT: Final = "msgpack"
+"""The serializer whose answers have the keys that `make_key` gives."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,9 +75,11 @@ class Scope:
     _parents: Parents = field(init=False)
     _names: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
     _sharded: dict[int, TagSet] = field(init=False, default_factory=dict)
+    _aged: dict[float, Scope] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        engine = self.engine
+        engine, name = self.engine, self.serializer.name
+        self.keys = self.keys.of_format("" if name == _PLAIN_FORMAT else name)
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
         self.find_copy, self.find_value = copy_reads(
             engine.l1,
@@ -82,6 +87,8 @@ class Scope:
             engine.feed_state,
             engine.clock,
             self.reader,
+            max_age=self.policy.max_age,
+            unix=engine.store_clock.now,
             bypassed=bypassed,
             counts=self.telemetry.counts,
             warmth=engine.warmth,
@@ -94,6 +101,15 @@ class Scope:
             self.keys.stamp_key(tag, shard) for tag in self.keys.namespace_tags() for shard in shards
         )
         self._parents = tuple(tuple(self.stamp_keys([tag])) for tag in reversed(self.keys.namespace_tags()))
+
+    def aged(self, max_age: float) -> Scope:
+        """Return the same view for a caller that takes nothing older than `max_age` seconds as fresh."""
+        found = self._aged.get(max_age)
+        if found is None:
+            if len(self._aged) >= _MOST_AGES:
+                self._aged.clear()
+            found = self._aged[max_age] = replace(self, policy=replace(self.policy, max_age=max_age))
+        return found
 
     def tagset(self, key: str, tags: Sequence[str] = ()) -> TagSet:
         """Return the tags and stamp keys that an entry under `key` must have, `tags` of the call included."""

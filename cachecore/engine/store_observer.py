@@ -10,12 +10,18 @@ from cachecore.engine.telemetry import Telemetry, say_full
 _AWAY: Final = frozenset({"refused", "reset", "connect_timeout", "closed", "readonly", "loading"})
 """Reasons of errors after which another server may answer, with what it knew a while ago."""
 
+BREAKER_OPEN: Final = "breaker_open"
+"""The reason of a call that is not made, because earlier ones failed."""
+
 
 class StoreObserver:
     """Counts what the guard tells, and learns from it when the store has been away."""
 
     keeps_for_ever = False
     """Whether any view has answers without a ttl."""
+
+    last_reason: str | None = None
+    """Why a call that was made failed last."""
 
     def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
         self.backend_call = telemetry.backend_call
@@ -26,6 +32,8 @@ class StoreObserver:
     def backend_error(self, operation: str, reason: str) -> None:
         """A call failed."""
         self._telemetry.backend_error(operation, reason)
+        if reason != BREAKER_OPEN:
+            self.last_reason = reason
         if reason in _AWAY:
             self._was_away()
         if reason == "full" and self.keeps_for_ever:

@@ -33,8 +33,8 @@ class StoreRead:
     """The entry, if everything about it is right but perhaps its age."""
     state: State = "dead"
     reason: str | None = "absent"
-    """Why there is nothing to serve: `absent`, `expired`, `deleted`, `claimed` (another computation is under way),
-    `invalidated`, `store`, or why it was rejected."""
+    """Why there is nothing to serve: `absent`, `expired`, `max_age` (too old for this caller), `deleted`, `claimed`
+    (another computation is under way), `invalidated`, `store`, or why it was rejected."""
     error: BackendError | None = None
     known: Mapping[str, bytes] | None = None
     """Stamps of the tag set that were not read because the table of a live feed had them."""
@@ -53,6 +53,17 @@ class StoreRead:
     def claimable(self) -> bool:
         """Whether a computation claims the key itself: no bytes are there that may be served, or are not ours."""
         return self.raw is None or self.reason in _WORTHLESS
+
+    @property
+    def from_memory(self) -> bool:
+        """Whether it is what a copy in memory was made of: then the bytes in the store are not known."""
+        return self.batch is None and self.entry is not None
+
+    def same(self, again: StoreRead) -> bool:
+        """Return whether the key holds what it held when this was read."""
+        if not self.from_memory:
+            return again.raw == self.raw
+        return again.entry == self.entry
 
     def without_entry(self) -> StoreRead:
         """Return the same read for an entry whose payload could not be decoded: a miss."""

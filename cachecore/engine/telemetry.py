@@ -47,11 +47,13 @@ class Stats:
     joined: int
     """Of `computed` and `rescued`: those that waited for another caller's factory."""
     factory_calls: int
+    """Calls that have begun."""
     factory_errors: int
     lease_waits: int
     stored: int
     not_stored: dict[str, int]
-    """Computed but not stored, by reason: `admission`, `encoding`, `size`, `store`, `changed`, `newer`, `late`."""
+    """Given to `set` or computed, but not stored, by reason: `admission`, `admit_error`, `ttl`, `tags`, `encoding`;
+    over a bound: `size`, `elements`, `too_many_tags`, `header`; or `store`, `changed`, `newer`, `late`."""
     rejected: dict[str, int]
     """Stored bytes that were not served, by reason."""
     invalidated: dict[str, int]
@@ -195,10 +197,8 @@ class Telemetry:
         return _NO_SPAN if tracer is None else _traced(tracer, name)
 
     def factory(self, seconds: float, failed: bool) -> None:
-        """Record one call of a factory."""
-        counts = self.counts
-        counts.factory_calls += 1
-        counts.factory_errors += failed
+        """Record the end of one call of a factory, counted in `factory_calls` as it began."""
+        self.counts.factory_errors += failed
         self._instruments.factory_duration.record(seconds, {**self._attributes, "failed": failed})
 
     def stale_served(self, age: float) -> None:
@@ -301,6 +301,7 @@ def _lookups(counts: Counts) -> Iterable[Observation]:
         Observation(counts.misses, {"outcome": "miss", "tier": "none", "cache": cache}),
         Observation(counts.computed, {"outcome": "computed", "tier": "none", "cache": cache}),
         Observation(counts.rescued, {"outcome": "rescued", "tier": "l2", "cache": cache}),
+        Observation(counts.failed, {"outcome": "failed", "tier": "none", "cache": cache}),
         Observation(counts.bypassed, {"outcome": "bypass", "tier": "none", "cache": cache}),
     ]
 

@@ -3,98 +3,184 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from cachecore.contract.errors import BackendError, EncodingError, InvalidationPending
+from cachecore.contract.errors import BackendError
 from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import Computed, Unset
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
-from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value
+from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value, too_large
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
-from cachecore.engine.writing import Writing, leave_pending
+from cachecore.engine.writing import Writing, leave_pending, unacknowledged
 from cachecore.invalidation.outbox.backlog import entries
 from cachecore.invalidation.stamps import sound
+from cachecore.store.explicit import Within
 
 T = TypeVar("T")
 
 _TRIES: Final = 4
 
 
-async def store(
-    scope: Scope, state: LoopState, items: Mapping[str, Computed[Any]], tags: Sequence[str], ttl: float | None
-) -> None:
-    """Store values under their keys, whatever is there. Raises EncodingError before anything is written.
+@dataclass(slots=True)
+class _Part:
+    """Those of the values that one node of the store takes."""
 
-    `ttl` is for those that have none of their own.
+    items: dict[str, Computed[Any]]
+    within: Within
+    stamps: dict[str, bytes] = field(default_factory=dict)
+    occupied: list[str] | None = None
+    """The keys under which something lay before the write; None: not known."""
+    replaced: list[str] = field(default_factory=list)
+    """Those under which there was an answer, so that writing over it is an invalidation."""
+    error: BackendError | None = None
+
+
+async def store(
+    scope: Scope,
+    state: LoopState,
+    items: Mapping[str, Computed[Any]],
+    tags: Sequence[str],
+    ttl: float | None,
+    *,
+    required: bool = False,
+) -> dict[str, bool]:
+    """Store values under their keys, whatever is there; return which are stored, by key.
+
+    `ttl` is for those that have none of their own. Where the store did not take a value, the old one is treated as
+    deleted, and its deletion pends, unless the store has said that there was none.
 
     Raises:
-        InvalidationPending: the store did not acknowledge; until it has, the old values are treated as deleted.
+        EncodingError: before anything is written.
+        InvalidationPending: `required`, and one of them is not stored.
     """
     engine = scope.engine
     tagsets = {key: scope.tagset(key, (*tags, *computed.tags)) for key, computed in items.items()}
     ttls = {key: _ttl_of(computed, ttl) for key, computed in items.items()}
     timed = [one for one in ttls.values() if one is not None]
     most = max(timed) if len(timed) == len(ttls) else None
-
-    def seal_all(stamps: dict[str, bytes]) -> dict[str, Sealed]:
-        return {
-            key: _sized(scope, _sealed(scope, key, computed, tagsets[key], stamps, ttls[key]))
-            for key, computed in items.items()
-        }
-
     engine.measure(state)
-    writing = Writing(scope, items)
-    within = engine.explicit.within("set", keys=len(items))
+    parts = [_Part(part, engine.explicit.within("set", keys=len(part))) for part in _by_node(engine.partition, items)]
+    life = longest_life(scope.policy, most)
+    await _each(parts, lambda part: _prepare(scope, state, part, tagsets, life))
+    if not all(part.error for part in parts):
+        await engine.measured(state)
+    # Also where the store is away: a value that would have been refused anyway leaves the old one alone.
+    sealed = {
+        key: _sized(scope, _sealed(scope, key, computed, tagsets[key], part.stamps, ttls[key]))
+        for part in parts
+        for key, computed in part.items.items()
+    }
+    await _each(parts, lambda part: _write(scope, part, sealed))
+    errors = [part.error for part in parts if part.error is not None]
+    if errors and required:
+        raise unacknowledged(scope, "set", errors[0]) from errors[0]
+    return {key: part.error is None for part in parts for key in part.items}
+
+
+def _by_node(
+    partition: Callable[[str], str] | None, items: Mapping[str, Computed[Any]]
+) -> list[dict[str, Computed[Any]]]:
+    """Return the items of each node."""
+    if partition is None or len(items) == 1:
+        return [dict(items)]
+    parts: dict[str, dict[str, Computed[Any]]] = {}
     try:
-        async with within:
-            stamps, replaced = await asyncio.gather(
-                _stamps_of(scope, state, tagsets, longest_life(scope.policy, most)), _replaced(scope, list(items))
+        for key, computed in items.items():
+            parts.setdefault(partition(key), {})[key] = computed
+    except Exception:  # noqa: BLE001 - the guard meets it again when it is asked, and says so in the log
+        return [dict(items)]
+    return list(parts.values())
+
+
+async def _each(parts: Sequence[_Part], step: Callable[[_Part], Awaitable[None]]) -> None:
+    """Take a step for all parts at the same time."""
+    if len(parts) == 1:
+        await step(parts[0])
+    else:
+        await asyncio.gather(*map(step, parts))
+
+
+async def _prepare(
+    scope: Scope, state: LoopState, part: _Part, tagsets: Mapping[str, TagSet], life: float | None
+) -> None:
+    """Learn the stamps, and what lies under the keys."""
+    try:
+        async with part.within:
+            part.stamps, _ = await asyncio.gather(
+                _stamps_of(scope, state, {key: tagsets[key] for key in part.items}, life), _look(scope, part)
             )
     except BackendError as error:
-        seal_all({})  # a value that would have been refused anyway leaves the old one alone
-        with writing:
-            await leave_pending(scope, list(items), error)
-        raise InvalidationPending("set") from error
-    await engine.measured(state)
-    sealed = seal_all(stamps)
+        part.error = error
+
+
+async def _write(scope: Scope, part: _Part, sealed: Mapping[str, Sealed]) -> None:
+    engine, counts = scope.engine, scope.telemetry.counts
+    mine = {key: sealed[key] for key in part.items}
     # Stored for as long as the longest of them lives; each entry knows for itself when it is dead.
-    lives = [one.life for one in sealed.values() if one.life is not None]
-    longest = max(lives) if len(lives) == len(sealed) else None
-    with writing:
+    lives = [one.life for one in mine.values() if one.life is not None]
+    longest = max(lives) if len(lives) == len(mine) else None
+    with Writing(scope, part.items) as writing:
         try:
-            async with within.lengthen(engine.backend.seconds_for(sum(len(one.data) for one in sealed.values()))):
+            if part.error is not None:
+                raise part.error
+            async with part.within.lengthen(engine.backend.seconds_for(sum(len(one.data) for one in mine.values()))):
                 await engine.book.prolong(
-                    engine.explicit, stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
+                    engine.explicit, part.stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
                 )
-                data = {key: one.data for key, one in sealed.items()}
-                write = partial(engine.explicit.set_many, data, ttl=longest)
-                await engine.marks.beside(entries(replaced, scope.parents()), write)
+                write = partial(engine.explicit.set_many, {key: one.data for key, one in mine.items()}, ttl=longest)
+                await engine.marks.beside(entries(part.replaced, scope.parents()), write)
         except BackendError as error:
-            await leave_pending(scope, list(items), error)
-            raise InvalidationPending("set") from error
-    engine.outbox.settle(items)
-    for key, one in sealed.items():
+            part.error = error
+            counts.not_stored["store"] += len(mine)
+            old = list(mine) if part.occupied is None else part.occupied
+            if old:
+                await leave_pending(scope, old, error)
+            return
+    engine.outbox.settle(mine)
+    for key, one in mine.items():
         keep_written(scope, key, one, asked_at=writing.asked_at, epoch=writing.epoch, ticket=writing.ticket)
-    scope.telemetry.counts.stored += len(sealed)
+    counts.stored += len(mine)
 
 
 async def store_since(
-    scope: Scope, state: LoopState, key: str, computed: Computed[Any], ttl: float | None, seen: StoreRead
+    scope: Scope,
+    state: LoopState,
+    key: str,
+    computed: Computed[Any],
+    ttl: float | None,
+    seen: StoreRead,
+    *,
+    required: bool = False,
 ) -> bool:
-    """Store a value if the key and its stamps are still as `seen`; return whether it was stored."""
-    engine = scope.engine
-    stamps = seen.stamps()
-    if not seen.replaceable or stamps is None or seen.batch is None:
-        return False
-    if engine.monotonic() - seen.batch.asked_at > engine.longest_computation:
-        return False  # what a `delete` left under the key to be found here may have ended by now
-    tagset = seen.tagset
+    """Store a value if the key and its stamps are still as `seen`; return whether it was stored.
+
+    Where the store does not take it, what was seen to be no answer stays none, and nothing pends.
+    """
+    refused, error = await _store_since(scope, state, key, computed, ttl, seen)
+    if refused is not None:
+        scope.telemetry.counts.not_stored[refused] += 1
+    if error is not None and required:
+        raise unacknowledged(scope, "set", error) from error
+    return refused is None
+
+
+async def _store_since(
+    scope: Scope, state: LoopState, key: str, computed: Computed[Any], ttl: float | None, seen: StoreRead
+) -> tuple[str | None, BackendError | None]:
+    """Return why the value was not stored, if it was not, and the error of the store, if that is why."""
+    engine, tagset = scope.engine, seen.tagset
+    stamps = {} if seen.from_memory else seen.stamps()
+    if not seen.replaceable or stamps is None:
+        return "store" if seen.error is not None else "newer", seen.error
+    if seen.batch is not None and engine.monotonic() - seen.batch.asked_at > engine.longest_computation:
+        return "late", None  # what a `delete` left under the key to be found here may have ended by now
     with Writing(scope, (key,)) as writing:
         try:
             async with engine.explicit.within("set"):
@@ -102,54 +188,56 @@ async def store_since(
                 if again.error is not None:
                     raise again.error
                 current = again.stamps() or {}
-                if again.raw != seen.raw or any(
+                if not seen.same(again) or any(
                     stamp not in (None, current.get(name)) for name, stamp in stamps.items()
                 ):
-                    return False
-                stamp_ttl = scope.stamp_ttl(longest_life(scope.policy, ttl))
-                known = await engine.create_stamps(stamps, stamp_ttl, engine.explicit)
+                    return "changed", None
+                known = await engine.create_stamps(
+                    stamps or current, scope.stamp_ttl(longest_life(scope.policy, ttl)), engine.explicit
+                )
                 had = {name: stamp for name, stamp in known.items() if stamp is not None}
                 one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
                 life = one.life
                 if len(had) < len(known) or not await engine.book.prolong(
                     engine.explicit, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
                 ):
-                    return False
+                    return "changed", None
                 over = [key] if seen.entry is not None else []
-                write = partial(engine.explicit.swap, key, seen.raw, one.data, ttl=life)
+                write = partial(engine.explicit.swap, key, again.raw, one.data, ttl=life)
                 if not await engine.marks.beside(entries(over, scope.parents()), write):
-                    return False
+                    return "changed", None
         except BackendError as error:
-            await leave_pending(scope, [key], error)
-            raise InvalidationPending("set") from error
+            if not seen.claimable:
+                await leave_pending(scope, [key], error)
+            return "store", error
     engine.outbox.settle([key])
     keep_written(scope, key, one, asked_at=writing.asked_at, epoch=writing.epoch, ticket=writing.ticket)
     scope.telemetry.counts.stored += 1
-    return True
+    return None, None
 
 
 def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
     return ttl if isinstance(computed.ttl, Unset) else lifetime("ttl", computed.ttl)
 
 
-async def _replaced(scope: Scope, keys: Sequence[str]) -> list[str]:
-    """Return those of the keys under which there is an answer now, so that writing over it is an invalidation.
-
-    All of them where the store does not tell sizes. Raises BackendError.
-    """
-    backend = scope.engine.explicit
+async def _look(scope: Scope, part: _Part) -> None:
+    """Learn what lies under the keys, as far as the store tells sizes. Raises BackendError."""
+    backend, keys = scope.engine.explicit, list(part.items)
     if scope.engine.marks.state == "none":
-        return []
+        return
+    part.replaced = keys
     if not isinstance(backend, SupportsSizes):
-        return list(keys)
+        return
     try:
         sizes = await backend.sizes(keys)
         marks = await marked(backend, keys, sizes)
     except BackendError as error:
         if error.transient:
             raise
-        return list(keys)  # a key that holds no bytes, but something of another program
-    return [key for key, size in zip(keys, sizes, strict=True) if size and key not in marks]
+        return  # a key that holds no bytes, but something of another program
+    # A claim or a tombstone is no answer; but an older answer may be on its way to take its place.
+    part.occupied = [key for key, size in zip(keys, sizes, strict=True) if size]
+    part.replaced = [key for key in part.occupied if key not in marks]
 
 
 async def _stamps_of(
@@ -186,5 +274,5 @@ def _sealed(
 def _sized(scope: Scope, sealed: Sealed) -> Sealed:
     most = scope.engine.store.max_value_bytes
     if len(sealed.data) > most:
-        raise EncodingError(f"the entry is {len(sealed.data)} bytes; max_value_bytes allows {most}")
+        raise too_large(len(sealed.data), most)
     return sealed

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Self, TypeVar
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.scope import Scope
+from cachecore.engine.store_observer import BREAKER_OPEN
 from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.tickets import Ticket
 
@@ -70,6 +71,14 @@ async def leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) 
     await pending.saved()
     if error.reason == FULL:
         await pending.empty(keys)
+
+
+def unacknowledged(scope: Scope, operation: str, error: BackendError) -> InvalidationPending:
+    """Return what a caller is told of a write that `error` kept from being carried out."""
+    cause, last = error.reason, scope.engine.observer.last_reason
+    if cause == BREAKER_OPEN and last is not None:
+        cause = f"{last}, breaker open"
+    return InvalidationPending(operation, transient=error.transient, cause=cause)
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

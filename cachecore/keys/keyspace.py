@@ -82,6 +82,8 @@ class KeySpace:
         namespace: segments separated by `/`, or empty for the root. It is part of the digest as well.
         hasher: turns canonical bytes into a digest of at least 128 bits.
         shards: how many slots entries are spread over, each with stamps of its own; 0 where a store has no partitions.
+        value_format: how values are stored, if not as plain data: it is part of the digest as well, so that readers of
+            two formats have an entry each. Tags and namespaces are the same for all formats.
 
     Raises:
         OptionsError: one of them is wrong, or keys would be over 250 bytes.
@@ -93,6 +95,7 @@ class KeySpace:
         "_prefix",
         "_segments",
         "_start",
+        "_value_format",
         "key",
         "namespace",
         "prefix",
@@ -102,7 +105,9 @@ class KeySpace:
     key: Callable[[Any], str]
     """Gives the key of a request, in about 0.6 µs and the time of the hash. Raises `UnkeyableError`."""
 
-    def __init__(self, prefix: str, namespace: str, hasher: KeyHasher, *, shards: int = 0) -> None:
+    def __init__(
+        self, prefix: str, namespace: str, hasher: KeyHasher, *, shards: int = 0, value_format: str = ""
+    ) -> None:
         self.prefix = prefix
         self._prefix = _encoded("prefix", prefix)
         if not prefix:
@@ -114,8 +119,11 @@ class KeySpace:
         self.shards = shards
         self._segments = _segments(namespace)
         self._hasher = hasher
-        # Two self-delimiting values before the request's own bytes: no text of one can run into the other.
+        self._value_format = value_format
+        # Self-delimiting values before the request's own bytes: no text of one can run into another.
         header = ormsgpack.packb(VERSION) + ormsgpack.packb(namespace)
+        if value_format:
+            header += ormsgpack.packb(value_format)
         self._start = f"{self._prefix}:e:{'/'.join(self._segments)}:"
         self._lease_start = f"{self._prefix}.l:"
         if shards:
@@ -162,7 +170,13 @@ class KeySpace:
         if not namespace:
             return self
         below = f"{self.namespace}/{namespace}" if self.namespace else namespace
-        return KeySpace(self.prefix, below, self._hasher, shards=self.shards)
+        return KeySpace(self.prefix, below, self._hasher, shards=self.shards, value_format=self._value_format)
+
+    def of_format(self, value_format: str) -> KeySpace:
+        """Return the keys of the same namespace for values of another format."""
+        if value_format == self._value_format:
+            return self
+        return KeySpace(self.prefix, self.namespace, self._hasher, shards=self.shards, value_format=value_format)
 
     def scan_prefixes(self) -> tuple[str, ...]:
         """Return the prefixes of the keys of all entries in this namespace and in those below it."""

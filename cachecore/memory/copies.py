@@ -1,7 +1,8 @@
 """A copy in L1, and the one rule for a hit in memory, decided without waiting or locking.
 
 There is a copy, its time has not come, the feed vouches for it, its stamps are current, the view can read it, it
-carries the caller's tags, its refresh is not due, and the caller does not bypass the cache.
+carries the caller's tags, it is not too old for the view, its refresh is not due, and the caller does not bypass the
+cache.
 """
 
 from __future__ import annotations
@@ -122,13 +123,16 @@ def copy_reads(
     clock: Clock,
     reader: Reader,
     *,
+    max_age: float | None,
+    unix: Callable[[], float],
     bypassed: Callable[[], bool],
     counts: HitCounts,
     warmth: Warmth,
 ) -> tuple[FindCopy, FindValue]:
     """Return a view's two ways to copies in L1: closures, because each attribute that is looked up is part of a hit.
 
-    Both are synchronous, take no lock, and cost O(1).
+    `max_age` is the oldest that the view serves, by the store's clock `unix`; None: as old as the ttl allows. Both are
+    synchronous, take no lock, and cost O(1).
     """
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
     value_of = reader.value_of
@@ -160,6 +164,8 @@ def copy_reads(
             pass
         made_by = copy.reader
         if made_by is not reader and made_by != reader and not reader.accepts(copy):
+            return None
+        if max_age is not None and unix() - copy.entry.created >= max_age:
             return None
         if (unless_due and now >= copy.refresh_at) or (tags and not copy.carries(tags)):
             return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cachecore.contract.errors import EncodingError
+from cachecore.contract.errors import EncodingError, TooLargeError
 from cachecore.contract.protocols import EntryContext, Serializer
 
 _FIRST: Final = b"\x00"
@@ -33,7 +33,11 @@ class FallbackSerializer:
         except EncodingError as refused:
             try:
                 return _SECOND + self._second.dumps(value, context)
+            except TooLargeError:
+                raise
             except EncodingError as error:
+                if isinstance(refused, TooLargeError):  # a value of the type; the other serializer does not know it
+                    raise refused from None
                 raise EncodingError(f"{refused}; {error}") from None
 
     def loads(self, data: bytes, context: EntryContext) -> Any:

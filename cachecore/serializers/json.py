@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from cachecore.contract.errors import EncodingError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext
-from cachecore.encoding.plain import SCALARS_WITHOUT_BYTES, check_plain
+from cachecore.encoding.plain import SCALARS_WITHOUT_BYTES, check_plain, too_many_elements
 from cachecore.serializers.limits import check_limit, check_size
 from cachecore.serializers.shape import MAX_ELEMENTS
 
@@ -98,7 +98,7 @@ def check_json_shape(data: bytes, max_elements: int) -> None:
     for structure in _without_text(data, max_elements):
         elements += _at_most(structure) - 1
         if elements > max_elements:
-            raise EncodingError(f"a value of more than {max_elements} elements")
+            raise too_many_elements(max_elements)
         levels = [*accumulate(map(_STEPS.__getitem__, structure.translate(None, _NOT_BRACKETS)), initial=depth)]
         if max(levels) > MAX_DEPTH:
             raise EncodingError(f"nested deeper than {MAX_DEPTH}")
@@ -123,7 +123,7 @@ def _without_text(data: bytes, max_elements: int) -> Iterator[bytes]:
         found = marks.count(b'"')
         quotes += found - within
         if quotes > 2 * max_elements:
-            raise EncodingError(f"a value of more than {max_elements} elements")
+            raise too_many_elements(max_elements)
         within = found % 2 == 1
         if within:  # what came of it so far is text, whatever follows
             marks = marks[: marks.rindex(b'"')]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cachecore.contract.errors import EncodingError, OptionsError
+from cachecore.contract.errors import OptionsError, TooLargeError
 
 
 def check_limit(name: str, limit: Any, least: int = 1) -> int:
@@ -15,6 +15,10 @@ def check_limit(name: str, limit: Any, least: int = 1) -> int:
 
 
 def check_size(data: bytes, max_bytes: int) -> None:
-    """Return if `data` has at most `max_bytes`. Raises `EncodingError`."""
+    """Return if `data` has at most `max_bytes`. Raises `TooLargeError`."""
     if len(data) > max_bytes:
-        raise EncodingError(f"a payload of {len(data)} bytes, at most {max_bytes} are allowed")
+        raise TooLargeError(
+            f"a payload of {len(data)} bytes, at most {max_bytes} are allowed: raise max_bytes of the serializer and "
+            "max_value_bytes of the cache, or use the serializer `compressed`",
+            "size",
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from cachecore.contract.errors import EncodingError
+from cachecore.encoding.plain import too_many_elements
 
 MAX_ELEMENTS: Final = 256 * 1024
 """Default bound on the elements of one value; keys and values of maps count as one each. 16 MiB at the worst."""
@@ -75,7 +76,7 @@ def _end_of(data: bytes, max_elements: int) -> int:
         if children:
             elements += children
             if elements > max_elements:
-                raise EncodingError(f"a value of more than {max_elements} elements")
+                raise too_many_elements(max_elements)
             missing += children
             floats = position + 9 * children
             if children > 15 and floats <= size and data[position:floats:9] == b"\xcb" * children:

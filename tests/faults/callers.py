@@ -148,7 +148,7 @@ async def filled(cache: Cache[Any], keys: int = KEYS) -> None:
     for number in range(keys):
         while True:
             try:
-                await cache.set(request(number), answer(number), tags=[f"tag {number % 5}"])
+                await cache.set(request(number), answer(number), tags=[f"tag {number % 5}"], required=True)
                 break
             except InvalidationPending:
                 assert time.monotonic() < limit

@@ -19,7 +19,7 @@ from cachecore import Cache
 from cachecore.contract.errors import InvalidationPending
 from tests.faults.callers import answer, cache_at, request, until
 
-Does = Literal["served", "default", "computes", "stores", "works", "finds nothing", "raises"]
+Does = Literal["served", "default", "computes", "stores", "works", "finds nothing", "not stored", "raises"]
 """What a call does.
 
 - `served`: it returns what was stored, and computes nothing.
@@ -28,6 +28,7 @@ Does = Literal["served", "default", "computes", "stores", "works", "finds nothin
 - `stores`: the same, and it is stored.
 - `works`: it is acknowledged and says that it did what it is for.
 - `finds nothing`: it is acknowledged and says that there was nothing.
+- `not stored`: it says so. What was there is gone for this process, and for everybody once the store is well.
 - `raises`: `InvalidationPending`. What was to go is gone for this process, and for everybody once the store is well.
 """
 
@@ -86,6 +87,7 @@ class Cell:
         self.url = url
         self._options = {"l1_max_entries": 0, "backend_timeout": 2, **options}
         self._tag = f"tag of {column}"
+        self._must: dict[str, Any] = {"tags": [self._tag], "required": True}
         self._computed = 0
         self.did = "nothing yet"
         self.stored: list[int] = []
@@ -111,10 +113,10 @@ class Cell:
 
     async def prepare(self, wanted: Wanted) -> None:
         """Store what the call is about, with patience: the first connection may take longer than a call may."""
-        await insist(lambda: self.cache.set("connected", 1))
+        await insist(lambda: self.cache.set("connected", 1, required=True))
         self.choose(wanted)
-        await insist(lambda: self.view.set_many({hashable(n): answer(n) for n in self.stored}, tags=[self._tag]))
-        await insist(lambda: self.below.set_many({hashable(n): answer(n) for n in self.under}, tags=[self._tag]))
+        await insist(lambda: self.view.set_many({hashable(n): answer(n) for n in self.stored}, **self._must))
+        await insist(lambda: self.below.set_many({hashable(n): answer(n) for n in self.under}, **self._must))
 
     async def act(self) -> None:
         """Make the call and note what it did; an error that it must not raise is noted, too."""
@@ -160,7 +162,7 @@ class Cell:
         """Look whether, now that the store is well, it has what the call said, and tells another cache the same."""
         await until(lambda: self.cache.stats.pending == 0)
         async with cache_at(self.url, l1_max_entries=0, backend_timeout=5) as other:
-            await insist(lambda: other.set("connected", 1))
+            await insist(lambda: other.set("connected", 1, required=True))
             for asking in (self.cache, other):
                 await self._look(asking.scoped(self.column))
 
@@ -231,11 +233,16 @@ class Cell:
         return "served" if found == old else "computes"
 
     async def set(self) -> str:
-        return "works" if await self.view.set(request(self.stored[0]), renewed(self.stored[0])) else "not stored"
+        return self._set(await self.view.set(request(self.stored[0]), renewed(self.stored[0])))
 
     async def set_many(self) -> str:
-        await self.view.set_many({hashable(number): renewed(number) for number in self.stored[:2]})
-        return "works"
+        stored = await self.view.set_many({hashable(number): renewed(number) for number in self.stored[:2]})
+        return self._set(all(stored))
+
+    def _set(self, stored: bool) -> str:
+        if stored:
+            return "works"
+        return "not stored" if self.cache.stats.pending else "not stored, and the old answer is left"
 
     async def delete(self) -> str:
         return "works" if await self.view.delete(request(self.stored[0])) else "finds nothing"

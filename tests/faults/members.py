@@ -135,7 +135,8 @@ class Auditor:
                     case 0:
                         await self.cache.invalidate_tags(f"of {key}")
                     case 1:
-                        await self.cache.set({"key": key}, {"key": key, "version": version}, tags=[f"of {key}"])
+                        made = {"key": key, "version": version}
+                        await self.cache.set({"key": key}, made, tags=[f"of {key}"], required=True)
                     case _:
                         await self.cache.delete({"key": key})
                 acknowledged = time.monotonic()

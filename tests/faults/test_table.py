@@ -32,7 +32,7 @@ AWAY = row(
     reads="default",
     asks="computes",
     new="computes",
-    sets="raises",
+    sets="not stored",
     deletes="raises",
     expire="raises",
     invalidates="raises",
@@ -42,14 +42,20 @@ READ_ONLY = row(
     reads="served",
     asks="served",
     new="computes",
-    sets="raises",
+    sets="not stored",
     deletes="raises",
     expire="raises",
     invalidates="raises",
 )
 """A server that takes no writes, but answers reads: what it has is served."""
 FULL = row(
-    reads="served", asks="served", new="computes", sets="raises", deletes="works", expire="works", invalidates="works"
+    reads="served",
+    asks="served",
+    new="computes",
+    sets="not stored",
+    deletes="works",
+    expire="works",
+    invalidates="works",
 )
 """There is no room for anything new, and what makes room works."""
 WORTHLESS = row(
@@ -91,7 +97,7 @@ FOREIGN_STAMPS = row(
     reads="default",
     asks="computes",
     new="computes",
-    sets="raises",
+    sets="not stored",
     deletes="finds nothing",
     expire="finds nothing",
     invalidates="works",

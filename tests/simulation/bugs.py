@@ -20,9 +20,9 @@ from cachecore.encoding import entry
 from cachecore.engine import compute
 from cachecore.engine import delete as deleting
 from cachecore.engine import invalidate as invalidating
-from cachecore.engine import lookup as asking
 from cachecore.engine import publish as publishing
 from cachecore.engine import read as reading
+from cachecore.engine import refresh as refreshing
 from cachecore.engine.computation import Computation
 from cachecore.engine.engine import Engine
 from cachecore.engine.flights.flight import Flight
@@ -164,7 +164,7 @@ def joins_in_spite_of_tags(patch: pytest.MonkeyPatch) -> None:
 
 @bug("FusionCache: a refresh is given what was being computed already")
 def refresh_joins(patch: pytest.MonkeyPatch) -> None:
-    refresh = asking.refresh
+    refresh = refreshing.refresh
 
     async def joining(scope: Any, key: str, tagset: Any, factory: Any, ttl: Any) -> Any:
         flight = scope.engine.state().flights.get(key)

@@ -53,6 +53,7 @@ class Flight:
         "_handed",
         "_held",
         "_late_too",
+        "_limit",
         "_timer",
         "_traceback",
         "_value",
@@ -122,6 +123,7 @@ class Flight:
         self._late_too = True
         self._failed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._limit = (0.0, "")
         self._done: list[asyncio.Future[None]] = []
 
     @property
@@ -133,6 +135,11 @@ class Flight:
     def failed(self) -> bool:
         """Whether the answer is an exception of the factory's own."""
         return self._failed
+
+    @property
+    def called(self) -> bool:
+        """Whether its factory has been called."""
+        return self._limit[0] > 0
 
     @property
     def timed(self) -> bool:
@@ -256,7 +263,14 @@ class Flight:
     def start_timer(self, seconds: float, message: str) -> None:
         """Answer with TimeoutError after `seconds`, free the key and cancel the task, whatever the task does then."""
         self.stop_timer()
+        self._limit = seconds, message
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, message)
+
+    def restart_timer(self) -> None:
+        """Count the time of the factory from now: it has only begun to work."""
+        for flight in self.group:
+            if flight._timer is not None and not flight.answered:  # noqa: SLF001 - of this class
+                flight.start_timer(*flight._limit)  # noqa: SLF001 - as above
 
     def stop_timer(self) -> None:
         """Let the flight take as long as it takes."""

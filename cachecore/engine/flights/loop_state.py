@@ -9,13 +9,14 @@ from typing import Any
 
 from cachecore.engine.flights.coalesce import Coalescer
 from cachecore.engine.flights.flights import Flights
+from cachecore.engine.flights.rounds import Rounds
 from cachecore.engine.flights.wakeups import Wakeups
 
 
 class LoopState:
     """What one event loop has of its own."""
 
-    __slots__ = ("background", "coalescer", "explicit", "flights", "loop", "measuring", "tasks", "wakeups")
+    __slots__ = ("background", "coalescer", "explicit", "flights", "loop", "measuring", "rounds", "tasks", "wakeups")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer, explicit: Coalescer) -> None:
         self.loop = loop
@@ -23,6 +24,7 @@ class LoopState:
         self.explicit = explicit
         """Collects the reads of explicit writes, which have more time."""
         self.flights = Flights()
+        self.rounds = Rounds()
         self.wakeups = Wakeups(loop)
         self.tasks: set[asyncio.Task[Any]] = set()
         self.background = 0

@@ -28,9 +28,11 @@ from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
+from cachecore.invalidation.outbox import at_exit
 from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, digest_of, entries, stamps
 from cachecore.invalidation.outbox.journal import Journal
 from cachecore.invalidation.outbox.sender import Beside, Sender, Tombstone
+from cachecore.invalidation.outbox.signals import Signals, set_within
 
 logger = logging.getLogger("cachecore")
 
@@ -77,6 +79,7 @@ class Outbox:
         root: Sequence[str],
     ) -> None:
         self._most = options.max_pending
+        self.patience = options.write_timeout
         self._now = clock.monotonic
         self._chance = chance
         self._sender = Sender(backend, bury, beside)
@@ -89,8 +92,8 @@ class Outbox:
         self._again: list[_Repetition] = []
         self._recent = Recent(self._most, AGAIN_AFTER)  # what the store has acknowledged
         self._resent_at, self._resend_at = -math.inf, math.inf
-        self._tasks: dict[asyncio.Task[None], _Signals] = {}
-        self._loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+        self._tasks: dict[asyncio.Task[None], Signals] = {}
+        self.loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._journal: Journal | None = None
         if options.pending_path is not None:
             self._journal = Journal(options.pending_path, prefix, root)
@@ -99,6 +102,7 @@ class Outbox:
             again = Backlog(self._most, (item for item in adopted if item.delivered))
             if again:
                 self._again.append(_Repetition(self._now(), again))
+        at_exit.watch(self)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -241,14 +245,14 @@ class Outbox:
     def attend(self) -> None:
         """See that the running loop delivers what there is."""
         loop = asyncio.get_running_loop()
-        self._loops.add(loop)
+        self.loops.add(loop)
         if not self._waiting and not self._again and self._resend_at == math.inf:
             return
         for task, signals in list(self._tasks.items()):
             if task.get_loop() is loop and not task.done():
                 signals.added.set()
                 return
-        signals = _Signals()
+        signals = Signals()
         # In a context of its own: it outlives the request that found it necessary.
         task = loop.create_task(self._keep_trying(signals), name="cachecore-pending", context=Context())
         self._tasks[task] = signals
@@ -257,7 +261,7 @@ class Outbox:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         if task.cancelled() and not self._tasks:  # its loop ends; another one takes over
-            for loop in list(self._loops):
+            for loop in list(self.loops):
                 if loop is not task.get_loop():
                     with contextlib.suppress(RuntimeError):  # closed
                         loop.call_soon_threadsafe(self.attend)
@@ -295,14 +299,13 @@ class Outbox:
         """
         loop = asyncio.get_running_loop()
         trying = [task for task in list(self._tasks) if task.get_loop() is loop]
-        self._loops.discard(loop)
+        self.loops.discard(loop)
         for task in trying:
             task.cancel()
         if trying:
             await asyncio.wait(trying)
-        if self._waiting and not await self.deliver():
-            then = "end with this process" if self._journal is None else "are left to the next process"
-            logger.warning("%d invalidations were never acknowledged by the store and %s", len(self), then)
+        if not await self.last_attempts():
+            self.say_what_is_left()
         if self._journal is not None:
             with self._lock:
                 again = [replace(item, delivered=True) for repetition in self._again for item in repetition.items]
@@ -310,11 +313,26 @@ class Outbox:
             await loop.run_in_executor(None, self._journal.keep, left)
             await loop.run_in_executor(None, self._journal.close)
 
+    async def last_attempts(self) -> bool:
+        """Try to deliver what pends, within `write_timeout`; return whether nothing is left."""
+        try:
+            async with self._within("invalidate"):
+                while self._waiting and not await self.deliver():  # noqa: ASYNC110 - nothing tells that a store is back
+                    await asyncio.sleep(_SOON)
+        except BackendError:
+            pass  # the time is over; how many are left is said in the log
+        return not self._waiting
+
+    def say_what_is_left(self) -> None:
+        """Log how many were never acknowledged."""
+        then = "end with this process" if self._journal is None else "are left to the next process"
+        logger.warning("%d invalidations were never acknowledged by the store and %s", len(self), then)
+
     def after_fork(self) -> None:
         """Start anew in a child process: what is pending pends here too, but nobody delivers it yet."""
         self._lock = threading.Lock()
         self._tasks = {}
-        self._loops = weakref.WeakSet()
+        self.loops = weakref.WeakSet()
         if self._journal is not None:
             self._journal.after_fork()
 
@@ -323,11 +341,11 @@ class Outbox:
             [item.name for item in items if not item.is_stamp], [item.name for item in items if item.is_stamp]
         )
 
-    async def _keep_trying(self, signals: _Signals) -> None:
+    async def _keep_trying(self, signals: Signals) -> None:
         wait = _FIRST_WAIT
         while True:
             if self._waiting:
-                if await _set_within(signals.alive, wait * (0.5 + self._chance.random())):
+                if await set_within(signals.alive, wait * (0.5 + self._chance.random())):
                     signals.alive.clear()
                     wait = _SOON  # the first attempt may be refused, and be what makes the guard look
                 wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
@@ -346,7 +364,7 @@ class Outbox:
                 await self._repeat()
                 continue
             signals.added.clear()
-            await _set_within(signals.added, min(due, self._resend_at) - self._now())
+            await set_within(signals.added, min(due, self._resend_at) - self._now())
 
     async def _repeat(self) -> None:
         now = self._now()
@@ -359,23 +377,14 @@ class Outbox:
                     repetition.at = self._now() + _LONGEST_WAIT
                     continue
                 self._again = [other for other in self._again if other is not repetition]
-                kept = {item.name for other in self._again for item in other.items}
-                self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
+        with self._lock:
+            kept = {item.name for repetition in self._again for item in repetition.items}
+            self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
 
     def _heard_again(self, repetition: _Repetition, items: list[Invalidation]) -> None:
         self._tell(items)
         with self._lock:
             repetition.items.remove(items)
-
-
-class _Signals:
-    """What one loop's delivery is woken by."""
-
-    __slots__ = ("added", "alive")
-
-    def __init__(self) -> None:
-        self.added = asyncio.Event()
-        self.alive = asyncio.Event()
 
 
 class _Repetition:
@@ -386,13 +395,3 @@ class _Repetition:
     def __init__(self, at: float, items: Backlog) -> None:
         self.at = at
         self.items = items
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until `event` is set, at most so long; return whether it is."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
-    return event.is_set()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from cachecore.contract.errors import InvalidationPending
 from cachecore.contract.results import Lookup
+from cachecore.invalidation.outbox.backlog import Invalidation
 from cachecore.testing.simulation.calls import NAMESPACES, TAGS, Process, Value, request_of
 from cachecore.testing.simulation.oracle import LATE_WRITE, Asked, Oracle
 from cachecore.testing.simulation.reads import Reads
@@ -80,13 +81,15 @@ class Caller(Reads):
             made.old_from = math.inf  # until its writer knows that it is there, it is as new as can be
             made.tags = dict.fromkeys((*tags, *process.own_tags(name)), math.inf)
         pending, stored = False, True
+        before = list(process.cache._engine.outbox._waiting)  # noqa: SLF001 - as below
         try:
             if since is not None:
-                stored = await view.set(request_of(names[0]), self.value(written[names[0]]), since=since)
+                stored = await view.set(request_of(names[0]), self.value(written[names[0]]), since=since, required=True)
             elif len(names) == 1:
-                await view.set(request_of(names[0]), self.value(written[names[0]]), tags=tags)
+                await view.set(request_of(names[0]), self.value(written[names[0]]), tags=tags, required=True)
             else:
-                await view.set_many({request_of(name): self.value(written[name]) for name in names}, tags=tags)
+                values = {request_of(name): self.value(written[name]) for name in names}
+                await view.set_many(values, tags=tags, required=True)
         except InvalidationPending:
             pending = True
         moment = self.oracle.moment()
@@ -99,8 +102,26 @@ class Caller(Reads):
             made.tags = dict.fromkeys(made.tags, moment)
         if not stored:
             return "not stored"
-        self._cut(process, asked, "set", names, pending)
+        gone = self._owed(process, names, before) if pending else names
+        if gone:
+            self._cut(process, asked, "set", gone, pending)
         return "pending" if pending else "stored"
+
+    def _owed(self, process: Process, names: Sequence[str], before: Collection[Invalidation]) -> list[str]:
+        """Return those of the names whose old answers are to be deleted because the new ones could not be stored.
+
+        `before`: what pended before.
+        """
+        view = process.view(names[0])
+        above = [name for group in view._scope.parents() for name in group]  # noqa: SLF001 - as below
+        backlog = process.cache._engine.outbox._waiting  # noqa: SLF001 - as below
+        return [
+            name
+            for name in names
+            if any(
+                item.was is None and item not in before for item in backlog.named([view.key(request_of(name)), *above])
+            )
+        ]
 
     async def delete(self, process: Process) -> str:
         """`delete`."""

@@ -46,8 +46,8 @@ class ResponseCache:
         clock: where time comes from; a `Cache` brings its own.
         options: any further option of `cachecore.Cache`, such as `serializer`, `hasher` or `l1_max_bytes`.
 
-    `get` and `answer` never raise because the store is sick; `set` and the invalidations raise
-    `cachecore.InvalidationPending` when the store did not acknowledge them.
+    `get`, `answer` and `set` never raise because the store is sick; the invalidations raise
+    `cachecore.InvalidationPending` when the store did not acknowledge them, and are delivered by themselves.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ResponseCache:
         label: str | None = None,
         **params: Any,
     ) -> bool:
-        """Store `response` as the answer to a request; return whether it was fit to be stored.
+        """Store `response` as the answer to a request; return whether it was fit to be stored, and stored.
 
         What is never stored: `cachecore_llm.admission`, and answers that came from a cache. `metrics.rejected` counts
         the reasons. An answer marked `fallback` lives for `fallback_ttl`. Further arguments as in `get`.
@@ -171,7 +171,6 @@ class ResponseCache:
         Raises:
             UnkeyableError: the request holds something that has no canonical form.
             EncodingError: the answer is larger than the store takes.
-            InvalidationPending: the store did not acknowledge.
         """
         if response is None:
             raise TypeError("set() needs the response to store")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -378,9 +379,35 @@ async def test_set_since_takes_a_lookup_of_the_same_request_only(scene: Scene) -
     await scene.memory.set_many({cache.key("s"): data[:1] + bytes([data[1] + 16]) + data[2:]}, ttl=60)
     cache._engine.l1.clear()
     assert await cache.set("s", 1, since=await cache.lookup("s")) is False
+    with pytest.raises(OptionsError, match="not what it computed"):
+        await cache.set("t", 3, since=await cache.lookup("t", Answer()))
+
+
+@virtual
+async def test_set_since_a_hit_from_memory(scene: Scene) -> None:
+    """What the store has is compared with what the copy was made of, so that the tier makes no difference."""
+    cache, other = scene.cache(stale_if_error=60), scene.cache()
     await cache.set("q", 1)
-    with pytest.raises(OptionsError, match="read from the store"):
-        await cache.set("q", 3, since=await cache.lookup("q"))  # from memory
+    seen = await cache.lookup("q")
+    assert seen.tier == "l1"
+    assert await cache.set("q", 2, since=seen) is True
+    assert await cache.set("q", 3, since=seen) is False
+    assert await other.get("q") == 2
+    changes: list[Callable[[], Awaitable[object]]] = [
+        lambda: other.delete("q"),
+        lambda: other.set("q", 5),
+        other.invalidate_all,
+    ]
+    for change in changes:
+        await cache.set("q", 4)
+        seen = await cache.lookup("q")
+        assert seen.tier == "l1"
+        await change()
+        assert await cache.set("q", 6, since=seen) is False
+    await cache.set("q", 7)
+    seen = await cache.lookup("q")
+    assert await cache.expire("q") is True
+    assert await cache.set("q", 8, since=seen) is False
 
 
 def _saying(value: Any, seconds: float = 0.0) -> Any:

@@ -16,7 +16,8 @@ seconds = st.floats(0.001, 1e6)
 class Made:
     """An entry's times."""
 
-    def __init__(self, times: Lifetime, compute_time: float = 0.0) -> None:
+    def __init__(self, times: Lifetime, compute_time: float = 0.0, *, created: float = 0.0) -> None:
+        self.created = created
         self.fresh_until, self.dead_until, self.compute_time = times.fresh_until, times.dead_until, compute_time
 
 
@@ -46,6 +47,19 @@ def test_for_ever_is_for_ever_and_nan_is_dead(now: float) -> None:
 def test_reader_with_longer_windows_serves_nothing_that_is_dead() -> None:
     made = Made(lifetime(0.0, 10, 0.5, Policy(ttl=10, jitter=0)))
     assert decide(made, 10.5, Policy(ttl=10, stale_if_error=100)) == "dead"
+
+
+def test_max_age_ends_freshness_before_the_ttl_does() -> None:
+    """Counted from when the answer was made; stale windows count from then, and nothing lives longer."""
+    policy = Policy(ttl=100, jitter=0, max_age=10, stale_while_revalidate=5, stale_if_error=20)
+    made = Made(lifetime(0.0, 100, 0.5, policy))
+    states = [decide(made, moment, policy) for moment in (9.9, 10.0, 15.0, 29.9, 30.0)]
+    assert states == ["fresh", "stale", "rescue", "rescue", "dead"]
+    for_ever = Made(lifetime(0.0, None, 0.5, policy))
+    assert [decide(for_ever, moment, policy) for moment in (9.9, 10.0)] == ["fresh", "stale"]
+    short = Made(lifetime(0.0, 5, 0.5, policy))
+    assert decide(short, 6.0, policy) == "stale"
+    assert decide(made, 0.0, Policy(ttl=100, max_age=0)) == "dead"
 
 
 def test_expired_is_stale_at_once_within_its_windows() -> None:

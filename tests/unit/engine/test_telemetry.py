@@ -98,6 +98,7 @@ async def test_metrics_have_the_names_and_attributes_of_the_documentation(scene:
     assert lookups == {
         ("hit", "l1"): stats.hits_l1,
         ("hit", "l2"): stats.hits_l2,
+        ("failed", "none"): stats.failed,
         ("stale", "l2"): 1,
         ("miss", "none"): 3,
         ("computed", "none"): 4,

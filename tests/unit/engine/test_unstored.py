@@ -38,7 +38,7 @@ CASES: dict[str, tuple[Computed[Any], Any, str]] = {
     "a rule without a verdict": (Computed(VALUE), lambda _: _Odd(), "admit_error"),
     "a rule with a ttl below 0": (Computed(VALUE), lambda value: Computed(value, ttl=-1), "ttl"),
     "a rule with odd tags": (Computed(VALUE), _odd_tags, "tags"),
-    "more tags than an entry has room for": (Computed(VALUE, tags=[str(n) for n in range(300)]), None, "encoding"),
+    "more tags than an entry has room for": (Computed(VALUE, tags=[str(n) for n in range(300)]), None, "too_many_tags"),
     "metadata that is no plain data": (Computed(VALUE, metadata={"at": object()}), None, "encoding"),
 }
 

@@ -94,10 +94,8 @@ async def test_nothing_is_set_without_the_stamps_of_its_tags(scene: Scene) -> No
     backend = Unstampable("cc:s:t%2Fdoc")
     cache = scene.cache(backend)
     await cache.set("q", "old")
-    with pytest.raises(InvalidationPending):
-        await cache.set("q", "new", tags=["doc"])
-    with pytest.raises(InvalidationPending):
-        await cache.set_many({"other": 1}, tags=["doc"])
+    assert await cache.set("q", "new", tags=["doc"]) is False
+    assert not any(await cache.set_many({"other": 1}, tags=["doc"]))
     await asyncio.sleep(1)
     assert await cache.get("q") is await scene.cache(backend).get("q") is None
     await cache.invalidate_tags("doc")
@@ -146,8 +144,11 @@ def test_what_was_not_acknowledged_raises_and_hides_the_old_answer(kind: str, do
         }
         for operation in ("set_many", "swap"):
             scene.store.fail(operation, prefix="cc:e:", done=done)
-        with pytest.raises(InvalidationPending):
-            await writes[kind]()
+        if kind.startswith("set"):
+            assert await writes[kind]() in (False, [False, False])
+        else:
+            with pytest.raises(InvalidationPending):
+                await writes[kind]()
         assert cache.peek("q") is None
         assert await cache.get("q") is None
         assert cache.stats.pending > 0

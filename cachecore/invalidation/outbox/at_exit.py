@@ -1,0 +1,91 @@
+"""The end of the interpreter: what still pends is tried once more, and what is left is said in the log, by number.
+
+A program may end without closing its cache. The attempt comes before the interpreter stops starting threads, because
+drivers resolve names and open files in threads; the log comes last, because threads of the program may go on until
+then. Nothing happens where nothing pends, nor in a forked child that has not used its cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures.thread
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
+
+logger = logging.getLogger("cachecore")
+
+_PATIENCE: Final = 1.0
+"""Seconds beyond an attempt's own bound for which the loop that makes it is waited for."""
+
+
+class Pending(Protocol):
+    """Invalidations that the store has not acknowledged."""
+
+    patience: float
+
+    def __len__(self) -> int: ...
+
+    @property
+    def loops(self) -> Collection[asyncio.AbstractEventLoop]:
+        """Return the event loops of this process that deliver them."""
+
+    async def last_attempts(self) -> bool:
+        """Try to deliver everything, within `patience` seconds; return whether nothing is left."""
+
+    def say_what_is_left(self) -> None:
+        """Log how many were never acknowledged."""
+
+
+_all: weakref.WeakSet[Pending] = weakref.WeakSet()
+
+
+def watch(pending: Pending) -> None:
+    """Deliver at the interpreter's end what pends then."""
+    _all.add(pending)
+
+
+def _owing() -> list[Pending]:
+    return [pending for pending in list(_all) if len(pending) and pending.loops]
+
+
+def _deliver() -> None:
+    """Try once more: on a loop that runs in another thread, else on one made for it."""
+    homeless: list[Pending] = []
+    under_way: list[tuple[concurrent.futures.Future[bool], float]] = []
+    for pending in _owing():
+        running = next((loop for loop in pending.loops if loop.is_running()), None)
+        if running is None:
+            homeless.append(pending)
+        else:
+            attempt = asyncio.run_coroutine_threadsafe(pending.last_attempts(), running)
+            under_way.append((attempt, pending.patience + _PATIENCE))
+    if homeless:
+
+        async def together() -> None:
+            await asyncio.gather(*(pending.last_attempts() for pending in homeless), return_exceptions=True)
+
+        try:
+            asyncio.run(together())
+        except Exception as error:  # noqa: BLE001 - the program ends; what is left is said in the log
+            logger.debug("the last attempt to deliver invalidations failed: %s", type(error).__name__)
+    for attempt, seconds in under_way:
+        try:
+            attempt.result(seconds)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.debug("the last attempt to deliver invalidations failed: %s", type(error).__name__)
+
+
+def _say() -> None:
+    for pending in _owing():
+        pending.say_what_is_left()
+
+
+# `atexit` is too late for threads; without the other one it is what there is. The last registered comes first: before
+# the executors, which are registered as their module is imported.
+_before_threads_end: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
+_before_threads_end(_deliver)
+atexit.register(_say)

@@ -1,0 +1,41 @@
+"""A program that deletes an answer while the store is silent, and ends without closing its cache."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from cachecore import Cache, InvalidationPending, SyncCache
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+
+
+async def main(cache: Cache[Any]) -> None:
+    assert await cache.get("q") == "old"
+    say("ready")
+    try:
+        await cache.delete("q")
+    except InvalidationPending:
+        say("pending")
+
+
+def threads(cache: SyncCache[Any]) -> None:
+    assert cache.get("q") == "old"
+    say("ready")
+    try:
+        cache.delete("q")
+    except InvalidationPending:
+        say("pending")
+
+
+if __name__ == "__main__":
+    face, url = sys.argv[1:]
+    if face == "Cache":
+        asyncio.run(main(Cache(url, ttl=600, write_timeout=1)))
+    else:
+        threads(SyncCache(url, ttl=600, write_timeout=1))
