@@ -122,6 +122,18 @@ class SupportsTouch(Protocol):
 
 
 @runtime_checkable
+class SupportsExtend(Protocol):
+    """A store that can let values live longer, and never lets them live shorter."""
+
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds from now at least, for ever if None.
+
+        A later end that it has already stays, whichever process gave it. Return for each key, in the order of `items`,
+        whether it has that value.
+        """
+
+
+@runtime_checkable
 class SupportsMarks(Protocol):
     """A store with counters that only rise, by which its users notice that it has gone back in time."""
 

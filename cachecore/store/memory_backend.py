@@ -73,6 +73,18 @@ class MemoryBackend:
             self._put(key, b"%d" % number, None)
             return number
 
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
+        with self._open("extend"):
+            now = self._clock.monotonic()
+            there = [self._live(key, now) == value for key, value in items.items()]
+            for (key, value), same in zip(items.items(), there, strict=True):
+                if same:
+                    ends = self._values[key][1]
+                    if ends is not None and (ttl is None or ends < now + ttl):
+                        self._put(key, value, ttl)
+            return there
+
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages."""
         with self._open("scan"):
