@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -54,6 +54,22 @@ class SupportsScan(Protocol):
         """Yield the live keys that start with `prefix`, in pages.
 
         A key that is there during the whole scan is yielded at least once. `prefix` is taken literally.
+        """
+
+
+@runtime_checkable
+class SupportsLocal(Protocol):
+    """A store in the memory of this process: whatever it has can be looked at within a hit, and is always current.
+
+    Copies in memory of such a store hold no payload of their own, and are served for as long as the store has them.
+    """
+
+    local: Literal[True]
+
+    def look(self, key: str) -> tuple[bytes, int] | None:
+        """Return the live value of `key` and the number of the write that put it there; None if there is none.
+
+        No two writes have one number. Never waits, takes no lock, may be called from any thread.
         """
 
 

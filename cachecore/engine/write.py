@@ -203,4 +203,6 @@ def _keep_own(scope: Scope, writing: Writing, key: str, sealed: Sealed) -> None:
     loaded = reading.load(scope, found)
     if loaded is not UNSET:
         stamps = tuple(sealed.stamps.items())
-        reading.put(scope, entry, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket)
+        reading.put(
+            scope, entry, sealed.data, loaded, stamps, asked_at=writing.asked_at, epoch=writing.epoch, ticket=ticket
+        )

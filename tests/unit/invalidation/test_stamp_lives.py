@@ -19,7 +19,7 @@ LASTING = {"cc:s:n", "cc.m:"}
 
 def lasting(scene: Scene) -> set[str]:
     """Return the keys in the store that have no end."""
-    return {key for key, (_, ends) in scene.memory._values.items() if ends is None}
+    return {key for key, (_, ends, _) in scene.memory._values.items() if ends is None}
 
 
 def left(scene: Scene, key: str) -> float:
