@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -54,6 +54,22 @@ class SupportsScan(Protocol):
         """Yield the live keys that start with `prefix`, in pages.
 
         A key that is there during the whole scan is yielded at least once. `prefix` is taken literally.
+        """
+
+
+@runtime_checkable
+class SupportsLocal(Protocol):
+    """A store in the memory of this process: whatever it has can be looked at within a hit, and is always current.
+
+    Copies in memory of such a store hold no payload of their own, and are served for as long as the store has them.
+    """
+
+    local: Literal[True]
+
+    def look(self, key: str) -> tuple[bytes, int] | None:
+        """Return the live value of `key` and the number of the write that put it there; None if there is none.
+
+        No two writes have one number. Never waits, takes no lock, may be called from any thread.
         """
 
 
@@ -119,6 +135,18 @@ class SupportsTouch(Protocol):
 
     async def touch(self, keys: Sequence[str]) -> None:
         """Count a use of each key that is there, as a read would; values and deadlines stay. Missing keys are fine."""
+
+
+@runtime_checkable
+class SupportsExtend(Protocol):
+    """A store that can let values live longer, and never lets them live shorter."""
+
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds from now at least, for ever if None.
+
+        A later end that it has already stays, whichever process gave it. Return for each key, in the order of `items`,
+        whether it has that value.
+        """
 
 
 @runtime_checkable

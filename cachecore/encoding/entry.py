@@ -314,6 +314,11 @@ def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
     return _make(Entry, (key, *times_and_tags, flags & 1 == 1, flags & 8 == 8, data[:end], data[end:-8]))
 
 
+def payload_of(data: bytes, header: bytes) -> bytes:
+    """Return the payload of an entry that was decoded before, from its bytes and its header."""
+    return data[len(header) : -8]
+
+
 def _fixed_fields(data: bytes, flags: int, size: int) -> tuple[int, int, int, float, float, float, float, int, int]:
     """Return magic, kind, part, created, compute time, the two deadlines, where the tail begins, and its length or -1.
 

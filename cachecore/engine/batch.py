@@ -24,9 +24,10 @@ from cachecore.engine.factories import awaited
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
-from cachecore.engine.publish import FlightAnswer, publish, unstored_answer
+from cachecore.engine.publish import FlightAnswer, longest_life, publish, unstored_answer
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope
+from cachecore.engine.stamp_keeper import StampKeeper
 from cachecore.engine.store_read import StoreRead
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
@@ -348,19 +349,26 @@ class _Batch:
         for one in wanted:
             one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
         self.scope.telemetry.counts.factory_calls += 1
+        first = wanted[0].computation  # all have one policy and one ttl
+        life = longest_life(first.policy, first.chosen_ttl)
+        keeper = StampKeeper(self.scope, first.state, [one.computation.flight for one in wanted], life)
         began = engine.monotonic()
+        keeper.start()
         try:
-            with computing(wanted[0].computation.flight):
+            with computing(first.flight):
                 values = await awaited(self.factory, [one.name for one in wanted])
             if not isinstance(values, Mapping):
                 raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
         except BaseException:
             self.scope.telemetry.factory(engine.monotonic() - began, failed=True)
             raise
+        finally:
+            keeper.stop()
         seconds = engine.monotonic() - began
         self.scope.telemetry.factory(seconds, failed=False)
         for one in wanted:
             one.computation.flight.land()
+        await keeper.settle()
         return values, seconds
 
     async def _land(self, one: _One, values: Mapping[Any, Any], seconds: float) -> None:

@@ -23,6 +23,7 @@ from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, publish, unstored_answer
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
+from cachecore.engine.stamp_keeper import StampKeeper
 from cachecore.invalidation.stamps import sound
 
 _LONGEST_POLL: Final = 0.045
@@ -250,16 +251,22 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     limit = computation.policy.factory_timeout
     flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
     computation.scope.telemetry.counts.factory_calls += 1
+    life = longest_life(computation.policy, computation.chosen_ttl)
+    keeper = StampKeeper(computation.scope, computation.state, [flight], life)
     began = engine.monotonic()
+    keeper.start()
     try:
         with computing(flight):
             value = await awaited(computation.factory)
     except BaseException:
         computation.scope.telemetry.factory(engine.monotonic() - began, failed=True)
         raise
+    finally:
+        keeper.stop()
     seconds = engine.monotonic() - began
     computation.scope.telemetry.factory(seconds, failed=False)
     flight.land()
+    await keeper.settle()
     return value, seconds
 
 

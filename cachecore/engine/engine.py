@@ -22,7 +22,14 @@ from cachecore.contract import plugins
 from cachecore.contract.clock import Clock, counting_sleep
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.options import MemoryOptions, StoreOptions
-from cachecore.contract.protocols import CacheBackend, SupportsFeed, SupportsPartitions, SupportsTime
+from cachecore.contract.protocols import (
+    CacheBackend,
+    SupportsExtend,
+    SupportsFeed,
+    SupportsLocal,
+    SupportsPartitions,
+    SupportsTime,
+)
 from cachecore.contract.tokens import STAMP_BYTES, random_token
 from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
@@ -85,6 +92,8 @@ class Engine:
         """The store for explicit writes and invalidations."""
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
+        self.local = backend if isinstance(backend, SupportsLocal) and self.feed is None else None
+        self.extends = isinstance(backend, SupportsExtend)
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock)

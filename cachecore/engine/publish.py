@@ -367,7 +367,16 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epo
     found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
     loaded = reading.load(scope, found)
     if loaded is not UNSET:
-        reading.put(scope, entry, loaded, tuple(sealed.stamps.items()), asked_at=asked_at, epoch=epoch, ticket=ticket)
+        reading.put(
+            scope,
+            entry,
+            sealed.data,
+            loaded,
+            tuple(sealed.stamps.items()),
+            asked_at=asked_at,
+            epoch=epoch,
+            ticket=ticket,
+        )
 
 
 async def _still_right(computation: Computation, answer: FlightAnswer, *, stored: bool) -> bool:

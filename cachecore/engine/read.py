@@ -303,12 +303,14 @@ def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) 
     else:
         shard = scope.keys.shard_of(entry.key) if scope.engine.shards else None
         stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
-    put(scope, entry, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, ticket=batch)
+    raw = batch.values.get(entry.key)
+    put(scope, entry, raw, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, ticket=batch)
 
 
 def put(
     scope: Scope,
     entry: Entry,
+    raw: bytes | None,
     value: Any | Unset,
     stamps: tuple[tuple[str, bytes], ...],
     *,
@@ -316,7 +318,7 @@ def put(
     epoch: int,
     ticket: Ticket,
 ) -> None:
-    """Put a copy of `entry` into L1, as of the monotonic second `asked_at` and the feed's `epoch`."""
+    """Put a copy of `entry`, the bytes `raw`, into L1, as of the monotonic second `asked_at` and the feed's `epoch`."""
     engine = scope.engine
     feed_state, book = engine.feed_state, engine.book
     generation = book.generation
@@ -326,7 +328,7 @@ def put(
         return  # invalidated since, or not known: the copy would be worthless at once
     fed = epoch == feed_state.epoch and feed_state.live
     deadline = engine.deadline_at(entry.fresh_until)
-    if not fed:
+    if not fed and engine.local is None:
         deadline = min(deadline, asked_at + feed_state.max_age)
     if not engine.monotonic() < deadline:
         return
@@ -335,13 +337,15 @@ def put(
     if beta > 0 and entry.fresh_until is not None:
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
         early = at if at == math.inf else engine.deadline_at(at)
-    kept = value if is_immutable(value) else UNSET
+    kept = value if engine.local is None and is_immutable(value) else UNSET
     look_at = engine.warmth.look_at(deadline, asked_at) if fed else deadline
-    engine.l1.put(
-        entry.key,
-        Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader),
-        len(entry.payload),
-    )
+    copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)
+    if engine.local is not None:
+        there = engine.local.look(entry.key)
+        if there is None or there[0] != raw:
+            return
+        copy.entry, copy.store, copy.number = entry._replace(payload=b""), engine.local, there[1]
+    engine.l1.put(entry.key, copy, len(copy.entry.payload))
     if not ticket.covers(entry.key):  # voided by another thread meanwhile, whose own discard may have come before
         engine.l1.discard(entry.key)
 

@@ -19,7 +19,7 @@ from cachecore.engine.bypass import bypassed
 from cachecore.engine.engine import Engine
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
-from cachecore.invalidation.stamps import stamp_life
+from cachecore.invalidation.stamps import careful_life, stamp_life
 from cachecore.keys import KeySpace, user_tag
 from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reads
 
@@ -98,7 +98,9 @@ class Scope:
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         self._permanent = frozenset(
-            self.keys.stamp_key(tag, shard) for tag in self.keys.namespace_tags() for shard in shards
+            self.keys.stamp_key(tag, shard)
+            for tag in (self.keys.namespace_tags()[:1] if engine.extends else self.keys.namespace_tags())
+            for shard in shards
         )
         self._parents = tuple(tuple(self.stamp_keys([tag])) for tag in reversed(self.keys.namespace_tags()))
 
@@ -142,14 +144,14 @@ class Scope:
         return (*tagset.stamp_keys, self.serializer.name)
 
     def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:
-        """Return how long each stamp must live for entries of `entry_life`; those of namespaces for ever."""
-        life = stamp_life(entry_life)
+        """Return how long each stamp must live for entries of `entry_life`: those that are `permanent` for ever."""
+        life = stamp_life(entry_life) if self.engine.extends else careful_life(entry_life)
         permanent = self._permanent
         return lambda stamp_key: None if stamp_key in permanent else life
 
     @property
     def permanent(self) -> frozenset[str]:
-        """Stamp keys of the namespaces this view lies in: they are never given a ttl."""
+        """Stamp keys without a ttl: the root's, and where lives cannot be lengthened the namespaces' too."""
         return self._permanent
 
     def parents(self) -> Parents:

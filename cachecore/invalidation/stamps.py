@@ -14,13 +14,13 @@ import threading
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from cachecore.contract.protocols import CacheBackend
+from cachecore.contract.protocols import CacheBackend, SupportsExtend
 from cachecore.contract.tokens import STAMP_BYTES
 
 T = TypeVar("T")
 
 _SHORTEST_LIFE: Final = 86_400.0
-"""Seconds a tag's stamp lives at least, so that short-lived entries do not renew it all the time."""
+"""Seconds a tag's stamp lives at least in a store that cannot lengthen a life without the risk to shorten it."""
 _MOST_KNOWN: Final = 100_000
 
 
@@ -47,7 +47,8 @@ class StampBook:
         self._lock = threading.RLock()  # reentrant, as that of `Tickets`
         self._new_stamp = stamp
         self._monotonic = monotonic
-        self._lives: dict[str, float] = {}  # stamp key -> monotonic second until which it lives at least
+        # stamp key -> the stamp, and the monotonic second until which that one lives at least
+        self._lives: dict[str, tuple[bytes, float]] = {}
 
     def learn(self, stamps: Mapping[str, bytes | None]) -> None:
         """Take over stamps as the store has them now."""
@@ -109,7 +110,7 @@ class StampBook:
             for _ in range(2):  # what is there may be damaged: then it is replaced
                 if await backend.swap(key, there, new, ttl=life):
                     complete[key] = new
-                    self._note_life(key, life)
+                    self._note_life(key, new, life)
                     return
                 (there,) = await backend.get_many([key])
                 complete[key] = sound(there)
@@ -118,6 +119,16 @@ class StampBook:
 
         await together(create(key) for key in missing)
         return complete
+
+    def wanting(
+        self, stamps: Mapping[str, bytes | None], life: float | None, permanent: Container[str]
+    ) -> dict[str, bytes]:
+        """Return those of `stamps` that are not known to live for `life` seconds."""
+        return {
+            key: stamp
+            for key, stamp in stamps.items()
+            if stamp is not None and key not in permanent and not self._lasts(key, stamp, life)
+        }
 
     async def prolong(
         self,
@@ -130,26 +141,37 @@ class StampBook:
     ) -> bool:
         """See that these stamps outlive an entry of `life` seconds; return False if one is no longer current.
 
-        Costs nothing for stamps that are `permanent` or that this process knows to live long enough. Raises
-        BackendError.
+        Costs nothing for stamps that are `permanent` or that this process knows to live long enough. Where the store
+        `SupportsExtend`, no stamp's life is shortened, whatever other processes have asked for. Raises BackendError.
         """
-        needed = math.inf if life is None else self._monotonic() + life
-        short = [key for key in stamps if key not in permanent and self._lives.get(key, 0.0) < needed]
+        short = self.wanting(stamps, life, permanent)
         if not short:
             return True
+        if isinstance(backend, SupportsExtend):
+            long = ttl(next(iter(short)))  # the same for all that are not permanent
+            there = await backend.extend(short, ttl=long)
+            for (key, stamp), same in zip(short.items(), there, strict=True):
+                if same:
+                    self._note_life(key, stamp, long)
+            return all(there)
         done: dict[str, bool] = {}
 
         async def renew(key: str) -> None:
             long = ttl(key)
             done[key] = await backend.swap(key, stamps[key], stamps[key], ttl=long)
             if done[key]:
-                self._note_life(key, long)
+                self._note_life(key, stamps[key], long)
 
         await together(renew(key) for key in short)
         return all(done.values())
 
-    def _note_life(self, key: str, life: float | None) -> None:
-        self._lives[key] = math.inf if life is None else self._monotonic() + life
+    def _lasts(self, key: str, stamp: bytes, life: float | None) -> bool:
+        """Return whether this stamp is known to live for `life` seconds at least, None: for ever."""
+        noted, until = self._lives.get(key, (b"", 0.0))
+        return noted == stamp and until >= (math.inf if life is None else self._monotonic() + life)
+
+    def _note_life(self, key: str, stamp: bytes, life: float | None) -> None:
+        self._lives[key] = stamp, math.inf if life is None else self._monotonic() + life
 
     def after_fork(self) -> None:
         """Start anew in a child process, where nobody is left who could release the lock."""
@@ -158,8 +180,14 @@ class StampBook:
 
 
 def stamp_life(entry_life: float | None) -> float | None:
-    """Return the ttl of a tag's stamp that serves entries of `entry_life` seconds."""
-    return None if entry_life is None else max(2 * entry_life, _SHORTEST_LIFE)
+    """Return the ttl of a stamp that serves entries of `entry_life` seconds: it is renewed when half of it is over."""
+    return None if entry_life is None else 2 * entry_life
+
+
+def careful_life(entry_life: float | None) -> float | None:
+    """Return the same for a store without `SupportsExtend`, where each renewal may shorten what another asked for."""
+    life = stamp_life(entry_life)
+    return None if life is None else max(life, _SHORTEST_LIFE)
 
 
 async def together(calls: Iterable[Awaitable[T]]) -> list[T]:

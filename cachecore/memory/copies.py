@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import EncodingError
-from cachecore.contract.protocols import Serializer
+from cachecore.contract.protocols import Serializer, SupportsLocal
 from cachecore.contract.results import UNSET
-from cachecore.encoding.entry import Entry
+from cachecore.encoding.entry import Entry, payload_of
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.stamps import StampBook
 from cachecore.memory.tier import MemoryTier
@@ -25,7 +25,10 @@ from cachecore.memory.warmth import Warmth
 
 @dataclass(slots=True)
 class Copy:
-    """One copy in L1: the bytes of a value, or the value itself if nobody can change it."""
+    """One copy in L1: the bytes of a value, or the value itself if nobody can change it.
+
+    Of a store in this process it is neither: the payload stays there, and the copy says what was checked of it.
+    """
 
     entry: Entry
     value: Any
@@ -44,6 +47,30 @@ class Copy:
     """(stamp key, stamp) of each tag."""
     reader: Reader
     """The view that made the copy. Another view may read it if it could read the entry in the store."""
+    store: SupportsLocal | None = None
+    """The store in this process that has the payload; None: the copy has it."""
+    number: int = 0
+    """The number of the write that put the entry into that store."""
+
+    def payload(self) -> bytes | None:
+        """Return the serializer's bytes; None if the store has let them go."""
+        if self.store is None:
+            return self.entry.payload
+        found = self.store.look(self.entry.key)
+        if found is None or found[1] != self.number:
+            return None
+        return payload_of(found[0], self.entry.header)
+
+    def stands(self, store: SupportsLocal) -> bool:
+        """Return whether the store in this process still has the entry, and all its stamps are current there."""
+        found = store.look(self.entry.key)
+        if found is None or found[1] != self.number:
+            return False
+        for name, stamp in self.stamps:
+            current = store.look(name)
+            if current is None or current[0] != stamp:
+                return False
+        return True
 
     def carries(self, tags: Sequence[str]) -> bool:
         """Return whether the entry has all these tags, given as entries store them."""
@@ -84,8 +111,11 @@ class Reader:
         value = copy.value
         if shared and value is not UNSET:
             return value
+        payload = copy.payload()
+        if payload is None:
+            return UNSET
         try:
-            return self.serializer.loads(copy.entry.payload, copy.entry)
+            return self.serializer.loads(payload, copy.entry)
         except EncodingError:
             return UNSET
 
@@ -153,7 +183,11 @@ def copy_reads(
         if copy is None or bypassed():
             return None
         now = monotonic()
-        if copy.fed and now >= feed_state.trusted_until:
+        if copy.store is not None:
+            if not copy.stands(copy.store):
+                discard(key)
+                return None
+        elif copy.fed and now >= feed_state.trusted_until:
             return None
         generation = book.generation
         if (now >= copy.look_at or copy.generation != generation) and not look_closer(key, copy, now, generation):

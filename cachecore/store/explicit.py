@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
 from cachecore.contract.errors import BackendTimeout
-from cachecore.contract.protocols import CacheBackend, SupportsMarks, SupportsPartitions, SupportsSizes
+from cachecore.contract.protocols import CacheBackend, SupportsExtend, SupportsMarks, SupportsPartitions, SupportsSizes
 from cachecore.store.bulkhead import Bulkhead, Limit
 from cachecore.store.inline_read import Answered, Values
 
@@ -100,6 +100,11 @@ class Calls(Protocol):
     def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = ...) -> Awaitable[list[int]]:
         """Return the lengths of the values."""
 
+    def lengthen(
+        self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = ...
+    ) -> Awaitable[list[bool]]:
+        """Let keys that have these values live longer."""
+
 
 class Explicit:
     """CacheBackend on a guard, for calls that a caller asked for and waits for."""
@@ -107,6 +112,7 @@ class Explicit:
     partition: Callable[[str], str]
     advance: Callable[[str], Awaitable[int]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
+    extend: Callable[..., Awaitable[list[bool]]]
 
     def __init__(self, guard: Calls, backend: CacheBackend) -> None:
         self._guard = guard
@@ -116,6 +122,8 @@ class Explicit:
             self.advance = partial(guard.advance_mark, backend, explicit=True)
         if isinstance(backend, SupportsSizes):
             self.sizes = partial(guard.value_sizes, backend, explicit=True)
+        if isinstance(backend, SupportsExtend):
+            self.extend = partial(self._extend, backend)
         self.begin_read = partial(guard.begin_read, explicit=True)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -133,6 +141,9 @@ class Explicit:
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""
         return await self._patiently(lambda: self._guard.exchange(key, old, new, ttl, explicit=True))
+
+    async def _extend(self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        return await self._patiently(lambda: self._guard.lengthen(backend, items, ttl=ttl, explicit=True))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call again while another process holds a lock of the store, until the deadline of a single call."""

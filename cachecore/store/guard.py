@@ -19,9 +19,8 @@ import os
 import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
@@ -29,6 +28,7 @@ from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
+    SupportsExtend,
     SupportsFeed,
     SupportsMarks,
     SupportsPartitions,
@@ -39,22 +39,21 @@ from cachecore.contract.protocols import (
 )
 from cachecore.store.breaker import State
 from cachecore.store.dispatch import Dispatch, Observer, closed_error
+from cachecore.store.ended import ended
 from cachecore.store.explicit import Explicit, Within
+from cachecore.store.guarded_pages import guarded_pages
 from cachecore.store.inline_read import Answered, InlineRead
-from cachecore.store.partition import Partition
+from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
 
 CLOSE_TIMEOUT: Final = 1.0
 """Seconds that closing may take, however the store and its driver behave."""
-SCAN_DEADLINES: Final = 20
-"""Deadlines that one page of a scan gets: a store may look at many keys to find a few."""
 _REMEMBER: Final = 60.0
 """Seconds for which, at least, the largest value seen lengthens the deadlines of reads."""
 _PER_KEY: Final = 50e-6
 """Seconds that each key of a call adds to its deadline."""
 _INSIST: Final = 0.02  # seconds between cancellations of what does not end while closing
-_WHOLE_STORE: Final = ""
 _PROBE: Final = "cachecore.probe"  # a key that nobody has
 T = TypeVar("T")
 
@@ -79,6 +78,7 @@ class Guard:
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
+    extend: Callable[..., Awaitable[list[bool]]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     advance: Callable[[str], Awaitable[int]]
     partition: Callable[[str], str]
@@ -102,13 +102,15 @@ class Guard:
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition
         if isinstance(backend, SupportsScan):
-            self.scan = partial(self._scan, backend)
+            self.scan = partial(guarded_pages, self._calls, backend)
         if isinstance(backend, SupportsSizes):
             self.sizes = partial(self.value_sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsTouch):
             self.touch = partial(self._touch, backend)
+        if isinstance(backend, SupportsExtend):
+            self.extend = partial(self.lengthen, backend)
         if isinstance(backend, SupportsFeed):
             self.feed = backend.feed  # never raises, never ends: nothing to guard
         if isinstance(backend, SupportsMarks):
@@ -124,7 +126,7 @@ class Guard:
     def _reset(self) -> None:
         """Begin anew, as in a forked child."""
         self._calls.reset()
-        self._whole = self._calls.partition(_WHOLE_STORE)
+        self._whole = self._calls.partition(WHOLE_STORE)
         self._largest = 0  # bytes, in this minute
         self._allowance = 0.0  # seconds that a read has for the largest value of this minute and the last
         self._remembered_until = self._now() + _REMEMBER
@@ -216,11 +218,11 @@ class Guard:
         bulkhead = self._calls.bulkhead(loop)
         bulkhead.drop_waiting(closed_error)
         ends = loop.time() + CLOSE_TIMEOUT
-        await _ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
+        await ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
         self._closing = loop.create_task(self._close())  # the loop alone would not keep it alive
-        await _ended([self._closing], ends - CLOSE_TIMEOUT / 10)
+        await ended([self._closing], ends - CLOSE_TIMEOUT / 10)
         left = [*bulkhead.tasks(), self._closing]
-        while not await _ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:
+        while not await ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:
             for task in left:
                 task.cancel()  # again and again: some drivers swallow the first
 
@@ -230,25 +232,6 @@ class Guard:
         except Exception as error:  # noqa: BLE001 - a driver's bug must not take the caller down; it is logged
             self._observer.backend_error("aclose", error.reason if isinstance(error, BackendError) else "error")
             self._calls.report("aclose", error)
-
-    async def _scan(self, backend: SupportsScan, prefix: str) -> AsyncIterator[Sequence[str]]:
-        """Guard each page by itself: a scan takes as long as the store is large."""
-        pages = backend.scan(prefix)
-        budget = self._whole.patience * SCAN_DEADLINES
-        between_pages = True
-        try:
-            while True:
-                between_pages = False
-                page = await self._calls.start("scan", self._whole, budget, partial(anext, pages, None), prefix)
-                between_pages = True
-                if page is None:
-                    return
-                yield page
-        finally:
-            close = getattr(pages, "aclose", None)
-            if between_pages and close is not None and not self._calls.closed:
-                with suppress(BackendError):  # counted where it happened; a scan that is left is of no use
-                    await self._calls.start("scan", self._whole, self._whole.patience, close, prefix)
 
     async def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
         """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
@@ -282,6 +265,23 @@ class Guard:
 
         if keys:
             await self._everywhere("touch", keys, start)
+
+    async def lengthen(
+        self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
+    ) -> list[bool]:
+        """Let keys of each partition live longer, at the same time. Raises `BackendError` if any of them failed."""
+        there: dict[str, bool] = {}
+
+        async def extend(part: dict[str, bytes]) -> None:
+            there.update(zip(part, await backend.extend(part, ttl=ttl), strict=True))
+
+        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
+            call = partial(extend, {key: items[key] for key in keys})
+            budget = self._budget(partition, 0, len(keys), explicit)
+            return self._calls.start("extend", partition, budget, call, keys[0], explicit=explicit)
+
+        await self._everywhere("extend", list(items), start)
+        return [there[key] for key in items]
 
     def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = False) -> asyncio.Future[int]:
         """Begin at once, so that it reaches the store right behind the write that was begun before it."""
@@ -343,7 +343,7 @@ class Guard:
 
     def _node(self, operation: str, key: str) -> str:
         try:
-            return _WHOLE_STORE if self._partition is None else self._partition(key)
+            return WHOLE_STORE if self._partition is None else self._partition(key)
         except Exception as error:
             self._calls.report("partition", error)
             raise BackendError(operation, transient=True) from error
@@ -377,15 +377,6 @@ class Guard:
         if failure is not None:
             raise failure
         return answers
-
-
-async def _ended(tasks: Sequence[asyncio.Future[Any]], deadline: float) -> bool:
-    """Wait until `tasks` have ended, or until `deadline` (the loop's clock); return whether they have."""
-    waiting = [task for task in tasks if not task.done()]
-    if waiting:
-        _, waiting_still = await asyncio.wait(waiting, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-        return not waiting_still
-    return True
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

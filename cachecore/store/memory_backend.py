@@ -1,13 +1,14 @@
 """`memory://`: a store inside this process, bounded by bytes; for tests, notebooks and single processes.
 
 It keeps the whole contract of a backend, so that what works here works on a server. It is not the L1 tier, which
-belongs to a cache and is kept coherent with its store.
+belongs to a cache; but L1 looks into it at each hit, so that it needs no payloads of its own and is always coherent.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Literal
 from urllib.parse import urlsplit
 
 from cachecore.contract.clock import Clock, SystemClock, counting_sleep
@@ -18,10 +19,12 @@ _PAGE = 256
 
 
 class MemoryBackend:
-    """CacheBackend in a dict, least recently written first out.
+    """CacheBackend in a dict, least recently written or read first out; a look at a value is no use of it.
 
     Safe to call from several loops and threads: each call holds one lock and never awaits while it does.
     """
+
+    local: Literal[True] = True
 
     def __init__(self, *, max_bytes: int = 256 * MIB, clock: Clock | None = None) -> None:
         if max_bytes < 1:
@@ -29,18 +32,32 @@ class MemoryBackend:
         self._max_bytes = max_bytes
         self._clock = counting_sleep(clock or SystemClock())
         self._lock = threading.Lock()
-        self._values: dict[str, tuple[bytes, float | None]] = {}  # guarded by _lock; oldest write first
+        # (value, monotonic second of its end, number of its write), least recently used first; written under _lock
+        self._values: dict[str, tuple[bytes, float | None, int]] = {}
+        self._writes = 0  # guarded by _lock
         self._bytes = 0  # guarded by _lock
         self._closed = False
 
     def __repr__(self) -> str:
         return f"MemoryBackend(entries={len(self._values)}, bytes={self._bytes})"
 
+    def look(self, key: str) -> tuple[bytes, int] | None:
+        """Return the live value of `key` and the number of the write that put it there; None if there is none."""
+        found = self._values.get(key)
+        if found is None:
+            return None
+        value, ends, number = found
+        return None if ends is not None and ends <= self._clock.monotonic() else (value, number)
+
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`."""
         with self._open("get_many"):
             now = self._clock.monotonic()
-            return [self._live(key, now) for key in keys]
+            values = [self._live(key, now) for key in keys]
+            for key, value in zip(keys, values, strict=True):
+                if value is not None:
+                    self._values[key] = self._values.pop(key)  # used last
+            return values
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key; it lives `ttl` seconds, or until evicted if None."""
@@ -72,6 +89,18 @@ class MemoryBackend:
             number = int(value) + 1 if value.isdigit() else 1
             self._put(key, b"%d" % number, None)
             return number
+
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
+        with self._open("extend"):
+            now = self._clock.monotonic()
+            there = [self._live(key, now) == value for key, value in items.items()]
+            for (key, value), same in zip(items.items(), there, strict=True):
+                if same:
+                    ends = self._values[key][1]
+                    if ends is not None and (ttl is None or ends < now + ttl):
+                        self._put(key, value, ttl)
+            return there
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix`, in pages."""
@@ -107,7 +136,7 @@ class MemoryBackend:
         found = self._values.get(key)
         if found is None:
             return None
-        value, deadline = found
+        value, deadline, _ = found
         if deadline is not None and deadline <= now:
             self._drop(key)
             return None
@@ -115,7 +144,8 @@ class MemoryBackend:
 
     def _put(self, key: str, value: bytes, ttl: float | None) -> None:
         self._drop(key)
-        self._values[key] = (bytes(value), None if ttl is None else self._clock.monotonic() + ttl)
+        self._writes += 1
+        self._values[key] = (bytes(value), None if ttl is None else self._clock.monotonic() + ttl, self._writes)
         self._bytes += len(key) + len(value)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._values)))

@@ -12,6 +12,9 @@ from cachecore.store.round_trip import RoundTrip
 ROUND_TRIPS: Final = 5
 """Round trips that a read may take."""
 
+WHOLE_STORE: Final = ""
+"""The name of the one partition of a store that is not divided."""
+
 
 class Partition:
     """One partition, as all loops of this process see it."""

@@ -22,6 +22,7 @@ from cachecore.contract.errors import BackendUnavailable
 from cachecore.contract.protocols import (
     CacheBackend,
     FeedEvent,
+    SupportsExtend,
     SupportsFeed,
     SupportsMarks,
     SupportsPartitions,
@@ -78,6 +79,7 @@ class FaultyBackend:
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
+    extend: Callable[..., Awaitable[list[bool]]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     advance: Callable[[str], Awaitable[int]]
     partition: Callable[[str], str]
@@ -107,6 +109,8 @@ class FaultyBackend:
             self.time = partial(self._time, inner)
         if isinstance(inner, SupportsTouch):
             self.touch = partial(self._touch, inner)
+        if isinstance(inner, SupportsExtend):
+            self.extend = partial(self._extend, inner)
         if isinstance(inner, SupportsFeed):
             self.feed = inner.feed
         if isinstance(inner, SupportsMarks):
@@ -309,6 +313,12 @@ class FaultyBackend:
         call = await self._begin("touch", keys)
         await inner.touch(keys)
         await self._end(call)
+
+    async def _extend(self, inner: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        call = await self._begin("extend", list(items))
+        there = await inner.extend(items, ttl=ttl)
+        await self._end(call)
+        return there
 
     # How faults strike
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RedisBackend:
-    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed, time, touch and marks.
+    """CacheBackend on a Redis (6.2 or later) or Valkey server; also scan, feed, time, touch, extend and marks.
 
     Nothing is connected before it is used. Each event loop has separate connections: one for commands, one for values
     of at least `bulk_bytes`, and on old servers without scripts one for compare and swap.
@@ -99,6 +99,12 @@ class RedisBackend:
         """Make the value `new` if it is `old` now; return whether it was. One command where the server has one."""
         node = self._nodes.get("swap")
         return bool(self._checked(node, "swap", await node.swap(key, old, new, commands.milliseconds(ttl)), bool))
+
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
+        node = self._nodes.get("extend")
+        replies = await node.extend(items, commands.milliseconds(ttl)) if items else ()
+        return [bool(self._checked(node, "extend", reply, bool)) for reply in replies]
 
     async def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it: one INCR, in one packet with the small write before it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cachecore.contract import BackendUnavailable, OptionsError
 from cachecore_redis.wire.commands import PAGE, literal, milliseconds
-from cachecore_redis.wire.errors import translated
+from cachecore_redis.wire.errors import translated, unknown
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -98,6 +98,30 @@ class ClientBackend:
             except WatchError:
                 return False  # another write came between: the value is no longer `old`
             return True
+
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds at least; return which of them have it.
+
+        A pipeline of PEXPIRE GT and GET; where the server has no GT, the value gets no end at all.
+        """
+        from redis.exceptions import ResponseError
+
+        client, px = self._open("extend"), milliseconds(ttl)
+        if not items:
+            return []
+        with translated("extend"):
+            async with client.pipeline(transaction=False) as pipe:
+                for key in items:
+                    pipe.persist(key) if px is None else pipe.pexpire(key, px, gt=True)
+                    pipe.get(key)
+                replies = await pipe.execute(raise_on_error=False)
+        if any(isinstance(reply, ResponseError) and unknown(reply) for reply in replies):
+            return [await self.swap(key, value, value, ttl=None) for key, value in items.items()]
+        with translated("extend"):
+            for reply in replies:
+                if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+                    raise reply
+        return [reply == value for reply, value in zip(replies[1::2], items.values(), strict=True)]
 
     async def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it: one INCR."""

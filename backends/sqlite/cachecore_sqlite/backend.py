@@ -90,6 +90,14 @@ class SQLiteBackend:
         """Set the value to `new` if it is `old` now; return whether it was. Atomic between processes."""
         return self._pool.write("swap", Transaction.swap, key, old, new, self._deadline(ttl), expected=(key, old))
 
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
+        deadline = self._deadline(ttl)
+        there: list[bool] = await self._pool.immediate("extend", [])
+        for chunk in _chunks(items, self.options.transaction_bytes):
+            there += await self._pool.write("extend", Transaction.extend, chunk, deadline)
+        return there
+
     def advance(self, key: str) -> Awaitable[int]:
         """Add one to the counter under `key` and return it: a row in the transaction of the writes before it."""
         return self._pool.write("advance", Transaction.advance, key)

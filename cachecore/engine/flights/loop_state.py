@@ -16,7 +16,18 @@ from cachecore.engine.flights.wakeups import Wakeups
 class LoopState:
     """What one event loop has of its own."""
 
-    __slots__ = ("background", "coalescer", "explicit", "flights", "loop", "measuring", "rounds", "tasks", "wakeups")
+    __slots__ = (
+        "background",
+        "coalescer",
+        "explicit",
+        "flights",
+        "loop",
+        "measuring",
+        "prolonging",
+        "rounds",
+        "tasks",
+        "wakeups",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coalescer: Coalescer, explicit: Coalescer) -> None:
         self.loop = loop
@@ -27,6 +38,8 @@ class LoopState:
         self.rounds = Rounds()
         self.wakeups = Wakeups(loop)
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.prolonging: dict[tuple[str, bytes], asyncio.Task[None]] = {}
+        """Stamps (stamp key, stamp) whose lives are being prolonged, and the tasks that do it."""
         self.background = 0
         """Refreshes under way behind answers already given."""
         self.measuring: asyncio.Task[None] | None = None

@@ -1,10 +1,11 @@
-"""What a store need not have: `scan`, `sizes`, the clock, `touch`, marks."""
+"""What a store need not have: `scan`, `sizes`, the clock, `touch`, `extend`, marks."""
 
 from __future__ import annotations
 
 import asyncio
 
 from cachecore.contract import (
+    SupportsExtend,
     SupportsMarks,
     SupportsScan,
     SupportsSizes,
@@ -81,6 +82,46 @@ async def check_touch_changes_nothing(harness: Harness) -> None:
     assert await harness.backend.get_many(["missing", "k0", "k1499"]) == [None, b"v", b"v"]
     await harness.advance(0.4 + harness.ttl_rounding)
     assert await harness.backend.get_many(["brief", "k0"]) == [None, b"v"]
+
+
+@registered
+async def check_extending_never_shortens(harness: Harness) -> None:
+    """A later end stays, and so does none; an earlier one is moved, by no more than was asked for."""
+    backend = harness.backend
+    if not isinstance(backend, SupportsExtend):
+        return
+    await backend.set_many({"short": b"v", "gone": b"v"}, ttl=0.5)
+    await backend.set_many({"long": b"v"}, ttl=60)
+    await backend.set_many({"ever": b"v"}, ttl=None)
+    assert await backend.extend({"long": b"v", "ever": b"v", "short": b"v"}, ttl=2.0) == [True, True, True]
+    assert await backend.extend({}, ttl=1) == []
+    await harness.advance(0.8 + harness.ttl_rounding)
+    assert await backend.get_many(["short", "gone", "long", "ever"]) == [b"v", None, b"v", b"v"]
+    await harness.advance(1.5)
+    assert await backend.get_many(["short", "long", "ever"]) == [None, b"v", b"v"]
+
+
+@registered
+async def check_extending_for_ever(harness: Harness) -> None:
+    """A ttl of None takes the end away."""
+    backend = harness.backend
+    if not isinstance(backend, SupportsExtend):
+        return
+    await backend.set_many({"k": b"v"}, ttl=0.3)
+    assert await backend.extend({"k": b"v"}, ttl=None) == [True]
+    await harness.advance(0.5 + harness.ttl_rounding)
+    assert await backend.get_many(["k"]) == [b"v"]
+
+
+@registered
+async def check_extending_tells_whose_value_it_is(harness: Harness) -> None:
+    """Neither a missing key nor one with another value is made, changed or said to be there."""
+    backend = harness.backend
+    if not isinstance(backend, SupportsExtend):
+        return
+    await backend.set_many({"other": b"theirs", "same": b"v"}, ttl=60)
+    assert await backend.extend({"missing": b"v", "same": b"v", "other": b"v"}, ttl=90) == [False, True, False]
+    assert await backend.get_many(["missing", "same", "other"]) == [None, b"v", b"theirs"]
 
 
 @registered

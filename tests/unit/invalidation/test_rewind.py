@@ -19,11 +19,11 @@ from tests.unit.virtual_caches import Answer, Scene, virtual
 MARK, ROOT = "cc.m:", "cc:s:n"
 
 
-def snapshot(scene: Scene) -> dict[str, tuple[bytes, float | None]]:
+def snapshot(scene: Scene) -> dict[str, tuple[bytes, float | None, int]]:
     return dict(scene.memory._values)
 
 
-def restore(scene: Scene, saved: dict[str, tuple[bytes, float | None]]) -> None:
+def restore(scene: Scene, saved: dict[str, tuple[bytes, float | None, int]]) -> None:
     scene.memory._values = dict(saved)
 
 

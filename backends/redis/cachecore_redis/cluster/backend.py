@@ -14,6 +14,7 @@ from cachecore_redis.cluster.cluster import Cluster, Command
 from cachecore_redis.cluster.feed import cluster_feed
 from cachecore_redis.cluster.quorum import first_answer
 from cachecore_redis.cluster.topology import SLOTS, Topology, slot_of
+from cachecore_redis.node import extend
 from cachecore_redis.node.about import about_all
 from cachecore_redis.node.feed import ended
 from cachecore_redis.node.large import LargeKeys
@@ -57,6 +58,7 @@ class ClusterBackend:
         self._backoffs: dict[Address, Backoff] = {}
         self._large = LargeKeys(self._options.bulk_bytes)
         self._clusters = PerLoop(self._cluster)
+        self._extend_at = 0  # the method of `extend` that no node has refused so far
 
     def _cluster(self) -> Cluster:
         return Cluster(
@@ -148,6 +150,31 @@ class ClusterBackend:
         if type(reply) is not bool:
             raise cluster.reply_error("swap", slot_of(key), reply)
         return reply
+
+    async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
+        """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
+        cluster, px = self._clusters.get("extend"), commands.milliseconds(ttl)
+        while True:
+            at = self._extend_at
+            if extend.METHODS[at] == "swap":
+                return [await self.swap(key, value, value, ttl=None) for key, value in items.items()]
+            batch = [
+                Command(command, [key])
+                for key, value in items.items()
+                for command in extend.commands_for(extend.METHODS[at], key, value, px)
+            ]
+            replies = await cluster.ask_all("extend", batch, twice=True)
+            if not extend.refused(replies):
+                break
+            self._extend_at = max(self._extend_at, at + 1)
+        size = len(batch) // max(1, len(items))
+        there: list[bool] = []
+        for number, (key, value) in enumerate(items.items()):
+            reply = extend.verdict(value, replies[number * size : (number + 1) * size])
+            if type(reply) is not bool:
+                raise cluster.reply_error("extend", slot_of(key), reply)
+            there.append(reply)
+        return there
 
     async def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it: one INCR on its node."""

@@ -7,12 +7,13 @@ them, and so has WATCH, which is a state of its connection. The last two are ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import hiredis
 
 from cachecore.contract import BackendError, InlineFuture, Link
+from cachecore_redis.node import extend
 from cachecore_redis.node.feed import Feeds
 from cachecore_redis.node.large import LargeKeys
 from cachecore_redis.node.swap import Swapper
@@ -242,6 +243,22 @@ class Node:
             return await self.swapper.swap(connection, self._watch_connection, key, old, new, px, asking=asking)
         except OSError as error:
             raise via.loss_error("swap", error) from error
+
+    async def extend(self, items: Mapping[str, bytes], px: int | None) -> list[Reply]:
+        """Return for each key whether it has the value given and now lives for `px` at least, or the error reply."""
+        while True:
+            connection = self.main.current or await self.main.ready("extend")
+            at = connection.notes.get(extend.NOTE, 0)
+            method = extend.METHODS[at]
+            if method == "swap":
+                return [await self.swap(key, value, value, None) for key, value in items.items()]
+            parts = [extend.commands_for(method, key, value, px) for key, value in items.items()]
+            replies = await self.ask_many("extend", [one for part in parts for one in part], via=self.main, twice=True)
+            if not extend.refused(replies):
+                size = len(parts[0])
+                answers = (replies[start : start + size] for start in range(0, len(replies), size))
+                return [extend.verdict(value, part) for value, part in zip(items.values(), answers, strict=True)]
+            connection.notes[extend.NOTE] = max(connection.notes.get(extend.NOTE, 0), at + 1)
 
     async def _watch_connection(self) -> Connection:
         return self._watch.current or await self._watch.ready("swap")

@@ -25,6 +25,7 @@ import hiredis
 
 from cachecore_redis.wire.commands import ASKING, EXEC, MULTI, UNWATCH, get, pack, set_, unlink
 from cachecore_redis.wire.connection import Connection, Reply
+from cachecore_redis.wire.errors import unknown
 
 # Values are compared as bytes; a missing key is `false`. Returns 1 if it was swapped.
 _SCRIPT: Final = b"""\
@@ -41,19 +42,6 @@ _DELETE: Final = ("delifeq", "delex", "script", "watch")
 _WRITES: Final = "swap: write"
 _DELETES: Final = "swap: delete"
 _ANEW: Final = "swap: by frequency"
-
-
-def _unknown(reply: Reply) -> bool:
-    """Return whether the server does not know this method, or forbids it to this user."""
-    if not isinstance(reply, hiredis.ReplyError):
-        return False
-    text = str(reply)
-    return (
-        text.startswith(("ERR syntax error", "ERR unknown command", "ERR wrong number", "ERR unknown subcommand"))
-        or (text.startswith("NOPERM") and "to run the" in text)
-        or "not allowed from script" in text
-        or "scripting" in text.lower()
-    )
 
 
 def methods(connection: Connection) -> tuple[str, str]:
@@ -85,7 +73,7 @@ class Swapper:
         # What is as long is a claim that its holder renews: the longer it lasts, the more it is in use.
         if new is not None and connection.notes.get(_ANEW) and len(new) != len(old) and not asking:
             reply = await self._script(connection, key, old, new, px, anew=True)
-            if not _unknown(reply):
+            if not unknown(reply):
                 return _swapped(reply)
             connection.notes[_ANEW] = 0
         while True:
@@ -93,7 +81,7 @@ class Swapper:
             if order[at] == "watch":
                 return await self._watched(await watch_connection(), key, old, new, px, asking)
             reply = await self._one_command(connection, order[at], key, old, new, px, asking)
-            if not _unknown(reply):
+            if not unknown(reply):
                 return _swapped(reply)
             connection.notes[name] = max(connection.notes.get(name, 0), at + 1)
 

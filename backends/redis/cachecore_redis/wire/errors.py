@@ -39,6 +39,13 @@ _REPLIES: Final[dict[str, tuple[str, bool]]] = {
     "CROSSSLOT": ("moved", False),
 }
 
+_UNKNOWN: Final = (
+    "ERR syntax error",
+    "ERR unknown command",
+    "ERR wrong number",
+    "ERR unknown subcommand",
+    "ERR Unsupported option",
+)
 _IN_SCRIPT: Final = re.compile(r": -([A-Z]+) ")
 
 UNAVAILABLE: Final = frozenset(
@@ -153,3 +160,16 @@ def translated(operation: str) -> Iterator[None]:
         yield
     except (RedisError, OSError, EOFError) as error:
         raise translate(operation, error) from error
+
+
+def unknown(reply: object) -> bool:
+    """Return whether an error reply says that the server does not know a command, or forbids it to this user."""
+    if not isinstance(reply, Exception):
+        return False
+    text = str(reply)
+    return (
+        text.startswith(_UNKNOWN)
+        or (text.startswith("NOPERM") and "to run the" in text)
+        or "not allowed from script" in text
+        or "scripting" in text.lower()
+    )

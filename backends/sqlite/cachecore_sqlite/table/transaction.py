@@ -167,6 +167,21 @@ class Transaction:
             self._remove(key)
         return True
 
+    def extend(self, items: Mapping[str, bytes], deadline: float | None) -> list[bool]:
+        """Let each key that has the value given live until `deadline` at least; return which of them have it."""
+        self.flush()
+        values = rows.read(self.connection, list(items), self.now).values
+        ends: dict[str, object] = {}
+        for size, chunk in chunks(list(items)):
+            for key, end in self.connection.execute(_DEADLINES[size], _key_parameters(chunk, size)):
+                ends.setdefault(key, end)
+        there = [values.get(key) == value for key, value in items.items()]
+        for (key, value), same in zip(items.items(), there, strict=True):
+            end = ends.get(key)
+            if same and isinstance(end, float) and (deadline is None or end < deadline):
+                self.put({key: value}, deadline)
+        return there
+
     def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it; bytes that are no number count as none."""
         if key not in self._live:
@@ -193,7 +208,7 @@ class Transaction:
 def max_wal_bytes(call: Callable[..., object], arguments: tuple[Any, ...]) -> int:
     """Return about how many bytes the WAL takes at most for `call(transaction, *arguments)`; 0 if it only deletes."""
     values: Iterable[object] = ()
-    if call is Transaction.put:
+    if call in (Transaction.put, Transaction.extend):
         values = arguments[0].values()
     elif call is Transaction.swap and arguments[2] is not None:
         values = (arguments[2],)

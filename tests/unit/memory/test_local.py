@@ -1,0 +1,113 @@
+"""A store in this process: hits in memory look into it, so they are always coherent, and there is one payload."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from cachecore import Cache, SyncCache
+from cachecore.contract import SupportsLocal
+from cachecore.store.memory_backend import MemoryBackend
+from tests.unit.virtual_caches import Answer, Scene, virtual
+
+
+def local(scene: Scene, **options: Any) -> Cache[Any]:
+    """Return a cache on the scene's store itself."""
+    return scene.cache(scene.memory, **options)
+
+
+@virtual
+async def test_hits_stay_in_memory_for_as_long_as_they_are_fresh(scene: Scene) -> None:
+    """There is nothing to distrust after `l1_max_age`."""
+    cache = local(scene, ttl=3600)
+    await cache.set("q", {"a": [1, 2, 3]})
+    for _ in range(50):
+        await asyncio.sleep(60)
+        assert cache.peek("q") == {"a": [1, 2, 3]}
+    assert (cache.stats.hits_l1, cache.stats.hits_l2) == (50, 0)
+    await asyncio.sleep(3600)
+    assert cache.peek("q") is None
+
+
+@virtual
+async def test_another_cache_on_the_same_store_is_seen_at_once(scene: Scene) -> None:
+    """Every way to change an answer, through another cache, between two hits of this one."""
+    one, two = local(scene), local(scene)
+    for change in (
+        lambda: two.set("q", "new"),
+        lambda: two.delete("q"),
+        lambda: two.expire("q"),
+        lambda: two.invalidate_tags("t"),
+        lambda: two.invalidate_all(),
+        lambda: two.refresh("q", Answer()),
+    ):
+        await one.set("q", "old", tags=["t"])
+        assert one.peek("q") == "old"
+        await change()
+        assert one.peek("q") in (None, "new", 1)
+        assert await one.get("q") != "old"
+
+
+@virtual
+async def test_what_the_store_evicts_is_gone(scene: Scene) -> None:
+    """A copy keeps no bytes of its own, so there is nothing left to serve."""
+    small = MemoryBackend(max_bytes=20_000, clock=scene.clock)  # stamps are read by each write, so they stay
+    cache = scene.cache(small)
+    for number in range(40):
+        await cache.set(number, "x" * 1000)
+    held = [number for number in range(40) if cache.peek(number) is not None]
+    assert held == list(range(40 - len(held), 40))
+    assert 10 < len(held) < 20
+
+
+@virtual
+async def test_values_are_the_callers_own(scene: Scene) -> None:
+    cache = local(scene)
+    await cache.set("q", {"a": [1]})
+    first = cache.peek("q")
+    assert first is not None
+    first["a"].append(2)
+    assert cache.peek("q") == {"a": [1]}
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json"])
+def test_each_serializer_reads_what_lies_in_the_store(serializer: str) -> None:
+    with SyncCache[Any]("memory://", ttl=60, serializer=serializer) as cache:
+        for number, value in enumerate(("text", {"a": 1.5}, [None, True], "x" * 10_000, "")):
+            cache.set(number, value)
+            assert cache.peek(number) == value
+
+
+async def test_there_is_one_payload() -> None:
+    """What an answer costs beside its value is less than a second one would."""
+    chance = random.Random(1)
+    async with Cache[str]("memory://", ttl=3600) as cache:
+        await cache.set("first", "x")
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(300):
+            await cache.set(number, chance.randbytes(4_000).hex())
+            assert cache.peek(number) is not None
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert 8_000 < (after - before) / 300 < 8_000 + 3_000
+
+
+async def test_look_tells_writes_apart() -> None:
+    """Also those of equal bytes: what was checked of one says nothing of the other."""
+    backend = MemoryBackend()
+    assert isinstance(backend, SupportsLocal)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    first = backend.look("k")
+    await backend.delete_many(["k"])
+    assert backend.look("k") is None
+    await backend.set_many({"k": b"v"}, ttl=60)
+    second = backend.look("k")
+    assert first is not None
+    assert second is not None
+    assert (first[0], second[0]) == (b"v", b"v")
+    assert first[1] != second[1]
