@@ -116,7 +116,7 @@ class Cache(Answers[V]):
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built
         owned = isinstance(backend, str)
         telemetry = Telemetry(name, meter)
-        built = plugins.backend_from_url(backend) if isinstance(backend, str) else backend
+        built = plugins.backend_from_url(backend, clock=clock) if isinstance(backend, str) else backend
         if not isinstance(built, CacheBackend):
             raise OptionsError(f"backend must be a URL or have the methods of CacheBackend, not {type(built).__name__}")
         engine = Engine(

@@ -18,6 +18,7 @@ from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, longest_life, seal_value
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending
 from cachecore.invalidation.outbox.backlog import entries
@@ -182,7 +183,10 @@ def _sealed(
     scope: Scope, key: str, computed: Computed[Any], tagset: TagSet, stamps: dict[str, bytes], ttl: float | None
 ) -> Sealed:
     own = {name: stamps[name] for name in tagset.stamp_keys if name in stamps}
-    return seal_value(scope, key, computed, scope.policy, ttl, tagset.tags, own, 0.0)
+    try:
+        return seal_value(scope, key, computed, scope.policy, ttl, tagset.tags, own, 0.0)
+    except EncodingError as error:
+        raise EncodingError(f"{error}: {unstorable(computed.value, scope.serializer.name)}") from error
 
 
 def _sized(scope: Scope, sealed: Sealed) -> Sealed:

@@ -128,9 +128,11 @@ class MemoryBackend:
         return True
 
 
-def from_url(url: str) -> MemoryBackend:
-    """Return the backend that `memory://` means: a new, empty one."""
+def from_url(url: str, *, clock: Clock | None = None) -> MemoryBackend:
+    """Return the backend that `memory://` means: a new, empty one, whose deadlines follow `clock`."""
     parts = urlsplit(url)
     if parts.netloc or parts.path not in ("", "/") or parts.query:
-        raise OptionsError(f"memory:// takes no host, path or options, not {url!r}")
-    return MemoryBackend()
+        raise OptionsError(
+            f"memory:// takes no host, path or options, not {url!r}: `MemoryBackend(max_bytes=…)` has options"
+        )
+    return MemoryBackend(clock=clock)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive, seconds
@@ -44,6 +46,16 @@ class CacheConfig:
     """Questions that this process remembers for that; the oldest are forgotten first."""
     similar_max_chars: int = 2_000
     """The longest question that is matched with others."""
+
+    def __new__(cls, *_: object, **settings: object) -> Self:
+        """Refuse settings that there are not, with the name that was meant. Raises OptionsError."""
+        known = cls.__dataclass_fields__
+        for name, value in settings.items():
+            if name not in known:
+                near = ["ttl_seconds"] if name == "ttl" else difflib.get_close_matches(name, known, n=1)
+                way_out = f"did you mean {near[0]}={value!r}?" if near else f"there are {', '.join(known)}"
+                raise OptionsError(f"CacheConfig has no setting {name!r}: {way_out}")
+        return object.__new__(cls)  # `super()` knows the class without slots, which is another one
 
     def __post_init__(self) -> None:
         if self.ttl_seconds is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from collections.abc import Collection, Mapping
@@ -136,6 +137,19 @@ def _waits(options: RedisOptions) -> dict[str, float]:
     return {"socket_connect_timeout": options.connect_timeout, "socket_timeout": options.connect_timeout}
 
 
+def _check_names(url: str, connection: type) -> None:
+    """Return if redis-py knows each setting in the query of `url`. Raises OptionsError."""
+    known = {
+        name for kind in connection.__mro__ for name in inspect.signature(vars(kind).get("__init__", kind)).parameters
+    }
+    known |= {*_OURS, "db"}
+    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if name not in known and name.isidentifier():  # what is no name may be a part of a password
+            near = difflib.get_close_matches(name, known, n=1)
+            way_out = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_OURS)}, and those of redis-py"
+            raise OptionsError(f"the URL of the store has an unknown setting {name!r}: {way_out}")
+
+
 class UrlDialer:
     """Makes connections to the one server that a URL names."""
 
@@ -147,8 +161,8 @@ class UrlDialer:
         except ValueError:
             # Its text is dropped: it quotes the URL, and with a / or # in the password also a part of the password.
             raise OptionsError(
-                "the URL of the store is wrong: is it redis://user:password@host:6379/0, and are special characters "
-                "in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
+                "the URL of the store is wrong: is it redis://user:password@host:6379/0, the port a number, and are "
+                "special characters in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
             ) from None
         database = urlsplit(url).path.strip("/")
         if database and "path" not in kwargs and not database.isdecimal():
@@ -157,6 +171,7 @@ class UrlDialer:
         if credential_provider is not None:
             kwargs["credential_provider"] = credential_provider
         make = kwargs.pop("connection_class", Connection)
+        _check_names(url, make)
         self._make: Any = make
         self._kwargs = {**setup(options), **kwargs}
         self._tls: Any = None
