@@ -67,18 +67,23 @@ class SyncCache(Generic[V]):
     def __init__(self, backend: Cache[V], /) -> None: ...
     @overload
     def __init__(
-        self, backend: str | CacheBackend, *, ttl: Duration | None, value_type: type[V], **options: Unpack[BuildOptions]
+        self,
+        backend: str | CacheBackend | Unset = UNSET,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        value_type: type[V],
+        **options: Unpack[BuildOptions],
     ) -> None: ...
     @overload
     def __init__(
         self,
-        backend: str | CacheBackend,
+        backend: str | CacheBackend | Unset = UNSET,
         *,
-        ttl: Duration | None,
+        ttl: Duration | Unset | None = UNSET,
         value_type: Any = None,
         **options: Unpack[BuildOptions],
     ) -> None: ...
-    def __init__(self, backend: str | CacheBackend | Cache[V], **arguments: Any) -> None:
+    def __init__(self, backend: str | CacheBackend | Cache[V] | Unset = UNSET, **arguments: Any) -> None:
         if isinstance(backend, Cache):
             if arguments:
                 raise OptionsError(

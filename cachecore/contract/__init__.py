@@ -15,7 +15,7 @@ from cachecore.contract.errors import (
 )
 from cachecore.contract.eviction import EvictionPolicy, PolicyFactory
 from cachecore.contract.futures import InlineFuture
-from cachecore.contract.options import Duration, MemoryOptions, Policy, StoreOptions, positive, seconds
+from cachecore.contract.options import Duration, MemoryOptions, Policy, Size, StoreOptions, positive, seconds, size
 from cachecore.contract.protocols import (
     Alive,
     CacheBackend,
@@ -70,6 +70,7 @@ __all__ = [
     "Policy",
     "PolicyFactory",
     "Serializer",
+    "Size",
     "StoreOptions",
     "SupportsAbout",
     "SupportsFeed",
@@ -86,4 +87,5 @@ __all__ = [
     "positive",
     "redact_url",
     "seconds",
+    "size",
 ]

@@ -68,8 +68,8 @@ def backend_from_url(url: str, *, clock: Clock | None = None) -> CacheBackend:
     own: dict[str, Any] = {} if clock is None else {"clock": clock}
     if own and not _takes(make, "clock"):
         raise OptionsError(
-            f"clock= does not move the store at {redact_url(url)!r}, which has a clock of its own: use memory://, whose "
-            "store follows it, or build a backend that takes one and give it here"
+            f"clock= does not move the store at {redact_url(url)!r}, which has a clock of its own: use memory://, "
+            "whose store follows it, or build a backend that takes one and give it here"
         )
     try:
         made = make(url, **own)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cachecore.contract.clock import Clock, SystemClock, counting_sleep
 from cachecore.contract.errors import BackendUnavailable, OptionsError
-from cachecore.contract.options import MIB
+from cachecore.contract.options import MIB, Size, size
 
 _PAGE = 256
 
@@ -23,10 +23,10 @@ class MemoryBackend:
     Safe to call from several loops and threads: each call holds one lock and never awaits while it does.
     """
 
-    def __init__(self, *, max_bytes: int = 256 * MIB, clock: Clock | None = None) -> None:
-        if max_bytes < 1:
+    def __init__(self, *, max_bytes: Size = 256 * MIB, clock: Clock | None = None) -> None:
+        self._max_bytes = size("max_bytes", max_bytes)
+        if self._max_bytes < 1:
             raise OptionsError(f"max_bytes must be at least 1, not {max_bytes!r}")
-        self._max_bytes = max_bytes
         self._clock = counting_sleep(clock or SystemClock())
         self._lock = threading.Lock()
         self._values: dict[str, tuple[bytes, float | None]] = {}  # guarded by _lock; oldest write first

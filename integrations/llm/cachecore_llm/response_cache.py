@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from cachecore import Cache, Computed, OptionsError
 from cachecore.contract.clock import Clock
+from cachecore.contract.options import positive
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Outcome, Unset
 from cachecore_llm.admission import Rejection, rejection
@@ -279,8 +280,8 @@ class ResponseCache:
         self._questions.remember(request, self._view(request), stored)
         if not response.fallback:
             return Computed(stored, served_by=served_by)
-        own = self.config.ttl_seconds
-        ttl = self.config.fallback_ttl if own is None else min(own, self.config.fallback_ttl)
+        own, fallback = self.config.ttl_seconds, positive("fallback_ttl", self.config.fallback_ttl)
+        ttl = fallback if own is None else min(positive("ttl_seconds", own), fallback)
         return Computed(stored, ttl=ttl, served_by=served_by)
 
     def _rejection(self, request: LLMRequest, response: LLMResponse) -> Rejection | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from cachecore.contract import OptionsError
-from cachecore.contract.options import KIB, parse_duration
+from cachecore.contract.options import KIB, positive, size
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -41,9 +40,8 @@ class RedisOptions:
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "heartbeat"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < math.inf):  # NaN fails here too
-                raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
+        object.__setattr__(self, "bulk_bytes", size("bulk_bytes", self.bulk_bytes))
         for name in ("connections", "bulk_bytes"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -73,10 +71,8 @@ def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions
             raise OptionsError(f"{name} has no meaning in the URL of this backend")
         if name not in _OURS:
             rest.append((name, text))
-        elif name in ("connections", "bulk_bytes"):
-            ours[name] = int(text) if text.isdecimal() else text
         else:
-            ours[name] = parse_duration(name, text)
+            ours[name] = int(text) if name == "connections" and text.isdecimal() else text
     ours.update(given)
     return urlunsplit(parts._replace(query=urlencode(rest))), RedisOptions(**ours), frozenset(ours)
 
