@@ -24,7 +24,7 @@ from cachecore.api.function_types import (
     SyncCachedStaticMethod,
     SyncDecorator,
 )
-from cachecore.api.loop_thread import LoopThread
+from cachecore.api.loop_thread import LoopThread, in_event_loop
 from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOptions, ViewOptions
 from cachecore.api.signatures import Vary
 from cachecore.api.sync_decorators import sync_cached_function
@@ -33,6 +33,7 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
+from cachecore.engine.apart import apart
 from cachecore.engine.factories import called
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
@@ -57,10 +58,13 @@ _CLOSE_SECONDS = 5.0
 class SyncCache(Generic[V]):
     """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
 
-    Any number of threads may use it. In a forked child it starts a thread of its own at its first call.
+    Any number of threads may use it. In a forked child it starts a thread of its own at its first call. Where an event
+    loop is running in the caller's thread (a notebook, a callback of an async framework), a call blocks that loop, as
+    any other blocking call does. It waits for no other caller there, since that one may need the loop: after one look
+    at the store it computes.
 
     Raises:
-        CacheError: when called from a running event loop, which it would block: use `Cache` there.
+        OptionsError: a setting is wrong, or gevent or eventlet has replaced threads.
     """
 
     @overload
@@ -336,7 +340,8 @@ class SyncCache(Generic[V]):
                 return await asyncio.to_thread(called, factory, *args)
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[Any] = loop.create_future()
-            context = contextvars.copy_context()
+            with apart(False):  # what the factory itself asks for
+                context = contextvars.copy_context()
 
             def compute() -> None:
                 value: Any = None
@@ -362,7 +367,8 @@ class SyncCache(Generic[V]):
             answered = True
             wanted.put(None)
 
-        running = self._thread.submit(call(carried))
+        with apart(in_event_loop()):
+            running = self._thread.submit(call(carried))
         running.add_done_callback(end)
         try:
             while (compute := wanted.get()) is not None:

@@ -18,6 +18,7 @@ from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
 from cachecore.encoding.claim import ClaimMark
 from cachecore.engine import read as reading
+from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation
 from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
 from cachecore.engine.factories import awaited
@@ -169,15 +170,16 @@ async def _compute(
     """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
     own: dict[str, _One] = {}
     waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
+    beside = computes_apart()
     unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
     for key, (name, found) in missing.items():
         concerns = scope.concerns(found.tagset)
-        flight = None if alone else state.flights.to_join(key, concerns)
+        flight = None if alone or beside else state.flights.to_join(key, concerns)
         if flight is None or unshared:
-            apart = alone or flight is not None
-            flight = state.flights.open_alone(key, concerns) if apart else state.flights.open(key, concerns)
+            single = alone or flight is not None
+            flight = state.flights.open_alone(key, concerns) if single or beside else state.flights.open(key, concerns)
             work = Computation(
-                scope, state, flight, found, _nothing, scope.policy, ttl, alone=apart, batch_factory=factory
+                scope, state, flight, found, _nothing, scope.policy, ttl, alone=single, batch_factory=factory
             )
             flight.finish = scope.policy.finish
             own[key] = _One(name, work)
@@ -306,7 +308,7 @@ class _Batch:
         holder = await take_claim(one.computation)
         if holder is not None and one.computation.behind:
             one.computation.flight.answer(error=Retry())
-        elif holder is not None:
+        elif holder is not None and not computes_apart():
             self._held.append((one, holder))
 
     async def _give_back(self) -> None:

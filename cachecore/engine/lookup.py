@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup, Unset
 from cachecore.engine import read as reading
+from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation, Factory
 from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
@@ -75,7 +76,7 @@ async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl:
     state = engine.state()
     engine.detach_keys([key], supersede=True)
     under_way = state.flights.get(key)
-    if under_way is not None:  # answer: what it stores is what ours is stored over
+    if under_way is not None and not computes_apart():  # answer: what it stores is what ours is stored over
         await under_way.landed()
     found = await read(scope, state, key, tagset, stamps_too=True)
     engine.detach_keys([key], supersede=True)  # whoever began while we read began before us
@@ -96,9 +97,14 @@ def start(
     newer_than: float = -math.inf,
     alone: bool = False,
 ) -> Flight:
-    """Start the flight of a key; its first caller must join it at once. One that is `alone` no other caller joins."""
+    """Start the flight of a key; its first caller must join it at once.
+
+    One that is `alone` no other caller joins and nothing of it is stored; one of a caller that computes apart is only
+    not joined.
+    """
     concerns = scope.concerns(found.tagset)
-    flight = state.flights.open_alone(found.key, concerns) if alone else state.flights.open(found.key, concerns)
+    beside = alone or (computes_apart() and not behind)
+    flight = state.flights.open_alone(found.key, concerns) if beside else state.flights.open(found.key, concerns)
     flight.finish = scope.policy.finish
     computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than, alone)
     state.flights.run([flight], partial(run, computation))
@@ -115,7 +121,7 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
     retries = 0
     alone = False
     while True:
-        share = retries < _MOST_RETRIES and not alone
+        share = retries < _MOST_RETRIES and not alone and not computes_apart()
         flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
         if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
             flight, alone = None, True
