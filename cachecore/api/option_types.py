@@ -26,6 +26,7 @@ class PolicyOptions(TypedDict, total=False):
     refresh_ahead: float
     soft_timeout: Duration | None
     factory_timeout: Duration
+    claim_timeout: Duration
     retry_after: Duration
     negative_ttl: Duration | None
     rescue_unverified: bool

@@ -141,6 +141,8 @@ class Policy:
     """After how long a stale answer is served, if there is one, while the factory works on behind."""
     factory_timeout: float = 120.0
     """After how long a computation is cancelled and its key is free again."""
+    claim_timeout: float = 30.0
+    """After how long a claim that was neither stored nor released ends, and those that wait for it go on."""
     retry_after: float = 5.0
     """For how long after a failed computation a stale answer is served without trying again."""
     negative_ttl: float | None = None
@@ -153,7 +155,7 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ttl", lifetime("ttl", self.ttl))
         _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
-        _set_seconds(self, "factory_timeout", "retry_after")
+        _set_seconds(self, "factory_timeout", "claim_timeout", "retry_after")
         _set_seconds(self, "soft_timeout", "negative_ttl", none=True)
         if not 0 <= _float("jitter", self.jitter) < 1:
             raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")

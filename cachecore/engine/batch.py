@@ -171,6 +171,8 @@ async def _compute(
     own: dict[str, _One] = {}
     waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
     beside = computes_apart()
+    for key, (_, found) in missing.items():
+        state.flights.refuse_cycle(key, scope.concerns(found.tagset))
     unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
     for key, (name, found) in missing.items():
         concerns = scope.concerns(found.tagset)

@@ -59,7 +59,7 @@ async def run(computation: Computation) -> None:
             flight.answer(answer, late_too=False)
             return
         value, seconds = await _call(computation)
-        stored = await publish(computation, value, seconds)
+        stored = flight.stored = await publish(computation, value, seconds)
     finally:
         await end_claim(computation, stored=stored)
 

@@ -67,7 +67,7 @@ async def on_miss(
     if factory is None:
         counts.misses += 1
         return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
-    return await _compute(scope, state, found, factory, ttl)
+    return await compute(scope, state, found, factory, ttl)
 
 
 async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
@@ -111,9 +111,10 @@ def start(
     return flight
 
 
-async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl) -> Lookup[Any]:
+async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl) -> Lookup[Any]:
     """Return the answer of the key's flight: one under way, or one started here."""
     key, counts = found.key, scope.telemetry.counts
+    state.flights.refuse_cycle(key, scope.concerns(found.tagset))
     if found.entry is not None and scope.engine.recently_failed(key):
         value = reading.load(scope, found)
         if value is not UNSET:

@@ -75,8 +75,8 @@ async def test_a_factory_that_needs_the_loop_and_code_on_the_loop_that_asks_the_
         running.set()
         return asyncio.run_coroutine_threadsafe(on_the_loop(), loop).result(30)
 
-    asked = asyncio.ensure_future(asyncio.to_thread(cache.get_or_set, "q", factory))
-    await asyncio.to_thread(running.wait)
+    asked = loop.run_in_executor(None, cache.get_or_set, "q", factory)
+    assert running.wait(30)  # the loop stands still from here on
     began = time.monotonic()
     assert CALLS[call](cache, lambda: "computed here") == "computed here"
     assert time.monotonic() - began < 5  # factory_timeout is 120 s

@@ -1,0 +1,80 @@
+"""A factory that runs in its caller's thread, for a call that runs on the loop of another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from cachecore.api.loop_thread import LoopThread, in_event_loop
+from cachecore.engine.apart import apart
+from cachecore.engine.factories import called
+
+T = TypeVar("T")
+
+
+def run_with_factory(
+    thread: LoopThread, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
+) -> T:
+    """Run `call` on the loop with a factory that runs here; return its result."""
+    # What the loop wants of this thread: a factory call to make, or the end of waiting.
+    wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    answered = False  # read and written on the loop's thread only
+
+    async def carried(*args: Any) -> Any:
+        if answered:  # a refresh behind a stale answer: this thread has gone on with it
+            return await asyncio.to_thread(called, factory, *args)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        with apart(False):  # what the factory itself asks for
+            context = contextvars.copy_context()
+
+        def compute() -> None:
+            value: Any = None
+            failure: BaseException | None = None
+            try:
+                value = context.run(called, factory, *args)
+            except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
+                failure = error
+            try:
+                loop.call_soon_threadsafe(_settle, answer, value, failure)
+            except RuntimeError:
+                pass  # the loop is gone, and with it whoever would have wanted to know
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure  # KeyboardInterrupt and SystemExit are this thread's first of all
+
+        wanted.put(compute)
+        return await answer
+
+    carried.__wrapped__ = factory  # type: ignore[attr-defined]  # tells which function it is that computes
+
+    def end(_: object) -> None:
+        nonlocal answered
+        answered = True
+        wanted.put(None)
+
+    with apart(in_event_loop()):
+        running = thread.submit(call(carried))
+    running.add_done_callback(end)
+    try:
+        while (compute := wanted.get()) is not None:
+            compute()
+    except BaseException:
+        running.cancel()
+        raise
+    return running.result()
+
+
+def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:
+    if answer.done():
+        return  # timed out or cancelled meanwhile
+    if failure is None:
+        answer.set_result(value)
+    elif isinstance(failure, StopIteration):  # a future cannot hold one
+        answer.set_exception(RuntimeError("the factory raised StopIteration"))
+    elif isinstance(failure, Exception):
+        answer.set_exception(failure)
+    else:
+        answer.cancel()  # the loop's thread must not end because a caller's did
