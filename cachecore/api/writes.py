@@ -64,7 +64,7 @@ class Writes(View[V]):
                 return True
             seen = since.version
             if not isinstance(seen, StoreRead) or seen.key != key:
-                raise OptionsError("since must be what `lookup` returned for the same request, read from the store")
+                raise OptionsError("since must be what `lookup` returned for the same request")
             return await carried(state, writing.store_since(self._scope, state, key, computed, life, seen))
 
     async def set_many(

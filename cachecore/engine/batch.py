@@ -17,6 +17,7 @@ from typing import Any, Final
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
 from cachecore.encoding.claim import ClaimMark
+from cachecore.encoding.plain import type_name
 from cachecore.engine import read as reading
 from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation
@@ -262,6 +263,22 @@ async def _landed(flight: Flight) -> FlightAnswer:
     raise Retry
 
 
+def check_names(asked: Sequence[Hashable], values: Mapping[Any, Any]) -> None:
+    """Return if a factory answers under names that it was given. Raises ValueError, which quotes no name.
+
+    It may leave names out, and more than was asked does no harm. But other names alone are a mistake, which would be
+    paid for again and again.
+    """
+    if not values or any(name in values for name in asked):
+        return
+    strange = next(iter(values))
+    raise ValueError(
+        f"the factory of a batch answered under {len(values)} names, none of which it was given: its mapping needs the "
+        f"names in the list that it gets (of type {type_name(type(asked[0]))}), not others (of type "
+        f"{type_name(type(strange))})"
+    )
+
+
 async def _nothing() -> Any:
     raise AssertionError("a batch calls its own factory")
 
@@ -362,6 +379,7 @@ class _Batch:
             raise
         seconds = engine.monotonic() - began
         self.scope.telemetry.factory(seconds, failed=False)
+        check_names([one.name for one in wanted], values)
         for one in wanted:
             one.computation.flight.land()
         return values, seconds

@@ -43,7 +43,8 @@ async def lookup(
             counts.hits_l1 += 1
             if factory is not None and copy.claim_refresh(engine.monotonic()):
                 _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
-            return lookup_of_entry(scope, copy.entry, value, "hit", "l1")
+            version = StoreRead(key, tagset, None, None, copy.entry, "fresh", None)
+            return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version)
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:

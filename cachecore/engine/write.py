@@ -92,6 +92,11 @@ async def store_since(
 ) -> bool:
     """Store a value if the key and its stamps are still as `seen`; return whether it was stored."""
     engine = scope.engine
+    if seen.batch is None and seen.entry is not None:  # known from memory: the bytes to compare with are in the store
+        again = await read(scope, state, key, seen.tagset, stamps_too=True, explicit=True)
+        if again.entry != seen.entry:
+            return False
+        seen = again
     stamps = seen.stamps()
     if not seen.replaceable or stamps is None or seen.batch is None:
         return False
