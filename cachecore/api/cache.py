@@ -21,7 +21,7 @@ from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOpti
 from cachecore.api.signatures import Vary
 from cachecore.api.tag_templates import Tags
 from cachecore.contract import plugins
-from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.clock import Clock, moved_by_tests, system_clock
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
@@ -131,7 +131,11 @@ class Cache(Answers[V]):
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built
         owned = isinstance(backend, str)
         telemetry = Telemetry(name, meter)
-        built = plugins.backend_from_url(backend, clock=clock) if isinstance(backend, str) else backend
+        built: object = backend
+        ticking = clock or system_clock()
+        if isinstance(backend, str):
+            moved = ticking if clock is not None or moved_by_tests() else None
+            built = plugins.backend_from_url(backend, clock=moved, required=clock is not None)
         if not isinstance(built, CacheBackend):
             raise OptionsError(f"backend must be a URL or have the methods of CacheBackend, not {type(built).__name__}")
         engine = Engine(
@@ -140,7 +144,7 @@ class Cache(Answers[V]):
             owns_backend=owned,
             store=store,
             memory=memory,
-            clock=clock or SystemClock(),
+            clock=ticking,
             chance=chance or random.Random(),  # noqa: S311 - jitter, not secrets
             token=token,
             telemetry=telemetry,

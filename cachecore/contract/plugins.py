@@ -51,10 +51,11 @@ _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def backend_from_url(url: str, *, clock: Clock | None = None) -> CacheBackend:
+def backend_from_url(url: str, *, clock: Clock | None = None, required: bool = True) -> CacheBackend:
     """Return a new backend at `url`; its scheme names the plugin. Nothing is connected yet.
 
-    A `clock` is handed to the plugin, whose callable then takes one: a cache and its store must not tell other times.
+    A `clock` is handed to the plugin. If that is `required`, its callable must take one: a cache and its store must not
+    tell other times.
 
     Raises:
         PluginNotFound: no plugin takes that scheme, or it cannot be imported.
@@ -65,8 +66,9 @@ def backend_from_url(url: str, *, clock: Clock | None = None) -> CacheBackend:
         raise _no_url(url)
     scheme = match[1].lower()
     make = _load(BACKENDS, scheme)
-    own: dict[str, Any] = {} if clock is None else {"clock": clock}
-    if own and not _takes(make, "clock"):
+    follows = clock is not None and _takes(make, "clock")
+    own: dict[str, Any] = {"clock": clock} if follows else {}
+    if clock is not None and required and not follows:
         raise OptionsError(
             f"clock= does not move the store at {redact_url(url)!r}, which has a clock of its own: use memory://, "
             "whose store follows it, or build a backend that takes one and give it here"
