@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, overload
 
 from opentelemetry.metrics import Meter
 
@@ -21,7 +21,7 @@ from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOpti
 from cachecore.api.signatures import Vary
 from cachecore.api.tag_templates import Tags
 from cachecore.contract import plugins
-from cachecore.contract.clock import Clock, SystemClock
+from cachecore.contract.clock import Clock, moved_by_tests, system_clock
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
@@ -56,7 +56,7 @@ class Cache(Answers[V]):
 
     Args:
         backend: a URL (`memory://`, `sqlite:///path`, `redis://host`) or a backend, which stays the caller's to close.
-        ttl: seconds (or a timedelta) for which an answer is fresh; None means for ever.
+        ttl: how long an answer is fresh: seconds, a timedelta or text such as "24h"; None means for ever.
         namespace: segments separated by `/`; part of the key, and what `invalidate_prefix` takes.
         prefix: what all keys of this application begin with.
         value_type: the type of values, for the `typed` serializer; plain data needs none.
@@ -68,6 +68,9 @@ class Cache(Answers[V]):
         clock, chance, token, meter: where time, randomness, unique tokens of 16 bytes and instruments come from.
         options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.contract.options`.
 
+    What is not given is taken from the environment (`CACHECORE_TTL=24h`), then from `cachecore.toml` or the table
+    `[tool.cachecore]` of `pyproject.toml` in the working directory, then from the defaults.
+
     Raises:
         OptionsError: a setting is wrong.
         PluginNotFound: no plugin has that name.
@@ -77,18 +80,30 @@ class Cache(Answers[V]):
 
     @overload
     def __init__(
-        self, backend: str | CacheBackend, *, ttl: Duration | None, value_type: type[V], **options: Unpack[BuildOptions]
+        self,
+        backend: str | CacheBackend | Unset = UNSET,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        value_type: type[V],
+        **options: Unpack[BuildOptions],
     ) -> None: ...
     @overload
     def __init__(
         self,
-        backend: str | CacheBackend,
+        backend: str | CacheBackend | Unset = UNSET,
         *,
-        ttl: Duration | None,
+        ttl: Duration | Unset | None = UNSET,
         value_type: Any = None,
         **options: Unpack[BuildOptions],
     ) -> None: ...
     def __init__(
+        self, backend: str | CacheBackend | Unset = UNSET, *, ttl: Duration | Unset | None = UNSET, **options: Any
+    ) -> None:
+        given = {"backend": backend, "ttl": ttl}
+        given = {**{name: value for name, value in given.items() if not isinstance(value, Unset)}, **options}
+        self._build(**_complete(configuration.completed(given)))
+
+    def _build(
         self,
         backend: str | CacheBackend,
         *,
@@ -116,7 +131,11 @@ class Cache(Answers[V]):
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built
         owned = isinstance(backend, str)
         telemetry = Telemetry(name, meter)
-        built = plugins.backend_from_url(backend) if isinstance(backend, str) else backend
+        built: object = backend
+        ticking = clock or system_clock()
+        if isinstance(backend, str):
+            moved = ticking if clock is not None or moved_by_tests() else None
+            built = plugins.backend_from_url(backend, clock=moved, required=clock is not None)
         if not isinstance(built, CacheBackend):
             raise OptionsError(f"backend must be a URL or have the methods of CacheBackend, not {type(built).__name__}")
         engine = Engine(
@@ -125,7 +144,7 @@ class Cache(Answers[V]):
             owns_backend=owned,
             store=store,
             memory=memory,
-            clock=clock or SystemClock(),
+            clock=ticking,
             chance=chance or random.Random(),  # noqa: S311 - jitter, not secrets
             token=token,
             telemetry=telemetry,
@@ -144,17 +163,9 @@ class Cache(Answers[V]):
 
         `source` is a path, a mapping, or None: then `cachecore.toml` or `[tool.cachecore]` in the working directory.
         """
-        settings: dict[str, Any] = {**configuration.load(source, value_type=arguments.get("value_type")), **arguments}
-        if "serializer" not in arguments and not isinstance(settings.get("serializer", ""), str):
-            settings.pop("value_type", None)  # the configured serializer was built with it
-        backend = settings.pop("backend", None)
-        if backend is None:
-            raise OptionsError(
-                "no backend is configured: set `backend`, or CACHECORE_BACKEND, to a URL such as memory://"
-            )
-        if "ttl" not in settings:
-            raise OptionsError("no ttl is configured: set `ttl`, or CACHECORE_TTL, to a duration such as '24h'")
-        return Cache(cast("str", backend), **settings)
+        cache: Cache[Any] = Cache.__new__(Cache)
+        cache._build(**_complete(configuration.completed(arguments, source)))
+        return cache
 
     def scoped(
         self,
@@ -262,6 +273,21 @@ class Cache(Answers[V]):
     async def aclose(self) -> None:
         """Finish background work, within bounded time, and close the store if it was built from a URL. Idempotent."""
         await self._engine.aclose()
+
+
+def _complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a cache if they are enough for one. Raises OptionsError."""
+    if settings.get("backend") is None:
+        raise OptionsError(
+            "no backend is configured: give one, as in Cache('memory://', ttl=60), or set CACHECORE_BACKEND, or "
+            "backend in cachecore.toml, to a URL"
+        )
+    if "ttl" not in settings:
+        raise OptionsError(
+            "no ttl is configured: give one, as in Cache(…, ttl='24h'), or set CACHECORE_TTL, or ttl in "
+            "cachecore.toml; None or 'forever' means for ever"
+        )
+    return settings
 
 
 def function_options(

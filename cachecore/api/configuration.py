@@ -1,7 +1,7 @@
 """Where settings come from when they are not written in code: a mapping, the environment, a file.
 
-The first that names a setting decides: the mapping given, then variables called `CACHECORE_` and the setting's name in
-capitals, then the file, which is `cachecore.toml`, or the table `[tool.cachecore]` of `pyproject.toml`:
+The first that names a setting decides: an argument or the mapping given, then variables called `CACHECORE_` and the
+setting's name in capitals, then the file: `cachecore.toml`, or the table `[tool.cachecore]` of `pyproject.toml`:
 
     backend_env = "REDIS_URL"            # the URL is in that variable: it holds a password
     ttl = "24h"                          # or seconds, or "forever"
@@ -33,9 +33,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from cachecore.api.build import typed_like
 from cachecore.api.settings import SETTINGS, TABLES, TEXTS, read_field
 from cachecore.contract import plugins
 from cachecore.contract.errors import OptionsError
+from cachecore.contract.protocols import Serializer, WrapsSerializer
+from cachecore.serializers.typed import TypedSerializer
 
 VARIABLE_PREFIX: Final = "CACHECORE_"
 FILES: Final = ("cachecore.toml", "pyproject.toml")
@@ -93,6 +96,35 @@ def load(
     for kind in TABLES & settings.keys():
         settings[kind] = _built(kind, cast("dict[str, Any]", settings[kind]), value_type)  # _plugin made it
     return settings
+
+
+def completed(arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the arguments of a cache, and what `source`, environment and file say of each setting not among them.
+
+    A configured serializer stores values of the `value_type` in `arguments`, compressed and encrypted as it is. Raises
+    as `load`. A working directory that cannot be read has no file.
+    """
+    try:
+        folder = Path.cwd()
+    except OSError:  # removed, or of another user
+        folder = Path("/")
+    settings = load(source, value_type=arguments.get("value_type"), folder=folder)
+    chosen = settings.get("serializer") if "serializer" not in arguments else None
+    value_type = arguments.get("value_type")
+    settings.update(arguments)
+    if chosen is not None and value_type is not None:
+        settings["serializer"], settings["value_type"] = _typed(chosen, value_type), None
+    return settings
+
+
+def _typed(serializer: object, value_type: Any) -> Serializer:
+    if isinstance(serializer, str):
+        return typed_like(plugins.serializer(serializer.replace("typed", "msgpack")), value_type)
+    made = cast("Serializer", serializer)  # of `load`: a name or a serializer
+    inner = made
+    while isinstance(inner, WrapsSerializer):
+        inner = inner.inner
+    return made if isinstance(inner, TypedSerializer) else typed_like(made, value_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +216,11 @@ def _file(folder: Path) -> Path | None:
     """Return the first file of `folder` that has settings."""
     for name in FILES:
         path = folder / name
-        if path.is_file() and _table(path):
+        try:
+            there = path.is_file()
+        except OSError:  # in a folder of another user
+            continue
+        if there and _table(path):
             return path
     return None
 
@@ -198,7 +234,7 @@ def _given_file(path: Path) -> Path:
 
 def _table(path: Path) -> Mapping[str, object]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data: Any = _parsed(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise OptionsError(f"{path} cannot be read: {error}") from error
     if path.name == "pyproject.toml":
@@ -208,6 +244,24 @@ def _table(path: Path) -> Mapping[str, object]:
     if not isinstance(data, Mapping):
         raise OptionsError(f"{path}: cachecore must be a table")
     return data
+
+
+_files: dict[Path, tuple[tuple[int, int], Mapping[str, Any]]] = {}  # path -> when it was read, and what it said
+
+
+def _parsed(path: Path) -> Mapping[str, Any]:
+    """Return what a TOML file says; a file that has not changed is not read again, because every cache asks.
+
+    Of a pyproject.toml without our table nothing is read: whether it is right is not our business.
+    """
+    stat = path.stat()
+    version = stat.st_mtime_ns, stat.st_size
+    found = _files.get(path)
+    if found is None or found[0] != version:
+        text = path.read_text(encoding="utf-8")
+        other = path.name == "pyproject.toml" and "cachecore" not in text
+        found = _files[path] = version, {} if other else tomllib.loads(text)
+    return found[1]
 
 
 def _from_environment(variables: Mapping[str, str], referred: set[str]) -> dict[str, object]:

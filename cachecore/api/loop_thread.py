@@ -7,12 +7,13 @@ import atexit
 import concurrent.futures
 import contextvars
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from cachecore.contract.errors import CacheError
+from cachecore.contract.errors import CacheError, OptionsError
 
 T = TypeVar("T")
 
@@ -27,13 +28,11 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        refuse_green_threads()
         _threads.add(self)
 
     def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run `call` on the loop."""
-        if _in_a_loop():
-            call.close()
-            raise CacheError("SyncCache would block the event loop that is running in this thread: use Cache here")
         with self._lock:
             if self._closed:
                 call.close()
@@ -83,12 +82,35 @@ class LoopThread:
         self._thread = None
 
 
-def _in_a_loop() -> bool:
+def in_event_loop() -> bool:
+    """Return whether an event loop is running in this thread, asyncio's or trio's: it stands still while we wait."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
+        trio: Any = sys.modules.get("trio")
+        return trio is not None and bool(trio.lowlevel.in_trio_run())
     return True
+
+
+def refuse_green_threads() -> None:
+    """Return if threads and sockets are the system's. Raises OptionsError if gevent or eventlet has patched them.
+
+    Threads alone do not tell: with patched sockets, a loop in a thread of its own now and then never wakes up.
+    """
+    gevent: Any = sys.modules.get("gevent.monkey")
+    eventlet: Any = sys.modules.get("eventlet.patcher")
+    parts = ("thread", "socket", "select")
+    library = None
+    if gevent is not None and any(map(gevent.is_module_patched, parts)):
+        library = "gevent"
+    elif eventlet is not None and any(map(eventlet.is_monkey_patched, parts)):
+        library = "eventlet"
+    if library is not None:
+        raise OptionsError(
+            f"SyncCache runs an event loop in a thread of its own, and {library} has replaced threads or sockets by "
+            f"its own, among which that loop stands still: run this code in a process without {library}'s patches "
+            "(gunicorn: worker class gthread), or use Cache under asyncio"
+        )
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

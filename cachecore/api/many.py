@@ -10,7 +10,7 @@ from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.engine.batch import ABSENT, lookup_many
+from cachecore.engine.batch import ABSENT, check_names, lookup_many
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.factories import awaited
 from cachecore.engine.read import read, take
@@ -28,8 +28,9 @@ class Many(Reads[V]):
     async def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]:
         """Return the fresh answers among `requests`, in as few round trips as the store allows.
 
-        `requests` is a sequence of hashable requests, or a mapping of names to requests of any kind; the result has
-        the requests, or the names, that had an answer.
+        `requests` is a sequence of requests, or a mapping of names to requests; the result has the names that had an
+        answer. A request of a sequence is its own name; if one of them cannot be the key of a dict, each is called by
+        its position: 0, 1, 2.
         """
         named, scope = _named(requests), self._scope
         keys = {name: self._key_of(request) for name, request in named.items()}
@@ -60,13 +61,19 @@ class Many(Reads[V]):
 
         `requests` as for `get_many`. `factory` is called once, with the names to compute, and returns a mapping of
         names to answers; a second time only for keys whose other process failed to compute them. What it leaves out
-        is left out of the result and not stored; what nobody asked for is ignored. Computations under way for single
-        requests are joined, and this one can be joined by them. Raises what `get_or_set` raises.
+        is left out of the result and not stored; more than was asked is ignored. Computations under way for single
+        requests are joined, and this one can be joined by them.
+
+        Raises:
+            ValueError: the factory answers, but under none of the names that it was given.
+
+        Also what `get_or_set` raises.
         """
         named = _named(requests)
         if bypassed():
             self._scope.telemetry.counts.bypassed += len(named)
             fresh = await awaited(factory, list(named))
+            check_names(list(named), fresh)
             return {name: plain(fresh[name]) for name in named if name in fresh}
         names: dict[str, R] = {}
         by_name = {name: self._key_of(request) for name, request in named.items()}
@@ -77,17 +84,15 @@ class Many(Reads[V]):
 
 
 def _named(requests: Sequence[R] | Mapping[R, Any]) -> dict[R, Any]:
-    """Return requests by name; a request of a sequence is its own name."""
+    """Return requests by name; a request of a sequence is its own name, or all are called by their positions."""
     if isinstance(requests, Mapping):
         return dict(requests)
     named: dict[R, Any] = {}
     for request in requests:
         try:
             known = named.setdefault(request, request)
-        except TypeError as error:
-            raise OptionsError(
-                f"a {type(request).__name__} cannot name its answer in a dict; give a mapping of names to requests"
-            ) from error
+        except TypeError:  # it cannot be the key of a dict
+            return cast("dict[R, Any]", dict(enumerate(requests)))
         if type(known) is not type(request):
             raise OptionsError(
                 f"requests {known!r} and {request!r} are equal in Python but different here; give a mapping of names"

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from opentelemetry.metrics import Meter
 
 from cachecore.contract.clock import Clock
-from cachecore.contract.options import Duration
+from cachecore.contract.options import Duration, Size
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.engine.scope import Admit
 
@@ -27,6 +27,7 @@ class PolicyOptions(TypedDict, total=False):
     max_age: Duration | None
     soft_timeout: Duration | None
     factory_timeout: Duration
+    claim_timeout: Duration
     retry_after: Duration
     negative_ttl: Duration | None
     rescue_unverified: bool
@@ -46,12 +47,12 @@ class CacheOptions(PolicyOptions, total=False):
     breaker_backoff_max: Duration
     max_in_flight: int
     batch_keys: int
-    max_value_bytes: int
+    max_value_bytes: Size
     max_background: int
     max_pending: int
     pending_path: str | None
     lease_ttl: Duration | None
-    l1_max_bytes: int
+    l1_max_bytes: Size
     l1_max_entries: int
     l1_max_age: Duration
     eviction: str

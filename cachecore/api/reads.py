@@ -12,7 +12,7 @@ from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, on_miss
-from cachecore.engine.read import fetch
+from cachecore.engine.read import fetch, read
 from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import Scope, stored_tags
 from cachecore.keys.explain import Explanation, explain
@@ -66,6 +66,21 @@ class Reads(View[V]):
             return default
         self._counts.bypassed += 1
         return default
+
+    async def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
+        """Return whether there is a fresh answer to `request`. Counts neither a hit nor a miss; decodes nothing.
+
+        Takes and raises what `get` does.
+        """
+        key = self._key_of(request)
+        stored = stored_tags(tags) if tags else ()
+        if bypassed():
+            return False
+        scope = self._scope
+        copy = scope.find_copy(key, stored)
+        if copy is not None:
+            return True
+        return (await read(scope, self._engine.state(), key, scope.tagset(key, tags))).state == "fresh"
 
     def peek(self, request: Any = UNSET, default: D | None = None, *, key: str | None = None) -> V | D | None:
         """Return the fresh answer that is in this process's memory, or `default`. Synchronous; asks nobody.

@@ -1,8 +1,8 @@
 """The type of a cached function's answers by its return annotation, where plain data would not keep them.
 
 An annotation counts if all of it are classes that the serializer `typed` keeps whole (dataclasses, structs, pydantic
-models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID) and lists, dicts, tuples, sets and unions of them. One of
-plain data changes nothing, nor does one that names anything else or cannot be resolved.
+models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and lists, dicts, tuples, sets and unions
+of them. One of plain data changes nothing, nor does one that names anything else or cannot be resolved.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cachecore.api.naming import innermost
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import Serializer, WrapsSerializer
 from cachecore.contract.results import Computed
+from cachecore.serializers.arrays import is_array_class
 from cachecore.serializers.fallback import FallbackSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.serializers.typed import TypedSerializer
@@ -155,5 +156,6 @@ def _class_kind(cls: Any, seen: set[type]) -> Kind:
         or hasattr(cls, "__struct_fields__")
         or hasattr(cls, "__pydantic_core_schema__")
         or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
+        or is_array_class(cls)
     )
     return Kind.TYPED if typed else Kind.OTHER

@@ -5,12 +5,20 @@ The kinds are read off the table of options, so that a new option is a new setti
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args, get_type_hints
 
 from cachecore.contract.errors import OptionsError
-from cachecore.contract.options import POLICY_FIELDS, STORE_FIELDS, MemoryOptions, Policy, StoreOptions, parse_duration
+from cachecore.contract.options import (
+    FOREVER,
+    POLICY_FIELDS,
+    STORE_FIELDS,
+    MemoryOptions,
+    Policy,
+    StoreOptions,
+    parse_duration,
+    size,
+)
 
 TEXTS: Final = frozenset({"backend", "namespace", "prefix"})
 """Settings that are text and no option."""
@@ -24,8 +32,6 @@ _HINTS: Final[Mapping[str, Any]] = {
 SETTINGS: Final = frozenset({*TEXTS, *TABLES, "tags", *_HINTS})
 """The names of all settings."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMG]i?B)?", re.IGNORECASE)
-_SIZE_UNITS: Final = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SWITCHES: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -41,12 +47,12 @@ def read_field(name: str, value: object, text: bool) -> object:
     kinds = {hint, *get_args(hint)}
     setting = value
     if isinstance(value, str) and str not in kinds:
-        if type(None) in kinds and value.strip().lower() == ("forever" if name == "ttl" else "none"):
+        if type(None) in kinds and value.strip().lower() == (FOREVER if name == "ttl" else "none"):
             setting = None
         elif float in kinds and name not in _RATIOS:
             setting = parse_duration(name, value)
         elif name.endswith("_bytes"):
-            setting = _size(name, value)
+            setting = size(name, value)
         elif text:
             setting = _plain(name, value, kinds)
     if bool in kinds and not isinstance(setting, bool):
@@ -66,13 +72,6 @@ def _plain(name: str, value: str, kinds: set[Any]) -> object:
         return float(value) if name in _RATIOS else int(value)
     except ValueError:
         return value  # refused below, where the kind is named
-
-
-def _size(name: str, value: str) -> int:
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise OptionsError(f"{name} must be a size such as 65536, '64KiB' or '64MiB', not {value!r}")
-    return int(float(match[1]) * _SIZE_UNITS[(match[2] or "b").lower()])
 
 
 def _check(name: str, setting: object) -> None:

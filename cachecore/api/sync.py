@@ -8,11 +8,7 @@ wait for it, as they do in `Cache`.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import queue
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
@@ -28,14 +24,14 @@ from cachecore.api.function_types import (
 from cachecore.api.loop_thread import LoopThread
 from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOptions, ViewOptions
 from cachecore.api.signatures import Vary
+from cachecore.api.sync_claims import SyncClaim
 from cachecore.api.sync_decorators import sync_cached_function
 from cachecore.api.tag_templates import Tags
+from cachecore.api.thread_factories import run_with_factory
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.engine.factories import called
-from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.telemetry import Stats
 from cachecore.keys.explain import Explanation, explain
 
@@ -57,28 +53,36 @@ T = TypeVar("T")
 class SyncCache(Generic[V]):
     """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
 
-    Any number of threads may use it. In a forked child it starts a thread of its own at its first call.
+    Any number of threads may use it. In a forked child it starts a thread of its own at its first call. Where an event
+    loop is running in the caller's thread (a notebook, a callback of an async framework), a call blocks that loop, as
+    any other blocking call does. It waits for no other caller there, since that one may need the loop: after one look
+    at the store it computes.
 
     Raises:
-        CacheError: when called from a running event loop, which it would block: use `Cache` there.
+        OptionsError: a setting is wrong, or gevent or eventlet has replaced threads.
     """
 
     @overload
     def __init__(self, backend: Cache[V], /) -> None: ...
     @overload
     def __init__(
-        self, backend: str | CacheBackend, *, ttl: Duration | None, value_type: type[V], **options: Unpack[BuildOptions]
+        self,
+        backend: str | CacheBackend | Unset = UNSET,
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        value_type: type[V],
+        **options: Unpack[BuildOptions],
     ) -> None: ...
     @overload
     def __init__(
         self,
-        backend: str | CacheBackend,
+        backend: str | CacheBackend | Unset = UNSET,
         *,
-        ttl: Duration | None,
+        ttl: Duration | Unset | None = UNSET,
         value_type: Any = None,
         **options: Unpack[BuildOptions],
     ) -> None: ...
-    def __init__(self, backend: str | CacheBackend | Cache[V], **arguments: Any) -> None:
+    def __init__(self, backend: str | CacheBackend | Cache[V] | Unset = UNSET, **arguments: Any) -> None:
         if isinstance(backend, Cache):
             if arguments:
                 raise OptionsError(
@@ -257,6 +261,15 @@ class SyncCache(Generic[V]):
             factory, lambda carried: self._cache.get_or_set_many(requests, carried, ttl=ttl, tags=tags)
         )
 
+    def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
+        """Return whether there is a fresh answer, uncounted; see `Cache.exists`."""
+        return self._run(self._cache.exists(request, tags=tags))
+
+    def claim(self, request: Any, *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()) -> SyncClaim[V]:
+        """Take the claim of a request, also for `with`; see `Cache.claim`. It is this thread's."""
+        claim = self._cache.claim(request, ttl=ttl, tags=tags)
+        return SyncClaim(self._thread, claim._claim)  # noqa: SLF001 - the same claim, in this face
+
     def pin_tag(self, tag: str) -> None:
         """Inside a factory: depend on `tag` from now on; see `Cache.pin_tag`."""
         self._run(self._cache.pin_tag(tag))
@@ -335,66 +348,4 @@ class SyncCache(Generic[V]):
     def _with_factory(
         self, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
     ) -> T:
-        """Run `call` on the loop with a factory that runs here; return its result."""
-        # What the loop wants of this thread: a factory call to make, or the end of waiting.
-        wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        answered = False  # read and written on the loop's thread only
-
-        async def carried(*args: Any) -> Any:
-            loop, flight = asyncio.get_running_loop(), current_flight()
-
-            def work() -> Any:
-                if flight is not None:  # whichever thread it is, it may have been busy until now
-                    with suppress(RuntimeError):  # the loop is gone
-                        loop.call_soon_threadsafe(flight.restart_timer)
-                return called(factory, *args)
-
-            if answered:  # a refresh behind a stale answer: this thread has gone on with it
-                return await asyncio.to_thread(work)
-            answer: asyncio.Future[Any] = loop.create_future()
-            context = contextvars.copy_context()
-
-            def compute() -> None:
-                value: Any = None
-                failure: BaseException | None = None
-                try:
-                    value = context.run(work)
-                except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
-                    failure = error
-                with suppress(RuntimeError):  # the loop is gone, and with it all that waited
-                    loop.call_soon_threadsafe(_settle, answer, value, failure)
-                if failure is not None and not isinstance(failure, Exception):
-                    raise failure  # KeyboardInterrupt and SystemExit are this thread's first of all
-
-            wanted.put(compute)
-            return await answer
-
-        carried.__wrapped__ = factory  # type: ignore[attr-defined]  # tells which function it is that computes
-
-        def end(_: object) -> None:
-            nonlocal answered
-            answered = True
-            wanted.put(None)
-
-        running = self._thread.submit(call(carried))
-        running.add_done_callback(end)
-        try:
-            while (compute := wanted.get()) is not None:
-                compute()
-        except BaseException:
-            running.cancel()
-            raise
-        return running.result()
-
-
-def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:
-    if answer.done():
-        return  # timed out or cancelled meanwhile
-    if failure is None:
-        answer.set_result(value)
-    elif isinstance(failure, StopIteration):  # a future cannot hold one
-        answer.set_exception(RuntimeError("the factory raised StopIteration"))
-    elif isinstance(failure, Exception):
-        answer.set_exception(failure)
-    else:
-        answer.cancel()  # the loop's thread must not end because a caller's did
+        return run_with_factory(self._thread, factory, call)

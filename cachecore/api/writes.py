@@ -136,6 +136,11 @@ class Writes(View[V]):
         Raises:
             InvalidationPending: the store did not acknowledge; it is delivered by itself as soon as the store answers.
         """
+        given: Any = tags
+        if len(given) == 1 and isinstance(given[0], list | tuple | set | frozenset):
+            raise OptionsError(
+                f"invalidate_tags takes each tag by itself, not {given[0]!r}: write invalidate_tags(*tags)"
+            )
         stored = [user_tag(tag) for tag in checked_tags(tags)]
         if stored:
             with self._span("cachecore.invalidate_tags"):

@@ -16,7 +16,7 @@ from cachecore.contract.errors import (
 )
 from cachecore.contract.eviction import EvictionPolicy, PolicyFactory
 from cachecore.contract.futures import InlineFuture
-from cachecore.contract.options import Duration, MemoryOptions, Policy, StoreOptions, positive, seconds
+from cachecore.contract.options import Duration, MemoryOptions, Policy, Size, StoreOptions, positive, seconds, size
 from cachecore.contract.protocols import (
     Alive,
     CacheBackend,
@@ -73,6 +73,7 @@ __all__ = [
     "Policy",
     "PolicyFactory",
     "Serializer",
+    "Size",
     "StoreOptions",
     "SupportsAbout",
     "SupportsExtend",
@@ -92,4 +93,5 @@ __all__ = [
     "positive",
     "redact_url",
     "seconds",
+    "size",
 ]

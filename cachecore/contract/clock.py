@@ -10,6 +10,7 @@ Timers of the event loop stay on `loop.time()`: what waits for an answer waits w
 
 from __future__ import annotations
 
+import datetime
 import sys
 import threading
 import time
@@ -64,6 +65,31 @@ class SystemClock:
 def counting_sleep(clock: Clock) -> Clock:
     """Return `clock`, or one that takes what its wall clock is ahead for sleep if it does not say that it counts it."""
     return clock if getattr(clock, "counts_sleep", False) else _Watched(clock)
+
+
+class _Moved:
+    """The machine's clocks where a library for tests may have replaced the wall clock, which is looked up at each call.
+
+    By `datetime`, since freezegun answers `time.time` with the real time where a thread's own code asks.
+    """
+
+    monotonic = staticmethod(monotonic)
+
+    def time(self) -> float:
+        return datetime.datetime.now(datetime.UTC).timestamp()
+
+
+def system_clock() -> Clock:
+    """Return the machine's clock; where freezegun or time-machine is loaded, one that goes along when time is moved.
+
+    They move the wall clock alone. What it is suddenly ahead is taken for time that has passed.
+    """
+    return counting_sleep(_Moved()) if moved_by_tests() else SystemClock()
+
+
+def moved_by_tests() -> bool:
+    """Return whether a library is loaded that moves the wall clock for tests."""
+    return not sys.modules.keys().isdisjoint(("freezegun", "time_machine"))
 
 
 class _Watched:

@@ -1,8 +1,8 @@
 """Every setting, its default and its limits: the one table of them.
 
-Durations are float seconds; a `timedelta` is accepted and turned into them; text such as `"24h"` is understood only
-where settings come from a file or the environment (`parse_duration`). A wrong setting fails here, while a cache is
-being built, and says what is allowed.
+Durations are float seconds; a `timedelta` and text such as `"24h"` are turned into them, as text such as `"64MiB"` is
+turned into bytes: in code, in files and in the environment alike. A wrong setting fails here, while a cache is being
+built, and says what is allowed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ from cachecore.contract.errors import OptionsError
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
-Duration = float | timedelta
-"""Seconds, or a `timedelta`."""
+Duration = float | timedelta | str
+"""Seconds, a `timedelta`, or text such as `"250ms"`, `"24h"` and `"7d"`."""
+Size = int | str
+"""Bytes, or text such as `"64KiB"` and `"1.5GB"`."""
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+FOREVER: Final = "forever"
+"""The text for a ttl of None."""
+_FOR_EVER_SECONDS: Final = 100 * 365.25 * 86400.0
+"""A ttl of at least so many seconds is taken for None: no store counts that far without rounding."""
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMG]i?B)?", re.IGNORECASE)
+_SIZE_UNITS: Final = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": KIB, "mib": MIB, "gib": 1024 * MIB}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?")
 
 
@@ -29,9 +37,23 @@ def seconds(name: str, value: Duration) -> float:
     """Return `value` in seconds. Raises `OptionsError` naming `name` if it is no duration."""
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, str):
+        return parse_duration(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise OptionsError(f"{name} must be seconds (a number) or a timedelta, not {value!r}")
+        raise OptionsError(f"{name} must be seconds (a number), a timedelta or text such as '24h', not {value!r}")
     return _float(name, value)
+
+
+def size(name: str, value: Size) -> int:
+    """Return `value` in bytes. Raises `OptionsError` naming `name` if it is no size; its limits are the caller's."""
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match is None:
+            raise OptionsError(f"{name} must be a size such as 65536, '64KiB' or '64MiB', not {value!r}")
+        return int(float(match[1]) * _SIZE_UNITS[(match[2] or "b").lower()])
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise OptionsError(f"{name} must be bytes (a whole number) or text such as '64MiB', not {value!r}")
+    return value
 
 
 def _float(name: str, value: object) -> float:
@@ -53,16 +75,16 @@ def positive(name: str, value: Duration) -> float:
 
 def lifetime(name: str, value: Duration | None) -> float | None:
     """Return a ttl in seconds, or None for ever. A ttl of 0 or less is an error, not a way to say 'for ever'."""
-    if value is None:
+    if value is None or value == FOREVER:
         return None
     number = seconds(name, value)
     if not 0 < number < math.inf:
         raise OptionsError(f"{name} must be more than 0 seconds, or None for ever, not {value!r}")
-    return number
+    return number if number < _FOR_EVER_SECONDS else None
 
 
 def parse_duration(name: str, text: str) -> float:
-    """Return the seconds that `text` from a file or the environment means: `"1.5"`, `"250ms"`, `"24h"`, `"7d"`."""
+    """Return the seconds that `text` means: `"1.5"`, `"250ms"`, `"24h"`, `"7d"`."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise OptionsError(f"{name} must be a duration such as 30, '250ms', '24h' or '7d', not {text!r}")
@@ -89,6 +111,18 @@ def _set_seconds(options: Any, *names: str, zero: bool = False, none: bool = Fal
         object.__setattr__(options, name, number)
 
 
+def _set_sizes(options: Any, **least: int) -> None:
+    """Turn the named sizes of a frozen dataclass into checked bytes; each has its least value."""
+    for name, low in least.items():
+        number = size(name, getattr(options, name))
+        if not low <= number < 1 << 63:
+            raise OptionsError(
+                f"{name} must be a whole number of at least {low} bytes, below 2**63, or text such as '64MiB', "
+                f"not {getattr(options, name)!r}"
+            )
+        object.__setattr__(options, name, number)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How long answers hold and what happens when they no longer do (RFC 5861, RFC 9111)."""
@@ -110,6 +144,8 @@ class Policy:
     factory_timeout: float = 600.0
     """After how long a factory is cancelled and its key is free again. What it waits for itself, such as a semaphore,
     counts."""
+    claim_timeout: float = 30.0
+    """After how long a claim that was neither stored nor released ends, and those that wait for it go on."""
     retry_after: float = 5.0
     """For how long after a failed computation a stale answer is served without trying again."""
     negative_ttl: float | None = None
@@ -122,7 +158,7 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ttl", lifetime("ttl", self.ttl))
         _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
-        _set_seconds(self, "factory_timeout", "retry_after")
+        _set_seconds(self, "factory_timeout", "claim_timeout", "retry_after")
         _set_seconds(self, "soft_timeout", "negative_ttl", none=True)
         _set_seconds(self, "max_age", zero=True, none=True)
         if not 0 <= _float("jitter", self.jitter) < 1:
@@ -179,7 +215,7 @@ class StoreOptions:
         _set_seconds(self, "backend_timeout_per_mib", zero=True)
         for name in ("breaker_failures", "max_in_flight", "batch_keys", "max_background", "max_pending"):
             _whole(name, getattr(self, name), 1)
-        _whole("max_value_bytes", self.max_value_bytes, KIB)
+        _set_sizes(self, max_value_bytes=KIB)
         path: object = self.pending_path
         if path is not None and (not isinstance(path, str) or not path):
             raise OptionsError(f"pending_path must be the path of a directory as text, or None, not {path!r}")
@@ -200,7 +236,7 @@ class MemoryOptions:
 
     def __post_init__(self) -> None:
         _set_seconds(self, "l1_max_age")
-        _whole("l1_max_bytes", self.l1_max_bytes, 0)
+        _set_sizes(self, l1_max_bytes=0)
         _whole("l1_max_entries", self.l1_max_entries, 0)
 
 

@@ -2,7 +2,7 @@
 
 Plugins are entry points of four groups. Each is a callable, imported when it is asked for by name and not before:
 
-    cachecore.backends     scheme of a URL -> (url) -> CacheBackend
+    cachecore.backends     scheme of a URL -> (url) -> CacheBackend; may take `clock=`, of a cache that was given one
     cachecore.hashers      name -> (**options) -> KeyHasher
     cachecore.serializers  name -> (**options) -> Serializer; one that wraps another takes it as `inner`
     cachecore.eviction     name -> (max_entries) -> policy of the L1 tier
@@ -12,13 +12,15 @@ URLs hold passwords, so none is ever shown as it is: every message goes through 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from cachecore.contract.clock import Clock
 from cachecore.contract.errors import CacheError, OptionsError, PluginNotFound
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
-from cachecore.contract.redaction import HIDDEN, URL, redact_url, tells
+from cachecore.contract.redaction import HIDDEN, URL, redact_url, tells, untold
 
 if TYPE_CHECKING:
     # Imported where it is used: it costs as much as the rest of the library together.
@@ -30,6 +32,9 @@ BACKENDS: Final = "cachecore.backends"
 HASHERS: Final = "cachecore.hashers"
 SERIALIZERS: Final = "cachecore.serializers"
 EVICTION: Final = "cachecore.eviction"
+
+_PLACE: Final = re.compile(r"[A-Za-z0-9.-]+:\d{2,5}(?:/\d{1,3})?|localhost")
+_FILE: Final = re.compile(r"[\w./~-]+\.(?:db|sqlite|sqlite3)")
 
 _WORDS: Final = {BACKENDS: "backend", HASHERS: "hasher", SERIALIZERS: "serializer", EVICTION: "eviction policy"}
 _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
@@ -46,29 +51,62 @@ _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def backend_from_url(url: str) -> CacheBackend:
+def backend_from_url(url: str, *, clock: Clock | None = None, required: bool = True) -> CacheBackend:
     """Return a new backend at `url`; its scheme names the plugin. Nothing is connected yet.
+
+    A `clock` is handed to the plugin. If that is `required`, its callable must take one: a cache and its store must not
+    tell other times.
 
     Raises:
         PluginNotFound: no plugin takes that scheme, or it cannot be imported.
-        OptionsError: the plugin does not accept the URL.
+        OptionsError: the plugin does not accept the URL, or has no use for a clock.
     """
     match = URL.fullmatch(url)
     if match is None:
-        raise OptionsError(f"a backend is named by a URL such as memory:// or redis://host:6379/0, not {HIDDEN!r}")
+        raise _no_url(url)
     scheme = match[1].lower()
     make = _load(BACKENDS, scheme)
+    follows = clock is not None and _takes(make, "clock")
+    own: dict[str, Any] = {"clock": clock} if follows else {}
+    if clock is not None and required and not follows:
+        raise OptionsError(
+            f"clock= does not move the store at {redact_url(url)!r}, which has a clock of its own: use memory://, "
+            "whose store follows it, or build a backend that takes one and give it here"
+        )
     try:
-        made = make(url)
+        made = make(url, **own)
     except Exception as error:
         if isinstance(error, CacheError) and not tells(error, url):
             raise
         # Not chained: what the plugin says of the URL it may say with the password in it.
-        why = type(error).__name__ if tells(error, url) else f"{type(error).__name__}: {error}"
-        raise OptionsError(f"the backend {scheme!r} does not accept {redact_url(url)!r}: {why}") from None
+        raise OptionsError(f"the backend {scheme!r} does not accept {redact_url(url)!r}: {_why(error, url)}") from None
     if not isinstance(made, CacheBackend):
         raise _misfit(made, CacheBackend, BACKENDS, scheme)
     return made
+
+
+def _no_url(text: str) -> OptionsError:
+    """Return the error for a text that is no URL; it is shown only if it can be no password."""
+    known = "memory://, sqlite:///answers.db or redis://host:6379/0"
+    if not text:
+        return OptionsError(f"the backend is an empty text: give a URL such as {known}; is a variable not set?")
+    if _PLACE.fullmatch(text):
+        return OptionsError(f"a backend is named by a URL such as {known}, not {text!r}: is it redis://{text}?")
+    if _FILE.fullmatch(text):
+        return OptionsError(f"a backend is named by a URL such as {known}, not {text!r}: is it sqlite:///{text}?")
+    return OptionsError(
+        f"a backend is named by a URL such as {known}, not {HIDDEN!r} (not shown: it may hold a password)"
+    )
+
+
+def _why(error: Exception, url: str) -> str:
+    text = untold(error, url)
+    if text is None:
+        return (
+            f"{type(error).__name__}, whose text may hold a password. Special characters of a password are "
+            "percent-encoded: / as %2F, # as %23, ? as %3F, @ as %40"
+        )
+    return text if isinstance(error, CacheError) else f"{type(error).__name__}: {text}"
 
 
 def hasher(name: str, **options: Any) -> KeyHasher:

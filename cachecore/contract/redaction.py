@@ -12,7 +12,8 @@ _PIECES = re.compile(r"[/?#:@&=;,\s]")  # where whoever parses a URL may cut a p
 _NUMERIC_HOST = re.compile(r"\[[0-9A-Fa-f:.]*\]")
 _NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
 _SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
-_PLAIN_VALUE = re.compile(r"\d{1,8}(?:\.\d{1,8})?(?:ms|s|m|h|d|w|kib|mib|gib)?|true|false|yes|no|on|off", re.IGNORECASE)
+_WORD: Final = 4
+_PLAIN_VALUE = re.compile(r"\d{1,8}(?:\.\d{1,8})?(?:ms|s|m|h|d|w|[kmg]i?b|b)?|true|false|yes|no|on|off", re.IGNORECASE)
 
 
 def redact_url(url: str) -> str:
@@ -54,14 +55,44 @@ def _shown(pair: str) -> str:
 def tells(error: Exception, url: str) -> bool:
     """Whether the text of `error` holds a part of `url` that `redact_url` hides."""
     rest = url.partition("://")[2]
+    return _holds(str(error), _hidden_places(rest) | _hidden_values(rest), redact_url(url))
+
+
+def untold(error: Exception, url: str) -> str | None:
+    """Return the text of `error` with `***` for what `redact_url` hides of the query of `url`.
+
+    None if the text holds another part that `redact_url` hides: where a password stands among words, the words
+    around it may tell it.
+    """
+    text, shown = str(error), redact_url(url)
+    rest = url.partition("://")[2]
+    values = _hidden_values(rest)
+    for quoted in sorted((repr(value) for value in values | set(map(unquote, values))), key=len, reverse=True):
+        text = text.replace(quoted, repr(HIDDEN))
+    return None if _holds(text, _hidden_places(rest) | values, shown) else text
+
+
+def _hidden_values(rest: str) -> set[str]:
+    tail = _cut(rest)[2]
+    return {pair.partition("=")[2] or pair for pair in tail.split("&") if _shown(pair) != pair}
+
+
+def _hidden_places(rest: str) -> set[str]:
     head, _, tail = _cut(rest)
-    hidden = {pair.partition("=")[2] or pair for pair in tail.split("&") if _shown(pair) != pair}
     user, at, place = rest.rpartition("@") if "@" in tail else head.rpartition("@")
     if at:
-        hidden |= {user, *user.split(":", 1)}
-    elif _headless(place):
-        hidden |= {place, *place.split(":")}
-    hidden |= {unquote(part) for part in hidden}
-    shown = redact_url(url)
+        return {user, *user.split(":", 1)}
+    return {place, *place.split(":")} if _headless(place) else set()
+
+
+def _holds(text: str, hidden: set[str], shown: str) -> bool:
+    hidden = hidden | {unquote(part) for part in hidden}
     hidden |= {piece for part in hidden for piece in _PIECES.split(part) if piece not in shown}
-    return any(part in str(error) for part in hidden if part)
+    return any(_stands(part, text) for part in hidden if part)
+
+
+def _stands(part: str, text: str) -> bool:
+    """Whether `part` is in `text`; one of few letters only as a word, since any text has those letters."""
+    if len(part) >= _WORD:
+        return part in text
+    return re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from cachecore.contract.options import Duration, seconds
+from cachecore.contract.options import FOREVER, Duration, seconds
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
@@ -85,6 +85,6 @@ class Computed(Generic[V]):
     """Plain data stored beside it, readable without the value's type."""
 
     def __post_init__(self) -> None:
-        """Check that the ttl is a duration where it is given, not where it is needed. Raises `OptionsError`."""
+        """Turn the ttl into seconds where it is given, not where it is needed. Raises `OptionsError`."""
         if self.ttl is not None and not isinstance(self.ttl, Unset):
-            seconds("ttl", self.ttl)
+            object.__setattr__(self, "ttl", None if self.ttl == FOREVER else seconds("ttl", self.ttl))

@@ -17,7 +17,9 @@ from typing import Any, Final
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup
 from cachecore.encoding.claim import ClaimMark
+from cachecore.encoding.plain import type_name
 from cachecore.engine import read as reading
+from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation
 from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
 from cachecore.engine.factories import awaited
@@ -170,15 +172,18 @@ async def _compute(
     """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
     own: dict[str, _One] = {}
     waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
+    beside = computes_apart()
+    for key, (_, found) in missing.items():
+        state.flights.refuse_cycle(key, scope.concerns(found.tagset))
     unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
     for key, (name, found) in missing.items():
         concerns = scope.concerns(found.tagset)
-        flight = None if alone else state.flights.to_join(key, concerns)
+        flight = None if alone or beside else state.flights.to_join(key, concerns)
         if flight is None or unshared:
-            apart = alone or flight is not None
-            flight = state.flights.open_alone(key, concerns) if apart else state.flights.open(key, concerns)
+            single = alone or flight is not None
+            flight = state.flights.open_alone(key, concerns) if single or beside else state.flights.open(key, concerns)
             work = Computation(
-                scope, state, flight, found, _nothing, scope.policy, ttl, alone=apart, batch_factory=factory
+                scope, state, flight, found, _nothing, scope.policy, ttl, alone=single, batch_factory=factory
             )
             flight.finish = scope.policy.finish
             own[key] = _One(name, work)
@@ -259,6 +264,22 @@ async def _landed(flight: Flight) -> FlightAnswer:
     raise Retry
 
 
+def check_names(asked: Sequence[Hashable], values: Mapping[Any, Any]) -> None:
+    """Return if a factory answers under names that it was given. Raises ValueError, which quotes no name.
+
+    It may leave names out, and more than was asked does no harm. But other names alone are a mistake, which would be
+    paid for again and again.
+    """
+    if not values or any(name in values for name in asked):
+        return
+    strange = next(iter(values))
+    raise ValueError(
+        f"the factory of a batch answered under {len(values)} names, none of which it was given: its mapping needs the "
+        f"names in the list that it gets (of type {type_name(type(asked[0]))}), not others (of type "
+        f"{type_name(type(strange))})"
+    )
+
+
 async def _nothing() -> Any:
     raise AssertionError("a batch calls its own factory")
 
@@ -307,7 +328,7 @@ class _Batch:
         holder = await take_claim(one.computation)
         if holder is not None and one.computation.behind:
             one.computation.flight.answer(error=Retry())
-        elif holder is not None:
+        elif holder is not None and not computes_apart():
             self._held.append((one, holder))
 
     async def _give_back(self) -> None:
@@ -366,6 +387,7 @@ class _Batch:
             keeper.stop()
         seconds = engine.monotonic() - began
         self.scope.telemetry.factory(seconds, failed=False)
+        check_names([one.name for one in wanted], values)
         for one in wanted:
             one.computation.flight.land()
         await keeper.settle()

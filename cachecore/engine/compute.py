@@ -15,6 +15,7 @@ from cachecore.contract.errors import BackendError, BackendTimeout
 from cachecore.contract.results import UNSET
 from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.engine import read as reading
+from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation
 from cachecore.engine.factories import awaited
 from cachecore.engine.flights.claim import Claim, HolderWatch
@@ -53,12 +54,13 @@ async def run(computation: Computation) -> None:
             if computation.behind:
                 flight.answer(error=Retry())
                 return
-            answer = await wait_for(computation, holder)
+            if not computes_apart():
+                answer = await wait_for(computation, holder)
         if answer is not None:
             flight.answer(answer, late_too=False)
             return
         value, seconds = await _call(computation)
-        stored = await publish(computation, value, seconds)
+        stored = flight.stored = await publish(computation, value, seconds)
     finally:
         await end_claim(computation, stored=stored)
 

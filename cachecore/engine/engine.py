@@ -33,7 +33,7 @@ from cachecore.contract.protocols import (
 from cachecore.contract.tokens import STAMP_BYTES, random_token
 from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
-from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.flights.loop_state import LoopState, running_loop
 from cachecore.engine.store_observer import StoreObserver
 from cachecore.engine.telemetry import Telemetry
 from cachecore.engine.unshared import Unshared
@@ -153,7 +153,7 @@ class Engine:
 
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         state = self._last
         if state is not None and state.loop is loop:
             return state

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET, Lookup, Unset
 from cachecore.engine import read as reading
+from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation, Factory
 from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
@@ -68,7 +69,7 @@ async def on_miss(
     if factory is None:
         counts.misses += 1
         return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
-    return await _compute(scope, state, found, factory, ttl)
+    return await compute(scope, state, found, factory, ttl)
 
 
 def start(
@@ -82,18 +83,24 @@ def start(
     newer_than: float = -math.inf,
     alone: bool = False,
 ) -> Flight:
-    """Start the flight of a key; its first caller must join it at once. One that is `alone` no other caller joins."""
+    """Start the flight of a key; its first caller must join it at once.
+
+    One that is `alone` no other caller joins and nothing of it is stored; one of a caller that computes apart is only
+    not joined.
+    """
     concerns = scope.concerns(found.tagset)
-    flight = state.flights.open_alone(found.key, concerns) if alone else state.flights.open(found.key, concerns)
+    beside = alone or (computes_apart() and not behind)
+    flight = state.flights.open_alone(found.key, concerns) if beside else state.flights.open(found.key, concerns)
     flight.finish = scope.policy.finish
     computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than, alone)
     state.flights.run([flight], partial(run, computation))
     return flight
 
 
-async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl) -> Lookup[Any]:
+async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl) -> Lookup[Any]:
     """Return the answer of the key's flight: one under way, or one started here."""
     key, counts = found.key, scope.telemetry.counts
+    state.flights.refuse_cycle(key, scope.concerns(found.tagset))
     if found.entry is not None and scope.engine.recently_failed(key):
         value = reading.load(scope, found)
         if value is not UNSET:
@@ -101,7 +108,7 @@ async def _compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fa
     retries = 0
     alone = waited = False
     while True:
-        share = retries < _MOST_RETRIES and not alone
+        share = retries < _MOST_RETRIES and not alone and not computes_apart()
         flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
         if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
             flight, alone = None, True

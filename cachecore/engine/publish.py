@@ -15,15 +15,14 @@ from cachecore.contract.options import Policy
 from cachecore.contract.options import seconds as as_seconds
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
-from cachecore.encoding.plain import type_name
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.freshness import expired, lifetime, stale_window
-from cachecore.engine.odd_part import odd_part
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
+from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
@@ -197,12 +196,7 @@ async def _sealed(
     except TooLargeError as error:
         refused = refused or _unstored(computation, error.reason, str(error))
     except EncodingError as error:
-        part = odd_part(computed.value)
-        place = "" if part is None else f" ({part[0]} is a {part[1]})"
-        why = (
-            f"a {type_name(type(computed.value))} cannot be stored by {scope.serializer.name}{place}. Declare its type "
-            "with value_type=… or by a return annotation, or return plain data"
-        )
+        why = unstorable(computed.value, scope.serializer.name)
         # What is not to be stored may be anything.
         refused = refused or (_unstored(computation, "encoding", why, error) if computed.store else "encoding")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Factory
 from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
@@ -19,12 +20,16 @@ from cachecore.engine.store_read import StoreRead
 async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
     """Return a new answer, of a computation that begins now or later. Raises the factory's own exception."""
     state, counts = scope.engine.state(), scope.telemetry.counts
+    if computes_apart():
+        answer: FlightAnswer = await (await _started(scope, state, key, tagset, factory, ttl)).join()
+        counts.computed += 1
+        return answer.lookup.value
     place = (key, scope.concerns(tagset))
     while True:
         shared = state.rounds.to_join(place)
         if shared is None:
             flight = await _begun(scope, state, state.rounds.new(place), tagset, factory, ttl)
-            answer: FlightAnswer = await flight.join()
+            answer = await flight.join()
             counts.computed += 1
             return answer.lookup.value
         joined = await shared.flight()
@@ -49,18 +54,23 @@ async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl:
 
 async def _begun(scope: Scope, state: LoopState, mine: Round, tagset: TagSet, factory: Factory, ttl: Ttl) -> Flight:
     """Return the computation of a round, of which this caller is the first. It must join at once."""
-    engine, (key, _) = scope.engine, mine.place
     try:
         await mine.begin()
-        engine.detach_keys([key], supersede=True)
-        under_way = state.flights.get(key)
-        if under_way is not None:  # landing: what it stores is what ours is stored over
-            await under_way.landed()
-        found = await read(scope, state, key, tagset, stamps_too=True)
-        engine.detach_keys([key], supersede=True)  # a computation that began while we read began before us
-        flight = start(scope, state, found, factory, ttl, newer_than=math.inf)
+        flight = await _started(scope, state, mine.place[0], tagset, factory, ttl)
     except BaseException:
         mine.give_up()
         raise
     mine.start(flight)
     return flight
+
+
+async def _started(scope: Scope, state: LoopState, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Flight:
+    """Return a computation that begins now. The caller must join it at once."""
+    engine = scope.engine
+    engine.detach_keys([key], supersede=True)
+    under_way = state.flights.get(key)
+    if under_way is not None and not computes_apart():  # landing: what it stores is what ours is stored over
+        await under_way.landed()
+    found = await read(scope, state, key, tagset, stamps_too=True)
+    engine.detach_keys([key], supersede=True)  # a computation that began while we read began before us
+    return start(scope, state, found, factory, ttl, newer_than=math.inf)

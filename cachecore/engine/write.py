@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from cachecore.contract.errors import BackendError
+from cachecore.contract.errors import BackendError, EncodingError, TooLargeError
 from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import Computed, Unset
@@ -17,6 +17,7 @@ from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value, too_large
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, unacknowledged
 from cachecore.invalidation.outbox.backlog import entries
@@ -268,7 +269,12 @@ def _sealed(
     scope: Scope, key: str, computed: Computed[Any], tagset: TagSet, stamps: dict[str, bytes], ttl: float | None
 ) -> Sealed:
     own = {name: stamps[name] for name in tagset.stamp_keys if name in stamps}
-    return seal_value(scope, key, computed, scope.policy, ttl, tagset.tags, own, 0.0)
+    try:
+        return seal_value(scope, key, computed, scope.policy, ttl, tagset.tags, own, 0.0)
+    except TooLargeError:
+        raise
+    except EncodingError as error:
+        raise EncodingError(f"{error}: {unstorable(computed.value, scope.serializer.name)}") from error
 
 
 def _sized(scope: Scope, sealed: Sealed) -> Sealed:

@@ -14,6 +14,8 @@ from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
+from cachecore.serializers.arrays import is_array_class, same_arrays
+
 _ATOMS: Final = frozenset({type(None), bool, int, str, bytes})
 
 
@@ -26,6 +28,8 @@ def same(written: Any, read: Any) -> bool:
         return bool(written == read)
     if kind is float:
         return struct.pack("d", written) == struct.pack("d", read)
+    if is_array_class(kind):
+        return same_arrays(written, read)
     if isinstance(written, dict):
         return len(written) == len(read) and all(
             same(key, other_key) and same(value, other)

@@ -1,7 +1,8 @@
 """`typed`: values of one declared type. Needs the extra `struct` (msgspec), or `pydantic` where a model is involved.
 
 Dataclasses, msgspec structs, TypedDicts, NamedTuples, and lists, dicts, tuples, sets and unions of them become
-MessagePack through msgspec; a type that holds a pydantic model anywhere becomes JSON through pydantic.
+MessagePack through msgspec, arrays and scalars of numpy among them; a type that holds a pydantic model anywhere, or
+that msgspec does not take (an Enum of numbers and text, a union of two dataclasses), becomes JSON through pydantic.
 
 Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
 shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
@@ -20,6 +21,7 @@ from cachecore.contract.errors import EncodingError, OptionsError
 from cachecore.contract.options import MIB
 from cachecore.contract.protocols import EntryContext
 from cachecore.encoding.plain import type_name
+from cachecore.serializers.arrays import array_class, decoded, encoded, is_array_class
 from cachecore.serializers.exact import same
 from cachecore.serializers.fingerprint import classes_in, fingerprint
 from cachecore.serializers.json import check_json_shape
@@ -53,14 +55,9 @@ class TypedSerializer:
         except (TypeError, NameError) as error:
             raise OptionsError(f"value_type has annotations that cannot be resolved: {error}") from error
         self._type_name = type_name(value_type) if isinstance(value_type, type) else repr(value_type)
-        if any(hasattr(cls, "__pydantic_core_schema__") for cls in classes):
-            self._encode, self._decode = _through_pydantic(value_type)
-            self._check_shape: Callable[[bytes, int], None] = check_json_shape
-            wire = "json"
-        else:
-            self._encode, self._decode = _through_msgspec(value_type)
-            self._check_shape = check_shape
-            wire = "msgpack"
+        models = any(hasattr(cls, "__pydantic_core_schema__") for cls in classes)
+        self._encode, self._decode, wire = (_through_pydantic if models else _through_msgspec)(value_type)
+        self._check_shape = check_json_shape if wire == "json" else check_shape
         self.name: Final = f"typed-{wire}-{digits}"
 
     def __repr__(self) -> str:
@@ -92,24 +89,32 @@ class TypedSerializer:
             raise EncodingError(f"the payload is no {self._type_name}: {type_name(type(error))}") from None
 
 
-def _through_msgspec(value_type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+_Codec = tuple[Callable[[Any], bytes], Callable[[bytes], Any], str]
+
+
+def _through_msgspec(value_type: Any) -> _Codec:
     try:
         import msgspec
     except ImportError:
         raise OptionsError("typed values need msgspec: pip install 'cachecore-framework[struct]'") from None
     try:
-        decode = msgspec.msgpack.Decoder(value_type).decode
+        decode = msgspec.msgpack.Decoder(value_type, dec_hook=decoded).decode
         unknown = _custom_classes(msgspec.inspect.type_info(value_type), msgspec.inspect.CustomType, set())
-    except TypeError as error:
-        raise OptionsError(f"value_type cannot be stored: {error}") from error
+    except TypeError as error:  # not that it knows no such class: it does not take them together
+        try:
+            return _through_pydantic(value_type)
+        except (ImportError, OptionsError):
+            raise OptionsError(f"value_type cannot be stored: {error}") from error
     if unknown:
         raise OptionsError(f"value_type holds classes that cannot be stored: {', '.join(sorted(unknown))}")
-    return msgspec.msgpack.Encoder().encode, decode
+    return msgspec.msgpack.Encoder(enc_hook=encoded).encode, decode, "msgpack"
 
 
 def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:
     """Return the classes in what msgspec says of a type that it would leave to hooks, of which there are none."""
     if isinstance(info, custom):
+        if is_array_class(array_class(info.cls)):
+            return set()
         return {type_name(info.cls) if isinstance(info.cls, type) else repr(info.cls)}
     if id(info) in seen:
         return set()
@@ -120,8 +125,7 @@ def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:
     return {found for part in parts for found in _custom_classes(part, custom, seen)}
 
 
-def _through_pydantic(value_type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-    # Its class is pydantic's, so pydantic is installed.
+def _through_pydantic(value_type: Any) -> _Codec:
     import pydantic
 
     try:
@@ -132,4 +136,4 @@ def _through_pydantic(value_type: Any) -> tuple[Callable[[Any], bytes], Callable
     def encode(value: Any) -> bytes:
         return adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False)
 
-    return encode, adapter.validate_json
+    return encode, adapter.validate_json, "json"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cachecore.contract.clock import Clock, SystemClock, counting_sleep
 from cachecore.contract.errors import BackendUnavailable, OptionsError
-from cachecore.contract.options import MIB
+from cachecore.contract.options import MIB, Size, size
 
 _PAGE = 256
 
@@ -26,10 +26,10 @@ class MemoryBackend:
 
     local: Literal[True] = True
 
-    def __init__(self, *, max_bytes: int = 256 * MIB, clock: Clock | None = None) -> None:
-        if max_bytes < 1:
+    def __init__(self, *, max_bytes: Size = 256 * MIB, clock: Clock | None = None) -> None:
+        self._max_bytes = size("max_bytes", max_bytes)
+        if self._max_bytes < 1:
             raise OptionsError(f"max_bytes must be at least 1, not {max_bytes!r}")
-        self._max_bytes = max_bytes
         self._clock = counting_sleep(clock or SystemClock())
         self._lock = threading.Lock()
         # (value, monotonic second of its end, number of its write), least recently used first; written under _lock
@@ -158,9 +158,11 @@ class MemoryBackend:
         return True
 
 
-def from_url(url: str) -> MemoryBackend:
-    """Return the backend that `memory://` means: a new, empty one."""
+def from_url(url: str, *, clock: Clock | None = None) -> MemoryBackend:
+    """Return the backend that `memory://` means: a new, empty one, whose deadlines follow `clock`."""
     parts = urlsplit(url)
     if parts.netloc or parts.path not in ("", "/") or parts.query:
-        raise OptionsError(f"memory:// takes no host, path or options, not {url!r}")
-    return MemoryBackend()
+        raise OptionsError(
+            f"memory:// takes no host, path or options, not {url!r}: `MemoryBackend(max_bytes=…)` has options"
+        )
+    return MemoryBackend(clock=clock)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cachecore.testing.clocks import FakeClock
     from cachecore.testing.conformance import CHECKS, Harness
     from cachecore.testing.faulty import Fault, FaultyBackend
+    from cachecore.testing.frozen import FrozenCache
     from cachecore.testing.proxy import Proxy
     from cachecore.testing.servers import Certificates, Server
     from cachecore.testing.simulation.run import simulate
@@ -19,6 +20,7 @@ __all__ = [
     "FakeClock",
     "Fault",
     "FaultyBackend",
+    "FrozenCache",
     "Harness",
     "Proxy",
     "Server",
@@ -35,6 +37,7 @@ __getattr__ = exports(
         "FakeClock": "clocks",
         "FaultyBackend": "faulty",
         "Fault": "faulty",
+        "FrozenCache": "frozen",
         "Harness": "conformance",
         "Proxy": "proxy",
         "Server": "servers",

@@ -44,7 +44,7 @@ def test_options_are_query_parameters() -> None:
         ("sqlite:///c.db?timeout=0", "timeout must be more than 0"),
         ("sqlite:///c.db?timeout=soon", "timeout must be a duration"),
         ("sqlite:///c.db?max_bytes=10", "max_bytes must be a whole number of at least 1048576"),
-        ("sqlite:///c.db?max_bytes=1.5GiB", "max_bytes must be a whole number"),
+        ("sqlite:///c.db?max_bytes=1.5GO", "max_bytes must be a size such as"),
         ("sqlite:///c.db?readers=0", "readers must be a whole number of at least 1"),
         ("sqlite:///c.db?durability=full", "durability must be one of process, file, power"),
     ],

@@ -28,9 +28,9 @@ async def main() -> None:
     Cache("memory://", ttl=60, stale_if_eror=5)  # wrong
     Cache("memory://", ttl=60, l1_max_byte=5)  # wrong
     Cache("memory://", ttl=["an hour"])  # wrong
-    Cache("memory://")  # wrong
+    SyncCache("memory://", ttl=60, l1_max_bytes=1.5)  # wrong
+    Cache("memory://", ttl=60, value_types=dict)  # wrong
     SyncCache("memory://", ttl=60, namespce="x")  # wrong
-    SyncCache("memory://")  # wrong
     Cache.from_config(tttl=5)  # wrong
     SyncCache.from_config(prefx="x")  # wrong
     cache.scoped("faq", ttll=5)  # wrong

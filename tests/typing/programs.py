@@ -23,6 +23,7 @@ cache = Cache("memory://", ttl=60)
 plain = SyncCache("memory://", ttl=timedelta(hours=1), stale_if_error=60.0, l1_max_entries=1000)
 typed = Cache("memory://", ttl=60, value_type=Answer)
 shared = SyncCache(cache)
+configured = Cache(ttl="24h", stale_if_error="7d", l1_max_bytes="64MiB")
 named: Cache[str] = Cache("memory://", ttl=None, namespace="faq", finish=True)
 locale: ContextVar[str] = ContextVar("locale")
 

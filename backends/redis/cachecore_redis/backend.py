@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachecore.contract import FeedEvent, Link
+from cachecore.contract import FeedEvent, Link, OptionsError
 from cachecore_redis.client import ClientBackend
 from cachecore_redis.node.about import about_all
 from cachecore_redis.node.feed import ended
@@ -46,6 +46,12 @@ class RedisBackend:
         self._nodes = PerLoop(self._node)
 
     def _dial(self, url: str, credential_provider: CredentialProvider | None) -> UrlDialer:
+        scheme = url.partition("://")[0]
+        for kind, name in (("+cluster", "ClusterBackend"), ("+sentinel", "SentinelBackend")):
+            if scheme.endswith(kind):
+                raise OptionsError(
+                    f"RedisBackend is for one server, and {scheme}:// names several: use {name}, or Cache(url)"
+                )
         return UrlDialer(url, self._options, credential_provider)
 
     def _node(self) -> Node:

@@ -166,7 +166,10 @@ def _chunks(items: Mapping[str, bytes], most: int) -> Iterator[dict[str, bytes]]
         yield chunk
 
 
-def from_url(url: str) -> SQLiteBackend:
-    """Return a backend for a URL such as `sqlite:///cache.db?max_bytes=256MiB`. Raises `OptionsError`."""
+def from_url(url: str, *, clock: Clock | None = None) -> SQLiteBackend:
+    """Return a backend for a URL such as `sqlite:///cache.db?max_bytes=256MiB`. Raises `OptionsError`.
+
+    `clock` must be that of every other user of the file.
+    """
     path, options = parse_url(url)
-    return SQLiteBackend(path, options=options)
+    return SQLiteBackend(path, options=options, clock=clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,13 +9,12 @@ from typing import Final, Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cachecore.contract import OptionsError
-from cachecore.contract.options import KIB, MIB, parse_duration
+from cachecore.contract.options import MIB, positive, size
 
 MEMORY: Final = ":memory:"
 Durability = Literal["process", "file", "power"]
 
 _PREFIX: Final = "sqlite:///"
-_SIZES: Final = {"KiB": KIB, "MiB": MIB, "GiB": 1024 * MIB}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +45,17 @@ class SQLiteOptions:
 
     def __post_init__(self) -> None:
         for name in ("timeout", "feed_interval", "heartbeat"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
-        for name, least in (("max_bytes", MIB), ("readers", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise OptionsError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
+        room = size("max_bytes", self.max_bytes)
+        if room < MIB:
+            raise OptionsError(
+                f"max_bytes must be a whole number of at least {MIB} bytes, or text such as '64MiB', "
+                f"not {self.max_bytes!r}"
+            )
+        object.__setattr__(self, "max_bytes", room)
+        readers: object = self.readers
+        if isinstance(readers, bool) or not isinstance(readers, int) or readers < 1:
+            raise OptionsError(f"readers must be a whole number of at least 1, not {readers!r}")
         if self.durability not in get_args(Durability):
             raise OptionsError(f"durability must be one of {', '.join(get_args(Durability))}, not {self.durability!r}")
 
@@ -99,20 +101,5 @@ def options_from(given: Mapping[str, str]) -> SQLiteOptions:
     for name, text in given.items():
         if name not in _NAMES:
             raise OptionsError(f"{name!r} is no option of a SQLite store; there are {', '.join(_NAMES)}")
-        if name == "durability":
-            values[name] = text
-        elif name in ("max_bytes", "readers"):
-            values[name] = _whole(name, text)
-        else:
-            values[name] = parse_duration(name, text)
+        values[name] = int(text) if name == "readers" and text.isascii() and text.isdigit() else text
     return SQLiteOptions(**values)  # type: ignore[arg-type]  # checked by the class itself
-
-
-def _whole(name: str, text: str) -> int:
-    number, factor = text.strip(), 1
-    for unit, size in _SIZES.items():
-        if number.endswith(unit):
-            number, factor = number.removesuffix(unit).strip(), size
-    if not (number.isascii() and number.isdigit()):
-        raise OptionsError(f"{name} must be a whole number (bytes may end in KiB, MiB or GiB), not {text!r}")
-    return int(number) * factor

@@ -74,6 +74,7 @@ class Flight:
         "on_detach",
         "pinned_tags",
         "pins",
+        "stored",
         "superseded",
         "task",
         "urgent",
@@ -107,6 +108,8 @@ class Flight:
         """Whether it goes on when its last caller has left."""
         self.superseded = False
         """Whether its answer is not to be stored: a newer one was asked for on purpose, or it would be dead at once."""
+        self.stored = False
+        """Whether its answer was stored."""
         self.deserted = False
         """Whether it was given up because its last caller left."""
         self.urgent = False
@@ -344,6 +347,11 @@ def computing(flight: Flight) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def enter(flight: Flight | None) -> None:
+    """Mark what this context asks for from now on as asked by the factory of `flight`, or by none."""
+    _current.set(flight)
 
 
 def current_flight() -> Flight | None:

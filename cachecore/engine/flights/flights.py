@@ -44,6 +44,15 @@ class Flights:
         flight.detach()
         return None
 
+    def refuse_cycle(self, key: str, tags: Iterable[str]) -> None:
+        """Return unless the caller runs in the computation of `key`, joinable or not. Raises FlightCycleError."""
+        running = working_flight()
+        if running is None or running.flights is not self:
+            return
+        for flight in (running, *running.group):
+            if flight.key == key and flight.join_keys.issuperset(tags):
+                raise FlightCycleError(CYCLE)
+
     def open(self, key: str, join_keys: Iterable[str]) -> Flight:
         """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
         flight = self._by_key[key] = Flight(self, key, frozenset(join_keys))

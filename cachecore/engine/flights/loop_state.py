@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
+from cachecore.contract.errors import CacheError
 from cachecore.engine.flights.coalesce import Coalescer
 from cachecore.engine.flights.flights import Flights
 from cachecore.engine.flights.rounds import Rounds
 from cachecore.engine.flights.wakeups import Wakeups
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop. Raises CacheError, with what is needed, if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        trio: Any = sys.modules.get("trio")
+        under_trio = trio is not None and trio.lowlevel.in_trio_run()
+    here = "this code runs under trio" if under_trio else "none is running here"
+    way_out = "trio.to_thread.run_sync and SyncCache" if under_trio else "SyncCache in code that is not async"
+    raise CacheError(f"Cache needs an event loop of asyncio, and {here}: run it with asyncio.run, or use {way_out}")
 
 
 class LoopState:

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from cachecore.contract.errors import OptionsError
-from cachecore.contract.options import positive, seconds
+from cachecore.contract.options import Duration, lifetime, positive, seconds
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse
 
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """How answers are kept. Durations are seconds."""
+    """How answers are kept. Durations are seconds, a `timedelta` or text such as `"24h"`; attributes are seconds."""
 
-    ttl_seconds: float | None = 86_400.0
+    ttl_seconds: Duration | None = 86_400.0
     """How long an answer is fresh; None means for ever."""
     prefix: str = "llm:response"
     """What the keys of this cache begin with; caches with different prefixes never meet."""
     enabled: bool = True
     """Whether answers are read and stored at all."""
-    stale_if_error: float = 3 * 86_400.0
+    stale_if_error: Duration = 3 * 86_400.0
     """For how long past its ttl an answer may still be served when every provider fails."""
-    stale_while_revalidate: float = 0.0
+    stale_while_revalidate: Duration = 0.0
     """For how long past its ttl an answer is served at once while a new one is made behind it."""
-    fallback_ttl: float = 300.0
+    fallback_ttl: Duration = 300.0
     """How long an answer of a provider other than the first is fresh, so that it does not outlive the outage."""
-    factory_timeout: float = 600.0
+    factory_timeout: Duration = 600.0
     """Seconds after which a computation is given up; more than the time of all providers together."""
     label: str | None = None
     """The label of requests that name none."""
@@ -45,14 +47,25 @@ class CacheConfig:
     similar_max_chars: int = 2_000
     """The longest question that is matched with others."""
 
+    def __new__(cls, *_: object, **settings: object) -> Self:
+        """Refuse settings that there are not, with the name that was meant. Raises OptionsError."""
+        known = cls.__dataclass_fields__
+        for name, value in settings.items():
+            if name not in known:
+                near = ["ttl_seconds"] if name == "ttl" else difflib.get_close_matches(name, known, n=1)
+                way_out = f"did you mean {near[0]}={value!r}?" if near else f"there are {', '.join(known)}"
+                raise OptionsError(f"CacheConfig has no setting {name!r}: {way_out}")
+        return object.__new__(cls)  # `super()` knows the class without slots, which is another one
+
     def __post_init__(self) -> None:
-        if self.ttl_seconds is not None:
-            positive("ttl_seconds", self.ttl_seconds)
-        positive("fallback_ttl", self.fallback_ttl)
-        positive("factory_timeout", self.factory_timeout)
+        object.__setattr__(self, "ttl_seconds", lifetime("ttl_seconds", self.ttl_seconds))
+        for name in ("fallback_ttl", "factory_timeout"):
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
         for name in ("stale_if_error", "stale_while_revalidate"):
-            if not 0 <= seconds(name, getattr(self, name)) < float("inf"):
+            window = seconds(name, getattr(self, name))
+            if not 0 <= window < float("inf"):
                 raise OptionsError(f"{name} must be 0 seconds or more and finite, not {getattr(self, name)!r}")
+            object.__setattr__(self, name, window)
         if not self.prefix:
             raise OptionsError("prefix must not be empty")
         if not 0 < self.similar_threshold <= 1:

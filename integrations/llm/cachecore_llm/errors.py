@@ -28,7 +28,8 @@ class ProviderFailure:
 class AllProvidersFailedError(LLMError):
     """Every provider failed; `failures` says which and why, in the order they were asked.
 
-    The text names providers and kinds of error only: a provider's own message may hold a prompt or a part of a key.
+    The text names providers and kinds of error, and the reason of an `UnusableAnswerError`. A provider's own message is
+    not told: it may hold a prompt or a part of a key.
     The errors themselves are in `causes`, and chained.
     """
 
@@ -42,8 +43,13 @@ class AllProvidersFailedError(LLMError):
         return tuple(failure.error for failure in self.failures)
 
     def __str__(self) -> str:
-        each = "; ".join(f"{failure.provider}: {type(failure.error).__name__}" for failure in self.failures)
+        each = "; ".join(f"{failure.provider}: {_told(failure.error)}" for failure in self.failures)
         return f"all {len(self.failures)} providers failed: {each}"
+
+
+def _told(error: Exception) -> str:
+    name = type(error).__name__
+    return f"{name} ({error.reason})" if isinstance(error, UnusableAnswerError) else name
 
 
 class ProviderTimeoutError(LLMError, TimeoutError):

@@ -41,6 +41,9 @@ def tenant_segments(tenant: str | None) -> list[str]:
     """Return the segments of `tenant`: one, or none for None."""
     if tenant is None:
         return []
+    given: object = tenant
+    if not isinstance(given, str):
+        raise OptionsError(f"a tenant must be text, not {given!r}: tenant=str({given!r})")
     if not tenant:
         raise OptionsError("a tenant must not be empty; leave it out where there is none")
     return [_marked("t-", "x-", tenant)]
@@ -50,6 +53,9 @@ def label_segments(label: str | None) -> list[str]:
     """Return the segments of `label`, outermost first; none for None."""
     if label is None:
         return []
+    given: object = label
+    if not isinstance(given, str):
+        raise OptionsError(f"a label must be text such as 'faq/v3', not {given!r}")
     segments = label.split("/")
     if not all(segments) or len(segments) > _MAX_LABEL_SEGMENTS:
         raise OptionsError(f"a label is one to {_MAX_LABEL_SEGMENTS} non-empty segments joined by '/', not {label!r}")

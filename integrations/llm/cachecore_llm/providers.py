@@ -63,7 +63,7 @@ class FallbackOrchestrator:
             clock: measures the latency of answers that do not say it themselves.
         """
         self._providers = tuple(providers)
-        names = [provider.name for provider in self._providers]
+        names = [_name_of(provider) for provider in self._providers]
         if not names:
             raise OptionsError("an orchestrator needs at least one provider")
         if len(set(names)) < len(names):
@@ -145,8 +145,22 @@ class FallbackOrchestrator:
             task.exception()  # fetched, so that nobody reports it as forgotten: its caller has been answered
 
 
+def _name_of(provider: object) -> str:
+    name = getattr(provider, "name", None)
+    if not isinstance(name, str) or not name:
+        raise OptionsError(
+            f"the provider {type(provider).__name__} has no name: give it an attribute name, a short text such as "
+            f"'openai', not {name!r}"
+        )
+    if not callable(getattr(provider, "generate", None)):
+        raise OptionsError(f"the provider {name!r} has no method generate, which returns an LLMResponse")
+    return name
+
+
 async def _answer(name: str, call: Callable[[], Awaitable[LLMResponse]]) -> LLMResponse:
     answer = await call()
     if not isinstance(answer, LLMResponse):
-        raise UnusableAnswerError(name, f"it returned a {type(answer).__name__}, not an LLMResponse")
+        raise UnusableAnswerError(
+            name, f"it returned a {type(answer).__name__}, not an LLMResponse(content=…, model=…)"
+        )
     return answer

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from cachecore import Cache, Computed, OptionsError
 from cachecore.contract.clock import Clock
+from cachecore.contract.options import positive
 from cachecore.contract.protocols import CacheBackend
-from cachecore.contract.results import Outcome
+from cachecore.contract.results import UNSET, Outcome, Unset
 from cachecore_llm.admission import Rejection, rejection
 from cachecore_llm.config import CacheConfig, CacheMetrics
 from cachecore_llm.namespace import label_segments, namespace, prompt_digest, tenant_segments
@@ -52,12 +53,20 @@ class ResponseCache:
 
     def __init__(
         self,
-        store: str | Cache[Any] | CacheBackend | Redis,
+        store: str | Cache[Any] | CacheBackend | Redis | Unset = UNSET,
         config: CacheConfig | None = None,
         *,
         clock: Clock | None = None,
         **options: Any,
     ) -> None:
+        if "ttl" in options:
+            raise OptionsError(f"ResponseCache has no option ttl: give it CacheConfig(ttl_seconds={options['ttl']!r})")
+        if isinstance(store, Unset):
+            raise OptionsError(
+                "ResponseCache needs a store: ResponseCache('redis://localhost'), or memory://, sqlite:///…"
+            )
+        if config is not None and not isinstance(config, CacheConfig):
+            raise OptionsError(f"the settings of a ResponseCache are a CacheConfig, not {config!r}")
         self.config = config = config or CacheConfig()
         self._opened: Cache[Any] | None = None
         policy: dict[str, Any] = {
@@ -270,8 +279,8 @@ class ResponseCache:
         self._questions.remember(request, self._view(request), stored)
         if not response.fallback:
             return Computed(stored, served_by=served_by)
-        own = self.config.ttl_seconds
-        ttl = self.config.fallback_ttl if own is None else min(own, self.config.fallback_ttl)
+        own, fallback = self.config.ttl_seconds, positive("fallback_ttl", self.config.fallback_ttl)
+        ttl = fallback if own is None else min(positive("ttl_seconds", own), fallback)
         return Computed(stored, ttl=ttl, served_by=served_by)
 
     def _rejection(self, request: LLMRequest, response: LLMResponse) -> Rejection | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import positive
 from cachecore_llm.errors import AllProvidersFailedError, UnsupportedRequestError
 from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.request import LLMRequest
@@ -26,10 +27,11 @@ class LLMService:
     def __init__(self, orchestrator: FallbackOrchestrator | Provider, cache: ResponseCache) -> None:
         """Use `orchestrator`, or one provider alone, behind `cache`."""
         asked = orchestrator if isinstance(orchestrator, FallbackOrchestrator) else FallbackOrchestrator([orchestrator])
-        if asked.total_timeout >= cache.config.factory_timeout:
+        limit = positive("factory_timeout", cache.config.factory_timeout)
+        if asked.total_timeout >= limit:
             raise OptionsError(
                 f"the providers may take {asked.total_timeout:g} s together, but the cache gives up after "
-                f"factory_timeout = {cache.config.factory_timeout:g} s: raise it in CacheConfig, or lower theirs"
+                f"factory_timeout = {limit:g} s: raise it in CacheConfig, or lower theirs"
             )
         self._orchestrator = asked
         self._cache = cache

@@ -366,7 +366,12 @@ async def test_set_since_takes_a_lookup_of_the_same_request_only(scene: Scene) -
     seen = await cache.lookup("q")
     assert await cache.set("q", 1, since=seen) is True
     assert await cache.set("q", 2, since=seen) is False
-    assert await cache.get("q") == 1
+    await cache.get("q")
+    hit = await cache.lookup("q")
+    assert hit.tier == "l1"  # what memory knew is compared with the store, too
+    assert await cache.set("q", 2, since=hit) is True
+    assert await cache.set("q", 3, since=hit) is False
+    assert await cache.get("q") == 2
     with pytest.raises(OptionsError, match="same request"):
         await cache.set("other", 1, since=seen)
     seen = await cache.lookup("r")

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NewType, TypedDict
 
 import msgspec
+import numpy as np
 import pydantic
 import pytest
+from numpy.typing import NDArray
+from openai.types.chat import ChatCompletion
 
 from cachecore import Computed, OptionsError
 from cachecore.api.return_types import serializer_for
@@ -56,6 +59,22 @@ class Tone(enum.Enum):
     LOW = 1
 
 
+class Mixed(enum.Enum):
+    ONE = 1
+    TWO = "two"
+
+
+@dataclass
+class Other:
+    number: int
+
+
+def completion() -> ChatCompletion:
+    choice = {"index": 0, "finish_reason": "stop", "logprobs": None, "message": {"role": "assistant", "content": "hi"}}
+    made = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "extra": [1]}
+    return ChatCompletion.model_validate(made)
+
+
 class Odd:
     """No serializer keeps it."""
 
@@ -76,6 +95,14 @@ PAIRS: list[tuple[Any, Any]] = [
     (Computed[Answer], Answer("a")),
     (Answer | Computed[Answer], Answer("a")),
     (set[UserId], {UserId(1)}),
+    (dict[int, str], {1: "a"}),
+    (dict[tuple[int, int], float], {(1, 2): 0.5}),
+    (Mixed, Mixed.TWO),
+    (list[Answer | Other], [Other(1), Answer("a")]),
+    (ChatCompletion, completion()),
+    (dict[str, list[ChatCompletion]], {"a": [completion()]}),
+    (np.float32, np.float32(0.5)),
+    (dict[str, NDArray[np.float32]], {}),
 ]
 
 
@@ -133,6 +160,44 @@ async def test_a_declared_type_wins_over_the_annotation(scene: Scene) -> None:
     assert [await plain("a") for _ in range(2)] == [Answer("a")] * 2
     assert cache.stats.factory_calls == 3
     assert cache.stats.not_stored == {"encoding": 2}
+
+
+@virtual
+async def test_arrays_and_sdk_objects_are_kept_where_their_type_is_declared(scene: Scene) -> None:
+    declared = scene.cache(l1_max_entries=0, value_type=dict[str, NDArray[np.float32]])
+    views = scene.cache(l1_max_entries=0)
+    for cache, value in (
+        (declared, {"a": np.ones(2, dtype=np.float32)}),
+        (views.scoped("sdk", value_type=ChatCompletion), completion()),
+        (views.scoped("array", value_type=np.ndarray), np.ones(2)),
+    ):
+        calls: list[int] = []
+
+        async def factory(value: Any = value, calls: list[int] = calls) -> Any:
+            calls.append(1)
+            return value
+
+        for _ in range(3):
+            got = await cache.get_or_set("q", factory)
+            assert (type(got), repr(got)) == (type(value), repr(value))
+        assert len(calls) == 1
+
+
+def test_without_a_type_the_log_says_function_path_type_and_way_out_once(caplog: pytest.LogCaptureFixture) -> None:
+    @virtual
+    async def check(scene: Scene) -> None:
+        @scene.cache(l1_max_entries=0).cached
+        async def ask(n: int):  # type: ignore[no-untyped-def]  # the point of the test
+            return {"answers": [completion()]}
+
+        for n in range(50):
+            await ask(n)
+            await ask(n)
+
+    check()
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "cachecore"]
+    for word in ("ask", "value.answers[0]", "ChatCompletion", "value_type=", "return annotation"):
+        assert word in line
 
 
 def test_names_are_resolved_at_the_first_call() -> None:

@@ -149,14 +149,6 @@ def test_everything_else_is_carried_over(cache: SyncCache[object]) -> None:
     assert cache.health()["store"] == "ok"
 
 
-def test_calling_it_on_an_event_loop_is_an_error(cache: SyncCache[object]) -> None:
-    async def use() -> None:
-        cache.get("q")
-
-    with pytest.raises(CacheError, match="use Cache here"):
-        asyncio.run(use())
-
-
 def test_a_closed_cache_says_so() -> None:
     cache: SyncCache[object] = SyncCache("memory://", ttl=60)
     cache.set("a", 1)

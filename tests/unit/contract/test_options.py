@@ -58,7 +58,7 @@ def test_the_docs_have_no_other_options() -> None:
         ("ttl", float("nan")),
         ("ttl", float("inf")),
         ("ttl", True),
-        ("ttl", "24h"),
+        ("ttl", "soon"),
         ("jitter", 1.0),
         ("jitter", -0.1),
         ("jitter", float("nan")),
@@ -107,7 +107,7 @@ def test_durations_may_be_timedeltas() -> None:
 @pytest.mark.parametrize(
     ("text", "meant"), [("30", 30.0), ("1.5", 1.5), ("250ms", 0.25), ("24h", 86_400.0), ("7 d", 604_800.0)]
 )
-def test_text_durations_are_for_configuration(text: str, meant: float) -> None:
+def test_text_is_a_duration(text: str, meant: float) -> None:
     assert parse_duration("ttl", text) == meant
 
 
@@ -115,6 +115,23 @@ def test_text_durations_are_for_configuration(text: str, meant: float) -> None:
 def test_other_text_is_no_duration(text: str) -> None:
     with pytest.raises(OptionsError, match="ttl"):
         parse_duration("ttl", text)
+
+
+def test_a_ttl_of_a_hundred_years_is_for_ever() -> None:
+    assert lifetime("ttl", "forever") is None
+    assert lifetime("ttl", timedelta(days=36_600)) is None
+    assert lifetime("ttl", "36500d") == 36_500 * 86_400.0
+
+
+def test_durations_and_sizes_may_be_text() -> None:
+    made = Policy(ttl="24h", stale_if_error="7d", soft_timeout="250ms")  # type: ignore[arg-type]  # turned into seconds
+    assert (made.ttl, made.stale_if_error, made.soft_timeout) == (86_400.0, 604_800.0, 0.25)
+    assert MemoryOptions(l1_max_bytes="64MiB", l1_max_age="2s") == MemoryOptions(l1_max_age=2.0)  # type: ignore[arg-type]
+    assert StoreOptions(max_value_bytes="1.5 kB").max_value_bytes == 1500  # type: ignore[arg-type]
+    with pytest.raises(OptionsError, match="at least 1024"):
+        StoreOptions(max_value_bytes="1kB")  # type: ignore[arg-type]
+    with pytest.raises(OptionsError, match="such as 65536, '64KiB'"):
+        StoreOptions(max_value_bytes="64 MO")  # type: ignore[arg-type]
 
 
 def test_the_defaults_are_accepted() -> None:

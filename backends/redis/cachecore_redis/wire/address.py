@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from cachecore.contract import OptionsError
-from cachecore.contract.options import KIB, parse_duration
+from cachecore.contract.options import KIB, positive, size
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -40,9 +40,8 @@ class RedisOptions:
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "heartbeat"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < math.inf):  # NaN fails here too
-                raise OptionsError(f"{name} must be more than 0 seconds and finite, not {value!r}")
+            object.__setattr__(self, name, positive(name, getattr(self, name)))
+        object.__setattr__(self, "bulk_bytes", size("bulk_bytes", self.bulk_bytes))
         for name in ("connections", "bulk_bytes"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -72,10 +71,8 @@ def split_options(url: str, given: Mapping[str, Any]) -> tuple[str, RedisOptions
             raise OptionsError(f"{name} has no meaning in the URL of this backend")
         if name not in _OURS:
             rest.append((name, text))
-        elif name in ("connections", "bulk_bytes"):
-            ours[name] = int(text) if text.isdecimal() else text
         else:
-            ours[name] = parse_duration(name, text)
+            ours[name] = int(text) if name == "connections" and text.isdecimal() else text
     ours.update(given)
     return urlunsplit(parts._replace(query=urlencode(rest))), RedisOptions(**ours), frozenset(ours)
 
@@ -136,6 +133,19 @@ def _waits(options: RedisOptions) -> dict[str, float]:
     return {"socket_connect_timeout": options.connect_timeout, "socket_timeout": options.connect_timeout}
 
 
+def _check_names(url: str, connection: type) -> None:
+    """Return if redis-py knows each setting in the query of `url`. Raises OptionsError."""
+    known = {
+        name for kind in connection.__mro__ for name in inspect.signature(vars(kind).get("__init__", kind)).parameters
+    }
+    known |= {*_OURS, "db"}
+    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if name not in known and name.isidentifier():  # what is no name may be a part of a password
+            near = difflib.get_close_matches(name, known, n=1)
+            way_out = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_OURS)}, and those of redis-py"
+            raise OptionsError(f"the URL of the store has an unknown setting {name!r}: {way_out}")
+
+
 class UrlDialer:
     """Makes connections to the one server that a URL names."""
 
@@ -147,8 +157,8 @@ class UrlDialer:
         except ValueError:
             # Its text is dropped: it quotes the URL, and with a / or # in the password also a part of the password.
             raise OptionsError(
-                "the URL of the store is wrong: is it redis://user:password@host:6379/0, and are special characters "
-                "in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
+                "the URL of the store is wrong: is it redis://user:password@host:6379/0, the port a number, and are "
+                "special characters in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
             ) from None
         database = urlsplit(url).path.strip("/")
         if database and "path" not in kwargs and not database.isdecimal():
@@ -157,6 +167,7 @@ class UrlDialer:
         if credential_provider is not None:
             kwargs["credential_provider"] = credential_provider
         make = kwargs.pop("connection_class", Connection)
+        _check_names(url, make)
         self._make: Any = make
         self._kwargs = {**setup(options), **kwargs}
         self._tls: Any = None

@@ -1,0 +1,87 @@
+"""A factory that runs in its caller's thread, for a call that runs on the loop of another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from cachecore.api.loop_thread import LoopThread, in_event_loop
+from cachecore.engine.apart import apart
+from cachecore.engine.factories import called
+from cachecore.engine.flights.flight import current_flight
+
+T = TypeVar("T")
+
+
+def run_with_factory(
+    thread: LoopThread, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
+) -> T:
+    """Run `call` on the loop with a factory that runs here; return its result."""
+    # What the loop wants of this thread: a factory call to make, or the end of waiting.
+    wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    answered = False  # read and written on the loop's thread only
+
+    async def carried(*args: Any) -> Any:
+        loop, flight = asyncio.get_running_loop(), current_flight()
+
+        def work() -> Any:
+            if flight is not None:  # whichever thread it is, it may have been busy until now
+                with suppress(RuntimeError):  # the loop is gone
+                    loop.call_soon_threadsafe(flight.restart_timer)
+            return called(factory, *args)
+
+        if answered:  # a refresh behind a stale answer: this thread has gone on with it
+            return await asyncio.to_thread(work)
+        answer: asyncio.Future[Any] = loop.create_future()
+        with apart(False):  # what the factory itself asks for
+            context = contextvars.copy_context()
+
+        def compute() -> None:
+            value: Any = None
+            failure: BaseException | None = None
+            try:
+                value = context.run(work)
+            except BaseException as error:  # noqa: BLE001 - carried to where it is awaited; raised here below
+                failure = error
+            with suppress(RuntimeError):  # the loop is gone, and with it all that waited
+                loop.call_soon_threadsafe(_settle, answer, value, failure)
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure  # KeyboardInterrupt and SystemExit are this thread's first of all
+
+        wanted.put(compute)
+        return await answer
+
+    carried.__wrapped__ = factory  # type: ignore[attr-defined]  # tells which function it is that computes
+
+    def end(_: object) -> None:
+        nonlocal answered
+        answered = True
+        wanted.put(None)
+
+    with apart(in_event_loop()):
+        running = thread.submit(call(carried))
+    running.add_done_callback(end)
+    try:
+        while (compute := wanted.get()) is not None:
+            compute()
+    except BaseException:
+        running.cancel()
+        raise
+    return running.result()
+
+
+def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:
+    if answer.done():
+        return  # timed out or cancelled meanwhile
+    if failure is None:
+        answer.set_result(value)
+    elif isinstance(failure, StopIteration):  # a future cannot hold one
+        answer.set_exception(RuntimeError("the factory raised StopIteration"))
+    elif isinstance(failure, Exception):
+        answer.set_exception(failure)
+    else:
+        answer.cancel()  # the loop's thread must not end because a caller's did
