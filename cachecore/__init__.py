@@ -7,6 +7,7 @@ async with Cache("memory://", ttl=3600) as cache:
 """
 
 from cachecore.api.cache import Cache
+from cachecore.api.stream import Stream
 from cachecore.api.sync import SyncCache
 from cachecore.contract.errors import (
     BackendError,
@@ -18,6 +19,7 @@ from cachecore.contract.errors import (
     InvalidationPending,
     OptionsError,
     PluginNotFound,
+    StreamLagged,
     UnkeyableError,
 )
 from cachecore.contract.results import Computed, Lookup
@@ -42,6 +44,8 @@ __all__ = [
     "OptionsError",
     "PluginNotFound",
     "Stats",
+    "Stream",
+    "StreamLagged",
     "SyncCache",
     "UnkeyableError",
     "__version__",

@@ -49,6 +49,8 @@ class CacheOptions(PolicyOptions, total=False):
     max_background: int
     max_pending: int
     pending_path: str | None
+    stream_max_bytes: int
+    stream_max_chunks: int
     lease_ttl: Duration | None
     l1_max_bytes: int
     l1_max_entries: int

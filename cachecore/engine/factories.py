@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 _ASYNC = "write `async def`, or `lambda: function(…)` around one; SyncCache takes functions that are not async"
+_STREAM = "write `async def` with `yield`; SyncCache.stream takes generators that are not async"
 _SYNC = "SyncCache takes functions that return their answer; Cache takes async ones"
+
+
+async def streamed(factory: Callable[..., Any]) -> AsyncIterator[Any]:
+    """Return the chunks of a factory that is an async generator, or a coroutine function that returns one.
+
+    Raises TypeError if it is neither.
+    """
+    _check_callable(factory, _STREAM)
+    made = factory()
+    if not hasattr(made, "__aiter__") and inspect.isawaitable(made):
+        made = await made
+    if not hasattr(made, "__aiter__"):
+        raise TypeError(f"the factory of a stream returned a {type(made).__name__}, which has no chunks: {_STREAM}")
+    chunks: AsyncIterator[Any] = aiter(made)
+    return chunks
 
 
 async def awaited(factory: Callable[..., Any], *args: Any) -> Any:
     """Return what an async factory returns. Raises TypeError if it is none."""
     _check_callable(factory, _ASYNC)
     made = factory(*args)
+    if inspect.isasyncgen(made):
+        raise TypeError("the factory is an async generator, which makes many chunks: use cache.stream for it")
     if not inspect.isawaitable(made):
         raise TypeError(f"the factory returned a {type(made).__name__}, which cannot be awaited: {_ASYNC}")
     return await made
