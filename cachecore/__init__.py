@@ -9,6 +9,7 @@ async with Cache("memory://", ttl=3600) as cache:
 from cachecore.api.cache import Cache
 from cachecore.api.stream import Stream
 from cachecore.api.sync import SyncCache
+from cachecore.api.sync_stream import SyncStream
 from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
@@ -47,6 +48,7 @@ __all__ = [
     "Stream",
     "StreamLagged",
     "SyncCache",
+    "SyncStream",
     "UnkeyableError",
     "__version__",
     "bypass",

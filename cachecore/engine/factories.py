@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 _ASYNC = "write `async def`, or `lambda: function(…)` around one; SyncCache takes functions that are not async"
 _STREAM = "write `async def` with `yield`; SyncCache.stream takes generators that are not async"
+_SYNC_STREAM = "write `def` with `yield`; Cache.stream takes async generators"
 _SYNC = "SyncCache takes functions that return their answer; Cache takes async ones"
 
 
@@ -45,6 +46,23 @@ def called(factory: Callable[..., Any], *args: Any) -> Any:
         value.close()  # or Python warns that it was never awaited, besides
         raise TypeError(f"the factory is async and returned a coroutine: {_SYNC}")
     return value
+
+
+def called_for_chunks(factory: Callable[..., Any]) -> Iterator[Any]:
+    """Return the chunks of a factory that is a generator, or returns something to iterate over.
+
+    Raises TypeError if it is neither.
+    """
+    _check_callable(factory, _SYNC_STREAM)
+    made = factory()
+    if inspect.iscoroutine(made):
+        made.close()
+    if not hasattr(made, "__iter__") or isinstance(made, str | bytes | dict):
+        raise TypeError(
+            f"the factory of a stream returned a {type(made).__name__}, which has no chunks: {_SYNC_STREAM}"
+        )
+    chunks: Iterator[Any] = iter(made)
+    return chunks
 
 
 def _check_callable(factory: object, advice: str) -> None:
