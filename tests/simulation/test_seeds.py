@@ -56,7 +56,7 @@ def test_histories_comprise_every_call_and_every_kind_of_outcome() -> None:
         "set_since stored", "set_since not", "set_many stored", "delete deleted", "delete pending",
         "delete_many deleted", "expire True", "expire False", "invalidate_tags done", "invalidate_tags pending",
         "invalidate_prefix done", "invalidate_all done", "get_or_set_many 2", "get_many 2", "bypassed computed",
-        "stale", "rescued", "joined",
+        "stream computed", "stream hit", "stream left", "stream FactoryFailed", "stale", "rescued", "joined",
     } - {outcome for outcome, count in outcomes.items() if count}  # fmt: skip
     assert not never
     assert answers > 1000
