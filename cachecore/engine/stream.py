@@ -53,8 +53,9 @@ class StreamCall:
 class Source(Protocol):
     """Where the chunks of one reader come from."""
 
-    lookup: Lookup[None]
-    """How the reader is answered; without the value."""
+    @property
+    def lookup(self) -> Lookup[None]:
+        """How the reader is answered; without the value."""
 
     async def next(self) -> Any:
         """Return the next chunk. Raises StopAsyncIteration."""
@@ -69,11 +70,16 @@ class Source(Protocol):
 class Replayed:
     """The chunks of an answer that was there."""
 
-    __slots__ = ("_chunks", "lookup")
+    __slots__ = ("_chunks", "_lookup")
 
     def __init__(self, lookup: Lookup[Any], replay: Replay) -> None:
         self._chunks: Iterator[Any] = iter(replay(lookup.value))
-        self.lookup: Lookup[None] = _without_value(lookup)
+        self._lookup: Lookup[None] = replace(lookup, value=None, version=None)
+
+    @property
+    def lookup(self) -> Lookup[None]:
+        """How the reader is answered."""
+        return self._lookup
 
     async def next(self) -> Any:
         """Return the next chunk."""
@@ -94,11 +100,16 @@ class Replayed:
 class Direct:
     """The chunks of a factory that runs beside the cache, for its caller alone."""
 
-    __slots__ = ("_chunks", "lookup")
+    __slots__ = ("_chunks", "_key")
 
     def __init__(self, chunks: AsyncIterator[Any], key: str) -> None:
         self._chunks = chunks
-        self.lookup: Lookup[None] = Lookup(value=None, outcome="bypass", key=key)
+        self._key = key
+
+    @property
+    def lookup(self) -> Lookup[None]:
+        """How the reader is answered."""
+        return Lookup(value=None, outcome="bypass", key=self._key)
 
     async def next(self) -> Any:
         """Return the next chunk."""
@@ -117,13 +128,19 @@ class Direct:
 class Live:
     """The chunks of a stream under way, shared with its other readers."""
 
-    __slots__ = ("_flight", "_loop", "_reader", "lookup")
+    __slots__ = ("_flight", "_loop", "_reader", "joined")
 
-    def __init__(self, flight: Flight, reader: Reader) -> None:
+    def __init__(self, flight: Flight, reader: Reader, *, joined: bool) -> None:
         self._flight = flight
         self._reader = reader
         self._loop = asyncio.get_running_loop()
-        self.lookup: Lookup[None] = Lookup(value=None, outcome="miss", key=flight.key)
+        self.joined = joined
+        """Whether the stream was under way before."""
+
+    @property
+    def lookup(self) -> Lookup[None]:
+        """How the reader is answered."""
+        return Lookup(value=None, outcome="computed", age=0.0, key=self._flight.key, joined=self.joined)
 
     async def next(self) -> Any:
         """Return the next chunk."""
@@ -213,12 +230,11 @@ async def _live(call: StreamCall, state: LoopState, found: StoreRead, asked_at: 
         if flight is not None and flight.landing:
             await flight.landed()
         else:
-            live, joined = _join(call, state, found, asked_at, flight)
+            live = _join(call, state, found, asked_at, flight)
             source = await _begun(call, state, found, live)
             if source is live:
                 counts.computed += 1
-                counts.joined += joined
-                live.lookup = Lookup(value=None, outcome="computed", age=0.0, key=call.key, joined=joined)
+                counts.joined += live.joined
             if source is not None:
                 return source
         found = await read(scope, state, call.key, call.tagset)
@@ -228,21 +244,21 @@ async def _live(call: StreamCall, state: LoopState, found: StoreRead, asked_at: 
     raise AssertionError  # a count has no end
 
 
-def _join(
-    call: StreamCall, state: LoopState, found: StoreRead, asked_at: float, flight: Flight | None
-) -> tuple[Live, bool]:
-    """Return a reader of the stream under way, or of one that is started here; and whether it was under way."""
+def _join(call: StreamCall, state: LoopState, found: StoreRead, asked_at: float, flight: Flight | None) -> Live:
+    """Return a reader of the stream under way, or of one that is started here."""
     takes_over: bytes | None = None
     if flight is not None and isinstance(flight.stream, LiveStream):
         if flight.stream.admits(found, asked_at):
-            return Live(flight, flight.stream.open()), True
+            return Live(flight, flight.stream.open(), joined=True)
         # Something was invalidated or written: it is of no use to later callers either.
         takes_over = flight.stream.token
         flight.detach()
     flight, stream = _new_flight(call, state, found, takes_over=takes_over)
-    live = Live(flight, stream.open())  # before the first step of the producer, which ends if nobody reads
+    live = Live(
+        flight, stream.open(), joined=False
+    )  # before the first step of the producer, which ends if nobody reads
     state.flights.run([flight], partial(produce, stream))
-    return live, False
+    return live
 
 
 async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Live) -> Source | None:
@@ -304,7 +320,3 @@ def _refresh_behind(call: StreamCall, state: LoopState, found: StoreRead, newer_
     flight, stream = _new_flight(call, state, found, behind=True, newer_than=newer_than)
     state.flights.run([flight], partial(produce, stream))
     run_behind(call.scope, state, flight)
-
-
-def _without_value(lookup: Lookup[Any]) -> Lookup[None]:
-    return replace(lookup, value=None, version=None)
