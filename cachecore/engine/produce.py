@@ -54,9 +54,9 @@ class LiveStream(Broadcast):
         return None if claim is None else claim.token
 
     def admits(self, found: StoreRead, asked_at: float) -> bool:
-        """Return whether a caller may join who asked at the monotonic second `asked_at` and has read `found` since.
+        """Return whether a caller may join that asked at the monotonic second `asked_at` and has read `found` since.
 
-        Chunks go out before the end, when the stamps are read again. So a caller who came after the factory began needs
+        Chunks go out before the end, when the stamps are read again. A caller that came after the factory began needs
         proof now that there was no invalidation in between: the same stamps, and the same claim or bytes under the key.
         Where the store cannot be asked there is none to be had: an outage costs one stream, not one for each caller.
         """
@@ -183,7 +183,7 @@ def _cancelled() -> bool:
 
 
 async def _overflow(live: LiveStream) -> None:
-    """Make the buffer a window, for those who read now: nobody joins, and there will be nothing whole."""
+    """Make the buffer a window for the present readers: no other joins, and no whole answer will come of it."""
     flight = live.computation.flight
     if not live.refused:
         live.refused = True

@@ -1,7 +1,7 @@
 """How a stream is answered: from memory, from the store, or live; stale only as long as no chunk has come.
 
-A reader who finds the key's stream under way joins it if it may, and gets what has passed first. One that finds a
-computation of the whole answer does not wait for that: the stream takes the key over, for who comes later.
+A reader that finds the key's stream under way joins it if it may, and gets the chunks that have passed first. A reader
+that finds a computation of the whole answer does not wait for it: its stream takes the key over, for later callers.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Live:
         return True
 
     def hold(self) -> None:
-        """Let the stream go on although nobody reads."""
+        """Let the stream go on although it has no reader."""
         self._flight.hold()
 
     def leave(self) -> None:
@@ -256,7 +256,7 @@ def _join(call: StreamCall, state: LoopState, found: StoreRead, asked_at: float,
     flight, stream = _new_flight(call, state, found, takes_over=takes_over)
     live = Live(
         flight, stream.open(), joined=False
-    )  # before the first step of the producer, which ends if nobody reads
+    )  # before the first step of the producer, which ends if there is no reader
     state.flights.run([flight], partial(produce, stream))
     return live
 
@@ -314,7 +314,7 @@ def _new_flight(
 
 
 def _refresh_behind(call: StreamCall, state: LoopState, found: StoreRead, newer_than: float) -> None:
-    """Start a stream that nobody reads, unless a computation is under way or there are too many."""
+    """Start a stream without a reader, unless a computation is under way or there are too many."""
     if not may_refresh(call.scope, state, found.key):
         return
     flight, stream = _new_flight(call, state, found, behind=True, newer_than=newer_than)

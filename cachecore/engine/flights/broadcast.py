@@ -1,11 +1,11 @@
 """The chunks of one running stream, for any number of readers: each gets all of them, in order, at its own pace.
 
-The buffer keeps every chunk until it is full, so that a reader who comes late gets what has passed first. Once it is
-full it becomes a window: the oldest chunks go, nobody joins any more, and a reader whose next chunk has gone lags. A
+The buffer keeps every chunk until it is full, so that a late reader gets the chunks that have passed first. Once it
+is full it becomes a window: the oldest chunks go, no reader joins any more, and a reader whose next chunk has gone lags. A
 fast reader never waits for a slow one; the producer waits for the fastest, so that a stream with one slow reader is
 slow and whole, as it would be without a cache.
 
-A chunk is handed out as it is only if nobody can change it; of any other each reader gets a copy. Belongs to one event
+A chunk is handed out as it is only if it cannot be changed; of any other each reader gets a copy. Belongs to one event
 loop.
 """
 
@@ -39,7 +39,7 @@ class Chunk:
         """About how many bytes it takes."""
 
     def own(self) -> Any:
-        """Return what a reader gets, who may change it."""
+        """Return the chunk for one reader, which may change it."""
         return _copied(self._value) if self._changeable else self._value
 
 
@@ -75,7 +75,7 @@ class Broadcast:
         self.complete = False
         """Whether the last chunk has come: what happens afterwards is no error of the stream."""
         self.ended = False
-        """Whether readers who have had all chunks are told so."""
+        """Whether readers that have had all chunks are told so."""
         self._chunks: deque[Chunk] = deque()
         self._bytes = 0
         self._max_chunks = max_chunks

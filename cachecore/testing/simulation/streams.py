@@ -66,14 +66,14 @@ class Streams(Reads):
         number: int = part["number"]
         value = {"name": part["name"], "number": number, "text": part["text"] * PARTS}
         judged = {"computed": None, "hit": "hit"}.get(outcome, outcome)
-        # Who joins without a feed has read the store for it, if that answers: the process must know of every cut.
+        # A process without a feed has read the store before it joined, if that answers: it must know of every cut.
         isolated_at = self.isolated_at(process)
         prompt = outcome == "computed" and not process.fed and isolated_at < asked.at
         self.oracle.check(asked, value, outcome=judged, prompt=prompt, isolated_at=isolated_at)
         return number
 
     def _follows(self, asked: Asked, part: Part, number: int, place: int) -> None:
-        """Judge that a chunk is the next one of its stream; then spoil it: nobody else may notice."""
+        """Judge that a chunk is the next one of its stream; then spoil it: no other reader may notice."""
         if part != {"name": asked.name, "number": number, "part": place, "text": asked.name}:
             raise Wrong(f"{asked.process} reads {asked.name}: {part!r} instead of part {place} of value {number}")
         part["name"] = "spoiled"
