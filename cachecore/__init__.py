@@ -7,7 +7,9 @@ async with Cache("memory://", ttl=3600) as cache:
 """
 
 from cachecore.api.cache import Cache
+from cachecore.api.stream import Stream
 from cachecore.api.sync import SyncCache
+from cachecore.api.sync_stream import SyncStream
 from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
@@ -18,6 +20,7 @@ from cachecore.contract.errors import (
     InvalidationPending,
     OptionsError,
     PluginNotFound,
+    StreamLagged,
     UnkeyableError,
 )
 from cachecore.contract.results import Computed, Lookup
@@ -42,7 +45,10 @@ __all__ = [
     "OptionsError",
     "PluginNotFound",
     "Stats",
+    "Stream",
+    "StreamLagged",
     "SyncCache",
+    "SyncStream",
     "UnkeyableError",
     "__version__",
     "bypass",

@@ -51,6 +51,8 @@ class CacheOptions(PolicyOptions, total=False):
     max_background: int
     max_pending: int
     pending_path: str | None
+    stream_max_bytes: int
+    stream_max_chunks: int
     lease_ttl: Duration | None
     l1_max_bytes: Size
     l1_max_entries: int

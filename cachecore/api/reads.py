@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast, overload
 
+from cachecore.api.stream import Stream
 from cachecore.api.view import View
+from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
@@ -15,9 +17,11 @@ from cachecore.engine.lookup import lookup, on_miss
 from cachecore.engine.read import fetch, read
 from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import Scope, stored_tags
+from cachecore.engine.stream import StreamCall
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
 
+C = TypeVar("C")
 V = TypeVar("V")
 D = TypeVar("D")
 T = TypeVar("T")
@@ -197,6 +201,42 @@ class Reads(View[V]):
         with self._span("cachecore.refresh"):
             tagset = self._scope.tagset(key, tags)
             return cast("V", await refresh(self._scope, key, tagset, factory, self._checked(ttl)))
+
+    def stream(
+        self,
+        request: Any,
+        factory: Callable[[], AsyncIterator[C] | Awaitable[AsyncIterator[C]]],
+        *,
+        assemble: Callable[[list[C]], V | Computed[V]],
+        replay: Callable[[V], Iterable[C]],
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> Stream[C]:
+        """Return the answer to `request` in chunks: those of a stored answer, or of one stream that callers share.
+
+        A caller who comes while the stream runs gets what has passed, then follows. The answer is stored once the
+        stream has come to its end, whole or not at all; the last reader's end waits for that, as long as the store may
+        take. `factory_timeout` bounds the time to the first chunk and each gap between two.
+
+        Args:
+            request: what the answer depends on; as for `get_or_set`, which shares its answers with this call.
+            factory: an async generator of chunks, run by a task of its own in a copy of the first reader's context.
+            assemble: makes the answer of all chunks: a value, or `Computed`. If it raises, that is logged, and nothing
+                is stored.
+            replay: makes chunks of a stored answer. Joined, they must mean the same as those it was assembled from.
+            ttl: seconds the answer stays fresh; None means for ever; not given: the cache's own.
+            tags: tags of this answer beside the cache's own.
+
+        Raises:
+            UnkeyableError: `request` has no canonical form.
+            OptionsError: an argument is wrong.
+        """
+        for name, given in (("factory", factory), ("assemble", assemble), ("replay", replay)):
+            if not callable(given):
+                raise OptionsError(f"{name} must be a function, not a {type(given).__name__}")
+        key, stored = self._key_of(request), stored_tags(tags) if tags else ()
+        tagset = self._scope.tagset(key, tags)
+        return Stream(StreamCall(self._scope, key, stored, tagset, factory, assemble, replay, self._checked(ttl)))
 
     async def _lookup(
         self,

@@ -8,7 +8,7 @@ wait for it, as they do in `Cache`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
@@ -26,6 +26,7 @@ from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOpti
 from cachecore.api.signatures import Vary
 from cachecore.api.sync_claims import SyncClaim
 from cachecore.api.sync_decorators import sync_cached_function
+from cachecore.api.sync_stream import SyncStream, in_a_thread
 from cachecore.api.tag_templates import Tags
 from cachecore.api.thread_factories import run_with_factory
 from cachecore.contract.errors import OptionsError
@@ -44,6 +45,7 @@ else:
 
     V = TypeVar("V")
 P = ParamSpec("P")
+C = TypeVar("C")
 D = TypeVar("D")
 R = TypeVar("R")
 S = TypeVar("S")
@@ -204,6 +206,25 @@ class SyncCache(Generic[V]):
     ) -> V:
         """Compute the answer anew in this thread and store it; see `Cache.refresh`."""
         return self._with_factory(factory, lambda carried: self._cache.refresh(request, carried, ttl=ttl, tags=tags))
+
+    def stream(
+        self,
+        request: Any,
+        factory: Callable[[], Iterable[C]],
+        *,
+        assemble: Callable[[list[C]], V | Computed[V]],
+        replay: Callable[[V], Iterable[C]],
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> SyncStream[C]:
+        """Return the answer to `request` in chunks; see `Cache.stream`.
+
+        `factory` is a generator. It runs in a thread of its own, in a copy of the first reader's context; it is closed
+        where it yields next. `assemble` and `replay` run in the cache's thread: they must not call the cache.
+        """
+        carried = in_a_thread(factory)
+        stream = self._cache.stream(request, carried, assemble=assemble, replay=replay, ttl=ttl, tags=tags)
+        return SyncStream(stream, self._thread)
 
     def set(
         self,

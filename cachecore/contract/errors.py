@@ -6,6 +6,7 @@ CacheError
 ├── EncodingError         (ValueError)  a value cannot become bytes, or bytes cannot become a value
 │   └── TooLargeError                   it is over a bound
 ├── FlightCycleError      (RuntimeError) a factory asked for the key it is computing
+├── StreamLagged                        a reader of a stream fell behind by more than the buffer
 ├── PluginNotFound        (LookupError) no plugin of that name; says which there are
 └── BackendError                        a store did not do what it was asked
     ├── BackendTimeout                  it did not answer in time
@@ -59,6 +60,23 @@ class TooLargeError(EncodingError):
 
 class FlightCycleError(CacheError, RuntimeError):
     """A factory waits for the very key it computes; waiting would never end."""
+
+
+class StreamLagged(CacheError):  # noqa: N818 - the name is the contract's
+    """A reader of a shared stream read too slowly: the next of its chunks has left the buffer.
+
+    `behind` is how many chunks were lost to it. What it got so far is the beginning of the answer and no more.
+    """
+
+    def __init__(self, behind: int) -> None:
+        super().__init__(behind)
+        self.behind = behind
+
+    def __str__(self) -> str:
+        return (
+            f"this reader of a stream lost {self.behind} chunks, because another reader is further ahead than the "
+            "buffer holds: read faster, or raise stream_max_bytes and stream_max_chunks"
+        )
 
 
 class PluginNotFound(CacheError, LookupError):  # noqa: N818 - the name is the contract's

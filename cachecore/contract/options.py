@@ -205,6 +205,10 @@ class StoreOptions:
     namespace, everything)."""
     pending_path: str | None = None
     """A directory, one for each store, in which unacknowledged invalidations survive this process; None: in memory."""
+    stream_max_bytes: int = 8 * MIB
+    """The chunks of one running stream that are kept for readers who join or lag. A longer stream is not stored."""
+    stream_max_chunks: int = 100_000
+    """The same as a number of chunks."""
     lease_ttl: float | None = 0.5
     """How often a computation shows other processes that it runs; None computes without waiting for other processes."""
 
@@ -215,7 +219,8 @@ class StoreOptions:
         _set_seconds(self, "backend_timeout_per_mib", zero=True)
         for name in ("breaker_failures", "max_in_flight", "batch_keys", "max_background", "max_pending"):
             _whole(name, getattr(self, name), 1)
-        _set_sizes(self, max_value_bytes=KIB)
+        _set_sizes(self, max_value_bytes=KIB, stream_max_bytes=KIB)
+        _whole("stream_max_chunks", self.stream_max_chunks, 1)
         path: object = self.pending_path
         if path is not None and (not isinstance(path, str) or not path):
             raise OptionsError(f"pending_path must be the path of a directory as text, or None, not {path!r}")

@@ -79,7 +79,7 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
     there are bytes under the key to swap it from. `computation.found` may be newer than before.
     """
     if computation.found.batch is None:  # known from a copy in memory only
-        await _read_again(computation)
+        await read_again(computation)
     try:
         for _ in range(_TRIES):
             found = computation.found
@@ -101,7 +101,7 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
                 if found.known is not None:  # stamps from the table of the feed, which may be out of date
                     await _read_stamps(computation)
                 return None
-            await _read_again(computation)
+            await read_again(computation)
     except BackendError:
         pass
     return None
@@ -119,7 +119,7 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
         if await claim.acquire(base):
             _hold(computation, claim)
             # Another process may have stored its answer since the caller's read.
-            await _read_again(computation)
+            await read_again(computation)
             return None
         (base,) = await engine.backend.get_many([place])
         mark = read_claim(base, place)
@@ -183,7 +183,7 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
             # Polling with jitter: soon at first, since the entry may be on its way, then few enough commands.
             await computation.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
             wait = min(2 * wait, _LONGEST_FED_POLL if engine.feed_state.live else _LONGEST_POLL)
-            await _read_again(computation, extra=() if place is None else (place,))
+            await read_again(computation, extra=() if place is None else (place,))
             found = computation.found
             answer = _waited_for(computation)
             if answer is not None or found.batch is None:
@@ -220,7 +220,7 @@ def _waited_for(computation: Computation) -> FlightAnswer | None:
     return answer
 
 
-async def _read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -> None:
+async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -> None:
     """Read entry and stamps as they are now, from the store."""
     computation.flight.reading()
     found = computation.found

@@ -27,7 +27,7 @@ from cachecore.memory.copies import Copy
 
 Ttl = float | Unset | None
 
-_MOST_RETRIES: Final = 3
+MOST_RETRIES: Final = 3
 """After so many flights that a caller came too late for, it starts its own."""
 
 
@@ -108,7 +108,7 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
     retries = 0
     alone = waited = False
     while True:
-        share = retries < _MOST_RETRIES and not alone and not computes_apart()
+        share = retries < MOST_RETRIES and not alone and not computes_apart()
         flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
         if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
             flight, alone = None, True
@@ -121,7 +121,7 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
                 raise Retry
             answer = await flight.join(None if found.entry is None else scope.policy.soft_timeout)
             if answer is LATER:
-                old = await _old_answer(scope, state, found, "stale")
+                old = await old_answer(scope, state, found, "stale")
                 if old is not None:
                     return old
                 answer = await flight.join()
@@ -170,13 +170,13 @@ def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
 
 async def rescue(scope: Scope, state: LoopState, found: StoreRead) -> Lookup[Any] | None:
     """Return the old answer, its stamps verified again now, because computing a new one failed."""
-    old = await _old_answer(scope, state, found, "rescued")
+    old = await old_answer(scope, state, found, "rescued")
     if old is not None and old.outcome == "rescued":
         scope.engine.note_failure(found.key, scope.policy.retry_after)
     return old
 
 
-async def _old_answer(
+async def old_answer(
     scope: Scope, state: LoopState, found: StoreRead, outcome: Literal["stale", "rescued"]
 ) -> Lookup[Any] | None:
     """Return what is in the store now, fresh or as `outcome`; None if that cannot be served, or not be verified."""
@@ -194,10 +194,22 @@ def _refresh_behind(
     scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl, newer_than: float
 ) -> None:
     """Start a computation that nobody waits for, unless one is under way or there are too many."""
-    engine, key = scope.engine, found.key
-    if state.background >= engine.store.max_background or state.flights.get(key) or engine.recently_failed(key):
+    if not may_refresh(scope, state, found.key):
         return
-    flight = start(scope, state, found, factory, ttl, behind=True, newer_than=newer_than)
+    run_behind(scope, state, start(scope, state, found, factory, ttl, behind=True, newer_than=newer_than))
+
+
+def may_refresh(scope: Scope, state: LoopState, key: str) -> bool:
+    """Return whether a refresh behind may start: none is under way, there are not too many, and none failed lately."""
+    engine = scope.engine
+    return state.background < engine.store.max_background and not (
+        state.flights.get(key) or engine.recently_failed(key)
+    )
+
+
+def run_behind(scope: Scope, state: LoopState, flight: Flight) -> None:
+    """Let `flight` go on although nobody waits, counted as a refresh behind."""
+    engine = scope.engine
     flight.hold()
     state.background += 1
     if flight.task is None:
@@ -206,7 +218,7 @@ def _refresh_behind(
     def ended(_: object) -> None:
         state.background -= 1
         if flight.failed:
-            engine.note_failure(key, scope.policy.retry_after)
+            engine.note_failure(flight.key, scope.policy.retry_after)
 
     flight.task.add_done_callback(ended)
 

@@ -66,6 +66,51 @@ def test_a_guard_in_a_child_starts_anew() -> None:
     assert line.startswith("FaultyBackend is away (timeout)")
 
 
+def test_a_stream_is_left_to_the_parent() -> None:
+    """A child forked while a stream runs has one of its own; dropping the parent's there ends nothing."""
+    code = """
+        import asyncio, gc, os
+        from cachecore import Cache, CacheError
+        from tests.unit.engine.stream_sources import WORDS, Source, ask, read
+
+        cache, source = Cache("memory://", ttl=60), Source()
+
+        async def child(stream):
+            try:
+                await anext(stream)
+            except CacheError as error:
+                assert "another event loop" in str(error)
+            else:
+                raise AssertionError("the parent's stream was read")
+            del stream
+            gc.collect()
+            own = Source()
+            assert await read(ask(cache, own)) == list(WORDS)
+            assert own.begun == 1
+
+        async def parent():
+            stream = ask(cache, source)
+            assert await anext(stream) == WORDS[0]
+            pid = os.fork()
+            if pid == 0:
+                asyncio._set_running_loop(None)
+                asyncio.new_event_loop().run_until_complete(child(stream))
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            assert await read(stream) == list(WORDS[1:])
+            assert await cache.get("q") == "".join(WORDS)
+            assert (source.begun, source.ended) == (1, 1)
+
+        asyncio.run(parent())
+        print("ok")
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+
+
 def test_a_child_forked_in_the_midst_of_a_put_can_use_its_tier() -> None:
     """The thread that held the lock is not in the child; the child starts empty rather than waiting for ever."""
     inside, leave = threading.Event(), threading.Event()

@@ -46,7 +46,7 @@ COMPRISED = frozenset({
     "set_since stored", "set_since not", "set_many stored", "delete deleted", "delete pending",
     "delete_many deleted", "expire True", "expire False", "invalidate_tags done", "invalidate_tags pending",
     "invalidate_prefix done", "invalidate_all done", "get_or_set_many 2", "get_many 2", "bypassed computed",
-    "stale", "rescued", "joined",
+    "stream computed", "stream hit", "stream left", "stream FactoryFailed", "stale", "rescued", "joined",
 })  # fmt: skip
 
 

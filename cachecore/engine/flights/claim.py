@@ -54,7 +54,7 @@ class Claim:
         self.value: bytes | None = None
         """The bytes that lie in the store; None: this computation has no claim, or lost it."""
         self._backend = backend
-        self._token = token
+        self.token = token
         self._previous = NO_TOKEN
         self._interval = interval
         self._life = life
@@ -129,7 +129,7 @@ class Claim:
             pass  # counted where it happened
 
     def _bytes(self, *, ended: bool = False) -> bytes:
-        return claim_bytes(self.place, ClaimMark(self._token, self._previous, ended, self._now()))
+        return claim_bytes(self.place, ClaimMark(self.token, self._previous, ended, self._now()))
 
     def _renew_later(self) -> None:
         if self._interval is not None and not self._silent:
@@ -160,7 +160,7 @@ class Claim:
         (there,) = await self._backend.get_many([self.place])
         mark = read_claim(there, self.place)
         self._unsure = False
-        self._found(there if mark is not None and mark.token == self._token else None)
+        self._found(there if mark is not None and mark.token == self.token else None)
 
     def _found(self, value: bytes | None) -> None:
         self.value = value

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import FlightCycleError
+from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
 
 _NOTHING: Final = object()
@@ -75,6 +76,7 @@ class Flight:
         "pinned_tags",
         "pins",
         "stored",
+        "stream",
         "superseded",
         "task",
         "urgent",
@@ -114,6 +116,8 @@ class Flight:
         """Whether it was given up because its last caller left."""
         self.urgent = False
         """Whether another flight's factory waits for this one."""
+        self.stream: Broadcast | None = None
+        """The chunks of its answer, if that is a stream; its readers are callers too."""
         self.joins = 0
         """How many callers have joined so far."""
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
@@ -151,8 +155,8 @@ class Flight:
 
     @property
     def waiters(self) -> int:
-        """How many callers wait for the answer."""
-        return len(self._waiters)
+        """How many callers wait for the answer, or read its stream."""
+        return len(self._waiters) + (0 if self.stream is None else len(self.stream.readers))
 
     @property
     def joined_late(self) -> bool:
@@ -164,15 +168,20 @@ class Flight:
         self._waiters = dict.fromkeys(self._waiters, False)
         self.late = True
 
+    def refuse_cycle(self) -> Flight | None:
+        """Return the flight whose factory asks, if one does. Raises FlightCycleError if this one waits for it."""
+        running = working_flight()
+        if running is not None and (self is running or self.reaches(running)):
+            raise FlightCycleError(CYCLE)
+        return running
+
     async def join(self, patience: float | None = None) -> Any:
         """Wait for the answer. Raises the factory's own exception, or `Retry`.
 
         Who has to wait longer than `patience` seconds gets `LATER`, and the flight goes on although nobody waits.
         """
-        running = working_flight()
+        running = self.refuse_cycle()
         if running is not None:
-            if self is running or self.reaches(running):
-                raise FlightCycleError(CYCLE)
             running.depends_on.add(self)
             self.urgent = True
         loop = asyncio.get_running_loop()
@@ -252,10 +261,18 @@ class Flight:
         self.claimed = False
         self.on_detach = None
         self.detach()
-        for future in [future for future, late in self._waiters.items() if late]:
+        self._send_away(late_only=True)
+        self.give_up_alone()
+
+    def refuse(self) -> None:
+        """Let nobody join, and send away all who wait for the whole answer; readers of the stream go on."""
+        self.detach()
+        self._send_away(late_only=False)
+
+    def _send_away(self, *, late_only: bool) -> None:
+        for future in [future for future, late in self._waiters.items() if late or not late_only]:
             del self._waiters[future]
             self._settle(future, retry=True)
-        self.give_up_alone()
 
     def land(self) -> None:
         """Say that the factory has returned: nobody joins, nobody's leaving cancels it any more."""
@@ -308,6 +325,9 @@ class Flight:
             if not done.done():
                 done.set_result(None)
         self._done.clear()
+        stream, self.stream = self.stream, None  # readers hold it; the flight would keep its chunks
+        if stream is not None:
+            stream.end(error)
 
     def _settle(self, future: asyncio.Future[Any], *, retry: bool) -> None:
         error = self._error
@@ -329,7 +349,7 @@ class Flight:
 
     def give_up_alone(self) -> None:
         """End here if nobody waits, which nobody may be about to do."""
-        if self._waiters or self.landing or self._held or self.finish or self._answered:
+        if self.waiters or self.landing or self._held or self.finish or self._answered:
             return
         # Out of the map first: a caller who comes before the task has noticed must not join a dying flight.
         self.detach()

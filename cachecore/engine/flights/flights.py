@@ -88,6 +88,7 @@ class Flights:
         # not see that reference: were the task known to its flights, they would all be there for ever.
         for flight in self._tasks.pop(task):
             flight.task, flight.group = None, ()
+            flight.on_detach = None  # knows the computation, which knows the flight
 
     def release(self, flight: Flight) -> None:
         """Free the key of `flight`, if it is still the one that has it."""

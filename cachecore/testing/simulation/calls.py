@@ -111,10 +111,11 @@ class Calls(ABC):
             self.oracle.computing(asked, batch=batch is not None)
             try:
                 made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
-                together = [made] if batch is None else batch
+                together = [made]
                 if batch is not None:
                     made.tags = {**(batch[0].tags if batch else {}), **made.tags}  # what is pinned holds for them all
                     batch.append(made)
+                    together = [*batch]  # another round may clear it meanwhile
                 if pins:
                     await process.view(asked.name).pin_tag(tag)
                     pinned = self.oracle.moment()

@@ -73,6 +73,8 @@ class Cut:
     """Stamps of namespaces that hold all of it: invalidating one of them is as good."""
     undone_at: float = -math.inf
     """Second at which a failover undid it."""
+    done_at: float = math.inf
+    """Second at which the store had carried it out; its process may have learned of that later, after a stall."""
     acted_at: float = math.inf
     """Second at which its process last changed one of its keys in the store."""
     seen_at: float = math.inf
@@ -110,6 +112,7 @@ class Oracle:
         self._cuts: list[Cut] = []
         self._moment = 0.0
         self._failed_over_at = -math.inf
+        self._acted: dict[tuple[str, str], float] = {}  # (process, key) -> second of its last change
         self._looked: set[str] = set()  # processes that have read the mark since then
         self._computing: defaultdict[tuple[str, str], list[Asked]] = defaultdict(list)
         self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
@@ -177,6 +180,9 @@ class Oracle:
         cut.above = frozenset(above)
         cut.only_fresh = kind == "expire"
         if not pending:
+            acted = [self._acted.get((began.process, key), -math.inf) for key in cut.store_keys]
+            if acted and min(acted) >= began.at:
+                cut.done_at = max(acted)
             self.tell(cut)
             if began.at <= self._failed_over_at:
                 self._undo(cut, cut.store_keys)  # acknowledged by the one, or the other, or half by each
@@ -204,7 +210,7 @@ class Oracle:
         self._failed_over_at = self._now()
         self._looked.clear()
         for cut in self._cuts:
-            if cut.told_at > seen and (cut.told_at < math.inf or cut.awaited):
+            if min(cut.told_at, cut.done_at) > seen and (cut.told_at < math.inf or cut.awaited):
                 self._undo(cut, there)
                 if not marked:
                     cut.awaited = {""}
@@ -212,7 +218,7 @@ class Oracle:
     def _undo(self, cut: Cut, there: Collection[str]) -> None:
         if cut.kind in ("tag", "namespace", "delete") and not cut.awaited and set(cut.store_keys).isdisjoint(there):
             return
-        cut.told = cut.told_at = cut.known = math.inf
+        cut.told = cut.told_at = cut.known = cut.done_at = math.inf
         # An explicit value or mark that is lost with a failover is lost; only deletions are sent again.
         cut.awaited = set(cut.store_keys) if cut.kind in ("tag", "namespace", "delete") else {""}
         cut.undone_at = self._failed_over_at
@@ -232,6 +238,7 @@ class Oracle:
                     if cut.process == process and cut.awaited and "" not in cut.awaited:
                         cut.seen_at = self._now()
             return
+        self._acted.update(dict.fromkeys(((process, key) for key in keys), self._now()))
         rooted = _ROOT in keys  # whoever did it: nothing that is older is valid any more
         for cut in self._cuts:
             if cut.told == math.inf and cut.process == process and not set(keys).isdisjoint(cut.store_keys):

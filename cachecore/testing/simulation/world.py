@@ -94,7 +94,11 @@ class World:
         self.processes: list[Process] = []
         self._names: dict[str, str] = {}  # key of the store -> name
         self._made = 0
-        self.caller = Caller(self.oracle, draw, loop.time, self._isolated_at, calm=calm)
+        streams = seed % 3 == 1 and not calm
+        if streams:
+            self.options["stream_max_chunks"] = draw.choice((3, 1000))
+        self.caller = Caller(self.oracle, draw, loop.time, self._isolated_at, calm=calm, streams=streams)
+        self.caller.shortest_buffer = self.options.get("stream_max_chunks", 1000)
         self.faults = Faults(self, self.store, self.oracle, loop, draw)
         self.calls: dict[asyncio.Task[Any], bool] = {}  # task -> whether it was cancelled
         self._closing: list[asyncio.Task[None]] = []

@@ -13,14 +13,14 @@ from cachecore.contract.results import Lookup
 from cachecore.invalidation.outbox.backlog import Invalidation
 from cachecore.testing.simulation.calls import NAMESPACES, TAGS, Process, Value, request_of
 from cachecore.testing.simulation.oracle import LATE_WRITE, Asked, Oracle
-from cachecore.testing.simulation.reads import Reads
+from cachecore.testing.simulation.streams import Streams
 
 
-class Caller(Reads):
+class Caller(Streams):
     """Makes random calls in one simulation and judges what comes back; see `Calls`."""
 
     def __init__(self, oracle: Oracle, chance: random.Random, now: Callable[[], float],
-                 isolated_at: Callable[[Process], float], *, calm: bool) -> None:  # fmt: skip
+                 isolated_at: Callable[[Process], float], *, calm: bool, streams: bool = False) -> None:  # fmt: skip
         super().__init__(oracle, chance, now, isolated_at, calm=calm)
         reads: list[tuple[Callable[[Process], Awaitable[str]], int]] = [
             (self.get, 14), (self.get_or_set, 26), (self.lookup, 14), (self.get_many, 5), (self.get_or_set_many, 6),
@@ -31,6 +31,8 @@ class Caller(Reads):
             (self.delete_many, 3), (self.expire, 3), (self.invalidate_tags, 8), (self.invalidate_prefix, 4),
             (self.invalidate_all, 2), (self.bypassed, 1),
         ]  # fmt: skip
+        if streams:  # not in every history, and last: the others' histories stay as they are
+            reads.append((self.stream, 25))
         self._kinds = [kind for kind, _ in reads + writes]
         share = 0.0 if calm else chance.choice((0.2, 1.0))
         self._weights = [float(weight) for _, weight in reads] + [share * weight for _, weight in writes]

@@ -1,0 +1,205 @@
+"""`SyncCache.stream`: threads share one running stream, whose generator has a thread of its own."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from cachecore import CacheError, FlightCycleError, OptionsError, SyncCache, SyncStream
+
+WORDS = ("one ", "two ", "three ")
+TEXT = "".join(WORDS)
+LONG = 30.0
+"""Seconds that nothing here takes."""
+
+
+class Source:
+    """A generator of words that can be held before any of them."""
+
+    def __init__(self, *words: str, fails: bool = False) -> None:
+        self.words = words or WORDS
+        self.fails = fails
+        self.begun = 0
+        self.closed = threading.Event()
+        self.gates = [threading.Event() for _ in self.words]
+        self.threads: set[int] = set()
+
+    def go(self, upto: int | None = None) -> Source:
+        for gate in self.gates[:upto]:
+            gate.set()
+        return self
+
+    def __call__(self) -> Iterator[str]:
+        self.begun += 1
+        self.threads.add(threading.get_ident())
+        try:
+            for word, gate in zip(self.words, self.gates, strict=True):
+                assert gate.wait(LONG)
+                yield word
+            if self.fails:
+                raise ConnectionError("the provider cut")
+        finally:
+            self.threads.add(threading.get_ident())
+            self.closed.set()
+
+
+@pytest.fixture
+def cache() -> Iterator[SyncCache[Any]]:
+    with SyncCache("memory://", ttl=60) as made:
+        yield made
+
+
+def ask(cache: SyncCache[Any], source: Callable[[], Any], request: Any = "q") -> SyncStream[str]:
+    return cache.stream(request, source, assemble="".join, replay=lambda text: [word + " " for word in text.split()])
+
+
+def test_a_stream_is_produced_once_and_replayed(cache: SyncCache[Any]) -> None:
+    source = Source().go()
+    stream = ask(cache, source)
+    assert list(stream) == list(WORDS)
+    assert stream.lookup is not None
+    assert stream.lookup.outcome == "computed"
+    assert list(stream) == []
+    assert cache.get("q") == TEXT
+    again = ask(cache, source)
+    assert list(again) == list(WORDS)
+    assert again.lookup is not None
+    assert again.lookup.outcome == "hit"
+    assert source.begun == 1
+    assert len(source.threads) == 1
+    assert threading.get_ident() not in source.threads
+
+
+def test_threads_share_it_and_the_first_may_leave(cache: SyncCache[Any]) -> None:
+    source = Source().go(1)
+    with ask(cache, source) as first, ThreadPoolExecutor(3) as pool:
+        assert next(first) == WORDS[0]
+        others = [ask(cache, source) for _ in range(3)]
+        assert [next(other) for other in others] == [WORDS[0]] * 3
+        first.close()
+        source.go()
+        assert list(pool.map(list, others)) == [list(WORDS[1:])] * 3
+    assert source.begun == 1
+    assert cache.stats.joined == 3
+
+
+def test_it_is_closed_when_its_last_reader_leaves(cache: SyncCache[Any]) -> None:
+    """In its own thread, where it yields next; a `break` is leaving."""
+    source = Source().go()
+    for _ in ask(cache, source):
+        break
+    gc.collect()
+    assert source.closed.wait(LONG)
+    assert len(source.threads) == 1
+    stuck = Source().go(1)
+    stream = ask(cache, stuck, "stuck")
+    assert next(stream) == WORDS[0]
+    stream.close()
+    assert cache.get_or_set("stuck", lambda: "free") == "free", "the key does not wait for the generator"
+    stuck.go()
+    assert stuck.closed.wait(LONG)
+
+
+def test_the_generators_error_is_each_readers(cache: SyncCache[Any]) -> None:
+    source = Source(fails=True).go(1)
+    streams = [ask(cache, source), ask(cache, source)]
+    assert [next(stream) for stream in streams] == [WORDS[0]] * 2
+    source.go()
+    for stream in streams:
+        with pytest.raises(ConnectionError, match="cut"):
+            list(stream)
+    assert cache.get("q") is None
+
+
+def test_it_runs_in_a_copy_of_the_first_readers_context(cache: SyncCache[Any]) -> None:
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+    def tells() -> Iterator[str]:
+        yield who.get() + " "
+        who.set("changed")
+        yield who.get() + " "
+
+    def reader() -> list[str]:
+        who.set("reader")
+        chunks = list(ask(cache, tells))
+        assert who.get() == "reader"
+        return chunks
+
+    assert contextvars.copy_context().run(reader) == ["reader ", "changed "]
+
+
+def test_a_gap_that_is_too_long_is_a_timeout() -> None:
+    source = Source().go(1)
+    with SyncCache("memory://", ttl=60, factory_timeout=0.2) as cache:
+        stream = ask(cache, source)
+        assert next(stream) == WORDS[0]
+        with pytest.raises(TimeoutError, match="no chunk within"):
+            next(stream)
+        with pytest.raises(CacheError, match="broke off"):
+            next(stream)
+        assert cache.get_or_set("q", lambda: "free") == "free"
+    source.go()
+    assert source.closed.wait(LONG)
+
+
+def test_a_generator_that_reads_its_own_stream_is_a_cycle(cache: SyncCache[Any]) -> None:
+    def own() -> Iterator[str]:
+        yield "x "
+        yield from ask(cache, own)
+
+    def whole() -> Iterator[str]:
+        yield cache.get_or_set("q", lambda: "never")
+
+    for factory in (own, whole):
+        with pytest.raises(FlightCycleError):
+            list(ask(cache, factory))
+
+
+def test_wrong_use_says_what_is_right(cache: SyncCache[Any]) -> None:
+    with pytest.raises(OptionsError, match="factory must be a function, not a list"):
+        cache.stream("q", [], assemble="".join, replay=list)  # type: ignore[arg-type]  # on purpose
+
+    async def asynchronous() -> Any:
+        yield ""
+
+    async def coroutine() -> list[str]:
+        return []
+
+    wrong: list[tuple[Any, str]] = [
+        (asynchronous, "async_generator"),
+        (coroutine, "coroutine"),
+        (lambda: "text", "str"),
+        (lambda: None, "NoneType"),
+    ]
+    for factory, kind in wrong:
+        with pytest.raises(TypeError, match=rf"returned a {kind}, which has no chunks: write `def` with `yield`"):
+            list(ask(cache, factory))
+    with pytest.raises(OptionsError, match=r"use\s+cache\.stream"):
+        cache.cached(Source().__call__)
+
+    def exits() -> Iterator[str]:
+        raise SystemExit(3)
+        yield ""
+
+    with pytest.raises(RuntimeError, match="the generator raised SystemExit"):
+        list(ask(cache, exits))
+
+
+def test_one_stream_has_one_reader(cache: SyncCache[Any]) -> None:
+    source = Source().go(1)
+    stream = ask(cache, source)
+    assert next(stream) == WORDS[0]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, stream)
+        while not stream._reading.locked():
+            pass
+        with pytest.raises(CacheError, match="another thread is reading this stream"):
+            next(stream)
+        source.go()
+        assert waiting.result(LONG) == WORDS[1]
