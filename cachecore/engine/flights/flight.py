@@ -22,6 +22,8 @@ from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
 
 _NOTHING: Final = object()
+_RESOLUTION: Final = 0.001
+"""Seconds by which a timer may strike early: loops round."""
 LATER: Final = object()
 """What `Flight.join` returns to a caller whose patience ended first."""
 
@@ -49,6 +51,7 @@ class Flight:
     __slots__ = (
         "_answered",
         "_done",
+        "_due",
         "_error",
         "_failed",
         "_handed",
@@ -126,6 +129,7 @@ class Flight:
         self._late_too = True
         self._failed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._done: list[asyncio.Future[None]] = []
 
     @property
@@ -273,7 +277,13 @@ class Flight:
     def start_timer(self, seconds: float, message: str) -> None:
         """Answer with TimeoutError after `seconds`, free the key and cancel the task, whatever the task does then."""
         self.stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, message)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + seconds
+        self._timer = loop.call_at(self._due, self._expire, message)
+
+    def postpone(self, due: float) -> None:
+        """Let the timer that runs strike at `due`, a later second of the loop. Cheap: it is set anew when it strikes."""
+        self._due = due
 
     def stop_timer(self) -> None:
         """Let the flight take as long as it takes."""
@@ -282,6 +292,10 @@ class Flight:
             self._timer = None
 
     def _expire(self, message: str) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due - _RESOLUTION:
+            self._timer = loop.call_at(self._due, self._expire, message)
+            return
         self.answer(error=TimeoutError(message))
         self._tell_detached()  # a factory that ignores its cancellation must not keep the key from other processes
         for other in self.group:
