@@ -282,7 +282,7 @@ class Flight:
         self._timer = loop.call_at(self._due, self._expire, message)
 
     def postpone(self, due: float) -> None:
-        """Let the timer that runs strike at `due`, a later second of the loop. Cheap: it is set anew when it strikes."""
+        """Let the timer that runs strike at `due`, a later second of the loop; it is set anew when it strikes."""
         self._due = due
 
     def stop_timer(self) -> None:
