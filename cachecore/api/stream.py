@@ -70,7 +70,7 @@ class Stream(Generic[C]):
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._pid = loop, os.getpid()
-        elif loop is not self._loop or os.getpid() != self._pid:
+        elif loop is not self._loop:  # or in a forked child, which has none of its parent's
             raise CacheError("this stream belongs to another event loop: ask for a new one")
 
     def _end(self, why: str) -> None:

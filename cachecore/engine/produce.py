@@ -163,15 +163,17 @@ async def _pump(live: LiveStream, limit: float) -> None:
         close = getattr(chunks, "aclose", None)
         if close is not None:
             stack.push_async_callback(close)
+        now = asyncio.get_running_loop().time
         async for chunk in chunks:
-            flight.stop_timer()
             check()
             kept = Chunk(chunk)
             if not live.holds(kept):
+                flight.stop_timer()  # the time of the readers is not the provider's
                 await _overflow(live)
                 check()
+                flight.start_timer(limit, late)
             live.append(kept)
-            flight.start_timer(limit, late)
+            flight.postpone(now() + limit)
         check()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, assert_type
 
-from cachecore import Cache, Computed, Lookup, SyncCache
+from cachecore import Cache, Computed, Lookup, Stream, SyncCache, SyncStream
 
 T = TypeVar("T")
 
@@ -41,6 +41,36 @@ async def summary(doc_id: int, session: object = None) -> Answer:
 @cache.cached
 async def first(items: list[T]) -> T:
     return items[0]
+
+
+async def tokens() -> AsyncIterator[bytes]:
+    yield b"token"
+
+
+def sync_tokens() -> Iterator[bytes]:
+    yield b"token"
+
+
+async def opened() -> AsyncIterator[bytes]:
+    return tokens()
+
+
+def text_of(chunks: list[bytes]) -> str:
+    return b"".join(chunks).decode()
+
+
+def chunks_of(text: str) -> list[bytes]:
+    return [text.encode()]
+
+
+async def streams() -> None:
+    stream = named.stream("q", tokens, assemble=text_of, replay=chunks_of, tags=["t"], ttl=timedelta(hours=1))
+    assert_type(stream, Stream[bytes])
+    async with stream:
+        async for chunk in stream:
+            assert_type(chunk, bytes)
+    assert_type(cache.stream("q", opened, assemble=text_of, replay=chunks_of), Stream[bytes])
+    assert_type(plain.stream("q", sync_tokens, assemble=text_of, replay=chunks_of), SyncStream[bytes])
 
 
 def tags_of(doc_id: int, session: object = None) -> list[str]:

@@ -1,8 +1,8 @@
 """The chunks of one running stream, for any number of readers: each gets all of them, in order, at its own pace.
 
-The buffer keeps every chunk until it is full, so that a late reader gets the chunks that have passed first. Once it
-is full it becomes a window: the oldest chunks go, no reader joins any more, and a reader whose next chunk has gone
-lags. A fast reader never waits for a slow one; the producer waits for the fastest, so that a stream with one slow reader is
+The buffer keeps every chunk until it is full, so that a late reader gets the chunks that have passed first. Once it is
+full it becomes a window: the oldest chunks go, no reader joins any more, and a reader whose next chunk has gone lags. A
+fast reader never waits for a slow one; the producer waits for the fastest, so that a stream with one slow reader is
 slow and whole, as it would be without a cache.
 
 A chunk is handed out as it is only if it cannot be changed; of any other each reader gets a copy. Belongs to one event

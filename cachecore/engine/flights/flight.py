@@ -22,6 +22,8 @@ from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
 
 _NOTHING: Final = object()
+_RESOLUTION: Final = 0.001
+"""Seconds by which a timer may strike early: loops round."""
 LATER: Final = object()
 """What `Flight.join` returns to a caller whose patience ended first."""
 
@@ -49,6 +51,7 @@ class Flight:
     __slots__ = (
         "_answered",
         "_done",
+        "_due",
         "_error",
         "_failed",
         "_handed",
@@ -131,6 +134,7 @@ class Flight:
         self._failed = False
         self._timer: asyncio.TimerHandle | None = None
         self._limit = (0.0, "")
+        self._due = 0.0
         self._done: list[asyncio.Future[None]] = []
 
     @property
@@ -284,7 +288,13 @@ class Flight:
         """Answer with TimeoutError after `seconds`, free the key and cancel the task, whatever the task does then."""
         self.stop_timer()
         self._limit = seconds, message
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire, message)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + seconds
+        self._timer = loop.call_at(self._due, self._expire, message)
+
+    def postpone(self, due: float) -> None:
+        """Let the timer that runs strike at `due`, a later second of the loop; it is set anew when it strikes."""
+        self._due = due
 
     def restart_timer(self) -> None:
         """Count the time of the factory from now: it has only begun to work."""
@@ -299,6 +309,10 @@ class Flight:
             self._timer = None
 
     def _expire(self, message: str) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due - _RESOLUTION:
+            self._timer = loop.call_at(self._due, self._expire, message)
+            return
         self.answer(error=TimeoutError(message))
         self._tell_detached()  # a factory that ignores its cancellation must not keep the key from other processes
         for other in self.group:
