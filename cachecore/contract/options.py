@@ -51,14 +51,21 @@ def positive(name: str, value: Duration) -> float:
     return number
 
 
+FOR_EVER: Final = 100 * 365.25 * 86_400
+"""Seconds from which a ttl means for ever: no store's arithmetic has to hold it, and no process would see its end."""
+
+
 def lifetime(name: str, value: Duration | None) -> float | None:
-    """Return a ttl in seconds, or None for ever. A ttl of 0 or less is an error, not a way to say 'for ever'."""
+    """Return a ttl in seconds, or None for ever, which a hundred years and more are too.
+
+    A ttl of 0 or less is an error, not a way to say 'for ever'.
+    """
     if value is None:
         return None
     number = seconds(name, value)
     if not 0 < number < math.inf:
         raise OptionsError(f"{name} must be more than 0 seconds, or None for ever, not {value!r}")
-    return number
+    return None if number >= FOR_EVER else number
 
 
 def parse_duration(name: str, text: str) -> float:
