@@ -26,8 +26,6 @@ Size = int | str
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 FOREVER: Final = "forever"
 """The text for a ttl of None."""
-_FOR_EVER_SECONDS: Final = 100 * 365.25 * 86400.0
-"""A ttl of at least so many seconds is taken for None: no store counts that far without rounding."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMG]i?B)?", re.IGNORECASE)
 _SIZE_UNITS: Final = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": KIB, "mib": MIB, "gib": 1024 * MIB}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?")
@@ -73,14 +71,21 @@ def positive(name: str, value: Duration) -> float:
     return number
 
 
+FOR_EVER_SECONDS: Final = 100 * 365.25 * 86_400
+"""Seconds from which a ttl means for ever: no store's arithmetic has to hold it, and no process would see its end."""
+
+
 def lifetime(name: str, value: Duration | None) -> float | None:
-    """Return a ttl in seconds, or None for ever. A ttl of 0 or less is an error, not a way to say 'for ever'."""
+    """Return a ttl in seconds, or None for ever, which a hundred years and more are too.
+
+    A ttl of 0 or less is an error, not a way to say 'for ever'.
+    """
     if value is None or value == FOREVER:
         return None
     number = seconds(name, value)
     if not 0 < number < math.inf:
         raise OptionsError(f"{name} must be more than 0 seconds, or None for ever, not {value!r}")
-    return number if number < _FOR_EVER_SECONDS else None
+    return None if number >= FOR_EVER_SECONDS else number
 
 
 def parse_duration(name: str, text: str) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, EncodingError, OptionsError, TooLargeError
-from cachecore.contract.options import Policy
+from cachecore.contract.options import FOR_EVER_SECONDS, Policy
 from cachecore.contract.options import seconds as as_seconds
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
@@ -285,7 +285,8 @@ def longest_life(policy: Policy, ttl: float | None) -> float | None:
 def _ttl_of(computed: Computed[Any], policy: Policy, ttl: float | Unset | None) -> float | None:
     """Return the ttl of an answer in seconds, None for ever. One that the answer itself gives may be any number."""
     if not isinstance(computed.ttl, Unset):
-        return None if computed.ttl is None else as_seconds("ttl", computed.ttl)
+        lasts = None if computed.ttl is None else as_seconds("ttl", computed.ttl)
+        return None if lasts is not None and FOR_EVER_SECONDS <= lasts < math.inf else lasts
     if computed.value is None and policy.negative_ttl is not None:
         return policy.negative_ttl
     return policy.ttl if isinstance(ttl, Unset) else ttl

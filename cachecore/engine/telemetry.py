@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import os
 import threading
 import time
 import weakref
@@ -123,6 +124,27 @@ class Counts:
     tier: Sizes | None = None
     parts: dict[str, Counts] = field(default_factory=dict)
     """Counts of parts of this cache, such as its cached functions, by name; they are reported by themselves."""
+
+    retire: Callable[[Counts], None] | None = None
+    """Takes over what was counted when the cache is gone: totals that are exported never fall."""
+
+    def __del__(self) -> None:
+        if self.retire is not None:
+            self.retire(self)
+
+    def fold(self, other: Counts) -> None:
+        """Add what `other` has counted."""
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in (*_BY_REASON, "backend_errors"):
+            getattr(self, name).update(getattr(other, name))
+
+    def begin_anew(self) -> None:
+        """Count from zero, as in a forked child, which has asked for nothing yet."""
+        for name in _NUMBERS:
+            setattr(self, name, 0)
+        for name in (*_BY_REASON, "backend_errors", "breakers"):
+            getattr(self, name).clear()
 
     def snapshot(self) -> Stats:
         """Return the counts as they are now, those of the parts included."""
@@ -244,7 +266,8 @@ class _Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self._live: weakref.WeakSet[Counts] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._gone: dict[str, Counts] = {}  # what caches that are gone have counted, by name
+        self._lock = threading.RLock()  # reentrant: a garbage collection within may end a cache
         self.factory_duration: Histogram = meter.create_histogram("cachecore.factory.duration", "s")
         self.backend_duration: Histogram = meter.create_histogram("cachecore.backend.duration", "s")
         self.stale_age: Histogram = meter.create_histogram("cachecore.stale.age", "s")
@@ -268,9 +291,22 @@ class _Instruments:
         meter.create_observable_gauge(f"{SCOPE}.breaker.state", [self._callback(_breakers, max)])
 
     def add(self, counts: Counts) -> None:
-        """Report `counts` for as long as they live."""
+        """Report `counts`, and their totals when their cache is gone."""
         with self._lock:
             self._live.add(counts)
+            counts.retire = self._retire
+
+    def _retire(self, counts: Counts) -> None:
+        with self._lock:
+            self._live.discard(counts)
+            self._gone.setdefault(counts.cache, Counts(counts.cache)).fold(counts)
+
+    def after_fork(self) -> None:
+        """Count from zero in a child process; what its parent has counted is the parent's to report."""
+        self._lock = threading.RLock()
+        self._gone.clear()
+        for counts in list(self._live):
+            counts.begin_anew()
 
     def _callback(
         self,
@@ -279,7 +315,7 @@ class _Instruments:
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
             with self._lock:
-                live = list(self._live)
+                live = [*self._live, *self._gone.values()]
             # Caches of one name are one series: two observations of the same attributes would replace each other.
             sums: dict[tuple[tuple[str, object], ...], float] = {}
             for counts in live:
@@ -326,6 +362,17 @@ def _breakers(counts: Counts) -> Iterable[Observation]:
 
 _by_meter: weakref.WeakKeyDictionary[Meter, _Instruments] = weakref.WeakKeyDictionary()
 _by_meter_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _by_meter_lock
+    _by_meter_lock = threading.Lock()
+    for instruments in list(_by_meter.values()):
+        instruments.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _instruments_of(meter: Meter) -> _Instruments:

@@ -5,8 +5,9 @@
     p:s:t%2Fdoc%3A42        the stamp of a tag
     p.l:e:faq/v3:6b86b2…    the lease of that entry; outside `p:`, the prefix that a feed watches
 
-Prefix, namespace and tags are percent-encoded down to `A-Z a-z 0-9 _ -` (and the `/` between segments), so no
-separator, glob character or control character of theirs reaches a store, and no two of them make the same text.
+Prefix, namespace and tags are percent-encoded down to `A-Z a-z 0-9 _ -` (and the `/` between segments, and the `:` of a
+prefix), so no glob or control character of theirs reaches a store, and no two of them make the same text. Where a
+namespace leaves too little room, its further segments are replaced by digests; all of it is in the key's own digest.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ MAX_KEY_BYTES: Final = 250
 _LEASE_EXTRA: Final = len("p.l:") - len("p:")
 _DIGEST: Final = re.compile(r"[0-9a-f]{32,}")
 _LONG_TAG_BYTES: Final = len("~") + 64
+_SHORT_DIGEST: Final = 12
+"""Digits of a segment's digest. Two that are equal cost nothing but a scan: the key's own digest tells them apart."""
+_RESERVED: Final = 5 * (len("~/") + _SHORT_DIGEST)
+"""Bytes left for the segments below one that stands in keys as it is."""
+_KINDS: Final = frozenset("es")
 
 
 def _encoded(what: str, text: str) -> str:
@@ -52,6 +58,33 @@ def _segments(namespace: str) -> list[str]:
         if not segment.strip("."):
             raise OptionsError(f"namespace must have no empty or dotted segments ('a//b', '..'), not {namespace!r}")
     return [_encoded("namespace", segment) for segment in segments]
+
+
+def _fitting(segments: list[str], room: int) -> list[str]:
+    """Return the segments as they stand in keys, with `room` bytes for all.
+
+    Those that would leave no room for some more are replaced by digests. What stands for a segment depends on those
+    before it alone, so that the text of a namespace begins with that of the namespaces above it.
+    """
+    fitting: list[str] = []
+    used = 0
+    for segment in segments:
+        if used + len(segment) + _RESERVED > room:
+            segment = "~" + hashlib.sha256(segment.encode()).hexdigest()[:_SHORT_DIGEST]
+        fitting.append(segment)
+        used += len(segment) + 1
+    return fitting
+
+
+def _prefix(prefix: str) -> str:
+    """Return the prefix as it stands in keys. Raises OptionsError."""
+    words = _encoded("prefix", prefix).split("%3A")
+    if not _KINDS.isdisjoint(words[1:]):
+        raise OptionsError(
+            f"prefix must have no part 'e' or 's' behind a ':', not {prefix!r}: what clears the prefix before it would "
+            "clear this one too; name that part otherwise"
+        )
+    return ":".join(words)
 
 
 def user_tag(tag: str) -> str:
@@ -109,7 +142,7 @@ class KeySpace:
         self, prefix: str, namespace: str, hasher: KeyHasher, *, shards: int = 0, value_format: str = ""
     ) -> None:
         self.prefix = prefix
-        self._prefix = _encoded("prefix", prefix)
+        self._prefix = _prefix(prefix)
         if not prefix:
             raise OptionsError("prefix must not be empty: it tells this application's keys from others")
         slots: object = shards
@@ -117,7 +150,11 @@ class KeySpace:
             raise OptionsError(f"shards must be a whole number from 0 to 16384, not {shards!r}")
         self.namespace = namespace
         self.shards = shards
-        self._segments = _segments(namespace)
+        digits = len(hasher.hexdigest(b""))
+        slot = len(f"{{{shards - 1}}}") if shards else 0
+        self._segments = _fitting(
+            _segments(namespace), MAX_KEY_BYTES - len(f"{self._prefix}:e::") - slot - digits - _LEASE_EXTRA
+        )
         self._hasher = hasher
         self._value_format = value_format
         # Self-delimiting values before the request's own bytes: no text of one can run into another.
@@ -143,8 +180,8 @@ class KeySpace:
         size = len(self._start) + slot + len(digest) + _LEASE_EXTRA
         if size > MAX_KEY_BYTES:
             raise OptionsError(
-                f"namespace and prefix make keys of {size} bytes (each character outside A-Z a-z 0-9 _ - takes 3 or "
-                f"more), {MAX_KEY_BYTES} are allowed: shorten them by {size - MAX_KEY_BYTES}"
+                f"namespace and prefix make keys of {size} bytes, though long segments take {_SHORT_DIGEST + 1} each; "
+                f"{MAX_KEY_BYTES} are allowed: shorten the prefix, or give the namespace fewer segments"
             )
         if len(f"{self._prefix}:s:") + slot + _LONG_TAG_BYTES > MAX_KEY_BYTES:
             raise OptionsError(f"prefix takes {len(self._prefix)} bytes of each key, which leaves no room for tags")

@@ -167,6 +167,28 @@ def test_a_journal_is_left_to_the_parent(tmp_path: Path) -> None:
     assert {item.name for item in heir.adopt()} == {"p:e:1"}
 
 
+def test_a_child_counts_from_zero() -> None:
+    """What the parent has counted is the parent's to report."""
+    cache: SyncCache[object] = SyncCache("memory://", ttl=60)
+    cache.get_or_set("q", lambda: 1)
+    cache.get("q")
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        code = 1
+        try:
+            zero = cache.stats
+            cache.get("q")
+            seen = cache.stats
+            right = (zero.computed, zero.hits_l1, zero.stored, zero.factory_calls) == (0, 0, 0, 0)
+            code = 0 if right and seen.hits_l1 + seen.hits_l2 == 1 else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert cache.stats.computed == 1
+    cache.close()
+
+
 def test_a_sync_cache_in_a_child_has_a_thread_of_its_own() -> None:
     cache: SyncCache[object] = SyncCache("memory://", ttl=60)
     cache.set("q", 1)

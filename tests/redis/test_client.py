@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -48,6 +49,9 @@ async def test_clients_that_cannot_be_used() -> None:
     async with Redis(decode_responses=True) as client:
         with pytest.raises(OptionsError, match="decode"):
             RedisBackend.from_client(client)
+    for blocking in (SyncRedis(), SyncRedis.from_url("redis://127.0.0.1:1")):
+        with pytest.raises(OptionsError, match=r"not the blocking redis\.client\.Redis.* give a redis\.asyncio\.Redis"):
+            RedisBackend.from_client(blocking)  # type: ignore[arg-type] # the mistake
     with pytest.raises(OptionsError, match="cluster"):
         RedisBackend.from_client(RedisCluster(host="127.0.0.1", port=1))  # type: ignore[arg-type] # the mistake
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from cachecore.contract import FeedEvent, Link, OptionsError
+from cachecore.contract import BackendError, FeedEvent, Link, OptionsError
 from cachecore_redis.client import ClientBackend
 from cachecore_redis.node.about import about_all
 from cachecore_redis.node.feed import ended
@@ -15,11 +15,15 @@ from cachecore_redis.node.scan import pages
 from cachecore_redis.per_loop import PerLoop
 from cachecore_redis.wire import commands
 from cachecore_redis.wire.address import RedisOptions, UrlDialer, limited, split_options
+from cachecore_redis.wire.errors import backend_error
 from cachecore_redis.wire.reconnecting import Backoff
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.credentials import CredentialProvider
+
+_CLOSES: Final = 2
+"""Connections that are closed at TIME until it is taken for a command that a proxy answers by closing."""
 
 
 class RedisBackend:
@@ -44,6 +48,7 @@ class RedisBackend:
         self._backoff = Backoff()
         self._large = LargeKeys(self._options.bulk_bytes)
         self._nodes = PerLoop(self._node)
+        self._closed_on_time = 0  # connections in a row that were closed at TIME, before it ever was answered
 
     def _dial(self, url: str, credential_provider: CredentialProvider | None) -> UrlDialer:
         scheme = url.partition("://")[0]
@@ -94,12 +99,11 @@ class RedisBackend:
                 raise node.reply_error("set_many", reply)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
-        """Delete the keys in one UNLINK; return how many existed."""
+        """Delete the keys in one UNLINK (DEL where there is none); return how many existed."""
         node = self._nodes.get("delete_many")
         if not keys:
             return 0
-        (reply,) = await node.write("delete_many", keys, [commands.unlink(keys)])
-        return int(self._checked(node, "delete_many", reply, int))
+        return int(self._checked(node, "delete_many", await node.delete(keys), int))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. One command where the server has one."""
@@ -148,7 +152,16 @@ class RedisBackend:
     async def time(self) -> float:
         """Return the server's clock, Unix seconds."""
         node = self._nodes.get("time")
-        return moment(self._checked(node, "time", await node.read("time", commands.TIME), list))
+        if self._closed_on_time >= _CLOSES:
+            raise backend_error("time", "refused_command", False)
+        try:
+            reply = await node.ask("time", commands.TIME)
+        except BackendError as error:
+            if error.reason == "reset" and self._closed_on_time >= 0:
+                self._closed_on_time += 1
+            raise
+        self._closed_on_time = -1  # whatever closes connections from now on, it is not this command
+        return moment(self._checked(node, "time", reply, list))
 
     def link(self, key: str) -> Link | None:
         """Return the connection over which the running loop reads `key`; None while it is being opened."""

@@ -25,6 +25,15 @@ class ClientBackend:
     """
 
     def __init__(self, client: Redis) -> None:
+        import redis
+
+        given: object = client
+        if isinstance(given, redis.Redis | redis.RedisCluster):
+            raise OptionsError(
+                f"the client must be a redis.asyncio.Redis, not the blocking {type(given).__module__}."
+                f"{type(given).__qualname__}, which would stop the event loop: give a redis.asyncio.Redis of the same "
+                'settings, or the URL: Cache("redis://…")'
+            )
         pool = getattr(client, "connection_pool", None)
         if pool is None:
             raise OptionsError("a cluster is used by URL (redis+cluster://…), not through a client")
@@ -58,12 +67,12 @@ class ClientBackend:
                 await pipe.execute()
 
     async def delete_many(self, keys: Sequence[str]) -> int:
-        """Delete the keys; return how many existed: one UNLINK, freed in the server's background."""
+        """Delete the keys; return how many existed: one DEL, which every server and every proxy knows."""
         client = self._open("delete_many")
         if not keys:
             return 0
         with translated("delete_many"):
-            return int(await client.unlink(*keys))
+            return int(await client.delete(*keys))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now: SET NX, else WATCH, GET and MULTI on a connection of the pool."""
@@ -90,7 +99,7 @@ class ClientBackend:
                 return True  # absent, and to stay so
             pipe.multi()
             if new is None:
-                pipe.unlink(key)
+                pipe.delete(key)
             else:
                 pipe.set(key, new, px=px)
             try:

@@ -138,3 +138,10 @@ def test_the_defaults_are_accepted() -> None:
     assert Policy(ttl=60).ttl == 60.0
     assert StoreOptions().backend_timeout == 0.05
     assert MemoryOptions().l1_max_bytes == 64 * options.MIB
+
+
+@pytest.mark.parametrize("ttl", [100 * 365.25 * 86_400, 1e18, 1.7e308, timedelta.max, 10**30])
+def test_a_hundred_years_and_more_are_for_ever(ttl: float | timedelta) -> None:
+    """No store's arithmetic has to hold such a ttl, in seconds or in milliseconds."""
+    assert lifetime("ttl", ttl) is None
+    assert lifetime("ttl", 99 * 365 * 86_400) == 99 * 365 * 86_400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,6 +138,24 @@ def test_a_breakers_state_is_the_worst_of_the_caches_of_one_name() -> None:
     for telemetry, state in zip(caches, ("open", "closed", "open"), strict=True):
         telemetry.breaker_state("node", state)
     assert list(meters.read()["cachecore.breaker.state"].values()) == [2]
+
+
+async def test_totals_of_caches_that_are_gone_stay() -> None:
+    """What is exported as a total never falls, however many caches of a name come and go; gauges are of the living."""
+    meters = Meters()
+    for number in range(1, 4):
+        cache = Cache[int]("memory://", ttl=60, name="n", meter=meters.meter)
+        await cache.get_or_set("q", Answer())
+        await cache.get("q")
+        await cache.aclose()
+        del cache
+        gc.collect()
+        lookups = {
+            dict(attributes)["outcome"]: value for attributes, value in meters.read()["cachecore.lookups"].items()
+        }
+        assert lookups["computed"] == number
+        assert lookups["hit"] in (0, number)
+    assert sum(meters.read()["cachecore.l1.entries"].values()) == 0
 
 
 @virtual

@@ -64,7 +64,7 @@ def test_leases_live_outside_the_prefix() -> None:
     """A feed that watches `p:` hears nothing of leases, and no other prefix can be made to hold them."""
     key = space().key(1)
     assert space().lease_key(key) == "p.l:" + key[2:]
-    assert space(prefix="a:b").lease_key(space(prefix="a:b").key(1)).startswith("a%3Ab.l:e:faq/v3:")
+    assert space(prefix="a:b").lease_key(space(prefix="a:b").key(1)).startswith("a:b.l:e:faq/v3:")
     assert not space(prefix="p.l").key(1).startswith("p.l:")
 
 
@@ -127,15 +127,53 @@ def test_odd_shards_are_refused(shards: Any) -> None:
         space(shards=shards)
 
 
-def test_a_namespace_that_does_not_fit_says_by_how_much() -> None:
-    """The lease's key, the longest, may have 250 bytes and no more."""
-    room = 250 - len("p.l:e:") - len(":") - 64
-    fits = space("x" * room)
-    assert len(fits.lease_key(fits.key(1))) == 250
-    with pytest.raises(OptionsError, match=r"shorten them by 1$"):
-        space("x" * (room + 1))
-    with pytest.raises(OptionsError, match=r"shorten them by 4$"):
-        space("x" * room, shards=64)
+@pytest.mark.parametrize("shards", [0, 64])
+@pytest.mark.parametrize(
+    "namespace",
+    [
+        "x" * 300,
+        "поддержка клиентов/очень длинное пространство",
+        "客户支持" * 20,
+        "/".join(["customer-0815"] * 7),
+        "a/" * 9 + "b" * 300,
+    ],
+)
+def test_long_namespaces_and_other_scripts_have_keys(namespace: str, shards: int) -> None:
+    """A segment that leaves no room is replaced by its digest; the key's own digest covers the whole namespace."""
+    named = space(namespace, shards=shards)
+    key = named.key(1)
+    assert len(named.lease_key(key)) <= 250
+    assert key.isascii()
+    assert key != space(namespace + "y", shards=shards).key(1)
+    assert len({space(namespace[:end]).key(1) for end in (len(namespace), len(namespace) - 1, len(namespace) - 2)}) == 3
+
+
+def test_long_namespaces_lie_in_those_above_them() -> None:
+    """A scan for a namespace finds the entries of all below it, however long their names are."""
+    for depth in range(1, 9):
+        segments = [f"{number}-" + "n" * 40 for number in range(depth)]
+        key = space("/".join(segments)).key(1)
+        for above in range(depth + 1):
+            assert key.startswith(space("/".join(segments[:above])).scan_prefixes()), (depth, above)
+        assert not key.startswith(space("/".join([*segments[:-1], "other" * 10])).scan_prefixes())
+
+
+def test_a_namespace_of_too_many_segments_is_refused() -> None:
+    with pytest.raises(
+        OptionsError, match=r"250 are allowed: shorten the prefix, or give the namespace fewer segments"
+    ):
+        space("/".join(["n" * 40] * 40))
+
+
+def test_colons_of_a_prefix_stay_readable() -> None:
+    """So that a rule of a server's ACL says what is meant; parts that would lie within another prefix are refused."""
+    assert space(prefix="llm:response").key(1).startswith("llm:response:e:faq/v3:")
+    assert space(prefix="llm:response").stamp_key("n") == "llm:response:s:n"
+    assert space(prefix="llm:response").lease_key(space(prefix="llm:response").key(1)).startswith("llm:response.l:e:")
+    assert space(prefix="e").key(1).startswith("e:e:")
+    for within in ("a:e", "a:s", "a:e:b"):
+        with pytest.raises(OptionsError, match="behind a ':'"):
+            space(prefix=within)
 
 
 def test_a_space_shows_what_it_is() -> None:

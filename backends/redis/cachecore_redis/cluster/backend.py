@@ -24,7 +24,7 @@ from cachecore_redis.per_loop import PerLoop
 from cachecore_redis.wire import commands
 from cachecore_redis.wire.address import Address, RedisOptions, UrlDialer, limited, split_hosts, split_options
 from cachecore_redis.wire.connection import Reply
-from cachecore_redis.wire.errors import backend_error
+from cachecore_redis.wire.errors import backend_error, unknown
 from cachecore_redis.wire.reconnecting import Backoff
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class ClusterBackend:
         self._backoffs: dict[Address, Backoff] = {}
         self._large = LargeKeys(self._options.bulk_bytes)
         self._clusters = PerLoop(self._cluster)
+        self._plain_delete = False  # whether a node has no UNLINK
         self._extend_at = 0  # the method of `extend` that no node has refused so far
 
     def _cluster(self) -> Cluster:
@@ -131,17 +132,27 @@ class ClusterBackend:
         cluster = self._clusters.get("delete_many")
         if not keys:
             return 0
-        batch = [Command(commands.unlink(part), part) for part in _by_slot(keys)]
-        replies = await cluster.ask_all("delete_many", batch)
-        answered = [pair for pair in zip(batch, replies, strict=True) if not _try_again(pair[1])]
-        keys = [key for command, reply in zip(batch, replies, strict=True) if _try_again(reply) for key in command.keys]
-        if keys:
-            singles = [Command(commands.unlink([key]), [key]) for key in keys]
-            answered += zip(singles, await cluster.ask_all("delete_many", singles), strict=True)
+        parts = _by_slot(keys)
+        answered = await self._delete(cluster, parts)
+        if any(unknown(reply) for _, reply in answered):
+            self._plain_delete = True
+            answered = await self._delete(cluster, parts)
         for command, reply in answered:
             if type(reply) is not int:
                 raise cluster.reply_error("delete_many", command.slot, reply)
         return sum(reply for _, reply in answered)
+
+    async def _delete(self, cluster: Cluster, parts: Sequence[Sequence[str]]) -> list[tuple[Command, Reply]]:
+        """Return the commands and their replies; the keys of a slot that is moving are deleted one by one."""
+        delete = commands.delete if self._plain_delete else commands.unlink
+        batch = [Command(delete(part), part) for part in parts]
+        replies = await cluster.ask_all("delete_many", batch)
+        answered = [pair for pair in zip(batch, replies, strict=True) if not _try_again(pair[1])]
+        keys = [key for command, reply in zip(batch, replies, strict=True) if _try_again(reply) for key in command.keys]
+        if keys:
+            singles = [Command(delete([key]), [key]) for key in keys]
+            answered += zip(singles, await cluster.ask_all("delete_many", singles), strict=True)
+        return answered
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""

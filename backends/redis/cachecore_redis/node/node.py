@@ -21,12 +21,13 @@ from cachecore_redis.node.write_order import WriteOrder
 from cachecore_redis.wire import commands
 from cachecore_redis.wire.address import RedisOptions
 from cachecore_redis.wire.connection import Connection, Reply
-from cachecore_redis.wire.errors import reply_error, translate
+from cachecore_redis.wire.errors import reply_error, translate, unknown
 from cachecore_redis.wire.reconnecting import Backoff, Dialer, ReconnectingConnection
 
 Values = list[bytes | None]
 
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
+_PLAIN_DELETE: Final = "no unlink"
 _LARGE_BATCHES: Final = 64
 """Small values that together are as large as this many large ones are sent over the connection for large values."""
 
@@ -243,6 +244,16 @@ class Node:
             return await self.swapper.swap(connection, self._watch_connection, key, old, new, px, asking=asking)
         except OSError as error:
             raise via.loss_error("swap", error) from error
+
+    async def delete(self, keys: Sequence[str]) -> Reply:
+        """Return how many of the keys existed, or the error reply: UNLINK, or DEL where that is switched off."""
+        while True:
+            connection = self.main.current or await self.main.ready("delete_many")
+            plain = connection.notes.get(_PLAIN_DELETE, 0)
+            (reply,) = await self.write("delete_many", keys, [(commands.delete if plain else commands.unlink)(keys)])
+            if plain or not unknown(reply):
+                return reply
+            connection.notes[_PLAIN_DELETE] = 1
 
     async def extend(self, items: Mapping[str, bytes], px: int | None) -> list[Reply]:
         """Return for each key whether it has the value given and now lives for `px` at least, or the error reply."""

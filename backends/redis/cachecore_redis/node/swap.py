@@ -23,7 +23,7 @@ from typing import Final
 
 import hiredis
 
-from cachecore_redis.wire.commands import ASKING, EXEC, MULTI, UNWATCH, get, pack, set_, unlink
+from cachecore_redis.wire.commands import ASKING, EXEC, MULTI, UNWATCH, delete, get, pack, set_
 from cachecore_redis.wire.connection import Connection, Reply
 from cachecore_redis.wire.errors import unknown
 
@@ -31,7 +31,7 @@ from cachecore_redis.wire.errors import unknown
 _SCRIPT: Final = b"""\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[4] == 'anew' then redis.call('DEL', KEYS[1]) end
-if ARGV[2] == 'del' then redis.call('UNLINK', KEYS[1])
+if ARGV[2] == 'del' then redis.call('DEL', KEYS[1])
 elseif ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
 return 1"""
@@ -139,7 +139,7 @@ class Swapper:
                     return _swapped(reply)
             if value != old:
                 return False
-            write = unlink([key]) if new is None else set_(key, new, px)
+            write = delete([key]) if new is None else set_(key, new, px)
             replies = await connection.request_many([*ask, MULTI, write, EXEC])
         done = replies[-1]  # None: another write came between, so the value is not `old` any more
         # The reply to the write comes first: it has the reason or the redirection, EXEC only that there was an error.

@@ -46,6 +46,11 @@ def unlink(keys: Sequence[str]) -> bytes:
     return pack(("UNLINK", *keys))
 
 
+def delete(keys: Sequence[str]) -> bytes:
+    """Return a DEL, for servers without UNLINK."""
+    return pack(("DEL", *keys))
+
+
 def touches(keys: Sequence[str]) -> list[bytes]:
     """Return the TOUCH commands for `keys`, a hundred or two in each, so that no other client waits long for one."""
     return [pack(("TOUCH", *keys[at : at + PAGE])) for at in range(0, len(keys), PAGE)]

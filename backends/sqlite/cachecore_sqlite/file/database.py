@@ -53,30 +53,34 @@ class Database:
         """How long opening or creating the file may wait for other processes that do the same."""
         self.is_unchecked = False
         """Whether the file was opened and its index has not been checked yet."""
+        self._made = False  # whether it was there once; guarded by _lock
         self._known: Inode | None = None  # guarded by _lock; the file with checked ownership and schema
 
-    def connect(self) -> tuple[sqlite3.Connection, Files | None]:
+    def connect(self, *, make: bool = True) -> tuple[sqlite3.Connection, Files | None]:
         """Return a connection and its files (None in memory); an absent database file is created.
 
+        So is an absent folder, the first time; one that was removed since is created only if `make`.
+
         Raises:
+            FileNotFoundError: the folder was removed, and is not to be created.
             FileRefused: the file belongs to another program or to a newer version.
             sqlite3.Error, OSError: the file cannot be opened now.
         """
         if self.path == MEMORY:
             return self._memory(), None
         try:
-            return self._connect()
+            return self._connect(make)
         except sqlite3.OperationalError as error:
             if code(error) == sqlite3.SQLITE_CANTOPEN and not os.access(os.path.dirname(self.path), os.W_OK):
                 error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DIRECTORY
             raise
 
-    def _connect(self) -> tuple[sqlite3.Connection, Files | None]:
+    def _connect(self, make: bool) -> tuple[sqlite3.Connection, Files | None]:
         limit = time.monotonic() + max(self.options.timeout, self.connect_seconds)
         for _ in range(_OPENINGS):
             known: Inode | None = None
             try:
-                known = self._checked_inode(limit)
+                known = self._checked_inode(limit, make)
                 open_files.check_wal(self.path, known)
                 connection = self._open_counted(known)
             except Moved:
@@ -95,12 +99,13 @@ class Database:
             open_files.remove_connection(known)
         raise Moved(f"{self.path} was replaced while it was being opened")
 
-    def _checked_inode(self, limit: float) -> Inode:
+    def _checked_inode(self, limit: float, make: bool) -> Inode:
         """Return the inode of the file at the path, after checking ownership and schema; create the file if absent."""
         with self._lock:
             if self._known is None or not open_files.has_connections(self._known) or self._known != inode_of(self.path):
-                with folder_locked(os.path.dirname(self.path), limit):
+                with folder_locked(os.path.dirname(self.path), limit, make=make or not self._made):
                     self._known = self._prepare()
+                    self._made = True
             return self._known
 
     def _open_counted(self, inode: Inode) -> sqlite3.Connection:
@@ -134,7 +139,7 @@ class Database:
         """
         if open_files.is_current(self.path, files):
             return True
-        with folder_locked(os.path.dirname(self.path), time.monotonic() + self.options.timeout):
+        with contextlib.suppress(FileNotFoundError), self._folder_locked():
             self._remove_foreign_wal()
         return False
 
@@ -175,7 +180,7 @@ class Database:
         """
         if self.path == MEMORY:
             return
-        with self._lock, folder_locked(os.path.dirname(self.path), time.monotonic() + self.options.timeout):
+        with self._lock, self._folder_locked():
             if inode_of(self.path) != (files.database if files else self._known):
                 return  # another thread or process has moved it
             self._known = None
@@ -191,9 +196,17 @@ class Database:
         with contextlib.ExitStack() as stack:
             if self.path != MEMORY:
                 with contextlib.suppress(sqlite3.Error, OSError):
-                    limit = time.monotonic() + self.options.timeout
-                    stack.enter_context(folder_locked(os.path.dirname(self.path), limit))
+                    stack.enter_context(self._folder_locked())
             yield
+
+    def _folder_locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock of the folder that is there. Raises FileNotFoundError if it is not."""
+        limit = time.monotonic() + self.options.timeout
+        return folder_locked(os.path.dirname(self.path), limit, make=False)
+
+    def empty(self) -> sqlite3.Connection:
+        """Return a connection to an empty database in memory, which answers as one does whose folder was removed."""
+        return self._memory()
 
     def _memory(self) -> sqlite3.Connection:
         connection = sqlite3.connect(MEMORY, isolation_level=None, check_same_thread=False)

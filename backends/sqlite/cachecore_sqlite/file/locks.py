@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -20,13 +21,20 @@ _FOLDER_PAUSE_SECONDS: Final = 0.001
 
 
 @contextlib.contextmanager
-def folder_locked(folder: str, limit: float) -> Iterator[None]:
-    """Hold the exclusive lock of `folder`, which is created if absent; no process creates or moves cache files then.
+def folder_locked(folder: str, limit: float, *, make: bool = True) -> Iterator[None]:
+    """Hold the exclusive lock of `folder`; no process creates or moves cache files then.
 
-    The lock is on the folder itself, so no lock file remains. Where the platform has no `fcntl`, nothing is locked.
-    Raises `sqlite3.OperationalError` (busy) at `limit` (monotonic s).
+    A folder that is absent is created if `make`. The lock is on the folder itself, so no lock file remains. Where the
+    platform has no `fcntl`, nothing is locked.
+
+    Raises:
+        FileNotFoundError: it is absent, and not to be created.
+        sqlite3.OperationalError: busy at `limit` (monotonic s).
     """
-    os.makedirs(folder, exist_ok=True)
+    if make:
+        os.makedirs(folder, exist_ok=True)
+    elif not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
     if fcntl is None:
         yield
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections import deque
@@ -82,16 +83,24 @@ class Reader(Worker):
 
     def _attempt(self, jobs: list[Job]) -> None:
         while True:
-            connection = self.connection()
-            gets = [job for job in jobs if job.operation == "get_many"]
-            if gets:
-                self._read(connection, gets)
-            for job in jobs:
-                if job.operation != "get_many":
-                    job.result = job.call(connection, self.clock.time())
+            try:
+                connection = self.connection()
+            except FileNotFoundError:  # the folder was removed: there is nothing, until something is written
+                with contextlib.closing(self.database.empty()) as connection:
+                    self._answer(connection, jobs)
+                return
+            self._answer(connection, jobs)
             if self._fingerprint is None or self.database.fingerprint() == self._fingerprint:
                 return
             self.close()  # the file changed during the read, so the values may be half old and half new
+
+    def _answer(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
+        gets = [job for job in jobs if job.operation == "get_many"]
+        if gets:
+            self._read(connection, gets)
+        for job in jobs:
+            if job.operation != "get_many":
+                job.result = job.call(connection, self.clock.time())
 
     def _read(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
         keys = jobs[0].arguments[0] if len(jobs) == 1 else [key for job in jobs for key in job.arguments[0]]
