@@ -7,7 +7,9 @@ async with Cache("memory://", ttl=3600) as cache:
 """
 
 from cachecore.api.cache import Cache
+from cachecore.api.claims import Claim
 from cachecore.api.sync import SyncCache
+from cachecore.api.sync_claims import SyncClaim
 from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
@@ -33,6 +35,7 @@ __all__ = [
     "BackendUnavailable",
     "Cache",
     "CacheError",
+    "Claim",
     "Computed",
     "EncodingError",
     "Explanation",
@@ -43,6 +46,7 @@ __all__ = [
     "PluginNotFound",
     "Stats",
     "SyncCache",
+    "SyncClaim",
     "UnkeyableError",
     "__version__",
     "bypass",

@@ -169,7 +169,7 @@ class SyncCache(Generic[V]):
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
         """
         if not tags:
-            value: Any = self._cache.find_value(self._cache.key(request), (), True)
+            value: Any = self._cache._find_value(self._cache.key(request), (), True)  # noqa: SLF001 - the same view
             if value is not UNSET:
                 return value
         return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, ttl=ttl, tags=tags))
