@@ -7,8 +7,10 @@ async with Cache("memory://", ttl=3600) as cache:
 """
 
 from cachecore.api.cache import Cache
+from cachecore.api.claims import Claim
 from cachecore.api.stream import Stream
 from cachecore.api.sync import SyncCache
+from cachecore.api.sync_claims import SyncClaim
 from cachecore.api.sync_stream import SyncStream
 from cachecore.contract.errors import (
     BackendError,
@@ -36,6 +38,7 @@ __all__ = [
     "BackendUnavailable",
     "Cache",
     "CacheError",
+    "Claim",
     "Computed",
     "EncodingError",
     "Explanation",
@@ -48,6 +51,7 @@ __all__ = [
     "Stream",
     "StreamLagged",
     "SyncCache",
+    "SyncClaim",
     "SyncStream",
     "UnkeyableError",
     "__version__",

@@ -121,7 +121,7 @@ class CachedCalls:
                 self.memo.clear()
                 self._memo_bytes = 0
             # Under the values alone: of 1 and True, which are equal, the last one asked for is recognised.
-            self.memo[spelled] = kinds, key, tuple(stored_tags(tags)), self.view.find_value
+            self.memo[spelled] = kinds, key, tuple(stored_tags(tags)), self.view._find_value  # noqa: SLF001 - a view made for this
         return request, tags
 
     def known(self) -> Known:

@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 
 class Held(Generic[V]):
-    """What a claim tells in both faces."""
+    """The state of a claim, the same in both faces."""
 
     def __init__(self, claim: TwoPhase) -> None:
         self._claim = claim
@@ -61,7 +61,7 @@ class Claim(Held[V]):
         await self.release()
 
     async def store(self, value: V | Computed[V]) -> bool:
-        """Store the answer and hand it to all who wait; return whether it was stored.
+        """Store the answer and hand it to all waiting callers; return whether it was stored.
 
         A claim that has ended, or whose request was written or invalidated meanwhile, stores nothing. Never raises
         because the store is sick.
@@ -69,12 +69,12 @@ class Claim(Held[V]):
         return await self._claim.store(value)
 
     async def release(self) -> None:
-        """Give the right back without an answer: who waits goes on at once. Does nothing if the claim has ended."""
+        """Give the right back without an answer: waiting callers go on at once. Does nothing if the claim has ended."""
         await self._claim.release()
 
 
 class Claims(View[V]):
-    """What claims the computation of an answer."""
+    """The call that claims the computation of an answer."""
 
     __slots__ = ()
 
@@ -87,7 +87,7 @@ class Claims(View[V]):
                 answer = await compute()
                 await claim.store(answer)
 
-        Others who ask for the request meanwhile, in this process or another, wait for what is stored. A task that
+        Callers that ask for the request meanwhile, in this process or another, wait for the stored answer. A task that
         holds a claim never waits for another computation by taking a second claim: it gets the right at once. Inside
         the block its own request raises FlightCycleError.
 

@@ -174,7 +174,7 @@ class SyncCache(Generic[V]):
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
         """
         if not tags and max_age is None:
-            value: Any = self._cache.find_value(self._cache.key(request), (), True)
+            value: Any = self._cache._find_value(self._cache.key(request), (), True)  # noqa: SLF001 - the same view
             if value is not UNSET:
                 return value
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "max_age": max_age}

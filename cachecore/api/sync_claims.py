@@ -42,11 +42,11 @@ class SyncClaim(Held[V]):
         self.release()
 
     def store(self, value: V | Computed[V]) -> bool:
-        """Store the answer and hand it to all who wait; return whether it was stored."""
+        """Store the answer and hand it to all waiting callers; return whether it was stored."""
         self._claim.leave()
         return self._thread.submit(self._claim.store(value)).result()
 
     def release(self) -> None:
-        """Give the right back without an answer: who waits goes on at once. Does nothing if the claim has ended."""
+        """Give the right back without an answer: waiting callers go on at once. Does nothing if the claim has ended."""
         self._claim.leave()
         self._thread.submit(self._claim.release()).result()

@@ -11,7 +11,6 @@ from cachecore.contract.results import Unset
 from cachecore.engine.health import health
 from cachecore.engine.scope import Scope
 from cachecore.engine.telemetry import Stats
-from cachecore.memory.copies import FindValue
 
 V = TypeVar("V")
 
@@ -31,11 +30,6 @@ class View(Generic[V]):
     def key(self, request: Any) -> str:
         """Return the key of `request`. Raises UnkeyableError."""
         return self._key_of(request)
-
-    @property
-    def find_value(self) -> FindValue:
-        """The way to values in memory for callers that keep keys; see `copies.copy_reads`."""
-        return self._find_value
 
     @property
     def stats(self) -> Stats:

@@ -23,7 +23,8 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 from opentelemetry.trace import ProxyTracerProvider, StatusCode, Tracer
 
-SCOPE: Final = "cachecore"
+from cachecore.engine.metric_names import BOUNDARIES, METRICS, SCOPE
+
 logger = logging.getLogger("cachecore")
 _LOOK_EVERY: Final = 1.0
 _NO_SPAN: Final = nullcontext()
@@ -122,6 +123,8 @@ class Counts:
     breakers: dict[str, str] = field(default_factory=dict)
     pending: Callable[[], int] = int
     tier: Sizes | None = None
+    shared: bool = False
+    """Whether memory and what is pending are another cache's, whose metrics have them: this one is a view's."""
     parts: dict[str, Counts] = field(default_factory=dict)
     """Counts of parts of this cache, such as its cached functions, by name; they are reported by themselves."""
 
@@ -191,11 +194,12 @@ class Telemetry:
 
     def named(self, cache: str) -> Telemetry:
         """Return telemetry of its own for a part of this cache, reported under another name."""
-        return Telemetry(cache, self._meter, counts=Counts(cache, pending=self.counts.pending, tier=self.counts.tier))
+        counts = Counts(cache, pending=self.counts.pending, tier=self.counts.tier, shared=True)
+        return Telemetry(cache, self._meter, counts=counts)
 
     def part(self, name: str) -> Telemetry:
         """Return telemetry of a part of this cache: reported as this cache's, counted apart and in its `snapshot`."""
-        counts = self.counts.parts.setdefault(name, Counts(self.counts.cache))
+        counts = self.counts.parts.setdefault(name, Counts(self.counts.cache, shared=True))
         return Telemetry(self.counts.cache, self._meter, counts=counts)
 
     def tracer(self) -> Tracer | None:
@@ -268,27 +272,35 @@ class _Instruments:
         self._live: weakref.WeakSet[Counts] = weakref.WeakSet()
         self._gone: dict[str, Counts] = {}  # what caches that are gone have counted, by name
         self._lock = threading.RLock()  # reentrant: a garbage collection within may end a cache
-        self.factory_duration: Histogram = meter.create_histogram("cachecore.factory.duration", "s")
-        self.backend_duration: Histogram = meter.create_histogram("cachecore.backend.duration", "s")
-        self.stale_age: Histogram = meter.create_histogram("cachecore.stale.age", "s")
+        self.factory_duration = _histogram(meter, "factory.duration")
+        self.backend_duration = _histogram(meter, "backend.duration")
+        self.stale_age = _histogram(meter, "stale.age")
 
         def counter(name: str, read: Callable[[Counts], Iterable[Observation]]) -> None:
-            meter.create_observable_counter(f"{SCOPE}.{name}", [self._callback(read)])
+            full = f"{SCOPE}.{name}"
+            meter.create_observable_counter(full, [self._callback(read)], *METRICS[full])
 
-        def gauge(name: str, read: Callable[[Counts], Iterable[Observation]], unit: str = "") -> None:
-            meter.create_observable_gauge(f"{SCOPE}.{name}", [self._callback(read)], unit)
+        def gauge(
+            name: str,
+            read: Callable[[Counts], Iterable[Observation]],
+            joined: Callable[[float, float], float] = operator.add,
+        ) -> None:
+            full = f"{SCOPE}.{name}"
+            meter.create_observable_gauge(full, [self._callback(read, joined)], *METRICS[full])
 
         counter("lookups", _lookups)
         counter("entries.rejected", lambda c: _by("reason", c.rejected, c.cache))
         counter("invalidations", lambda c: _by("kind", c.invalidated, c.cache))
         counter("flight.joined", lambda c: [Observation(c.joined, {"cache": c.cache})])
         counter("lease.waits", lambda c: [Observation(c.lease_waits, {"cache": c.cache})])
+        counter("entries.stored", lambda c: [Observation(c.stored, {"cache": c.cache})])
         counter("entries.not_stored", lambda c: _by("reason", c.not_stored, c.cache))
         counter("backend.errors", _backend_errors)
-        gauge("invalidations.pending", lambda c: [Observation(c.pending(), {"cache": c.cache})])
-        gauge("l1.bytes", lambda c: [Observation(c.tier.bytes, {"cache": c.cache})] if c.tier is not None else [], "By")
-        gauge("l1.entries", lambda c: [Observation(len(c.tier), {"cache": c.cache})] if c.tier is not None else [])
-        meter.create_observable_gauge(f"{SCOPE}.breaker.state", [self._callback(_breakers, max)])
+        gauge("invalidations.pending", lambda c: [] if c.shared else [Observation(c.pending(), {"cache": c.cache})])
+        gauge("l1.bytes", lambda c: _of_tier(c, lambda tier: tier.bytes))
+        gauge("l1.entries", lambda c: _of_tier(c, len))
+        counter("l1.evictions", lambda c: _of_tier(c, lambda tier: tier.evictions))
+        gauge("breaker.state", _breakers, max)
 
     def add(self, counts: Counts) -> None:
         """Report `counts`, and their totals when their cache is gone."""
@@ -326,6 +338,17 @@ class _Instruments:
             return [Observation(value, dict(attributes)) for attributes, value in sums.items()]  # type: ignore[arg-type]  # the attributes went in as they come out
 
         return observe
+
+
+def _histogram(meter: Meter, name: str) -> Histogram:
+    full = f"{SCOPE}.{name}"
+    return meter.create_histogram(full, *METRICS[full], explicit_bucket_boundaries_advisory=BOUNDARIES[full])
+
+
+def _of_tier(counts: Counts, read: Callable[[Sizes], int]) -> list[Observation]:
+    """Return what the memory of a cache tells; nothing for a view, whose memory is that of its cache."""
+    tier = None if counts.shared else counts.tier
+    return [] if tier is None else [Observation(read(tier), {"cache": counts.cache})]
 
 
 def _lookups(counts: Counts) -> Iterable[Observation]:

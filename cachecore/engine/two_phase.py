@@ -1,8 +1,8 @@
 """A claim for programs that have only a get and a put: the answer, or the right to compute it until it is stored.
 
-A claim is a computation whose factory waits for what its holder stores. So it has what every computation has: one
-flight, one claim among processes, stamps from before. Its holder is the task or thread that took it; what that one asks
-for meanwhile is asked from inside the computation, and its own key raises FlightCycleError.
+A claim is a computation whose factory waits until its holder stores an answer. So it has the parts of every
+computation: one flight, one claim among processes, stamps from before. Its holder is the task or thread that took it.
+Calls of the holder count as calls of the factory: for the claim's own key they raise FlightCycleError.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOOK = 0.25
 """Seconds between two looks whether the thread that holds a claim is alive."""
 
 Owner = asyncio.Task[Any] | threading.Thread | None
-"""What a claim ends with."""
+"""The task or thread whose end ends the claim."""
 
 
 class TwoPhase:
@@ -90,7 +90,7 @@ class TwoPhase:
             self._watcher = loop.create_task(self._watch(owner), name="cachecore-claim")
 
     async def store(self, value: Any) -> bool:
-        """Store the answer, hand it to all who wait; return whether it was stored. False if the claim has ended."""
+        """Store the answer, hand it to waiting callers; return whether it was stored, False if the claim has ended."""
         flight, holding = self.flight, self._value
         if flight is None or holding is None or holding.done():
             return False
@@ -101,13 +101,13 @@ class TwoPhase:
         return flight.stored
 
     async def release(self) -> None:
-        """Give the right back; all who wait go on at once. Does nothing if the claim has ended."""
+        """Give the right back; waiting callers go on at once. Does nothing if the claim has ended."""
         self.leave()
         self.end()
         await self._finished()
 
     def end(self) -> None:
-        """Let all who wait go on; not this context's business any more."""
+        """Let waiting callers go on. Leaves the context of the caller as it is."""
         asker, holding = self._asker, self._value
         if holding is not None and not holding.done():
             holding.cancel()
@@ -115,13 +115,13 @@ class TwoPhase:
             asker.cancel()
 
     def enter(self) -> None:
-        """Make what this context asks for from now on part of the computation."""
+        """Count later calls of this context as calls of the factory."""
         if self.flight is not None:
             self._outer = current_flight()
             enter(self.flight)
 
     def leave(self) -> None:
-        """Make what this context asks for its own again."""
+        """Count later calls of this context as its own again."""
         if self.flight is not None and current_flight() is self.flight:
             enter(self._outer)
 
@@ -137,7 +137,7 @@ class TwoPhase:
         return await compute(scope, state, found, self._held, self.ttl)
 
     async def _held(self) -> Any:
-        """Return what the holder stores: the factory of the computation."""
+        """Return the answer that the holder stores: the factory of the computation."""
         holding, granted, flight = self._value, self._granted, current_flight()
         if holding is None or granted is None or flight is None or holding.done():
             raise Retry
@@ -150,7 +150,7 @@ class TwoPhase:
         if holding.done() and not holding.cancelled():
             return holding.result()
         self.end()
-        raise Retry  # all who wait look again, and one of them computes
+        raise Retry  # waiting callers look again, and one of them computes
 
     def _owner_ended(self, _: object) -> None:
         self.end()
