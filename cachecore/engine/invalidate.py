@@ -81,8 +81,11 @@ async def _invalidate_again(scope: Scope, state: LoopState, kind: str, tags: Seq
 
 
 def _path(key: str, below: int) -> str:
-    """Return the namespace in an entry's key `prefix:e:namespace:digest`, less its first `below` segments."""
-    return "/".join(unquote(segment) for segment in key.split(":")[2].split("/")[below:])
+    """Return the namespace in an entry's key `prefix:e:namespace:digest`, less its first `below` segments.
+
+    A prefix may have colons of its own.
+    """
+    return "/".join(unquote(segment) for segment in key.split(":")[-2].split("/")[below:])
 
 
 async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:

@@ -34,6 +34,9 @@ _SHORT_DIGEST: Final = 12
 """Digits of a segment's digest. Two that are equal cost nothing but a scan: the key's own digest tells them apart."""
 _RESERVED: Final = 5 * (len("~/") + _SHORT_DIGEST)
 """Bytes left for the segments below one that stands in keys as it is."""
+_SHORT_BYTES: Final = 34
+_SHORT_SEGMENTS: Final = 8
+"""So many segments of at most `_SHORT_BYTES` stand as they are wherever they fit, with no room left behind them."""
 _KINDS: Final = frozenset("es")
 
 
@@ -69,7 +72,8 @@ def _fitting(segments: list[str], room: int) -> list[str]:
     fitting: list[str] = []
     used = 0
     for segment in segments:
-        if used + len(segment) + _RESERVED > room:
+        short = len(segment) <= _SHORT_BYTES and len(fitting) < _SHORT_SEGMENTS
+        if used + len(segment) + (0 if short else _RESERVED) > room:
             segment = "~" + hashlib.sha256(segment.encode()).hexdigest()[:_SHORT_DIGEST]
         fitting.append(segment)
         used += len(segment) + 1

@@ -187,3 +187,9 @@ def test_every_nan_has_one_key(bits: str) -> None:
     odd = struct.unpack(">d", bytes.fromhex(bits))[0]
     assert space().key({"x": odd}) == space().key({"x": math.nan})
     assert space(shards=4).key({"x": odd}) == space(shards=4).key({"x": math.nan})
+
+
+def test_short_segments_stand_as_they_are_to_the_last_byte() -> None:
+    """A tenant, a label of four parts and a prompt's digest: what lists keys can read all of them."""
+    segments = ["t-" + "a" * 22, *(["l-" + "b" * 22] * 4), "p-" + "c" * 32]
+    assert space("/".join(segments), prefix="llm:response", shards=64).key(1).split(":")[-2].split("/") == segments
