@@ -343,7 +343,7 @@ async def _store(computation: Computation, sealed: Sealed) -> str | None:
         return "changed"
     ticket = engine.feed_state.tickets.open_write((key,))
     try:
-        stored = await engine.backend.swap(key, computation.base, sealed.data, ttl=sealed.life)
+        stored = await engine.insisting.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)
