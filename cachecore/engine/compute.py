@@ -132,7 +132,7 @@ def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim
     engine = computation.scope.engine
     life = longest_life(computation.policy, computation.chosen_ttl)
     return Claim(
-        engine.backend,
+        engine.insisting,
         place,
         in_place=in_place,
         token=engine.token(),

@@ -33,6 +33,7 @@ from cachecore.contract.protocols import (
 from cachecore.contract.tokens import STAMP_BYTES, random_token
 from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.coalesce import Batch, Coalescer
+from cachecore.engine.flights.insist import Insisting
 from cachecore.engine.flights.loop_state import LoopState, running_loop
 from cachecore.engine.store_observer import StoreObserver
 from cachecore.engine.telemetry import Telemetry
@@ -90,6 +91,7 @@ class Engine:
         self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
         self.explicit = self.backend.explicit
         """The store for explicit writes and invalidations."""
+        self.insisting = Insisting(self.backend, clock.monotonic, store.write_timeout / 2)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.local = backend if isinstance(backend, SupportsLocal) and self.feed is None else None

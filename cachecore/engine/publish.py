@@ -341,7 +341,7 @@ async def _store(computation: Computation, sealed: Sealed) -> str | None:
     fed = engine.feed_state.live
     ticket = engine.feed_state.tickets.open_write((key,))
     try:
-        stored = await engine.backend.swap(key, computation.base, sealed.data, ttl=sealed.life)
+        stored = await engine.insisting.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)

@@ -38,6 +38,8 @@ GOALS: Final = {
     "L5": "2,000 `set` at once, `set_many` of 10,000: none fails because the process is busy",
     "L6": "the first `set` of a process on SQLite beside two busy loops: none raises",
     "L7": "32 threads of a `SyncCache` on SQLite: no answer paid twice",
+    "L8 redis": "4 new processes × 50 callers of one key beside two busy loops, both faces: one call in every round",
+    "L8 sqlite": "4 new processes × 50 callers of one key beside two busy loops, both faces: one call in every round",
     "C1": "cancellation at random and at every loop step of every public call: 0 wrong, 0 swallowed, 0 left over",
     "C2": "any callers of a computation cancelled: the others answered, one factory call",
     "C3": "100 forks × 200 reads, parent and child: 0 wrong, 0 errors",

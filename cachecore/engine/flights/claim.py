@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from cachecore.contract.errors import BackendError
-from cachecore.contract.protocols import CacheBackend
 from cachecore.encoding.claim import NO_TOKEN, ClaimMark, claim_bytes, read_claim
+from cachecore.engine.flights.insist import Insisting
 
 SILENCE: Final = 1.8
 """Intervals without a sign of life after which a holder is taken for gone: half a second late is still alive."""
@@ -30,6 +30,7 @@ class Claim:
     """The claim of one computation. Belongs to one event loop.
 
     Args:
+        store: the store, for the swap by which the claim is put there, and plain for its signs of life.
         place: where it lies: the entry's key, or the lease key beside it.
         in_place: whether that is the entry's key.
         token: 16 bytes that no other computation has.
@@ -40,7 +41,7 @@ class Claim:
 
     def __init__(
         self,
-        backend: CacheBackend,
+        store: Insisting,
         place: str,
         *,
         in_place: bool,
@@ -53,7 +54,8 @@ class Claim:
         self.in_place = in_place
         self.value: bytes | None = None
         """The bytes that lie in the store; None: this computation has no claim, or lost it."""
-        self._backend = backend
+        self._backend = store.backend
+        self._store = store
         self.token = token
         self._previous = NO_TOKEN
         self._interval = interval
@@ -79,7 +81,7 @@ class Claim:
             self._ended_life = self._life
         value = self._bytes()
         try:
-            won = await self._backend.swap(self.place, base, value, ttl=self._life)
+            won = await self._store.swap(self.place, base, value, ttl=self._life)
         except asyncio.CancelledError:
             # The store may carry it out all the same, and the next caller would wait for a holder that is gone.
             self.value = value
@@ -183,7 +185,7 @@ class HolderWatch:
 
     def __init__(self, holder: ClaimMark, *, interval: float, now: float, age: float) -> None:
         self._patience = SILENCE * interval
-        self._token = holder.token
+        self.token = holder.token
         self._time = holder.time
         self._heard_at = now - min(max(0.0, age), self._patience)
         self._succeeded = False
@@ -199,11 +201,11 @@ class HolderWatch:
         if mark is None:
             if present:
                 return "over"
-        elif mark.token != self._token:
+        elif mark.token != self.token:
             # A computation that came after the end of ours, or a second successor: nobody waits in a row.
-            if mark.previous == self._token or mark.ended or self._succeeded:
+            if mark.previous == self.token or mark.ended or self._succeeded:
                 return "over"
-            self._token, self._time, self._heard_at, self._succeeded = mark.token, mark.time, now, True
+            self.token, self._time, self._heard_at, self._succeeded = mark.token, mark.time, now, True
         elif mark.ended:
             return "over"
         elif mark.time != self._time:

@@ -12,6 +12,7 @@ from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.tokens import TOKEN_BYTES
 from cachecore.encoding.claim import NO_TOKEN, ClaimMark
 from cachecore.engine.flights.claim import Claim, HolderWatch
+from cachecore.engine.flights.insist import Insisting
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 
@@ -31,7 +32,13 @@ def claim_on(cache: Cache[Any], request: str) -> Claim:
     """The claim of another process on the key of `request`."""
     engine, key = cache._engine, cache.key(request)
     return Claim(
-        engine.backend, key, in_place=True, token=engine.token(), interval=0.5, life=3600, now=engine.store_clock.now
+        engine.insisting,
+        key,
+        in_place=True,
+        token=engine.token(),
+        interval=0.5,
+        life=3600,
+        now=engine.store_clock.now,
     )
 
 
@@ -68,9 +75,10 @@ class _Fails:
 async def test_claim_given_up_while_the_store_fails_is_left_to_silence(scene: Scene) -> None:
     """A renewal that is under way then must not be followed by others: the key would be held for ever."""
     store = _Fails()
+    backend = cast("CacheBackend", store)
     claim = Claim(
-        cast("CacheBackend", store), "k", in_place=True, token=b"t" * TOKEN_BYTES, interval=0.5, life=3600,
-        now=scene.clock.monotonic,
+        Insisting(backend, scene.clock.monotonic, 1), "k", in_place=True, token=b"t" * TOKEN_BYTES, interval=0.5,
+        life=3600, now=scene.clock.monotonic,
     )  # fmt: skip
     assert await claim.acquire(None)
     await asyncio.sleep(0.55)
