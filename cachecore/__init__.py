@@ -27,7 +27,7 @@ from cachecore.contract.errors import (
 )
 from cachecore.contract.results import Computed, Lookup
 from cachecore.engine.bypass import bypass
-from cachecore.engine.telemetry import Stats
+from cachecore.engine.counts import Stats
 from cachecore.keys.explain import Explanation, explain
 
 __version__ = "0.1.0"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from cachecore.contract.results import Lookup
-from cachecore.engine.telemetry import Stats
+from cachecore.engine.counts import Stats
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

@@ -33,7 +33,7 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.engine.telemetry import Stats
+from cachecore.engine.counts import Stats
 from cachecore.keys.explain import Explanation, explain
 
 if TYPE_CHECKING:  # as in `Cache`

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration, lifetime, seconds
 from cachecore.contract.results import Unset
+from cachecore.engine.counts import Stats
 from cachecore.engine.health import health
 from cachecore.engine.scope import Scope
-from cachecore.engine.telemetry import Stats
 
 V = TypeVar("V")
 
