@@ -25,7 +25,7 @@ def run(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_example_fails_when_the_application_forgets_to_invalidate(tmp_path: Path) -> None:
-    example = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[0]
+    example = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[-1]
     assert example.count(INVALIDATES) == 1
     ran = run(tmp_path, example)
     assert "2 passed" in ran.stdout, ran.stdout
