@@ -10,7 +10,8 @@ from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.engine.batch import ABSENT, check_names, lookup_many
+from cachecore.engine.batch import lookup_many
+from cachecore.engine.batch_computation import ABSENT, check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.factories import awaited
 from cachecore.engine.read import read, take

@@ -9,32 +9,25 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
-from cachecore.contract.results import UNSET, Lookup
-from cachecore.encoding.claim import ClaimMark
-from cachecore.encoding.plain import type_name
+from cachecore.contract.results import UNSET
 from cachecore.engine import read as reading
 from cachecore.engine.apart import computes_apart
+from cachecore.engine.batch_computation import ABSENT, BatchComputation, BatchKey, FactoryMany
 from cachecore.engine.computation import Computation
-from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
-from cachecore.engine.factories import awaited
-from cachecore.engine.flights.flight import Flight, Retry, computing
+from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import Ttl, rescue, serve_stale
-from cachecore.engine.publish import FlightAnswer, longest_life, publish, unstored_answer
+from cachecore.engine.publish import FlightAnswer
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope
-from cachecore.engine.stamp_keeper import StampKeeper
 from cachecore.engine.store_read import StoreRead
 
-FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
-ABSENT: Any = object()
-"""What a key comes to that the factory left out."""
 _NO_COPY: Final = object()
 """What a key comes to that another caller computes, whose value cannot be copied."""
 
@@ -130,7 +123,7 @@ def _refresh_behind(
     due = [seen for seen in due if seen.newer_than is not None]
     if not due or state.background >= engine.store.max_background:
         return
-    ones: list[_One] = []
+    ones: list[BatchKey] = []
     for seen in due:
         found, key = seen.found, seen.found.key
         if seen.newer_than is None or state.flights.get(key) or engine.recently_failed(key):
@@ -141,11 +134,11 @@ def _refresh_behind(
             scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than,
             batch_factory=factory,
         )  # fmt: skip
-        ones.append(_One(names[key], work))
+        ones.append(BatchKey(names[key], work))
     if not ones:
         return
     flights = [one.computation.flight for one in ones]
-    state.flights.run(flights, _Batch(scope, ones, factory).run)
+    state.flights.run(flights, BatchComputation(scope, ones, factory).run)
     state.background += 1
     task = flights[0].task
     if task is None:
@@ -170,7 +163,7 @@ async def _compute(
     alone: bool = False,
 ) -> dict[str, Any]:
     """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
-    own: dict[str, _One] = {}
+    own: dict[str, BatchKey] = {}
     waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
     beside = computes_apart()
     for key, (_, found) in missing.items():
@@ -186,14 +179,14 @@ async def _compute(
                 scope, state, flight, found, _nothing, scope.policy, ttl, alone=single, batch_factory=factory
             )
             flight.finish = scope.policy.finish
-            own[key] = _One(name, work)
+            own[key] = BatchKey(name, work)
             waits[key] = asyncio.ensure_future(_outcome(flight.join))  # joins before the batch can answer
         elif flight.landing:
             waits[key] = asyncio.ensure_future(_outcome(partial(_landed, flight)))
         else:
             waits[key] = asyncio.ensure_future(_outcome(partial(_joined, flight)))
     if own:
-        batch = _Batch(scope, list(own.values()), factory)
+        batch = BatchComputation(scope, list(own.values()), factory)
         state.flights.run([one.computation.flight for one in own.values()], batch.run)
     try:
         outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
@@ -264,142 +257,5 @@ async def _landed(flight: Flight) -> FlightAnswer:
     raise Retry
 
 
-def check_names(asked: Sequence[Hashable], values: Mapping[Any, Any]) -> None:
-    """Return if a factory answers under names that it was given. Raises ValueError, which quotes no name.
-
-    It may leave names out, and more than was asked does no harm. But other names alone are a mistake, which would be
-    paid for again and again.
-    """
-    if not values or any(name in values for name in asked):
-        return
-    strange = next(iter(values))
-    raise ValueError(
-        f"the factory of a batch answered under {len(values)} names, none of which it was given: its mapping needs the "
-        f"names in the list that it gets (of type {type_name(type(asked[0]))}), not others (of type "
-        f"{type_name(type(strange))})"
-    )
-
-
 async def _nothing() -> Any:
     raise AssertionError("a batch calls its own factory")
-
-
-@dataclass(slots=True)
-class _One:
-    """One key of a batch."""
-
-    name: Hashable
-    computation: Computation
-    stored: bool = False
-
-
-_Held = tuple[_One, ClaimMark]
-"""A key, and the claim of the process that computes it."""
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The computation of all keys that one call owns."""
-
-    scope: Scope
-    ones: list[_One]
-    factory: FactoryMany
-    _held: list[_Held] = field(default_factory=list)
-
-    async def run(self) -> None:
-        """Compute the keys that we claim, then wait for those of others, then compute what they failed at."""
-        try:
-            for one in self.ones:
-                one.computation.flight.reading()
-            await asyncio.gather(*(self._take(one) for one in self.ones))
-            waiting = {id(one) for one, _ in self._held}
-            await self._round([one for one in self.ones if id(one) not in waiting])
-            await self._give_back()
-            if self._held:
-                failed = [one for one in await asyncio.gather(*map(self._outwait, self._held)) if one is not None]
-                await asyncio.gather(*(take_claim(one.computation) for one in failed))
-                await self._round(failed)
-        finally:
-            await self._give_back()
-
-    async def _take(self, one: _One) -> None:
-        if one.computation.alone:
-            return
-        holder = await take_claim(one.computation)
-        if holder is not None and one.computation.behind:
-            one.computation.flight.answer(error=Retry())
-        elif holder is not None and not computes_apart():
-            self._held.append((one, holder))
-
-    async def _give_back(self) -> None:
-        await asyncio.gather(*(end_claim(one.computation, stored=one.stored) for one in self.ones))
-        for one in self.ones:
-            one.computation.claim = None
-
-    async def _outwait(self, held: _Held) -> _One | None:
-        """Wait for another process's answer; return the key if there came none.
-
-        Claims nothing, however its holder ended: other keys of the batch may still be waited for.
-        """
-        one, holder = held
-        answer = await wait_for(one.computation, holder, succeed=False)
-        if answer is None:
-            return one
-        one.computation.flight.answer(answer, late_too=False)
-        return None
-
-    async def _round(self, ones: list[_One]) -> None:
-        """Call the factory once for those of `ones` that are still to be computed."""
-        wanted: list[_One] = []
-        for one in ones:
-            if one.computation.flight.answered:  # given up, or computed elsewhere
-                continue
-            answer = served(one.computation)
-            if answer is None:
-                wanted.append(one)
-            else:
-                one.computation.flight.answer(answer, late_too=False)
-        if not wanted:
-            return
-        await asyncio.gather(*(pin(one.computation) for one in wanted))
-        values, seconds = await self._call(wanted)
-        await asyncio.gather(*(self._land(one, values, seconds) for one in wanted))
-
-    async def _call(self, wanted: list[_One]) -> tuple[Mapping[Any, Any], float]:
-        engine, limit = self.scope.engine, self.scope.policy.factory_timeout
-        for one in wanted:
-            one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
-        self.scope.telemetry.counts.factory_calls += 1
-        first = wanted[0].computation  # all have one policy and one ttl
-        life = longest_life(first.policy, first.chosen_ttl)
-        keeper = StampKeeper(self.scope, first.state, [one.computation.flight for one in wanted], life)
-        began = engine.monotonic()
-        keeper.start()
-        try:
-            with computing(first.flight):
-                values = await awaited(self.factory, [one.name for one in wanted])
-            if not isinstance(values, Mapping):
-                raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
-        except BaseException:
-            self.scope.telemetry.factory(engine.monotonic() - began, failed=True)
-            raise
-        finally:
-            keeper.stop()
-        seconds = engine.monotonic() - began
-        self.scope.telemetry.factory(seconds, failed=False)
-        check_names([one.name for one in wanted], values)
-        for one in wanted:
-            one.computation.flight.land()
-        await keeper.settle()
-        return values, seconds
-
-    async def _land(self, one: _One, values: Mapping[Any, Any], seconds: float) -> None:
-        work = one.computation
-        value = values.get(one.name, ABSENT)
-        if value is ABSENT:
-            work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
-            return
-        if work.alone:
-            work.flight.answer(unstored_answer(work, value))
-        else:
-            one.stored = await publish(work, value, seconds)

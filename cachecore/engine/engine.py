@@ -382,12 +382,9 @@ class Engine:
         self.chance.seed()  # or every child would jitter alike
         self._states = {}
         self._last = None
-        self.feed_state.after_fork()
-        self.outbox.after_fork()
-        self.marks.after_fork()
         self.l1.clear()
-        self.warmth.after_fork()
-        self.book.after_fork()
+        for part in (self.feed_state, self.outbox, self.marks, self.warmth, self.book):
+            part.after_fork()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

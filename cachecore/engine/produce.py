@@ -18,7 +18,8 @@ from cachecore.engine.factories import streamed
 from cachecore.engine.flights.broadcast import Broadcast, Chunk
 from cachecore.engine.flights.claim import SILENCE
 from cachecore.engine.flights.flight import Retry, computing
-from cachecore.engine.publish import publish
+from cachecore.engine.publish import longest_life, publish
+from cachecore.engine.stamp_keeper import StampKeeper
 from cachecore.engine.store_read import StoreRead
 
 Assemble = Callable[[list[Any]], Any]
@@ -132,16 +133,23 @@ async def _run(live: LiveStream) -> float:
     engine, flight, telemetry = computation.scope.engine, computation.flight, computation.scope.telemetry
     await pin(computation)
     live.began_at = began = engine.monotonic()
+    telemetry.counts.factory_calls += 1
+    life = longest_life(computation.policy, computation.chosen_ttl)
+    keeper = StampKeeper(computation.scope, computation.state, [flight], life)
+    keeper.start()
     try:
         with computing(flight):
             await _pump(live, computation.policy.factory_timeout)
     except BaseException:
         telemetry.factory(engine.monotonic() - began, failed=True)
         raise
+    finally:
+        keeper.stop()
     seconds = engine.monotonic() - began
     telemetry.factory(seconds, failed=False)
     live.complete = True
     flight.land()
+    await keeper.settle()
     return seconds
 
 

@@ -24,13 +24,9 @@ from cachecore.engine import publish as publishing
 from cachecore.engine import read as reading
 from cachecore.engine import refresh as refreshing
 from cachecore.engine.computation import Computation
-from cachecore.engine.engine import Engine
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.flights import Flights
 from cachecore.invalidation.feed import FeedState, Listener
-from cachecore.invalidation.outbox.backlog import Backlog
-from cachecore.invalidation.outbox.outbox import Outbox
-from cachecore.invalidation.rewind import Marks
 from cachecore.keys import KeySpace
 from cachecore.store.bulkhead import Bulkhead
 from cachecore.store.guard import Guard
@@ -345,52 +341,6 @@ def store_errors_reach_the_caller(patch: pytest.MonkeyPatch) -> None:
 @bug("redis-py, aiocache: a store that hangs makes callers wait")
 def no_deadline(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Bulkhead, "_arm", lambda self, deadline: None)
-
-
-# Invalidations during an outage
-
-
-@bug("all peers: an invalidation during an outage is lost")
-def pending_dropped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Outbox, "_add", lambda self, items: None)
-
-
-@bug("bounded queues everywhere: what does not fit is dropped")
-def overflow_dropped(patch: pytest.MonkeyPatch) -> None:
-    def drop(self: Backlog) -> bool:
-        del self._items[next(iter(self._items))]
-        return True
-
-    patch.setattr(Backlog, "_collapse", drop)
-
-
-@bug("all peers: what a failover has undone stays undone")
-def not_sent_again_after_a_failover(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Outbox, "send_again", lambda self: None)
-    patch.setattr(Outbox, "lost", lambda self, items: None)
-    patch.setattr(Marks, "judge", lambda self, marks, values, spawn: True)
-
-
-@bug(
-    "all peers: a store that is restored from a snapshot serves what was invalidated since",
-    checks.restored_snapshot_brings_nothing_back,
-)
-def mark_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Marks, "judge", lambda self, marks, values, spawn: True)
-
-
-@bug("FusionCache auto-recovery: reads trust a store that has yet to hear of what pends")
-def pending_not_heeded(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Outbox, "covers", lambda self, key, names, asked_at: False)
-    patch.setattr(Outbox, "withholds", lambda self, name: False)
-
-
-@bug("many: closing leaves tasks behind")
-def background_work_left_over(patch: pytest.MonkeyPatch) -> None:
-    async def leave(self: Engine) -> None:
-        self._closed = True
-
-    patch.setattr(Engine, "aclose", leave)
 
 
 def _importers(name: str) -> list[Any]:

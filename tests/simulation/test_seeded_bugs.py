@@ -7,7 +7,7 @@ from operator import attrgetter
 import pytest
 
 from cachecore.testing.simulation.run import Broken, simulate
-from tests.simulation import bugs_alone, bugs_of_streams
+from tests.simulation import bugs_alone, bugs_of_outages, bugs_of_streams
 from tests.simulation.bugs import BUGS, Bug
 
 SEEDS = 160
@@ -56,6 +56,7 @@ NOTICED_BY = {
 def test_there_are_enough_of_them() -> None:
     assert len(BUGS) >= 30
     alone = {bugs_alone.dead_link_trusted.__name__, bugs_of_streams.abandoned_stream_runs_on.__name__}
+    assert {bug.name for bug in BUGS} >= {bugs_of_outages.pending_dropped.__name__}
     assert {bug.name for bug in BUGS if bug.check} >= alone
     assert len({bug.name for bug in BUGS}) == len(BUGS)
 
