@@ -203,7 +203,7 @@ def _password_demanded(scene: Scene) -> Iterator[Again | None]:
 
 @_fault("errors")
 def _rights_taken_away(scene: Scene) -> Iterator[Again | None]:
-    taken = ("get", "mget", "set", "unlink", "eval", "evalsha", "watch")
+    taken = ("get", "mget", "set", "unlink", "del", "eval", "evalsha", "watch")
     scene.tell("ACL", "SETUSER", "default", *(f"-{command}" for command in taken))
     yield None
     scene.tell("ACL", "SETUSER", "default", "+@all")

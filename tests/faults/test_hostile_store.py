@@ -45,14 +45,17 @@ def chains() -> dict[str, Serializer]:
     }
 
 
-def replaced(raw: bytes, key: str, payload: bytes, serializer: str | None = None) -> bytes:
-    """Return a stored entry with another payload, its checksum put right, as somebody who knows the format would."""
+def replaced(raw: bytes, key: str, payload: bytes, serializer: str | None = None, *, under: str | None = None) -> bytes:
+    """Return a stored entry with another payload, its checksum put right, as somebody who knows the format would.
+
+    `under`: the key it is made for, if that is another; each serializer has keys of its own.
+    """
     old = entry.decode(raw, key)
     assert isinstance(old, entry.Entry)
     if serializer is None:
         return entry.seal(entry.Draft(key, old.header), payload)
     made = entry.draft(
-        key,
+        under or key,
         created=old.created,
         fresh_until=old.fresh_until,
         dead_until=old.dead_until,
@@ -239,9 +242,15 @@ async def test_sealed_entries_on_a_real_server(any_server: Server) -> None:
         async with cache_at(any_server.url, serializer=new, **PATIENT) as cache:
             assert await cache.get(request(0)) is None, "the old key is retired"
             assert cache.stats.rejected == {"payload": 1}
-        async with cache_at(any_server.url, **PATIENT) as cache:
-            await filled(cache, 1)
+        async with cache_at(any_server.url, **PATIENT) as plain:
+            await filled(plain, 1)
+            raw, key = admin.get(plain.key(request(0))), plain.key(request(0))
+        assert isinstance(raw, bytes)
+        read = entry.decode(raw, key)
+        assert isinstance(read, entry.Entry)
         async with cache_at(any_server.url, serializer=new, **PATIENT) as cache:
+            sealed = cache.key(request(0))
+            admin.set(sealed, replaced(raw, key, read.payload, read.serializer, under=sealed))
             assert await cache.get(request(0)) is None, "made plain"
             assert cache.stats.rejected == {"serializer": 1}
 

@@ -14,22 +14,26 @@ from cachecore.contract.options import MEMORY_FIELDS, POLICY_FIELDS, STORE_FIELD
 
 _NEVER = [10**400, [1], "soon", -math.inf]
 """What no number among the options may be."""
-_NONE = {"ttl", "soft_timeout", "negative_ttl", "lease_ttl", "pending_path"}
+_NONE = {"ttl", "soft_timeout", "negative_ttl", "lease_ttl", "max_age", "pending_path"}
 """Where None means something."""
 
 WRONG: dict[str, list[Any]] = {
-    "ttl": [0, -1, math.nan, math.inf, "24h", True],
+    "ttl": [0, -1, math.nan, math.inf, "24 o'clock", True],
     "jitter": [-0.1, 1, 2, math.nan],
-    "stale_while_revalidate": [-1, math.nan, math.inf, "1h", True],
-    "stale_if_error": [-1, math.nan, math.inf, "1h", True],
+    "stale_while_revalidate": [-1, math.nan, math.inf, "an hour", True],
+    "stale_if_error": [-1, math.nan, math.inf, "an hour", True],
     "refresh_ahead": [-1, math.nan, math.inf],
-    "soft_timeout": [0, -1, math.nan, math.inf, "1s"],
-    "factory_timeout": [0, -1, math.nan, math.inf, "1s"],
+    "soft_timeout": [0, -1, math.nan, math.inf, "one second"],
+    "factory_timeout": [0, -1, math.nan, math.inf, "one second"],
+    "claim_timeout": [0, -1, math.nan, math.inf, "half a minute"],
+    "max_age": [-1, math.nan, math.inf, "new"],
+    "stream_max_bytes": [0, 1023, -1, 1.5, "large", True],
+    "stream_max_chunks": [0, -1, 1.5, True],
     "retry_after": [0, -1, math.nan, math.inf],
     "negative_ttl": [0, -1, math.nan, math.inf],
-    "backend_timeout": [0, -1, math.nan, math.inf, "50ms", True],
+    "backend_timeout": [0, -1, math.nan, math.inf, "50 msec", True],
     "backend_timeout_max": [0, -1, math.nan, math.inf],
-    "write_timeout": [0, -1, math.nan, math.inf, "1s"],
+    "write_timeout": [0, -1, math.nan, math.inf, "one second"],
     "backend_timeout_per_mib": [-1, math.nan, math.inf],
     "connect_timeout": [0, -1, math.nan, math.inf],
     "breaker_failures": [0, -1, 1.5, "3", True],
@@ -41,7 +45,7 @@ WRONG: dict[str, list[Any]] = {
     "max_background": [0, -1, 1.5],
     "max_pending": [0, -1, 1.5],
     "lease_ttl": [0, -1, math.nan, math.inf],
-    "l1_max_bytes": [-1, 1.5, "64MB", True],
+    "l1_max_bytes": [-1, 1.5, "64 megs", True],
     "l1_max_entries": [-1, 1.5, True],
     "l1_max_age": [0, -1, math.nan, math.inf],
 }

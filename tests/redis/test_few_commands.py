@@ -76,11 +76,12 @@ async def test_the_documented_minimum_gives_hits(own_server: Server) -> None:
             while cache.stats.hits_l2 < 50:
                 assert isinstance(await cache.get_or_set("q", answer, tags=["t"]), int)
                 await asyncio.sleep(0.005)
-        assert set(proxy.closed_at) == {b"TIME"}
+        assert set(proxy.closed_at) <= {b"TIME", b"OBJECT"}
         assert len(proxy.closed_at) <= 4
+        assert proxy.closed_at.count(b"OBJECT") <= 1
         await cache.invalidate_tags("t")
         assert await cache.get("q", tags=["t"]) is None
-        assert set(proxy.closed_at) == {b"TIME"}
+        assert set(proxy.closed_at) <= {b"TIME", b"OBJECT"}
 
 
 async def test_clock_of_a_server_that_has_answered_once_is_asked_again(own_server: Server) -> None:

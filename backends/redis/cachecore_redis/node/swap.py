@@ -11,7 +11,8 @@ The result holds for the connection.
 A server that evicts by frequency (LFU) hands the count of a value's uses to the value that replaces it. An answer that
 replaces its computation's claim would then begin with the uses of the claim, and answers asked for once would look as
 useful as those asked for twice (3 points fewer hits where a quarter of the answers fit). There the script deletes the
-key first, so that the new value begins its own count. Whether the policy is LFU is asked for with the first swap.
+key first, so that the new value begins its own count. Whether the policy is LFU is asked for behind the first swap,
+once: a proxy that closes a connection at a command it does not know does so once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import hiredis
@@ -41,7 +43,6 @@ _WRITE: Final = ("ifeq", "script", "watch")
 _DELETE: Final = ("delifeq", "delex", "script", "watch")
 _WRITES: Final = "swap: write"
 _DELETES: Final = "swap: delete"
-_ANEW: Final = "swap: by frequency"
 
 
 def methods(connection: Connection) -> tuple[str, str]:
@@ -54,6 +55,8 @@ class Swapper:
 
     def __init__(self) -> None:
         self._watching = asyncio.Lock()
+        self._by_frequency: bool | None = None
+        """Whether the server evicts by frequency; None: it was not asked yet."""
 
     async def swap(
         self,
@@ -71,11 +74,11 @@ class Swapper:
             return await self._from_absent(connection, key, new, px, asking)
         name, order = (_DELETES, _DELETE) if new is None else (_WRITES, _WRITE)
         # What is as long is a claim that its holder renews: the longer it lasts, the more it is in use.
-        if new is not None and connection.notes.get(_ANEW) and len(new) != len(old) and not asking:
+        if new is not None and self._by_frequency and len(new) != len(old) and not asking:
             reply = await self._script(connection, key, old, new, px, anew=True)
             if not unknown(reply):
                 return _swapped(reply)
-            connection.notes[_ANEW] = 0
+            self._by_frequency = False
         while True:
             at = connection.notes.get(name, 0)
             if order[at] == "watch":
@@ -91,12 +94,17 @@ class Swapper:
         if new is None:
             reply = await _send(connection, pack(("EXISTS", key)), asking)
             return reply == 0 if type(reply) is int else reply
-        put = set_(key, new, px, "NX")
-        if asking or _ANEW in connection.notes:
-            return _swapped(await _send(connection, put, asking))
-        reply, uses = await connection.request_many([put, pack(("OBJECT", "FREQ", key))], write=True)
-        connection.notes[_ANEW] = int(isinstance(uses, int))  # else an error: another policy, or forbidden
+        reply = await _send(connection, set_(key, new, px, "NX"), asking)
+        if self._by_frequency is None and reply is not None and not asking:
+            self._by_frequency = False
+            with suppress(ConnectionResetError):
+                connection.send(pack(("OBJECT", "FREQ", key))).add_done_callback(self._learn)
         return _swapped(reply)
+
+    def _learn(self, uses: asyncio.Future[Reply]) -> None:
+        # An error says that it is another policy, or that the user may not ask.
+        if not uses.cancelled() and uses.exception() is None and isinstance(uses.result(), int):
+            self._by_frequency = True
 
     async def _one_command(
         self, connection: Connection, method: str, key: str, old: bytes, new: bytes | None, px: int | None, asking: bool
