@@ -19,7 +19,7 @@ def _note(record: Record, calls: int, **more: int) -> None:
     record("C6", "0 wrong, 0 swallowed, 0 left over", met=True, size=size)
 
 
-@sizes(6, 120)
+@sizes(4, 120)
 def test_c6_forks(size: int, store: str, record: Record) -> None:
     """Parent and children storm on one cache object: every value is right, and every child says that all was well."""
     told = run("forks", f"{store}{_PATIENT}", size, seconds=60 + 4 * size, module="storms")
@@ -29,7 +29,7 @@ def test_c6_forks(size: int, store: str, record: Record) -> None:
     _note(record, 100 * (told["waves"] + 3 * size), forks=size)
 
 
-@sizes(15, 400)
+@sizes(10, 400)
 def test_c6_event_loops(size: int, store: str, record: Record) -> None:
     """Loops that end over calls, and one in a thread that goes on meanwhile: what nobody cancelled is right."""
     told = run("loops", f"{store}{_PATIENT}", size, seconds=60 + 2 * size, module="storms")

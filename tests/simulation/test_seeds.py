@@ -12,7 +12,7 @@ from cachecore.testing.simulation.store import SimulatedStore
 from tests.conftest import Record
 from tests.faults.reliability import scaled
 
-SEEDS = 500
+SEEDS = 300
 SOAK_SEEDS = 10_000
 AT_ONCE = 50
 

@@ -51,7 +51,10 @@ def test_lru_is_exactly_lru(shared_data: Path, name: str, capacity: int) -> None
     assert round(traces.hit_percent(LruPolicy, capacity, trace), 2) == row["lru"]
 
 
-@pytest.mark.parametrize(("name", "capacity"), REAL)
+@pytest.mark.parametrize(
+    ("name", "capacity"),
+    [pytest.param(*one, marks=[pytest.mark.soak] if nth % 2 else []) for nth, one in enumerate(REAL)],
+)
 def test_adaptive_is_near_the_best_on_real_traces(shared_data: Path, name: str, capacity: int) -> None:
     """Never a point below LRU, nor two below the best of what competes in it."""
     row, trace = reference(shared_data, name, capacity)
