@@ -177,7 +177,8 @@ async def _store_since(
 ) -> tuple[str | None, BackendError | None]:
     """Return why the value was not stored, if it was not, and the error of the store, if that is why."""
     engine, tagset = scope.engine, seen.tagset
-    stamps = {} if seen.from_memory else seen.stamps()
+    # An entry tells by itself whether its stamps are current; the table of a live feed may have had them at the look-up.
+    stamps = {} if seen.entry is not None else seen.stamps()
     if not seen.replaceable or stamps is None:
         return "store" if seen.error is not None else "newer", seen.error
     if seen.batch is not None and engine.monotonic() - seen.batch.asked_at > engine.longest_computation:
@@ -189,9 +190,9 @@ async def _store_since(
                 if again.error is not None:
                     raise again.error
                 current = again.stamps() or {}
-                if not seen.same(again) or any(
-                    stamp not in (None, current.get(name)) for name, stamp in stamps.items()
-                ):
+                if not seen.same(again) or again.reason == "invalidated":
+                    return "changed", None
+                if any(stamp not in (None, current.get(name)) for name, stamp in stamps.items()):
                     return "changed", None
                 known = await engine.create_stamps(
                     stamps or current, scope.stamp_ttl(longest_life(scope.policy, ttl)), engine.explicit

@@ -88,7 +88,7 @@ async def test_s8_snapshot_after_a_crash(seconds: float, record: Record) -> None
                 found += await came_back(one) + await came_back(two)
                 await asyncio.sleep(0.05)
             async with asyncio.timeout(20):
-                while not await one.set("after", "new"):  # the breaker may not have heard yet that the server is back
+                while not await one.set("after", "new"):  # noqa: ASYNC110 - until it has heard that the server is back
                     await asyncio.sleep(0.05)
             assert await two.get("after") == "new"
     record("S8", f"{found} came back, {warnings.roots} times everything", met=not found, size=f"{3 * KEYS} answers")

@@ -88,3 +88,25 @@ async def test_frozen_node_costs_its_own_keys_only(calm: Cluster) -> None:
 
 async def _copied(cache: Cache[Any], i: int) -> bool:
     return await cache.get({"q": i}) == i and cache.peek({"q": i}) == i
+
+
+async def test_set_since_a_hit_whose_stamps_the_feed_knew(redis_url: str) -> None:
+    """The stamps that were not read with the hit, because a live feed had them, are compared all the same."""
+    async with (
+        Cache[int](redis_url, ttl=60, l1_max_entries=0) as cache,
+        Cache[int](redis_url, ttl=60, l1_max_entries=0) as other,
+    ):
+        await cache.set("since", 1, tags=["t"])
+        await until(lambda: cache._engine.feed_state.live)
+        await cache.get("since", tags=["t"])  # from now on the table has the stamps
+        seen = await cache.lookup("since", tags=["t"])
+        assert (seen.tier, seen.value) == ("l2", 1)
+        assert await cache.set("since", 2, tags=["t"], since=seen) is True
+        assert await cache.set("since", 3, tags=["t"], since=seen) is False
+        for change in (lambda: other.invalidate_tags("t"), lambda: other.delete("since")):
+            await cache.set("since", 4, tags=["t"])
+            seen = await cache.lookup("since", tags=["t"])
+            assert seen.found
+            await change()
+            assert await cache.set("since", 5, tags=["t"], since=seen) is False
+            assert await other.get("since") is None
