@@ -65,6 +65,8 @@ class SupportsLocal(Protocol):
     """
 
     local: Literal[True]
+    version: int
+    """Grows with every change: what was looked at since is still there. Raised after the change it counts."""
 
     def look(self, key: str) -> tuple[bytes, int] | None:
         """Return the live value of `key` and the number of the write that put it there; None if there is none.

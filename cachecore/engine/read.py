@@ -26,6 +26,8 @@ from cachecore.memory.immutable import is_immutable
 from cachecore.memory.warmth import Warmth
 
 _UNKNOWN: Final = object()
+_SMALL: Final = 256
+"""Bytes of a payload up to which a copy of a store in this process keeps the value as well, for speed."""
 
 
 async def read(
@@ -337,7 +339,7 @@ def put(
     if beta > 0 and entry.fresh_until is not None:
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
         early = at if at == math.inf else engine.deadline_at(at)
-    kept = value if engine.local is None and is_immutable(value) else UNSET
+    kept = value if (engine.local is None or len(entry.payload) <= _SMALL) and is_immutable(value) else UNSET
     look_at = engine.warmth.look_at(deadline, asked_at) if fed else deadline
     copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)
     if engine.local is not None:

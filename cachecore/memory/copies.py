@@ -51,6 +51,8 @@ class Copy:
     """The store in this process that has the payload; None: the copy has it."""
     number: int = 0
     """The number of the write that put the entry into that store."""
+    seen: int = -1
+    """The version of that store under which the entry and its stamps were last looked at."""
 
     def payload(self) -> bytes | None:
         """Return the serializer's bytes; None if the store has let them go."""
@@ -63,6 +65,7 @@ class Copy:
 
     def stands(self, store: SupportsLocal) -> bool:
         """Return whether the store in this process still has the entry, and all its stamps are current there."""
+        version = store.version  # before the look: a change that comes between is looked at again
         found = store.look(self.entry.key)
         if found is None or found[1] != self.number:
             return False
@@ -70,6 +73,7 @@ class Copy:
             current = store.look(name)
             if current is None or current[0] != stamp:
                 return False
+        self.seen = version
         return True
 
     def carries(self, tags: Sequence[str]) -> bool:
@@ -183,8 +187,9 @@ def copy_reads(
         if copy is None or bypassed():
             return None
         now = monotonic()
-        if copy.store is not None:
-            if not copy.stands(copy.store):
+        store = copy.store
+        if store is not None:
+            if store.version != copy.seen and not copy.stands(store):
                 discard(key)
                 return None
         elif copy.fed and now >= feed_state.trusted_until:

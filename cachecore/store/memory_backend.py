@@ -34,7 +34,8 @@ class MemoryBackend:
         self._lock = threading.Lock()
         # (value, monotonic second of its end, number of its write), least recently used first; written under _lock
         self._values: dict[str, tuple[bytes, float | None, int]] = {}
-        self._writes = 0  # guarded by _lock
+        self.version = 0  # written under _lock
+        """The number of the last change: a write, a deletion, an eviction."""
         self._bytes = 0  # guarded by _lock
         self._closed = False
 
@@ -125,6 +126,7 @@ class MemoryBackend:
         with self._lock:
             self._closed = True
             self._values.clear()
+            self.version += 1
             self._bytes = 0
 
     def _open(self, operation: str) -> threading.Lock:
@@ -144,8 +146,9 @@ class MemoryBackend:
 
     def _put(self, key: str, value: bytes, ttl: float | None) -> None:
         self._drop(key)
-        self._writes += 1
-        self._values[key] = (bytes(value), None if ttl is None else self._clock.monotonic() + ttl, self._writes)
+        number = self.version + 1
+        self._values[key] = (bytes(value), None if ttl is None else self._clock.monotonic() + ttl, number)
+        self.version = number  # after the change: whoever reads it before looks at what is there now
         self._bytes += len(key) + len(value)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._values)))
@@ -155,6 +158,7 @@ class MemoryBackend:
         if found is None:
             return False
         self._bytes -= len(key) + len(found[0])
+        self.version += 1
         return True
 
 
