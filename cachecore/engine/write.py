@@ -177,7 +177,7 @@ async def _store_since(
 ) -> tuple[str | None, BackendError | None]:
     """Return why the value was not stored, if it was not, and the error of the store, if that is why."""
     engine, tagset = scope.engine, seen.tagset
-    # An entry tells by itself whether its stamps are current; at the look-up the table of a live feed may have had them.
+    # An entry tells by itself whether its stamps are current; those that a live feed knew were not read with it.
     stamps = {} if seen.entry is not None else seen.stamps()
     if not seen.replaceable or stamps is None:
         return "store" if seen.error is not None else "newer", seen.error
