@@ -25,6 +25,7 @@ from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, p
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
+from cachecore.invalidation.rewind import REWOUND
 from cachecore.invalidation.stamps import sound
 
 _LONGEST_POLL: Final = 0.045
@@ -83,6 +84,9 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
     try:
         for _ in range(_TRIES):
             found = computation.found
+            if found.error is not None and found.error.reason == REWOUND:  # as a rule the next look is trusted again
+                await read_again(computation)
+                found = computation.found
             if found.error is not None or served(computation) is not None:
                 return None
             if not found.claimable:
@@ -189,8 +193,10 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
             if answer is not None or found.batch is None:
                 return answer
             if found.error is not None:
-                # A late look says as little as a holder that is silent; a store that refuses will not have its answer.
-                if isinstance(found.error, BackendTimeout) and watch.silence(engine.monotonic()) == "wait":
+                # A late look, and one that is not trusted, say as little as a holder that is silent; a store that
+                # refuses will not have its answer.
+                vague = isinstance(found.error, BackendTimeout) or found.error.reason == REWOUND
+                if vague and watch.silence(engine.monotonic()) == "wait":
                     continue
                 return None
             raw = found.raw if place is None else found.batch.values.get(place)

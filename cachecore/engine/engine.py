@@ -42,7 +42,7 @@ from cachecore.engine.unstored import UnstoredLog
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
-from cachecore.invalidation.rewind import Marks
+from cachecore.invalidation.rewind import REWOUND, Marks
 from cachecore.invalidation.stamps import StampBook, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
@@ -197,8 +197,8 @@ class Engine:
 
     def _answered(self, batch: Batch) -> None:
         if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
-            self.telemetry.backend_error("get_many", "rewound")
-            batch.error = BackendUnavailable("get_many", reason="rewound")
+            self.telemetry.backend_error("get_many", REWOUND)
+            batch.error = BackendUnavailable("get_many", reason=REWOUND)
             batch.values.update(dict.fromkeys(batch.values))
             return
         if not batch.stamp_keys:

@@ -27,6 +27,8 @@ from cachecore.invalidation.outbox.sender import FULL
 
 logger = logging.getLogger("cachecore")
 
+REWOUND: Final = "rewound"
+"""The reason of a read whose values are not trusted: the mark has gone back, or was made again since the last look."""
 CALM: Final = 60.0
 """Seconds between two invalidations of the root because the store has gone back."""
 _TRIES: Final = 8

@@ -345,3 +345,18 @@ async def test_waiter_computes_at_once_where_the_store_refuses(scene: Scene) -> 
     assert second.calls == 1
     scene.store.heal()
     await first
+
+
+@virtual
+async def test_a_mark_that_is_made_again_costs_those_who_wait_no_call(scene: Scene) -> None:
+    """A store that evicts may let the mark go: a look that is not trusted for once says nothing of the holder."""
+    caches, factory = [scene.cache(l1_max_entries=0) for _ in range(3)], Answer(3)
+    for cache in caches:
+        await cache.set("warm", 1)
+    running = [asyncio.ensure_future(cache.get_or_set("q", factory)) for cache in caches]
+    await asyncio.sleep(1)
+    await scene.memory.delete_many(["cc.m:"])
+    await caches[0].set("warm", 2)
+    assert await asyncio.gather(*running) == [1, 1, 1]
+    assert factory.calls == 1
+    assert sum(cache.stats.backend_errors.get("get_many:rewound", 0) for cache in caches) > 0
