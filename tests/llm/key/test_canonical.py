@@ -160,7 +160,29 @@ def test_a_url_is_keyed_as_text() -> None:
     assert not same("openai.chat", body("https://host/a.png"), body("https://host/b.png"))
 
 
+TOOL = {"name": "f", "input_schema": {}}
 MARKED: list[tuple[ProtocolName, Any]] = [
+    (
+        "openai.responses",
+        lambda m: responses(
+            prompt={"id": "p", "version": "1", "variables": {"v": {"type": "input_text", "text": "x", **m}}}
+        ),
+    ),
+    (
+        "anthropic.messages",
+        lambda m: messages(
+            {
+                "type": "tool_search_tool_result",
+                "tool_use_id": "t",
+                "content": {
+                    "type": "tool_search_tool_search_result",
+                    "tool_references": [{"type": "tool_reference", "tool_name": "f", **m}],
+                },
+            }
+        ),
+    ),
+    ("anthropic.messages", lambda m: messages({"type": "compaction", "content": "x", "tool_changes": [added(m)]})),
+    ("anthropic.messages", lambda m: messages(added(m))),
     ("openai.chat", lambda m: chat({"type": "text", "text": "x", **m})),
     ("openai.chat", lambda m: chat(tools=[{"type": "function", "function": {"name": "f"}, **m}])),
     ("openai.chat", lambda m: chat(tools=[{"type": "function", "function": {"name": "f", **m}}])),
@@ -182,6 +204,13 @@ MARKED: list[tuple[ProtocolName, Any]] = [
         ),
     ),
 ]
+
+
+def added(more: JsonObject) -> JsonObject:
+    """Return a block that offers one more tool, marked in both places where it can be."""
+    return {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {**TOOL, **more}}, **more}
+
+
 DATA: list[tuple[ProtocolName, Any]] = [
     ("openai.chat", lambda m: chat(tools=[{"type": "function", "function": {"name": "f", "parameters": m}}])),
     (
@@ -316,6 +345,18 @@ def test_objects_of_the_provider_are_named(protocol: ProtocolName, body: JsonObj
         (
             "anthropic.messages",
             messages({"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {"type": "act_1"}}}),
+            "a tool of the kind act_1",
+        ),
+        (
+            "anthropic.messages",
+            messages(
+                {
+                    "type": "compaction",
+                    "tool_changes": [
+                        {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {"type": "act_1"}}}
+                    ],
+                }
+            ),
             "a tool of the kind act_1",
         ),
         ("anthropic.messages", messages(max_tokens=0), "max_tokens is 0"),

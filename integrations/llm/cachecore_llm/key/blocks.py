@@ -18,7 +18,7 @@ from cachecore_llm.wire.call import JsonObject
 MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 """Fields that mark a place for the provider's prompt cache."""
 
-_BLOCKS: Final = frozenset({"content", "output"})
+_BLOCKS: Final = frozenset({"content", "output", "tool_changes", "tool_references"})
 _URLS: Final = frozenset({"image_url", "audio_url", "video_url"})
 _SCHEMAS: Final = frozenset({"input_schema", "output_schema", "parameters"})
 _INNER: Final = frozenset({"definition", "function"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -53,7 +52,8 @@ def _is_given(body: JsonObject, path: str) -> bool:
     return value is not None and value is not False
 
 
-def _offered_later(call: Call) -> Iterator[ToolOffer]:
+def _offered_later(call: Call) -> tuple[ToolOffer, ...]:
+    """Return the tools that are offered in the middle of a conversation."""
     found: list[JsonObject] = []
     if call.protocol == "openai.responses":
         for item in as_objects(call.body.get("input")):
@@ -62,8 +62,12 @@ def _offered_later(call: Call) -> Iterator[ToolOffer]:
     elif call.protocol == "anthropic.messages":
         for message in as_objects(call.body.get("messages")):
             for block in as_objects(message.get("content")):
-                # A reference to a tool needs no look: the tool itself is offered elsewhere in the body.
-                definition = as_object(block.get("tool")).get("definition")
-                if block.get("type") == "tool_addition" and isinstance(definition, dict):
-                    found.append(definition)
-    return iter(PROTOCOLS[call.protocol].parse({"tools": found}).tools if found else ())
+                found += map(_definition, (block, *as_objects(block.get("tool_changes"))))
+    found = list(filter(None, found))
+    return PROTOCOLS[call.protocol].parse({"tools": found}).tools if found else ()
+
+
+def _definition(block: JsonObject) -> JsonObject:
+    """Return the tool that a block defines; empty if none. One that it refers to is offered elsewhere in the body."""
+    is_addition = block.get("type") == "tool_addition"
+    return as_object(as_object(block.get("tool")).get("definition")) if is_addition else {}

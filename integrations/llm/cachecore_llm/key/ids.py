@@ -10,7 +10,7 @@ results that are swapped are another request. An id stays as it is where a new n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cachecore_llm.wire.call import JsonObject, ProtocolName
@@ -45,15 +45,16 @@ class Names(NamedTuple):
         return owner[field] if number is None else [b"id", number]
 
 
-def name_ids(protocol: ProtocolName, body: JsonObject, texts: Counter[str]) -> Names:
-    """Return the names of the ids in `body`; `texts` counts all the texts in it."""
+def name_ids(protocol: ProtocolName, body: JsonObject, texts: Iterable[str]) -> Names:
+    """Return the names of the ids in `body`; `texts` are all the texts in it."""
     places = [place for place in _PLACES[protocol](body) if _is_id(place.owner.get(place.field))]
     here = Counter(place.name for place in places)
     called = {place.name for place in places if place.by_call}
+    everywhere = Counter(text for text in texts if text in here) if called else here
     numbers: dict[str, int] = {}
     numbered: dict[tuple[int, str], int] = {}
     for place in places:
-        if place.name in called and texts[place.name] == here[place.name]:
+        if place.name in called and everywhere[place.name] == here[place.name]:
             numbered[id(place.owner), place.field] = numbers.setdefault(place.name, len(numbers))
     return Names(numbered, not called.issuperset(here))
 

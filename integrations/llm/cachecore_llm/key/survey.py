@@ -1,14 +1,13 @@
-"""One walk over a whole body: how often each text occurs, which objects of the provider it names, how deep it is."""
+"""One walk over a whole body: the texts in it, which objects of the provider it names, how deep it is."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from cachecore_llm.wire.call import JsonObject, UnreadableRequestError
 from cachecore_llm.wire.objects import MAX_DEPTH
 
-_NAMES: Final = frozenset(
+OBJECT_FIELDS: Final = frozenset(
     {
         *("previous_response_id", "previous_message_id", "conversation", "container", "container_id"),
         *("file_id", "file_ids", "vector_store_ids", "skill_id", "tunnel_id", "connector_id", "memory_store_id"),
@@ -19,35 +18,37 @@ _NAMES: Final = frozenset(
 _TYPES: Final = frozenset({"item_reference", "reasoning"})
 """Types of items whose `id` is such an id."""
 
-_LONGEST_ID: Final = 256
-"""Characters. Longer texts are not counted: no provider gives an id of that length."""
+_POINTERS: Final = OBJECT_FIELDS | {"audio", "id", "prompt"}
 
 
 class Survey(NamedTuple):
     """What a walk over a body found."""
 
-    texts: Counter[str]
-    """How often each text of at most 256 characters occurs, as a value or as a name of a field."""
+    texts: list[str]
+    """Each text, as a value or as a name of a field, as often as it occurs."""
     objects: frozenset[str]
     """Names of the fields that name objects of the provider, such as `file_id`."""
 
 
 def survey(protocol: str, body: JsonObject) -> Survey:
     """Return what there is in `body`. O(its size). Raises UnreadableRequestError if it nests too deeply."""
-    texts: Counter[str] = Counter()
+    texts: list[str] = []
     objects: set[str] = set()
     level: list[Any] = [body]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for outer in level:
+            inner = outer
             if isinstance(outer, dict):
-                texts.update(name for name in outer if isinstance(name, str))
-                objects.update(_objects(outer))
-                inner = list(outer.values())
-            else:
-                inner = outer
-            texts.update(one for one in inner if isinstance(one, str) and len(one) <= _LONGEST_ID)
-            below += (one for one in inner if isinstance(one, dict | list))
+                texts += outer
+                inner = outer.values()
+                if not _POINTERS.isdisjoint(outer):
+                    objects.update(_objects(outer))
+            for one in inner:
+                if isinstance(one, str):
+                    texts.append(one)
+                elif isinstance(one, (dict, list)):
+                    below.append(one)
         if not below:
             return Survey(texts, frozenset(objects))
         level = below
@@ -55,7 +56,7 @@ def survey(protocol: str, body: JsonObject) -> Survey:
 
 
 def _objects(value: JsonObject) -> list[str]:
-    found = [name for name in _NAMES & value.keys() if _names_one(value[name])]
+    found = [name for name in OBJECT_FIELDS & value.keys() if _names_one(value[name])]
     if value.get("type") in _TYPES and isinstance(value.get("id"), str):
         found.append("id")
     prompt, audio = value.get("prompt"), value.get("audio")
