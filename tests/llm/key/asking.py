@@ -27,3 +27,18 @@ def objects(protocol: ProtocolName, body: JsonObject) -> frozenset[str]:
     found = ask(protocol, body)
     assert isinstance(found, Keyed)
     return found.objects
+
+
+def chat(*parts: Any, **fields: Any) -> JsonObject:
+    """Return a chat of one turn with these parts."""
+    return {"model": "m", "messages": [{"role": "user", "content": list(parts)}], **fields}
+
+
+def responses(*items: Any, **fields: Any) -> JsonObject:
+    """Return a request for a response to these items."""
+    return {"model": "m", "input": list(items), **fields}
+
+
+def messages(*blocks: Any, **fields: Any) -> JsonObject:
+    """Return a request of messages with one turn of these blocks."""
+    return {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": list(blocks)}], **fields}
