@@ -46,6 +46,9 @@ _ECHOED: JsonObject = {
 _SECRETS = ("authorization", "headers")
 """Fields of a tool that may hold a credential."""
 
+_PLACES_OF_CODE = ("container", "environment")
+"""Fields of a tool that describe where code runs; their network policy may hold credentials."""
+
 _BY_CALLER = frozenset({"function", "custom", "local_shell", "apply_patch", "computer", "computer_use_preview"})
 """Kinds of tools that the caller runs; any other kind runs at the provider."""
 
@@ -127,6 +130,9 @@ class OpenAIResponses:
         if isinstance(response, dict):
             cut = _without_echoes(response)
             return event if cut is response else {**event, "response": cut}
+        item = event.get("item")
+        if isinstance(item, dict) and "tools" in item:
+            return {**event, "item": _without_secrets(item)}
         return _without_echoes(event) if event.get("object") == "response" else event
 
     def shown_to(self, event: JsonObject, request: RequestFacts) -> JsonObject | None:
@@ -154,17 +160,30 @@ class OpenAIResponses:
 
 def _without_echoes(response: JsonObject) -> JsonObject:
     cut = {key: value for key, value in _ECHOED.items() if response.get(key, value) != value}
-    tools = response.get("tools")
-    if isinstance(tools, list) and any(_has_secret(tool) for tool in tools):
-        cut["tools"] = [
-            {key: None if key in _SECRETS else value for key, value in tool.items()} if _has_secret(tool) else tool
-            for tool in tools
-        ]
+    output = response.get("output")
+    if isinstance(output, list) and any(isinstance(item, dict) and "tools" in item for item in output):
+        cut["output"] = [_without_secrets(item) if isinstance(item, dict) else item for item in output]
+    response = _without_secrets(response)
     return {**response, **cut} if cut else response
 
 
-def _has_secret(tool: Any) -> bool:
-    return isinstance(tool, dict) and any(tool.get(key) is not None for key in _SECRETS)
+def _without_secrets(owner: JsonObject) -> JsonObject:
+    """Return an answer or an item with null for the credentials of its tools; itself if there are none."""
+    tools = owner.get("tools")
+    if not isinstance(tools, list):
+        return owner
+    cut = [_tool_without_secrets(tool) if isinstance(tool, dict) else tool for tool in tools]
+    return owner if all(a is b for a, b in zip(cut, tools, strict=True)) else {**owner, "tools": cut}
+
+
+def _tool_without_secrets(tool: JsonObject) -> JsonObject:
+    cut: JsonObject = {key: None for key in _SECRETS if tool.get(key) is not None}
+    for key in _PLACES_OF_CODE:
+        place = as_object(tool.get(key))
+        policy = as_object(place.get("network_policy"))
+        if policy.get("domain_secrets") is not None:
+            cut[key] = {**place, "network_policy": {**policy, "domain_secrets": None}}
+    return {**tool, **cut} if cut else tool
 
 
 def _with_echoes(response: JsonObject, request: RequestFacts) -> JsonObject:

@@ -1,0 +1,7 @@
+"""What a call to a provider is keyed by. Pure: no core, no SDK, no I/O, no clock."""
+
+from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of
+from cachecore_llm.key.fields import TABLE, Row, Verdict
+from cachecore_llm.key.secret_fields import Digester
+
+__all__ = ["TABLE", "Bypass", "Digester", "Keyed", "RefusedFieldError", "Row", "Verdict", "key_of"]
