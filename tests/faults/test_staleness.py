@@ -185,8 +185,8 @@ async def test_s3_delete_during_an_outage(how: str, size: int, any_server: Serve
     async with live(link.url, backend_timeout=0.05) as a, live(any_server.url) as b:
         for number in range(size):
             for name in ("deleted", "tagged"):
-                await a.set({name: number}, "old", tags=[name])
-                assert await b.get({name: number}) == "old"
+                assert await a.set({name: number}, "old", tags=[name]), (a.stats, a._engine.backend.states())
+                assert await b.get({name: number}) == "old", (a.stats, b.stats)
             begin(any_server, link)
             with pytest.raises(InvalidationPending):
                 await a.delete({"deleted": number})
