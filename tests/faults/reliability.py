@@ -57,6 +57,7 @@ GOALS: Final = {
     "S8": "killed and started from a snapshot, at once and 6 s after the invalidations: 0 come back, everything is "
     "invalidated once at most",
     "S9": "Sentinel failovers under 100 invalidations a second: 0 come back, everything goes once at most each",
+    "S10": "the machine sleeps 8 h: answers of 1 h are expired at the first call after waking, those of a day are hits",
     "D1": "10⁶ mutated entries: 0 wrong, 0 raised",
     "D2": "coverage-guided fuzzing of envelope and serializers: 5×10⁶ runs, 0 crashes, ≤ +64 MB",
     "D4": "bombs refused in ≤ 50 ms and ≤ +16 MiB; values over `max_value_bytes` refused before they are sent",
