@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import random
-import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from typing import Final
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock, counting_sleep
 from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -120,9 +120,8 @@ class Engine:
         """(namespace, name of a cached function) -> where it is from, and its code."""
         self.longest_computation = 0.0
         """The longest `factory_timeout` of all views: how long a tombstone must stand."""
-        self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}  # written under _lock
-        self._lock = threading.Lock()
-        self._last: LoopState | None = None
+        self._states: LoopLocal[LoopState] = LoopLocal()
+        self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{prefix}:s:"
         self._closed = False
         _engines.add(self)
@@ -156,7 +155,7 @@ class Engine:
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
         loop = running_loop()
-        state = self._last
+        state = self._last()
         if state is not None and state.loop is loop:
             return state
         state = self._states.get(loop)
@@ -170,13 +169,10 @@ class Engine:
                 answered=self._answered,
                 marks=self.marks.of,
             )
-            made = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
-            with self._lock:
-                # A loop that is closed never runs again; its state would keep it alive.
-                self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
-                state = self._states[loop] = made
+            state = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
+            self._states.set(loop, state)
             self.outbox.attend()
-        self._last = state
+        self._last = weakref.ref(state)
         if self.feed is not None and not self._closed:
             self.feed_state.attend(self.feed, f"{self.prefix}:", self)
         return state
@@ -374,17 +370,20 @@ class Engine:
                 logger.warning("the store did not close in time; its connections are dropped")
 
     def _all_states(self) -> list[LoopState]:
-        return [state for state in list(self._states.values()) if not state.loop.is_closed()]
+        return [state for loop, state in self._states.items() if not loop.is_closed()]
 
     def after_fork(self) -> None:
         """Start anew in a child: flights, tasks and tickets are the parent's; copies in memory are too old to judge."""
-        self._lock = threading.Lock()
         self.chance.seed()  # or every child would jitter alike
-        self._states = {}
-        self._last = None
+        self._states.forget()
+        self._last = _no_state
         self.l1.clear()
         for part in (self.feed_state, self.outbox, self.marks, self.warmth, self.book):
             part.after_fork()
+
+
+def _no_state() -> LoopState | None:
+    return None
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

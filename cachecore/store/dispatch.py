@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.futures import InlineFuture
+from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsLinks
 from cachecore.store.breaker import Breaker, State
@@ -57,9 +58,8 @@ class Dispatch:
         self._chance = chance
         self._observer = observer
         self._reported: set[tuple[str, type]] = set()
-        self._bulkheads: dict[int, Bulkhead] = {}
+        self._bulkheads: LoopLocal[Bulkhead] = LoopLocal()
         self._partitions: dict[str, Partition] = {}
-        self._inherited: object = None
         self.closed = False
         self._links = backend if isinstance(backend, SupportsLinks) else None
         if self._links is not None:
@@ -67,8 +67,7 @@ class Dispatch:
 
     def reset(self) -> None:
         """Forget what belongs to the parent process: its tasks, its loops, its opinion of the store."""
-        self._inherited = self._bulkheads  # kept: a pending task that is collected complains
-        self._bulkheads = {}  # by id of the loop, which the bulkhead keeps alive
+        self._bulkheads.forget()  # not dropped: a pending task that is collected complains
         self._partitions = {}
 
     def start(
@@ -106,7 +105,7 @@ class Dispatch:
         if self.closed:
             raise closed_error(operation)
         loop = asyncio.get_running_loop()
-        bulkhead = self._bulkheads.get(id(loop)) or self.bulkhead(loop)
+        bulkhead = self._bulkheads.get(loop) or self.bulkhead(loop)
         ticket = partition.breaker.admit(explicit)
         if ticket is None:
             ticket = partition.breaker.probe(self._now())
@@ -294,18 +293,15 @@ class Dispatch:
 
     def bulkhead(self, loop: asyncio.AbstractEventLoop) -> Bulkhead:
         """Return the bulkhead of `loop`, which is the caller's."""
-        bulkhead = self._bulkheads.get(id(loop))
+        bulkhead = self._bulkheads.get(loop)
         if bulkhead is None:
-            for other in [other for other, bulkhead in list(self._bulkheads.items()) if bulkhead.loop.is_closed()]:
-                self._bulkheads.pop(other, None)
-            bulkhead = self._bulkheads[id(loop)] = Bulkhead(
-                loop, self._options.max_in_flight, self._begin, self._more, self._missed
-            )
+            bulkhead = Bulkhead(loop, self._options.max_in_flight, self._begin, self._more, self._missed)
+            self._bulkheads.set(loop, bulkhead)
         return bulkhead
 
     def bulkheads(self) -> list[Bulkhead]:
         """Return the bulkheads of all loops; only their own loops may do more than count in them."""
-        return list(self._bulkheads.values())
+        return [bulkhead for _, bulkhead in self._bulkheads.items()]
 
     def partition(self, name: str) -> Partition:
         """Return the partition of that name."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import Context
 from typing import Final
@@ -54,8 +55,7 @@ class StateLog:
         self._told_away = False  # what the last line said
         self._line_at = self._changed_at = -math.inf
         self._free = _FREE  # lines that may follow each other at once
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_loop: asyncio.AbstractEventLoop | None = None
+        self._timer_loop: Callable[[], asyncio.AbstractEventLoop | None] = _no_loop  # a weak reference
 
     def changed(self, state: State, reason: str) -> None:
         """Take note that the breaker is `state` now; `reason` is that of the last failure."""
@@ -89,15 +89,21 @@ class StateLog:
             logger.info("%s is back after %.1f s", self._name, self._seconds)
 
     def _tell_later(self, seconds: float) -> None:
-        if self._timer_loop is not None and not self._timer_loop.is_closed():
+        waiting = self._timer_loop()
+        if waiting is not None and not waiting.is_closed():
             return
         try:
-            self._timer_loop = loop = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # the next change tells
-        self._timer = loop.call_later(seconds, self._due, context=Context())  # outlives the request
+        self._timer_loop = weakref.ref(loop)
+        loop.call_later(seconds, self._due, context=Context())  # outlives the request
 
     def _due(self) -> None:
         with self._lock:
-            self._timer = self._timer_loop = None
+            self._timer_loop = _no_loop
             self._tell(self._now())
+
+
+def _no_loop() -> asyncio.AbstractEventLoop | None:
+    return None
