@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import contextvars
 import os
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from cachecore.contract.errors import CacheError, OptionsError
+from cachecore.engine.ending import closings
 
 T = TypeVar("T")
 
@@ -27,6 +29,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
         self._closed = False
         refuse_green_threads()
         _threads.add(self)
@@ -43,6 +46,8 @@ class LoopThread:
                 # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
                 self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
                 self._thread.start()
+                self._finalizer = weakref.finalize(self, _stop, loop)
+                self._finalizer.atexit = False
         context = contextvars.copy_context()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -80,6 +85,8 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop = None
         self._thread = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
 
 
 def in_event_loop() -> bool:
@@ -118,6 +125,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
+        loop.run_until_complete(_close_unused())
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -125,6 +133,20 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    """End a loop of which no caller is left; its thread ends with it."""
+    with contextlib.suppress(RuntimeError):  # it is closed
+        loop.call_soon_threadsafe(loop.stop)
+
+
+async def _close_unused() -> None:
+    """Close the caches that were dropped together with this thread, within bounded time."""
+    await asyncio.sleep(0)  # they begin to close within this turn
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await closings()
 
 
 def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:

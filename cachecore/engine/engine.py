@@ -8,7 +8,6 @@ tickets, counts) is shared between them and safe to use from several threads.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import random
@@ -19,7 +18,7 @@ from typing import Final
 
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock, counting_sleep
-from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
 from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import (
@@ -52,12 +51,9 @@ from cachecore.memory.warmth import Warmth
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
 
-logger = logging.getLogger("cachecore")
-
 SHARDS: Final = 64
 """Hash tags over which the keys of a store with several nodes are spread."""
 _MOST_FAILED: Final = 10_000
-_DRAIN_SECONDS: Final = 1.0
 _TOMBSTONE_SLACK: Final = 2.0
 
 
@@ -123,7 +119,8 @@ class Engine:
         self._states: LoopLocal[LoopState] = LoopLocal()
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{prefix}:s:"
-        self._closed = False
+        self.closed = False
+        self.owner: weakref.ref[object] | None = None
         _engines.add(self)
 
     def _new_outbox(self) -> tuple[Marks, Outbox]:
@@ -173,7 +170,7 @@ class Engine:
             self._states.set(loop, state)
             self.outbox.attend()
         self._last = weakref.ref(state)
-        if self.feed is not None and not self._closed:
+        if self.feed is not None and not self.closed:
             self.feed_state.attend(self.feed, f"{self.prefix}:", self)
         return state
 
@@ -246,7 +243,7 @@ class Engine:
             entries = [key for key in keys if not key.startswith(self._stamp_prefix)]
             for key in entries:
                 self.l1.discard(key)
-            for state in self._all_states():
+            for state in self.states():
                 state.flights.detach_keys(entries, pushed=True)
                 state.wakeups.wake(entries)
 
@@ -255,13 +252,13 @@ class Engine:
         self.l1.clear()
         self.book.forget_all()
         self.store_clock.expire()  # another server may answer now
-        for state in self._all_states():
+        for state in self.states():
             state.flights.detach_all()
 
     def alive(self) -> None:
         """Touch in the store the keys that memory has answered for; read the mark, which is judged like any read."""
         state = self.state()
-        if self.warmth.due and not self._closed:
+        if self.warmth.due and not self.closed:
             state.spawn(self.warmth.touch(), "cachecore-touch")
         for key in self.marks.due():
             state.coalescer.read(None, (key,))
@@ -290,12 +287,12 @@ class Engine:
 
     def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
         """Let nobody join flights of these keys, in any loop; with `supersede` their answers are not stored either."""
-        for state in self._all_states():
+        for state in self.states():
             state.flights.detach_keys(keys, supersede=supersede)
 
     def detach_stamps(self, stamp_keys: Collection[str], *, pushed: bool = False) -> None:
         """Let nobody join flights that carry the tags of these stamps, in any loop; `pushed`: the feed said so."""
-        for state in self._all_states():
+        for state in self.states():
             state.flights.detach_tags(stamp_keys, pushed=pushed)
 
     def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
@@ -318,7 +315,7 @@ class Engine:
         return Tombstone(tombstone(key, created=now, dead_until=now + life, nonce=self.token()[:8]), life)
 
     def _was_away(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self.store_clock.expire()
             self.outbox.send_again()
 
@@ -348,28 +345,8 @@ class Engine:
         """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
         return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
 
-    async def aclose(self) -> None:
-        """Finish what runs behind in this loop, within bounded time, and close the store if it is ours."""
-        self._closed = True
-        loop = asyncio.get_running_loop()
-        state = self._states.get(loop)
-        if state is not None:
-            ends = loop.time() + _DRAIN_SECONDS
-            await state.flights.drain(_DRAIN_SECONDS)
-            if state.tasks:
-                _, late = await asyncio.wait(set(state.tasks), timeout=max(0.0, ends - loop.time()))
-                for task in late:
-                    task.cancel()
-        await self.outbox.aclose()
-        await self.feed_state.stop()
-        self.l1.clear()
-        if self.owns_backend:
-            try:
-                await self.backend.aclose()
-            except BackendError:
-                logger.warning("the store did not close in time; its connections are dropped")
-
-    def _all_states(self) -> list[LoopState]:
+    def states(self) -> list[LoopState]:
+        """Return the states of the loops that are not closed."""
         return [state for loop, state in self._states.items() if not loop.is_closed()]
 
     def after_fork(self) -> None:

@@ -71,6 +71,11 @@ class FeedState:
         """Whether the feed has proved itself within `max_age`."""
         return self._clock.monotonic() < self.trusted_until
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that reads the feed, or did last."""
+        return self._loop() if self._loop is not None else None
+
     def attend(self, backend: SupportsFeed, prefix: str, listener: Listener) -> None:
         """See that some living loop reads the feed; call from a running loop. Cheap when one does."""
         if self._attended():
