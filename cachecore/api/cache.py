@@ -272,7 +272,11 @@ class Cache(Answers[V]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Finish background work, within bounded time, and close the store if it was built from a URL. Idempotent."""
+        """Finish background work, within bounded time, and close the store if it was built from a URL. Idempotent.
+
+        Afterwards `get_or_set` and all that computes still computes, with one warning in the log; look-ups find
+        nothing; explicit writes, invalidations and claims raise `CacheError`.
+        """
         await ending.close(self._engine)
 
 

@@ -23,23 +23,23 @@ _CLOSE_SECONDS = 5.0
 
 
 class LoopThread:
-    """A thread with an event loop, started at the first call and again in a forked child."""
+    """A thread with an event loop, started at the first call, and again in a forked child and after `stop`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
-        self._closed = False
+        self._exiting = False
         refuse_green_threads()
         _threads.add(self)
 
     def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run `call` on the loop."""
         with self._lock:
-            if self._closed:
+            if self._exiting:
                 call.close()
-                raise CacheError("the cache is closed")
+                raise CacheError("the cache is closed: the interpreter ends")
             loop = self._loop
             if loop is None:
                 loop = self._loop = asyncio.new_event_loop()
@@ -64,7 +64,7 @@ class LoopThread:
         """Run `last` on the loop, then end it and its thread."""
         with self._lock:
             started = self._loop is not None
-        if started and not self._closed:
+        if started:
             try:
                 self.submit(last()).result(_CLOSE_SECONDS)
             except concurrent.futures.TimeoutError:
@@ -75,7 +75,6 @@ class LoopThread:
         """End the loop and the thread, in order."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-            self._closed = True
         if loop is not None and thread is not None and thread.is_alive():
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_CLOSE_SECONDS)
@@ -177,6 +176,7 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     for thread in list(_threads):
+        thread._exiting = True  # noqa: SLF001 - of a class in this module
         thread.stop()
 
 

@@ -55,6 +55,9 @@ async def close(engine: Engine) -> None:
             await engine.backend.aclose()
         except BackendError:
             logger.warning("the store did not close in time; its connections are dropped")
+    else:
+        engine.backend.refuse()
+    engine.end()
 
 
 def owner_of(engine: Engine) -> Owner:

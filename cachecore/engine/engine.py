@@ -8,6 +8,7 @@ tickets, counts) is shared between them and safe to use from several threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import random
@@ -50,6 +51,8 @@ from cachecore.memory.tier import MemoryTier
 from cachecore.memory.warmth import Warmth
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
+
+logger = logging.getLogger("cachecore")
 
 SHARDS: Final = 64
 """Hash tags over which the keys of a store with several nodes are spread."""
@@ -120,6 +123,9 @@ class Engine:
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{prefix}:s:"
         self.closed = False
+        self.ended = False
+        """Whether closing is over: what is asked after that is computed."""
+        self._said_ended = False
         self.owner: weakref.ref[object] | None = None
         _engines.add(self)
 
@@ -169,10 +175,27 @@ class Engine:
             state = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
             self._states.set(loop, state)
             self.outbox.attend()
+        if self.ended:
+            self._say_ended()
+            return state
         self._last = weakref.ref(state)
         if self.feed is not None and not self.closed:
             self.feed_state.attend(self.feed, f"{self.prefix}:", self)
         return state
+
+    def end(self) -> None:
+        """Take note that closing is over."""
+        self.ended = True
+        self._last = _no_state
+
+    def _say_ended(self) -> None:
+        if not self._said_ended:
+            self._said_ended = True
+            logger.warning(
+                "the cache on %r is asked after it was closed: answers are computed and not stored; close it once its "
+                "last user has ended",
+                self.raw,
+            )
 
     def measure(self, state: LoopState) -> None:
         """Begin to measure the store's clock, if it is time to."""

@@ -208,6 +208,10 @@ class Guard:
         swapped: bool = await self._calls.start("swap", partition, budget, call, key, size=size, explicit=explicit)
         return swapped
 
+    def refuse(self) -> None:
+        """Begin no more calls: the cache is closed, and the backend is not its own to close."""
+        self._calls.closed = True
+
     async def aclose(self) -> None:
         """Close the backend, within a second even if it hangs. What goes wrong is counted, not raised.
 
