@@ -1,4 +1,4 @@
-"""A cache that is asked after it was closed: computations go on, with one warning; what writes says that it is closed."""
+"""A cache that is asked after it was closed: computations go on, with one warning; writes say that it is closed."""
 
 from __future__ import annotations
 
