@@ -24,6 +24,7 @@ from typing import Final, TypeVar
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
+from cachecore.contract.loop_local import in_background
 from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -223,7 +224,7 @@ class Guard:
         bulkhead.drop_waiting(closed_error)
         ends = loop.time() + CLOSE_TIMEOUT
         await ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
-        self._closing = loop.create_task(self._close())  # the loop alone would not keep it alive
+        self._closing = in_background(loop.create_task(self._close()))  # the loop alone would not keep it alive
         await ended([self._closing], ends - CLOSE_TIMEOUT / 10)
         left = [*bulkhead.tasks(), self._closing]
         while not await ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:
