@@ -23,6 +23,7 @@ from cachecore.contract.protocols import CacheBackend, SupportsLinks
 from cachecore.store.breaker import Breaker, State
 from cachecore.store.bulkhead import Bulkhead, Call, Waiter
 from cachecore.store.partition import Partition
+from cachecore.store.refusals import Refusals
 from cachecore.store.round_trip import SMALL_BYTES
 from cachecore.store.state_log import StateLog
 
@@ -187,6 +188,8 @@ class Dispatch:
         if seconds < trip.least or now >= trip.ends:
             self._measured(bulkhead, call, answer, now)
         bulkhead.heard.add(partition)
+        if partition.refusals.held:
+            partition.refusals.succeeded(call.operation)
         if call.waiter is None or call.explicit:
             self._answered_in_time(bulkhead, call)
         else:
@@ -266,6 +269,7 @@ class Dispatch:
             call.partition.breaker.failed(call.ticket, self._now(), error.reason)
         else:
             call.partition.breaker.undecided(call.ticket, self._now())
+        call.partition.refusals.failed(call.operation, error)
         self._observer.backend_error(call.operation, error.reason)
         call.fail(error)
 
@@ -309,13 +313,15 @@ class Dispatch:
         if partition is None:
             kind = type(self._backend)
             known_as = kind.__name__ if kind.__repr__ is object.__repr__ else repr(self._backend)
-            log = StateLog(f"{known_as} {name}".rstrip(), self._now)
+            said_of = f"{known_as} {name}".rstrip()
+            log = StateLog(said_of, self._now)
 
             def changed(state: State, reason: str) -> None:
                 self._observer.breaker_state(name, state)
                 log.changed(state, reason)
 
-            made = Partition(name, Breaker(self._options, self._chance, changed), self._options)
+            breaker = Breaker(self._options, self._chance, changed)
+            made = Partition(name, breaker, self._options, Refusals(said_of, self._now))
             partition = self._partitions.setdefault(name, made)  # atomic: of two threads, one partition wins
         return partition
 

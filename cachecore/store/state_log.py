@@ -43,9 +43,14 @@ class StateLog:
     Args:
         name: the store and the partition; holds no secret.
         now: monotonic seconds.
+        away, back: make the text for a reason, and are the text, of the two states.
     """
 
-    def __init__(self, name: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, now: Callable[[], float], away: Callable[[str], str] | None = None, back: str = "is back"
+    ) -> None:
+        self._away_text = away or _away
+        self._back_text = back
         self._name = name
         self._now = now
         self._lock = threading.Lock()  # guards all below
@@ -82,11 +87,9 @@ class StateLog:
         self._free = max(0, self._free - 1)
         self._told_away, self._line_at = away, now
         if away:
-            remedy = _REMEDIES.get(self._reason, "see `cachecore doctor`")
-            text = "%s is away (%s): answers are computed and not stored until it is back; %s"
-            logger.warning(text, self._name, self._reason, remedy)
+            logger.warning("%s %s", self._name, self._away_text(self._reason))
         else:
-            logger.info("%s is back after %.1f s", self._name, self._seconds)
+            logger.info("%s %s after %.1f s", self._name, self._back_text, self._seconds)
 
     def _tell_later(self, seconds: float) -> None:
         waiting = self._timer_loop()
@@ -103,6 +106,11 @@ class StateLog:
         with self._lock:
             self._timer_loop = _no_loop
             self._tell(self._now())
+
+
+def _away(reason: str) -> str:
+    remedy = _REMEDIES.get(reason, "see `cachecore doctor`")
+    return f"is away ({reason}): answers are computed and not stored until it is back; {remedy}"
 
 
 def _no_loop() -> asyncio.AbstractEventLoop | None:
