@@ -40,6 +40,7 @@ from cachecore.engine.telemetry import Telemetry
 from cachecore.engine.unshared import Unshared
 from cachecore.engine.unstored import UnstoredLog
 from cachecore.invalidation.feed import FeedState
+from cachecore.invalidation.feed_log import FeedLog
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
 from cachecore.invalidation.rewind import Marks
@@ -97,7 +98,8 @@ class Engine:
         self.extends = isinstance(backend, SupportsExtend)
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
-        self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock)
+        feed_log = FeedLog(backend, self.backend.states)
+        self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock, log=feed_log)
         self.book = StampBook(stamp=lambda: token()[:STAMP_BYTES], monotonic=clock.monotonic)
         self.l1: MemoryTier[Copy] = MemoryTier(
             max_bytes=memory.l1_max_bytes,

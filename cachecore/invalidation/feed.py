@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from cachecore.contract.clock import Clock
 from cachecore.contract.loop_local import LoopLocal, in_background
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
+from cachecore.invalidation.feed_log import FeedLog
 from cachecore.invalidation.tickets import Tickets
 
 logger = logging.getLogger("cachecore")
@@ -46,7 +47,7 @@ class Listener(Protocol):
 class FeedState:
     """The feed and the tickets of one cache in one process. Safe to use from several threads."""
 
-    def __init__(self, *, max_age: float, clock: Clock) -> None:
+    def __init__(self, *, max_age: float, clock: Clock, log: FeedLog | None = None) -> None:
         self.max_age = max_age
         self.trusted_until = -math.inf
         """Monotonic second until which copies made under the feed may be served."""
@@ -55,6 +56,7 @@ class FeedState:
         self.tickets = Tickets()
         """What is under way, and what of it has changed."""
         self._clock = clock
+        self._log = log
         self._proved = False
         """Whether the feed has ever proved itself: before that it cannot be lost, whatever it says as it begins."""
         self._lock = threading.Lock()
@@ -93,6 +95,8 @@ class FeedState:
             task = in_background(loop.create_task(reading, name="cachecore-feed", context=Context()))
             self._readers.set(loop, task)
             self._feeding = weakref.ref(task)
+            if self._log is not None:
+                self._log.waiting()
             if self._dropped:
                 self._dropped = False
                 listener.changed_all()
@@ -114,6 +118,8 @@ class FeedState:
             self._feeding = None
             self._loop = None
             self._readers.pop(loop)
+            if self._log is not None:
+                self._log.stopped()
         task.cancel()
         await asyncio.wait([task])
 
@@ -156,6 +162,8 @@ class FeedState:
         match event:
             case Alive(sent_at):
                 if self.trusted_until == -math.inf:
+                    if self._log is not None:
+                        self._log.alive()
                     # What is known or under way dates from when the feed could not tell of changes.
                     self.epoch += 1
                     self.tickets.void_all()
@@ -173,6 +181,8 @@ class FeedState:
                 self.tickets.void_all()
                 listener.changed_all()
             case Lost():
+                if self.trusted_until > -math.inf and self._log is not None:
+                    self._log.waiting()
                 self.epoch += 1
                 self.trusted_until = -math.inf
                 self.tickets.void_all()
