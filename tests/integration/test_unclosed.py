@@ -51,11 +51,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
 async def test_caches_made_for_each_call_leave_nothing_and_are_warned_of(url: str) -> None:
     async def helper(number: int) -> str:
-        cache: Cache[Any] = Cache(url, ttl=60, backend_timeout=5)
+        cache: Cache[Any] = Cache(url, namespace="unclosed", ttl=60, backend_timeout=5)
         value: str = await cache.scoped("n").get_or_set(number, say)
         return value
 
-    async with Cache(url, ttl=60, backend_timeout=5) as first:  # what the process opens once
+    async with Cache(url, namespace="unclosed", ttl=60, backend_timeout=5) as first:  # what the process opens once
         await first.get_or_set("q", say)
     before = (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")))
     with pytest.warns(ResourceWarning, match="unclosed cache on") as said:  # noqa: PT031 - at any moment
@@ -68,7 +68,7 @@ async def test_caches_made_for_each_call_leave_nothing_and_are_warned_of(url: st
 
 async def test_view_keeps_its_cache_open(url: str) -> None:
     """What matters is whether any view is left, not the object that was made first."""
-    view = Cache(url, ttl=60, backend_timeout=5).scoped("v")
+    view = Cache(url, namespace="unclosed", ttl=60, backend_timeout=5).scoped("v")
     gc.collect()
     assert await view.get_or_set("q", say) == "v"
     gc.collect()
@@ -89,7 +89,7 @@ async def test_closed_cache_and_memory_end_without_a_word() -> None:
 
 def test_sync_caches_made_for_each_call_leave_no_thread(url: str) -> None:
     def helper(number: int) -> str:
-        cache: SyncCache[Any] = SyncCache(url, ttl=60, backend_timeout=5)
+        cache: SyncCache[Any] = SyncCache(url, namespace="unclosed", ttl=60, backend_timeout=5)
         value: str = cache.get_or_set(number, lambda: "v")
         return value
 
