@@ -27,6 +27,7 @@ from cachecore.contract.options import POLICY_FIELDS, Duration
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.contract.results import UNSET, Unset
 from cachecore.contract.tokens import random_token
+from cachecore.engine import ending
 from cachecore.engine.engine import Engine
 from cachecore.engine.scope import Admit, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
@@ -271,8 +272,12 @@ class Cache(Answers[V]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Finish background work, within bounded time, and close the store if it was built from a URL. Idempotent."""
-        await self._engine.aclose()
+        """Finish background work, within bounded time, and close the store if it was built from a URL. Idempotent.
+
+        Afterwards `get_or_set` and all that computes still computes, with one warning in the log; look-ups find
+        nothing; explicit writes, invalidations and claims raise `CacheError`.
+        """
+        await ending.close(self._engine)
 
 
 def _complete(settings: dict[str, Any]) -> dict[str, Any]:

@@ -99,4 +99,5 @@ class Claims(View[V]):
         Raises:
             UnkeyableError: `request` has no canonical form.
         """
+        self._refuse_closed("claim")
         return Claim(TwoPhase(self._scope, self._key_of(request), checked_tags(tags), self._checked(ttl)))

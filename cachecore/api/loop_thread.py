@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import contextvars
 import os
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from cachecore.contract.errors import CacheError, OptionsError
+from cachecore.engine.ending import closings
 
 T = TypeVar("T")
 
@@ -21,28 +23,31 @@ _CLOSE_SECONDS = 5.0
 
 
 class LoopThread:
-    """A thread with an event loop, started at the first call and again in a forked child."""
+    """A thread with an event loop, started at the first call, and again in a forked child and after `stop`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
+        self._exiting = False
         refuse_green_threads()
         _threads.add(self)
 
     def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run `call` on the loop."""
         with self._lock:
-            if self._closed:
+            if self._exiting:
                 call.close()
-                raise CacheError("the cache is closed")
+                raise CacheError("the cache is closed: the interpreter ends")
             loop = self._loop
             if loop is None:
                 loop = self._loop = asyncio.new_event_loop()
                 # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
                 self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
                 self._thread.start()
+                self._finalizer = weakref.finalize(self, _stop, loop)
+                self._finalizer.atexit = False
         context = contextvars.copy_context()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -59,7 +64,7 @@ class LoopThread:
         """Run `last` on the loop, then end it and its thread."""
         with self._lock:
             started = self._loop is not None
-        if started and not self._closed:
+        if started:
             try:
                 self.submit(last()).result(_CLOSE_SECONDS)
             except concurrent.futures.TimeoutError:
@@ -70,7 +75,6 @@ class LoopThread:
         """End the loop and the thread, in order."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-            self._closed = True
         if loop is not None and thread is not None and thread.is_alive():
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_CLOSE_SECONDS)
@@ -80,6 +84,8 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop = None
         self._thread = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
 
 
 def in_event_loop() -> bool:
@@ -118,6 +124,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
+        loop.run_until_complete(_close_unused())
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -125,6 +132,20 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    """End a loop of which no caller is left; its thread ends with it."""
+    with contextlib.suppress(RuntimeError):  # it is closed
+        loop.call_soon_threadsafe(loop.stop)
+
+
+async def _close_unused() -> None:
+    """Close the caches that were dropped together with this thread, within bounded time."""
+    await asyncio.sleep(0)  # they begin to close within this turn
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await closings()
 
 
 def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
@@ -155,6 +176,7 @@ def _after_fork_in_child() -> None:
 
 def _at_exit() -> None:
     for thread in list(_threads):
+        thread._exiting = True  # noqa: SLF001 - of a class in this module
         thread.stop()
 
 

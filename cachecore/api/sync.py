@@ -85,6 +85,7 @@ class SyncCache(Generic[V]):
         **options: Unpack[BuildOptions],
     ) -> None: ...
     def __init__(self, backend: str | CacheBackend | Cache[V] | Unset = UNSET, **arguments: Any) -> None:
+        self._thread = LoopThread()
         if isinstance(backend, Cache):
             if arguments:
                 raise OptionsError(
@@ -93,7 +94,7 @@ class SyncCache(Generic[V]):
             self._cache: Cache[V] = backend
         else:
             self._cache = Cache(backend, **arguments)
-        self._thread = LoopThread()
+            self._cache._scope.owner.thread = self._thread  # noqa: SLF001 - a cache that no other face has
 
     def __repr__(self) -> str:
         return f"SyncCache({self._cache!r})"

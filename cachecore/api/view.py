@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from cachecore.contract.errors import OptionsError
+from cachecore.contract.errors import CacheError, OptionsError
 from cachecore.contract.options import Duration, lifetime, seconds
 from cachecore.contract.results import Unset
 from cachecore.engine.counts import Stats
+from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.health import health
 from cachecore.engine.scope import Scope
 
@@ -51,6 +52,18 @@ class View(Generic[V]):
         if not oldest >= 0:
             raise OptionsError(f"max_age must be 0 seconds or more, not {max_age!r}")
         return self._scope.aged(oldest)
+
+    def _open(self, call: str) -> LoopState:
+        """Return the state of the running loop for an explicit `call`. Raises CacheError once the cache is closed."""
+        self._refuse_closed(call)
+        return self._engine.state()
+
+    def _refuse_closed(self, call: str) -> None:
+        if self._engine.closed:
+            raise CacheError(
+                f"{call} was called after the cache was closed: close it once its last user has ended, or make another "
+                "one; get_or_set and cached functions still compute"
+            )
 
     def _span(self, name: str) -> AbstractContextManager[object]:
         return self._scope.telemetry.span(name)

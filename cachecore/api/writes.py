@@ -69,7 +69,7 @@ class Writes(View[V]):
         computed = value if isinstance(value, Computed) else Computed(value, served_by=served_by)
         life = self._life(ttl if isinstance(computed.ttl, Unset) else computed.ttl)
         with self._span("cachecore.set"):
-            state = self._engine.state()
+            state = self._open("set")
             if since is None:
                 write = writing.store(self._scope, state, {key: computed}, tags, life, required=required)
                 return (await carried(state, write))[key]
@@ -98,7 +98,7 @@ class Writes(View[V]):
         if not entries:
             return []
         with self._span("cachecore.set_many"):
-            state = self._engine.state()
+            state = self._open("set_many")
             write = writing.store(self._scope, state, entries, tags, self._life(ttl), required=required)
             stored = await carried(state, write)
         return [stored[key] for key in keys]
@@ -115,7 +115,7 @@ class Writes(View[V]):
         """Delete several answers; return how many there were. Raises what `delete` raises."""
         keys = list(dict.fromkeys(self._key_of(request) for request in requests))
         with self._span("cachecore.delete"):
-            state = self._engine.state()
+            state = self._open("delete_many")
             return await carried(state, deleting.delete(self._scope, state, keys))
 
     async def expire(self, request: Any) -> bool:
@@ -127,7 +127,7 @@ class Writes(View[V]):
             InvalidationPending: the store did not acknowledge; until it has, the answer is treated as deleted.
         """
         with self._span("cachecore.expire"):
-            state, key = self._engine.state(), self._key_of(request)
+            state, key = self._open("expire"), self._key_of(request)
             return await carried(state, deleting.expire(self._scope, state, key))
 
     async def invalidate_tags(self, *tags: str) -> None:
@@ -144,7 +144,7 @@ class Writes(View[V]):
         stored = [user_tag(tag) for tag in checked_tags(tags)]
         if stored:
             with self._span("cachecore.invalidate_tags"):
-                await carried(self._engine.state(), invalidate_stamps(self._scope, stored, "tags"))
+                await carried(self._open("invalidate_tags"), invalidate_stamps(self._scope, stored, "tags"))
 
     async def invalidate_prefix(self, namespace: str) -> int | None:
         """Make every answer of `namespace` (whole segments, below this cache's own) invalid, at once.
@@ -175,7 +175,7 @@ class Writes(View[V]):
         self, scope: Scope, tags: Sequence[str], kind: str, wanted: Callable[[str], bool] | None = None
     ) -> int | None:
         with self._span("cachecore.invalidate"):
-            state = self._engine.state()
+            state = self._open(f"invalidate_{kind}")
             await carried(state, invalidate_stamps(scope, tags, kind))
             return await delete_entries(scope, state, kind, tags, wanted)
 

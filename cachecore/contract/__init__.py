@@ -16,6 +16,7 @@ from cachecore.contract.errors import (
 )
 from cachecore.contract.eviction import EvictionPolicy, PolicyFactory
 from cachecore.contract.futures import InlineFuture
+from cachecore.contract.loop_local import LoopLocal, in_background
 from cachecore.contract.options import Duration, MemoryOptions, Policy, Size, StoreOptions, positive, seconds, size
 from cachecore.contract.protocols import (
     Alive,
@@ -65,6 +66,7 @@ __all__ = [
     "KeyHasher",
     "Link",
     "Lookup",
+    "LoopLocal",
     "Lost",
     "MemoryOptions",
     "OptionsError",
@@ -89,6 +91,7 @@ __all__ = [
     "SystemClock",
     "TooLargeError",
     "UnkeyableError",
+    "in_background",
     "monotonic",
     "positive",
     "redact_url",

@@ -121,7 +121,7 @@ class InvalidationPending(BackendError):  # noqa: N818 - the name is the contrac
     This process has forgotten its own copies; other processes may serve theirs until the invalidation is delivered,
     which is tried again by itself as soon as the store answers: nothing has to be called again. A value is not kept:
     after a `set`, only the deletion of the old one is delivered. `transient` is False where the store answers but
-    refuses (`auth`, `readonly`): then the cause must be mended first.
+    refuses (`auth`): it is not delivered for as long as the cause lasts.
     """
 
     def __init__(self, operation: str, transient: bool = True, reason: str = "pending", cause: str = "") -> None:
@@ -135,8 +135,12 @@ class InvalidationPending(BackendError):  # noqa: N818 - the name is the contrac
             what = "the value is not stored; an old one is not served here any more, and its deletion"
         else:
             what = "what it names is not served by this process any more, and the invalidation"
-        when = "as soon as the store answers" if self.transient else "once the store no longer refuses it"
-        return (
-            f"the store has not acknowledged {self.operation}{why}: {what} is delivered by itself {when}; "
-            "other processes may serve the old answer until then"
-        )
+        if self.transient:
+            then = "other processes may serve the old answer until then"
+            when = f"is delivered by itself as soon as the store answers; {then}"
+        else:
+            when = (
+                "is not delivered for as long as the store refuses it, and other processes may serve the old answer: "
+                "mend the cause (rights of the user, a read-only server); it is tried again until this process ends"
+            )
+        return f"the store has not acknowledged {self.operation}{why}: {what} {when}"

@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import random
-import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -20,7 +19,8 @@ from typing import Final
 
 from cachecore.contract import plugins
 from cachecore.contract.clock import Clock, counting_sleep
-from cachecore.contract.errors import BackendError, BackendUnavailable
+from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import MemoryOptions, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -40,6 +40,7 @@ from cachecore.engine.telemetry import Telemetry
 from cachecore.engine.unshared import Unshared
 from cachecore.engine.unstored import UnstoredLog
 from cachecore.invalidation.feed import FeedState
+from cachecore.invalidation.feed_log import FeedLog
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Tombstone
 from cachecore.invalidation.rewind import REWOUND, Marks
@@ -57,7 +58,6 @@ logger = logging.getLogger("cachecore")
 SHARDS: Final = 64
 """Hash tags over which the keys of a store with several nodes are spread."""
 _MOST_FAILED: Final = 10_000
-_DRAIN_SECONDS: Final = 1.0
 _TOMBSTONE_SLACK: Final = 2.0
 
 
@@ -98,7 +98,8 @@ class Engine:
         self.extends = isinstance(backend, SupportsExtend)
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
-        self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock)
+        feed_log = FeedLog(backend, self.backend.states)
+        self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock, log=feed_log)
         self.book = StampBook(stamp=lambda: token()[:STAMP_BYTES], monotonic=clock.monotonic)
         self.l1: MemoryTier[Copy] = MemoryTier(
             max_bytes=memory.l1_max_bytes,
@@ -120,11 +121,14 @@ class Engine:
         """(namespace, name of a cached function) -> where it is from, and its code."""
         self.longest_computation = 0.0
         """The longest `factory_timeout` of all views: how long a tombstone must stand."""
-        self._states: dict[asyncio.AbstractEventLoop, LoopState] = {}  # written under _lock
-        self._lock = threading.Lock()
-        self._last: LoopState | None = None
+        self._states: LoopLocal[LoopState] = LoopLocal()
+        self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{prefix}:s:"
-        self._closed = False
+        self.closed = False
+        self.ended = False
+        """Whether closing is over: what is asked after that is computed."""
+        self._said_ended = False
+        self.owner: weakref.ref[object] | None = None
         _engines.add(self)
 
     def _new_outbox(self) -> tuple[Marks, Outbox]:
@@ -156,7 +160,7 @@ class Engine:
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
         loop = running_loop()
-        state = self._last
+        state = self._last()
         if state is not None and state.loop is loop:
             return state
         state = self._states.get(loop)
@@ -170,16 +174,30 @@ class Engine:
                 answered=self._answered,
                 marks=self.marks.of,
             )
-            made = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
-            with self._lock:
-                # A loop that is closed never runs again; its state would keep it alive.
-                self._states = {known: old for known, old in self._states.items() if not known.is_closed()}
-                state = self._states[loop] = made
+            state = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
+            self._states.set(loop, state)
             self.outbox.attend()
-        self._last = state
-        if self.feed is not None and not self._closed:
+        if self.ended:
+            self._say_ended()
+            return state
+        self._last = weakref.ref(state)
+        if self.feed is not None and not self.closed:
             self.feed_state.attend(self.feed, f"{self.prefix}:", self)
         return state
+
+    def end(self) -> None:
+        """Take note that closing is over."""
+        self.ended = True
+        self._last = _no_state
+
+    def _say_ended(self) -> None:
+        if not self._said_ended:
+            self._said_ended = True
+            logger.warning(
+                "the cache on %r is asked after it was closed: answers are computed and not stored; close it once its "
+                "last user has ended",
+                self.raw,
+            )
 
     def measure(self, state: LoopState) -> None:
         """Begin to measure the store's clock, if it is time to."""
@@ -250,7 +268,7 @@ class Engine:
             entries = [key for key in keys if not key.startswith(self._stamp_prefix)]
             for key in entries:
                 self.l1.discard(key)
-            for state in self._all_states():
+            for state in self.states():
                 state.flights.detach_keys(entries, pushed=True)
                 state.wakeups.wake(entries)
 
@@ -259,13 +277,13 @@ class Engine:
         self.l1.clear()
         self.book.forget_all()
         self.store_clock.expire()  # another server may answer now
-        for state in self._all_states():
+        for state in self.states():
             state.flights.detach_all()
 
     def alive(self) -> None:
         """Touch in the store the keys that memory has answered for; read the mark, which is judged like any read."""
         state = self.state()
-        if self.warmth.due and not self._closed:
+        if self.warmth.due and not self.closed:
             state.spawn(self.warmth.touch(), "cachecore-touch")
         for key in self.marks.due():
             state.coalescer.read(None, (key,))
@@ -294,12 +312,12 @@ class Engine:
 
     def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
         """Let nobody join flights of these keys, in any loop; with `supersede` their answers are not stored either."""
-        for state in self._all_states():
+        for state in self.states():
             state.flights.detach_keys(keys, supersede=supersede)
 
     def detach_stamps(self, stamp_keys: Collection[str], *, pushed: bool = False) -> None:
         """Let nobody join flights that carry the tags of these stamps, in any loop; `pushed`: the feed said so."""
-        for state in self._all_states():
+        for state in self.states():
             state.flights.detach_tags(stamp_keys, pushed=pushed)
 
     def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
@@ -322,7 +340,7 @@ class Engine:
         return Tombstone(tombstone(key, created=now, dead_until=now + life, nonce=self.token()[:8]), life)
 
     def _was_away(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self.store_clock.expire()
             self.outbox.send_again()
 
@@ -352,39 +370,22 @@ class Engine:
         """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
         return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
 
-    async def aclose(self) -> None:
-        """Finish what runs behind in this loop, within bounded time, and close the store if it is ours."""
-        self._closed = True
-        loop = asyncio.get_running_loop()
-        state = self._states.get(loop)
-        if state is not None:
-            ends = loop.time() + _DRAIN_SECONDS
-            await state.flights.drain(_DRAIN_SECONDS)
-            if state.tasks:
-                _, late = await asyncio.wait(set(state.tasks), timeout=max(0.0, ends - loop.time()))
-                for task in late:
-                    task.cancel()
-        await self.outbox.aclose()
-        await self.feed_state.stop()
-        self.l1.clear()
-        if self.owns_backend:
-            try:
-                await self.backend.aclose()
-            except BackendError:
-                logger.warning("the store did not close in time; its connections are dropped")
-
-    def _all_states(self) -> list[LoopState]:
-        return [state for state in list(self._states.values()) if not state.loop.is_closed()]
+    def states(self) -> list[LoopState]:
+        """Return the states of the loops that are not closed."""
+        return [state for loop, state in self._states.items() if not loop.is_closed()]
 
     def after_fork(self) -> None:
         """Start anew in a child: flights, tasks and tickets are the parent's; copies in memory are too old to judge."""
-        self._lock = threading.Lock()
         self.chance.seed()  # or every child would jitter alike
-        self._states = {}
-        self._last = None
+        self._states.forget()
+        self._last = _no_state
         self.l1.clear()
         for part in (self.feed_state, self.outbox, self.marks, self.warmth, self.book):
             part.after_fork()
+
+
+def _no_state() -> LoopState | None:
+    return None
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

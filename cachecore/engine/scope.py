@@ -16,6 +16,7 @@ from cachecore.contract.protocols import Serializer
 from cachecore.contract.results import Computed
 from cachecore.encoding.header import Stamps
 from cachecore.engine.bypass import bypassed
+from cachecore.engine.ending import Owner, owner_of
 from cachecore.engine.engine import Engine
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
@@ -70,6 +71,7 @@ class Scope:
     """Returns the copy in memory that may be served now, or None."""
     find_value: FindValue = field(init=False)
     """Returns the value of that copy, counted as a hit, or UNSET."""
+    owner: Owner = field(init=False)
     _own: TagSet = field(init=False)
     _permanent: frozenset[str] = field(init=False)
     _parents: Parents = field(init=False)
@@ -79,6 +81,7 @@ class Scope:
 
     def __post_init__(self) -> None:
         engine, name = self.engine, self.serializer.name
+        self.owner = owner_of(engine)
         self.keys = self.keys.of_format("" if name == _PLAIN_FORMAT else name)
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
         self.find_copy, self.find_value = copy_reads(

@@ -17,7 +17,9 @@ from contextvars import Context
 from typing import Final, Protocol
 
 from cachecore.contract.clock import Clock
+from cachecore.contract.loop_local import LoopLocal, in_background
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
+from cachecore.invalidation.feed_log import FeedLog
 from cachecore.invalidation.tickets import Tickets
 
 logger = logging.getLogger("cachecore")
@@ -45,7 +47,7 @@ class Listener(Protocol):
 class FeedState:
     """The feed and the tickets of one cache in one process. Safe to use from several threads."""
 
-    def __init__(self, *, max_age: float, clock: Clock) -> None:
+    def __init__(self, *, max_age: float, clock: Clock, log: FeedLog | None = None) -> None:
         self.max_age = max_age
         self.trusted_until = -math.inf
         """Monotonic second until which copies made under the feed may be served."""
@@ -54,11 +56,15 @@ class FeedState:
         self.tickets = Tickets()
         """What is under way, and what of it has changed."""
         self._clock = clock
+        self._log = log
         self._proved = False
         """Whether the feed has ever proved itself: before that it cannot be lost, whatever it says as it begins."""
         self._lock = threading.Lock()
-        self._feeding: asyncio.Task[None] | None = None  # guarded by _lock
+        self._readers: LoopLocal[asyncio.Task[None]] = LoopLocal()
+        self._feeding: weakref.ref[asyncio.Task[None]] | None = None  # guarded by _lock; a task refers to its loop
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # guarded by _lock
+        self._dropped = False
+        """Whether the loop that read the feed was dropped: what is known is to be forgotten before the next reading."""
         self._cancelled_at = -math.inf
         """Monotonic second at which somebody else than `stop` cancelled the reading of the feed."""
 
@@ -66,6 +72,11 @@ class FeedState:
     def live(self) -> bool:
         """Whether the feed has proved itself within `max_age`."""
         return self._clock.monotonic() < self.trusted_until
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that reads the feed, or did last."""
+        return self._loop() if self._loop is not None else None
 
     def attend(self, backend: SupportsFeed, prefix: str, listener: Listener) -> None:
         """See that some living loop reads the feed; call from a running loop. Cheap when one does."""
@@ -81,10 +92,17 @@ class FeedState:
             self._loop = weakref.ref(loop)
             # The feed is nobody's request: it inherits no caller's context and no cancellation.
             reading = self._read(backend, prefix, listener)
-            self._feeding = loop.create_task(reading, name="cachecore-feed", context=Context())
+            task = in_background(loop.create_task(reading, name="cachecore-feed", context=Context()))
+            self._readers.set(loop, task)
+            self._feeding = weakref.ref(task)
+            if self._log is not None:
+                self._log.waiting()
+            if self._dropped:
+                self._dropped = False
+                listener.changed_all()
 
     def _attended(self) -> bool:
-        task = self._feeding
+        task = self._feeding() if self._feeding is not None else None
         if task is None or task.done() or self._loop is None:
             return False
         loop = self._loop()
@@ -93,11 +111,15 @@ class FeedState:
     async def stop(self) -> None:
         """Stop reading the feed, if this is the loop that does."""
         with self._lock:
-            task, loop = self._feeding, self._loop() if self._loop is not None else None
+            task = self._feeding() if self._feeding is not None else None
+            loop = self._loop() if self._loop is not None else None
             if task is None or loop is not asyncio.get_running_loop():
                 return
             self._feeding = None
             self._loop = None
+            self._readers.pop(loop)
+            if self._log is not None:
+                self._log.stopped()
         task.cancel()
         await asyncio.wait([task])
 
@@ -105,6 +127,7 @@ class FeedState:
         """Start anew in a child process: the parent's feed, tickets and lock are not ours."""
         self._lock = threading.Lock()
         self.tickets = Tickets()
+        self._readers.forget()
         self._feeding = None
         self._loop = None
         self._cancelled_at = -math.inf
@@ -112,11 +135,15 @@ class FeedState:
         self.trusted_until = -math.inf
 
     async def _read(self, backend: SupportsFeed, prefix: str, listener: Listener) -> None:
+        dropped = False
         try:
             async for event in backend.feed(prefix):
                 self.hear(event, listener)
         except asyncio.CancelledError:
             self._cancelled_at = self._clock.monotonic()
+            raise
+        except GeneratorExit:
+            dropped = self._dropped = True  # collected with its loop, perhaps while the listener is at work
             raise
         except Exception:
             # A feed never raises by contract. One that does ends here, loudly; the copies fall back to `max_age`, and
@@ -127,13 +154,16 @@ class FeedState:
         finally:
             self.epoch += 1
             self.trusted_until = -math.inf
-            listener.changed_all()
+            if not dropped:
+                listener.changed_all()
 
     def hear(self, event: FeedEvent, listener: Listener) -> None:
         """Act on one event of the feed."""
         match event:
             case Alive(sent_at):
                 if self.trusted_until == -math.inf:
+                    if self._log is not None:
+                        self._log.alive()
                     # What is known or under way dates from when the feed could not tell of changes.
                     self.epoch += 1
                     self.tickets.void_all()
@@ -151,6 +181,8 @@ class FeedState:
                 self.tickets.void_all()
                 listener.changed_all()
             case Lost():
+                if self.trusted_until > -math.inf and self._log is not None:
+                    self._log.waiting()
                 self.epoch += 1
                 self.trusted_until = -math.inf
                 self.tickets.void_all()

@@ -17,11 +17,13 @@ from typing import Any, Final, Protocol
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError, BackendUnavailable
 from cachecore.contract.futures import InlineFuture
+from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsLinks
 from cachecore.store.breaker import Breaker, State
 from cachecore.store.bulkhead import Bulkhead, Call, Waiter
 from cachecore.store.partition import Partition
+from cachecore.store.refusals import Refusals
 from cachecore.store.round_trip import SMALL_BYTES
 from cachecore.store.state_log import StateLog
 
@@ -57,9 +59,8 @@ class Dispatch:
         self._chance = chance
         self._observer = observer
         self._reported: set[tuple[str, type]] = set()
-        self._bulkheads: dict[int, Bulkhead] = {}
+        self._bulkheads: LoopLocal[Bulkhead] = LoopLocal()
         self._partitions: dict[str, Partition] = {}
-        self._inherited: object = None
         self.closed = False
         self._links = backend if isinstance(backend, SupportsLinks) else None
         if self._links is not None:
@@ -67,8 +68,7 @@ class Dispatch:
 
     def reset(self) -> None:
         """Forget what belongs to the parent process: its tasks, its loops, its opinion of the store."""
-        self._inherited = self._bulkheads  # kept: a pending task that is collected complains
-        self._bulkheads = {}  # by id of the loop, which the bulkhead keeps alive
+        self._bulkheads.forget()  # not dropped: a pending task that is collected complains
         self._partitions = {}
 
     def start(
@@ -106,7 +106,7 @@ class Dispatch:
         if self.closed:
             raise closed_error(operation)
         loop = asyncio.get_running_loop()
-        bulkhead = self._bulkheads.get(id(loop)) or self.bulkhead(loop)
+        bulkhead = self._bulkheads.get(loop) or self.bulkhead(loop)
         ticket = partition.breaker.admit(explicit)
         if ticket is None:
             ticket = partition.breaker.probe(self._now())
@@ -188,6 +188,8 @@ class Dispatch:
         if seconds < trip.least or now >= trip.ends:
             self._measured(bulkhead, call, answer, now)
         bulkhead.heard.add(partition)
+        if partition.refusals.held:
+            partition.refusals.succeeded(call.operation)
         if call.waiter is None or call.explicit:
             self._answered_in_time(bulkhead, call)
         else:
@@ -267,6 +269,7 @@ class Dispatch:
             call.partition.breaker.failed(call.ticket, self._now(), error.reason)
         else:
             call.partition.breaker.undecided(call.ticket, self._now())
+        call.partition.refusals.failed(call.operation, error)
         self._observer.backend_error(call.operation, error.reason)
         call.fail(error)
 
@@ -294,18 +297,15 @@ class Dispatch:
 
     def bulkhead(self, loop: asyncio.AbstractEventLoop) -> Bulkhead:
         """Return the bulkhead of `loop`, which is the caller's."""
-        bulkhead = self._bulkheads.get(id(loop))
+        bulkhead = self._bulkheads.get(loop)
         if bulkhead is None:
-            for other in [other for other, bulkhead in list(self._bulkheads.items()) if bulkhead.loop.is_closed()]:
-                self._bulkheads.pop(other, None)
-            bulkhead = self._bulkheads[id(loop)] = Bulkhead(
-                loop, self._options.max_in_flight, self._begin, self._more, self._missed
-            )
+            bulkhead = Bulkhead(loop, self._options.max_in_flight, self._begin, self._more, self._missed)
+            self._bulkheads.set(loop, bulkhead)
         return bulkhead
 
     def bulkheads(self) -> list[Bulkhead]:
         """Return the bulkheads of all loops; only their own loops may do more than count in them."""
-        return list(self._bulkheads.values())
+        return [bulkhead for _, bulkhead in self._bulkheads.items()]
 
     def partition(self, name: str) -> Partition:
         """Return the partition of that name."""
@@ -313,13 +313,15 @@ class Dispatch:
         if partition is None:
             kind = type(self._backend)
             known_as = kind.__name__ if kind.__repr__ is object.__repr__ else repr(self._backend)
-            log = StateLog(f"{known_as} {name}".rstrip(), self._now)
+            said_of = f"{known_as} {name}".rstrip()
+            log = StateLog(said_of, self._now)
 
             def changed(state: State, reason: str) -> None:
                 self._observer.breaker_state(name, state)
                 log.changed(state, reason)
 
-            made = Partition(name, Breaker(self._options, self._chance, changed), self._options)
+            breaker = Breaker(self._options, self._chance, changed)
+            made = Partition(name, breaker, self._options, Refusals(said_of, self._now))
             partition = self._partitions.setdefault(name, made)  # atomic: of two threads, one partition wins
         return partition
 

@@ -24,6 +24,7 @@ from typing import Final, TypeVar
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
+from cachecore.contract.loop_local import in_background
 from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -208,6 +209,10 @@ class Guard:
         swapped: bool = await self._calls.start("swap", partition, budget, call, key, size=size, explicit=explicit)
         return swapped
 
+    def refuse(self) -> None:
+        """Begin no more calls: the cache is closed, and the backend is not its own to close."""
+        self._calls.closed = True
+
     async def aclose(self) -> None:
         """Close the backend, within a second even if it hangs. What goes wrong is counted, not raised.
 
@@ -219,7 +224,7 @@ class Guard:
         bulkhead.drop_waiting(closed_error)
         ends = loop.time() + CLOSE_TIMEOUT
         await ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
-        self._closing = loop.create_task(self._close())  # the loop alone would not keep it alive
+        self._closing = in_background(loop.create_task(self._close()))  # the loop alone would not keep it alive
         await ended([self._closing], ends - CLOSE_TIMEOUT / 10)
         left = [*bulkhead.tasks(), self._closing]
         while not await ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:

@@ -7,6 +7,7 @@ from typing import Final
 
 from cachecore.contract.options import StoreOptions
 from cachecore.store.breaker import Breaker
+from cachecore.store.refusals import Refusals
 from cachecore.store.round_trip import RoundTrip
 
 ROUND_TRIPS: Final = 5
@@ -19,11 +20,12 @@ WHOLE_STORE: Final = ""
 class Partition:
     """One partition, as all loops of this process see it."""
 
-    __slots__ = ("_cap", "_floor", "address", "breaker", "name", "patience", "trip")
+    __slots__ = ("_cap", "_floor", "address", "breaker", "name", "patience", "refusals", "trip")
 
-    def __init__(self, name: str, breaker: Breaker, options: StoreOptions) -> None:
+    def __init__(self, name: str, breaker: Breaker, options: StoreOptions, refusals: Refusals) -> None:
         self.name = name
         self.breaker = breaker
+        self.refusals = refusals
         self._floor = options.backend_timeout
         self._cap = max(options.backend_timeout, options.backend_timeout_max)
         self.address = ""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import Context
 from typing import Final
@@ -42,9 +43,14 @@ class StateLog:
     Args:
         name: the store and the partition; holds no secret.
         now: monotonic seconds.
+        away, back: make the text for a reason, and are the text, of the two states.
     """
 
-    def __init__(self, name: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, now: Callable[[], float], away: Callable[[str], str] | None = None, back: str = "is back"
+    ) -> None:
+        self._away_text = away or _away
+        self._back_text = back
         self._name = name
         self._now = now
         self._lock = threading.Lock()  # guards all below
@@ -54,8 +60,7 @@ class StateLog:
         self._told_away = False  # what the last line said
         self._line_at = self._changed_at = -math.inf
         self._free = _FREE  # lines that may follow each other at once
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_loop: asyncio.AbstractEventLoop | None = None
+        self._timer_loop: Callable[[], asyncio.AbstractEventLoop | None] = _no_loop  # a weak reference
 
     def changed(self, state: State, reason: str) -> None:
         """Take note that the breaker is `state` now; `reason` is that of the last failure."""
@@ -82,22 +87,31 @@ class StateLog:
         self._free = max(0, self._free - 1)
         self._told_away, self._line_at = away, now
         if away:
-            remedy = _REMEDIES.get(self._reason, "see `cachecore doctor`")
-            text = "%s is away (%s): answers are computed and not stored until it is back; %s"
-            logger.warning(text, self._name, self._reason, remedy)
+            logger.warning("%s %s", self._name, self._away_text(self._reason))
         else:
-            logger.info("%s is back after %.1f s", self._name, self._seconds)
+            logger.info("%s %s after %.1f s", self._name, self._back_text, self._seconds)
 
     def _tell_later(self, seconds: float) -> None:
-        if self._timer_loop is not None and not self._timer_loop.is_closed():
+        waiting = self._timer_loop()
+        if waiting is not None and not waiting.is_closed():
             return
         try:
-            self._timer_loop = loop = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
             return  # the next change tells
-        self._timer = loop.call_later(seconds, self._due, context=Context())  # outlives the request
+        self._timer_loop = weakref.ref(loop)
+        loop.call_later(seconds, self._due, context=Context())  # outlives the request
 
     def _due(self) -> None:
         with self._lock:
-            self._timer = self._timer_loop = None
+            self._timer_loop = _no_loop
             self._tell(self._now())
+
+
+def _away(reason: str) -> str:
+    remedy = _REMEDIES.get(reason, "see `cachecore doctor`")
+    return f"is away ({reason}): answers are computed and not stored until it is back; {remedy}"
+
+
+def _no_loop() -> asyncio.AbstractEventLoop | None:
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -199,3 +200,44 @@ def test_hits_cost_no_memory() -> None:
 
 async def _never() -> Any:
     raise AssertionError("a hit calls no factory")
+
+
+_DROPPED_LOOPS = """
+import asyncio, gc, os, sys, weakref
+from cachecore import Cache
+
+async def answer():
+    return 1
+
+cache = Cache(sys.argv[1], ttl=60, backend_timeout=5)
+ends = []
+
+def ask_in_a_new_loop(number):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(cache.get_or_set(number, answer))
+    loop.run_until_complete(cache.invalidate_tags("t"))
+    ends.append(weakref.ref(loop))
+
+ask_in_a_new_loop(0)
+gc.collect()
+files = len(os.listdir("/proc/self/fd"))
+for number in range(1, 11):
+    ask_in_a_new_loop(number)
+for _ in range(100):  # a thread of the store may be at work for one
+    gc.collect()
+    if not any(end() for end in ends):
+        break
+print("alive", sum(end() is not None for end in ends), "files", len(os.listdir("/proc/self/fd")) - files)
+asyncio.run(cache.aclose())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_loops_dropped_unclosed_are_freed_with_their_connections(url: str) -> None:
+    """And nothing complains but Python, of the loops and sockets that the program did not close."""
+    command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", _DROPPED_LOOPS, url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    _, alive, _, files = ended.stdout.split()
+    assert int(alive) == 0
+    assert int(files) < 10, "fewer than loops: a thread of the store may have opened its own meanwhile"
+    assert ended.stderr == ""

@@ -179,7 +179,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.run(asyncio.sleep(60))
             self.answers_are_right()
             assert not self.asked
-            for state in self.cache._engine._states.values():
+            for state in self.cache._engine.states():
                 assert (len(state.flights), state.flights.tasks, state.background) == (0, 0, 0)
             self.run(self.cache.aclose())
             self.run(asyncio.sleep(0))

@@ -146,7 +146,7 @@ def check_nothing_is_left(caches: list[Cache[Any]]) -> None:
         gc.collect()  # errors of cancelled callers hold the frames that they passed
     for cache in caches:
         engine = cache._engine
-        (state,) = engine._states.values()
+        (state,) = engine.states()
         assert len(state.flights) == 0
         assert state.flights.tasks == 0
         assert state.coalescer.pending == 0

@@ -50,6 +50,6 @@ def pending_not_heeded(patch: pytest.MonkeyPatch) -> None:
 @bug("many: closing leaves tasks behind")
 def background_work_left_over(patch: pytest.MonkeyPatch) -> None:
     async def leave(self: Engine) -> None:
-        self._closed = True
+        self.closed = True
 
     patch.setattr(Engine, "aclose", leave)

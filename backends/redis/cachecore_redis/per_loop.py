@@ -7,13 +7,13 @@ inherited through a fork is shared with the parent, so that a child would take t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from cachecore.contract import BackendUnavailable
+from cachecore.contract import BackendUnavailable, LoopLocal
 
 
 class Closable(Protocol):
@@ -26,94 +26,93 @@ class Closable(Protocol):
 T = TypeVar("T", bound=Closable)
 
 
+class _Kept(NamedTuple, Generic[T]):
+    made: T
+    end: AsyncGenerator[None, None]
+    """Closes it when its loop ends."""
+
+
 class PerLoop(Generic[T]):
-    """One T for each event loop of this process, made on first use, closed when its loop ends."""
+    """One T for each event loop of this process, made on first use, closed when its loop ends.
+
+    A loop that is dropped without being closed takes its T along; a table that is dropped closes what it has.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._lock = threading.Lock()
-        self._kept: dict[asyncio.AbstractEventLoop, T] = {}  # written under _lock
-        self._end_hooks: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}  # guarded by _lock
+        self._kept: LoopLocal[_Kept[T]] = LoopLocal()
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-        self._inherited: list[object] = []
         self.closed = False
+        weakref.finalize(self, _close_all, self._kept).atexit = False
         _instances.add(self)
 
     def get(self, operation: str) -> T:
         """Return the running loop's T. Raises `BackendUnavailable` when closed."""
         loop = asyncio.get_running_loop()
         kept = self._kept.get(loop)
-        return kept if kept is not None else self._new(operation, loop)
+        return kept.made if kept is not None else self._new(operation, loop)
 
     def _new(self, operation: str, loop: asyncio.AbstractEventLoop) -> T:
         if self.closed or loop in self._ended:  # nothing would close a T made while its loop ends
             raise BackendUnavailable(operation, transient=False, reason="closed")
         made = self._make()
-        end = self._end(loop)
+        end = _until_its_end(loop, self._ended, self._kept)
         # A loop that ends closes the generators that began in it (asyncio.run does, and every runner of tests): the
         # only public signal of its end that comes while transports can still be closed.
-        try:
+        with contextlib.suppress(StopIteration):
             end.asend(None).send(None)
-        except StopIteration:
-            pass
-        with self._lock:
-            for other in [other for other in self._kept if other.is_closed()]:
-                self._kept.pop(other, None)
-                self._end_hooks.pop(other, None)
-            self._kept[loop] = made
-            self._end_hooks[loop] = end
+        self._kept.set(loop, _Kept(made, end))
         return made
-
-    async def _end(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._ended.add(loop)
-            self._drop(loop)
-
-    def _drop(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._lock:
-            kept = self._kept.pop(loop, None)
-            self._end_hooks.pop(loop, None)
-        if kept is not None:
-            kept.close()
 
     def in_each_loop(self, function: Callable[[T], None]) -> None:
         """Call `function` with the T of each loop, in that loop: now in the running one, soon in the others."""
         here = asyncio.get_running_loop()
-        for loop, kept in list(self._kept.items()):
+        for loop, kept in self._kept.items():
             if loop is here:
-                function(kept)
+                function(kept.made)
                 continue
-            try:
-                loop.call_soon_threadsafe(function, kept)
-            except RuntimeError:
-                pass  # the loop was closed, and its T is unusable
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and its T is unusable
+                loop.call_soon_threadsafe(function, kept.made)
 
     async def aclose(self) -> None:
         """Close every T: that of this loop now, those of other loops soon, in their loops. Idempotent."""
         self.closed = True
         here = asyncio.get_running_loop()
-        with self._lock:
-            loops = list(self._kept)
-            end_hook = self._end_hooks.get(here)
-        for loop in loops:
-            if loop is not here and not loop.is_closed():
-                try:
-                    loop.call_soon_threadsafe(self._drop, loop)
-                except RuntimeError:
-                    pass  # it was closed just now, and its transports with it
-        self._drop(here)
-        if end_hook is not None:
-            await end_hook.aclose()
+        kept = self._kept.get(here)
+        _close_all(self._kept, besides=here)
+        _drop(self._kept, here)
+        if kept is not None:
+            await kept.end.aclose()
         await asyncio.sleep(0)  # transports close in the next turn of the loop
 
     def forget(self) -> None:
         """Start anew in a forked child; the parent's objects are kept, unused, so that nothing closes them."""
-        self._inherited.append((self._kept, self._end_hooks))
-        self._lock = threading.Lock()
-        self._kept = {}
-        self._end_hooks = {}
+        self._kept.forget()
+
+
+async def _until_its_end(
+    loop: asyncio.AbstractEventLoop, ended: weakref.WeakSet[asyncio.AbstractEventLoop], kept: LoopLocal[_Kept[T]]
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        ended.add(loop)
+        _drop(kept, loop)
+
+
+def _drop(kept: LoopLocal[_Kept[T]], loop: asyncio.AbstractEventLoop) -> None:
+    """Close what the running `loop` has."""
+    dropped = kept.pop(loop)
+    if dropped is not None:
+        dropped.made.close()
+
+
+def _close_all(kept: LoopLocal[_Kept[T]], besides: asyncio.AbstractEventLoop | None = None) -> None:
+    """Close soon what the loops have, each in its own."""
+    for loop in kept.loops():
+        if loop is not besides:
+            with contextlib.suppress(RuntimeError):  # it is closed, and its transports with it
+                loop.call_soon_threadsafe(_drop, kept, loop)
 
 
 _instances: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()

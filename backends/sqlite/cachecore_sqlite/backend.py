@@ -121,7 +121,7 @@ class SQLiteBackend:
         """
         listener = self._pool.subscribe(prefix)
         try:
-            while (event := await listener.events.get()) is not None:
+            while (event := await listener.event()) is not None:
                 yield event
         finally:
             self._pool.unsubscribe(listener)

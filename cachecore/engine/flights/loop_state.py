@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any
 
 from cachecore.contract.errors import CacheError
+from cachecore.contract.loop_local import in_background
 from cachecore.engine.flights.coalesce import Coalescer
 from cachecore.engine.flights.flights import Flights
 from cachecore.engine.flights.rounds import Rounds
@@ -31,6 +32,7 @@ class LoopState:
     """What one event loop has of its own."""
 
     __slots__ = (
+        "__weakref__",
         "background",
         "coalescer",
         "explicit",
@@ -61,7 +63,7 @@ class LoopState:
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `work` behind; closing waits for it. It knows nothing of the request during which it was found due."""
-        task = self.loop.create_task(work, name=name, context=Context())
+        task = in_background(self.loop.create_task(work, name=name, context=Context()))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

@@ -26,6 +26,7 @@ from typing import Final
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
+from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
 from cachecore.invalidation.outbox import at_exit
@@ -92,7 +93,7 @@ class Outbox:
         self._again: list[_Repetition] = []
         self._recent = Recent(self._most, AGAIN_AFTER)  # what the store has acknowledged
         self._resent_at, self._resend_at = -math.inf, math.inf
-        self._tasks: dict[asyncio.Task[None], Signals] = {}
+        self._tasks: LoopLocal[tuple[asyncio.Task[None], Signals]] = LoopLocal()
         self.loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._journal: Journal | None = None
         if options.pending_path is not None:
@@ -248,18 +249,20 @@ class Outbox:
         self.loops.add(loop)
         if not self._waiting and not self._again and self._resend_at == math.inf:
             return
-        for task, signals in list(self._tasks.items()):
-            if task.get_loop() is loop and not task.done():
-                signals.added.set()
-                return
+        trying = self._tasks.get(loop)
+        if trying is not None and not trying[0].done():
+            trying[1].added.set()
+            return
         signals = Signals()
         # In a context of its own: it outlives the request that found it necessary.
         task = loop.create_task(self._keep_trying(signals), name="cachecore-pending", context=Context())
-        self._tasks[task] = signals
+        self._tasks.set(loop, (task, signals))
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
+        trying = self._tasks.get(task.get_loop())
+        if trying is not None and trying[0] is task:
+            self._tasks.pop(task.get_loop())
         if task.cancelled() and not self._tasks:  # its loop ends; another one takes over
             for loop in list(self.loops):
                 if loop is not task.get_loop():
@@ -269,9 +272,9 @@ class Outbox:
 
     def hurry(self) -> None:
         """Try again soon: the store has shown a sign of life. May be called from any thread."""
-        for task, signals in list(self._tasks.items()):
+        for loop, (_, signals) in self._tasks.items():
             with contextlib.suppress(RuntimeError):  # its loop is closed, and so is what it had to do
-                task.get_loop().call_soon_threadsafe(signals.alive.set)
+                loop.call_soon_threadsafe(signals.alive.set)
 
     def send_again(self) -> None:
         """Deliver what was acknowledged of late once more: the store has been away, and may be another one now.
@@ -298,12 +301,11 @@ class Outbox:
         there is a file, and is not done if there is none.
         """
         loop = asyncio.get_running_loop()
-        trying = [task for task in list(self._tasks) if task.get_loop() is loop]
+        trying = self._tasks.get(loop)
         self.loops.discard(loop)
-        for task in trying:
-            task.cancel()
-        if trying:
-            await asyncio.wait(trying)
+        if trying is not None:
+            trying[0].cancel()
+            await asyncio.wait([trying[0]])
         if not await self.last_attempts():
             self.say_what_is_left()
         if self._journal is not None:
@@ -331,7 +333,7 @@ class Outbox:
     def after_fork(self) -> None:
         """Start anew in a child process: what is pending pends here too, but nobody delivers it yet."""
         self._lock = threading.Lock()
-        self._tasks = {}
+        self._tasks.forget()
         self.loops = weakref.WeakSet()
         if self._journal is not None:
             self._journal.after_fork()

@@ -146,7 +146,7 @@ async def test_feed_without_listeners_does_not_poll(tmp_path: Path) -> None:
     while feed._position is not None:
         assert time.monotonic() < limit
         await asyncio.sleep(0.005)
-    assert feed._listeners == []
+    assert not feed._listeners
     async with _heard(backend) as heard:
         await backend.set_many({"p:again": b"v"}, ttl=60)
         await heard.until(lambda: heard.told() == ["p:again"])

@@ -35,9 +35,9 @@ async def test_cancelled_feed_is_read_again_only_in_a_loop_that_goes_on(scene: S
     state = FeedState(max_age=5, clock=scene.clock)
     state.attend(told, "cc:", told)
     await asyncio.sleep(0.01)
-    assert state._feeding is not None
-    state._feeding.cancel()
-    await asyncio.wait([state._feeding])
+    ((_, reading),) = state._readers.items()
+    reading.cancel()
+    await asyncio.wait([reading])
     state.attend(told, "cc:", told)  # as an answer does that arrives while the loop ends
     await asyncio.sleep(0.01)
     assert told.begun == 1

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Lost, monotonic
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Lost, in_background, monotonic
 from cachecore_redis.cluster.cluster import Cluster
 from cachecore_redis.wire.address import Address
 
@@ -85,7 +85,7 @@ class _MergedFeed:
             if not first:
                 self._give_lost()
             self._alive[address] = None
-            self._pumps[address] = loop.create_task(self._pump(address), context=contextvars.Context())
+            self._pumps[address] = in_background(loop.create_task(self._pump(address), context=contextvars.Context()))
         return True
 
     async def _pump(self, address: Address) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 import hiredis
 
-from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Flushed, Lost, monotonic
+from cachecore.contract import Alive, BackendError, Changed, FeedEvent, Flushed, Lost, in_background, monotonic
 from cachecore_redis.wire.commands import PING, pack
 from cachecore_redis.wire.connection import Connection, Reply
 from cachecore_redis.wire.reconnecting import ReconnectingConnection
@@ -97,7 +97,7 @@ class Feeds:
         loop = asyncio.get_running_loop()
         if self._task is None and not self._closed:
             self._changed = asyncio.Event()
-            self._task = loop.create_task(self._run(), context=contextvars.Context())
+            self._task = in_background(loop.create_task(self._run(), context=contextvars.Context()))
         self._wake_task()
         try:
             while not self._closed:

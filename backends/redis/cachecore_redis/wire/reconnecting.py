@@ -144,7 +144,11 @@ class _Attempt:
     async def run(self) -> Connection:
         driver: Any = await self._dialer.driver_connection()
         self._driver = driver
-        await driver.connect()
+        try:
+            await driver.connect()
+        except Exception:
+            _raise_if_cancelled()
+            raise
         reader, writer = driver._reader, driver._writer  # noqa: SLF001 - the transport is not public
         driver._reader = driver._writer = None  # noqa: SLF001 - its finaliser would close the socket
         self._connection.protocol = int(driver.protocol)
@@ -166,6 +170,13 @@ class _Attempt:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not log it
         self._connection.close()
+
+
+def _raise_if_cancelled() -> None:
+    """Raise CancelledError where redis-py has made an error of its own of one: a loop that ends reports such errors."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def dial(dialer: Dialer) -> Connection:

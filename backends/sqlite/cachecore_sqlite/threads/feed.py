@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
@@ -33,7 +34,8 @@ class Listener:
 
     def __init__(self, prefix: str, loop: asyncio.AbstractEventLoop) -> None:
         self.prefix = prefix
-        self.events: asyncio.Queue[FeedEvent | None] = asyncio.Queue()
+        self._events: deque[FeedEvent | None] = deque()
+        self._wake: asyncio.Future[None] | None = None
         self.started = False  # guarded by Feed._lock; whether an event has said that changes are being sent
         self._loop = loop
 
@@ -46,13 +48,20 @@ class Listener:
         return True
 
     def _put(self, events: Sequence[FeedEvent | None]) -> None:
-        if self.events.qsize() > _EVENTS:
+        if len(self._events) > _EVENTS:
             # The consumer has stopped reading. `Lost` tells it to drop all copies, and bounds the memory.
-            while not self.events.empty():
-                self.events.get_nowait()
-            self.events.put_nowait(Lost())
-        for event in events:
-            self.events.put_nowait(event)
+            self._events.clear()
+            self._events.append(Lost())
+        self._events.extend(events)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def event(self) -> FeedEvent | None:
+        """Return the next event, None at the end of the iteration. One task at a time may wait."""
+        while not self._events:
+            self._wake = self._loop.create_future()
+            await self._wake  # no `asyncio.Queue`: its `get` fails where it is collected with a dropped loop
+        return self._events.popleft()
 
 
 class Feed(Worker):
@@ -62,7 +71,7 @@ class Feed(Worker):
         self._wakes: SimpleQueue[Job | None] = SimpleQueue()
         super().__init__("feed", database, clock, self._wakes)
         self._lock = threading.Lock()
-        self._listeners: list[Listener] = []  # guarded by _lock
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()  # guarded by _lock; each refers to its loop
         self._version: int | None = None  # the connection's data_version at the last read; None: read now
         self._position: tuple[str, int] | None = None  # the database and the `seq` sent last; None: start at the newest
         self._identity = ""  # of the database that is open
@@ -72,15 +81,14 @@ class Feed(Worker):
         """Start to send changes below `prefix` to the running loop."""
         listener = Listener(prefix, asyncio.get_running_loop())
         with self._lock:
-            self._listeners.append(listener)
+            self._listeners.add(listener)
         self._wakes.put(Job("feed", None, 0.0))  # wakes the thread
         return listener
 
     def unsubscribe(self, listener: Listener) -> None:
         """Stop sending."""
         with self._lock:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners.discard(listener)
 
     def send_changes(self, keys: Sequence[str]) -> None:
         """Send a change of `keys` to the listeners."""
@@ -174,8 +182,7 @@ class Feed(Worker):
                 listener.started |= starting
                 if events and not listener.send(*events):
                     closed.append(listener)
-            for listener in closed:
-                self._listeners.remove(listener)
+            self._listeners.difference_update(closed)
 
     def work(self, waiting: deque[Job]) -> None:
         """Do nothing: the feed has no jobs to answer."""

@@ -103,6 +103,7 @@ class Worker:
                 self._waiting.append(begun(job))
             with self.at_work:
                 self.work(self._waiting)
+            job = None  # it refers to its loop, which may be dropped while this thread waits
         with self.at_work:
             self.end()
 

@@ -1,0 +1,104 @@
+"""Caches that are made for one call and never closed: said by a warning, and nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachecore import Cache, SyncCache
+from cachecore.testing.servers import Server
+from tests.conftest import SERVERS
+
+MADE = 20
+
+
+async def say() -> str:
+    return "v"
+
+
+async def left_over(before: tuple[int, int]) -> tuple[int, int]:
+    """Return how many tasks and open files there are more than before, once they are none or some time has passed."""
+    loop = asyncio.get_running_loop()
+    limit = loop.time() + 10
+    while True:
+        gc.collect()
+        now = (len(asyncio.all_tasks()) - before[0], len(os.listdir("/proc/self/fd")) - before[1])
+        if max(now) <= 0 or loop.time() > limit:
+            return now
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/cache.db"
+    running: dict[str, Server] = request.getfixturevalue("running_servers")
+    name = max(SERVERS)
+    if name not in running:
+        running[name] = Server(SERVERS[name])
+        running[name].start()
+    return running[name].url
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+async def test_caches_made_for_each_call_leave_nothing_and_are_warned_of(url: str) -> None:
+    async def helper(number: int) -> str:
+        cache: Cache[Any] = Cache(url, namespace="unclosed", ttl=60, backend_timeout=5)
+        value: str = await cache.scoped("n").get_or_set(number, say)
+        return value
+
+    async with Cache(url, namespace="unclosed", ttl=60, backend_timeout=5) as first:  # what the process opens once
+        await first.get_or_set("q", say)
+    before = (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")))
+    with pytest.warns(ResourceWarning, match="unclosed cache on") as said:  # noqa: PT031 - at any moment
+        for number in range(MADE):
+            assert await helper(number) == "v"
+        gc.collect()
+        assert max(await left_over(before)) <= 0
+    assert len([one for one in said if "unclosed cache" in str(one.message)]) == MADE
+
+
+async def test_view_keeps_its_cache_open(url: str) -> None:
+    """What matters is whether any view is left, not the object that was made first."""
+    view = Cache(url, namespace="unclosed", ttl=60, backend_timeout=5).scoped("v")
+    gc.collect()
+    assert await view.get_or_set("q", say) == "v"
+    gc.collect()
+    assert await view.get("q") == "v"
+    await view.aclose()
+
+
+async def test_closed_cache_and_memory_end_without_a_word() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        cache: Cache[Any] = Cache("memory://", ttl=60)
+        await cache.get_or_set("q", say)
+        del cache
+        gc.collect()
+        await asyncio.sleep(0)
+    assert [one for one in said if "cache" in str(one.message)] == []
+
+
+def test_sync_caches_made_for_each_call_leave_no_thread(url: str) -> None:
+    def helper(number: int) -> str:
+        cache: SyncCache[Any] = SyncCache(url, namespace="unclosed", ttl=60, backend_timeout=5)
+        value: str = cache.get_or_set(number, lambda: "v")
+        return value
+
+    before = set(threading.enumerate())
+    with pytest.warns(ResourceWarning, match="unclosed cache on"):  # noqa: PT031 - at any moment
+        for number in range(5):
+            assert helper(number) == "v"
+        limit = time.monotonic() + 20
+        while (left := set(threading.enumerate()) - before) and time.monotonic() < limit:
+            gc.collect()
+            next(iter(left)).join(0.05)
+    assert {thread.name for thread in left} == set()
