@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cachecore.engine import ending
 from cachecore.engine.engine import Engine
 from cachecore.invalidation.outbox.backlog import Backlog
 from cachecore.invalidation.outbox.outbox import Outbox
@@ -49,7 +50,7 @@ def pending_not_heeded(patch: pytest.MonkeyPatch) -> None:
 
 @bug("many: closing leaves tasks behind")
 def background_work_left_over(patch: pytest.MonkeyPatch) -> None:
-    async def leave(self: Engine) -> None:
-        self.closed = True
+    async def leave(engine: Engine) -> None:
+        engine.closed = True
 
-    patch.setattr(Engine, "aclose", leave)
+    patch.setattr(ending, "close", leave)
