@@ -154,11 +154,17 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
             if oldest is not None and (lookup.age or 0.0) > oldest:
                 alone = True  # found by a flight whose callers take an older one
                 continue
-            counts.hits_l2 += 1
-        else:
-            counts.computed += 1
-            counts.joined += lookup.joined
-        return lookup
+        return _counted(scope, lookup)
+
+
+def _counted(scope: Scope, lookup: Lookup[Any]) -> Lookup[Any]:
+    counts = scope.telemetry.counts
+    if lookup.outcome == "hit":
+        counts.hits_l2 += 1
+    else:
+        counts.computed += 1
+        counts.joined += lookup.joined
+    return lookup
 
 
 def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from cachecore import Cache
+    from cachecore.api.cache import Cache
     from cachecore.testing.frozen import FrozenCache
     from cachecore.testing.servers import Server
 
@@ -29,7 +29,7 @@ def cachecore_cache() -> Iterator[Cache[Any]]:
 
     pytest's own cache, which has a fixture of this name, is still `request.config.cache`.
     """
-    from cachecore import Cache
+    from cachecore.api.cache import Cache
 
     made: Cache[Any] = Cache("memory://", ttl=_TTL, jitter=0)
     yield made

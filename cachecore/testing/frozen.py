@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cachecore import Cache
+from cachecore.api.cache import Cache
 from cachecore.contract.options import Duration, seconds
 from cachecore.testing.clocks import FakeClock
 
