@@ -209,7 +209,9 @@ class Cluster(_Group):
         return len(lines) == len(self.nodes) and not any("handshake" in line for line in lines)
 
     def _ok(self, server: Server) -> bool:
-        if "cluster_state:ok" not in (ask(server, "CLUSTER", "INFO") or ""):
+        said = (ask(server, "CLUSTER", "INFO") or "").splitlines()
+        # The state is ok without: nodes may not have heard yet who serves the slots of another.
+        if "cluster_state:ok" not in said or "cluster_slots_ok:16384" not in said:
             return False
         lines = self._view(server)
         if sum("slave" in line for line in lines) != 3:

@@ -236,10 +236,10 @@ def loop_closed_in_a_call(url: str) -> None:
     tally = Tally()
     asyncio.run(filled(cache))
     abandoned: list[asyncio.Task[None]] = []  # kept: what asyncio says of such tasks when they go is not of interest
-    for turn in range(20):
+    for turn in range(40):
         loop = asyncio.new_event_loop()
         under_way = [loop.create_task(ask(cache, 2000 + turn * 10 + number, Tally())) for number in range(10)]
-        for _ in range(turn):
+        for _ in range(turn // 2):
             loop.run_until_complete(asyncio.sleep(0))
         if turn % 2:  # the callers are told, and their calls to the store are still under way
             for task in under_way:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,6 +60,9 @@ logprobs = st.none() | st.fixed_dictionaries(
 )
 
 
+media = st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode())
+
+
 @st.composite
 def chat_bodies(draw: st.DrawFn) -> JsonObject:
     """A chat completion; tool calls have different ids, as every provider gives them."""
@@ -69,7 +73,7 @@ def chat_bodies(draw: st.DrawFn) -> JsonObject:
             "refusal": st.none() | texts,
             "reasoning_content": texts,
             "annotations": st.lists(json_objects, max_size=2),
-            "audio": st.fixed_dictionaries({"id": words, "data": texts, "transcript": texts, "expires_at": counts}),
+            "audio": st.fixed_dictionaries({"id": words, "data": media, "transcript": texts, "expires_at": counts}),
             "tool_calls": st.lists(tool_calls, min_size=1, max_size=3, unique_by=_id),
         }
         for key, values in optional.items():

@@ -139,3 +139,25 @@ def test_secrets_of_tools_are_cut_from_a_response() -> None:
 def test_events_are_told_from_marks(protocol: WireProtocol, sent: ServerEvent, right: JsonObject | None) -> None:
     assert protocol.event_of(sent) == right
     assert protocol.is_end(sent) == (sent.data == "[DONE]")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        (["AA", "A="], True),
+        (["AAA=", ""], True),
+        (["AA=", "="], True),
+        (["AA==", "AA=="], False),
+        (["AA==", "", "AAAA"], False),
+    ],
+)
+def test_audio_in_pieces_that_are_padded_each_can_only_be_streamed(pieces: list[str], whole: bool) -> None:
+    """Joined they are no base64; where the padding is cut, or an empty piece follows, they are."""
+    assembly = OPENAI_CHAT.assembly()
+    for piece in pieces:
+        delta = {"audio": {"data": piece}}
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        assembly.feed({"id": "c", "object": "chat.completion.chunk", "choices": [choice]})
+    ended = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    assembly.feed({"id": "c", "object": "chat.completion.chunk", "choices": [ended]})
+    assert assembly.recording().whole is whole

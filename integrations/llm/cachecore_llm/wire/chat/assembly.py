@@ -262,7 +262,9 @@ def _has_whole_audio(choice: _Choice) -> bool:
     """Whether the joined audio is base64: pieces that were padded each for itself can only be streamed."""
     audio = choice.message.get("audio")
     data = audio.get("data") if isinstance(audio, dict) else None
-    return type(data) is not Grown or not any(piece.endswith("=") for piece in data[:-1] if isinstance(piece, str))
+    if type(data) is not Grown:
+        return True
+    return "=" not in "".join(piece for piece in data if isinstance(piece, str)).rstrip("=")
 
 
 def _place_of_call(calls: _Indexed, entry: dict[str, Any], aliases: dict[int, int]) -> int:
