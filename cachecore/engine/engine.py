@@ -47,8 +47,7 @@ from cachecore.invalidation.rewind import REWOUND, Marks
 from cachecore.invalidation.stamps import StampBook, sound
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
-from cachecore.memory.copies import Copy, deadline_of
-from cachecore.memory.tier import MemoryTier
+from cachecore.memory.copies import tier_of_copies
 from cachecore.memory.warmth import Warmth
 from cachecore.store.guard import Guard
 from cachecore.store.store_clock import StoreClock
@@ -101,13 +100,7 @@ class Engine:
         feed_log = FeedLog(backend, self.backend.states)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock, log=feed_log)
         self.book = StampBook(stamp=lambda: token()[:STAMP_BYTES], monotonic=clock.monotonic)
-        self.l1: MemoryTier[Copy] = MemoryTier(
-            max_bytes=memory.l1_max_bytes,
-            max_entries=memory.l1_max_entries,
-            policy=plugins.eviction(memory.eviction),
-            deadline_of=deadline_of,
-            clock=clock,
-        )
+        self.l1 = tier_of_copies(memory, plugins.eviction(memory.eviction), clock)
         self.warmth = Warmth(self.backend, clock)
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""

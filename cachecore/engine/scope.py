@@ -22,7 +22,7 @@ from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
 from cachecore.invalidation.stamps import careful_life, stamp_life
 from cachecore.keys import KeySpace, user_tag
-from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reads
+from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reader, value_reader
 
 Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
@@ -84,7 +84,7 @@ class Scope:
         self.owner = owner_of(engine)
         self.keys = self.keys.of_format("" if name == _PLAIN_FORMAT else name)
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
-        self.find_copy, self.find_value = copy_reads(
+        self.find_copy = copy_reader(
             engine.l1,
             engine.book,
             engine.feed_state,
@@ -93,9 +93,9 @@ class Scope:
             max_age=self.policy.max_age,
             unix=engine.store_clock.now,
             bypassed=bypassed,
-            counts=self.telemetry.counts,
             warmth=engine.warmth,
         )
+        self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)

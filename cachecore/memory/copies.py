@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import EncodingError
+from cachecore.contract.eviction import PolicyFactory
+from cachecore.contract.options import MemoryOptions
 from cachecore.contract.protocols import Serializer, SupportsLocal
 from cachecore.contract.results import UNSET
 from cachecore.encoding.entry import Entry, payload_of
@@ -131,7 +133,7 @@ class HitCounts(Protocol):
 
 
 class FindCopy(Protocol):
-    """The rule for a hit in memory; see `copy_reads`."""
+    """The rule for a hit in memory; see `copy_reader`."""
 
     def __call__(self, key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Copy | None:
         """Return the copy of `key` that may be served now, or None.
@@ -144,13 +146,13 @@ class FindCopy(Protocol):
 
 
 class FindValue(Protocol):
-    """The value of a hit in memory; see `copy_reads`."""
+    """The value of a hit in memory; see `value_reader`."""
 
     def __call__(self, key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Any:
         """Return the value of `key` that may be served now, counted as a hit; UNSET if there is none."""
 
 
-def copy_reads(
+def copy_reader(
     l1: MemoryTier[Copy],
     book: StampBook,
     feed_state: FeedState,
@@ -160,16 +162,14 @@ def copy_reads(
     max_age: float | None,
     unix: Callable[[], float],
     bypassed: Callable[[], bool],
-    counts: HitCounts,
     warmth: Warmth,
-) -> tuple[FindCopy, FindValue]:
-    """Return a view's two ways to copies in L1: closures, because each attribute that is looked up is part of a hit.
+) -> FindCopy:
+    """Return a view's way to copies in L1: a closure, because each attribute that is looked up is part of a hit.
 
-    `max_age` is the oldest that the view serves, by the store's clock `unix`; None: as old as the ttl allows. Both are
-    synchronous, take no lock, and cost O(1).
+    `max_age` is the oldest that the view serves, by the store's clock `unix`; None: as old as the ttl allows. It is
+    synchronous, takes no lock, and costs O(1).
     """
     (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
-    value_of = reader.value_of
 
     def look_closer(key: str, copy: Copy, now: float, generation: int) -> bool:
         """Return whether a copy holds after its time or the stamps have moved on. Here, because it is rarely needed."""
@@ -210,6 +210,13 @@ def copy_reads(
             return None
         return copy
 
+    return find_copy
+
+
+def value_reader(find_copy: FindCopy, reader: Reader, counts: HitCounts) -> FindValue:
+    """Return a view's way to the values of copies in L1, each counted as a hit."""
+    value_of = reader.value_of
+
     def find_value(key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Any:
         copy = find_copy(key, tags, unless_due)
         value = UNSET if copy is None else copy.value
@@ -218,7 +225,18 @@ def copy_reads(
         counts.hits_l1 += 1
         return value
 
-    return find_copy, find_value
+    return find_value
+
+
+def tier_of_copies(memory: MemoryOptions, policy: PolicyFactory, clock: Clock) -> MemoryTier[Copy]:
+    """Return an empty L1 of the size that `memory` allows."""
+    return MemoryTier(
+        max_bytes=memory.l1_max_bytes,
+        max_entries=memory.l1_max_entries,
+        policy=policy,
+        deadline_of=deadline_of,
+        clock=clock,
+    )
 
 
 def deadline_of(copy: Copy) -> float:
