@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cachecore.api.answers import Answers
-from cachecore.api.naming import innermost
+from cachecore.api.naming import innermost, name_of, variables_around
 from cachecore.contract.errors import OptionsError, UnkeyableError
 from cachecore.contract.protocols import Serializer
 from cachecore.engine.scope import Scope
@@ -51,14 +51,26 @@ class FunctionView(Answers[Any]):
 
         Two functions of one name would get each other's answers: two of them in one function, two things that were
         given one name. A function that is defined anew at the top of its module, or where it was defined, is one
-        function all the same. Raises OptionsError.
+        function all the same. Not so if it uses variables of the function around it, which are not part of a request:
+        where other processes see its answers, their first one may be another, so it is refused at once.
+
+        Raises OptionsError.
         """
+        variables = [] if named else variables_around(function)
+        if variables and self._engine.local is None:
+            raise OptionsError(
+                f"{name_of(innermost(function))} is defined inside a function and uses its variables "
+                f"({', '.join(variables)}), which are not part of the request: defined again, it would get the answers "
+                "of the first. Define it at the top of the module, pass them as arguments, or give it a name of its "
+                "own: cached(name=…)"
+            )
         known_names = self._engine.function_names
         place = (self._scope.keys.namespace, name)
         inner = innermost(function)
         origin = (getattr(inner, "__module__", ""), getattr(inner, "__qualname__", ""))
         plain = inspect.isfunction(function)
-        this, known = (origin, inner.__code__ if plain else function), known_names.get(place)
+        this = (origin, inner.__code__ if plain and not variables else function)
+        known = known_names.get(place)
         if known is not None:
             if not plain or known[0] != origin:
                 clash = known != this

@@ -52,14 +52,17 @@ def request_name(function: Any) -> str:
         raise OptionsError(f"{name_of(function)} is one of several of that name: give it one with cached(name=…)")
     if inner.__name__ == "<lambda>":
         raise OptionsError("every lambda of a module has the same name: give this one its own with cached(name=…)")
-    variables = [name for name in inner.__code__.co_freevars if name != "__class__"]
-    if variables and "<locals>" in inner.__qualname__:
-        raise OptionsError(
-            f"{name_of(inner)} is defined inside a function and uses its variables ({', '.join(variables)}), which are "
-            "not part of the request: defined again, it would get the answers of the first. Define it at the top of "
-            "the module, pass them as arguments, or give it a name of its own: cached(name=…)"
-        )
     return f"{_module_of(function)}.{name_of(inner)}"
+
+
+def variables_around(function: Any) -> list[str]:
+    """Return the names of the variables that a nested function takes from the function around it.
+
+    Its own name is none, which it has if it calls itself.
+    """
+    inner = innermost(function)
+    names = inner.__code__.co_freevars if inspect.isfunction(inner) and "<locals>" in inner.__qualname__ else ()
+    return [name for name in names if name not in ("__class__", inner.__name__)]
 
 
 def _module_of(function: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cachecore import Cache, SyncCache
+from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
 
@@ -64,3 +65,15 @@ def test_cache_that_is_collected(tmp_path: Path, recwarn: pytest.WarningsRecorde
     while time.monotonic() < ends:
         assert not folder.exists()
     assert not recwarn.list
+
+
+async def test_a_folder_that_cannot_be_made_is_no_empty_store(tmp_path: Path) -> None:
+    """Each call says so: only a folder that was there is taken for empty when it is gone."""
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", Path("/proc/nowhere")):
+        backend = SQLiteBackend(folder / "cache.db")
+        with pytest.raises(BackendError):
+            await backend.get_many(["k"])
+        with pytest.raises(BackendError):
+            await backend.set_many({"k": b"v"}, ttl=60)
+        await backend.aclose()

@@ -83,6 +83,34 @@ async def test_a_nested_function_with_variables_of_its_own_is_refused_at_once(sc
     cache.cached(Model.parent)  # `super()` is no variable of the function around
 
 
+async def test_a_nested_function_with_variables_is_refused_at_its_second_definition_where_no_process_shares() -> None:
+    """Answers in memory:// end with the process, so its first definition is alone with them."""
+    async with Cache[Any]("memory://", ttl=60) as cache:
+
+        def made(model: str) -> Any:
+            async def ask(q: str) -> str:
+                return f"{model} {q}"
+
+            return cache.cached(ask)
+
+        assert await made("a")("q") == "a q"
+        with pytest.raises(OptionsError, match="name of its own"):
+            made("b")
+
+
+@virtual
+async def test_a_nested_function_may_call_itself(scene: Scene) -> None:
+    """Its own name is a variable of the function around it, and means itself in every process."""
+    cache = scene.cache()
+
+    @cache.cached
+    async def fib(n: int) -> int:
+        return n if n < 2 else await fib(n - 1) + await fib(n - 2)
+
+    assert await fib(15) == 610
+    assert cache.stats.computed == 16
+
+
 @virtual
 async def test_two_functions_of_one_name_are_refused(scene: Scene) -> None:
     """They would answer each other's requests."""

@@ -62,7 +62,7 @@ class Database:
         So is an absent folder, the first time; one that was removed since is created only if `make`.
 
         Raises:
-            FileNotFoundError: the folder was removed, and is not to be created.
+            FolderRemovedError: the folder was removed, and is not to be created.
             FileRefused: the file belongs to another program or to a newer version.
             sqlite3.Error, OSError: the file cannot be opened now.
         """

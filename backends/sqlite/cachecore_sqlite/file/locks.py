@@ -20,6 +20,10 @@ PAUSES: Final = (0.0001, 0.0002, 0.0004, 0.0008, 0.0016)
 _FOLDER_PAUSE_SECONDS: Final = 0.001
 
 
+class FolderRemovedError(FileNotFoundError):
+    """The folder of a database is not there any more, and is not to be created."""
+
+
 @contextlib.contextmanager
 def folder_locked(folder: str, limit: float, *, make: bool = True) -> Iterator[None]:
     """Hold the exclusive lock of `folder`; no process creates or moves cache files then.
@@ -28,13 +32,14 @@ def folder_locked(folder: str, limit: float, *, make: bool = True) -> Iterator[N
     platform has no `fcntl`, nothing is locked.
 
     Raises:
-        FileNotFoundError: it is absent, and not to be created.
+        FolderRemovedError: it is absent, and not to be created.
+        OSError: it cannot be created.
         sqlite3.OperationalError: busy at `limit` (monotonic s).
     """
     if make:
         os.makedirs(folder, exist_ok=True)
     elif not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+        raise FolderRemovedError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
     if fcntl is None:
         yield
         return

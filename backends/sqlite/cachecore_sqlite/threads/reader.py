@@ -12,7 +12,7 @@ from typing import Final
 from cachecore.contract import Clock
 from cachecore_sqlite.file.database import Database, Fingerprint
 from cachecore_sqlite.file.errors import concerns_one_call, is_busy, lacks_space
-from cachecore_sqlite.file.locks import PAUSES
+from cachecore_sqlite.file.locks import PAUSES, FolderRemovedError
 from cachecore_sqlite.table import rows
 from cachecore_sqlite.threads.jobs import Job, JobQueue, answer
 from cachecore_sqlite.threads.worker import Worker
@@ -85,7 +85,7 @@ class Reader(Worker):
         while True:
             try:
                 connection = self.connection()
-            except FileNotFoundError:  # the folder was removed: there is nothing, until something is written
+            except FolderRemovedError:  # the folder was removed: there is nothing, until something is written
                 with contextlib.closing(self.database.empty()) as connection:
                     self._answer(connection, jobs)
                 return
