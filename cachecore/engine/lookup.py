@@ -44,7 +44,7 @@ async def lookup(
             counts.hits_l1 += 1
             if factory is not None and copy.claim_refresh(engine.monotonic()):
                 _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
-            seen = StoreRead(key, tagset, None, entry=copy.entry, state="fresh", reason=None)
+            seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)

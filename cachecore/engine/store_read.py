@@ -56,14 +56,14 @@ class StoreRead:
 
     @property
     def from_memory(self) -> bool:
-        """Whether it is what a copy in memory was made of: then the bytes in the store are not known."""
+        """Whether it is what a copy in memory was made of: then the bytes are known of a store in this process only."""
         return self.batch is None and self.entry is not None
 
     def same(self, again: StoreRead) -> bool:
         """Return whether the key holds what it held when this was read."""
-        if not self.from_memory:
-            return again.raw == self.raw
-        return again.entry == self.entry
+        if self.from_memory and self.raw is None:
+            return again.entry == self.entry
+        return again.raw == self.raw
 
     def without_entry(self) -> StoreRead:
         """Return the same read for an entry whose payload could not be decoded: a miss."""

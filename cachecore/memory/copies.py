@@ -60,10 +60,13 @@ class Copy:
         """Return the serializer's bytes; None if the store has let them go."""
         if self.store is None:
             return self.entry.payload
-        found = self.store.look(self.entry.key)
-        if found is None or found[1] != self.number:
-            return None
-        return payload_of(found[0], self.entry.header)
+        raw = self.raw()
+        return None if raw is None else payload_of(raw, self.entry.header)
+
+    def raw(self) -> bytes | None:
+        """Return the very bytes that a store in this process has; None if it has let them go, or is elsewhere."""
+        found = None if self.store is None else self.store.look(self.entry.key)
+        return found[0] if found is not None and found[1] == self.number else None
 
     def stands(self, store: SupportsLocal) -> bool:
         """Return whether the store in this process still has the entry, and all its stamps are current there."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from cachecore import OptionsError
+from cachecore import Cache, OptionsError
 from tests.unit.virtual_caches import Answer, Scene, virtual
 
 
@@ -64,3 +64,19 @@ async def test_set_since_a_hit_from_memory(scene: Scene) -> None:
     seen = await cache.lookup("q")
     assert await cache.expire("q") is True
     assert await cache.set("q", 8, since=seen) is False
+
+
+async def test_set_since_a_hit_from_the_memory_of_a_store_in_this_process() -> None:
+    """Its copies have no payload of their own, and are compared all the same."""
+    async with Cache[int]("memory://", ttl=60) as cache:
+        await cache.set("n", 1)
+        seen = await cache.lookup("n")
+        assert seen.tier == "l1"
+        assert await cache.set("n", 2, since=seen) is True
+        assert await cache.set("n", 3, since=seen) is False
+        for change in (cache.delete("n"), cache.invalidate_all()):
+            await cache.set("n", 4)
+            seen = await cache.lookup("n")
+            await change
+            assert await cache.set("n", 5, since=seen) is False
+        assert await cache.get("n") is None
