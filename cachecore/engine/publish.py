@@ -357,7 +357,7 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epo
     Its value is decoded from the bytes, so that a hit from memory and one from the store are the same.
     """
     entry = decode(sealed.data, key)
-    if not isinstance(entry, Entry) or not ticket.covers(key):
+    if not isinstance(entry, Entry):
         return
     found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
     loaded = reading.load(scope, found)

@@ -111,3 +111,30 @@ async def test_look_tells_writes_apart() -> None:
     assert second is not None
     assert (first[0], second[0]) == (b"v", b"v")
     assert first[1] != second[1]
+
+
+async def test_every_change_of_the_store_has_a_version_of_its_own() -> None:
+    """A copy that was looked at under a version is looked at again after any change."""
+    backend = MemoryBackend(max_bytes=100)
+    seen = [backend.version]
+
+    def changed() -> None:
+        assert backend.version > seen[-1]
+        seen.append(backend.version)
+
+    await backend.set_many({"a": b"1"}, ttl=60)
+    changed()
+    first = backend.look("a")
+    await backend.set_many({"a": b"1"}, ttl=60)
+    changed()
+    assert backend.look("a") != first
+    assert await backend.swap("a", b"1", b"2", ttl=60)
+    changed()
+    await backend.advance("mark")
+    changed()
+    await backend.delete_many(["a"])
+    changed()
+    await backend.set_many({"large": bytes(90)}, ttl=60)  # evicts
+    changed()
+    await backend.aclose()
+    changed()
