@@ -30,7 +30,7 @@ class _Mark:
 _KEYWORDS: Final = _Mark()
 _VARYING: Final = _Mark()
 _ATOMS: Final = frozenset({str, bytes, int, bool, float, type(None), _Mark})
-"""Types whose equal values are one value, but for some floats: 0.0 == -0.0, and NaN is not even itself."""
+"""Types of which two equal values have one key. Floats are looked at apart: 0.0 equals -0.0, and NaN not itself."""
 _MEMO_ENTRIES: Final = 4096
 _MEMO_BYTES: Final = 8 * 1024 * 1024
 

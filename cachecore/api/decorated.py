@@ -25,7 +25,7 @@ def helpers(calls: CachedCalls, face: Face) -> dict[str, Callable[..., Any]]:
         return face.delete(asked(args, kwargs)[0])
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        """Call the function for these arguments, whatever is cached, and cache what it returns."""
+        """Call the function for these arguments even if an answer is cached, and cache the new answer."""
         request, tags = asked(args, kwargs)
         return face.refresh(request, partial(function, *args, **kwargs), tags=tags)
 

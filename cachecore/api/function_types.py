@@ -36,7 +36,7 @@ class Helpers(Keyed[P], Protocol[P, R_co]):
         """Delete the answer for these arguments; return whether there was one."""
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function for these arguments, whatever is cached, and cache what it returns."""
+        """Call the function for these arguments even if an answer is cached, and cache the new answer."""
 
     async def lookup(self, *args: P.args, **kwargs: P.kwargs) -> Lookup[R_co]:
         """Return the answer for these arguments and where it came from; calls the function if there is none."""
@@ -110,7 +110,7 @@ class SyncHelpers(Keyed[P], Protocol[P, R_co]):
         """Delete the answer for these arguments; return whether there was one."""
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Call the function for these arguments, whatever is cached, and cache what it returns."""
+        """Call the function for these arguments even if an answer is cached, and cache the new answer."""
 
     def lookup(self, *args: P.args, **kwargs: P.kwargs) -> Lookup[R_co]:
         """Return the answer for these arguments and where it came from; calls the function if there is none."""

@@ -98,7 +98,7 @@ class MethodObject:
         return kind
 
     def _owns(self, cls: type) -> bool:
-        """Return whether `cls` is the class in whose body the function was defined, or one below it."""
+        """Return whether `cls` is the class that defines the function, or a subclass of that class."""
         function, owner = self._function, self._owner
         return bool(owner) and (
             any(one.__qualname__ == owner and one.__module__ == function.__module__ for one in cls.__mro__)

@@ -35,7 +35,7 @@ def name_of(function: object) -> str:
 
 
 def class_of(function: object) -> str:
-    """Return the qualified name of the class in whose body the function was defined; empty if in none."""
+    """Return the qualified name of the class that defines the function; empty if no class does."""
     outer = name_of(innermost(function)).rpartition(".")[0]
     return "" if outer.endswith("<locals>") else outer
 

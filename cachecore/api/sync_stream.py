@@ -145,7 +145,7 @@ class _Worker:
         try:
             self._loop.call_soon_threadsafe(_settle, answer, chunk, failure)
         except RuntimeError:
-            pass  # the loop is gone, and with it whoever would have wanted to know
+            pass  # the loop is closed, so no caller waits for this any more
 
 
 def _settle(answer: asyncio.Future[Any], chunk: Any, failure: BaseException | None) -> None:

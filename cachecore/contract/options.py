@@ -135,7 +135,7 @@ class Policy:
     ttl: float | None
     """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
     max_age: float | None = None
-    """How old an answer may be to be fresh, whatever ttl it was stored with; stale windows count from then."""
+    """The age from which an answer is not fresh even if its ttl says so; stale windows count from that age."""
     jitter: float = 0.05
     """Each ttl is shortened by up to this part of it, so that what was stored together does not expire together."""
     stale_while_revalidate: float = 0.0

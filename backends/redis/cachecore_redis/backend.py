@@ -160,7 +160,7 @@ class RedisBackend:
             if error.reason == "reset" and self._closed_on_time >= 0:
                 self._closed_on_time += 1
             raise
-        self._closed_on_time = -1  # whatever closes connections from now on, it is not this command
+        self._closed_on_time = -1  # the server knows TIME: later closings have another cause
         return moment(self._checked(node, "time", reply, list))
 
     def link(self, key: str) -> Link | None:

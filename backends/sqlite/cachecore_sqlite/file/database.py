@@ -205,7 +205,7 @@ class Database:
         return folder_locked(os.path.dirname(self.path), limit, make=False)
 
     def empty(self) -> sqlite3.Connection:
-        """Return a connection to an empty database in memory, which answers as one does whose folder was removed."""
+        """Return a connection to an empty database in memory, which answers reads while the folder is gone."""
         return self._memory()
 
     def _memory(self) -> sqlite3.Connection:
