@@ -214,9 +214,9 @@ class Reads(View[V]):
     ) -> Stream[C]:
         """Return the answer to `request` in chunks: those of a stored answer, or of one stream that callers share.
 
-        A caller that asks while the stream runs gets the chunks so far at once, then the others as they come. The answer
-        is stored once the stream has come to its end, whole or not at all; the last reader's end waits for that, as
-        long as the store may take. `factory_timeout` bounds the time to the first chunk and each gap between two.
+        A caller that asks while the stream runs gets the chunks so far at once, then the others as they come. The
+        answer is stored once the stream has come to its end, whole or not at all; the last reader's end waits for that,
+        as long as the store may take. `factory_timeout` bounds the time to the first chunk and each gap between two.
 
         Args:
             request: what the answer depends on; as for `get_or_set`, which shares its answers with this call.

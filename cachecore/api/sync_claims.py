@@ -28,7 +28,7 @@ class SyncClaim(Held[V]):
             taking = thread.submit(claim.acquire(threading.current_thread()))
         try:
             taking.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C above all: the loop's thread must not take the claim for nobody
             taking.cancel()
             raise
         claim.enter()

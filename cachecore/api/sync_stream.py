@@ -52,7 +52,7 @@ class SyncStream(Generic[C]):
             running = self._thread.submit(_next(self._stream))
             try:
                 chunk = running.result()
-            except BaseException:
+            except BaseException:  # Ctrl-C above all: the read in the loop's thread ends with its caller
                 running.cancel()
                 raise
         finally:

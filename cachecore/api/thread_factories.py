@@ -68,7 +68,7 @@ def run_with_factory(
     try:
         while (compute := wanted.get()) is not None:
             compute()
-    except BaseException:
+    except BaseException:  # Ctrl-C above all: the call in the loop's thread ends with its caller
         running.cancel()
         raise
     return running.result()

@@ -140,7 +140,7 @@ async def _run(live: LiveStream) -> float:
     try:
         with computing(flight):
             await _pump(live, computation.policy.factory_timeout)
-    except BaseException:
+    except BaseException:  # a cancelled generator counts as failed
         telemetry.factory(engine.monotonic() - began, failed=True)
         raise
     finally:

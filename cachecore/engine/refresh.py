@@ -57,7 +57,7 @@ async def _begun(scope: Scope, state: LoopState, mine: Round, tagset: TagSet, fa
     try:
         await mine.begin()
         flight = await _started(scope, state, mine.place[0], tagset, factory, ttl)
-    except BaseException:
+    except BaseException:  # a cancellation too: others of the round begin one of their own
         mine.give_up()
         raise
     mine.start(flight)

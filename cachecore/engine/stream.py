@@ -290,7 +290,7 @@ async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Liv
             error.__traceback__ = frames
             raise
         return Replayed(rescued, call.replay)
-    except BaseException:
+    except BaseException:  # a cancelled reader has left the stream
         live.leave()
         raise
     return live

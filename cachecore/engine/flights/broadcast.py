@@ -223,7 +223,7 @@ class Reader:
             timer = asyncio.get_running_loop().call_later(patience, _finish, future)
         try:
             await future
-        except BaseException:
+        except BaseException:  # a cancelled reader waits for nothing any more
             broadcast.forget(future)
             raise
         finally:

@@ -146,7 +146,7 @@ class _Attempt:
         self._driver = driver
         try:
             await driver.connect()
-        except Exception:
+        except Exception:  # redis-py makes an error of its own of a cancellation
             _raise_if_cancelled()
             raise
         reader, writer = driver._reader, driver._writer  # noqa: SLF001 - the transport is not public

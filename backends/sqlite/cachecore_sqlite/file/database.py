@@ -233,7 +233,7 @@ class Database:
             # The checkpointer checkpoints without delaying a caller; SQLite does it if that thread cannot.
             connection.execute(f"PRAGMA wal_autocheckpoint = {self.wal_bytes * 4 // schema.PAGE_BYTES}")
             connection.execute("SELECT 1 FROM entries LIMIT 1").fetchone() if mode == "rw" else None
-        except BaseException:
+        except BaseException:  # also a cancelled or interrupted opening leaves no file open
             connection.close()
             raise
         return connection
