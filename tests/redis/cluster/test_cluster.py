@@ -254,6 +254,11 @@ async def computed(cache: Cache[Any], numbers: list[int]) -> int:
     return calls
 
 
+async def all_hit(cache: Cache[Any], numbers: list[int]) -> bool:
+    """Whether all of these are hits; on a busy machine a read may time out, and is computed."""
+    return await computed(cache, numbers) == 0
+
+
 @pytest.fixture
 async def unsuspecting(calm: Cluster) -> AsyncIterator[Cache[Any]]:
     """As `cache`, but however long a test takes, no node counts as away: after that, invalidations are sent again."""
@@ -305,7 +310,7 @@ async def test_nodes_that_come_back_one_by_one_hear_one_by_one(calm: Cluster, ca
     with pytest.raises(InvalidationPending):
         await cache.invalidate_tags("doc")
     assert await computed(cache, parts[2]) == len(parts[2])
-    assert await computed(cache, parts[2]) == 0
+    await until(lambda: all_hit(cache, parts[2]))
     pending = cache.stats.pending
     calm.nodes[0].resume()
     partition = cache._engine.partition
@@ -322,7 +327,7 @@ async def test_nodes_that_come_back_one_by_one_hear_one_by_one(calm: Cluster, ca
 
     await until(asked_again)  # an invalidation may pass while answers are not stored yet
     assert await computed(cache, parts[0]) == len(parts[0])
-    assert await computed(cache, parts[0]) == 0
+    await until(lambda: all_hit(cache, parts[0]))
     await until(lambda: cache.stats.pending == of_second)  # a feed that is back has the last ones sent again
     calm.nodes[1].resume()
     await until(lambda: cache.stats.pending == 0)
