@@ -7,6 +7,7 @@ while it runs makes its answer be born dead.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -25,6 +26,7 @@ from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, p
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
+from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.rewind import REWOUND
 from cachecore.invalidation.stamps import sound
 
@@ -100,11 +102,19 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
                 return None if computation.unshared else mark
             claim = _new_claim(computation, found.key, in_place=True)
-            if await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed")):
-                _hold(computation, claim)
-                if found.known is not None:  # stamps from the table of the feed, which may be out of date
-                    await _read_stamps(computation)
-                return None
+            # Stamps from the table of the feed may be out of date. They are read beside the claim, not after it: all
+            # that counts is that both are there before the factory begins, and a round trip is saved.
+            stamps = None if found.known is None else asyncio.ensure_future(_stamps_now(computation))
+            try:
+                won = await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed"))
+                if won:
+                    _hold(computation, claim)
+                    if stamps is not None:
+                        computation.found = await stamps
+                    return None
+            finally:
+                if stamps is not None:
+                    stamps.cancel()
             await read_again(computation)
     except BackendError:
         pass
@@ -235,12 +245,11 @@ async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -
     )
 
 
-async def _read_stamps(computation: Computation) -> None:
-    """Read the stamps as they are now; what lies under the key is the claim's business."""
+async def _stamps_now(computation: Computation) -> StoreRead:
+    """Return what was read of the key, with the stamps as they are now; its bytes are the claim's business."""
     found = computation.found
     batch = await computation.state.coalescer.read(None, found.tagset.stamp_keys)
-    if batch.error is None:
-        computation.found = replace(found, batch=batch, known=None)
+    return found if batch.error is not None else replace(found, batch=batch, known=None)
 
 
 def served(computation: Computation) -> FlightAnswer | None:
