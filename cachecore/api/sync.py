@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, o
 
 from cachecore.api.answers import Answers
 from cachecore.api.cache import Cache, function_options
+from cachecore.api.cached_calls import CallOptions
 from cachecore.api.function_types import (
     SyncCachedClassMethod,
     SyncCachedFunction,
@@ -28,7 +29,7 @@ from cachecore.api.sync_claims import SyncClaim
 from cachecore.api.sync_decorators import sync_cached_function
 from cachecore.api.sync_stream import SyncStream, in_a_thread
 from cachecore.api.tag_templates import Tags
-from cachecore.api.thread_factories import run_with_factory
+from cachecore.api.thread_factories import behind_in_a_thread, run_with_factory
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
@@ -149,6 +150,7 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], T | Computed[T]] | None = None,
     ) -> T: ...
     @overload
     def get_or_set(
@@ -159,6 +161,7 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], T | Computed[T]] | None = None,
     ) -> T: ...
     def get_or_set(
         self,
@@ -168,17 +171,20 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], Any] | None = None,
     ) -> Any:
         """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
 
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
+        `refresh_factory` runs in a thread of its own.
         """
         if not tags and max_age is None:
             value: Any = self._cache._find_value(self._cache.key(request), (), True)  # noqa: SLF001 - the same view
             if value is not UNSET:
                 return value
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "max_age": max_age}
+        options["refresh_factory"] = behind_in_a_thread(refresh_factory)
         return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, **options))
 
     def lookup(
@@ -190,9 +196,11 @@ class SyncCache(Generic[V]):
         tags: Sequence[str] = (),
         stale: bool = False,
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], V | Computed[V]] | None = None,
     ) -> Lookup[V]:
         """Return the answer together with where it came from; see `Cache.lookup`."""
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "stale": stale, "max_age": max_age}
+        options["refresh_factory"] = behind_in_a_thread(refresh_factory)
         if factory is None:
             return self._run(self._cache.lookup(request, **options))
         return self._with_factory(factory, lambda carried: self._cache.lookup(request, carried, **options))
@@ -313,6 +321,7 @@ class SyncCache(Generic[V]):
         name: str | None = None,
         exclude: Sequence[str] = (),
         vary: Vary = (),
+        refresh_factory: Callable[..., Any] | None = None,
         **policy: Unpack[PolicyOptions],
     ) -> SyncDecorator: ...
     def cached(
@@ -323,10 +332,12 @@ class SyncCache(Generic[V]):
         name: str | None = None,
         exclude: Sequence[str] = (),
         vary: Vary = (),
+        refresh_factory: Callable[..., Any] | None = None,
         **view: Any,
     ) -> Any:
         """Cache the answers of a function that is not async; see `Cache.cached`. It runs in its caller's thread."""
-        call_options, scope = function_options(self._cache, tags=tags, name=name, exclude=exclude, vary=vary, **view)
+        calls = CallOptions(tags=tags, name=name, exclude=exclude, vary=vary, refresh_factory=refresh_factory)
+        call_options, scope = function_options(self._cache, calls, **view)
         if not isinstance(function, Unset):
             return sync_cached_function(function, call_options, scope, self._on)
         return lambda decorated: sync_cached_function(decorated, call_options, scope, self._on)

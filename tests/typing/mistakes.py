@@ -46,3 +46,7 @@ async def main() -> None:
     await Client.ask.invalidate("x")  # wrong
     size("text")  # wrong
     cache.cached(len)  # wrong
+    cache.cached(refresh_factory=len)  # wrong
+    plain.cached(refresh_factory=60)  # wrong
+    plain.cached(refresh_factry=size)  # wrong
+    await cache.get_or_set("q", lambda: ask("a"), refresh_factory=ask("a"))  # wrong

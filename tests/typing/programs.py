@@ -77,6 +77,24 @@ def tags_of(doc_id: int, session: object = None) -> list[str]:
     return [f"doc:{doc_id}"]
 
 
+async def reload(doc_id: int) -> Answer:
+    return Answer(str(doc_id))
+
+
+@cache.cached(ttl=5, stale_while_revalidate="1h", exclude=["session"], refresh_factory=reload)
+async def load(doc_id: int, session: object) -> Answer:
+    return await summary(doc_id, session)
+
+
+def reload_plain(doc_id: int) -> Answer:
+    return Answer(str(doc_id))
+
+
+@plain.cached(stale_while_revalidate=60, exclude=["session"], refresh_factory=reload_plain)
+def load_plain(doc_id: int, session: object) -> Answer:
+    return Answer(str(doc_id))
+
+
 @plain.cached(exclude=["session"], value_type=Answer, namespace="docs", tags=tags_of)
 def read(doc_id: int, session: object = None) -> Answer:
     return Answer(str(doc_id))
@@ -196,6 +214,13 @@ async def main() -> None:
     assert_type(await cache.get_or_set("q", lambda: ask("x", n=1)), list[str])
     assert_type(await typed.get_or_set("q", computed), Answer)
     assert_type(plain.get_or_set("q", text, ttl=5), str)
+    assert_type(await load(1, object()), Answer)
+    assert_type(load_plain(1, object()), Answer)
+    assert_type(await cache.get_or_set("q", lambda: load(1, object()), refresh_factory=lambda: reload(1)), Answer)
+    assert_type(await cache.get_or_set("q", computed, refresh_factory=computed), Answer)
+    assert_type(await typed.lookup("q", computed, refresh_factory=lambda: reload(1)), Lookup[Answer])
+    assert_type(plain.get_or_set("q", text, refresh_factory=lambda: "b"), str)
+    assert_type(shared.lookup("q", text, refresh_factory=text), Lookup[Any])
     assert_type(await named.get("q", 1), str | int | None)
     view = cache.scoped("faq/v3", ttl=5, tags=["prompt"], soft_timeout=1.0)
     assert_type(view, Cache[Any])
