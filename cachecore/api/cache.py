@@ -169,6 +169,14 @@ class Cache(Answers[V]):
         cache._build(**_complete(configuration.completed(arguments, source)))
         return cache
 
+    @staticmethod
+    def configuration() -> dict[str, Any]:
+        """Return the settings that `CACHECORE_*` in the environment and the file give; others are left out.
+
+        For what is built on a cache and has defaults of its own. Raises what `from_config` raises.
+        """
+        return configuration.completed({})
+
     def scoped(
         self,
         namespace: str = "",

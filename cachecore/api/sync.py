@@ -107,6 +107,11 @@ class SyncCache(Generic[V]):
         """Return a cache as configured; see `Cache.from_config`."""
         return SyncCache(Cache.from_config(source, **arguments))
 
+    @staticmethod
+    def configuration() -> dict[str, Any]:
+        """Return the settings that environment and file give; see `Cache.configuration`."""
+        return Cache.configuration()
+
     def scoped(self, namespace: str = "", **options: Unpack[ViewOptions]) -> SyncCache[Any]:
         """Return a view of `namespace` below this one; see `Cache.scoped`."""
         return self._on(self._cache.scoped(namespace, **options))
