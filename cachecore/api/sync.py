@@ -8,10 +8,10 @@ wait for it, as they do in `Cache`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast, overload
 
 from cachecore.api.answers import Answers
 from cachecore.api.cache import Cache, function_options
@@ -27,9 +27,10 @@ from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOpti
 from cachecore.api.signatures import Vary
 from cachecore.api.sync_claims import SyncClaim
 from cachecore.api.sync_decorators import sync_cached_function
+from cachecore.api.sync_many import SyncMany
 from cachecore.api.sync_stream import SyncStream, in_a_thread
 from cachecore.api.tag_templates import Tags
-from cachecore.api.thread_factories import behind_in_a_thread, run_with_factory
+from cachecore.api.thread_factories import behind_in_a_thread
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
@@ -53,7 +54,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class SyncCache(Generic[V]):
+class SyncCache(SyncMany[V]):
     """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
 
     Any number of threads may use it. In a forked child it starts a thread of its own at its first call. Where an event
@@ -264,38 +265,6 @@ class SyncCache(Generic[V]):
         """Make the answer stale as of now; see `Cache.expire`."""
         return self._run(self._cache.expire(request))
 
-    def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]:
-        """Return the fresh answers among `requests`; see `Cache.get_many`."""
-        return self._run(self._cache.get_many(requests, tags=tags))
-
-    def set_many(
-        self,
-        items: Mapping[R, V | Computed[V]],
-        *,
-        ttl: Duration | Unset | None = UNSET,
-        tags: Sequence[str] = (),
-        required: bool = False,
-    ) -> list[bool]:
-        """Store several answers in one round trip; see `Cache.set_many`."""
-        return self._run(self._cache.set_many(items, ttl=ttl, tags=tags, required=required))
-
-    def delete_many(self, requests: Sequence[Any]) -> int:
-        """Delete several answers; see `Cache.delete_many`."""
-        return self._run(self._cache.delete_many(requests))
-
-    def get_or_set_many(
-        self,
-        requests: Sequence[R] | Mapping[R, Any],
-        factory: Callable[[list[R]], Mapping[R, V | Computed[V]]],
-        *,
-        ttl: Duration | Unset | None = UNSET,
-        tags: Sequence[str] = (),
-    ) -> dict[R, V]:
-        """Return the answers, computing together in this thread those nobody has; see `Cache.get_or_set_many`."""
-        return self._with_factory(
-            factory, lambda carried: self._cache.get_or_set_many(requests, carried, ttl=ttl, tags=tags)
-        )
-
     def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
         """Return whether there is a fresh answer, uncounted; see `Cache.exists`."""
         return self._run(self._cache.exists(request, tags=tags))
@@ -379,11 +348,3 @@ class SyncCache(Generic[V]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self._thread.submit(call).result()
-
-    def _with_factory(
-        self, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
-    ) -> T:
-        return run_with_factory(self._thread, factory, call)
