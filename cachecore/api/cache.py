@@ -127,14 +127,14 @@ class Cache(Answers[V]):
         policy, store, memory = split_options(ttl, options)
         named = plugins.hasher(hasher) if isinstance(hasher, str) else hasher
         chosen = chosen_serializer(serializer, value_type)
-        check_parts(named, chosen, admit)
+        ticking = clock or system_clock()
+        check_parts(named, chosen, admit, ticking)
         checked_tags(tags)
         root = KeySpace(prefix, "", named)
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built
         owned = isinstance(backend, str)
         telemetry = Telemetry(name, meter)
         built: object = backend
-        ticking = clock or system_clock()
         if isinstance(backend, str):
             moved = ticking if clock is not None or moved_by_tests() else None
             built = plugins.backend_from_url(backend, clock=moved, required=clock is not None)

@@ -272,6 +272,10 @@ class ResponseCache:
 
     def _computed(self, request: LLMRequest, response: LLMResponse) -> Computed[StoredAnswer]:
         """Return `response` together with whether and for how long it may be stored; a rejection is counted."""
+        given: object = response
+        if not isinstance(given, LLMResponse):
+            kind = type(given).__name__
+            raise TypeError(f"the answer to store is a {kind}, not an LLMResponse: LLMResponse(content=…) holds a text")
         why = self._rejection(request, response)
         made = as_made(response)
         stored = StoredAnswer(made, request.user_message if self._questions.may_match(request, made) else None)
