@@ -42,8 +42,8 @@ class UnstoredLog:
         if self._is_new(namespace, f"behind {kind}", code):
             logger.warning(
                 "a refresh behind an old answer failed in %s in namespace %r: %s. The old answer is served until its "
-                "time is over. If a session of an ended request was used, give a refresh_factory that opens its own. "
-                "Said once",
+                "time is over. If it used a session of a request that has ended, open one there, or give cached, "
+                "get_or_set or lookup a refresh_factory that does. Said once",
                 name_of(code), namespace, kind,
             )  # fmt: skip
         logger.debug("a refresh behind an old answer failed", exc_info=error)

@@ -165,6 +165,9 @@ async def test_a_refresh_that_fails_is_logged_once_without_the_text_of_its_error
     async def load(session: Session) -> str:
         return await session.query(1)
 
+    async def load_many(names: list[str]) -> dict[str, str]:
+        return {name: await session.query(1) for name in names}
+
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             logged.append(record)
@@ -176,15 +179,18 @@ async def test_a_refresh_that_fails_is_logged_once_without_the_text_of_its_error
         for _ in range(5):
             session = Session()
             await cached(session)
+            await cache.get_or_set_many(["a", "b"], load_many)
             session.is_open = False
             await asyncio.sleep(0.15)
     finally:
         logging.getLogger("cachecore").removeHandler(handler)
-    (said,) = (one.getMessage() for one in logged if one.levelno >= logging.WARNING)
-    assert ".load in namespace ''" in said
-    assert "RuntimeError" in said
-    assert "refresh_factory" in said
-    assert "session is closed" not in said
+    one, many = sorted(one.getMessage() for one in logged if one.levelno >= logging.WARNING)
+    assert ".load in namespace ''" in one
+    assert ".load_many in namespace ''" in many
+    for said in (one, many):
+        assert "RuntimeError" in said
+        assert "refresh_factory" in said
+        assert "session is closed" not in said
 
 
 @virtual
