@@ -147,7 +147,7 @@ class CachedCalls:
         return request, tags
 
     def behind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any] | None:
-        """Return what refreshes the answer of a call behind it; None: the function itself."""
+        """Return the factory that refreshes the answer of a call behind it; None: the function itself does."""
         return None if self._behind is None else self._behind.of(self.signature.bind(args, kwargs))
 
     def known(self) -> Known:

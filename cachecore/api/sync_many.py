@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 
 class SyncMany(Generic[V]):
-    """What asks for many answers, from threads."""
+    """The calls for many answers, from threads."""
 
     _cache: Answers[V]
     _thread: LoopThread

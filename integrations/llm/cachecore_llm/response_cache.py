@@ -44,7 +44,7 @@ class ResponseCache:
         store: a URL, a `Cache` (the answers get a namespace of their own in it), a backend, or a `redis.asyncio.Redis`.
             Only what was made from a URL is closed by `aclose`. Without one, `backend` of the environment or the file,
             as for `Cache()`.
-        config: how answers are kept. Without one, what environment and file say; then the defaults of `CacheConfig`.
+        config: how answers are kept. Without one, the settings of environment and file, then the defaults.
         clock: where time comes from; a `Cache` brings its own.
         options: any further option of `cachecore.Cache`, such as `serializer`, `hasher` or `l1_max_bytes`.
 

@@ -1,4 +1,4 @@
-"""`refresh_factory=`: what refreshes behind calls that were answered already, when their session is closed."""
+"""`refresh_factory=`: the factory that refreshes behind answered calls, when their session is closed."""
 
 from __future__ import annotations
 
