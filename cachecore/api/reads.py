@@ -163,7 +163,8 @@ class Reads(View[V]):
             checked, state = self._checked(ttl), self._engine.state()
             value, found = await fetch(scope, state, key, scope.tagset(key, tags))
             if found is not None and value is UNSET:
-                _check_behind(factory, refresh_factory)
+                if refresh_factory is not None:
+                    _check_behind(factory, refresh_factory)
                 value = (await on_miss(scope, state, found, factory, checked, behind=refresh_factory)).value
             return value
         return (await self._lookup(scope, key, copy, factory, ttl, tags, behind=refresh_factory)).value
@@ -260,7 +261,8 @@ class Reads(View[V]):
         behind: Factory | None = None,
     ) -> Lookup[Any]:
         checked = self._checked(ttl)
-        _check_behind(factory, behind)
+        if behind is not None:
+            _check_behind(factory, behind)
         if bypassed():
             scope.telemetry.counts.bypassed += 1
             if factory is None:
@@ -275,8 +277,6 @@ class Reads(View[V]):
 
 def _check_behind(factory: Factory | None, behind: Any) -> None:
     """Raise OptionsError if `behind` cannot refresh: while it runs there is no caller to raise to."""
-    if behind is None:
-        return
     if factory is None:
         raise OptionsError("refresh_factory takes a factory beside it, which computes what is not cached at all")
     if not callable(behind):
