@@ -73,8 +73,10 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
 
 
-def check_parts(hasher: object, serializer: object, admit: object) -> None:
+def check_parts(hasher: object, serializer: object, admit: object, clock: object) -> None:
     """Return if these can be what they are given for. Raises OptionsError."""
+    if not all(callable(getattr(clock, method, None)) for method in ("monotonic", "time")):
+        raise OptionsError(f"clock must have the methods monotonic and time, not be {clock!r}")
     if not isinstance(hasher, KeyHasher):
         raise OptionsError(f"hasher must be a name or have the methods of KeyHasher, not {type(hasher).__name__}")
     if not isinstance(serializer, Serializer):

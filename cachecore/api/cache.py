@@ -42,6 +42,7 @@ else:
 
     V = TypeVar("V")
 P = ParamSpec("P")
+_CALL_OPTIONS = ("tags", "name", "exclude", "vary", "refresh_factory")
 R = TypeVar("R")
 S = TypeVar("S")
 
@@ -126,14 +127,14 @@ class Cache(Answers[V]):
         policy, store, memory = split_options(ttl, options)
         named = plugins.hasher(hasher) if isinstance(hasher, str) else hasher
         chosen = chosen_serializer(serializer, value_type)
-        check_parts(named, chosen, admit)
+        ticking = clock or system_clock()
+        check_parts(named, chosen, admit, ticking)
         checked_tags(tags)
         root = KeySpace(prefix, "", named)
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built
         owned = isinstance(backend, str)
         telemetry = Telemetry(name, meter)
         built: object = backend
-        ticking = clock or system_clock()
         if isinstance(backend, str):
             moved = ticking if clock is not None or moved_by_tests() else None
             built = plugins.backend_from_url(backend, clock=moved, required=clock is not None)
@@ -167,6 +168,14 @@ class Cache(Answers[V]):
         cache: Cache[Any] = Cache.__new__(Cache)
         cache._build(**_complete(configuration.completed(arguments, source)))
         return cache
+
+    @staticmethod
+    def configuration() -> dict[str, Any]:
+        """Return the settings that `CACHECORE_*` in the environment and the file give; others are left out.
+
+        For what is built on a cache and has defaults of its own. Raises what `from_config` raises.
+        """
+        return configuration.completed({})
 
     def scoped(
         self,
@@ -225,6 +234,7 @@ class Cache(Answers[V]):
         name: str | None = None,
         exclude: Sequence[str] = (),
         vary: Vary = (),
+        refresh_factory: Callable[..., Awaitable[Any]] | None = None,
         **policy: Unpack[PolicyOptions],
     ) -> Decorator: ...
     def cached(
@@ -235,6 +245,7 @@ class Cache(Answers[V]):
         name: str | None = None,
         exclude: Sequence[str] = (),
         vary: Vary = (),
+        refresh_factory: Callable[..., Awaitable[Any]] | None = None,
         **view: Any,
     ) -> Any:
         """Cache the answers of an async function: `@cache.cached` or `@cache.cached(ttl=60)`.
@@ -250,6 +261,8 @@ class Cache(Answers[V]):
             exclude: parameters that do not shape the answer, and attributes of a method's object (`"self.client"`).
             vary: a ContextVar or a function without arguments, or several of them: their values are part of every
                 request, such as the language of the visitor.
+            refresh_factory: an async function that is called instead of the function itself to refresh behind an answer
+                that was served already, with the arguments that are part of the request, by name.
             view: `ttl` (seconds; None means for ever) and any other field of `Policy`, such as `stale_if_error` and
                 `finish`, for this function alone; `namespace` of the answers, below the cache's own; `value_type`, the
                 type of the answers for the `typed` serializer. Without it the return annotation counts, where plain
@@ -258,7 +271,8 @@ class Cache(Answers[V]):
         Raises:
             OptionsError: the function is not async or an option is wrong; or one name would mean two functions.
         """
-        call_options, scope = function_options(self, tags=tags, name=name, exclude=exclude, vary=vary, **view)
+        calls = CallOptions(tags=tags, name=name, exclude=exclude, vary=vary, refresh_factory=refresh_factory)
+        call_options, scope = function_options(self, calls, **view)
         if not isinstance(function, Unset):
             return cached_function(function, call_options, scope)
         return lambda decorated: cached_function(decorated, call_options, scope)
@@ -296,19 +310,16 @@ def _complete(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def function_options(
-    cache: Cache[Any], *, tags: Tags, name: str | None, exclude: Sequence[str], vary: Vary, **options: Any
+    cache: Cache[Any], calls: CallOptions, **options: Any
 ) -> tuple[CallOptions, Callable[[Sequence[str]], Scope]]:
     """Return the options of a cached function, and what makes its view from the tags of all its answers.
 
-    `options` are those of `scoped`. Raises OptionsError.
+    `calls` are the options that concern requests, `options` those of `scoped`. Raises OptionsError.
     """
     known = POLICY_FIELDS | {"value_type", "namespace"}
     for option in options:
         if option not in known:
-            raise OptionsError(
-                f"cached has no option {option!r}; {suggestion(option, {*known, 'tags', 'name', 'exclude', 'vary'})}"
-            )
+            raise OptionsError(f"cached has no option {option!r}; {suggestion(option, {*known, *_CALL_OPTIONS})}")
     value_type = options.pop("value_type", None)
     view = cache.scoped(value_type=None if value_type is Any else value_type, **options)
-    calls = CallOptions(tags=tags, name=name, exclude=exclude, vary=vary, typed=value_type is None)
-    return calls, lambda fixed: view.scoped(tags=fixed)._scope  # noqa: SLF001 - of a class in this module
+    return replace(calls, typed=value_type is None), lambda fixed: view.scoped(tags=fixed)._scope  # noqa: SLF001 - of a class in this module

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from cachecore.api.function_view import FunctionView
-from cachecore.api.naming import request_name
+from cachecore.api.naming import name_of, request_name
+from cachecore.api.refresh_factories import RefreshFactory
 from cachecore.api.return_types import serializer_for
 from cachecore.api.signatures import CallSignature, Vary
 from cachecore.api.tag_templates import CallTags, Tags
@@ -38,10 +39,24 @@ _MEMO_BYTES: Final = 8 * 1024 * 1024
 class Face(Protocol):
     """The calls that a cached function makes: a `Cache`, which returns awaitables, or a `SyncCache`."""
 
-    def get_or_set(self, request: Any, factory: Callable[[], Any], *, tags: Sequence[str]) -> Any:
+    def get_or_set(
+        self,
+        request: Any,
+        factory: Callable[[], Any],
+        *,
+        tags: Sequence[str],
+        refresh_factory: Callable[[], Any] | None = None,
+    ) -> Any:
         """Return the stored answer, or compute it."""
 
-    def lookup(self, request: Any, factory: Callable[[], Any], *, tags: Sequence[str]) -> Any:
+    def lookup(
+        self,
+        request: Any,
+        factory: Callable[[], Any],
+        *,
+        tags: Sequence[str],
+        refresh_factory: Callable[[], Any] | None = None,
+    ) -> Any:
         """Return the answer and where it came from."""
 
     def refresh(self, request: Any, factory: Callable[[], Any], *, tags: Sequence[str]) -> Any:
@@ -62,6 +77,7 @@ class CallOptions:
     name: str | None = None
     exclude: Sequence[str] = ()
     vary: Vary = ()
+    refresh_factory: Callable[..., Any] | None = None
     typed: bool = True
     """Whether the return annotation says how answers are stored."""
 
@@ -87,6 +103,12 @@ class CachedCalls:
         self.tag = f"function:{self.name}"
         """The tag of all answers of the function."""
         self._tags = CallTags(options.tags, self.signature.signature, self.name)
+        behind, signature = options.refresh_factory, self.signature
+        self._behind = (
+            None
+            if behind is None
+            else RefreshFactory(behind, signature.signature, signature.excluded, name_of(function))
+        )
         self.view = FunctionView(scope((self.tag, *self._tags.fixed)), self.name, self.signature.advised)
         self.view.claim_name(self.name, function, named=options.name is not None)
         self.memo: dict[tuple[Any, ...], tuple[tuple[type, ...], str, Sequence[str], Any]] = {}
@@ -123,6 +145,10 @@ class CachedCalls:
             # Under the values alone: of 1 and True, which are equal, the last one asked for is recognised.
             self.memo[spelled] = kinds, key, tuple(stored_tags(tags)), self.view._find_value  # noqa: SLF001 - a view made for this
         return request, tags
+
+    def behind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any] | None:
+        """Return the factory that refreshes the answer of a call behind it; None: the function itself does."""
+        return None if self._behind is None else self._behind.of(self.signature.bind(args, kwargs))
 
     def known(self) -> Known:
         """Return the way to answers of known calls. A closure, because looking up attributes is a part of a hit."""

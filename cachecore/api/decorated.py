@@ -32,7 +32,8 @@ def helpers(calls: CachedCalls, face: Face) -> dict[str, Callable[..., Any]]:
     def lookup(*args: Any, **kwargs: Any) -> Any:
         """Return the answer for these arguments and where it came from; calls the function if there is none."""
         request, tags = asked(args, kwargs)
-        return face.lookup(request, partial(function, *args, **kwargs), tags=tags)
+        behind = calls.behind(args, kwargs)
+        return face.lookup(request, partial(function, *args, **kwargs), tags=tags, refresh_factory=behind)
 
     def invalidate_all() -> Any:
         """Make all answers of the function invalid, in every process, at once."""

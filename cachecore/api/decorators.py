@@ -25,14 +25,16 @@ def cached_function(function: Any, options: CallOptions, scope: Callable[[Sequen
     binds, plain = unbound(function)
     _check_async(plain)
     calls = CachedCalls(plain, binds, options, scope)
-    known, asked, view = calls.known(), calls.asked, calls.view
+    known, asked, behind, view = calls.known(), calls.asked, calls.behind, calls.view
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         value = known(args, kwargs)
         if value is not UNSET:
             return value
         request, tags = asked(args, kwargs)
-        return await view.get_or_set(request, partial(plain, *args, **kwargs), tags=tags)
+        return await view.get_or_set(
+            request, partial(plain, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
+        )
 
     asking = {name: _awaited(helper) for name, helper in helpers(calls, view).items()}
     return finished(call, asking, calls)

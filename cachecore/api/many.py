@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
@@ -19,6 +19,9 @@ from cachecore.engine.scope import stored_tags
 
 V = TypeVar("V")
 R = TypeVar("R")
+T = TypeVar("T")
+Unhashable = Mapping[Any, Any] | list[Any] | set[Any] | bytearray
+"""Requests that are called by their positions, as far as type checkers know them: others are records."""
 
 
 class Many(Reads[V]):
@@ -26,7 +29,11 @@ class Many(Reads[V]):
 
     __slots__ = ()
 
-    async def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]:
+    @overload
+    async def get_many(self, requests: Sequence[Unhashable], *, tags: Sequence[str] = ()) -> dict[int, V]: ...
+    @overload
+    async def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]: ...
+    async def get_many(self, requests: Sequence[Any] | Mapping[Any, Any], *, tags: Sequence[str] = ()) -> dict[Any, V]:
         """Return the fresh answers among `requests`, in as few round trips as the store allows.
 
         `requests` is a sequence of requests, or a mapping of names to requests; the result has the names that had an
@@ -50,14 +57,50 @@ class Many(Reads[V]):
                     self._counts.misses += answers[name] is UNSET
         return {name: cast("V", answer) for name, answer in answers.items() if answer is not UNSET}
 
-    async def get_or_set_many(
+    @overload
+    async def get_or_set_many(  # type: ignore[overload-overlap]  # the first that fits counts: names, then positions
         self,
         requests: Sequence[R] | Mapping[R, Any],
-        factory: Callable[[list[R]], Awaitable[Mapping[R, V | Computed[V]]]],
+        factory: Callable[[list[R]], Awaitable[Mapping[R, Computed[T]]]],
         *,
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
-    ) -> dict[R, V]:
+    ) -> dict[R, T]: ...
+    @overload
+    async def get_or_set_many(  # type: ignore[overload-overlap]  # the first that fits counts: names, then positions
+        self,
+        requests: Sequence[R] | Mapping[R, Any],
+        factory: Callable[[list[R]], Awaitable[Mapping[R, T | Computed[T]]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[R, T]: ...
+    @overload  # called by their positions
+    async def get_or_set_many(
+        self,
+        requests: Sequence[Any],
+        factory: Callable[[list[int]], Awaitable[Mapping[int, Computed[T]]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[int, T]: ...
+    @overload
+    async def get_or_set_many(
+        self,
+        requests: Sequence[Any],
+        factory: Callable[[list[int]], Awaitable[Mapping[int, T | Computed[T]]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[int, T]: ...
+    async def get_or_set_many(
+        self,
+        requests: Sequence[Any] | Mapping[Any, Any],
+        factory: Callable[[list[Any]], Awaitable[Mapping[Any, Any]]],
+        *,
+        ttl: Duration | Unset | None = UNSET,
+        tags: Sequence[str] = (),
+    ) -> dict[Any, Any]:
         """Return the answers to `requests`, computing together those that nobody has or computes.
 
         `requests` as for `get_many`. `factory` is called once, with the names to compute, and returns a mapping of
@@ -76,12 +119,12 @@ class Many(Reads[V]):
             fresh = await awaited(factory, list(named))
             check_names(list(named), fresh)
             return {name: plain(fresh[name]) for name in named if name in fresh}
-        names: dict[str, R] = {}
+        names: dict[str, Any] = {}
         by_name = {name: self._key_of(request) for name, request in named.items()}
         for name, key in by_name.items():
             names.setdefault(key, name)
         answers = await lookup_many(self._scope, names, tags, factory, self._checked(ttl))
-        return {name: cast("V", answers[key]) for name, key in by_name.items() if answers[key] is not ABSENT}
+        return {name: answers[key] for name, key in by_name.items() if answers[key] is not ABSENT}
 
 
 def _named(requests: Sequence[R] | Mapping[R, Any]) -> dict[R, Any]:

@@ -51,7 +51,7 @@ class CacheOptions(PolicyOptions, total=False):
     max_background: int
     max_pending: int
     pending_path: str | None
-    stream_max_bytes: int
+    stream_max_bytes: Size
     stream_max_chunks: int
     lease_ttl: Duration | None
     l1_max_bytes: Size

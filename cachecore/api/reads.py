@@ -108,6 +108,7 @@ class Reads(View[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], Awaitable[T | Computed[T]]] | None = None,
     ) -> T: ...
     @overload
     async def get_or_set(
@@ -118,6 +119,7 @@ class Reads(View[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], Awaitable[T | Computed[T]]] | None = None,
     ) -> T: ...
     async def get_or_set(
         self,
@@ -127,6 +129,7 @@ class Reads(View[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], Awaitable[Any]] | None = None,
     ) -> Any:
         """Return the stored answer to `request`, computing it if there is none.
 
@@ -140,6 +143,9 @@ class Reads(View[V]):
             ttl: seconds the answer stays fresh; None means for ever; not given: the cache's own.
             tags: tags of this answer beside the cache's own.
             max_age: seconds; an older answer is not fresh, whatever ttl it was stored with.
+            refresh_factory: awaited instead of `factory` to refresh behind an answer that was served already
+                (`stale_while_revalidate`, `refresh_ahead`). It outlives the caller's request, so it opens for itself
+                what it needs.
 
         Raises:
             UnkeyableError: `request` has no canonical form.
@@ -157,9 +163,11 @@ class Reads(View[V]):
             checked, state = self._checked(ttl), self._engine.state()
             value, found = await fetch(scope, state, key, scope.tagset(key, tags))
             if found is not None and value is UNSET:
-                value = (await on_miss(scope, state, found, factory, checked)).value
+                if refresh_factory is not None:
+                    _check_behind(factory, refresh_factory)
+                value = (await on_miss(scope, state, found, factory, checked, behind=refresh_factory)).value
             return value
-        return (await self._lookup(scope, key, copy, factory, ttl, tags)).value
+        return (await self._lookup(scope, key, copy, factory, ttl, tags, behind=refresh_factory)).value
 
     async def lookup(
         self,
@@ -170,16 +178,18 @@ class Reads(View[V]):
         tags: Sequence[str] = (),
         stale: bool = False,
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], Awaitable[V | Computed[V]]] | None = None,
     ) -> Lookup[V]:
         """Return the answer to `request` together with where it came from and how old it is.
 
         Without a `factory` nothing is computed. `stale=True` accepts any answer that is not dead, however stale, whose
-        stamps are verified. `max_age` as for `get_or_set`. Raises what `get_or_set` raises.
+        stamps are verified. `max_age` and `refresh_factory`, which takes a `factory` beside it, as for `get_or_set`.
+        Raises what `get_or_set` raises.
         """
         key = self._key_of(request)
         scope = self._scope if max_age is None else self._aged(max_age)
         copy = scope.find_copy(key, stored_tags(tags) if tags else ())
-        return await self._lookup(scope, key, copy, factory, ttl, tags, stale=stale)
+        return await self._lookup(scope, key, copy, factory, ttl, tags, stale=stale, behind=refresh_factory)
 
     async def refresh(
         self,
@@ -248,8 +258,11 @@ class Reads(View[V]):
         tags: Sequence[str],
         *,
         stale: bool = False,
+        behind: Factory | None = None,
     ) -> Lookup[Any]:
         checked = self._checked(ttl)
+        if behind is not None:
+            _check_behind(factory, behind)
         if bypassed():
             scope.telemetry.counts.bypassed += 1
             if factory is None:
@@ -257,9 +270,19 @@ class Reads(View[V]):
             return Lookup(value=plain(await awaited(factory)), outcome="bypass", key=key)
         tagset = scope.tagset(key, tags)
         if copy is not None:
-            return await lookup(scope, key, tagset, copy, factory, checked, stale=stale)
+            return await lookup(scope, key, tagset, copy, factory, checked, stale=stale, behind=behind)
         with self._span("cachecore.lookup"):
-            return await lookup(scope, key, tagset, None, factory, checked, stale=stale)
+            return await lookup(scope, key, tagset, None, factory, checked, stale=stale, behind=behind)
+
+
+def _check_behind(factory: Factory | None, behind: Any) -> None:
+    """Raise OptionsError if `behind` cannot refresh: while it runs there is no caller to raise to."""
+    if factory is None:
+        raise OptionsError("refresh_factory takes a factory beside it, which computes what is not cached at all")
+    if not callable(behind):
+        raise OptionsError(
+            f"refresh_factory must be a function, not a {type(behind).__name__}: it is called later, if at all"
+        )
 
 
 def plain(value: Any) -> Any:

@@ -47,7 +47,8 @@ class CallSignature:
         self.signature = inspect.signature(function)
         parameters = self.signature.parameters
         first = next(iter(parameters), None) if binds is not staticmethod and _is_whole(function) else None
-        self._excluded, attributes = _excluded(function, parameters, first, exclude)
+        self.excluded, attributes = _excluded(function, parameters, first, exclude)
+        """The parameters that are no part of a request."""
         self._object = None if first is None else MethodObject(function, first, attributes)
         self._first = first
         self.vary = _checked_vary(vary)
@@ -79,7 +80,7 @@ class CallSignature:
 
         Raises TypeError if the function is a method and the first argument is no object of its class.
         """
-        excluded, first = self._excluded, self._first
+        excluded, first = self.excluded, self._first
         counted = {name: value for name, value in arguments.items() if name not in excluded} if excluded else arguments
         request: dict[str, Any] = {"function": self.name, "arguments": counted}
         if self._object is not None and first is not None:

@@ -8,13 +8,14 @@ wait for it, as they do in `Cache`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, cast, overload
 
 from cachecore.api.answers import Answers
 from cachecore.api.cache import Cache, function_options
+from cachecore.api.cached_calls import CallOptions
 from cachecore.api.function_types import (
     SyncCachedClassMethod,
     SyncCachedFunction,
@@ -26,9 +27,10 @@ from cachecore.api.option_types import BuildOptions, ConfigArguments, PolicyOpti
 from cachecore.api.signatures import Vary
 from cachecore.api.sync_claims import SyncClaim
 from cachecore.api.sync_decorators import sync_cached_function
+from cachecore.api.sync_many import SyncMany
 from cachecore.api.sync_stream import SyncStream, in_a_thread
 from cachecore.api.tag_templates import Tags
-from cachecore.api.thread_factories import run_with_factory
+from cachecore.api.thread_factories import behind_in_a_thread
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
@@ -52,7 +54,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class SyncCache(Generic[V]):
+class SyncCache(SyncMany[V]):
     """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
 
     Any number of threads may use it. In a forked child it starts a thread of its own at its first call. Where an event
@@ -106,6 +108,11 @@ class SyncCache(Generic[V]):
         """Return a cache as configured; see `Cache.from_config`."""
         return SyncCache(Cache.from_config(source, **arguments))
 
+    @staticmethod
+    def configuration() -> dict[str, Any]:
+        """Return the settings that environment and file give; see `Cache.configuration`."""
+        return Cache.configuration()
+
     def scoped(self, namespace: str = "", **options: Unpack[ViewOptions]) -> SyncCache[Any]:
         """Return a view of `namespace` below this one; see `Cache.scoped`."""
         return self._on(self._cache.scoped(namespace, **options))
@@ -149,6 +156,7 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], T | Computed[T]] | None = None,
     ) -> T: ...
     @overload
     def get_or_set(
@@ -159,6 +167,7 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], T | Computed[T]] | None = None,
     ) -> T: ...
     def get_or_set(
         self,
@@ -168,17 +177,20 @@ class SyncCache(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], Any] | None = None,
     ) -> Any:
         """Return the stored answer, or run `factory` in this thread; see `Cache.get_or_set`.
 
         After `factory_timeout` the callers get TimeoutError and the key is free. A thread cannot be cancelled: the
         factory's own caller gets its TimeoutError once the factory has returned, and its value is not stored.
+        `refresh_factory` runs in a thread of its own.
         """
         if not tags and max_age is None:
             value: Any = self._cache._find_value(self._cache.key(request), (), True)  # noqa: SLF001 - the same view
             if value is not UNSET:
                 return value
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "max_age": max_age}
+        options["refresh_factory"] = behind_in_a_thread(refresh_factory)
         return self._with_factory(factory, lambda carried: self._cache.get_or_set(request, carried, **options))
 
     def lookup(
@@ -190,9 +202,11 @@ class SyncCache(Generic[V]):
         tags: Sequence[str] = (),
         stale: bool = False,
         max_age: Duration | None = None,
+        refresh_factory: Callable[[], V | Computed[V]] | None = None,
     ) -> Lookup[V]:
         """Return the answer together with where it came from; see `Cache.lookup`."""
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "stale": stale, "max_age": max_age}
+        options["refresh_factory"] = behind_in_a_thread(refresh_factory)
         if factory is None:
             return self._run(self._cache.lookup(request, **options))
         return self._with_factory(factory, lambda carried: self._cache.lookup(request, carried, **options))
@@ -251,38 +265,6 @@ class SyncCache(Generic[V]):
         """Make the answer stale as of now; see `Cache.expire`."""
         return self._run(self._cache.expire(request))
 
-    def get_many(self, requests: Sequence[R] | Mapping[R, Any], *, tags: Sequence[str] = ()) -> dict[R, V]:
-        """Return the fresh answers among `requests`; see `Cache.get_many`."""
-        return self._run(self._cache.get_many(requests, tags=tags))
-
-    def set_many(
-        self,
-        items: Mapping[R, V | Computed[V]],
-        *,
-        ttl: Duration | Unset | None = UNSET,
-        tags: Sequence[str] = (),
-        required: bool = False,
-    ) -> list[bool]:
-        """Store several answers in one round trip; see `Cache.set_many`."""
-        return self._run(self._cache.set_many(items, ttl=ttl, tags=tags, required=required))
-
-    def delete_many(self, requests: Sequence[Any]) -> int:
-        """Delete several answers; see `Cache.delete_many`."""
-        return self._run(self._cache.delete_many(requests))
-
-    def get_or_set_many(
-        self,
-        requests: Sequence[R] | Mapping[R, Any],
-        factory: Callable[[list[R]], Mapping[R, V | Computed[V]]],
-        *,
-        ttl: Duration | Unset | None = UNSET,
-        tags: Sequence[str] = (),
-    ) -> dict[R, V]:
-        """Return the answers, computing together in this thread those nobody has; see `Cache.get_or_set_many`."""
-        return self._with_factory(
-            factory, lambda carried: self._cache.get_or_set_many(requests, carried, ttl=ttl, tags=tags)
-        )
-
     def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
         """Return whether there is a fresh answer, uncounted; see `Cache.exists`."""
         return self._run(self._cache.exists(request, tags=tags))
@@ -313,6 +295,7 @@ class SyncCache(Generic[V]):
         name: str | None = None,
         exclude: Sequence[str] = (),
         vary: Vary = (),
+        refresh_factory: Callable[..., Any] | None = None,
         **policy: Unpack[PolicyOptions],
     ) -> SyncDecorator: ...
     def cached(
@@ -323,10 +306,12 @@ class SyncCache(Generic[V]):
         name: str | None = None,
         exclude: Sequence[str] = (),
         vary: Vary = (),
+        refresh_factory: Callable[..., Any] | None = None,
         **view: Any,
     ) -> Any:
         """Cache the answers of a function that is not async; see `Cache.cached`. It runs in its caller's thread."""
-        call_options, scope = function_options(self._cache, tags=tags, name=name, exclude=exclude, vary=vary, **view)
+        calls = CallOptions(tags=tags, name=name, exclude=exclude, vary=vary, refresh_factory=refresh_factory)
+        call_options, scope = function_options(self._cache, calls, **view)
         if not isinstance(function, Unset):
             return sync_cached_function(function, call_options, scope, self._on)
         return lambda decorated: sync_cached_function(decorated, call_options, scope, self._on)
@@ -363,11 +348,3 @@ class SyncCache(Generic[V]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        return self._thread.submit(call).result()
-
-    def _with_factory(
-        self, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
-    ) -> T:
-        return run_with_factory(self._thread, factory, call)

@@ -12,6 +12,7 @@ from cachecore.api.decorated import finished, helpers
 from cachecore.api.function_view import FunctionView
 from cachecore.api.naming import name_of
 from cachecore.api.signatures import unbound
+from cachecore.api.thread_factories import behind_in_a_thread
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.results import UNSET
 from cachecore.engine.scope import Scope
@@ -27,15 +28,18 @@ def sync_cached_function(
     """
     binds, plain = unbound(function)
     _check_sync(plain)
+    behind_in_a_thread(options.refresh_factory)  # which checks its kind
     calls = CachedCalls(plain, binds, options, scope)
-    known, asked, sync = calls.known(), calls.asked, face(calls.view)
+    known, asked, behind, sync = calls.known(), calls.asked, calls.behind, face(calls.view)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         value = known(args, kwargs)
         if value is not UNSET:
             return value
         request, tags = asked(args, kwargs)
-        return sync.get_or_set(request, partial(plain, *args, **kwargs), tags=tags)
+        return sync.get_or_set(
+            request, partial(plain, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
+        )
 
     return finished(call, helpers(calls, sync), calls)
 

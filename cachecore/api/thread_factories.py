@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import queue
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from cachecore.api.loop_thread import LoopThread, in_event_loop
+from cachecore.api.naming import name_of
+from cachecore.contract.errors import OptionsError
 from cachecore.engine.apart import apart
 from cachecore.engine.factories import called
 from cachecore.engine.flights.flight import current_flight
@@ -72,6 +75,25 @@ def run_with_factory(
         running.cancel()
         raise
     return running.result()
+
+
+def behind_in_a_thread(factory: Any) -> Callable[[], Coroutine[Any, Any, Any]] | None:
+    """Return an async factory that runs `factory` in a thread of its own; no caller's thread is at hand for it.
+
+    Raises OptionsError if it is no function, or async.
+    """
+    if factory is None:
+        return None
+    if not callable(factory):
+        raise OptionsError(f"refresh_factory must be a function, not a {type(factory).__name__}")
+    if inspect.iscoroutinefunction(factory):
+        raise OptionsError(f"refresh_factory {name_of(factory)} is async: SyncCache takes functions that are not")
+
+    async def carried() -> Any:
+        return await asyncio.to_thread(called, factory)
+
+    carried.__wrapped__ = factory  # type: ignore[attr-defined]  # as in `run_with_factory`
+    return carried
 
 
 def _settle(answer: asyncio.Future[Any], value: Any, failure: BaseException | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
+from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import FOREVER, Duration, seconds
 
 V = TypeVar("V")
@@ -86,5 +87,9 @@ class Computed(Generic[V]):
 
     def __post_init__(self) -> None:
         """Turn the ttl into seconds where it is given, not where it is needed. Raises `OptionsError`."""
+        if isinstance(self.tags, str):  # or each letter would be a tag
+            raise OptionsError(
+                f"tags must be a sequence of strings, not the one string {self.tags!r}: write [{self.tags!r}]"
+            )
         if self.ttl is not None and not isinstance(self.ttl, Unset):
             object.__setattr__(self, "ttl", None if self.ttl == FOREVER else seconds("ttl", self.ttl))

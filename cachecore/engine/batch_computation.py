@@ -120,8 +120,10 @@ class BatchComputation:
                 values = await awaited(self.factory, [one.name for one in wanted])
             if not isinstance(values, Mapping):
                 raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
-        except BaseException:
+        except BaseException as error:
             self.scope.telemetry.factory(engine.monotonic() - began, failed=True)
+            if first.behind and isinstance(error, Exception):  # no caller is there to be told
+                engine.unstored_log.warn_behind(self.scope.keys.namespace, self.factory, error)
             raise
         finally:
             keeper.stop()

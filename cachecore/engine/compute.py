@@ -275,8 +275,10 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     try:
         with computing(flight):
             value = await awaited(computation.factory)
-    except BaseException:
+    except BaseException as error:
         computation.scope.telemetry.factory(engine.monotonic() - began, failed=True)
+        if computation.behind and isinstance(error, Exception):  # no caller is there to be told
+            engine.unstored_log.warn_behind(computation.scope.keys.namespace, computation.factory, error)
         raise
     finally:
         keeper.stop()

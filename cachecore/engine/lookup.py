@@ -32,9 +32,20 @@ MOST_RETRIES: Final = 3
 
 
 async def lookup(
-    scope: Scope, key: str, tagset: TagSet, copy: Copy | None, factory: Factory | None, ttl: Ttl, *, stale: bool = False
+    scope: Scope,
+    key: str,
+    tagset: TagSet,
+    copy: Copy | None,
+    factory: Factory | None,
+    ttl: Ttl,
+    *,
+    stale: bool = False,
+    behind: Factory | None = None,
 ) -> Lookup[Any]:
-    """Return the answer under `key`; `copy` is the copy in memory that may be served, if there is one."""
+    """Return the answer under `key`; `copy` is the copy in memory that may be served, if there is one.
+
+    `behind` computes instead of `factory` where the caller is answered already.
+    """
     engine = scope.engine
     counts = scope.telemetry.counts
     state = engine.state()
@@ -43,20 +54,28 @@ async def lookup(
         if value is not UNSET:
             counts.hits_l1 += 1
             if factory is not None and copy.claim_refresh(engine.monotonic()):
-                _refresh_behind(scope, state, StoreRead(key, tagset, None), factory, ttl, copy.entry.created)
+                nothing = StoreRead(key, tagset, None)
+                _refresh_behind(scope, state, nothing, behind or factory, ttl, copy.entry.created)
             seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:
         return lookup_of(scope, found, hit, "hit")
-    return await on_miss(scope, state, found, factory, ttl, stale=stale)
+    return await on_miss(scope, state, found, factory, ttl, stale=stale, behind=behind)
 
 
 async def on_miss(
-    scope: Scope, state: LoopState, found: StoreRead, factory: Factory | None, ttl: Ttl, *, stale: bool = False
+    scope: Scope,
+    state: LoopState,
+    found: StoreRead,
+    factory: Factory | None,
+    ttl: Ttl,
+    *,
+    stale: bool = False,
+    behind: Factory | None = None,
 ) -> Lookup[Any]:
-    """Return an answer where the store has `found` no fresh one."""
+    """Return an answer where the store has `found` no fresh one; `behind` as for `lookup`."""
     if found.state == "fresh":  # so its payload could not be decoded
         found = found.without_entry()
     key, counts = found.key, scope.telemetry.counts
@@ -64,7 +83,7 @@ async def on_miss(
         value = reading.load(scope, found)
         if value is not UNSET:
             if factory is not None:
-                _refresh_behind(scope, state, found, factory, ttl, -math.inf)
+                _refresh_behind(scope, state, found, behind or factory, ttl, -math.inf)
             return serve_stale(scope, found, value, "stale")
     if factory is None:
         counts.misses += 1

@@ -16,7 +16,7 @@ from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value, too_large
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Scope, TagSet, checked_tags
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, unacknowledged
@@ -61,7 +61,7 @@ async def store(
         EncodingError: before anything is written.
         InvalidationPending: `required`, and one of them is not stored.
     """
-    engine = scope.engine
+    engine, tags = scope.engine, checked_tags(tags)
     tagsets = {key: scope.tagset(key, (*tags, *computed.tags)) for key, computed in items.items()}
     ttls = {key: _ttl_of(computed, ttl) for key, computed in items.items()}
     timed = [one for one in ttls.values() if one is not None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cachecore import Cache, SyncCache
+from cachecore import Cache, Computed, SyncCache
 from cachecore.testing import FakeClock
 from cachecore_llm import CacheConfig, FallbackOrchestrator, LLMResponse, LLMService, ResponseCache, SimulatedProvider
 from cachecore_redis import RedisBackend
@@ -70,6 +70,11 @@ MISTAKES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: generated(SimulatedProvider(), tenant=5), ["5", "must be text", "str(5)"]),
     (lambda: generated(SimulatedProvider(), label=5), ["5", "must be text", "'faq/v3'"]),
     (lambda: generated(Speechless()), ["plain", "a str", "LLMResponse(content="]),
+    (lambda: ResponseCache("memory://").set("Be brief.", "Hi", None, "text"), ["a str", "LLMResponse(content="]),  # type: ignore[arg-type]
+    (lambda: cache().set("q", 1, tags="doc"), ["'doc'", "sequence", "['doc']"]),
+    (lambda: cache().set_many({"q": 1}, tags="doc"), ["'doc'", "sequence", "['doc']"]),
+    (lambda: Computed(1, tags="doc"), ["'doc'", "sequence", "['doc']"]),
+    (lambda: Cache("memory://", ttl=60, clock=5), ["5", "clock", "monotonic", "time"]),  # type: ignore[call-overload]
     (lambda: RedisBackend("redis+cluster://h"), ["redis+cluster", "one server", "ClusterBackend"]),
     (lambda: RedisBackend("redis+sentinel://h/name"), ["redis+sentinel", "one server", "SentinelBackend"]),
     (lambda: Cache("redis://h", ttl=60, clock=FakeClock()), ["redis://h", "a clock of its own", "memory://"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +57,41 @@ async def test_callers_cache_stays_open_and_keeps_what_is_its_own() -> None:
 async def test_what_is_no_store_is_refused() -> None:
     with pytest.raises(OptionsError, match="not int"):
         ResponseCache(42)  # type: ignore[arg-type]  # the point of the test
+
+
+async def test_without_a_store_it_is_built_as_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `Cache()` is: an argument wins over the environment, that over the file, and that over the defaults."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cachecore.toml").write_text(
+        f'backend = "sqlite://{tmp_path}/answers.db"\nttl = "2h"\nstale_if_error = "1d"\nprefix = "shop"\n'
+    )
+    async with ResponseCache(**PATIENT) as cache:
+        assert (cache.config.ttl_seconds, cache.config.stale_if_error) == (7200, 86_400)
+        await cache.set(SYSTEM, USER, None, ANSWER)
+    async with ResponseCache(f"sqlite://{tmp_path}/answers.db", **PATIENT) as cache:  # the file's prefix, here too
+        found = await cache.get(SYSTEM, USER)
+        assert found is not None
+        assert found.content == "Paris."
+    monkeypatch.setenv("CACHECORE_TTL", "5m")
+    monkeypatch.setenv("CACHECORE_BACKEND", "memory://")
+    async with ResponseCache() as cache:
+        assert (cache.config.ttl_seconds, cache.config.prefix) == (300, "shop")
+        assert await cache.get(SYSTEM, USER) is None
+    async with ResponseCache(config=CacheConfig(ttl_seconds=9)) as cache:
+        assert (cache.config.ttl_seconds, cache.config.prefix) == (9, "llm:response")
+    async with Cache() as shared, ResponseCache(shared) as cache:
+        assert cache.config == CacheConfig()
+    monkeypatch.setenv("CACHECORE_TTL", "soon")
+    with pytest.raises(OptionsError, match=r"CACHECORE_TTL.*soon"):
+        ResponseCache("memory://")
+
+
+def test_without_any_store_the_error_names_the_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in [one for one in os.environ if one.startswith("CACHECORE_")]:
+        monkeypatch.delenv(variable)
+    with pytest.raises(OptionsError, match=r"ResponseCache\('redis://.*CACHECORE_BACKEND.*cachecore\.toml"):
+        ResponseCache()
 
 
 @pytest.mark.parametrize(

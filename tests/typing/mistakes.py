@@ -24,6 +24,10 @@ class Client:
         return len(question)
 
 
+async def by_text(names: list[bytes]) -> dict[bytes, int]:
+    return {name: len(name) for name in names}
+
+
 async def main() -> None:
     Cache("memory://", ttl=60, stale_if_eror=5)  # wrong
     Cache("memory://", ttl=60, l1_max_byte=5)  # wrong
@@ -46,3 +50,10 @@ async def main() -> None:
     await Client.ask.invalidate("x")  # wrong
     size("text")  # wrong
     cache.cached(len)  # wrong
+    cache.cached(refresh_factory=len)  # wrong
+    await cache.get_or_set_many(["a"], by_text)  # wrong
+    plain.get_or_set_many({"a": 1}, size)  # wrong
+    (await cache.get_many([{"q": 1}])).get("q")  # wrong
+    plain.cached(refresh_factory=60)  # wrong
+    plain.cached(refresh_factry=size)  # wrong
+    await cache.get_or_set("q", lambda: ask("a"), refresh_factory=ask("a"))  # wrong

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar, assert_type
+from typing import Any, TypedDict, TypeVar, assert_type
 
 from cachecore import Cache, Computed, Lookup, Stream, SyncCache, SyncStream
 
@@ -17,6 +17,10 @@ T = TypeVar("T")
 @dataclass
 class Answer:
     text: str
+
+
+class Body(TypedDict):
+    q: str
 
 
 cache = Cache("memory://", ttl=60)
@@ -55,6 +59,52 @@ async def opened() -> AsyncIterator[bytes]:
     return tokens()
 
 
+async def lengths(names: list[str]) -> dict[str, int]:
+    return {name: len(name) for name in names}
+
+
+async def some(names: list[str]) -> dict[str, Computed[int]]:
+    return {name: Computed(len(name), ttl=5) for name in names}
+
+
+async def mixed(names: list[str]) -> Mapping[str, str | Computed[str]]:
+    return {name: name for name in names}
+
+
+async def by_position(positions: list[int]) -> dict[int, str]:
+    return {position: str(position) for position in positions}
+
+
+def sync_by_position(positions: list[int]) -> dict[int, Computed[str]]:
+    return {position: Computed(str(position)) for position in positions}
+
+
+async def batches() -> None:
+    """A batch is called by its requests, by the names of a mapping, or by positions where requests have no hash."""
+    bodies: list[dict[str, Any]] = [{"q": 1}, {"q": 2}]
+    assert_type(await cache.get_or_set_many(["a"], lengths), dict[str, int])
+    assert_type(await cache.get_or_set_many({"a": {"q": 1}}, lengths), dict[str, int])
+    assert_type(await cache.get_or_set_many(("a", "b"), some), dict[str, int])
+    assert_type(await named.get_or_set_many(["a"], mixed), dict[str, str])
+    assert_type(await cache.get_or_set_many(bodies, by_position), dict[int, str])
+    assert_type(await named.get_or_set_many([["a", "b"], ["c"]], by_position), dict[int, str])
+    assert_type(await named.get_or_set_many([Answer("a")], by_position), dict[int, str])
+    assert_type(await cache.get_or_set_many([1, 2], by_position), dict[int, str])
+    assert_type(plain.get_or_set_many(bodies, sync_by_position), dict[int, str])
+    sized: dict[tuple[str, int], int] = plain.get_or_set_many([("a", 1)], lambda asked: {one: one[1] for one in asked})
+    assert_type(sized[("a", 1)], int)
+    found: dict[int, str] = await named.get_many(bodies)
+    assert_type(found.get(0), str | None)
+    assert_type(await named.get_many([{"q": 1}, {"q": 2}]), dict[int, str])
+    assert_type(await named.get_many([Body(q="a")]), dict[int, str])
+    assert_type(await named.get_many(["a"]), dict[str, str])
+    assert_type(await named.get_many({1: Answer("a")}), dict[int, str])
+    assert_type(SyncCache(named).get_many([["a"], ["b"]]), dict[int, str])
+    assert_type(SyncCache(named).get_many([("a", 1)]), dict[tuple[str, int], str])
+    assert_type(await named.set_many({"a": "b", "c": Computed("d", ttl=5)}), list[bool])
+    assert_type(await named.delete_many(bodies), int)
+
+
 def text_of(chunks: list[bytes]) -> str:
     return b"".join(chunks).decode()
 
@@ -75,6 +125,24 @@ async def streams() -> None:
 
 def tags_of(doc_id: int, session: object = None) -> list[str]:
     return [f"doc:{doc_id}"]
+
+
+async def reload(doc_id: int) -> Answer:
+    return Answer(str(doc_id))
+
+
+@cache.cached(ttl=5, stale_while_revalidate="1h", exclude=["session"], refresh_factory=reload)
+async def load(doc_id: int, session: object) -> Answer:
+    return await summary(doc_id, session)
+
+
+def reload_plain(doc_id: int) -> Answer:
+    return Answer(str(doc_id))
+
+
+@plain.cached(stale_while_revalidate=60, exclude=["session"], refresh_factory=reload_plain)
+def load_plain(doc_id: int, session: object) -> Answer:
+    return Answer(str(doc_id))
 
 
 @plain.cached(exclude=["session"], value_type=Answer, namespace="docs", tags=tags_of)
@@ -196,6 +264,13 @@ async def main() -> None:
     assert_type(await cache.get_or_set("q", lambda: ask("x", n=1)), list[str])
     assert_type(await typed.get_or_set("q", computed), Answer)
     assert_type(plain.get_or_set("q", text, ttl=5), str)
+    assert_type(await load(1, object()), Answer)
+    assert_type(load_plain(1, object()), Answer)
+    assert_type(await cache.get_or_set("q", lambda: load(1, object()), refresh_factory=lambda: reload(1)), Answer)
+    assert_type(await cache.get_or_set("q", computed, refresh_factory=computed), Answer)
+    assert_type(await typed.lookup("q", computed, refresh_factory=lambda: reload(1)), Lookup[Answer])
+    assert_type(plain.get_or_set("q", text, refresh_factory=lambda: "b"), str)
+    assert_type(shared.lookup("q", text, refresh_factory=text), Lookup[Any])
     assert_type(await named.get("q", 1), str | int | None)
     view = cache.scoped("faq/v3", ttl=5, tags=["prompt"], soft_timeout=1.0)
     assert_type(view, Cache[Any])

@@ -6,12 +6,14 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Final, Self
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration, lifetime, positive, seconds
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse
+
+_OF_A_CACHE: Final = ("prefix", "stale_if_error", "stale_while_revalidate", "factory_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,12 @@ class CacheConfig:
                 way_out = f"did you mean {near[0]}={value!r}?" if near else f"there are {', '.join(known)}"
                 raise OptionsError(f"CacheConfig has no setting {name!r}: {way_out}")
         return object.__new__(cls)  # `super()` knows the class without slots, which is another one
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the defaults, but for what `settings` of a cache say: `ttl`, `prefix`, stale windows, the timeout."""
+        names = {"ttl_seconds": "ttl", **{name: name for name in _OF_A_CACHE}}
+        return cls(**{ours: settings[name] for ours, name in names.items() if name in settings})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ttl_seconds", lifetime("ttl_seconds", self.ttl_seconds))

@@ -42,8 +42,9 @@ class ResponseCache:
 
     Args:
         store: a URL, a `Cache` (the answers get a namespace of their own in it), a backend, or a `redis.asyncio.Redis`.
-            Only what was made from a URL is closed by `aclose`.
-        config: how answers are kept.
+            Only what was made from a URL is closed by `aclose`. Without one, `backend` of the environment or the file,
+            as for `Cache()`.
+        config: how answers are kept. Without one, the settings of environment and file, then the defaults.
         clock: where time comes from; a `Cache` brings its own.
         options: any further option of `cachecore.Cache`, such as `serializer`, `hasher` or `l1_max_bytes`.
 
@@ -61,13 +62,15 @@ class ResponseCache:
     ) -> None:
         if "ttl" in options:
             raise OptionsError(f"ResponseCache has no option ttl: give it CacheConfig(ttl_seconds={options['ttl']!r})")
-        if isinstance(store, Unset):
-            raise OptionsError(
-                "ResponseCache needs a store: ResponseCache('redis://localhost'), or memory://, sqlite:///…"
-            )
         if config is not None and not isinstance(config, CacheConfig):
             raise OptionsError(f"the settings of a ResponseCache are a CacheConfig, not {config!r}")
-        self.config = config = config or CacheConfig()
+        settings = {} if isinstance(store, Cache) else Cache.configuration()
+        if isinstance(store, Unset) and "backend" not in settings:
+            raise OptionsError(
+                "ResponseCache needs a store: ResponseCache('redis://localhost'), or memory://, sqlite:///…; or set "
+                "CACHECORE_BACKEND, or backend in cachecore.toml or [tool.cachecore], to a URL"
+            )
+        self.config = config = config or CacheConfig.of(settings)
         self._opened: Cache[Any] | None = None
         policy: dict[str, Any] = {
             "ttl": config.ttl_seconds,
@@ -83,7 +86,7 @@ class ResponseCache:
             )
         else:
             self._root = self._opened = Cache(
-                store if isinstance(store, str) else _backend(store),
+                store if isinstance(store, str | Unset) else _backend(store),
                 prefix=config.prefix,
                 value_type=StoredAnswer,
                 name="llm",
@@ -269,6 +272,10 @@ class ResponseCache:
 
     def _computed(self, request: LLMRequest, response: LLMResponse) -> Computed[StoredAnswer]:
         """Return `response` together with whether and for how long it may be stored; a rejection is counted."""
+        given: object = response
+        if not isinstance(given, LLMResponse):
+            kind = type(given).__name__
+            raise TypeError(f"the answer to store is a {kind}, not an LLMResponse: LLMResponse(content=…) holds a text")
         why = self._rejection(request, response)
         made = as_made(response)
         stored = StoredAnswer(made, request.user_message if self._questions.may_match(request, made) else None)
