@@ -58,14 +58,15 @@ class LiveStream(Broadcast):
         """Return whether a caller may join that asked at the monotonic second `asked_at` and has read `found` since.
 
         Chunks go out before the end, when the stamps are read again. A caller that came after the factory began needs
-        proof now that there was no invalidation in between: the same stamps, and the same claim or bytes under the key.
+        proof now that there was no invalidation in between: the same stamps, of all tags that the stream has, and the
+        same claim or bytes under the key.
         Where the store cannot be asked there is none to be had: an outage costs one stream, not one for each caller.
         """
         if self.began_at is None or asked_at <= self.began_at or found.error is not None:
             return True
         computation = self.computation
-        pins = computation.flight.pins
-        if found.stamps() != {name: pins.get(name) for name in found.tagset.stamp_keys}:
+        pins, seen = computation.flight.pins, found.stamps()
+        if not pins.keys() <= seen.keys() or seen != {name: pins.get(name) for name in found.tagset.stamp_keys}:
             return False
         claim, mark, before = computation.claim, found.claim, computation.found.claim
         if claim is not None and claim.in_place:

@@ -264,6 +264,8 @@ class World:
         for cut in self.oracle.undelivered:
             if cut.process in wary or (cut.seen_at == math.inf and noticed.get(cut.process, 0.0) < math.inf):
                 continue  # the latter will be told by the mark that its next read carries
+            if not any(map(self.store.live, cut.awaited)):
+                continue  # what came back has come to its end meanwhile
             # Who has no feed and asked nothing at that time cannot know.
             if noticed.get(cut.process, -math.inf) >= cut.undone_at:
                 raise Wrong(f"{cut.process} never sent {cut.kind} {cut.awaited} again, which a failover had undone")

@@ -149,6 +149,22 @@ def test_nobody_joins_after_an_invalidation(kind: str, here: bool) -> None:
     body()
 
 
+@pytest.mark.parametrize("here", [True, False], ids=["this process", "another process"])
+def test_a_reader_without_the_tag_of_a_stream_does_not_join_it_after_an_invalidation(here: bool) -> None:
+    """It reads no stamp of that tag, so it has no proof that the stream is valid."""
+
+    @virtual
+    async def body(scene: Scene) -> None:
+        cache = scene.cache()
+        reading = asyncio.ensure_future(read(ask(cache, Source(gap=0.5), tags=["t"])))
+        await asyncio.sleep(0.75)
+        await (cache if here else scene.cache()).invalidate_tags("t")
+        assert await read(ask(cache, Source("new "))) == ["new "]
+        assert await reading == list(WORDS)
+
+    body()
+
+
 @virtual
 async def test_who_lacks_a_tag_does_not_share(scene: Scene) -> None:
     cache, source = scene.cache(), Source(gap=0.5)
