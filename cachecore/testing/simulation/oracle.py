@@ -151,7 +151,9 @@ class Oracle:
             raise self._broken(f"{process} computes {name} for a call that came while a stream of it ran")
         for failed in self._failed[process, name]:
             if self._strict and not batch and failed.began_at > max(asked.at, unstreamed_since):
-                raise self._broken(f"{process} computes {name} again for a call that waited for value {failed.number} to fail")
+                raise self._broken(
+                    f"{process} computes {name} again for a call that waited for value {failed.number} to fail"
+                )
         active.append(asked)
 
     def failed(self, process: str, made: Made) -> None:
