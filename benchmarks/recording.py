@@ -33,7 +33,7 @@ from openai import OpenAI
 from cachecore import Cache
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.store.memory_backend import MemoryBackend
-from cachecore_llm.wire import OPENAI_CHAT, EventDecoder, JsonObject, Recording, ServerEvent, replays_exactly
+from cachecore_llm.wire import OPENAI_CHAT, EventDecoder, JsonObject, Recording, replays_exactly
 
 RESULTS = Path(__file__).parent / "results" / "recording.json"
 TOKENS: Final = 1000
