@@ -235,7 +235,7 @@ class ChatAssembly:
                 node.setdefault(key, None)
                 log.add(slot, NULL)
             elif isinstance(value, dict) and value:
-                inner = old if isinstance(old, dict) else node.setdefault(key, {}) if old is None else None
+                inner = old if isinstance(old, dict) else {} if old is None else None  # null may come first
                 if inner is None or type(inner) is _Indexed:
                     self._known, inner = False, {}
                 node[key] = inner
