@@ -86,6 +86,11 @@ def late_reader_needs_no_proof(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LiveStream, "admits", lambda self, found, asked_at: True)
 
 
+@bug("every cache that wraps the caller's own generator: each reader has a stream of its own")
+def streams_are_not_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LiveStream, "admits", lambda self, found, asked_at: False)
+
+
 @bug("the same in one process: an invalidation leaves the stream where later callers find it")
 def stream_stays_joinable(patch: pytest.MonkeyPatch) -> None:
     detach = Flight.detach

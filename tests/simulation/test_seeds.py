@@ -64,6 +64,22 @@ def test_histories_comprise_every_call_and_every_kind_of_outcome() -> None:
     pytest.fail(f"never: {sorted(never)}; {answers} answers, {messages} messages, {faults} faults")
 
 
+CALM_STREAMS = frozenset(
+    {"stream computed", "stream hit", "stream left", "stream FactoryFailed", "stream stale", "joined"}
+)
+
+
+def test_histories_without_faults_comprise_streams() -> None:
+    """There the rules are stricter: nothing but what the oracle was told of parts a stream from its later readers."""
+    never = set(CALM_STREAMS)
+    for seed in range(16, SEEDS, 24):  # every eighth is without faults, every third has streams
+        report = simulate(seed)
+        assert report.faults == 0
+        assert any(outcome.startswith("stream") for outcome in report.outcomes), seed
+        never.difference_update(outcome for outcome, count in report.outcomes.items() if count)
+    assert not never
+
+
 def test_one_seed_is_one_history() -> None:
     """Also in another process, whose strings hash differently."""
     seeds = (3, 8, 21)

@@ -108,6 +108,8 @@ class Oracle:
         self._strict = strict
         self.made: dict[int, Made] = {}
         self.answers = 0
+        self.broken: Wrong | None = None
+        """What a factory noticed first."""
         self.cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._cuts: list[Cut] = []
         self._moment = 0.0
@@ -115,8 +117,12 @@ class Oracle:
         self._acted: dict[tuple[str, str], float] = {}  # (process, key) -> second of its last change
         self._looked: set[str] = set()  # processes that have read the mark since then
         self._computing: defaultdict[tuple[str, str], list[Asked]] = defaultdict(list)
+        self._streaming: defaultdict[tuple[str, str], list[float]] = defaultdict(list)  # second at which each began
         self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
+        self._streamed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
+        """Second at which a stream last began or ended: it waits for no computation, and later callers wait for it."""
+        self._parted: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
 
     def moment(self) -> float:
         """Return a number larger than all before."""
@@ -137,11 +143,17 @@ class Oracle:
         process, name = asked.process, asked.name
         active = self._computing[process, name]
         calm_since = max(self._disturbed[process, name], self._disturbed[process, ""])
-        if self._strict and any(other.at > calm_since for other in active):
-            raise Wrong(f"{process} computes {name} twice at a time, and nothing asked for it")
+        unstreamed_since = max(calm_since, self._streamed[process, name])
+        parted = asked.at < self._streamed[process, name]
+        if self._strict and not parted and any(other.at > unstreamed_since for other in active):
+            raise self._broken(f"{process} computes {name} twice at a time, and nothing asked for it")
+        if not batch and self._shared_stream(asked, calm_since):
+            raise self._broken(f"{process} computes {name} for a call that came while a stream of it ran")
         for failed in self._failed[process, name]:
-            if self._strict and not batch and failed.began_at > max(asked.at, calm_since):
-                raise Wrong(f"{process} computes {name} again for a call that waited for value {failed.number} to fail")
+            if self._strict and not batch and failed.began_at > max(asked.at, unstreamed_since):
+                raise self._broken(
+                    f"{process} computes {name} again for a call that waited for value {failed.number} to fail"
+                )
         active.append(asked)
 
     def failed(self, process: str, made: Made) -> None:
@@ -154,9 +166,38 @@ class Oracle:
         active = self._computing[asked.process, asked.name]
         active[:] = [one for one in active if one is not asked]
 
+    def _broken(self, problem: str) -> Wrong:
+        """Keep what a factory has noticed: its caller may answer the error with a stale answer."""
+        self.broken = self.broken or Wrong(problem)
+        return self.broken
+
+    def streaming(self, asked: Asked) -> float:
+        """A stream begins; return the second, by which `streamed` knows it."""
+        process, name = asked.process, asked.name
+        if self._shared_stream(asked, max(self._disturbed[process, name], self._disturbed[process, ""])):
+            raise self._broken(f"{process} streams {name} for a reader that came while a stream of it ran")
+        self._streamed[process, name] = began = self._now()
+        self._streaming[process, name].append(began)
+        return began
+
+    def _shared_stream(self, asked: Asked, calm_since: float) -> bool:
+        """Whether a stream runs that the call should have joined or waited for."""
+        process, name = asked.process, asked.name
+        since = max(calm_since, self._parted[process, name], self._parted[process, ""])
+        return self._strict and any(since < began < asked.at for began in self._streaming[process, name])
+
+    def streamed(self, asked: Asked, began: float) -> None:
+        """A stream has ended, or its last reader has left."""
+        self._streaming[asked.process, asked.name].remove(began)
+        self._streamed[asked.process, asked.name] = self._now()
+
     def disturb(self, process: str, name: str = "", seconds: float = 0.0) -> None:
         """Up to so many seconds from now the computations of `name` (or all) in this process may be parted from it."""
         self._disturbed[process, name] = self._now() + seconds
+
+    def part(self, process: str, name: str, seconds: float) -> None:
+        """Streams of `name` (or all) that begin up to so many seconds from now may be parted from later readers."""
+        self._parted[process, name] = self._now() + seconds
 
     def ask(self, process: str, name: str, tags: tuple[str, ...] = ()) -> Asked:
         """Take note of a call that begins."""

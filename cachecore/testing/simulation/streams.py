@@ -91,20 +91,24 @@ class Streams(Reads):
         self.slow.add(asked.name)  # a gap may be as long as it likes; together they are longer than one may be
 
         async def produce() -> AsyncIterator[Part]:
-            made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
-            if pins:
-                await process.view(asked.name).pin_tag(tag)
-                made.tags.setdefault(tag, self.oracle.moment())
-            if inner is not None:
-                await self.ask_inner(process, inner)
-            for part in range(PARTS):
-                await asyncio.sleep(2.5 * FACTORY_TIMEOUT if part == hangs_at else gap)
-                if part == fails_at:
+            began = self.oracle.streaming(asked)
+            try:
+                made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
+                if pins:
+                    await process.view(asked.name).pin_tag(tag)
+                    made.tags.setdefault(tag, self.oracle.moment())
+                if inner is not None:
+                    await self.ask_inner(process, inner)
+                for part in range(PARTS):
+                    await asyncio.sleep(2.5 * FACTORY_TIMEOUT if part == hangs_at else gap)
+                    if part == fails_at:
+                        raise FactoryFailed(asked.name)
+                    yield {"name": asked.name, "number": made.number, "part": part, "text": asked.name}
+                if fails_at == PARTS:  # after the last chunk: nothing tells that it was the last
                     raise FactoryFailed(asked.name)
-                yield {"name": asked.name, "number": made.number, "part": part, "text": asked.name}
-            if fails_at == PARTS:  # after the last chunk: nothing tells that it was the last
-                raise FactoryFailed(asked.name)
-            made.at = self.now()
+                made.at = self.now()
+            finally:
+                self.oracle.streamed(asked, began)
 
         return produce
 

@@ -25,6 +25,7 @@ _MOST_CALLS: Final = 24
 _L1_MAX_AGE: Final = 1.0
 _REST: Final = 8.0  # seconds after which everything pending has been delivered, and a second time
 _SLOWEST_PUSH: Final = 0.03
+_SLOWEST_ROUND: Final = 0.06
 
 
 @dataclass(slots=True)
@@ -94,8 +95,10 @@ class World:
         self.processes: list[Process] = []
         self._names: dict[str, str] = {}  # key of the store -> name
         self._made = 0
-        streams = seed % 3 == 1 and not calm
-        if streams:
+        streams = seed % 3 == 1
+        if streams and calm:
+            self.ttl = 0.8  # else nearly every reader has a stored answer
+        elif streams:
             self.options["stream_max_chunks"] = draw.choice((3, 1000))
         self.caller = Caller(self.oracle, draw, loop.time, self._isolated_at, calm=calm, streams=streams)
         self.caller.shortest_buffer = self.options.get("stream_max_chunks", 1000)
@@ -158,12 +161,15 @@ class World:
 
     def _executed(self, process: str, operation: str, keys: tuple[str, ...]) -> None:
         self.oracle.executed(process, operation, keys)
-        for other in self.processes:
-            if other.fed and self.calm:  # a push parts its callers
-                for key in keys:
-                    if not key.startswith("cc.l:"):
-                        name = self._names.get(key, "")
-                        self.oracle.disturb(other.name, name, _SLOWEST_PUSH)
+        for other in self.processes if self.calm else ():
+            for key in keys:
+                if key.startswith("cc.l:"):
+                    continue
+                name = self._names.get(key, "")
+                if other.fed:  # a push parts its callers
+                    self.oracle.disturb(other.name, name, _SLOWEST_PUSH)
+                if not name or other.name != process:  # a later reader sees that something was done to the key
+                    self.oracle.part(other.name, name, _SLOWEST_ROUND)
 
     # The run
 
@@ -235,8 +241,9 @@ class World:
         self.problem = self.problem or problem
 
     def _raise(self) -> None:
-        if self.problem is not None:
-            raise self.problem
+        problem = self.problem or self.oracle.broken
+        if problem is not None:
+            raise problem
 
     async def _settle(self) -> None:
         for process in self.processes:

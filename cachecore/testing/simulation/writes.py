@@ -32,7 +32,7 @@ class Caller(Streams):
             (self.invalidate_all, 2), (self.bypassed, 1),
         ]  # fmt: skip
         if streams:  # not in every history, and last: the others' histories stay as they are
-            reads.append((self.stream, 25))
+            reads.append((self.stream, 100 if calm else 25))
         self._kinds = [kind for kind, _ in reads + writes]
         share = 0.0 if calm else chance.choice((0.2, 1.0))
         self._weights = [float(weight) for _, weight in reads] + [share * weight for _, weight in writes]

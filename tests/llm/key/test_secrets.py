@@ -161,10 +161,30 @@ def test_the_key_of_digests_decides_what_stands_for_a_credential(secret: str) ->
 
 @given(secrets)
 def test_an_answer_is_stored_without_the_credentials_it_repeats(secret: str) -> None:
-    tools = [tool for tool in mcp(secret) if "server_url" not in tool]
+    tools = mcp(secret)
     item = {"type": "tool_search_output", "call_id": "c", "tools": tools}
     whole = {"object": "response", "tools": tools, "output": [item, {"type": "message"}]}
     before = json.dumps(whole)
     for value in (whole, {"type": "response.completed", "response": whole}, {"type": "x", "item": item}):
         assert secret not in json.dumps(OPENAI_RESPONSES.neutral(value))
     assert json.dumps(whole) == before
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("https://host/sk-1/mcp", "https://host"),
+        ("https://host:8443?key=sk-1", "https://host:8443"),
+        ("https://user:sk-1@host#sk-1", "https://host"),
+        ("host/sk-1", "host"),
+        ("https://host", "https://host"),
+        ({"url": "sk-1"}, None),
+        (None, None),
+    ],
+)
+def test_of_the_address_of_a_server_its_host_is_stored(address: Any, kept: str | None) -> None:
+    """As OpenAI itself repeats it; compatible servers repeat all of it."""
+    whole = {"object": "response", "tools": [{"type": "mcp", "server_label": "a", "server_url": address}]}
+    stored = OPENAI_RESPONSES.neutral(whole)
+    assert stored["tools"] == [{"type": "mcp", "server_label": "a", "server_url": kept}]
+    assert OPENAI_RESPONSES.neutral(stored) == stored

@@ -15,6 +15,7 @@ from cachecore_llm.wire import (
     ServerEvent,
     WireProtocol,
     record,
+    replays_exactly,
 )
 from tests.llm.wire.golden import ALL
 
@@ -161,3 +162,35 @@ def test_audio_in_pieces_that_are_padded_each_can_only_be_streamed(pieces: list[
     ended = {"index": 0, "delta": {}, "finish_reason": "stop"}
     assembly.feed({"id": "c", "object": "chat.completion.chunk", "choices": [ended]})
     assert assembly.recording().whole is whole
+
+
+def test_null_before_log_probabilities_is_no_strange_shape() -> None:
+    """OpenAI's first chunk has null there, the later ones an object."""
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    logs = [{"content": [{"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}]} for text in ("a", "b")]
+    said: list[JsonObject] = [
+        {"delta": {"role": "assistant", "content": ""}, "logprobs": None},
+        {"delta": {"content": "a"}, "logprobs": logs[0]},
+        {"delta": {"content": "b"}, "logprobs": logs[1]},
+    ]
+    events = [{**head, "choices": [{"index": 0, "finish_reason": None, **choice}]} for choice in said]
+    events.append({**head, "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]})
+    recording = record(OPENAI_CHAT, events)
+    assert recording.whole
+    assert recording.body is not None
+    assert recording.body["choices"][0]["logprobs"] == {"content": [*logs[0]["content"], *logs[1]["content"]]}
+    assert replays_exactly(OPENAI_CHAT, events, recording)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_call_may_end_with_the_name_of_its_tool(named: bool) -> None:
+    golden = next(one for one in ALL if str(one) == "openai.responses-tools_parallel")
+    end = "response.function_call_arguments.done"
+    names = {0: "get_weather", 1: "get_time"}
+    events = [
+        {**event, "name": names[event["output_index"]]} if named and event["type"] == end else event
+        for event in golden.events
+    ]
+    assert sum("name" in event for event in events) == (2 if named else 0)
+    recording = record(golden.protocol, events)
+    assert replays_exactly(golden.protocol, events, recording)

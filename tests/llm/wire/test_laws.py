@@ -28,6 +28,7 @@ from cachecore_llm.wire import (
     record,
     replays_exactly,
 )
+from cachecore_llm.wire.chat.assembly import ChatAssembly
 from tests.llm.wire import sdk
 from tests.llm.wire import strategies as by_chance
 from tests.llm.wire.golden import events_in, stream_of
@@ -272,3 +273,29 @@ def test_any_data_survives_framing(text: str, name: str) -> None:
     events = EventDecoder().feed(encode_event(text, event=name))
     assert [(event.event, event.data) for event in events] == [(name, text)]
     assert events_in(OPENAI_CHAT, encode_comment(text)) == []
+
+
+@law
+@given(by_chance.chat_streams(), st.lists(st.tuples(st.integers(0, 400), by_chance.json_objects), max_size=3))
+def test_the_short_way_of_plain_text_is_the_long_way(
+    stream: by_chance.Stream, strange: list[tuple[int, JsonObject]]
+) -> None:
+    """Chunks that differ by their text alone are taken faster, and nothing else is to be seen of it."""
+    events = [dict(event) for event in stream.events]
+    for at, fields in strange:
+        events[at % len(events)] |= {key: value for key, value in fields.items() if key != "choices"}
+    by_both = []
+    for way in (ChatAssembly, _Plodding):
+        assembly = way(stream.n)
+        for event in events:
+            assembly.feed(event)
+        assembly.end()
+        by_both.append((assembly.recording(), assembly.started))
+    assert by_both[0] == by_both[1]
+
+
+class _Plodding(ChatAssembly):
+    """An assembly without the short way."""
+
+    def _take_more(self, event: JsonObject, entry: object) -> bool:
+        return False

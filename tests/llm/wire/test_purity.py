@@ -12,7 +12,7 @@ import cachecore_llm.wire
 
 FOLDER = Path(cachecore_llm.wire.__file__).parent
 ALLOWED = {
-    *("__future__", "collections", "dataclasses", "itertools", "json", "typing", "zlib"),
+    *("__future__", "collections", "dataclasses", "itertools", "json", "operator", "typing", "zlib"),
     "msgspec",
     "cachecore_llm.wire",
 }

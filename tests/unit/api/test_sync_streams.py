@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from cachecore import CacheError, FlightCycleError, OptionsError, SyncCache, SyncStream
+from cachecore import CacheError, FlightCycleError, OptionsError, StreamLagged, SyncCache, SyncStream
+from cachecore.store.memory_backend import MemoryBackend
+from cachecore.testing.faulty import FaultyBackend
 
 WORDS = ("one ", "two ", "three ")
 TEXT = "".join(WORDS)
@@ -132,6 +134,62 @@ def test_it_runs_in_a_copy_of_the_first_readers_context(cache: SyncCache[Any]) -
         return chunks
 
     assert contextvars.copy_context().run(reader) == ["reader ", "changed "]
+
+
+def test_a_reader_that_lags_is_told_so() -> None:
+    source = Source(*map(str, range(30))).go()
+    with SyncCache[Any]("memory://", ttl=60, stream_max_chunks=10) as cache:
+        slow, fast = ask(cache, source), ask(cache, source)
+        assert next(slow) == "0"
+        assert list(fast) == [str(number) for number in range(30)]
+        with pytest.raises(StreamLagged) as caught:
+            next(slow)
+        assert caught.value.behind == 19
+        with pytest.raises(CacheError, match="broke off with StreamLagged"):
+            next(slow)
+        assert cache.get("q") is None
+    assert source.begun == 1
+
+
+def test_nobody_joins_after_an_invalidation(cache: SyncCache[Any]) -> None:
+    """Those who read go on, and what they read is not stored."""
+    old, new = Source().go(1), Source("new ").go()
+    first = ask(cache, old)
+    assert next(first) == WORDS[0]
+    cache.invalidate_all()
+    assert list(ask(cache, new)) == ["new "]
+    old.go()
+    assert list(first) == list(WORDS[1:])
+    assert (old.begun, new.begun) == (1, 1)
+    assert cache.get("q") == "new "
+
+
+def test_a_store_that_dies_before_the_end_costs_no_chunk() -> None:
+    store = FaultyBackend(MemoryBackend())
+    with SyncCache[Any](store, ttl=60, l1_max_entries=0) as cache:
+        source = Source().go(1)
+        stream = ask(cache, source)
+        assert next(stream) == WORDS[0]
+        store.hang()
+        source.go()
+        assert list(stream) == list(WORDS[1:])
+        assert cache.stats.not_stored == {"store": 1}
+        store.heal()
+
+
+def test_a_cache_that_is_closed_leaves_no_half_answer() -> None:
+    source = Source().go(1)
+    store = MemoryBackend()
+    cache: SyncCache[Any] = SyncCache(store, ttl=60)
+    stream = ask(cache, source)
+    assert next(stream) == WORDS[0]
+    cache.close()
+    source.go()
+    assert source.closed.wait(LONG)
+    with pytest.raises(CacheError):
+        list(stream)
+    with SyncCache[Any](store, ttl=60) as after:
+        assert after.get("q") is None
 
 
 def test_a_gap_that_is_too_long_is_a_timeout() -> None:

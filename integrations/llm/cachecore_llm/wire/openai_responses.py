@@ -168,7 +168,7 @@ def _without_echoes(response: JsonObject) -> JsonObject:
 
 
 def _without_secrets(owner: JsonObject) -> JsonObject:
-    """Return an answer or an item with null for the credentials of its tools; itself if there are none."""
+    """Return an answer or an item without the credentials of its tools; itself if there are none."""
     tools = owner.get("tools")
     if not isinstance(tools, list):
         return owner
@@ -178,12 +178,26 @@ def _without_secrets(owner: JsonObject) -> JsonObject:
 
 def _tool_without_secrets(tool: JsonObject) -> JsonObject:
     cut: JsonObject = {key: None for key in _SECRETS if tool.get(key) is not None}
+    address = tool.get("server_url")
+    if address is not None and address != (host := _host_of(address)):
+        cut["server_url"] = host
     for key in _PLACES_OF_CODE:
         place = as_object(tool.get(key))
         policy = as_object(place.get("network_policy"))
         if policy.get("domain_secrets") is not None:
             cut[key] = {**place, "network_policy": {**policy, "domain_secrets": None}}
     return {**tool, **cut} if cut else tool
+
+
+def _host_of(address: Any) -> str | None:
+    """Return scheme and host of a server's address, as OpenAI repeats it: the path may hold a credential."""
+    if not isinstance(address, str):
+        return None
+    scheme, found, rest = address.partition("://")
+    place = rest if found else address
+    for end in "/?#\\":
+        place = place.partition(end)[0]
+    return f"{scheme}{found}{place.rpartition('@')[2]}" if found else place.rpartition("@")[2]
 
 
 def _with_echoes(response: JsonObject, request: RequestFacts) -> JsonObject:

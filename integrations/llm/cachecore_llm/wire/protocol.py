@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import filterfalse, starmap, zip_longest
+from operator import eq
 from typing import Protocol
 
 from cachecore_llm.wire.call import JsonObject, ProtocolName, RequestFacts
@@ -147,5 +148,9 @@ def replays_exactly(protocol: WireProtocol, events: Iterable[JsonObject], record
     if recording.body is None or recording.pieces is None:
         return False
     made = map(protocol.neutral, protocol.events_of(recording.body, recording.pieces))
-    sent = (protocol.neutral(event) for event in events if event.get("type") != "ping")
-    return all(a == b for a, b in zip_longest(sent, made))
+    sent = map(protocol.neutral, filterfalse(_is_ping, events))
+    return all(starmap(eq, zip_longest(sent, made)))
+
+
+def _is_ping(event: JsonObject) -> bool:
+    return event.get("type") == "ping"

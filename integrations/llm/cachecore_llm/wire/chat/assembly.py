@@ -17,12 +17,15 @@ _CHANGES = frozenset({"service_tier", "system_fingerprint", "moderation"})
 _APART = frozenset({"choices", "usage", "object", "obfuscation", "error"})
 
 
+_SILENT = frozenset({"index", "delta", "finish_reason", "logprobs"})
+
+
 class _Indexed(dict[int, dict[str, Any]]):
     """Entries of a list under their indices."""
 
 
 class _Choice:
-    __slots__ = ("aliases", "beside", "delta", "entries", "message", "prefix", "seen")
+    __slots__ = ("aliases", "beside", "delta", "entries", "message", "plain", "prefix", "seen")
 
     def __init__(self, index: int) -> None:
         self.prefix = f"{index}/c/"
@@ -32,6 +35,7 @@ class _Choice:
         self.entries = 0
         self.seen: dict[str, int] = {}  # in how many entries each field beside the delta was, null included
         self.aliases: dict[int, int] = {}  # index that a server uses again for another call -> the call's place
+        self.plain: dict[str, Any] | None = None  # an entry that says nothing beside its delta, without it
 
 
 class ChatAssembly:
@@ -63,6 +67,9 @@ class ChatAssembly:
         self._log.event()
         choices = event.get("choices")
         entries = choices if isinstance(choices, list) else []
+        usage = event.get("usage")
+        if usage is None and len(entries) == 1 and self._take_more(event, entries[0]):
+            return
         self._take_head(event, 1 if entries else 0)
         if entries:
             self._with_choices += 1
@@ -71,7 +78,6 @@ class ChatAssembly:
                 self._take_choice(entry, place)
             else:
                 self._known = False
-        usage = event.get("usage")
         if usage is not None:
             self._usage = usage
             self._log.add(USAGE, SET)
@@ -117,6 +123,33 @@ class ChatAssembly:
     def _finished(self) -> bool:
         wanted = set(range(self._n)) | set(self._choices)
         return all(i in self._choices and text_or_none(self._choices[i].beside.get("finish_reason")) for i in wanted)
+
+    def _take_more(self, event: JsonObject, entry: Any) -> bool:
+        """Take a chunk that differs from the one before by more text alone, as nearly every one does.
+
+        False: it is of another kind, and nothing was taken.
+        """
+        if self._plain is None or type(entry) is not dict or type(index := entry.get("index")) is not int:
+            return False
+        choice, delta = self._choices.get(index), entry.get("delta")
+        if choice is None or choice.plain is None or type(delta) is not dict or len(delta) != 1:
+            return False
+        ((key, value),) = delta.items()
+        grown = choice.message.get(key)
+        if type(grown) is not Grown or not grown.text or type(value) is not str or not value or key in ONCE:
+            return False
+        beside, plain = entry.copy(), event.copy()
+        beside["delta"] = plain["choices"] = None
+        if beside != choice.plain or plain != self._plain:
+            return False
+        self._repeated += 1
+        self._with_choices += (
+            1  # but for the choice an entry of this kind counts once: which fields all have is the same
+        )
+        grown.append(value)
+        self._log.add(child(choice.delta, key), len(value))
+        self.started = True
+        return True
 
     def _take_head(self, event: JsonObject, seen_now: int) -> None:
         plain = event.copy()
@@ -178,6 +211,8 @@ class ChatAssembly:
                 self._log.add(child(choice.prefix, key), NULL if value is None else SET)
         if self._log.added == before:
             self._log.add(str(index), SET)
+        if entry.keys() <= _SILENT and entry.get("finish_reason") is None and entry.get("logprobs") is None:
+            choice.plain = {**entry, "delta": None}
 
     def _merge(
         self, choice: _Choice, node: dict[str, Any], delta: dict[str, Any], prefix: str, known: frozenset[str]
@@ -200,7 +235,7 @@ class ChatAssembly:
                 node.setdefault(key, None)
                 log.add(slot, NULL)
             elif isinstance(value, dict) and value:
-                inner = old if isinstance(old, dict) else node.setdefault(key, {}) if old is None else None
+                inner = old if isinstance(old, dict) else {} if old is None else None  # null may come first
                 if inner is None or type(inner) is _Indexed:
                     self._known, inner = False, {}
                 node[key] = inner

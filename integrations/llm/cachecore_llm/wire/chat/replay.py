@@ -30,12 +30,16 @@ def events_of(body: JsonObject, pieces: Pieces | None) -> Iterator[JsonObject]:
 
 def _fits(pieces: Pieces, leaves: dict[str, int], body: JsonObject, choices: int) -> bool:
     """Whether the steps give each value of the body, once and whole."""
-    given: dict[str, int] = {}
-    for slot, size, _ in pieces:
+    sums = [NULL] * len(pieces.slots)
+    for mark, size in pieces.steps:
+        slot_number = mark >> 1
+        before = sums[slot_number]
         if size >= 0:
-            given[slot] = max(given.get(slot, 0), 0) + size
-        else:
-            given[slot] = max(given.get(slot, NULL), size)  # null may come before the value
+            sums[slot_number] = before + size if before > 0 else size
+        elif size > before:
+            sums[slot_number] = size  # null may come before the value
+    used = {mark >> 1 for mark, _ in pieces.steps}
+    given = {pieces.slots[number]: sums[number] for number in used}
     places = {str(place) for place in range(choices)}
     for slot, size in given.items():
         if slot == USAGE:
@@ -88,7 +92,7 @@ def _slices(body: JsonObject, slot: str, size: int) -> Iterator[Group]:
 class _Target:
     """A place in the body, and how far its value has been given."""
 
-    __slots__ = ("at", "beside", "parts", "place", "value")
+    __slots__ = ("always", "at", "beside", "entry", "field", "parts", "place", "value")
 
     def __init__(self, slot: str, choices: list[JsonObject]) -> None:
         place, *path = path_of(slot)
@@ -107,6 +111,11 @@ class _Target:
                 parts.append(part)
         self.value = value
         self.parts = parts
+        self.field = parts[0] if len(parts) == 1 and isinstance(parts[0], str) and not self.beside else None
+        """The field of the delta that the value is, if it is one."""
+        self.entry: dict[str, Any] = {}
+        """How an entry for its choice begins, and the nulls with which it ends."""
+        self.always: dict[str, None] = {}
 
     def put(self, node: Any, size: int) -> None:
         """Put the next `size` of the value below `node`, the delta or the choice."""
@@ -170,8 +179,17 @@ class _Replay:
 
     def events(self) -> Iterator[JsonObject]:
         """Yield the chunks."""
+        every, targets = self._every, self._targets
         for group in self._groups:
-            chunk = {**self._every, **self._first} if self._first else dict(self._every)
+            if len(group) == 1:
+                slot, size = group[0]
+                target = targets.get(slot)
+                if target is not None and target.field is not None and size >= 0:  # as nearly every chunk
+                    at, target.at = target.at, target.at + size
+                    delta = {target.field: target.value[at : at + size]}
+                    yield {**every, "choices": [{**target.entry, "delta": delta, **target.always}]}
+                    continue
+            chunk = {**every, **self._first} if self._first else dict(every)
             self._first = {}
             entries: dict[int, dict[str, Any]] = {}
             for slot, size in group:
@@ -186,11 +204,12 @@ class _Replay:
         target = self._targets.get(slot)
         if target is None:
             target = self._targets[slot] = _Target(slot, self._choices)
+            target.entry = {"index": self._choices[target.place].get("index", target.place)}
+            target.always = self._always[target.place]
         place = target.place
         entry = entries.get(place)
         if entry is None:
-            index = self._choices[place].get("index", place)
-            entry = entries[place] = {"index": index, "delta": {}, **self._always[place]}
+            entry = entries[place] = {**target.entry, "delta": {}, **target.always}
             if place not in self._opened:
                 self._opened.add(place)
                 for null in self._nulls:

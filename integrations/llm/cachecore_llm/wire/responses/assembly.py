@@ -15,6 +15,7 @@ from cachecore_llm.wire.responses.shape import (
     GROWTHS,
     INDEX,
     LOGPROBS,
+    NAMED,
     PARTS,
     PREFIX,
     STATES,
@@ -43,6 +44,7 @@ class ResponsesAssembly:
         self._done: dict[int, JsonObject] = {}
         self._parts: dict[str, JsonObject] = {}
         self._bare = False
+        self._named = False
         self._log = PieceLog()
         self._known = True
         self._repeatable = True
@@ -111,6 +113,8 @@ class ResponsesAssembly:
         indices = ("output_index",) if growth.where == "item" else ("output_index", INDEX[growth.where])
         if step == "done":
             self._step(event, kind, *indices)
+            if kept == NAMED and "name" in event:
+                self._named = True
             return
         delta = event.get("delta")
         if not isinstance(delta, str):
@@ -177,5 +181,6 @@ class ResponsesAssembly:
             "first": self._first,
             "begun": {name: change for name, change in begun.items() if change != [{}, []]},
             **({"bare": True} if self._bare else {}),
+            **({"named": True} if self._named else {}),
         }
         return self._log.pieces()

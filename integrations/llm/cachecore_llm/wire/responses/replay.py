@@ -14,6 +14,7 @@ from cachecore_llm.wire.responses.shape import (
     GROWTHS,
     INDEX,
     LOGPROBS,
+    NAMED,
     PARTS,
     PREFIX,
     STATES,
@@ -122,6 +123,7 @@ class _Replay:
         first = extra.get("first")
         self._number: int | None = first if type(first) is int else None
         self._bare = extra.get("bare") is True
+        self._named = extra.get("named") is True
         self._at: dict[str, int] = {}
         self._places: dict[str, tuple[str, list[int]]] = {}
 
@@ -187,6 +189,8 @@ class _Replay:
             event[growth.field] = text
             if kept == "output_text" and not self._bare:
                 event[LOGPROBS] = as_objects(part.get(LOGPROBS))
+            if kept == NAMED and self._named and "name" in item:
+                event["name"] = item["name"]
             return
         slot, size = group[0]
         at = self._at.get(slot, 0)

@@ -14,6 +14,8 @@ from cachecore_llm.wire.facts import as_object, as_objects
 
 PREFIX = "response."
 LOGPROBS = "logprobs"
+NAMED = "function_call_arguments"
+"""What grows with events whose last one may repeat the name of the tool: OpenAI's do, its SDK's type does not."""
 
 BEGINNING = ("created", "queued", "in_progress")
 ENDING = ("completed", "failed", "incomplete")
