@@ -167,7 +167,9 @@ def test_audio_in_pieces_that_are_padded_each_can_only_be_streamed(pieces: list[
 def test_null_before_log_probabilities_is_no_strange_shape() -> None:
     """OpenAI's first chunk has null there, the later ones an object."""
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    logs = [{"content": [{"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}]} for text in ("a", "b")]
+    logs: list[JsonObject] = [
+        {"content": [{"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}]} for text in ("a", "b")
+    ]
     said: list[JsonObject] = [
         {"delta": {"role": "assistant", "content": ""}, "logprobs": None},
         {"delta": {"content": "a"}, "logprobs": logs[0]},

@@ -143,9 +143,8 @@ class ChatAssembly:
         if beside != choice.plain or plain != self._plain:
             return False
         self._repeated += 1
-        self._with_choices += (
-            1  # but for the choice an entry of this kind counts once: which fields all have is the same
-        )
+        self._with_choices += 1
+        # The choice's own counts stay: one entry like this is counted, so which fields all entries have is the same.
         grown.append(value)
         self._log.add(child(choice.delta, key), len(value))
         self.started = True
