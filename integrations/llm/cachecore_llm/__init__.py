@@ -10,6 +10,7 @@ from cachecore_llm.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
     ReportedError,
+    UnknownParameterError,
     UnsupportedRequestError,
     UnusableAnswerError,
 )
@@ -21,7 +22,7 @@ from cachecore_llm.simulated import SimulatedProvider
 from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provider
 
 if TYPE_CHECKING:
-    from cachecore_llm.openai_provider import OpenAIProvider
+    from cachecore_llm.upstream.openai import OpenAIProvider
 
 __all__ = [
     "TRANSPORT_FIELDS",
@@ -44,6 +45,7 @@ __all__ = [
     "ResponseCache",
     "SimulatedProvider",
     "ToolCall",
+    "UnknownParameterError",
     "UnsupportedRequestError",
     "UnusableAnswerError",
     "Usage",
@@ -53,7 +55,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Imported where it is used: the SDK costs more than everything else together, and is an extra.
     if name == "OpenAIProvider":
-        from cachecore_llm.openai_provider import OpenAIProvider
+        from cachecore_llm.upstream.openai import OpenAIProvider
 
         return OpenAIProvider
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

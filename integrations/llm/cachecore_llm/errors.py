@@ -7,6 +7,7 @@ LLMError
 ├── UnusableAnswerError                   a provider answered with something that is no answer
 │   └── ReportedError                     it reported an error under HTTP 200, or inside a stream
 └── UnsupportedRequestError (ValueError)  the request asks for what this version cannot give honestly
+    └── UnknownParameterError             it has a parameter that the protocol does not know
 """
 
 from __future__ import annotations
@@ -111,3 +112,18 @@ class ProviderUnavailableError(LLMError):
 
 class UnsupportedRequestError(LLMError, ValueError):
     """The request asks for something that would be lost or wrong if it were answered."""
+
+
+class UnknownParameterError(UnsupportedRequestError):
+    """A request has a parameter that the protocol does not know: misspelt, or newer than the installed SDK."""
+
+    def __init__(self, protocol: str, parameter: str, nearest: str | None = None) -> None:
+        super().__init__(protocol, parameter, nearest)
+        self.protocol, self.parameter, self.nearest = protocol, parameter, nearest
+
+    def __str__(self) -> str:
+        meant = f"; did you mean {self.nearest!r}?" if self.nearest else "."
+        return (
+            f"{self.protocol} has no parameter {self.parameter!r}{meant} One that is newer than the installed SDK goes "
+            f"through extra_body={{{self.parameter!r}: …}}, which is sent and keyed"
+        )

@@ -176,7 +176,7 @@ async def _provider(settings: Settings, stack: AsyncExitStack) -> Provider:
         return SimulatedProvider(speed=settings.speed, flawed=settings.flaws, seed=settings.seed)
     if settings.model is None:
         raise typer.BadParameter("--provider openai needs --model")
-    from cachecore_llm.openai_provider import OpenAIProvider, SDKError
+    from cachecore_llm.upstream.openai import OpenAIProvider, SDKError
 
     try:
         made = OpenAIProvider(settings.model)

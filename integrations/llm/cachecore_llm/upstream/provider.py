@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.response import LLMResponse
@@ -106,16 +106,21 @@ def speaks_wire(provider: object) -> bool:
 
 def at_endpoint(call_endpoint: str, of: str, to: str) -> str:
     """Return `to` with the query that `call_endpoint` has beyond that of `of`, its provider's own."""
-    if "?" not in call_endpoint or call_endpoint == of:
-        return to
     query = extra_query(call_endpoint, of)
-    return f"{to}{'&' if '?' in to else '?'}{urlencode(query)}" if query else to
+    return with_query(to, query) if query else to
+
+
+def with_query(endpoint: str, query: Mapping[str, str]) -> str:
+    """Return `endpoint` with `query` added to its own: the place of `extra_query=` in a `Call`."""
+    parts = urlsplit(endpoint)
+    joined = "&".join(filter(None, (parts.query, urlencode(query))))
+    return urlunsplit(parts._replace(query=joined))
 
 
 def extra_query(call_endpoint: str, own: str) -> dict[str, str]:
     """Return the query that a call's endpoint has beyond that of its provider."""
-    if call_endpoint == own:
+    if call_endpoint == own or "?" not in call_endpoint:
         return {}
-    known = set(parse_qsl(own.partition("?")[2], keep_blank_values=True))
-    asked = parse_qsl(call_endpoint.partition("?")[2], keep_blank_values=True)
+    known = set(parse_qsl(urlsplit(own).query, keep_blank_values=True))
+    asked = parse_qsl(urlsplit(call_endpoint).query, keep_blank_values=True)
     return dict(pair for pair in asked if pair not in known)

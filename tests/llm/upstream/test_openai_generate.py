@@ -22,6 +22,7 @@ from cachecore_llm import (
     OpenAIProvider,
     ResponseCache,
     ToolCall,
+    UnknownParameterError,
     UnsupportedRequestError,
     UnusableAnswerError,
     Usage,
@@ -103,13 +104,12 @@ async def test_answer_is_read_whole(provider: OpenAIProvider) -> None:
 
 
 async def test_request_is_sent_as_the_wire_format_wants_it(provider: OpenAIProvider, endpoint: Endpoint) -> None:
-    """Known parameters by name, unknown ones in the body too, transport fields not, headers as headers."""
+    """Parameters and those of extra_body are fields of the body, transport fields are not, headers are headers."""
     await provider.generate(
         "You are helpful.",
         "Hi!",
         temperature=0.2,
-        min_p=0.05,
-        extra_body={"top_k": 3},
+        extra_body={"top_k": 3, "min_p": 0.05},
         extra_headers={"x-request-id": "r-1"},
         request_id="r-2",
         stream=False,
@@ -119,8 +119,8 @@ async def test_request_is_sent_as_the_wire_format_wants_it(provider: OpenAIProvi
             "model": "gpt-test",
             "messages": [{"role": "system", "content": "You are helpful."}, {"role": "user", "content": "Hi!"}],
             "temperature": 0.2,
-            "min_p": 0.05,
             "top_k": 3,
+            "min_p": 0.05,
         }
     ]
     assert endpoint.headers[0]["authorization"] == "Bearer sk-test"
@@ -128,9 +128,23 @@ async def test_request_is_sent_as_the_wire_format_wants_it(provider: OpenAIProvi
 
 
 @pytest.mark.parametrize(
+    ("wrong", "nearest"), [("temprature", "temperature"), ("ttl", None), ("max_token", "max_tokens")]
+)
+async def test_parameters_that_do_not_exist_are_not_sent(
+    provider: OpenAIProvider, endpoint: Endpoint, wrong: str, nearest: str | None
+) -> None:
+    with pytest.raises(UnknownParameterError, match=f"'{wrong}'.*extra_body") as raised:
+        await provider.generate("S", "U", **{wrong: 1})
+    assert raised.value.nearest == nearest
+    assert nearest is None or f"did you mean '{nearest}'?" in str(raised.value)
+    assert endpoint.bodies == []
+
+
+@pytest.mark.parametrize(
     ("context", "between"),
     [
         (None, []),
+        ([], []),
         ("Paris is in France.", [{"role": "system", "content": "Paris is in France."}]),
         ({"b": 1, "a": "é"}, [{"role": "system", "content": '{"a": "é", "b": 1}'}]),
         (["doc 1", "doc 2"], [{"role": "system", "content": '["doc 1", "doc 2"]'}]),
