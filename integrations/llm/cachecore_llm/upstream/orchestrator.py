@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cachecore.contract.clock import Clock, SystemClock
@@ -35,6 +35,8 @@ class Sent:
     """Whether that is another one than the first."""
     latency: float
     """Seconds that it took."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the HTTP answer that are kept with it; none of providers here, whose bodies say all."""
 
 
 class FallbackOrchestrator:

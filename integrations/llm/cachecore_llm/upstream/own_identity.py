@@ -29,7 +29,7 @@ def endpoint_of(provider: object) -> str:
     Raises OptionsError naming an attribute that has no canonical form.
     """
     if isinstance(getattr(provider, "identity", None), Mapping):
-        return "plain:"  # the identity is keyed with the parameters, whatever the provider is called
+        return ""  # the identity is keyed with the parameters, whatever the provider is called
     try:
         known = _seen.get(provider)
     except TypeError:  # it has no weak references, or no hash
