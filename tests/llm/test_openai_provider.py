@@ -179,24 +179,34 @@ async def test_unfit_answers_are_returned_but_not_stored(
     assert len(endpoint.bodies) == 2
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, openai.BadRequestError),
-        (401, openai.AuthenticationError),
-        (429, openai.RateLimitError),
-        (500, openai.InternalServerError),
-        (503, openai.InternalServerError),
-    ],
-)
-async def test_errors_of_the_api_are_failures(
-    provider: OpenAIProvider, endpoint: Endpoint, status: int, kind: type[Exception]
-) -> None:
+async def _raised(provider: OpenAIProvider, endpoint: Endpoint, status: int) -> Exception:
     endpoint.status = status
     endpoint.reply = {"error": {"message": "no", "type": "error", "param": None, "code": None}}
-    with pytest.raises(AllProvidersFailedError) as raised:
+    with pytest.raises(Exception) as raised:
         await FallbackOrchestrator([provider]).generate("S", "U")
-    assert isinstance(raised.value.causes[0], kind)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError)],
+)
+async def test_outages_of_the_api_are_failures(
+    provider: OpenAIProvider, endpoint: Endpoint, status: int, kind: type[Exception]
+) -> None:
+    error = await _raised(provider, endpoint, status)
+    assert isinstance(error, AllProvidersFailedError)
+    assert isinstance(error.causes[0], kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, openai.BadRequestError), (401, openai.AuthenticationError), (404, openai.NotFoundError)],
+)
+async def test_mistakes_of_the_caller_are_raised_as_they_are(
+    provider: OpenAIProvider, endpoint: Endpoint, status: int, kind: type[Exception]
+) -> None:
+    assert type(await _raised(provider, endpoint, status)) is kind
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,17 @@ from cachecore_llm.errors import (
     LLMError,
     ProviderFailure,
     ProviderTimeoutError,
+    ProviderUnavailableError,
+    ReportedError,
     UnsupportedRequestError,
     UnusableAnswerError,
 )
-from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.request import TRANSPORT_FIELDS, LLMRequest
 from cachecore_llm.response import CacheStatus, LLMResponse, ToolCall, Usage
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
 from cachecore_llm.simulated import SimulatedProvider
+from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provider
 
 if TYPE_CHECKING:
     from cachecore_llm.openai_provider import OpenAIProvider
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TRANSPORT_FIELDS",
     "AllProvidersFailedError",
+    "BreakerOptions",
     "CacheConfig",
     "CacheMetrics",
     "CacheStatus",
@@ -36,6 +39,8 @@ __all__ = [
     "Provider",
     "ProviderFailure",
     "ProviderTimeoutError",
+    "ProviderUnavailableError",
+    "ReportedError",
     "ResponseCache",
     "SimulatedProvider",
     "ToolCall",

@@ -22,13 +22,13 @@ from cachecore.contract import redact_url
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.errors import CacheError
 from cachecore_llm.config import CacheConfig
-from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.replay.report import Report
 from cachecore_llm.replay.run import CountedProvider, Tally, replay_log
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
 from cachecore_llm.simulated import SimulatedProvider
+from cachecore_llm.upstream import FallbackOrchestrator, Provider
 
 _DEFAULT_FILE: Final = "replay.sqlite"
 _BACKEND_TIMEOUT: Final = 2.0
