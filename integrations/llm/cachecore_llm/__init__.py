@@ -1,5 +1,6 @@
 """Cached LLM answers, with providers that stand in for each other and a cache that answers last."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cachecore_llm.config import CacheConfig, CacheMetrics
@@ -28,12 +29,14 @@ from cachecore_llm.sync_service import SyncLLMService, SyncLLMStream
 from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provider
 
 if TYPE_CHECKING:
+    from cachecore_llm.upstream.anthropic import AnthropicProvider
     from cachecore_llm.upstream.openai import OpenAIProvider
 
 __all__ = [
     "TRANSPORT_FIELDS",
     "AdmissionRules",
     "AllProvidersFailedError",
+    "AnthropicProvider",
     "BreakerOptions",
     "CacheConfig",
     "CacheMetrics",
@@ -66,10 +69,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Imported where it is used: the SDK costs more than everything else together, and is an extra.
-    if name == "OpenAIProvider":
-        from cachecore_llm.upstream.openai import OpenAIProvider
+_FROM_SDKS = {"AnthropicProvider": "anthropic", "OpenAIProvider": "openai"}
 
-        return OpenAIProvider
+
+def __getattr__(name: str) -> Any:
+    # Imported where it is used: an SDK costs more than everything else together, and is an extra.
+    if name in _FROM_SDKS:
+        return getattr(import_module(f"cachecore_llm.upstream.{_FROM_SDKS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ class Controls:
     A control that there is not is an error, and is never sent to the provider. Raises OptionsError.
     """
 
-    ttl: Duration | None | Unset = UNSET
+    ttl: Duration | Unset | None = UNSET
     """How long the answer that this call makes is fresh; None or `"forever"` means for ever. Not given: as configured."""
     no_store: bool = False
     """Do not store the answer that this call makes. A stored one may still be served; not with `refresh`."""

@@ -81,7 +81,7 @@ ERRORS: Final = (
     f"|too many requests|internal (server )?error|service (temporarily )?unavailable|(gateway|request) time-?out)({_STOP}| error)",
     f"(internal server error|bad gateway|gateway time-?out|too many requests|request time-?out)({_STOP}| please)",
     f"((the|this|our) )?service (is )?(currently |temporarily )*unavailable({_STOP}| (right|at|due|please|try)\\b)",
-    f"((the|this|our|your) )?(request|connection|operation|api call|query|upstream|completion|call) (has |was )?(timed out|timeout)",
+    "((the|this|our|your) )?(request|connection|operation|api call|query|upstream|completion|call) (has |was )?(timed out|timeout)",
     f"((the|this|our|your) )?(request|connection|api call|query|completion|generation) (has |was )?(failed|aborted)({_END}|[.,:!] {_RETRY}"
     "| with (status|error|code)| due to (an? )?(timeout|time|rate|network|server|internal|connection)| after \\d)",
     "((api|your|the) )?(rate[ _-]?limit|quota|token limit|usage limit|request limit)( has been| was| is)? (exceeded|reached|hit)"

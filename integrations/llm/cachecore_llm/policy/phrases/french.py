@@ -39,7 +39,7 @@ ERRORS: Final = (
     f"(service|serveur) (temporairement |momentanément )?(indisponible|surchargé){_STOP}",
     f"erreur{_KIND} ?([:!]|$|\\.$)",
     f"erreur( http)? [45]\\d\\d{_STOP}",
-    f"(la|votre|ta) (requête|demande|connexion) (a échoué|a expiré|n'a pas (pu|abouti))",
+    "(la|votre|ta) (requête|demande|connexion) (a échoué|a expiré|n'a pas (pu|abouti))",
     f"(le )?délai (d'attente )?(a été )?dépassé{_STOP}",
     f"(trop de requêtes|forte demande|limite de (requêtes|débit) (atteinte|dépassée)|quota dépassé){_STOP}",
     f"(je n'ai|nous n'avons) pas (pu|réussi à) (traiter|répondre à|générer|obtenir) (votre|ta|cette|la|une) ({_WISH}|réponse)",

@@ -31,7 +31,7 @@ ERRORS: Final = (
     f"(es ist|da ist|hier ist)( mir| uns)? {_NOW}(ein|eine|etwas) {_KIND}(fehler|problem|störung|zeitüberschreitung|serverfehler)"
     f"[^.!]{{0,50}} ?(aufgetreten|passiert|unterlaufen)",
     f"(ein|eine) {_KIND}(fehler|problem|störung|serverfehler) ist [^.!]{{0,50}}?(aufgetreten|passiert)",
-    f"bei (der|ihrer|deiner) (verarbeitung|bearbeitung|anfrage|beantwortung)[^.!]{{0,40}} (ist|trat|gab) [^.!]{{0,40}}(fehler|problem)",
+    "bei (der|ihrer|deiner) (verarbeitung|bearbeitung|anfrage|beantwortung)[^.!]{0,40} (ist|trat|gab) [^.!]{0,40}(fehler|problem)",
     f"(es gab|wir haben|ich habe) {_NOW}(ein|einen|eine)? ?{_KIND}(problem|fehler|störung|probleme|schwierigkeiten)"
     f"( (bei|beim|mit) (der|ihrer|deiner) (verarbeitung|bearbeitung|verbindung|anfrage|server)|{_END})",
     f"(da |hier )?(ist )?{_NOW}etwas (ist )?{_NOW}(schiefgelaufen|schief gelaufen|schiefgegangen|schief gegangen)",
@@ -60,7 +60,7 @@ REFUSALS: Final = (
     f"schreiben|unterstützen|besprechen)({_STOP}| )",
     "ich bin nicht in der lage,? (ihnen |dir |diese |solche |dabei |darauf |ihre |deine |bei )*[^.!,]{0,30}(zu helfen|zu beantworten|zu erfüllen|"
     "zu antworten|weiterzuhelfen|zu unterstützen|zu erstellen|behilflich)",
-    f"(ich )?(kann|darf) (ich )?(leider )?keine (anleitung|anleitungen|informationen|auskunft|inhalte|ratschläge|hilfe|hinweise|unterstützung|"
+    "(ich )?(kann|darf) (ich )?(leider )?keine (anleitung|anleitungen|informationen|auskunft|inhalte|ratschläge|hilfe|hinweise|unterstützung|"
     "medizinischen?|rechtlichen?|rechtsberatung|details)[^.!]{0,80}(geben|bereitstellen|liefern|erstellen|anbieten|teilen|leisten)",
     "(ich )?muss (ich )?(diese|ihre|deine|die) (anfrage|bitte) (leider )?ablehnen",
     "(diese|ihre|deine) (anfrage|frage|eingabe) (verstößt|wurde (blockiert|abgelehnt|gefiltert))",

@@ -38,7 +38,7 @@ ERRORS: Final = (
     f"(tenemos|tengo) {_NOW}(dificultades|problemas) técnic[oa]s",
     f"(el|nuestro|este|la) (servicio|servidor|sistema|modelo|asistente|api) (está|se encuentra|no está) {_NOW}(no )?(disponible|sobrecargad[oa]|saturad[oa]"
     f"|caíd[oa]|fuera de servicio|en mantenimiento)( {_NOW})?{_STOP}",
-    f"(el|nuestro|este) (servicio|servidor|sistema|modelo) no (está disponible|responde)",
+    "(el|nuestro|este) (servicio|servidor|sistema|modelo) no (está disponible|responde)",
     f"(servicio|servidor) (temporalmente )?no disponible{_STOP}",
     f"error{_KIND} ?([:!]|$|\\.$)",
     f"error( http)? [45]\\d\\d{_STOP}",
