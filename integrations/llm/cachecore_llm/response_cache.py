@@ -15,7 +15,8 @@ from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Outcome, Unset
 from cachecore_llm.admission import Rejection, rejection
 from cachecore_llm.config import CacheConfig, CacheMetrics
-from cachecore_llm.namespace import label_segments, namespace, prompt_digest, tenant_segments
+from cachecore_llm.policy.prompts import label_segments, namespace, prompt_digest
+from cachecore_llm.policy.tenants import tenant_segments
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import CacheStatus, LLMResponse, StoredAnswer, as_made, marked
 from cachecore_llm.similar_answers import AnsweredQuestions

@@ -166,7 +166,7 @@ def _rejected_content(choice: ChoiceFacts, request: RequestFacts, rules: Admissi
 
 
 def _is_empty(choice: ChoiceFacts) -> bool:
-    """Whether there is nothing in a choice but reasoning. Dots alone are what programs write where a text is missing."""
+    """Whether there is nothing in a choice but reasoning. Dots alone stand where a program had no text."""
     if choice.media or any(call.by_caller for call in choice.tool_calls):
         return False
     text = choice.text
@@ -193,6 +193,6 @@ def _own_rule(answer: AnswerFacts, request: RequestFacts, rules: AdmissionRules)
         return None
     try:
         return None if rules.admit(answer, request) else "custom"
-    except Exception as error:  # noqa: BLE001  # the answer was paid for, and reaches the caller
+    except Exception as error:  # noqa: BLE001 - the answer was paid for, and reaches the caller
         logger.warning("the rule `admit` raised %s: the answer is not stored", type(error).__name__)
         return "custom"
