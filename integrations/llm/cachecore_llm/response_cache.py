@@ -15,7 +15,8 @@ from cachecore_llm.call_writer import CallWriter
 from cachecore_llm.config import CacheConfig, CacheMetrics
 from cachecore_llm.flow import Flow, StoredAnswer, body_of, response_of
 from cachecore_llm.flow.places import model_tag, prompt_tag
-from cachecore_llm.namespace import label_segments, tenant_segments
+from cachecore_llm.policy.prompts import label_segments
+from cachecore_llm.policy.tenants import tenant_segments
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.upstream import Sent
