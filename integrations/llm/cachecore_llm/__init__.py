@@ -19,11 +19,13 @@ from cachecore_llm.request import TRANSPORT_FIELDS, LLMRequest
 from cachecore_llm.response import CacheStatus, LLMResponse, ToolCall, Usage
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
-from cachecore_llm.simulated import SimulatedProvider
 from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provider
+from cachecore_llm.upstream.simulated import SimulatedProvider
 
 if TYPE_CHECKING:
     from cachecore_llm.upstream.anthropic import AnthropicProvider
+    from cachecore_llm.upstream.litellm import LiteLLMProvider
+    from cachecore_llm.upstream.local import LocalModel
     from cachecore_llm.upstream.openai import OpenAIProvider
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "LLMRequest",
     "LLMResponse",
     "LLMService",
+    "LiteLLMProvider",
+    "LocalModel",
     "OpenAIProvider",
     "Provider",
     "ProviderFailure",
@@ -55,11 +59,16 @@ __all__ = [
 ]
 
 
-_FROM_SDKS = {"AnthropicProvider": "anthropic", "OpenAIProvider": "openai"}
+_ON_EXTRAS = {
+    "AnthropicProvider": "anthropic",
+    "LiteLLMProvider": "litellm",
+    "LocalModel": "local",
+    "OpenAIProvider": "openai",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Imported where it is used: an SDK costs more than everything else together, and is an extra.
-    if name in _FROM_SDKS:
-        return getattr(import_module(f"cachecore_llm.upstream.{_FROM_SDKS[name]}"), name)
+    if name in _ON_EXTRAS:
+        return getattr(import_module(f"cachecore_llm.upstream.{_ON_EXTRAS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
