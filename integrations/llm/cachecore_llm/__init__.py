@@ -23,15 +23,14 @@ from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provide
 from cachecore_llm.upstream.simulated import SimulatedProvider
 
 if TYPE_CHECKING:
-    from cachecore_llm.upstream.anthropic import AnthropicProvider
-    from cachecore_llm.upstream.litellm import LiteLLMProvider
-    from cachecore_llm.upstream.local import LocalModel
+    from cachecore_llm.upstream.anthropic import AnthropicProvider as AnthropicProvider
+    from cachecore_llm.upstream.litellm import LiteLLMProvider as LiteLLMProvider
+    from cachecore_llm.upstream.local import LocalModel as LocalModel
     from cachecore_llm.upstream.openai import OpenAIProvider
 
 __all__ = [
     "TRANSPORT_FIELDS",
     "AllProvidersFailedError",
-    "AnthropicProvider",
     "BreakerOptions",
     "CacheConfig",
     "CacheMetrics",
@@ -41,8 +40,6 @@ __all__ = [
     "LLMRequest",
     "LLMResponse",
     "LLMService",
-    "LiteLLMProvider",
-    "LocalModel",
     "OpenAIProvider",
     "Provider",
     "ProviderFailure",
@@ -65,6 +62,7 @@ _ON_EXTRAS = {
     "LocalModel": "local",
     "OpenAIProvider": "openai",
 }
+"""Providers that need an extra -> their modules. Only OpenAI's stands in `__all__`: a star import gets what it got."""
 
 
 def __getattr__(name: str) -> Any:
