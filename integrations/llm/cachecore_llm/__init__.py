@@ -4,9 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cachecore_llm.config import CacheConfig, CacheMetrics
+from cachecore_llm.embeddings import Embeddings
 from cachecore_llm.errors import (
     AllProvidersFailedError,
     LLMError,
+    NotCachedError,
     ProviderFailure,
     ProviderTimeoutError,
     ProviderUnavailableError,
@@ -15,10 +17,14 @@ from cachecore_llm.errors import (
     UnsupportedRequestError,
     UnusableAnswerError,
 )
+from cachecore_llm.llm_stream import LLMStream
+from cachecore_llm.policy.admission import AdmissionRules
+from cachecore_llm.policy.controls import Controls
 from cachecore_llm.request import TRANSPORT_FIELDS, LLMRequest
-from cachecore_llm.response import CacheStatus, LLMResponse, ToolCall, Usage
+from cachecore_llm.response import CacheStatus, Choice, LLMResponse, ToolCall, Usage
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
+from cachecore_llm.sync_service import SyncLLMService, SyncLLMStream
 from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provider
 from cachecore_llm.upstream.simulated import SimulatedProvider
 
@@ -30,16 +36,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TRANSPORT_FIELDS",
+    "AdmissionRules",
     "AllProvidersFailedError",
     "BreakerOptions",
     "CacheConfig",
     "CacheMetrics",
     "CacheStatus",
+    "Choice",
+    "Controls",
+    "Embeddings",
     "FallbackOrchestrator",
     "LLMError",
     "LLMRequest",
     "LLMResponse",
     "LLMService",
+    "LLMStream",
+    "NotCachedError",
     "OpenAIProvider",
     "Provider",
     "ProviderFailure",
@@ -48,6 +60,8 @@ __all__ = [
     "ReportedError",
     "ResponseCache",
     "SimulatedProvider",
+    "SyncLLMService",
+    "SyncLLMStream",
     "ToolCall",
     "UnknownParameterError",
     "UnsupportedRequestError",
