@@ -183,7 +183,7 @@ class ResponseCache:
     ) -> bool:
         """Store `response` as the answer to a request; return whether it was fit to be stored, and stored.
 
-        What is never stored: `cachecore_llm.admission`, and answers that came from a cache. `metrics.rejected` counts
+        What is never stored: `policy.admission`, and answers that came from a cache. `metrics.rejected` counts
         the reasons. An answer marked `fallback` lives for `fallback_ttl`. Further arguments as in `get`.
 
         Raises:
