@@ -5,6 +5,9 @@ A hit is counted with one addition to a dict; what it saved is worked out when s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from cachecore_llm.cost.ledger import Charge, Ledger
 from cachecore_llm.cost.prices import Priced
 from cachecore_llm.cost.telemetry import CostTelemetry
@@ -16,13 +19,22 @@ from cachecore_llm.wire import PROTOCOLS, Call, UnreadableStreamError
 _MOST_PENDING = 512
 
 
+@dataclass(slots=True)
+class _Saved:
+    """An answer that was given out without being paid for, and how often."""
+
+    call: Call
+    stored: StoredAnswer
+    times: int = 1
+
+
 class Costs:
     """Told of each answer that a provider made, and of each that a caller got without one."""
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.ledger = ledger or Ledger()
         self._telemetry = CostTelemetry(self.ledger)
-        self._pending: dict[StoredAnswer, tuple[Call, int]] = {}
+        self._pending: dict[tuple[bytes, str | None, str | None], _Saved] = {}
         self.ledger.collect = self.settle
 
     def spent(self, asked: Asked, stored: StoredAnswer) -> None:
@@ -35,20 +47,24 @@ class Costs:
 
     def saved(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
-        pending = self._pending
-        known = pending.get(stored)
+        self.hit(stored, asked.call.tenant, asked.call.prompt, lambda: asked)
+
+    def hit(self, stored: StoredAnswer, tenant: str | None, prompt: str | None, ask: Callable[[], Asked]) -> None:
+        """Count as `saved` for a call that has not been written; `ask` gives it if it is needed."""
+        key = (stored.body, tenant, prompt)
+        known = self._pending.get(key)
         if known is not None:
-            pending[stored] = known[0], known[1] + 1
+            known.times += 1
             return
-        if len(pending) >= _MOST_PENDING:
+        if len(self._pending) >= _MOST_PENDING:
             self.settle()
-        pending[stored] = asked.call, 1
+        self._pending[key] = _Saved(ask().call, stored)
 
     def settle(self) -> None:
         """Write what was saved into the ledger."""
         pending, self._pending = self._pending, {}
-        for stored, (call, times) in pending.items():
-            self.ledger.saved(_charge(call, stored), times)
+        for saved in pending.values():
+            self.ledger.saved(_charge(saved.call, saved.stored), saved.times)
 
 
 def _charge(call: Call, stored: StoredAnswer) -> Charge:
