@@ -125,7 +125,8 @@ def test_good_tool_calls_are_stored() -> None:
     free = ToolCallFacts(id="1", name="patch", arguments="*** Begin", kind="custom")
     screen = ToolCallFacts(id="1", name=None, arguments="{}", kind="computer_call")
     surrogate = ToolCallFacts(id="1", name="f", arguments='{"a": "\ud800"}')
-    for call in (free, screen, surrogate):
+    huge = ToolCallFacts(id="1", name="f", arguments='{"city": "Zürich", "n": 1e400}')
+    for call in (free, screen, surrogate, huge):
         assert why("", finish="tool_calls", tool_calls=(call,)) is None
     asked = request(output="schema", schema=SCHEMA)
     assert rejection(answer("", finish="tool_calls", tool_calls=(CALL,)), asked) is None
@@ -160,6 +161,13 @@ def test_json_off_its_schema_is_not() -> None:
 def test_answer_that_fits_a_schema_may_be_about_errors() -> None:
     schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
     assert rejection(answer('{"error": "E12"}'), request(output="schema", schema=schema)) is None
+
+
+def test_number_that_no_float_holds_is_json() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "number"}}}
+    for text in ('{"n": 1e400}', '{"n": -1e400}', '{"n": 1' + "0" * 400 + "}"):
+        assert rejection(answer(text), request(output="schema", schema=schema)) in (None, "off_schema")
+        assert rejection(answer(text), request(output="json")) is None
 
 
 def test_faulty_schema_judges_nothing() -> None:

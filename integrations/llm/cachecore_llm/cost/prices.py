@@ -58,7 +58,8 @@ class Prices:
             model of one's own that costs nothing has `Rates(input=0, output=0)`.
         providers: the name of a provider -> its name in the catalogue, where the endpoint does not tell: a gateway, or
             a provider of one's own.
-        catalogue: whether `genai-prices` is asked; None: if it is installed. It is as old as its installed version.
+        catalogue: whether `genai-prices` is asked; None: if it is installed. It is as old as its installed version, and
+            read here, which takes about 0.2 s once in a process, so that no event loop waits for it later.
         clock: seconds since 1970; some prices depend on date and hour.
 
     Raises:
@@ -84,7 +85,10 @@ class Prices:
         self._own = dict(rates or {})
         self._providers = dict(providers or {})
         self._clock = clock
-        self._looked_up = lru_cache(1024)(_catalogue_rates) if installed and catalogue is not False else None
+        self._looked_up = None
+        if installed and catalogue is not False:
+            self._looked_up = lru_cache(1024)(_catalogue_rates)
+            self._looked_up(Priced("gpt-4o"), None, 0)
 
     def price(self, usage: UsageFacts | None, priced: Priced) -> float | None:
         """Return the US dollars of an answer, None if they are not known. O(1) for a model that was seen this hour."""
@@ -110,7 +114,7 @@ def _catalogue_rates(priced: Priced, name: str | None, hour: int) -> Rates | Non
     With an address, only the provider at that address counts: servers of one's own offer models by the same names.
     Without, only the maker of the model: others sell models by the same names at other prices.
     """
-    from genai_prices import Usage, calc_price  # 40 ms, and an extra
+    from genai_prices import Usage, calc_price  # an extra
 
     tier = None if priced.tier is None or priced.tier.lower() in _USUAL_TIERS else priced.tier.lower()
     context = {"processing": "batch"} if tier == "batch" else {} if tier is None else {"service_tier": tier}

@@ -27,12 +27,11 @@ def parsed(text: str) -> Any:
     """Return the JSON value in `text`, or UNREADABLE. NaN and infinities are no JSON. O(length)."""
     try:
         return msgspec.json.decode(text)
-    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot carry and JSON text may hold
-        try:
-            return json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            return UNREADABLE
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        pass
+    try:  # JSON may hold what msgspec does not read: 1e400, and lone surrogates, which UTF-8 cannot carry
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return UNREADABLE
 
 
