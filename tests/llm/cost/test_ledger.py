@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from typing import Any
 
@@ -128,6 +130,36 @@ def test_metrics_have_the_names_of_the_conventions() -> None:
     assert of("answers") == {("spent", "m"): 1, ("saved", "m"): 1, ("spent", "another"): 0, ("saved", "another"): 1}
     assert of("cost")["saved", "m"] == pytest.approx(0.002)
     assert of("unpriced")["saved", "another"] == 1
+
+
+def test_ledgers_of_one_meter_are_added_up() -> None:
+    """Several services report as one; what one has counted stays when it is gone, because a counter never falls."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    ledgers = [Ledger(PRICES), Ledger(PRICES)]
+    for place in (0, 1, 1):
+        CostTelemetry(ledgers[place], meter)
+        ledgers[place].spent(charge())
+    while True:
+        counted = {point.attributes["kind"]: point.value for point in collected(reader)["cachecore.llm.answers"]}
+        assert counted == {"spent": 3, "saved": 0}
+        if not ledgers:
+            break
+        ledgers.pop()
+        gc.collect()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_child_process_counts_from_zero() -> None:
+    """What its parent has counted is the parent's to report."""
+    reader, ledger = InMemoryMetricReader(), Ledger(PRICES)
+    CostTelemetry(ledger, MeterProvider([reader]).get_meter("test"))
+    ledger.spent(charge())
+    child = os.fork()
+    if child == 0:
+        os._exit(ledger.total().spent.calls)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert ledger.total().spent.calls == 1
 
 
 def test_span_of_a_real_call_and_of_a_hit() -> None:

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from cachecore import Cache
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow.stored import StoredAnswer
-from cachecore_llm.policy.prompts import label_segments, namespace, prompt_digest
 from cachecore_llm.policy.controls import Controls
+from cachecore_llm.policy.prompts import label_segments, namespace, prompt_digest
 from cachecore_llm.wire import Call
 from cachecore_llm.wire.facts import as_object, as_objects
 
