@@ -24,19 +24,20 @@ from cachecore_llm.request import TRANSPORT_FIELDS, LLMRequest
 from cachecore_llm.response import CacheStatus, Choice, LLMResponse, ToolCall, Usage
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
-from cachecore_llm.simulated import SimulatedProvider
 from cachecore_llm.sync_service import SyncLLMService, SyncLLMStream
 from cachecore_llm.upstream import BreakerOptions, FallbackOrchestrator, Provider
+from cachecore_llm.upstream.simulated import SimulatedProvider
 
 if TYPE_CHECKING:
-    from cachecore_llm.upstream.anthropic import AnthropicProvider
+    from cachecore_llm.upstream.anthropic import AnthropicProvider as AnthropicProvider
+    from cachecore_llm.upstream.litellm import LiteLLMProvider as LiteLLMProvider
+    from cachecore_llm.upstream.local import LocalModel as LocalModel
     from cachecore_llm.upstream.openai import OpenAIProvider
 
 __all__ = [
     "TRANSPORT_FIELDS",
     "AdmissionRules",
     "AllProvidersFailedError",
-    "AnthropicProvider",
     "BreakerOptions",
     "CacheConfig",
     "CacheMetrics",
@@ -69,11 +70,17 @@ __all__ = [
 ]
 
 
-_FROM_SDKS = {"AnthropicProvider": "anthropic", "OpenAIProvider": "openai"}
+_ON_EXTRAS = {
+    "AnthropicProvider": "anthropic",
+    "LiteLLMProvider": "litellm",
+    "LocalModel": "local",
+    "OpenAIProvider": "openai",
+}
+"""Providers that need an extra -> their modules. Only OpenAI's stands in `__all__`: a star import gets what it got."""
 
 
 def __getattr__(name: str) -> Any:
     # Imported where it is used: an SDK costs more than everything else together, and is an extra.
-    if name in _FROM_SDKS:
-        return getattr(import_module(f"cachecore_llm.upstream.{_FROM_SDKS[name]}"), name)
+    if name in _ON_EXTRAS:
+        return getattr(import_module(f"cachecore_llm.upstream.{_ON_EXTRAS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

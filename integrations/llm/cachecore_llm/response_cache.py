@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,9 +15,11 @@ from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Unset
 from cachecore_llm.call_writer import CallWriter
 from cachecore_llm.config import CacheConfig, CacheMetrics
+from cachecore_llm.cost.ledger import Ledger
 from cachecore_llm.flow import Flow, StoredAnswer, body_of, response_of
-from cachecore_llm.flow.places import model_tag, prompt_tag
-from cachecore_llm.policy.prompts import label_segments
+from cachecore_llm.flow.costs import Costs
+from cachecore_llm.flow.places import model_tag
+from cachecore_llm.policy.prompts import Prompt, Selection, name_selection, selections
 from cachecore_llm.policy.tenants import tenant_segments
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
@@ -38,6 +42,7 @@ class ResponseCache:
             Only what was made from a URL is closed by `aclose`.
         config: how answers are kept.
         clock: where time comes from; a `Cache` brings its own.
+        ledger: counts what was spent at providers and what the cache saved; one of its own if not given.
         options: any further option of `cachecore.Cache`, such as `serializer`, `hasher` or `l1_max_bytes`.
 
     `get`, `answer` and `set` never raise because the store is sick; the invalidations raise
@@ -50,6 +55,7 @@ class ResponseCache:
         config: CacheConfig | None = None,
         *,
         clock: Clock | None = None,
+        ledger: Ledger | None = None,
         **options: Any,
     ) -> None:
         if "ttl" in options:
@@ -60,7 +66,10 @@ class ResponseCache:
             )
         if config is not None and not isinstance(config, CacheConfig):
             raise OptionsError(f"the settings of a ResponseCache are a CacheConfig, not {config!r}")
-        self.config = config = config or CacheConfig()
+        config = config or CacheConfig()
+        if os.environ.get("CACHECORE_OFF", "").strip().lower() in ("1", "true", "yes", "on"):
+            config = replace(config, enabled=False)
+        self.config = config
         self._opened: Cache[Any] | None = None
         policy: dict[str, Any] = {
             "ttl": config.ttl_seconds,
@@ -85,7 +94,7 @@ class ResponseCache:
                 **policy,
                 **options,
             )
-        self.flow = Flow(self._root, config)
+        self.flow = Flow(self._root, config, Costs(ledger))
         """The ways of calls through this cache, for faces that take calls of their own."""
         self._writer = CallWriter()
         self._served = False
@@ -110,6 +119,11 @@ class ResponseCache:
         """Finish background work and close what was made here; a caller's cache, backend or client stays open."""
         if self._opened is not None:
             await self._opened.aclose()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was spent at providers and what the cache saved, per model, tenant and prompt."""
+        return self.flow.costs.ledger
 
     @property
     def metrics(self) -> CacheMetrics:
@@ -244,8 +258,10 @@ class ResponseCache:
         request = LLMRequest(system_prompt, user_message, context, params, tenant, label)
         return await self.flow.expire(self._writer.keyed(request))
 
-    async def invalidate_prompt(self, system_prompt: str) -> int | None:
-        """Make every answer to `system_prompt` invalid, of every tenant and label, in every process, at once.
+    async def invalidate_prompt(self, name_or_text: str | Prompt, text: str | None = None) -> int | None:
+        """Make every answer to a prompt invalid, of every tenant and label, in every process, at once.
+
+        A prompt is given by its name (answers to all its texts), by its text, or by both (answers to that text).
 
         Returns how many entries were deleted: exact without concurrent writers, None where the store cannot list its
         keys. Deleting looks at every key of this cache and goes on behind the invalidation, which is already done.
@@ -253,22 +269,19 @@ class ResponseCache:
         Raises:
             InvalidationPending: the store did not acknowledge; it is tried again until it does.
         """
-        tag = prompt_tag(system_prompt)
-        return await self._root.sweep_tag(tag, lambda place: place.split("/")[-1] == tag)
+        return await self.invalidate_selections(selections(name_or_text, text))
+
+    async def invalidate_selections(self, chosen: Iterable[Selection]) -> int | None:
+        """Make the answers in each of `chosen` invalid. Returns and raises as `invalidate_prompt`."""
+        counts = [await self._root.sweep_tag(one.tag, one.holds) for one in chosen]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     async def invalidate_prefix(self, label: str) -> int | None:
         """Make every answer with `label`, or a label below it (`faq` and `faq/v3`), invalid, of every tenant.
 
         Returns and raises as `invalidate_prompt`.
         """
-        wanted = label_segments(label)
-
-        def labelled(place: str) -> bool:
-            segments = place.split("/")
-            own = segments[1:] if segments[0].startswith(("t-", "x-")) else segments
-            return own[: len(wanted)] == wanted
-
-        return await self._root.sweep_tag("/".join(wanted), labelled)
+        return await self.invalidate_selections([name_selection(label)])
 
     async def invalidate_model(self, model: str) -> None:
         """Make every answer invalid for which `model` was asked, or that `model` gave as a fallback.

@@ -7,6 +7,7 @@ providers, one call for all who ask the same; the exact answer past its ttl; the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Self, overload
 
 from cachecore import Cache
@@ -18,6 +19,8 @@ from cachecore_llm.flow import Answer, response_of
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.admission import unusable
 from cachecore_llm.policy.controls import DEFAULT, Controls
+from cachecore_llm.policy.prompts import Prompt, PromptRegistry
+from cachecore_llm.policy.tenants import checked_tenants, tenant_of
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
@@ -37,6 +40,7 @@ class LLMService:
         orchestrator: FallbackOrchestrator | Provider | WireProvider,
         cache: ResponseCache | Cache[Any] | str,
         *,
+        prompts: PromptRegistry | Iterable[Prompt] = (),
         tenants: Literal["optional", "required"] = "optional",
     ) -> None:
         """Use `orchestrator`, or one provider alone, behind `cache`.
@@ -44,11 +48,11 @@ class LLMService:
         Args:
             orchestrator: the providers; the first is the one whose answers are wanted.
             cache: a `ResponseCache`, or what one is made from with its default settings: a `Cache`, a URL.
+            prompts: the named system prompts, or a `PromptRegistry` that says what follows if the text under a name
+                changes.
             tenants: `required` refuses a request that names no tenant.
         """
         asked = orchestrator if isinstance(orchestrator, FallbackOrchestrator) else FallbackOrchestrator([orchestrator])
-        if tenants not in ("optional", "required"):
-            raise OptionsError(f"tenants must be 'optional' or 'required', not {tenants!r}")
         self._owned = not isinstance(cache, ResponseCache)
         kept = cache if isinstance(cache, ResponseCache) else ResponseCache(cache)
         limit = positive("factory_timeout", kept.config.factory_timeout)
@@ -61,7 +65,9 @@ class LLMService:
         self._cache = kept
         self._flow = kept.flow
         self._writer = CallWriter(asked.first)
-        self._tenant_required = tenants == "required"
+        self._tenants = checked_tenants(tenants)
+        self.prompts = prompts if isinstance(prompts, PromptRegistry) else PromptRegistry(prompts)
+        """The named system prompts: `service.prompts["faq"]`."""
         kept.serve(self._writer)
 
     async def __aenter__(self) -> Self:
@@ -83,7 +89,7 @@ class LLMService:
     @overload
     async def generate(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -96,7 +102,7 @@ class LLMService:
     @overload
     async def generate(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -108,7 +114,7 @@ class LLMService:
     ) -> LLMStream: ...
     async def generate(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -121,7 +127,7 @@ class LLMService:
         """Return an answer; `cached`, `cache_status` and `age` tell how it came.
 
         Args:
-            system_prompt: the instructions.
+            system_prompt: the instructions: text, or a `Prompt`, whose name then takes the place of `label`.
             user_message: the question: text, or a list of content parts (texts and media).
             context: what else is sent, such as the conversation so far; any plain value.
             tenant: whose request it is; tenants never share answers.
@@ -137,7 +143,9 @@ class LLMService:
             UnknownParameterError: a parameter that the provider's protocol does not have.
             Exception: the caller's own mistake, as the first provider raised it.
         """
-        request = LLMRequest(system_prompt, user_message, context, kwargs, tenant, label)
+        if isinstance(system_prompt, Prompt):
+            await self._noticed(system_prompt)
+        request = _request(system_prompt, user_message, context, kwargs, tenant, label)
         return self.stream_of(request, cache) if stream else await self.ask(request, cache)
 
     async def ask(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMResponse:
@@ -183,7 +191,7 @@ class LLMService:
 
     def stream(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -193,7 +201,7 @@ class LLMService:
         **kwargs: Any,
     ) -> LLMStream:
         """Return the answer in pieces of text; arguments as in `generate`. Asks when the first piece is read."""
-        return self.stream_of(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label), cache)
+        return self.stream_of(_request(system_prompt, user_message, context, kwargs, tenant, label), cache)
 
     def stream_of(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMStream:
         """Return the answer to `request` in pieces of text; as `stream`."""
@@ -231,7 +239,7 @@ class LLMService:
 
     async def delete(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -241,12 +249,12 @@ class LLMService:
     ) -> bool:
         """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`."""
         return await self._flow.delete(
-            self._keyed(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label))
+            self._keyed(_request(system_prompt, user_message, context, kwargs, tenant, label))
         )
 
     async def expire(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -256,12 +264,12 @@ class LLMService:
     ) -> bool:
         """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`."""
         return await self._flow.expire(
-            self._keyed(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label))
+            self._keyed(_request(system_prompt, user_message, context, kwargs, tenant, label))
         )
 
     async def refresh(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -270,7 +278,7 @@ class LLMService:
         **kwargs: Any,
     ) -> LLMResponse:
         """Ask the providers for one request anew, store their answer for all, and return it; as `generate`."""
-        request = LLMRequest(system_prompt, user_message, context, kwargs, tenant, label)
+        request = _request(system_prompt, user_message, context, kwargs, tenant, label)
         return await self.ask(request, Controls(refresh=True))
 
     def _keyed(self, request: LLMRequest) -> Call:
@@ -278,8 +286,14 @@ class LLMService:
         return self._writer.keyed(request)
 
     def _check_tenant(self, tenant: str | None) -> None:
-        if tenant is None and self._tenant_required:
-            raise OptionsError("this service answers for tenants: give tenant=…")
+        if tenant is None and self._tenants == "required":
+            tenant_of(tenant, self._tenants)
+
+    async def _noticed(self, prompt: Prompt) -> None:
+        """Remember the prompt's text; if it has changed and the registry says so, invalidate what is outdated."""
+        changed = self.prompts.put(prompt)
+        if changed is not None and changed.invalidate:
+            await self._cache.invalidate_selections([changed.outdated])
 
     async def _send(self, call: Call) -> Sent:
         return await self._orchestrator.send(call, unusable=_judge(call))
@@ -289,6 +303,21 @@ class LLMService:
             return self._orchestrator.stream(sent, unusable=_judge(sent))
 
         return LLMStream(self._flow.stream(keyed, start, cache), keyed)
+
+
+def _request(
+    system_prompt: str | Prompt,
+    user_message: Any,
+    context: Any,
+    params: dict[str, Any],
+    tenant: str | None,
+    label: str | None,
+) -> LLMRequest:
+    if isinstance(system_prompt, Prompt):
+        if label is not None:
+            raise OptionsError(f"label={label!r} beside Prompt({system_prompt.name!r}, …), which is a label itself")
+        return LLMRequest(system_prompt.text, user_message, context, params, tenant, system_prompt.name)
+    return LLMRequest(system_prompt, user_message, context, params, tenant, label)
 
 
 def _judge(call: Call) -> Any:

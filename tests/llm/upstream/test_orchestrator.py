@@ -16,10 +16,8 @@ from cachecore_llm import (
     LLMResponse,
     ProviderFailure,
     ProviderTimeoutError,
-    SimulatedProvider,
     UnusableAnswerError,
 )
-from cachecore_llm.simulated import SimulatedFailureError
 
 
 class Answers:
@@ -162,59 +160,3 @@ async def test_interrupts_are_not_taken_for_failures() -> None:
 def test_wrong_settings_fail_while_building(providers: list[str], options: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionsError, match=said):
         FallbackOrchestrator([Answers(name) for name in providers], **options)
-
-
-class TestSimulatedProvider:
-    async def _answers(self, provider: SimulatedProvider, count: int = 400) -> list[LLMResponse | Exception]:
-        async def one(number: int) -> LLMResponse | Exception:
-            try:
-                return await provider.generate("s", f"question {number}")
-            except SimulatedFailureError as error:
-                return error
-
-        return [await one(number) for number in range(count)]
-
-    async def test_waits_as_long_as_it_says(self) -> None:
-        """Latencies are log-normal around the median; the waiting is shortened, what is told is not."""
-        waited: list[float] = []
-
-        async def sleep(seconds: float) -> None:
-            waited.append(seconds)
-
-        answers = await self._answers(SimulatedProvider(median_latency=2.0, spread=0.5, speed=4, sleep=sleep))
-        told = sorted(answer.latency for answer in answers if isinstance(answer, LLMResponse))
-        assert sorted(waited) == pytest.approx([seconds / 4 for seconds in told])
-        assert told[200] == pytest.approx(2.0, rel=0.1)
-        assert told[395] == pytest.approx(2.0 * 3.2, rel=0.4)
-
-    async def test_same_question_is_the_same_in_every_run(self) -> None:
-        async def sleep(seconds: float) -> None:
-            pass
-
-        first, second = (SimulatedProvider(seed=3, flawed=0.3, sleep=sleep) for _ in range(2))
-        assert list(map(repr, await self._answers(first, 50))) == list(map(repr, await self._answers(second, 50)))
-        assert first.calls == 50
-
-    async def test_flaws_are_as_many_as_declared(self) -> None:
-        async def sleep(seconds: float) -> None:
-            pass
-
-        answers = await self._answers(SimulatedProvider(flawed=0.2, sleep=sleep))
-        failed = sum(isinstance(answer, Exception) for answer in answers)
-        whole = [answer for answer in answers if isinstance(answer, LLMResponse)]
-        cut = sum(answer.finish_reason == "length" for answer in whole)
-        empty = sum(answer.content == "" for answer in whole)
-        refused = sum("sorry" in answer.content for answer in whole)
-        assert min(failed, cut, empty, refused) >= 8
-        assert 50 <= failed + cut + empty + refused <= 110
-
-    async def test_says_that_it_is_a_simulation(self) -> None:
-        description = SimulatedProvider(speed=8, flawed=0.02).description
-        assert "SIMULATED" in description
-        assert "shortened 8 times" in description
-        assert "2%" in description
-
-    @pytest.mark.parametrize("wrong", [{"speed": 0}, {"median_latency": -1}, {"flawed": 1.5}])
-    def test_wrong_settings(self, wrong: dict[str, Any]) -> None:
-        with pytest.raises(OptionsError, match=next(iter(wrong))):
-            SimulatedProvider(**wrong)

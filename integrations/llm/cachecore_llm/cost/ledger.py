@@ -58,20 +58,20 @@ class Totals:
     uncounted: int = 0
     """Of these: calls whose tokens are unknown as well."""
 
-    def add(self, usage: UsageFacts | None, dollars: float | None) -> None:
-        """Add one call."""
-        self.calls += 1
+    def add(self, usage: UsageFacts | None, dollars: float | None, times: int = 1) -> None:
+        """Add a call, so many times."""
+        self.calls += times
         if usage is None:
-            self.uncounted += 1
+            self.uncounted += times
         else:
-            self.input_tokens += usage.input_tokens
-            self.cached_input_tokens += usage.cached_input_tokens
-            self.output_tokens += usage.output_tokens
-            self.reasoning_tokens += usage.reasoning_tokens
+            self.input_tokens += times * usage.input_tokens
+            self.cached_input_tokens += times * usage.cached_input_tokens
+            self.output_tokens += times * usage.output_tokens
+            self.reasoning_tokens += times * usage.reasoning_tokens
         if dollars is None:
-            self.unpriced += 1
+            self.unpriced += times
         else:
-            self.dollars += dollars
+            self.dollars += times * dollars
 
     def plus(self, other: Totals) -> Totals:
         """Return the sums of both."""
@@ -105,18 +105,21 @@ class Ledger:
         self.prices = prices or Prices()
         self._max_rows = max_rows
         self._rows: Rows = {}
+        self._collectors: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def spent(self, charge: Charge) -> float | None:
         """Count a computation, whether its answer could be used or not. Returns its dollars, None if unknown. O(1)."""
         return self._add(charge, lambda row: row.spent)
 
-    def saved(self, charge: Charge) -> float | None:
-        """Count an answer that came from the cache or from a computation that another caller pays for. As `spent`."""
-        return self._add(charge, lambda row: row.saved)
+    def saved(self, charge: Charge, times: int = 1) -> float | None:
+        """Count an answer that came from the cache, or from another caller's computation, so many times. As `spent`."""
+        return self._add(charge, lambda row: row.saved, times)
 
     def rows(self) -> Rows:
         """Return all rows; a snapshot."""
+        for settle in self._collectors:
+            settle()
         with self._lock:
             return {key: row.plus(empty_row()) for key, row in self._rows.items()}
 
@@ -138,6 +141,10 @@ class Ledger:
     def __iter__(self) -> Iterator[tuple[Key, Row]]:
         return iter(self.rows().items())
 
+    def collect_from(self, settle: Callable[[], None]) -> None:
+        """Let `settle` be called before rows are read: a writer that keeps counts of its own adds them then."""
+        self._collectors.append(settle)
+
     def at_end(self, told: Callable[[Rows], object]) -> None:
         """Let `told` have the rows when this ledger is gone."""
         weakref.finalize(self, told, self._rows).atexit = False
@@ -145,9 +152,11 @@ class Ledger:
     def begin_anew(self) -> None:
         """Count from zero in a child process."""
         self._lock = threading.Lock()
+        for settle in self._collectors:
+            settle()  # what it has kept was counted by the parent
         self._rows.clear()
 
-    def _add(self, charge: Charge, side: Callable[[Row], Totals]) -> float | None:
+    def _add(self, charge: Charge, side: Callable[[Row], Totals], times: int = 1) -> float | None:
         dollars = self.prices.price(charge.usage, charge.priced)
         key = Key(charge.priced.model or "", charge.tenant, charge.prompt)
         with self._lock:
@@ -156,7 +165,7 @@ class Ledger:
                 if len(self._rows) >= self._max_rows:
                     key = Key(key.model, OTHERS, OTHERS)
                 row = self._rows.setdefault(key, empty_row())
-            side(row).add(charge.usage, dollars)
+            side(row).add(charge.usage, dollars, times)
         return dollars
 
 

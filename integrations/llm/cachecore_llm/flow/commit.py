@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 from cachecore import Computed
-from cachecore.contract.results import Unset
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.places import model_tag
@@ -54,7 +53,8 @@ class Commit:
         if why is not None or not fit or asked.controls.no_store:
             return Computed(stored, store=False, served_by=served_by)
         tags = [model_tag(facts.model)] if stored.fallback and facts.model else []
-        return Computed(stored, ttl=self.ttl(asked, fallback=stored.fallback), tags=tags, served_by=served_by)
+        ttl = self._config.lifetimes.ttl_of(asked.facts, fallback=stored.fallback, controls=asked.controls)
+        return Computed(stored, ttl=ttl, tags=tags, served_by=served_by)
 
     def rejection(self, asked: Asked, facts: AnswerFacts, body: JsonObject, way: dict[str, Any]) -> str | None:
         """Return why an answer must not be stored, None if it may be."""
@@ -67,20 +67,6 @@ class Commit:
         except Exception as error:  # noqa: BLE001 - the application's own rule; the answer is paid for
             logger.warning("the rule admit raised %s: the answer is not stored", type(error).__qualname__)
             return "custom"
-
-    def ttl(self, asked: Asked, *, fallback: bool) -> float | Unset | None:
-        """Return for how many seconds an answer is fresh: None for ever, unset as configured."""
-        own: Any = asked.controls.ttl
-        bounds: list[float] = []
-        config: Any = self._config
-        if fallback:
-            bounds.append(config.fallback_ttl)
-        if any(not tool.by_caller and tool.kind.startswith(("web_", "file_search")) for tool in asked.facts.tools):
-            bounds.append(config.web_ttl)
-        if not bounds:
-            return own  # type: ignore[no-any-return]  # seconds since the controls were made
-        given = config.ttl_seconds if isinstance(own, Unset) else own
-        return min(bounds if given is None else [given, *bounds])
 
     def _question(self, asked: Asked, facts: AnswerFacts) -> str | None:
         # A call of a tool holds arguments taken from the question: for another question they are wrong.

@@ -1,25 +1,72 @@
-"""Where the flow says which answers were paid for, and which were not."""
+"""Where the flow says which answers were paid for, and which were not.
+
+A hit is noted in a queue; what it saved is worked out when somebody reads the ledger.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter, deque
+from typing import Final
 
+from cachecore_llm.cost.ledger import Charge, Ledger
+from cachecore_llm.cost.prices import Priced
+from cachecore_llm.cost.telemetry import CostTelemetry
 from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.wire import PROTOCOLS, Call, UnreadableStreamError
 
-Told = Callable[[Asked, StoredAnswer], None]
-
-
-def _nothing(asked: Asked, stored: StoredAnswer) -> None:
-    """Say nothing."""
+_MOST_PENDING: Final = 128
+"""Working one out takes some ten microseconds, so that this many are a few milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
 class Costs:
-    """Told of each answer that a provider made, and of each that a caller got without one."""
+    """Told of each answer that a provider made, and of each that a caller got without one. Any thread may call."""
 
-    spent: Told = _nothing
-    """Once for each answer that was made, also if it was refused, or made behind a stale one."""
-    saved: Told = _nothing
-    """Once for each hit, each answer that was stale or similar, and each caller that waited for another's answer."""
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self.ledger = ledger or Ledger()
+        self._telemetry = CostTelemetry(self.ledger)
+        self._pending: deque[tuple[StoredAnswer, Call]] = deque()  # its ends need no lock, not after a fork either
+        self.ledger.collect_from(self.settle)
+
+    def spent(self, asked: Asked, stored: StoredAnswer) -> None:
+        """Count an answer that was made: also one that was refused, broken off, or made behind a stale one."""
+        charge = _charge(asked.call, stored)
+        self.ledger.spent(charge)
+        self._telemetry.called(
+            charge, stored.latency, protocol=asked.call.protocol, asked_model=system_text(asked.call)[1]
+        )
+
+    def saved(self, asked: Asked, stored: StoredAnswer) -> None:
+        """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
+        self._pending.append((stored, asked.call))
+        if len(self._pending) >= _MOST_PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what was saved into the ledger."""
+        times: Counter[StoredAnswer] = Counter()
+        calls: dict[StoredAnswer, Call] = {}
+        for _ in range(len(self._pending)):
+            try:
+                stored, call = self._pending.popleft()
+            except IndexError:  # another thread settles too
+                break
+            times[stored] += 1
+            calls[stored] = call
+        for stored, number in times.items():
+            self.ledger.saved(_charge(calls[stored], stored), number)
+
+
+def _charge(call: Call, stored: StoredAnswer) -> Charge:
+    try:
+        facts = PROTOCOLS[stored.protocol].facts(stored.read())
+    except UnreadableStreamError:
+        facts = PROTOCOLS[stored.protocol].facts({})
+    priced = Priced(
+        model=facts.model or system_text(call)[1],
+        provider=stored.provider,
+        endpoint=None if stored.fallback else call.endpoint or None,  # a call names the first provider's
+        tier=facts.service_tier,
+    )
+    return Charge(priced, facts.usage, call.tenant, call.prompt)

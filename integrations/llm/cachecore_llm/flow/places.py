@@ -12,7 +12,7 @@ from cachecore import Cache
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.policy.controls import Controls
-from cachecore_llm.policy.prompts import label_segments, namespace, prompt_digest
+from cachecore_llm.policy.prompts import place_of
 from cachecore_llm.wire import Call
 from cachecore_llm.wire.facts import as_object, as_objects
 
@@ -57,25 +57,14 @@ class Places:
     def _made(self, place: Place) -> Cache[StoredAnswer]:
         config = self._config
         policy: dict[str, Any] = {}
-        window = max(config.stale_if_error, config.stale_while_revalidate)
+        window = config.lifetimes.window
         if place.stale_if_error is not None:
             policy = {"stale_if_error": place.stale_if_error, "keep_stale": window}
         elif place.strict:
             policy = {"stale_if_error": 0.0, "stale_while_revalidate": 0.0, "soft_timeout": None, "keep_stale": window}
-        where = namespace(place.system, tenant=place.tenant, label=place.label)
-        return self._root.scoped(where, tags=tags_of(place), **policy)
-
-
-def tags_of(place: Place) -> list[str]:
-    """Return the tags of answers: the prompt's text, the label and those above it, the model that was asked for."""
-    segments = label_segments(place.label)
-    tags = [prompt_tag(place.system), *("/".join(segments[: end + 1]) for end in range(len(segments)))]
-    return tags if place.model is None else [*tags, model_tag(place.model)]
-
-
-def prompt_tag(text: str) -> str:
-    """Return the tag of all answers to the system prompt `text`."""
-    return "p-" + prompt_digest(text)
+        found = place_of(place.system, tenant=place.tenant, name=place.label)
+        tags = found.tags if place.model is None else (*found.tags, model_tag(place.model))
+        return self._root.scoped(found.namespace, tags=tags, **policy)
 
 
 def model_tag(model: str) -> str:

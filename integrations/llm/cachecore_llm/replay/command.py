@@ -27,8 +27,8 @@ from cachecore_llm.replay.report import Report
 from cachecore_llm.replay.run import CountedProvider, Tally, replay_log
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
-from cachecore_llm.simulated import SimulatedProvider
 from cachecore_llm.upstream import FallbackOrchestrator, Provider
+from cachecore_llm.upstream.simulated import SimulatedProvider
 
 _DEFAULT_FILE: Final = "replay.sqlite"
 _BACKEND_TIMEOUT: Final = 2.0
