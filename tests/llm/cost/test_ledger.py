@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from cachecore_llm.cost.ledger import OTHERS, Charge, Key, Ledger, Totals
 from cachecore_llm.cost.prices import Priced, Prices
@@ -191,6 +195,22 @@ def test_span_of_a_real_call_and_of_a_hit() -> None:
         assert hit["cachecore.llm.saved.input_tokens"] == 1000
         assert "acme" not in hit.values()
     assert "Paris." not in str(real)
+
+
+def test_span_lies_where_the_call_was() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    telemetry = CostTelemetry(Ledger(PRICES), tracer=provider.get_tracer("test"), now=lambda: 10_000_000_000)
+    facts = OPENAI_CHAT.facts({"id": "1", "model": "m", "choices": [{"message": {"content": "Paris."}}]})
+    telemetry.traced(charge(), 1.5, facts, protocol="openai.chat", asked_model="m-latest")
+    (span,) = exporter.get_finished_spans()
+    assert (span.name, span.kind) == ("chat m-latest", SpanKind.CLIENT)
+    assert (span.start_time, span.end_time) == (8_500_000_000, 10_000_000_000)
+    assert span.attributes is not None
+    assert span.attributes["gen_ai.usage.input_tokens"] == 1000
+    CostTelemetry(Ledger(PRICES)).traced(charge(), 1.5, facts, protocol="openai.chat", asked_model=None)
+    assert len(exporter.get_finished_spans()) == 1, "no provider is set: nothing is made"
 
 
 def test_names_of_attributes_are_those_of_the_conventions() -> None:

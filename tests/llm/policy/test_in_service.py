@@ -109,13 +109,18 @@ async def test_missing_tenant_is_an_error_where_tenants_are_required() -> None:
         ({"stale_if_error": 0}, {}, 24),
     ],
 )
+@pytest.mark.parametrize("streamed", [False, True])
 async def test_retention_as_a_server_has_it(
-    redis_url: str, config: dict[str, Any], controls: dict[str, Any], hours: float
+    redis_url: str, config: dict[str, Any], controls: dict[str, Any], hours: float, streamed: bool
 ) -> None:
     """The time that a real server says an entry has left, whatever a call asks for."""
     async with ResponseCache(redis_url, CacheConfig(**config), backend_timeout=10, l1_max_bytes=0) as cache:
         service = LLMService(Model(), cache)
-        await service.generate("Be kind.", "Capital?", cache=Controls(**controls))
+        if streamed:
+            async for _ in service.stream("Be kind.", "Capital?", cache=Controls(refresh=True, **controls)):
+                pass
+        else:
+            await service.generate("Be kind.", "Capital?", cache=Controls(**controls))
         assert (await service.generate("Be kind.", "Capital?")).cache_status == "hit"
     with redis.Redis.from_url(redis_url) as server:
         left = [server.pttl(key) / 1000 for key in server.scan_iter("*") if b"Paris." in (_value(server, key) or b"")]

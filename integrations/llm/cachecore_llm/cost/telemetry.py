@@ -6,12 +6,14 @@ that sums over either are what was paid for. Prompts, answers, tenants and keys 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from opentelemetry import metrics
+from opentelemetry import metrics, trace
 from opentelemetry.metrics import Meter
+from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
 
 from cachecore_llm.cost.instruments import SCOPE, instruments_of
 from cachecore_llm.cost.ledger import Charge, Ledger
@@ -99,9 +101,19 @@ def _usage(prefix: str, usage: UsageFacts) -> Mapping[str, int | None]:
 class CostTelemetry:
     """Tells OpenTelemetry of the calls of one service, and of its ledger when metrics are collected."""
 
-    def __init__(self, ledger: Ledger, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        meter: Meter | None = None,
+        *,
+        tracer: Tracer | None = None,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Report `ledger` through `meter` and `tracer`; `now`: nanoseconds since 1970, for spans."""
         self._instruments = instruments_of(meter or metrics.get_meter(SCOPE))
         self._instruments.add(ledger)
+        self._tracer = tracer
+        self._now = now
 
     def called(
         self,
@@ -130,3 +142,24 @@ class CostTelemetry:
         if error is not None:
             attributes["error.type"] = type(error).__qualname__
         self._instruments.seconds.record(seconds, attributes)
+
+    def traced(
+        self,
+        charge: Charge,
+        seconds: float,
+        answer: AnswerFacts,
+        *,
+        protocol: ProtocolName,
+        asked_model: str | None,
+    ) -> None:
+        """Record a span of one real call that ends now and took `seconds`; none if the application wants no spans."""
+        if self._tracer is None and isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+            return
+        ended = self._now()
+        span = (self._tracer or trace.get_tracer(SCOPE)).start_span(
+            " ".join(filter(None, (operation_of(protocol), asked_model))),
+            kind=SpanKind.CLIENT,
+            start_time=ended - int(seconds * 1e9),
+            attributes=span_attributes(charge, answer, protocol=protocol, asked_model=asked_model, status="miss"),
+        )
+        span.end(ended)

@@ -14,7 +14,7 @@ from cachecore_llm.cost.telemetry import CostTelemetry
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.stored import StoredAnswer
-from cachecore_llm.wire import PROTOCOLS, Call, UnreadableStreamError
+from cachecore_llm.wire import PROTOCOLS, AnswerFacts, Call, UnreadableStreamError
 
 _MOST_PENDING: Final = 128
 """Working one out takes some ten microseconds, so that this many are a few milliseconds."""
@@ -31,11 +31,12 @@ class Costs:
 
     def spent(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count an answer that was made: also one that was refused, broken off, or made behind a stale one."""
-        charge = _charge(asked.call, stored)
+        call, facts = asked.call, _facts(stored)
+        charge = _charge(call, stored, facts)
         self.ledger.spent(charge)
-        self._telemetry.called(
-            charge, stored.latency, protocol=asked.call.protocol, asked_model=system_text(asked.call)[1]
-        )
+        model = system_text(call)[1]
+        self._telemetry.called(charge, stored.latency, protocol=call.protocol, asked_model=model)
+        self._telemetry.traced(charge, stored.latency, facts, protocol=call.protocol, asked_model=model)
 
     def saved(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
@@ -55,14 +56,18 @@ class Costs:
             times[stored] += 1
             calls[stored] = call
         for stored, number in times.items():
-            self.ledger.saved(_charge(calls[stored], stored), number)
+            self.ledger.saved(_charge(calls[stored], stored, _facts(stored)), number)
 
 
-def _charge(call: Call, stored: StoredAnswer) -> Charge:
+def _facts(stored: StoredAnswer) -> AnswerFacts:
+    protocol = PROTOCOLS[stored.protocol]
     try:
-        facts = PROTOCOLS[stored.protocol].facts(stored.read())
+        return protocol.facts(stored.read())
     except UnreadableStreamError:
-        facts = PROTOCOLS[stored.protocol].facts({})
+        return protocol.facts({})
+
+
+def _charge(call: Call, stored: StoredAnswer, facts: AnswerFacts) -> Charge:
     priced = Priced(
         model=facts.model or system_text(call)[1],
         provider=stored.provider,
