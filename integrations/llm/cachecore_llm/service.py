@@ -7,10 +7,11 @@ providers, one call for all who ask the same; the exact answer past its ttl; the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, Literal, Self, overload
 
-from cachecore import Cache
+from cachecore import Cache, InvalidationPending
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
 from cachecore_llm.call_writer import CallWriter, with_transport
@@ -315,7 +316,8 @@ class LLMService:
         """Remember the prompt's text; if it has changed and the registry says so, invalidate what is outdated."""
         changed = self.prompts.put(prompt)
         if changed is not None and changed.invalidate:
-            await self._cache.invalidate_selections([changed.outdated])
+            with contextlib.suppress(InvalidationPending):  # logged, and delivered later; the question is answered now
+                await self._cache.invalidate_selections([changed.outdated])
 
     async def _send(self, call: Call) -> Sent:
         return await self._orchestrator.send(call, unusable=_judge(call))
