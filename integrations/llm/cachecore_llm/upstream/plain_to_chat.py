@@ -15,6 +15,7 @@ from cachecore_llm.errors import UnsupportedRequestError, UnusableAnswerError
 from cachecore_llm.upstream.parameters import check_parameters
 from cachecore_llm.upstream.provider import with_query
 from cachecore_llm.wire import OPENAI_CHAT, AnswerFacts, Call, JsonObject, UsageFacts
+from cachecore_llm.wire.facts import as_object, as_objects
 
 _LOST: Final = ("logprobs", "top_logprobs", "audio")
 """Parameters whose effect a plain answer cannot hold: they are refused, so that nothing is dropped silently."""
@@ -106,8 +107,8 @@ async def plain_events(events: AsyncIterator[JsonObject], provider: str) -> Asyn
             yield event  # the reader of errors knows it in any protocol
             return
         assembly.feed(OPENAI_CHAT.neutral(event))
-        for choice in event.get("choices") or ():
-            piece = (choice.get("delta") or {}).get("content")
+        for choice in as_objects(event.get("choices")):
+            piece = as_object(choice.get("delta")).get("content")
             if isinstance(piece, str) and piece and choice.get("index", 0) == 0:
                 yield {"text": piece}
     assembly.end()
