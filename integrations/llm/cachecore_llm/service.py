@@ -7,10 +7,11 @@ providers, one call for all who ask the same; the exact answer past its ttl; the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, Literal, Self, overload
 
-from cachecore import Cache
+from cachecore import Cache, InvalidationPending
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
 from cachecore_llm.call_writer import CallWriter, with_transport
@@ -21,6 +22,7 @@ from cachecore_llm.policy.admission import unusable
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.policy.tenants import checked_tenants, tenant_of
+from cachecore_llm.quick_requests import QuickRequests
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
@@ -65,6 +67,7 @@ class LLMService:
         self._cache = kept
         self._flow = kept.flow
         self._writer = CallWriter(asked.first)
+        self._quick = QuickRequests(kept.flow)
         self._tenants = checked_tenants(tenants)
         self.prompts = prompts if isinstance(prompts, PromptRegistry) else PromptRegistry(prompts)
         """The named system prompts: `service.prompts["faq"]`."""
@@ -143,6 +146,26 @@ class LLMService:
             UnknownParameterError: a parameter that the provider's protocol does not have.
             Exception: the caller's own mistake, as the first provider raised it.
         """
+        if (
+            cache is DEFAULT
+            and context is None
+            and not stream
+            and type(system_prompt) is str
+            and type(user_message) is str
+            and (tenant is not None or self._tenants == "optional")
+        ):
+
+            def keyed() -> Call:
+                return self._writer.keyed(LLMRequest(system_prompt, user_message, None, kwargs, tenant, label))
+
+            quick = self._quick.find(system_prompt, user_message, kwargs, tenant, label, keyed)
+            if quick is not None:
+
+                async def send(call: Call) -> Sent:
+                    request = LLMRequest(system_prompt, user_message, None, kwargs, tenant, label)
+                    return await self._send(self._writer.sent(request, call))
+
+                return response_of(await self._flow.quick(*quick, lambda: self._flow.ask(keyed()), send))
         if isinstance(system_prompt, Prompt):
             await self._noticed(system_prompt)
         request = _request(system_prompt, user_message, context, kwargs, tenant, label)
@@ -293,7 +316,8 @@ class LLMService:
         """Remember the prompt's text; if it has changed and the registry says so, invalidate what is outdated."""
         changed = self.prompts.put(prompt)
         if changed is not None and changed.invalidate:
-            await self._cache.invalidate_selections([changed.outdated])
+            with contextlib.suppress(InvalidationPending):  # logged, and delivered later; the question is answered now
+                await self._cache.invalidate_selections([changed.outdated])
 
     async def _send(self, call: Call) -> Sent:
         return await self._orchestrator.send(call, unusable=_judge(call))

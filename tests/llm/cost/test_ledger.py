@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from cachecore_llm.cost.ledger import OTHERS, Charge, Key, Ledger, Totals
 from cachecore_llm.cost.prices import Priced, Prices
@@ -130,6 +136,36 @@ def test_metrics_have_the_names_of_the_conventions() -> None:
     assert of("unpriced")["saved", "another"] == 1
 
 
+def test_ledgers_of_one_meter_are_added_up() -> None:
+    """Several services report as one; what one has counted stays when it is gone, because a counter never falls."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    ledgers = [Ledger(PRICES), Ledger(PRICES)]
+    for place in (0, 1, 1):
+        CostTelemetry(ledgers[place], meter)
+        ledgers[place].spent(charge())
+    while True:
+        counted = {point.attributes["kind"]: point.value for point in collected(reader)["cachecore.llm.answers"]}
+        assert counted == {"spent": 3, "saved": 0}
+        if not ledgers:
+            break
+        ledgers.pop()
+        gc.collect()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_child_process_counts_from_zero() -> None:
+    """What its parent has counted is the parent's to report."""
+    reader, ledger = InMemoryMetricReader(), Ledger(PRICES)
+    CostTelemetry(ledger, MeterProvider([reader]).get_meter("test"))
+    ledger.spent(charge())
+    child = os.fork()
+    if child == 0:
+        os._exit(ledger.total().spent.calls)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert ledger.total().spent.calls == 1
+
+
 def test_span_of_a_real_call_and_of_a_hit() -> None:
     """A sum over `gen_ai.usage.*` of all spans is what was paid for."""
     body = {
@@ -159,6 +195,22 @@ def test_span_of_a_real_call_and_of_a_hit() -> None:
         assert hit["cachecore.llm.saved.input_tokens"] == 1000
         assert "acme" not in hit.values()
     assert "Paris." not in str(real)
+
+
+def test_span_lies_where_the_call_was() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    telemetry = CostTelemetry(Ledger(PRICES), tracer=provider.get_tracer("test"), now=lambda: 10_000_000_000)
+    facts = OPENAI_CHAT.facts({"id": "1", "model": "m", "choices": [{"message": {"content": "Paris."}}]})
+    telemetry.traced(charge(), 1.5, facts, protocol="openai.chat", asked_model="m-latest")
+    (span,) = exporter.get_finished_spans()
+    assert (span.name, span.kind) == ("chat m-latest", SpanKind.CLIENT)
+    assert (span.start_time, span.end_time) == (8_500_000_000, 10_000_000_000)
+    assert span.attributes is not None
+    assert span.attributes["gen_ai.usage.input_tokens"] == 1000
+    CostTelemetry(Ledger(PRICES)).traced(charge(), 1.5, facts, protocol="openai.chat", asked_model=None)
+    assert len(exporter.get_finished_spans()) == 1, "no provider is set: nothing is made"
 
 
 def test_names_of_attributes_are_those_of_the_conventions() -> None:

@@ -67,6 +67,12 @@ async def test_store_forgets_at_max_retention() -> None:
             await cache.lookup("q", failing)
 
 
+def test_window_that_a_call_asks_for_is_bounded_too() -> None:
+    assert Lifetimes().window_of(10 * DAY) == 10 * DAY
+    assert Lifetimes(max_retention="30h").window_of(10 * DAY) == 6 * 3600
+    assert Lifetimes(max_retention="30h").window_of(60) == 60
+
+
 def test_which_ttl_counts() -> None:
     kept = Lifetimes(ttl="1h")
     assert kept.ttl_of(request()) == 3600

@@ -44,11 +44,9 @@ def test_ordinary_answers_are_stored() -> None:
     assert len(turned_away) <= WRONG_REFUSALS * len(GOOD), turned_away
 
 
-def test_sentences_of_customers_are_stored() -> None:
+def test_sentences_of_customers_are_stored(shared_data: Path) -> None:
     """33,703 questions of customers, taken for answers: many complain of errors, in the first person."""
-    data = Path(__file__).parents[3].parent / "shared/data/faq"
-    if not data.is_dir():
-        pytest.skip("needs the questions of BANKING77 and CLINC150 beside the project")
+    data = shared_data / "faq"
     with gzip.open(data / "banking77_train.csv.gz") as packed:
         questions = [row[0] for row in csv.reader(io.TextIOWrapper(packed, "utf-8"))][1:]
     with gzip.open(data / "clinc150.jsonl.gz") as packed:

@@ -8,6 +8,7 @@ unknown, never as 0.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -89,6 +90,9 @@ class Row:
         return Row(self.spent.plus(other.spent), self.saved.plus(other.saved))
 
 
+Rows = dict[Key, Row]
+
+
 class Ledger:
     """Counts what is spent and saved. Any thread may call at any time.
 
@@ -100,9 +104,8 @@ class Ledger:
     def __init__(self, prices: Prices | None = None, *, max_rows: int = MAX_ROWS) -> None:
         self.prices = prices or Prices()
         self._max_rows = max_rows
-        self.collect: Callable[[], None] | None = None
-        """Called before rows are read: a writer that keeps counts of its own adds them then."""
-        self._rows: dict[Key, Row] = {}
+        self._rows: Rows = {}
+        self._collectors: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def spent(self, charge: Charge) -> float | None:
@@ -113,12 +116,12 @@ class Ledger:
         """Count an answer that came from the cache, or from another caller's computation, so many times. As `spent`."""
         return self._add(charge, lambda row: row.saved, times)
 
-    def rows(self) -> dict[Key, Row]:
+    def rows(self) -> Rows:
         """Return all rows; a snapshot."""
-        if self.collect is not None:
-            self.collect()
+        for settle in self._collectors:
+            settle()
         with self._lock:
-            return {key: row.plus(_empty()) for key, row in self._rows.items()}
+            return {key: row.plus(empty_row()) for key, row in self._rows.items()}
 
     def by(self, field: By) -> dict[str | None, Row]:
         """Return the sums per model, tenant or prompt; a snapshot."""
@@ -130,13 +133,28 @@ class Ledger:
 
     def total(self) -> Row:
         """Return the sums over everything; a snapshot."""
-        total = _empty()
+        total = empty_row()
         for row in self.rows().values():
             total = total.plus(row)
         return total
 
     def __iter__(self) -> Iterator[tuple[Key, Row]]:
         return iter(self.rows().items())
+
+    def collect_from(self, settle: Callable[[], None]) -> None:
+        """Let `settle` be called before rows are read: a writer that keeps counts of its own adds them then."""
+        self._collectors.append(settle)
+
+    def at_end(self, told: Callable[[Rows], object]) -> None:
+        """Let `told` have the rows when this ledger is gone."""
+        weakref.finalize(self, told, self._rows).atexit = False
+
+    def begin_anew(self) -> None:
+        """Count from zero in a child process."""
+        self._lock = threading.Lock()
+        for settle in self._collectors:
+            settle()  # what it has kept was counted by the parent
+        self._rows.clear()
 
     def _add(self, charge: Charge, side: Callable[[Row], Totals], times: int = 1) -> float | None:
         dollars = self.prices.price(charge.usage, charge.priced)
@@ -146,10 +164,11 @@ class Ledger:
             if row is None:
                 if len(self._rows) >= self._max_rows:
                     key = Key(key.model, OTHERS, OTHERS)
-                row = self._rows.setdefault(key, _empty())
+                row = self._rows.setdefault(key, empty_row())
             side(row).add(charge.usage, dollars, times)
         return dollars
 
 
-def _empty() -> Row:
+def empty_row() -> Row:
+    """Return a row in which nothing was counted."""
     return Row(Totals(), Totals())

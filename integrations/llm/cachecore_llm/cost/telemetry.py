@@ -6,20 +6,19 @@ that sums over either are what was paid for. Prompts, answers, tenants and keys 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
 
-from cachecore_llm.cost.ledger import Charge, Ledger, Row
+from cachecore_llm.cost.instruments import SCOPE, instruments_of
+from cachecore_llm.cost.ledger import Charge, Ledger
 from cachecore_llm.wire.call import ProtocolName
 from cachecore_llm.wire.facts import AnswerFacts, UsageFacts
-
-SCOPE: Final = "cachecore.llm"
-TOKEN_BUCKETS: Final = tuple(4**power for power in range(14))
-SECOND_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 
 Attributes = dict[str, str | int | float | bool | tuple[str, ...]]
 
@@ -100,29 +99,21 @@ def _usage(prefix: str, usage: UsageFacts) -> Mapping[str, int | None]:
 
 
 class CostTelemetry:
-    """The instruments of one service: histograms of its calls, and counters that read its ledger when collected."""
+    """Tells OpenTelemetry of the calls of one service, and of its ledger when metrics are collected."""
 
-    def __init__(self, ledger: Ledger, meter: Meter | None = None) -> None:
-        meter = meter or metrics.get_meter(SCOPE)
-        self._tokens = meter.create_histogram(
-            "gen_ai.client.token.usage",
-            "{token}",
-            "Number of input and output tokens used.",
-            explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
-        )
-        self._seconds = meter.create_histogram(
-            "gen_ai.client.operation.duration",
-            "s",
-            "GenAI operation duration.",
-            explicit_bucket_boundaries_advisory=SECOND_BUCKETS,
-        )
-        self._ledger = ledger
-        for name, unit, text, read in (
-            ("cost", "{USD}", "Dollars spent at providers and saved by the cache, where prices are known.", _dollars),
-            ("answers", "{answer}", "Answers spent at providers and saved by the cache.", _calls),
-            ("unpriced", "{answer}", "Answers whose price is unknown, and so missing from the cost.", _unpriced),
-        ):
-            meter.create_observable_counter(f"{SCOPE}.{name}", [_callback(ledger, read)], unit, text)
+    def __init__(
+        self,
+        ledger: Ledger,
+        meter: Meter | None = None,
+        *,
+        tracer: Tracer | None = None,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Report `ledger` through `meter` and `tracer`; `now`: nanoseconds since 1970, for spans."""
+        self._instruments = instruments_of(meter or metrics.get_meter(SCOPE))
+        self._instruments.add(ledger)
+        self._tracer = tracer
+        self._now = now
 
     def called(
         self,
@@ -147,30 +138,28 @@ class CostTelemetry:
             usage = charge.usage
             for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
                 if count:
-                    self._tokens.record(count, {**attributes, "gen_ai.token.type": kind})
+                    self._instruments.tokens.record(count, {**attributes, "gen_ai.token.type": kind})
         if error is not None:
             attributes["error.type"] = type(error).__qualname__
-        self._seconds.record(seconds, attributes)
+        self._instruments.seconds.record(seconds, attributes)
 
-
-def _callback(
-    ledger: Ledger, read: Callable[[Row], tuple[float, float]]
-) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def observe(_: CallbackOptions) -> Iterable[Observation]:
-        for model, row in ledger.by("model").items():
-            for kind, value in zip(("spent", "saved"), read(row), strict=True):
-                yield Observation(value, {"kind": kind, "gen_ai.response.model": model or "unknown"})
-
-    return observe
-
-
-def _dollars(row: Row) -> tuple[float, float]:
-    return row.spent.dollars, row.saved.dollars
-
-
-def _calls(row: Row) -> tuple[float, float]:
-    return row.spent.calls, row.saved.calls
-
-
-def _unpriced(row: Row) -> tuple[float, float]:
-    return row.spent.unpriced, row.saved.unpriced
+    def traced(
+        self,
+        charge: Charge,
+        seconds: float,
+        answer: AnswerFacts,
+        *,
+        protocol: ProtocolName,
+        asked_model: str | None,
+    ) -> None:
+        """Record a span of one real call that ends now and took `seconds`; none if the application wants no spans."""
+        if self._tracer is None and isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+            return
+        ended = self._now()
+        span = (self._tracer or trace.get_tracer(SCOPE)).start_span(
+            " ".join(filter(None, (operation_of(protocol), asked_model))),
+            kind=SpanKind.CLIENT,
+            start_time=ended - int(seconds * 1e9),
+            attributes=span_attributes(charge, answer, protocol=protocol, asked_model=asked_model, status="miss"),
+        )
+        span.end(ended)

@@ -1,9 +1,13 @@
 """Where the flow says which answers were paid for, and which were not.
 
-A hit is counted with one addition to a dict; what it saved is worked out when somebody reads the ledger.
+A hit is noted in a queue; what it saved is worked out when somebody reads the ledger.
 """
 
 from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
 
 from cachecore_llm.cost.ledger import Charge, Ledger
 from cachecore_llm.cost.prices import Priced
@@ -11,55 +15,86 @@ from cachecore_llm.cost.telemetry import CostTelemetry
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.stored import StoredAnswer
-from cachecore_llm.wire import PROTOCOLS, Call, UnreadableStreamError
+from cachecore_llm.wire import PROTOCOLS, AnswerFacts, Call, UnreadableStreamError
 
-_MOST_PENDING = 512
+_MOST_PENDING: Final = 128
+"""Working one out takes some ten microseconds, so that this many are a few milliseconds."""
+
+_MOST_CHARGES: Final = 1024
+
+_Hit = tuple[StoredAnswer, str | None, str | None, Callable[[], Asked]]
+"""An answer that was given out, the caller's tenant and prompt, and what gives the call."""
 
 
 class Costs:
-    """Told of each answer that a provider made, and of each that a caller got without one."""
+    """Told of each answer that a provider made, and of each that a caller got without one. Any thread may call."""
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.ledger = ledger or Ledger()
         self._telemetry = CostTelemetry(self.ledger)
-        self._pending: dict[StoredAnswer, tuple[Call, int]] = {}
-        self.ledger.collect = self.settle
+        self._pending: deque[_Hit] = deque()  # its ends need no lock, not after a fork either
+        self._charges: dict[tuple[bytes, str | None, str | None], Charge] = {}
+        self.ledger.collect_from(self.settle)
 
     def spent(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count an answer that was made: also one that was refused, broken off, or made behind a stale one."""
-        charge = _charge(asked.call, stored)
+        call, facts = asked.call, _facts(stored)
+        charge = _charge(call, stored, facts)
         self.ledger.spent(charge)
-        self._telemetry.called(
-            charge, stored.latency, protocol=asked.call.protocol, asked_model=system_text(asked.call)[1]
-        )
+        model = system_text(call)[1]
+        self._telemetry.called(charge, stored.latency, protocol=call.protocol, asked_model=model)
+        self._telemetry.traced(charge, stored.latency, facts, protocol=call.protocol, asked_model=model)
 
     def saved(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
-        pending = self._pending
-        known = pending.get(stored)
-        if known is not None:
-            pending[stored] = known[0], known[1] + 1
-            return
-        if len(pending) >= _MOST_PENDING:
+        self.hit(stored, asked.call.tenant, asked.call.prompt, lambda: asked)
+
+    def hit(self, stored: StoredAnswer, tenant: str | None, prompt: str | None, ask: Callable[[], Asked]) -> None:
+        """Count as `saved` for a call that has not been written; `ask` gives it if it is needed."""
+        self._pending.append((stored, tenant, prompt, ask))
+        if len(self._pending) >= _MOST_PENDING:
             self.settle()
-        pending[stored] = asked.call, 1
 
     def settle(self) -> None:
         """Write what was saved into the ledger."""
-        pending, self._pending = self._pending, {}
-        for stored, (call, times) in pending.items():
-            self.ledger.saved(_charge(call, stored), times)
+        times: Counter[tuple[bytes, str | None, str | None]] = Counter()
+        hits: dict[tuple[bytes, str | None, str | None], _Hit] = {}
+        for _ in range(len(self._pending)):
+            try:
+                hit = self._pending.popleft()
+            except IndexError:  # another thread settles too
+                break
+            key = (hit[0].body, hit[1], hit[2])
+            times[key] += 1
+            hits[key] = hit
+        for key, number in times.items():
+            self.ledger.saved(self._charge(key, hits[key]), number)
+
+    def _charge(self, key: tuple[bytes, str | None, str | None], hit: _Hit) -> Charge:
+        """Return what an answer cost, read from it once."""
+        charge = self._charges.get(key)
+        if charge is None:
+            stored, _, _, ask = hit
+            charge = _charge(ask().call, stored, _facts(stored))
+            if len(self._charges) >= _MOST_CHARGES:
+                self._charges.clear()
+            self._charges[key] = charge
+        return charge
 
 
-def _charge(call: Call, stored: StoredAnswer) -> Charge:
+def _facts(stored: StoredAnswer) -> AnswerFacts:
+    protocol = PROTOCOLS[stored.protocol]
     try:
-        facts = PROTOCOLS[stored.protocol].facts(stored.read())
+        return protocol.facts(stored.read())
     except UnreadableStreamError:
-        facts = PROTOCOLS[stored.protocol].facts({})
+        return protocol.facts({})
+
+
+def _charge(call: Call, stored: StoredAnswer, facts: AnswerFacts) -> Charge:
     priced = Priced(
         model=facts.model or system_text(call)[1],
         provider=stored.provider,
-        endpoint=call.endpoint or None,
+        endpoint=None if stored.fallback else call.endpoint or None,  # a call names the first provider's
         tier=facts.service_tier,
     )
     return Charge(priced, facts.usage, call.tenant, call.prompt)

@@ -59,7 +59,7 @@ class Places:
         policy: dict[str, Any] = {}
         window = config.lifetimes.window
         if place.stale_if_error is not None:
-            policy = {"stale_if_error": place.stale_if_error, "keep_stale": window}
+            policy = {"stale_if_error": config.lifetimes.window_of(place.stale_if_error), "keep_stale": window}
         elif place.strict:
             policy = {"stale_if_error": 0.0, "stale_while_revalidate": 0.0, "soft_timeout": None, "keep_stale": window}
         found = place_of(place.system, tenant=place.tenant, name=place.label)

@@ -224,7 +224,7 @@ class AnswerStream:
         except CutStreamError:
             return
         if computed.store:
-            await asked.view.set(asked.request, computed, ttl=asked.controls.ttl)
+            await asked.view.set(asked.request, computed)
 
 
 class _Producer:

@@ -64,6 +64,10 @@ class Lifetimes:
         """Return the seconds for which an answer of the usual ttl lies in the store; None means for ever."""
         return None if self.ttl is None else seconds("", self.ttl) + self.window
 
+    def window_of(self, asked: float) -> float:
+        """Return the stale window of a call that asks for `asked` seconds, as far as `max_retention` allows."""
+        return asked if self.max_retention is None else min(asked, self.window)
+
     def ttl_of(self, request: RequestFacts, *, fallback: bool = False, controls: Controls = DEFAULT) -> float | None:
         """Return the seconds for which the answer to `request` is fresh; None means for ever.
 
