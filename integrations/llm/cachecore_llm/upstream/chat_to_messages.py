@@ -1,6 +1,6 @@
-"""Chat requests as Anthropic messages. What has no equal there is an error that names the field, never left out.
+"""Chat requests as Anthropic messages. A field without an equal there is an error that names it.
 
-Left out is only what shapes no answer: labels, storing, the provider's prompt cache, predictions, delivery.
+Only fields that shape no answer are left out: labels, storing, the provider's prompt cache, predictions, delivery.
 """
 
 from __future__ import annotations

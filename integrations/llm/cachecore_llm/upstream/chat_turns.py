@@ -18,14 +18,14 @@ _KNOWN: Final[dict[str, frozenset[str]]] = {
     ),
     "tool": frozenset({"role", "content", "tool_call_id"}),
 }
-"""Fields of a message that are carried over; and of an earlier answer, what a model does not read again."""
+"""Fields of a message that are carried over; and those of an earlier answer that a model does not read again."""
 
 _MARKS: Final = ("cache_control", "prompt_cache_breakpoint")
 """Marks for the provider's prompt cache. Anthropic's own is kept, OpenAI's means nothing there."""
 
 
 def turns_of(messages: Any) -> tuple[list[JsonObject], list[JsonObject]]:
-    """Return the system prompt as blocks, and the turns. Raises UnsupportedRequestError naming what has no equal."""
+    """Return the system prompt as blocks, and the turns. Raises UnsupportedRequestError naming the part at fault."""
     system: list[JsonObject] = []
     turns: list[JsonObject] = []
     for place, message in enumerate(_list(messages, "messages")):
