@@ -22,6 +22,7 @@ from cachecore_llm.policy.admission import unusable
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.policy.tenants import checked_tenants, tenant_of
+from cachecore_llm.quick_requests import QuickRequests
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
@@ -66,6 +67,7 @@ class LLMService:
         self._cache = kept
         self._flow = kept.flow
         self._writer = CallWriter(asked.first)
+        self._quick = QuickRequests(kept.flow)
         self._tenants = checked_tenants(tenants)
         self.prompts = prompts if isinstance(prompts, PromptRegistry) else PromptRegistry(prompts)
         """The named system prompts: `service.prompts["faq"]`."""
@@ -144,6 +146,26 @@ class LLMService:
             UnknownParameterError: a parameter that the provider's protocol does not have.
             Exception: the caller's own mistake, as the first provider raised it.
         """
+        if (
+            cache is DEFAULT
+            and context is None
+            and not stream
+            and type(system_prompt) is str
+            and type(user_message) is str
+            and (tenant is not None or self._tenants == "optional")
+        ):
+
+            def keyed() -> Call:
+                return self._writer.keyed(LLMRequest(system_prompt, user_message, None, kwargs, tenant, label))
+
+            quick = self._quick.find(system_prompt, user_message, kwargs, tenant, label, keyed)
+            if quick is not None:
+
+                async def send(call: Call) -> Sent:
+                    request = LLMRequest(system_prompt, user_message, None, kwargs, tenant, label)
+                    return await self._send(self._writer.sent(request, call))
+
+                return response_of(await self._flow.quick(*quick, lambda: self._flow.ask(keyed()), send))
         if isinstance(system_prompt, Prompt):
             await self._noticed(system_prompt)
         request = _request(system_prompt, user_message, context, kwargs, tenant, label)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
+from typing import Any
 
 import anthropic
 import httpx
@@ -92,6 +94,31 @@ async def test_prompt_that_a_filter_stopped_is_for_another_provider() -> None:
 )
 def test_errors_without_a_status(error: Exception, fault: str) -> None:
     assert fault_of(error) == fault
+
+
+class OfAnSDK(Exception):
+    def __init__(self, **facts: Any) -> None:
+        super().__init__("an error of an SDK")
+        self.__dict__.update(facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault"),
+    [
+        ({"status": 404}, "caller"),
+        ({"code": HTTPStatus.TOO_MANY_REQUESTS}, "passing"),
+        ({"code": 400}, "caller"),
+        ({"code": "throttled"}, "passing"),
+        ({"code": 14}, "passing"),
+        ({"status_code": True}, "passing"),
+        ({"response": {"ResponseMetadata": {"HTTPStatusCode": 400}}}, "caller"),
+        ({"response": {"ResponseMetadata": {"HTTPStatusCode": 503}}}, "passing"),
+        ({"response": {}}, "passing"),
+    ],
+    ids=str,
+)
+def test_where_other_sdks_have_their_status(facts: dict[str, Any], fault: str) -> None:
+    assert fault_of(OfAnSDK(**facts)) == fault
 
 
 def test_status_of_an_http_client() -> None:

@@ -12,6 +12,7 @@ from cachecore import OptionsError
 from cachecore_llm import OpenAIProvider, UnsupportedRequestError
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_llm.upstream import fault_of, wired
+from cachecore_llm.upstream.stream_options import StreamOptions
 from cachecore_llm.wire import PROTOCOLS, Call, NoStreamError
 from tests.llm.upstream.calls import WEATHER, chat, events_of, plain, recorded, timeless
 
@@ -91,6 +92,13 @@ class TestWhole:
             await provider.send(call)
             assert server.requests[-1].headers["x-adapter"] == "lora"
 
+    async def test_header_of_a_call_replaces_that_of_the_client(self, server: LocalProvider) -> None:
+        async with AsyncOpenAI(base_url=server.openai_url, api_key="k", default_headers={"X-Adapter": "1"}) as client:
+            provider = OpenAIProvider("m", client=client)
+            for headers, sent in (({}, "1"), (provider.shaping, "1"), ({"x-adapter": "2"}, "2")):
+                await provider.send(Call(protocol="openai.chat", endpoint="", body=chat("x").body, headers=headers))
+                assert server.requests[-1].headers["x-adapter"] == sent
+
     async def test_other_protocols_are_refused(self, openai: OpenAIProvider) -> None:
         call = Call(protocol="anthropic.messages", endpoint="", body={})
         with pytest.raises(UnsupportedRequestError, match=r"anthropic\.messages"):
@@ -151,6 +159,19 @@ class TestStreams:
         for _ in range(2):
             assert (await recorded(openai, call)).complete
         assert ["stream_options" in request.body for request in server.requests] == [True, False, False]
+
+    def test_options_are_given_up_one_by_one(self) -> None:
+        class Refused(Exception):
+            status_code = 400
+
+        options, sent = StreamOptions("openai.chat"), []
+        for said in ("Unknown parameter: 'stream_options.include_obfuscation'.", "stream_options?"):
+            sent.append(options.added_to({})["stream_options"])
+            assert options.refused(Refused(said))
+        assert sent == [{"include_usage": True, "include_obfuscation": False}, {"include_usage": True}]
+        assert "stream_options" not in options.added_to({"stream_options": {"include_usage": True}})
+        assert not options.refused(Refused("stream_options"))
+        assert not StreamOptions("openai.chat").refused(Refused("temperature is too high"))
 
     async def test_other_mistakes_are_not_sent_again(self, openai: OpenAIProvider, server: LocalProvider) -> None:
         with pytest.raises(BadRequestError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from cachecore import OptionsError
+from cachecore.testing.clocks import FakeClock
 from cachecore_llm import (
     AllProvidersFailedError,
+    BreakerOptions,
     FallbackOrchestrator,
     LLMResponse,
     OpenAIProvider,
@@ -19,7 +22,7 @@ from cachecore_llm import (
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_llm.wire import Call
 from tests.llm.upstream.calls import chat, plain
-from tests.llm.upstream.scripted import Scripted, completion, empty
+from tests.llm.upstream.scripted import Hang, Scripted, completion, empty
 
 
 class Other(Scripted):
@@ -147,6 +150,45 @@ async def test_call_goes_to_each_providers_own_endpoint_with_the_query_of_the_ca
     await FallbackOrchestrator([first, second]).send(call)
     assert first.calls == [call]
     assert second.calls[0].endpoint == "http://b/v1?adapter=7#max_tokens=5"
+
+
+async def test_headers_of_the_first_providers_client_stay_there() -> None:
+    first, second = Scripted("first", ConnectionError()), Scripted("second", completion())
+    first.shaping = {"anthropic-version": "1", "x-adapter": "lora"}
+    call = Call(
+        protocol="openai.chat",
+        endpoint=first.endpoint,
+        body=chat("x").body,
+        headers={**first.shaping, "x-adapter": "asked", "x-mine": "1"},
+    )
+    await FallbackOrchestrator([first, second]).send(call)
+    assert first.calls == [call]
+    assert second.calls[0].headers == {"x-adapter": "asked", "x-mine": "1"}
+
+
+async def test_provider_that_hangs_costs_its_time_once() -> None:
+    first, second = Scripted("first", Hang()), Scripted("second", completion())
+    orchestrator = FallbackOrchestrator([first, second], timeouts={"first": 0.02})
+    assert [(await orchestrator.send(chat("x"))).provider for _ in range(5)] == ["second"] * 5
+    assert len(first.calls) == 1
+
+
+async def test_caller_that_leaves_gives_the_probe_back() -> None:
+    clock, dead = FakeClock(), Scripted("dead", ConnectionError())
+    orchestrator = FallbackOrchestrator([dead], breaker=BreakerOptions(failures=1, pause=10), clock=clock)
+    with pytest.raises(AllProvidersFailedError):
+        await orchestrator.send(chat("x"))
+    clock.advance(10)
+    for ask in (lambda: orchestrator.send(chat("x")), lambda: anext(orchestrator.stream(chat("x")))):
+        dead.script = [Hang()]
+        leaving = asyncio.ensure_future(ask())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    dead.script = [completion()]
+    assert (await orchestrator.send(chat("x"))).provider == "dead"
 
 
 async def test_time_and_name_that_a_plain_answer_says_win() -> None:

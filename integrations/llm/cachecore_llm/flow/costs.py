@@ -6,6 +6,7 @@ A hit is noted in a queue; what it saved is worked out when somebody reads the l
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Final
 
 from cachecore_llm.cost.ledger import Charge, Ledger
@@ -19,6 +20,11 @@ from cachecore_llm.wire import PROTOCOLS, AnswerFacts, Call, UnreadableStreamErr
 _MOST_PENDING: Final = 128
 """Working one out takes some ten microseconds, so that this many are a few milliseconds."""
 
+_MOST_CHARGES: Final = 1024
+
+_Hit = tuple[StoredAnswer, str | None, str | None, Callable[[], Asked]]
+"""An answer that was given out, the caller's tenant and prompt, and what gives the call."""
+
 
 class Costs:
     """Told of each answer that a provider made, and of each that a caller got without one. Any thread may call."""
@@ -26,7 +32,8 @@ class Costs:
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.ledger = ledger or Ledger()
         self._telemetry = CostTelemetry(self.ledger)
-        self._pending: deque[tuple[StoredAnswer, Call]] = deque()  # its ends need no lock, not after a fork either
+        self._pending: deque[_Hit] = deque()  # its ends need no lock, not after a fork either
+        self._charges: dict[tuple[bytes, str | None, str | None], Charge] = {}
         self.ledger.collect_from(self.settle)
 
     def spent(self, asked: Asked, stored: StoredAnswer) -> None:
@@ -40,23 +47,39 @@ class Costs:
 
     def saved(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
-        self._pending.append((stored, asked.call))
+        self.hit(stored, asked.call.tenant, asked.call.prompt, lambda: asked)
+
+    def hit(self, stored: StoredAnswer, tenant: str | None, prompt: str | None, ask: Callable[[], Asked]) -> None:
+        """Count as `saved` for a call that has not been written; `ask` gives it if it is needed."""
+        self._pending.append((stored, tenant, prompt, ask))
         if len(self._pending) >= _MOST_PENDING:
             self.settle()
 
     def settle(self) -> None:
         """Write what was saved into the ledger."""
-        times: Counter[StoredAnswer] = Counter()
-        calls: dict[StoredAnswer, Call] = {}
+        times: Counter[tuple[bytes, str | None, str | None]] = Counter()
+        hits: dict[tuple[bytes, str | None, str | None], _Hit] = {}
         for _ in range(len(self._pending)):
             try:
-                stored, call = self._pending.popleft()
+                hit = self._pending.popleft()
             except IndexError:  # another thread settles too
                 break
-            times[stored] += 1
-            calls[stored] = call
-        for stored, number in times.items():
-            self.ledger.saved(_charge(calls[stored], stored, _facts(stored)), number)
+            key = (hit[0].body, hit[1], hit[2])
+            times[key] += 1
+            hits[key] = hit
+        for key, number in times.items():
+            self.ledger.saved(self._charge(key, hits[key]), number)
+
+    def _charge(self, key: tuple[bytes, str | None, str | None], hit: _Hit) -> Charge:
+        """Return what an answer cost, read from it once."""
+        charge = self._charges.get(key)
+        if charge is None:
+            stored, _, _, ask = hit
+            charge = _charge(ask().call, stored, _facts(stored))
+            if len(self._charges) >= _MOST_CHARGES:
+                self._charges.clear()
+            self._charges[key] = charge
+        return charge
 
 
 def _facts(stored: StoredAnswer) -> AnswerFacts:

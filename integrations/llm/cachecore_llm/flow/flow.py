@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
+from typing import Any
 
+from cachecore import Cache
 from cachecore_llm.flow import batch, ladder, whole
 from cachecore_llm.flow.answers import Answer
+from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.flow.streams import AnswerStream
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.upstream import Sent
@@ -36,6 +40,15 @@ class Flow(Calls):
         Also what `ask` raises, and UnkeyableError.
         """
         return await whole.answer(self, self.ask(call, controls), send, similar=similar)
+
+    def quick(
+        self, view: Cache[StoredAnswer], request: JsonObject, ask: Callable[[], Asked], send: Send
+    ) -> Coroutine[Any, Any, Answer]:
+        """Return the answer to a call whose place and key are known before it is written; as `answer`.
+
+        `ask` gives the call on its way: it is needed only if the answer is not in memory.
+        """
+        return whole.quick(self, view, request, ask, send)
 
     async def answer_many(self, call: Call, send: Send, controls: Controls = DEFAULT) -> batch.Batch:
         """Return the answers to the inputs of an embeddings call: stored ones, and one `send` for all others.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.stored import StoredAnswer
@@ -13,25 +13,35 @@ from cachecore_llm.response import FROM_CACHE, Choice, LLMResponse, ToolCall, Us
 from cachecore_llm.wire import PROTOCOLS, ChoiceFacts, JsonObject, ProtocolName, ToolCallFacts, UsageFacts
 from cachecore_llm.wire.objects import dump
 
-_made: WeakKeyDictionary[StoredAnswer, LLMResponse] = WeakKeyDictionary()
-"""Responses of answers that were read before: the copy in memory is one object for all hits, and so is this."""
+_MOST_MADE: Final = 1024
+_LARGEST_MADE: Final = 8192
+"""Bytes of the largest body whose response is kept."""
+
+_made: dict[tuple[bytes, str, bool, float], LLMResponse] = {}
+"""Responses of answers that were read before: immutable, so that all hits may share one. Emptied when it is full."""
 
 
 def response_of(answer: Answer) -> LLMResponse:
     """Return `answer` as applications see it. O(1) for an answer that was read before."""
     stored = answer.stored
-    made = _made.get(stored)
+    body = stored.body
+    key = (body, stored.provider, stored.fallback, stored.latency)
+    made = _made.get(key) if len(body) <= _LARGEST_MADE else _response(stored)
     if made is None:
-        made = _made[stored] = _response(stored)
+        if len(_made) >= _MOST_MADE:
+            _made.clear()
+        made = _made[key] = _response(stored)
     status = answer.status
+    if status == "hit" and answer.facts is None:
+        return replace(made, cached=True, cache_status="hit", age=answer.age)
     changes: dict[str, Any] = {}
     if answer.facts is not None and answer.facts.echoed:
         changes["raw"] = dump(answer.body())
     if status == "miss":
-        return msgspec.structs.replace(made, **changes) if changes else made
+        return replace(made, **changes) if changes else made
     if answer.matched_message is not None:
         changes |= {"similarity": answer.similarity, "matched_message": answer.matched_message}
-    return msgspec.structs.replace(made, cached=status in FROM_CACHE, cache_status=status, age=answer.age, **changes)
+    return replace(made, cached=status in FROM_CACHE, cache_status=status, age=answer.age, **changes)
 
 
 def response_in(protocol: ProtocolName, body: JsonObject, **way: Any) -> LLMResponse:

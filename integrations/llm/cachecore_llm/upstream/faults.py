@@ -6,6 +6,7 @@ taken for an outage that passes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from cachecore.contract.errors import OptionsError, UnkeyableError
@@ -17,6 +18,9 @@ Fault = Literal["caller", "passing", "unusable"]
 """`caller`: the request or the settings are wrong; it reaches the caller as it is, and no other provider is asked.
 `passing`: the provider cannot answer now; the next one is asked, and the cache may step in.
 `unusable`: the provider answered, and the answer holds none; as `passing`, but the provider is not taken for dead."""
+
+_STATUS_FIELDS: Final = ("status_code", "status", "code")
+"""Where errors have their status: OpenAI, Anthropic, httpx, LiteLLM; aiohttp; Google."""
 
 _PASSING_STATUSES: Final = frozenset({402, 408, 409, 423, 424, 425, 429, 498, 499})
 """Of the statuses from 400 to 499, those that are no mistake of this request.
@@ -62,12 +66,14 @@ def fault_of(error: BaseException) -> Fault:
 
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status that an SDK's error carries; None if it has none."""
-    for holder in (error, getattr(error, "response", None)):
-        for field in ("status_code", "status"):
-            status = getattr(holder, field, None)
-            if isinstance(status, int) and not isinstance(status, bool) and 300 <= status < 600:
-                return int(status)
-    return None
+    response = getattr(error, "response", None)
+    found = [getattr(holder, field, None) for holder in (error, response) for field in _STATUS_FIELDS]
+    if isinstance(response, Mapping):  # AWS
+        metadata = response.get("ResponseMetadata")
+        found.append(metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None)
+    return next(
+        (int(one) for one in found if type(one) is not bool and isinstance(one, int) and 300 <= one < 600), None
+    )
 
 
 def shows_life(error: BaseException) -> bool:

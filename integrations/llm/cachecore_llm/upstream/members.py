@@ -42,10 +42,15 @@ class Member:
     def call(self, call: Call) -> Call:
         """Return `call` as it is sent to this provider: with its own model and endpoint."""
         body = self._body(call)
-        first = self.models.first
-        if not self.fallback or isinstance(self.provider, PlainProvider):  # the latter is not reached by an address
+        if not self.fallback:
             return call if body is call.body else replace(call, body=body)
-        return replace(call, body=body, endpoint=at_endpoint(call.endpoint, first.endpoint, self.provider.endpoint))
+        first = self.models.first
+        # Headers of the first provider's client are no part of what the caller asks.
+        headers = {name: value for name, value in call.headers.items() if first.shaping.get(name) != value}
+        if isinstance(self.provider, PlainProvider):  # it is not reached by an address
+            return replace(call, body=body, headers=headers)
+        endpoint = at_endpoint(call.endpoint, first.endpoint, self.provider.endpoint)
+        return replace(call, body=body, headers=headers, endpoint=endpoint)
 
     def _body(self, call: Call) -> JsonObject:
         plain = call.protocol == "plain"

@@ -178,7 +178,7 @@ class FallbackOrchestrator:
 
     def stream(self, call: Call, *, unusable: Unusable | None = None) -> Streamed:
         """Return the events of an answer. Arguments and errors are those of `send`, and iterating raises them."""
-        return Streamed(self._members, call, unusable, self._clock)
+        return Streamed(self._members, call, unusable, self._clock, self._abandoned)
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
         """Return the first answer, marked `fallback` if it is not the first provider's. Raises as `send` does."""

@@ -46,6 +46,7 @@ class SDKClient:
         )
         headers: Mapping[str, object] = client.default_headers
         self.shaping: Mapping[str, str] = shaping(headers)
+        self._names = {name.lower(): name for name in headers}
         self.scope = scope
         if scope is None and rotates:
             raise OptionsError(
@@ -88,7 +89,9 @@ class SDKClient:
             await response.close()
 
     async def _post(self, path: str, call: Call, sent: JsonObject) -> Any:
-        options: dict[str, Any] = {"headers": {**call.headers, **_RAW}}
+        # By the client's own spelling: the SDK merges headers by their names as they are written.
+        headers = {self._names.get(name, name): value for name, value in call.headers.items()}
+        options: dict[str, Any] = {"headers": {**headers, **_RAW}}
         for option in ("timeout", "max_retries", "idempotency_key"):
             if call.body.get(option) is not None:
                 options[option] = call.body[option]

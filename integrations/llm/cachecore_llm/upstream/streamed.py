@@ -25,12 +25,14 @@ class Streamed:
     AllProvidersFailedError before that, and the provider's own error after it.
     """
 
-    def __init__(self, members: Sequence[Member], call: Call, unusable: Unusable | None, clock: Clock) -> None:
+    def __init__(
+        self, members: Sequence[Member], call: Call, unusable: Unusable | None, clock: Clock, abandoned: Abandoned
+    ) -> None:
         self._members = members
         self._call = call
         self._unusable = unusable
         self._clock = clock
-        self._abandoned = Abandoned()
+        self._abandoned = abandoned
         self._events = self._all()
         self.provider: str | None = None
         """The name of the provider that answers."""
