@@ -208,3 +208,12 @@ async def test_failed_call_is_timed_with_its_error(monkeypatch: pytest.MonkeyPat
             await service.generate("Be kind.", "Capital?")
     seconds = collected(reader)["gen_ai.client.operation.duration"]
     assert {point.attributes.get("error.type"): point.count for point in seconds} == {"TypeError": 1, None: 1}
+
+
+async def test_prompts_named_for_each_user_do_not_pile_up() -> None:
+    async with ResponseCache("memory://") as cache:
+        service = LLMService(Model(), cache, prompts=[Prompt("faq", "Be kind.")])
+        for number in range(2000):
+            await service.generate(Prompt(f"user/{number}", "Be kind."), "Capital?")
+        assert [prompt.name for prompt in service.prompts] == ["faq"]
+        assert len(service.prompts._texts) <= 1024
