@@ -17,6 +17,7 @@ from cachecore.contract.options import positive
 from cachecore_llm.call_writer import CallWriter, with_transport
 from cachecore_llm.embeddings import Embeddings, embeddings_of
 from cachecore_llm.flow import Answer, response_of
+from cachecore_llm.flow.responses import hit_response
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.admission import unusable
 from cachecore_llm.policy.controls import DEFAULT, Controls
@@ -165,7 +166,8 @@ class LLMService:
                     request = LLMRequest(system_prompt, user_message, None, kwargs, tenant, label)
                     return await self._send(self._writer.sent(request, call))
 
-                return response_of(await self._flow.quick(*quick, lambda: self._flow.ask(keyed()), send))
+                found = await self._flow.quick(*quick, lambda: self._flow.ask(keyed()), send)
+                return hit_response(*found) if type(found) is tuple else response_of(found)  # type: ignore[arg-type]  # mypy does not narrow by `type`
         if isinstance(system_prompt, Prompt):
             await self._noticed(system_prompt)
         request = _request(system_prompt, user_message, context, kwargs, tenant, label)

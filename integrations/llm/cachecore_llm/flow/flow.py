@@ -43,10 +43,11 @@ class Flow(Calls):
 
     def quick(
         self, view: Cache[StoredAnswer], request: JsonObject, ask: Callable[[], Asked], send: Send
-    ) -> Coroutine[Any, Any, Answer]:
+    ) -> Coroutine[Any, Any, Answer | tuple[StoredAnswer, float | None]]:
         """Return the answer to a call whose place and key are known before it is written; as `answer`.
 
-        `ask` gives the call on its way: it is needed only if the answer is not in memory.
+        Of a hit in memory, what is stored and its age in seconds. `ask` gives the call on its way: it is needed only if
+        the answer is not in memory.
         """
         return whole.quick(self, view, request, ask, send)
 

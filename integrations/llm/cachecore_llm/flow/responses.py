@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.stored import StoredAnswer
-from cachecore_llm.response import FROM_CACHE, Choice, LLMResponse, ToolCall, Usage
+from cachecore_llm.response import FROM_CACHE, Choice, LLMResponse, ToolCall, Usage, marked
 from cachecore_llm.wire import PROTOCOLS, ChoiceFacts, JsonObject, ProtocolName, ToolCallFacts, UsageFacts
 from cachecore_llm.wire.objects import dump
 
@@ -18,7 +19,12 @@ _LARGEST_MADE: Final = 8192
 """Bytes of the largest body whose response is kept."""
 
 _made: dict[tuple[bytes, str, bool, float], LLMResponse] = {}
-"""Responses of answers that were read before: immutable, so that all hits may share one. Emptied when it is full."""
+"""Responses of answers that were read before: immutable, so that all callers may share one. Emptied when it is full."""
+
+_copied: Final[Callable[[LLMResponse], LLMResponse]] = LLMResponse.__copy__  # type: ignore[attr-defined]  # of all structs
+
+_hits: dict[tuple[bytes, str, bool, float], LLMResponse] = {}
+"""The same, marked as hits, without their age."""
 
 
 def response_of(answer: Answer) -> LLMResponse:
@@ -32,8 +38,6 @@ def response_of(answer: Answer) -> LLMResponse:
             _made.clear()
         made = _made[key] = _response(stored)
     status = answer.status
-    if status == "hit" and answer.facts is None:
-        return replace(made, cached=True, cache_status="hit", age=answer.age)
     changes: dict[str, Any] = {}
     if answer.facts is not None and answer.facts.echoed:
         changes["raw"] = dump(answer.body())
@@ -42,6 +46,22 @@ def response_of(answer: Answer) -> LLMResponse:
     if answer.matched_message is not None:
         changes |= {"similarity": answer.similarity, "matched_message": answer.matched_message}
     return replace(made, cached=status in FROM_CACHE, cache_status=status, age=answer.age, **changes)
+
+
+def hit_response(stored: StoredAnswer, age: float | None) -> LLMResponse:
+    """Return a hit of `stored` as applications see it. As `response_of`, for a request that is echoed nowhere."""
+    body = stored.body
+    key = (body, stored.provider, stored.fallback, stored.latency)
+    made = _hits.get(key)
+    if made is None:
+        made = marked(_response(stored), "hit")
+        if len(body) <= _LARGEST_MADE:
+            if len(_hits) >= _MOST_MADE:
+                _hits.clear()
+            _hits[key] = made
+    response = _copied(made)  # takes half as long as `replace`, which checks all fields again
+    force_setattr(response, "age", age)
+    return response
 
 
 def response_in(protocol: ProtocolName, body: JsonObject, **way: Any) -> LLMResponse:

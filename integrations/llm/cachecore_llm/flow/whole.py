@@ -100,10 +100,11 @@ async def quick(
     request: JsonObject,
     ask: Callable[[], Asked],
     send: Callable[[Call], Awaitable[Sent]],
-) -> Answer:
+) -> Answer | tuple[StoredAnswer, float | None]:
     """Return the answer to a call whose place and key are known, while the call itself has not been written.
 
-    As `answer`, without controls. `ask` gives the call on its way, with the same place and key.
+    As `answer`, without controls; of a hit in memory, what is stored and its age. `ask` gives the call on its way, with
+    the same place and key.
     """
     computed: Computed[StoredAnswer] | None = None
     asked: Asked | None = None
@@ -126,7 +127,7 @@ async def quick(
     if found.tier != "l1" or stored is None:
         return told(flow, asked or ask(), found, computed)
     flow.costs.hit(stored, request["tenant"], request["prompt"], ask)
-    return Answer(stored=stored, status="hit", age=found.age, fresh_for=found.fresh_for, key=found.key)
+    return stored, found.age
 
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
