@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cachecore_llm.config import CacheConfig, CacheMetrics
+from cachecore_llm.cost.ledger import Ledger
+from cachecore_llm.cost.prices import Prices
+from cachecore_llm.cost.rates import Rates
 from cachecore_llm.embeddings import Embeddings
 from cachecore_llm.errors import (
     AllProvidersFailedError,
@@ -20,6 +23,7 @@ from cachecore_llm.errors import (
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.admission import AdmissionRules
 from cachecore_llm.policy.controls import Controls
+from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.request import TRANSPORT_FIELDS, LLMRequest
 from cachecore_llm.response import CacheStatus, Choice, LLMResponse, ToolCall, Usage
 from cachecore_llm.response_cache import ResponseCache
@@ -51,12 +55,17 @@ __all__ = [
     "LLMResponse",
     "LLMService",
     "LLMStream",
+    "Ledger",
     "NotCachedError",
     "OpenAIProvider",
+    "Prices",
+    "Prompt",
+    "PromptRegistry",
     "Provider",
     "ProviderFailure",
     "ProviderTimeoutError",
     "ProviderUnavailableError",
+    "Rates",
     "ReportedError",
     "ResponseCache",
     "SimulatedProvider",

@@ -187,6 +187,28 @@ class LLMService:
         self._check_tenant(call.tenant)
         return await self._flow.answer(call, self._send, cache)
 
+    @overload
+    async def chat(
+        self,
+        messages: Any,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: Literal[False] | None = False,
+        **params: Any,
+    ) -> LLMResponse: ...
+    @overload
+    async def chat(
+        self,
+        messages: Any,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: Literal[True],
+        **params: Any,
+    ) -> LLMStream: ...
     async def chat(
         self,
         messages: Any,
@@ -314,7 +336,7 @@ class LLMService:
 
     async def _noticed(self, prompt: Prompt) -> None:
         """Remember the prompt's text; if it has changed and the registry says so, invalidate what is outdated."""
-        changed = self.prompts.put(prompt)
+        changed = self.prompts.notice(prompt.name, prompt.text)
         if changed is not None and changed.invalidate:
             with contextlib.suppress(InvalidationPending):  # logged, and delivered later; the question is answered now
                 await self._cache.invalidate_selections([changed.outdated])

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import redis
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from cachecore import Cache, OptionsError
 from cachecore.store.memory_backend import MemoryBackend
@@ -17,6 +20,7 @@ from cachecore_llm.cost.ledger import Key, Ledger
 from cachecore_llm.cost.prices import Prices
 from cachecore_llm.cost.rates import Rates
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
+from tests.llm.cost.test_ledger import collected
 
 HOUR = 3600.0
 USAGE = Usage(prompt_tokens=1000, completion_tokens=100)
@@ -186,3 +190,30 @@ async def test_answers_that_are_not_stored_are_spent_each_time(answer: dict[str,
         assert (total.spent.calls, total.saved.calls) == (2, 0)
         assert total.spent.unpriced == 2, "no rates for this model"
         assert sum(cache.metrics.rejected.values()) == 2
+
+
+async def test_failed_call_is_timed_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of real calls all are in `gen_ai.client.operation.duration`, those that failed with `error.type`."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    monkeypatch.setattr(metrics, "get_meter", lambda *_: meter)
+    model = Model()
+    async with ResponseCache("memory://") as cache:
+        service = LLMService(model, cache)
+        model.answer = {"content": 5, "no_such_field": 1}
+        with pytest.raises(TypeError):
+            await service.generate("Be kind.", "Capital?")
+        model.answer = {"content": "Paris."}
+        for _ in range(3):
+            await service.generate("Be kind.", "Capital?")
+    seconds = collected(reader)["gen_ai.client.operation.duration"]
+    assert {point.attributes.get("error.type"): point.count for point in seconds} == {"TypeError": 1, None: 1}
+
+
+async def test_prompts_named_for_each_user_do_not_pile_up() -> None:
+    async with ResponseCache("memory://") as cache:
+        service = LLMService(Model(), cache, prompts=[Prompt("faq", "Be kind.")])
+        for number in range(2000):
+            await service.generate(Prompt(f"user/{number}", "Be kind."), "Capital?")
+        assert [prompt.name for prompt in service.prompts] == ["faq"]
+        assert len(service.prompts._texts) <= 1024

@@ -1,1 +1,1 @@
-"""What answers cost and what the cache saved: per model, tenant and prompt. Nothing here asks a network."""
+"""The cost of answers and the savings of the cache, per model, tenant and prompt. Nothing here does I/O."""

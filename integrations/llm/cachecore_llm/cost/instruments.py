@@ -1,7 +1,7 @@
 """The OpenTelemetry instruments of a meter, which all ledgers that report through it share.
 
-Two instruments of one name would hide each other's counts, so that what ledgers have counted is added up here. What a
-ledger has counted stays when it is gone: a counter never falls.
+Two instruments of one name would hide each other's counts, so that the counts of all ledgers are added up here. The
+counts of a ledger stay when it is gone: a counter never falls.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECOND_BUCKETS: Final = tuple(0.01 * 2**power for power in range(14))
 """Both as the conventions advise."""
 
 Read = Callable[[Row], tuple[float, float]]
-"""What was spent and what was saved, of a row."""
+"""Takes one number from the spending and one from the saving of a row."""
 
 
 class Instruments:
@@ -59,7 +59,7 @@ class Instruments:
                 ledger.at_end(self._retire)
 
     def begin_anew(self) -> None:
-        """Count from zero in a child process; what its parent has counted is the parent's to report."""
+        """Count from zero in a child process; the parent reports its own counts."""
         self._lock = threading.RLock()
         self._gone.clear()
         for ledger in list(self._ledgers):

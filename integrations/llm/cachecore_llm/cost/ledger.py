@@ -1,8 +1,8 @@
-"""What was spent at providers and what the cache saved, in calls, tokens and dollars, per model, tenant and prompt.
+"""Calls, tokens and dollars that were spent at providers and saved by the cache, per model, tenant and prompt.
 
-A computation is spent once, whoever waited for it: answers, refused ones, aborted streams, refreshes behind a stale
-answer. Each hit and each caller that joined saves what the stored answer has cost. Unknown prices are counted as
-unknown, never as 0.
+A computation is spent once, however many callers waited for it: answers, also refused ones, aborted streams, refreshes
+behind a stale answer. Each hit and each caller that joined saves the cost of the stored answer. Unknown prices are
+counted as unknown, never as 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ By = Literal["model", "tenant", "prompt"]
 
 
 class Charge(NamedTuple):
-    """One answer: what it took, and for whom."""
+    """The tokens of one answer, and where they are counted."""
 
     priced: Priced
     usage: UsageFacts | None
@@ -52,11 +52,11 @@ class Totals:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     dollars: float = 0.0
-    """Of the calls whose price is known."""
+    """Of the calls with a known price."""
     unpriced: int = 0
-    """Calls whose price is unknown, so that `dollars` says less than it was."""
+    """Calls with an unknown price: `dollars` is too low by these."""
     uncounted: int = 0
-    """Of these: calls whose tokens are unknown as well."""
+    """Of these: calls with an unknown number of tokens."""
 
     def add(self, usage: UsageFacts | None, dollars: float | None, times: int = 1) -> None:
         """Add a call, so many times."""
@@ -80,7 +80,7 @@ class Totals:
 
 @dataclass(slots=True)
 class Row:
-    """What was spent and saved in one row, or in several together."""
+    """Sums of spending and saving, of one row or of several together."""
 
     spent: Totals
     saved: Totals
@@ -94,11 +94,11 @@ Rows = dict[Key, Row]
 
 
 class Ledger:
-    """Counts what is spent and saved. Any thread may call at any time.
+    """Counts spending and saving. Any thread may call at any time.
 
     Args:
         prices: where prices come from; None: from the catalogue, if it is installed.
-        max_rows: rows that are kept; what goes beyond is counted per model, under tenant and prompt `(others)`.
+        max_rows: rows that are kept; further ones are counted per model, under tenant and prompt `(others)`.
     """
 
     def __init__(self, prices: Prices | None = None, *, max_rows: int = MAX_ROWS) -> None:
@@ -153,7 +153,7 @@ class Ledger:
         """Count from zero in a child process."""
         self._lock = threading.Lock()
         for settle in self._collectors:
-            settle()  # what it has kept was counted by the parent
+            settle()  # the parent counts these
         self._rows.clear()
 
     def _add(self, charge: Charge, side: Callable[[Row], Totals], times: int = 1) -> float | None:

@@ -39,7 +39,7 @@ _OF_CATALOGUE: Final = {
 
 
 class Priced(NamedTuple):
-    """What a price depends on beside the tokens."""
+    """The facts that a price depends on, beside the tokens."""
 
     model: str | None
     """The model that the answer names."""

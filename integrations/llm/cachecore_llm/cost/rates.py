@@ -20,7 +20,7 @@ class Rates:
     """
 
     input: float | None = None
-    """None: unknown, and so is the price of whatever has input tokens."""
+    """None: unknown, and so is the price of any answer with input tokens."""
     output: float | None = None
     cached_input: float | None = None
     """Of the input: read from the provider's prompt cache."""

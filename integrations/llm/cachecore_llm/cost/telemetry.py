@@ -1,7 +1,7 @@
-"""What OpenTelemetry is told of calls and costs, by the names of its conventions for generative AI.
+"""Calls and costs as OpenTelemetry sees them, by the names of its conventions for generative AI.
 
 `gen_ai.client.token.usage` and `gen_ai.client.operation.duration` are of real calls alone: a hit uses no tokens, so
-that sums over either are what was paid for. Prompts, answers, tenants and keys are never attributes.
+that sums over either are the real use. Prompts, answers, tenants and keys are never attributes.
 """
 
 from __future__ import annotations

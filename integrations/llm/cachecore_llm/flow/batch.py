@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from cachecore import Computed
@@ -52,7 +53,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
     """Return the answers to all inputs of `call`. See `Flow.answer_many`."""
     whole = flow.ask(call, controls)
     if whole.bypass is not None or controls.no_store:
-        sent = await send(call)
+        sent = await flow.costs.timed(call, send)
         flow.costs.spent(whole, sent_as_is(whole, sent))
         every = frozenset(range(whole.facts.n)) if whole.bypass != "unreadable" else frozenset[int]()
         return Batch(
@@ -63,7 +64,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
     billed = _Billed()
 
     async def compute(places: list[int]) -> dict[int, Computed[StoredAnswer]]:
-        sent, bodies = await _sent(call, parts, places, send)
+        sent, bodies = await _sent(call, parts, places, partial(flow.costs.timed, send=send))
         billed.computed.update(places)
         billed.provider, billed.fallback = sent.provider, sent.fallback
         billed.add(sent.body.get("usage"))

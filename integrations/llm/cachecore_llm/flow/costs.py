@@ -5,8 +5,9 @@ A hit is noted in a queue; what it saved is worked out when somebody reads the l
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cachecore_llm.cost.ledger import Charge, Ledger
@@ -15,12 +16,16 @@ from cachecore_llm.cost.telemetry import CostTelemetry
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.upstream import Sent
 from cachecore_llm.wire import PROTOCOLS, AnswerFacts, Call, UnreadableStreamError
 
 _MOST_PENDING: Final = 128
 """Working one out takes some ten microseconds, so that this many are a few milliseconds."""
 
 _MOST_CHARGES: Final = 1024
+
+_Whose = tuple[int, str | None, str | None]
+"""A digest of an answer, for this process alone, and the caller's tenant and prompt."""
 
 _Hit = tuple[StoredAnswer, str | None, str | None, Callable[[], Asked]]
 """An answer that was given out, the caller's tenant and prompt, and what gives the call."""
@@ -33,7 +38,7 @@ class Costs:
         self.ledger = ledger or Ledger()
         self._telemetry = CostTelemetry(self.ledger)
         self._pending: deque[_Hit] = deque()  # its ends need no lock, not after a fork either
-        self._charges: dict[tuple[bytes, str | None, str | None], Charge] = {}
+        self._charges: dict[_Whose, Charge] = {}
         self.ledger.collect_from(self.settle)
 
     def spent(self, asked: Asked, stored: StoredAnswer) -> None:
@@ -44,6 +49,19 @@ class Costs:
         model = system_text(call)[1]
         self._telemetry.called(charge, stored.latency, protocol=call.protocol, asked_model=model)
         self._telemetry.traced(charge, stored.latency, facts, protocol=call.protocol, asked_model=model)
+
+    async def timed(self, call: Call, send: Callable[[Call], Awaitable[Sent]]) -> Sent:
+        """Return what `send` returns for `call`. If it raises, its error and its seconds are recorded."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            return await send(call)
+        except Exception as error:
+            model = system_text(call)[1]
+            charge = Charge(Priced(None, "unknown", call.endpoint or None), None, call.tenant, call.prompt)
+            seconds = clock() - began
+            self._telemetry.called(charge, seconds, protocol=call.protocol, asked_model=model, error=error)
+            raise
 
     def saved(self, asked: Asked, stored: StoredAnswer) -> None:
         """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
@@ -57,20 +75,20 @@ class Costs:
 
     def settle(self) -> None:
         """Write what was saved into the ledger."""
-        times: Counter[tuple[bytes, str | None, str | None]] = Counter()
-        hits: dict[tuple[bytes, str | None, str | None], _Hit] = {}
+        times: Counter[_Whose] = Counter()
+        hits: dict[_Whose, _Hit] = {}
         for _ in range(len(self._pending)):
             try:
                 hit = self._pending.popleft()
             except IndexError:  # another thread settles too
                 break
-            key = (hit[0].body, hit[1], hit[2])
+            key = (hash(hit[0].body), hit[1], hit[2])  # not the body itself: charges would keep it
             times[key] += 1
             hits[key] = hit
         for key, number in times.items():
             self.ledger.saved(self._charge(key, hits[key]), number)
 
-    def _charge(self, key: tuple[bytes, str | None, str | None], hit: _Hit) -> Charge:
+    def _charge(self, key: _Whose, hit: _Hit) -> Charge:
         """Return what an answer cost, read from it once."""
         charge = self._charges.get(key)
         if charge is None:

@@ -30,7 +30,7 @@ STATUS: Final[dict[Outcome, CacheStatus]] = {
 async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]], *, similar: bool) -> Answer:
     """Return the answer to `asked`. See `Flow.answer`."""
     if asked.bypass is not None:
-        stored = sent_as_is(asked, await send(asked.call))
+        stored = sent_as_is(asked, await flow.costs.timed(asked.call, send))
         flow.costs.spent(asked, stored)
         return flow.passed_by(asked, stored)
     controls = asked.controls
@@ -131,7 +131,7 @@ async def quick(
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
     """Ask for an answer; return what is stored of it."""
-    computed = flow.commit.whole(asked, await send(asked.call))
+    computed = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
     flow.costs.spent(asked, computed.value)
     if computed.store:
         ladder.remember(asked, flow.questions, computed.value)

@@ -1,1 +1,1 @@
-"""What may be stored, for how long, and where: decided purely, from facts. Nothing here asks a provider or a store."""
+"""Which answers may be stored, for how long, and where: pure decisions on facts. Nothing here does I/O."""

@@ -53,7 +53,7 @@ _MAX_ERROR_JSON: Final = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRules:
-    """What an application adds to the built-in rules. Raises OptionsError."""
+    """The rules that an application adds to the built-in ones. Raises OptionsError."""
 
     extra_good_finishes: Iterable[str] = ()
     """Words for a good end beside the built-in ones. Letter case and punctuation do not count."""
@@ -78,11 +78,11 @@ class AdmissionRules:
         object.__setattr__(self, "_phrases", re.compile("|".join(phrases)) if phrases else None)
 
     def end_of(self, choice: ChoiceFacts) -> End:
-        """Return what the finish of `choice` says of it."""
+        """Return how `choice` ended."""
         return end_of(choice.finish, choice.raw_finish, good=self._good, bad=self._bad)
 
     def dressed_text(self, text: str) -> Literal["refused", "error_text"] | None:
-        """Return what `text` is if it is no answer."""
+        """Return `refused` or `error_text` if `text` is a refusal or an error in place of an answer, else None."""
         return dressed_text(text, extra=self._phrases)
 
 
@@ -154,7 +154,7 @@ def _rejected_content(choice: ChoiceFacts, request: RequestFacts, rules: Admissi
     if not all(map(is_runnable, choice.tool_calls)):
         return "bad_tool_call"
     if any(call.by_caller for call in choice.tool_calls):
-        return None  # text beside a tool call says what is about to be done
+        return None  # text beside a tool call announces the call
     if _is_empty(choice):
         return "empty"
     if choice.media and not choice.text.strip():

@@ -19,7 +19,7 @@ _MAX_HEADER: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controls:
-    """What one call asks of the cache. Durations are seconds, a `timedelta` or text such as `"24h"`; read as seconds.
+    """How one call uses the cache. Durations are seconds, a `timedelta` or text such as `"24h"`; read as seconds.
 
     A control that there is not is an error, and is never sent to the provider. Raises OptionsError.
     """
@@ -74,7 +74,7 @@ class Controls:
         """Return the controls that the value of a `Cache-Control` request header asks for.
 
         `no-store`, `no-cache`, `max-age`, `only-if-cached`, `stale-if-error` (RFC 9111, 5861), and `ttl` and `sample`
-        with a number. Any other directive is ignored, as is one whose value cannot be read; of two with one name the
+        with a number. Any other directive is ignored, and so is a value that cannot be read; of two with one name the
         first counts. Never raises.
         """
         given: dict[str, Any] = {}
@@ -89,7 +89,7 @@ class Controls:
 
 
 DEFAULT: Final = Controls()
-"""What a call asks that says nothing."""
+"""The controls of a call that gives none."""
 
 
 def _window(name: str, value: Duration) -> float:

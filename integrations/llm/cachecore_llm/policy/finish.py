@@ -9,7 +9,7 @@ from typing import Final, Literal
 from cachecore_llm.wire.facts import Finish
 
 End = Literal["good", "truncated", "filtered", "refused", "unfinished", "unsaid"]
-"""What a finish says of an answer; `unsaid`: the provider gives no finish."""
+"""How an answer ended; `unsaid`: the provider gives no finish."""
 
 _GOOD: Final = frozenset(
     [
@@ -126,7 +126,7 @@ def end_of(
     good: frozenset[str] = frozenset(),
     bad: frozenset[str] = frozenset(),
 ) -> End:
-    """Return what a finish says of an answer.
+    """Return how an answer with a given finish ended.
 
     Args:
         finish: the finish as the protocol understands it.

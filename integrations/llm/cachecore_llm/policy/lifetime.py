@@ -16,7 +16,7 @@ from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.wire.call import RequestFacts
 
 _LIVE_KINDS = ("web_search", "web_fetch", "file_search")
-"""How the kinds of tools begin with which a provider reads what may have changed a minute later."""
+"""How the kinds of tools begin that read the web or files, which change from minute to minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Where the answers to a system prompt live, by its name and its text, and how they are found to be invalidated.
 
-The namespace is `[tenant/][name/]<digest of the text>`; a name has one to four segments (`faq/v3`) and is what `label=`
-gives too. An entry carries a tag for its text and one for each level of its name. Tags expire with the entries that
+The namespace is `[tenant/][name/]<digest of the text>`; a name has one to four segments (`faq/v3`); `label=` gives
+one, too. An entry carries a tag for its text and one for each level of its name. Tags expire with the entries that
 carry them, so that prompts that come and go leave no key behind.
 """
 
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[^\s/]+(?:/[^\s/]+){0,3}")
 _MAX_NAME: Final = 64
 _MAX_LABEL_SEGMENTS: Final = 4
 _MAX_REMEMBERED: Final = 65_536
-"""Characters of the longest text whose digest is remembered."""
+"""Digests of longer texts, in characters, are not remembered."""
 _MAX_NAMES: Final = 1024
 _MAX_TEXTS: Final = 16
 
@@ -140,10 +140,10 @@ def name_selection(name: str) -> Selection:
 
 
 def selections(name_or_text: str | Prompt, text: str | None = None) -> tuple[Selection, ...]:
-    """Return what `invalidate_prompt(name_or_text, text)` means.
+    """Return the selections that `invalidate_prompt(name_or_text, text)` means.
 
     With a text: the answers to that text. Without: the answers to prompts of that name, those to that text, or both
-    where a text could be a name too. A `Prompt` stands for its name, whatever its text was.
+    where a text could be a name too. A `Prompt` stands for its name alone.
 
     Raises:
         OptionsError: an argument is no text.
@@ -232,4 +232,4 @@ class PromptRegistry:
 
 
 def _any(value: object) -> object:
-    return value  # what a caller gives may be of another type than it says
+    return value  # an argument may be of another type than its annotation says

@@ -1,4 +1,4 @@
-"""One segment of a namespace, marked with its kind, so that none can imitate another, whatever it is called.
+"""Segments of a namespace. Each is marked with its kind, so that no name can imitate another kind.
 
     t-acme     a tenant, as it is           x-<digest>  a tenant with other characters, or a long one
     l-faq      one segment of a label       m-<digest>  the same, with other characters or long

@@ -14,13 +14,13 @@ from cachecore_llm.wire.facts import ToolCallFacts
 _NAMED_KINDS: Final = frozenset({"function", "custom", "tool_use", "function_call", "custom_tool_call"})
 """Kinds of tool calls that name the tool. Others (`computer_call`) are themselves the name."""
 _JSON_KINDS: Final = frozenset({"function", "tool_use", "function_call"})
-"""Kinds of tool calls whose arguments are a JSON object; those of a custom tool are free text."""
+"""Kinds of tool calls with a JSON object as arguments; a custom tool takes free text."""
 
 _BACKTRACK_LIMIT: Final = 10_000
 _MAX_ERROR_FIELDS: Final = 4
 
 UNREADABLE: Final = object()
-"""What `parsed` returns for text that is no JSON."""
+"""The result of `parsed` for text that is no JSON."""
 
 
 def parsed(text: str) -> Any:
@@ -29,7 +29,7 @@ def parsed(text: str) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         pass
-    try:  # JSON may hold what msgspec does not read: 1e400, and lone surrogates, which UTF-8 cannot carry
+    try:  # msgspec does not read all JSON: not 1e400, and no lone surrogates, which UTF-8 cannot carry
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return UNREADABLE
@@ -43,7 +43,7 @@ def json_fault(text: str, request: RequestFacts) -> Literal["invalid_json", "off
     fits = None if request.schema is None else _fits(value, request.schema)
     if fits is False:
         return "off_schema"
-    # A schema may well have a field `error`: what fits it is what the application asked for.
+    # A schema may well have a field `error`: an answer that fits it was asked for.
     return "error_text" if fits is None and is_error_object(value) else None
 
 
@@ -86,7 +86,7 @@ def _fits(value: Any, schema: JsonObject) -> bool | None:
 
 @lru_cache(256)
 def _validator(schema: bytes) -> Any:
-    """Return what judges values by a schema; None for a faulty one. Nothing is fetched, no pattern runs for long."""
+    """Return a validator for a schema; None for a faulty one. Nothing is fetched, no pattern runs for long."""
     import jsonschema_rs  # where it is needed: most requests ask for no schema
 
     try:

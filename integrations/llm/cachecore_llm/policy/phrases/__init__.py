@@ -3,14 +3,14 @@
 A module gives regular expressions, which are matched where an answer begins, in lower case, with single spaces and plain
 apostrophes, each after an optional apology:
 
-    PREFACES, PREFACE_TAIL   apologies, and with what an apology may end
+    PREFACES, PREFACE_TAIL   apologies, and the words that may end one
     ERRORS                   "an internal error occurred", "please try again later"
     REFUSALS                 "i can't assist with that"
-    EXPLAINS                 what a text *about* an error has and an error has not; searched
+    EXPLAINS                 words of a text *about* an error, which an error does not have; searched
     OFFERS, OFFERS_NOTHING   how an answer goes on that begins as a refusal and helps after all; and a polite refusal
 
 Every group counts for nothing, so that `(` means `(?:`. Repetition is bounded or of different words, so that matching
-takes time linear in the length of what is looked at, which is bounded itself.
+takes time linear in the length of the text, of which a bounded part is read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_PAGE: Final = 4000
 
 _BRACKET: Final = re.compile(r"(?<!\\)\((?!\?)")
 _EDGE: Final = " \t\r\n\u200b\u200c\u200d\u2060\ufeff\"'`*_>#~«“”„‘’「『¡¿⚠️❌🚫❗‼⛔😔😞🙏😕-–—•"
-"""What may stand before a text: quotation marks, Markdown, signs of warning."""
+"""Characters that may stand before a text: quotation marks, Markdown, signs of warning."""
 _APOSTROPHES: Final = str.maketrans(
     {"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u0060": "'", "\uff07": "'", "\u00a0": " "}
 )
@@ -39,10 +39,10 @@ _APOSTROPHES: Final = str.maketrans(
 _QUOTED: Final = re.compile(
     r"\s*(?:\"[^\"]{1,400}\"|“[^”]{1,400}”|„[^“”]{1,400}[“”]|«[^»]{1,400}»|‘[^’]{1,400}’ |「[^」]{1,400}」|『[^』]{1,400}』)(?=[^\w]*\w)"
 )
-"""A quotation that text follows: the answer speaks of what it quotes."""
+"""A quotation with text behind it: the answer is about the quotation."""
 
 _PLACEHOLDERS: Final = frozenset({"null", "undefined", "[object object]", "(null)", "<null>", "nullptr", "<nil>"})
-"""What programs write where a text is missing. `None` and `n/a` are answers to real questions."""
+"""Texts that programs write where a text is missing. `None` and `n/a` are answers to real questions."""
 
 _PAGE: Final = re.compile(
     r"(?:<\?xml[^>]{0,200}>\s*)?<(?:!doctype\s+html|html)\b[^\0]{0,800}?<(?:title|h1)[^>]{0,100}>\s*"
@@ -87,7 +87,7 @@ _OFFERS_NOTHING: Final = re.compile(_joined([each.OFFERS_NOTHING for each in LAN
 
 
 def dressed_text(text: str, *, extra: re.Pattern[str] | None = None) -> Literal["refused", "error_text"] | None:
-    """Return what `text`, the whole answer, is if it is no answer. O(min(length, MAX_PAGE)).
+    """Return whether `text`, a whole answer, is a refusal or an error; None if neither. O(min(length, MAX_PAGE)).
 
     `extra`: further beginnings of texts that must not be stored, matched as the built-in ones are.
     """
