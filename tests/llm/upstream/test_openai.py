@@ -294,10 +294,11 @@ async def test_azure() -> None:
     ):
         assert provider.endpoint == f"{url}/openai?api-version=2026-01-01"
         await provider.send(chat("x", model="other-deployment"))
-        await provider.send(plain("x"))
+        await provider.send(plain("x", extra_query={"adapter": "7"}))
+    version = "api-version=2026-01-01"
     assert asked == [
-        (f"/openai/deployments/{name}/chat/completions?api-version=2026-01-01", "k")
-        for name in ("other-deployment", "my-deployment")
+        (f"/openai/deployments/other-deployment/chat/completions?{version}", "k"),
+        (f"/openai/deployments/my-deployment/chat/completions?{version}&adapter=7", "k"),
     ]
 
 

@@ -16,6 +16,9 @@ from cachecore_llm import (
     LLMResponse,
     ProviderFailure,
     ProviderTimeoutError,
+    ProviderUnavailableError,
+    ReportedError,
+    UnknownParameterError,
     UnusableAnswerError,
 )
 
@@ -160,3 +163,21 @@ async def test_interrupts_are_not_taken_for_failures() -> None:
 def test_wrong_settings_fail_while_building(providers: list[str], options: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionsError, match=said):
         FallbackOrchestrator([Answers(name) for name in providers], **options)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProviderTimeoutError("p", 1.5),
+        ProviderUnavailableError("p", 3),
+        UnusableAnswerError("p", "no choices"),
+        ReportedError("p", 503, "server_error", "busy"),
+        ReportedError("p"),
+        UnknownParameterError("openai.chat", "temprature", "temperature"),
+        UnknownParameterError("openai.chat", "x"),
+    ],
+    ids=str,
+)
+def test_every_error_survives_a_process_border(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

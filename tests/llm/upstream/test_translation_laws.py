@@ -65,7 +65,7 @@ def _translated(body: JsonObject) -> JsonObject | str:
 
 
 @given(REQUESTS)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_any_request_is_translated_or_refused_by_name(body: JsonObject) -> None:
     made = _translated(body)
     assert isinstance(made, str) or isinstance(made["messages"], list)
@@ -194,7 +194,7 @@ DELTAS = st.fixed_dictionaries(
         max_size=8,
     )
 )
-@settings(max_examples=400)
+@settings(max_examples=200)
 async def test_any_events_are_translated(events: list[JsonObject]) -> None:
     chunks = [chunk async for chunk in chunks_of(_stream(events))]
     ended = any(choice.get("finish_reason") for chunk in chunks for choice in chunk.get("choices", ()))

@@ -15,6 +15,8 @@ from cachecore_llm import (
     FallbackOrchestrator,
     LLMResponse,
     OpenAIProvider,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
     ReportedError,
     UnsupportedRequestError,
     UnusableAnswerError,
@@ -171,6 +173,18 @@ async def test_provider_that_hangs_costs_its_time_once() -> None:
     orchestrator = FallbackOrchestrator([first, second], timeouts={"first": 0.02})
     assert [(await orchestrator.send(chat("x"))).provider for _ in range(5)] == ["second"] * 5
     assert len(first.calls) == 1
+
+
+async def test_embeddings_are_made_while_a_model_hangs() -> None:
+    provider = Scripted("first", Hang())
+    orchestrator = FallbackOrchestrator([provider], timeout=0.02)
+    for error in (ProviderTimeoutError, ProviderUnavailableError):
+        with pytest.raises(AllProvidersFailedError) as raised:
+            await orchestrator.send(chat("x"))
+        assert type(raised.value.causes[0]) is error
+    provider.script = [{"object": "list", "data": []}]
+    call = Call(protocol="openai.embeddings", endpoint="", body={"model": "m", "input": []})
+    assert (await orchestrator.send(call)).body["data"] == []
 
 
 async def test_caller_that_leaves_gives_the_probe_back() -> None:

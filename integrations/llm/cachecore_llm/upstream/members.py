@@ -26,7 +26,10 @@ class Member:
     """Seconds until a stream has content."""
     idle_timeout: float
     """Seconds between two events of a stream after that."""
-    breaker: Breaker
+    answers: Breaker
+    """Of everything that a model writes."""
+    embeddings: Breaker
+    """Apart, because other machines make them: they may answer while a model hangs."""
     models: Models
 
     @property
@@ -38,6 +41,10 @@ class Member:
     def fallback(self) -> bool:
         """Whether its answers are another provider's than the one that is wanted."""
         return self.position > 0
+
+    def breaker(self, call: Call) -> Breaker:
+        """Return the breaker that decides on `call`."""
+        return self.embeddings if call.protocol == "openai.embeddings" else self.answers
 
     def call(self, call: Call) -> Call:
         """Return `call` as it is sent to this provider: with its own model and endpoint."""
@@ -64,24 +71,24 @@ class Member:
             changed["model"] = model
         return {**call.body, "params": changed} if plain else changed
 
-    def unavailable(self, now: float) -> ProviderFailure:
+    def unavailable(self, breaker: Breaker, now: float) -> ProviderFailure:
         """Return the failure that stands for a provider with an open breaker."""
-        error = ProviderUnavailableError(self.name, self.breaker.retry_in(now))
-        error.__cause__ = self.breaker.last_error
+        error = ProviderUnavailableError(self.name, breaker.retry_in(now))
+        error.__cause__ = breaker.last_error
         return ProviderFailure(self.name, error)
 
-    def failed(self, admitted: Pass, error: Exception, now: float) -> ProviderFailure:
+    def failed(self, breaker: Breaker, admitted: Pass, error: Exception, now: float) -> ProviderFailure:
         """Count `error` and return it as a failure. Raises it instead if it is the caller's own fault.
 
         It is the caller's only at the first provider: another one is sent a call that was written for the first.
         """
         fault = fault_of(error)
         if fault == "passing":
-            self.breaker.failed(admitted, error, now, at_once=timed_out(error))
+            breaker.failed(admitted, error, now, at_once=timed_out(error))
         elif shows_life(error):
-            self.breaker.answered(admitted)
+            breaker.answered(admitted)
         else:
-            self.breaker.left(admitted)
+            breaker.left(admitted)
         if fault == "caller" and not self.fallback:
             raise error
         return ProviderFailure(self.name, error)

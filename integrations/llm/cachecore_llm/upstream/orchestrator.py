@@ -96,7 +96,8 @@ class FallbackOrchestrator:
                 timeout=within_its_time("timeout", None, name),
                 first_content_timeout=within_its_time("first_content_timeout", first_content_timeout, name),
                 idle_timeout=within_its_time("idle_timeout", idle_timeout, name),
-                breaker=Breaker(breaker or BreakerOptions()),
+                answers=Breaker(breaker or BreakerOptions()),
+                embeddings=Breaker(breaker or BreakerOptions()),
                 models=table,
             )
             for position, (name, provider) in enumerate(zip(names, wires, strict=True))
@@ -138,20 +139,20 @@ class FallbackOrchestrator:
         failures: list[ProviderFailure] = []
         spare: Sent | None = None
         for member in self._members:
-            begun = self._clock.monotonic()
-            admitted = member.breaker.admit(begun)
+            begun, breaker = self._clock.monotonic(), member.breaker(call)
+            admitted = breaker.admit(begun)
             if admitted is None:
-                failures.append(member.unavailable(begun))
+                failures.append(member.unavailable(breaker, begun))
                 continue
             try:
                 body = await self._ask(member, call)
             except Exception as error:  # noqa: BLE001 - kept: it is carried to the caller if no provider answers
-                failures.append(member.failed(admitted, error, self._clock.monotonic()))
+                failures.append(member.failed(breaker, admitted, error, self._clock.monotonic()))
                 continue
             except BaseException:
-                member.breaker.left(admitted)
+                breaker.left(admitted)
                 raise
-            member.breaker.answered(admitted)
+            breaker.answered(admitted)
             sent = self._sent(member, call, body, begun)
             reason = unusable(sent.body) if unusable is not None else None
             if reason is None:

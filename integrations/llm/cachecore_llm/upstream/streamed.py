@@ -63,11 +63,11 @@ class Streamed:
         failures: list[ProviderFailure] = []
         spare: tuple[Member, list[JsonObject]] | None = None
         for member in self._members:
-            admitted = member.breaker.admit(self._clock.monotonic())
+            begun, breaker = self._clock.monotonic(), member.breaker(self._call)
+            admitted = breaker.admit(begun)
             if admitted is None:
-                failures.append(member.unavailable(self._clock.monotonic()))
+                failures.append(member.unavailable(breaker, begun))
                 continue
-            begun = self._clock.monotonic()
             held: list[JsonObject] = []
             pump: Pump | None = None
             try:
@@ -75,14 +75,14 @@ class Streamed:
                 flows, reason = await self._begin(member, pump, held)
             except Exception as error:  # noqa: BLE001 - kept: it is carried to the caller if no provider answers
                 _close(pump)
-                failures.append(member.failed(admitted, error, self._clock.monotonic()))
+                failures.append(member.failed(breaker, admitted, error, self._clock.monotonic()))
                 continue
             except BaseException:
                 _close(pump)
-                member.breaker.left(admitted)
+                breaker.left(admitted)
                 raise
             if reason is not None:
-                member.breaker.answered(admitted)
+                breaker.answered(admitted)
                 spare = spare or (member, held)
                 failures.append(ProviderFailure(member.name, UnusableAnswerError(member.name, reason)))
                 continue
@@ -140,7 +140,7 @@ class Streamed:
     ) -> AsyncGenerator[JsonObject, None]:
         """Yield the events held back, then the following ones."""
         try:
-            member.breaker.answered(admitted)
+            member.breaker(self._call).answered(admitted)
             for event in held:
                 yield event
             while pump is not None:
