@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self
 
+from cachecore_llm.errors import UnusableAnswerError
 from cachecore_llm.flow import AnswerStream
 from cachecore_llm.flow.responses import response_in
 from cachecore_llm.response import FROM_CACHE, CacheStatus, LLMResponse
@@ -24,6 +25,8 @@ class LLMStream:
         self._protocol = PROTOCOLS[call.protocol]
         self._assembly = self._protocol.assembly(self._protocol.parse(call.body))
         self._ended = False
+        self._left = False
+        self._error: Exception | None = None
 
     @property
     def cache_status(self) -> CacheStatus | None:
@@ -49,17 +52,28 @@ class LLMStream:
         return self._events()
 
     async def _events(self) -> AsyncGenerator[JsonObject, None]:
-        async for event in self._stream:
-            self._assembly.feed(_own(event))
-            yield event
-        if not self._ended:
+        try:
+            async for event in self._stream:
+                self._assembly.feed(_own(event))
+                yield event
+        except Exception as error:
+            self._error = error
+            raise
+        if not self._ended and not self._left and self._error is None:
             self._ended = True
             self._assembly.end()
 
     async def response(self) -> LLMResponse:
-        """Return the whole answer; reads what is left of the stream first. Raises what reading it raises."""
+        """Return the whole answer; reads what is left of the stream first.
+
+        Raises what reading it raises or has raised, and UnusableAnswerError if the stream was left before its end.
+        """
         async for _ in self._events():
             pass
+        if self._error is not None:
+            raise self._error
+        if not self._ended:
+            raise UnusableAnswerError(self._stream.provider or "", "the stream was left before its end")
         stream, body = self._stream, self._assembly.recording().body or {}
         status = stream.status or "miss"
         way: dict[str, Any] = {"similarity": stream.similarity, "matched_message": stream.matched_message}
@@ -77,6 +91,7 @@ class LLMStream:
 
     async def aclose(self) -> None:
         """Leave the stream. Idempotent."""
+        self._left = True
         await self._stream.aclose()
 
     async def __aenter__(self) -> Self:

@@ -187,6 +187,28 @@ class LLMService:
         self._check_tenant(call.tenant)
         return await self._flow.answer(call, self._send, cache)
 
+    @overload
+    async def chat(
+        self,
+        messages: Any,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: Literal[False] | None = False,
+        **params: Any,
+    ) -> LLMResponse: ...
+    @overload
+    async def chat(
+        self,
+        messages: Any,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: Literal[True],
+        **params: Any,
+    ) -> LLMStream: ...
     async def chat(
         self,
         messages: Any,

@@ -45,10 +45,13 @@ class SyncLLMService:
             if cache is not None or options:
                 raise TypeError("SyncLLMService of an LLMService takes nothing else: give it to the LLMService")
             self._service = orchestrator
+            self._providers: tuple[object, ...] = ()
         else:
             if cache is None:
                 raise TypeError("SyncLLMService needs a cache: a ResponseCache, a Cache or a URL such as 'memory://'")
             self._service = LLMService(orchestrator, cache, **options)
+            several = isinstance(orchestrator, FallbackOrchestrator)
+            self._providers = orchestrator.providers if several else (orchestrator,)  # type: ignore[union-attr]  # several says so
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +60,18 @@ class SyncLLMService:
         self.close()
 
     def close(self) -> None:
-        """Close the cache if it was made here, and end the thread. Idempotent."""
-        self._thread.close(self._service.aclose)
+        """Close the cache if it was made here, and the providers if they were given here; end the thread. Idempotent.
+
+        Connections belong to the loop that they were opened in, so that no other thread could close them later.
+        """
+        self._thread.close(self._close)
+
+    async def _close(self) -> None:
+        await self._service.aclose()
+        for provider in self._providers:
+            close = getattr(provider, "aclose", None)
+            if close is not None:
+                await close()
 
     @property
     def cache(self) -> ResponseCache:
@@ -102,10 +115,17 @@ class SyncLLMService:
         """Return the answer to `call`, whole; see `LLMService.answer`."""
         return self._run(self._service.answer(call, cache))
 
+    @overload
+    def chat(self, messages: Any, *, stream: Literal[False] | None = False, **arguments: Any) -> LLMResponse: ...
+    @overload
+    def chat(self, messages: Any, *, stream: Literal[True], **arguments: Any) -> SyncLLMStream: ...
     def chat(self, messages: Any, *, stream: bool | None = False, **arguments: Any) -> LLMResponse | SyncLLMStream:
         """Return the answer to a conversation; see `LLMService.chat`."""
-        found: LLMResponse | LLMStream = self._run(self._service.chat(messages, stream=stream, **arguments))
-        return SyncLLMStream(found, self._thread) if isinstance(found, LLMStream) else found
+        if stream:
+            made: LLMStream = self._run(self._service.chat(messages, stream=True, **arguments))
+            return SyncLLMStream(made, self._thread)
+        found: LLMResponse = self._run(self._service.chat(messages, **arguments))
+        return found
 
     def stream(self, system_prompt: str, user_message: Any, context: Any = None, **arguments: Any) -> SyncLLMStream:
         """Return the answer in pieces of text: `for piece in service.stream(…)`; see `LLMService.stream`."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cachecore.testing.clocks import FakeClock
-from cachecore_llm import AllProvidersFailedError, Controls, LLMService, LLMStream, NotCachedError
+from cachecore_llm import AllProvidersFailedError, Controls, LLMService, LLMStream, NotCachedError, UnusableAnswerError
 from cachecore_llm.wire import Call, JsonObject
 from tests.llm.flow.scripted import WEATHER, Scripted, caching, chat, completion, tool_calls
 
@@ -117,8 +117,9 @@ async def test_a_stream_that_breaks_off_after_its_first_text_raises() -> None:
         clock.advance(15)
         provider.break_after = 4
         stream = service.stream_of(chat())
-        with pytest.raises(ConnectionError):
-            await text_of(stream)
+        for read in (text_of(stream), stream.response()):  # half an answer is never taken for a whole one
+            with pytest.raises(ConnectionError):
+                await read
         assert stream.cache_status == "miss"
 
 
@@ -172,6 +173,8 @@ async def test_the_last_reader_that_leaves_ends_the_stream() -> None:
         stream = service.stream_of(chat())
         assert await anext(aiter(stream)) == "one"
         await stream.aclose()
+        with pytest.raises(UnusableAnswerError, match="left"):
+            await stream.response()
         for _ in range(100):
             if provider.closed:
                 break

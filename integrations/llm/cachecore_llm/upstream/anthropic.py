@@ -42,7 +42,7 @@ class AnthropicProvider:
     """Answers of an endpoint of Anthropic's messages.
 
     Messages are sent as they are given, and answers returned as they come. Chat completions and plain requests are
-    translated, and so are their answers; what has no equal is an error that names the field.
+    translated, and so are their answers; a field without an equal is an error that names it.
 
     Uses `client` and leaves closing it to the caller, or makes one of its own, which `aclose` closes.
     """
@@ -66,7 +66,7 @@ class AnthropicProvider:
 
         Args:
             model: the default model.
-            name: what stands in the answers' `provider`.
+            name: the `provider` of its answers.
             base_url: the endpoint; `ANTHROPIC_BASE_URL` or Anthropic's own if not given.
             api_key: the credential; `ANTHROPIC_API_KEY` if not given.
             max_retries: how often the SDK asks again by itself after a refusal that may pass.
@@ -74,8 +74,8 @@ class AnthropicProvider:
             drop: fields of chat completions that have no equal here and are left out, such as `seed`, in place of an
                 error.
             client: the caller's own client, instead of the four before `max_tokens`.
-            scope: stands for the credential in keys; those who share it share answers. A digest of the credential if
-                not given.
+            scope: stands for the credential in keys; providers with one scope share answers. A digest of the
+                credential if not given.
 
         Raises OptionsError if the client's credential changes while it is used and there is no `scope`.
         """

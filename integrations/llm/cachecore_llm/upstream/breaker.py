@@ -60,7 +60,7 @@ class Breaker:
         return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
 
     def admit(self, now: float) -> Pass | None:
-        """Return what a call made now counts as; None if the provider must not be asked.
+        """Return how a call made now counts; None if the provider must not be asked.
 
         One of the three methods below must follow its end, with that pass.
         """

@@ -1,17 +1,17 @@
-"""Chat requests as Anthropic messages. What has no equal there is an error that names the field, never left out.
+"""Chat requests as Anthropic messages. A field without an equal there is an error that names it.
 
-Left out is only what shapes no answer: labels, storing, the provider's prompt cache, predictions, delivery.
+Only fields that shape no answer are left out: labels, storing, the provider's prompt cache, predictions, delivery.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from cachecore_llm.upstream.chat_turns import turns_of, unsupported
+from cachecore_llm.upstream.chat_turns import marked, turns_of, unsupported
 from cachecore_llm.upstream.parameters import TRANSPORT
 from cachecore_llm.wire import JsonObject
+from cachecore_llm.wire.facts import as_object
 
 _WITHOUT_EFFECT: Final = frozenset(
     {
@@ -84,7 +84,7 @@ def _user(made: JsonObject, value: Any) -> None:
 
 
 def _tier(made: JsonObject, value: Any) -> None:
-    if value not in _TIERS:
+    if not isinstance(value, str) or value not in _TIERS:
         raise unsupported(f"service_tier={value!r}")
     made["service_tier"] = _TIERS[value]
 
@@ -92,34 +92,35 @@ def _tier(made: JsonObject, value: Any) -> None:
 def _effort(made: JsonObject, value: Any) -> None:
     if value == "none":
         made["thinking"] = {"type": "disabled"}
-    elif value in _EFFORTS:
+    elif isinstance(value, str) and value in _EFFORTS:
         made["output_config"] = {**made.get("output_config", {}), "effort": _EFFORTS[value]}
     else:
         raise unsupported(f"reasoning_effort={value!r}")
 
 
 def _format(made: JsonObject, value: Any) -> None:
-    kind = value.get("type") if isinstance(value, dict) else None
+    given = as_object(value)
+    kind = given.get("type")
     if kind == "text":
         return
-    schema = (value.get("json_schema") or {}).get("schema") if kind == "json_schema" else None
+    schema = as_object(given.get("json_schema")).get("schema") if kind == "json_schema" else None
     if not isinstance(schema, dict):
         raise unsupported(f"response_format of type {kind!r}")
-    made["output_config"] = {
-        **made.get("output_config", {}),
-        "format": {"type": "json_schema", "schema": schema},
-    }
+    made["output_config"] = {**made.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
 
 
 def _tools(made: JsonObject, value: Any) -> None:
+    if not isinstance(value, list | tuple):
+        raise unsupported("tools that is no list")
     tools = []
     for place, tool in enumerate(value):
-        function = tool.get("function")
-        if tool.get("type", "function") != "function" or not isinstance(function, dict):
-            raise unsupported(f"tools[{place}] of type {tool.get('type')!r}")
+        given = as_object(tool)
+        function = given.get("function")
+        if given.get("type", "function") != "function" or not isinstance(function, dict):
+            raise unsupported(f"tools[{place}] of type {given.get('type')!r}")
         if unknown := sorted(set(function) - {"name", "description", "parameters", "strict"}):
             raise unsupported(f"tools[{place}].function.{unknown[0]}")
-        one = {
+        one: JsonObject = {
             "name": function.get("name"),
             "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
         }
@@ -127,7 +128,7 @@ def _tools(made: JsonObject, value: Any) -> None:
             one["description"] = function["description"]
         if function.get("strict"):
             one["strict"] = True
-        tools.append(one)
+        tools.append(marked(one, given))
     if tools:
         made["tools"] = tools
 
@@ -136,10 +137,11 @@ def _tool_choice(made: JsonObject, value: Any) -> None:
     words = {"auto": "auto", "none": "none", "required": "any"}
     if isinstance(value, str) and value in words:
         made["tool_choice"] = {"type": words[value]}
-    elif isinstance(value, dict) and value.get("type") == "function":
-        made["tool_choice"] = {"type": "tool", "name": value["function"]["name"]}
-    else:
-        raise unsupported(f"tool_choice={json.dumps(value)[:80]}")
+        return
+    name = as_object(as_object(value).get("function")).get("name")
+    if as_object(value).get("type") != "function" or not isinstance(name, str):
+        raise unsupported(f"tool_choice of type {as_object(value).get('type', value)!r}")
+    made["tool_choice"] = {"type": "tool", "name": name}
 
 
 def _as_given(made: JsonObject, value: Any) -> None:

@@ -1,7 +1,7 @@
 """Which kind of fault an error is: the caller's own, one that passes, or an answer that is none.
 
-SDKs are not imported: their errors carry `status_code`, and everything that is not known to be somebody's mistake is
-taken for an outage that passes.
+SDKs are not imported: their errors carry `status_code`. An error that is not known to be a mistake is taken for an
+outage that passes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STATUS_FIELDS: Final = ("status_code", "status", "code")
 _PASSING_STATUSES: Final = frozenset({402, 408, 409, 423, 424, 425, 429, 498, 499})
 """Of the statuses from 400 to 499, those that are no mistake of this request.
 
-402 is a bill that somebody has to pay: the request is right and every other provider can answer it, as with OpenAI's
+402 is a bill that is not paid: the request is right and every other provider can answer it, as with OpenAI's
 429 `insufficient_quota`, which means the same. 409 is a lock of another request; both SDKs ask again after it. 424 is
 how Bedrock says that the model failed. 498 and 499 are gateways that lost patience. 401 and 403 are settings: a wrong
 key, a model or a country that is not allowed. They do not pass, and answers from the cache would hide them.
@@ -60,7 +60,7 @@ def fault_of(error: BaseException) -> Fault:
         return _of_status(status, _word(error))
     if isinstance(error, _CALLER):
         return "caller"
-    # A body that is no JSON, or lacks what the provider's code reads from it.
+    # A body that is no JSON, or lacks a field that the provider's code reads.
     return "unusable" if isinstance(error, ValueError | LookupError) else "passing"
 
 

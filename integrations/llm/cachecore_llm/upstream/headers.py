@@ -16,7 +16,7 @@ _TRANSPORT: Final = frozenset(
         *("idempotency-key", "x-idempotency-key", "x-trace-id", "x-span-id"),
     }
 )
-"""Headers that say how one request travels, never what is answered."""
+"""Headers that say how one request travels and shape no answer."""
 
 _TRANSPORT_PREFIXES: Final = ("x-stainless-", "x-b3-", "x-datadog-", "sentry-", "x-amzn-trace-")
 
@@ -52,12 +52,12 @@ def is_transport(name: str) -> bool:
 
 
 def is_credential(name: str) -> bool:
-    """Whether the header or query parameter `name`, in lower case, says who asks."""
+    """Whether the header or query parameter `name`, in lower case, names the caller."""
     return name in _CREDENTIALS or _SECRET.search(name) is not None
 
 
 def scope_digest(facts: Iterable[object], key: bytes = b"") -> str | None:
-    """Return a digest of a credential and what belongs to it; None if all of it is missing.
+    """Return a digest of a credential and its organisation, project and the like; None if all are missing.
 
     `key` makes it one that cannot be found by trying. It is at most 64 bytes.
     """

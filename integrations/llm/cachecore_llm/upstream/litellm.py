@@ -31,7 +31,7 @@ __all__ = ["LiteLLMProvider"]
 
 _SPEAKS: Final[frozenset[ProtocolName]] = frozenset({"openai.chat", "openai.embeddings", "plain"})
 _SIGNED: Final = frozenset({"bedrock", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "watsonx"})
-"""Services whose requests are signed, or whose tokens change."""
+"""Services that take signed requests, or tokens that change."""
 
 _HEARD: Final = ("received_finish_reason", "intermittent_finish_reason", "received_any_finish_reason")
 """Attributes of LiteLLM's streams that say whether the service itself has ended the answer."""
@@ -60,13 +60,13 @@ class LiteLLMProvider:
 
         Args:
             model: the default model, as LiteLLM names it: `gemini/gemini-3-pro`, `groq/…`, `bedrock/…`.
-            name: what stands in the answers' `provider`.
+            name: the `provider` of its answers.
             api_base: the endpoint; the service's own if not given.
             api_key: the credential; the environment's (`GROQ_API_KEY`) if not given.
             api_version: of the service, where it has one.
             max_retries: how often the SDK asks again by itself after a refusal that may pass.
-            scope: stands for the credential in keys; those who share it share answers. A digest of the credential if
-                not given.
+            scope: stands for the credential in keys; providers with one scope share answers. A digest of the
+                credential if not given.
 
         Raises OptionsError if the service signs its requests and there is no `scope`.
         """
@@ -74,7 +74,7 @@ class LiteLLMProvider:
         if scope is None and service in _SIGNED and api_key is None:
             raise OptionsError(
                 f"requests to {service} are signed with credentials that change, so a digest of them would never find "
-                "an answer again: give scope='…', a text that stands for everyone who may share these answers"
+                "an answer again: give scope='…', a text that all users of these answers have in common"
             )
         self._model = model
         self._name = name
@@ -168,7 +168,7 @@ class LiteLLMProvider:
 
     def _json(self, answer: Any) -> JsonObject:
         dump = getattr(answer, "model_dump", None)
-        # LiteLLM's types have fields of every service: most are None, whatever the service said.
+        # LiteLLM's types have fields of every service: most are None.
         body = dump(mode="json", exclude_none=True) if dump is not None else answer
         if not isinstance(body, dict):
             raise UnusableAnswerError(self._name, f"LiteLLM returned a {type(answer).__name__}")

@@ -39,7 +39,7 @@ _STREAMED: Final[Mapping[str, JsonObject]] = {
 
 
 class LocalStatusError(LLMError):
-    """The local model refused a request, or was told to fail: what a server says with a status of 400 and above."""
+    """The local model refused a request, or was told to fail, as a server says with a status of 400 and above."""
 
     def __init__(self, status_code: int, code: str | None = None) -> None:
         super().__init__(status_code, code)
@@ -67,7 +67,7 @@ class LocalModel:
 
         Args:
             model: the default model.
-            name: what stands in the answers' `provider`.
+            name: the `provider` of its answers.
             sleep: waits that many seconds, where a directive asks for it.
             fresh: makes the ids and times of one answer.
         """

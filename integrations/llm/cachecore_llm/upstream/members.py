@@ -45,7 +45,7 @@ class Member:
         if not self.fallback:
             return call if body is call.body else replace(call, body=body)
         first = self.models.first
-        # Headers of the first provider's client are no part of what the caller asks.
+        # Headers of the first provider's client are no part of the caller's request.
         headers = {name: value for name, value in call.headers.items() if first.shaping.get(name) != value}
         if isinstance(self.provider, PlainProvider):  # it is not reached by an address
             return replace(call, body=body, headers=headers)
@@ -65,7 +65,7 @@ class Member:
         return {**call.body, "params": changed} if plain else changed
 
     def unavailable(self, now: float) -> ProviderFailure:
-        """Return the failure of a provider whose breaker is open."""
+        """Return the failure that stands for a provider with an open breaker."""
         error = ProviderUnavailableError(self.name, self.breaker.retry_in(now))
         error.__cause__ = self.breaker.last_error
         return ProviderFailure(self.name, error)
@@ -73,7 +73,7 @@ class Member:
     def failed(self, admitted: Pass, error: Exception, now: float) -> ProviderFailure:
         """Count `error` and return it as a failure. Raises it instead if it is the caller's own fault.
 
-        It is the caller's only at the first provider: another one is sent what was written for the first.
+        It is the caller's only at the first provider: another one is sent a call that was written for the first.
         """
         fault = fault_of(error)
         if fault == "passing":

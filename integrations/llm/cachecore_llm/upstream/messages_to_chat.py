@@ -83,19 +83,20 @@ class _Chunks:
 
     def of(self, event: JsonObject) -> Iterator[JsonObject]:
         """Yield the chunks of one event."""
+        index = event.get("index") if type(event.get("index")) is int else None
         match event.get("type"):
             case "message_start":
                 self._message = as_object(event.get("message"))
                 self._usage = dict(as_object(self._message.get("usage")))
                 yield self._chunk({"role": "assistant", "content": ""})
             case "content_block_start":
-                yield from self._begun(event.get("index"), as_object(event.get("content_block")))
+                yield from self._begun(index, as_object(event.get("content_block")))
             case "content_block_delta":
-                yield from self._grown(event.get("index"), as_object(event.get("delta")))
+                yield from self._grown(index, as_object(event.get("delta")))
             case "content_block_stop":
-                started = self._inputs.pop(event.get("index"), None)
+                started = self._inputs.pop(index, None)
                 if started is not None:
-                    yield self._call(event.get("index"), dump_text(started))
+                    yield self._call(index, dump_text(started))
             case "message_delta":
                 self._message = {**self._message, **as_object(event.get("delta"))}
                 told = as_object(event.get("usage"))
@@ -128,20 +129,26 @@ class _Chunks:
             function = {"name": block.get("name"), "arguments": ""}
             call = {"index": place, "id": block.get("id"), "type": "function", "function": function}
             yield self._chunk({"tool_calls": [call]})
-        elif kind == "text" and block.get("text"):
-            yield self._chunk({"content": block["text"]})
-        elif kind == "thinking" and block.get("thinking"):
-            yield self._chunk({"reasoning_content": block["thinking"]})
+        elif kind == "text":
+            yield from self._text("content", block.get("text"))
+        elif kind == "thinking":
+            yield from self._text("reasoning_content", block.get("thinking"))
 
     def _grown(self, index: Any, delta: JsonObject) -> Iterator[JsonObject]:
         match delta.get("type"):
             case "text_delta":
-                yield self._chunk({"content": delta.get("text") or ""})
+                yield from self._text("content", delta.get("text"))
             case "thinking_delta":
-                yield self._chunk({"reasoning_content": delta.get("thinking") or ""})
-            case "input_json_delta" if index in self._calls and delta.get("partial_json"):
-                self._inputs.pop(index, None)
-                yield self._call(index, delta["partial_json"])
+                yield from self._text("reasoning_content", delta.get("thinking"))
+            case "input_json_delta" if index in self._calls:
+                piece = delta.get("partial_json")
+                if isinstance(piece, str) and piece:
+                    self._inputs.pop(index, None)
+                    yield self._call(index, piece)
+
+    def _text(self, field: str, piece: Any) -> Iterator[JsonObject]:
+        if isinstance(piece, str) and piece:
+            yield self._chunk({field: piece})
 
     def _ended(self) -> Iterator[JsonObject]:
         refusal = _refusal(self._message)

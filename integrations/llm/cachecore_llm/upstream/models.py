@@ -15,13 +15,13 @@ ModelMap = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The model map of an orchestrator, whose first provider is the one that calls are written for."""
+    """The model map of an orchestrator. Calls are written for its first provider."""
 
     first: WireProvider
     given: ModelMap
 
     def __post_init__(self) -> None:
-        given: Mapping[str, Any] = self.given  # whatever the annotation says
+        given: Mapping[str, Any] = self.given  # the annotation is not checked at run time
         for provider, names in given.items():
             pairs = names.items() if isinstance(names, Mapping) else [(None, None)]
             if not all(isinstance(word, str) and word for pair in pairs for word in pair):

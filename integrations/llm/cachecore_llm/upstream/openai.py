@@ -37,13 +37,13 @@ _PATHS: Final[dict[ProtocolName, str]] = {
 }
 _SPEAKS: Final[frozenset[ProtocolName]] = frozenset({*_PATHS, "plain"})
 _ROTATING: Final = ("_api_key_provider", "_azure_ad_token", "_azure_ad_token_provider", "workload_identity")
-"""Attributes of clients whose credential changes: a callable key, Azure AD, workload identity."""
+"""Attributes of clients with a credential that changes: a callable key, Azure AD, workload identity."""
 
 
 class OpenAIProvider:
     """Answers of an endpoint of OpenAI's protocols: chat completions, responses, embeddings.
 
-    Bodies are sent as they are given, and answers returned as they come: whatever the endpoint says is kept. Plain
+    Bodies are sent as they are given, and answers returned as they come: nothing that the endpoint says is lost. Plain
     requests are written as chat messages, see `plain_to_chat`.
 
     Uses `client` and leaves closing it to the caller, or makes one of its own, which `aclose` closes. For Azure, give
@@ -67,12 +67,12 @@ class OpenAIProvider:
 
         Args:
             model: the default model.
-            name: what stands in the answers' `provider`.
+            name: the `provider` of its answers.
             base_url: the endpoint; `OPENAI_BASE_URL` or OpenAI's own if not given.
             api_key: the credential; `OPENAI_API_KEY` if not given.
             max_retries: how often the SDK asks again by itself after a refusal that may pass.
             client: the caller's own client, instead of the three before.
-            scope: stands for the credential in keys; those who share it share answers. A digest of credential,
+            scope: stands for the credential in keys; providers with one scope share answers. A digest of credential,
                 organisation and project if not given.
 
         Raises OptionsError if the client's credential changes while it is used and there is no `scope`.

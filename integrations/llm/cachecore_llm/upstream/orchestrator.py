@@ -36,7 +36,7 @@ class Sent:
     latency: float
     """Seconds that it took."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers of the HTTP answer that are kept with it; none of providers here, whose bodies say all."""
+    """Headers of the HTTP answer that are kept with it; empty for the providers of this package."""
 
 
 class FallbackOrchestrator:
@@ -62,7 +62,7 @@ class FallbackOrchestrator:
         """Ask `providers` in that order.
 
         Args:
-            providers: the first is the one whose answers are wanted; those of the others are marked as fallback.
+            providers: answers of the first are wanted; those of the others are marked as fallback.
             timeout: seconds each provider may take for a whole answer.
             timeouts: seconds by provider name, for those that may take more or less.
             first_content_timeout: seconds until a stream has content; the provider's timeout if None.
@@ -119,9 +119,9 @@ class FallbackOrchestrator:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Return what the first provider's own `identity` adds to every plain request, for its key."""
+        """Return the first provider's own `identity`, which is part of the key of every plain request."""
         found: object = getattr(self._given[0], "identity", None)
-        # A common word: what a provider calls so may be its credential.
+        # A common word: the attribute may hold a credential.
         return found if isinstance(found, Mapping) else {}
 
     async def send(self, call: Call, *, unusable: Unusable | None = None) -> Sent:

@@ -1,7 +1,7 @@
 """What tells apart the answers of providers that an application writes itself.
 
 A provider's `identity` says it. Without one, class, name and attributes do, as they were when the object was first
-seen: what changes later counts calls or remembers them, and is no setting.
+seen: an attribute that changes later counts calls or remembers them, and is no setting.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _seen: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 
 
 def endpoint_of(provider: object) -> str:
-    """Return what stands in the place of an endpoint for a provider that has only `generate`.
+    """Return the text in the place of an endpoint for a provider that has only `generate`.
 
     Raises OptionsError naming an attribute that has no canonical form.
     """
     if isinstance(getattr(provider, "identity", None), Mapping):
-        return ""  # the identity is keyed with the parameters, whatever the provider is called
+        return ""  # the identity is keyed with the parameters, and the name is not
     try:
         known = _seen.get(provider)
     except TypeError:  # it has no weak references, or no hash

@@ -32,7 +32,7 @@ _METHODS: Final[dict[ProtocolName, tuple[str, str, str]]] = {
 def unknown_parameters(protocol: ProtocolName, names: Iterable[str]) -> dict[str, str | None]:
     """Return those of `names` that the protocol does not have, each with the nearest that it has.
 
-    A plain request has any: the provider that it is for takes what it likes.
+    A plain request has any: its provider alone knows which it takes.
     """
     if protocol == "plain":
         return {}
@@ -64,5 +64,5 @@ def _nearest(name: str, known: frozenset[str]) -> str | None:
 
 
 def sendable(body: JsonObject) -> JsonObject:
-    """Return `body` without what is no field of one, and without `stream`, which the way of sending decides."""
+    """Return the fields of `body` that are sent: without transport parameters, and without `stream`."""
     return {name: value for name, value in body.items() if name not in TRANSPORT and name != "stream"}

@@ -41,7 +41,7 @@ class PlainProvider:
 
     @property
     def endpoint(self) -> str:
-        """Return what tells its answers from those of other providers. Raises OptionsError if nothing can."""
+        """Return a text that tells its answers from those of other providers. Raises OptionsError if nothing can."""
         return endpoint_of(self.provider)
 
     @property
@@ -53,11 +53,11 @@ class PlainProvider:
     def identity(self) -> Mapping[str, Any]:
         """Return the parameters that the provider sets where a request does not; they are keyed with the request's."""
         found = getattr(self.provider, "identity", None)
-        # A common word: what a provider calls so may be its credential.
+        # A common word: the attribute may hold a credential.
         return found if isinstance(found, Mapping) else {}
 
     async def send(self, call: Call) -> JsonObject:
-        """Return the answer's body. Raises what `generate` raises, and UnsupportedRequestError."""
+        """Return the answer's body. Raises the errors of `generate`, and UnsupportedRequestError."""
         if call.protocol == "plain":
             return body_of(await self._generate(call.body))
         if call.protocol == "openai.chat":

@@ -34,7 +34,7 @@ def plain_body(system_prompt: str, user_message: Any, context: Any, params: Mapp
 
 
 def body_of(answer: LLMResponse) -> JsonObject:
-    """Return the body of a plain answer: what the provider said, and `provider` and `latency` if it gave them."""
+    """Return the body of a plain answer: the provider's fields, and `provider` and `latency` if it gave them."""
     finish = answer.finish_reason
     body: JsonObject = {
         "content": answer.content,

@@ -15,9 +15,10 @@ from cachecore_llm.errors import UnsupportedRequestError, UnusableAnswerError
 from cachecore_llm.upstream.parameters import check_parameters
 from cachecore_llm.upstream.provider import with_query
 from cachecore_llm.wire import OPENAI_CHAT, AnswerFacts, Call, JsonObject, UsageFacts
+from cachecore_llm.wire.facts import as_object, as_objects
 
 _LOST: Final = ("logprobs", "top_logprobs", "audio")
-"""Parameters whose effect a plain answer cannot hold: they are refused, so that nothing is dropped silently."""
+"""Parameters that ask for more than a plain answer can hold: they are refused, never dropped silently."""
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
@@ -36,7 +37,7 @@ def messages_of(system_prompt: str, user_message: Any, context: Any) -> list[Jso
 def chat_call(call: Call, model: str | None) -> Call:
     """Return a plain call as one of `openai.chat`; `model` where it names none.
 
-    Raises UnknownParameterError, and UnsupportedRequestError for what a plain answer cannot hold.
+    Raises UnknownParameterError, and UnsupportedRequestError for an effect that a plain answer cannot hold.
     """
     params: Mapping[str, Any] = call.body.get("params") or {}
     lost = [name for name in _LOST if params.get(name)]
@@ -72,7 +73,7 @@ def plain_answer(body: JsonObject, provider: str) -> JsonObject:
 
 
 def _ending(facts: AnswerFacts) -> JsonObject:
-    """Return what a plain answer says beside its text."""
+    """Return the fields of a plain answer beside its text."""
     choice = facts.choices[0]
     said: JsonObject = {
         "model": facts.model,
@@ -106,8 +107,8 @@ async def plain_events(events: AsyncIterator[JsonObject], provider: str) -> Asyn
             yield event  # the reader of errors knows it in any protocol
             return
         assembly.feed(OPENAI_CHAT.neutral(event))
-        for choice in event.get("choices") or ():
-            piece = (choice.get("delta") or {}).get("content")
+        for choice in as_objects(event.get("choices")):
+            piece = as_object(choice.get("delta")).get("content")
             if isinstance(piece, str) and piece and choice.get("index", 0) == 0:
                 yield {"text": piece}
     assembly.end()

@@ -32,7 +32,7 @@ class Provider(Protocol):
 
 @runtime_checkable
 class SupportsIdentity(Protocol):
-    """A provider whose own settings shape its answers, such as a default model or the address it asks."""
+    """A provider with settings that shape its answers, such as a default model or the address it asks."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -71,9 +71,9 @@ class WireProvider(Protocol):
         """Return the protocols in which it takes calls, natively or by translation."""
 
     async def send(self, call: Call) -> JsonObject:
-        """Return the whole answer's body, in the protocol of `call`, whatever its body says of streams.
+        """Return the whole answer's body, in the protocol of `call`, also if its body asks for a stream.
 
-        Raises UnsupportedRequestError if the call cannot be sent without loss, else what the SDK raises.
+        Raises UnsupportedRequestError if the call cannot be sent without loss, else the SDK's errors.
         """
 
     def stream(self, call: Call) -> AsyncGenerator[JsonObject, None]:

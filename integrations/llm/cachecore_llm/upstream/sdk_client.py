@@ -1,7 +1,7 @@
 """JSON bodies through the client of an official SDK, as they are: whole, or event by event.
 
-The SDK brings credentials, retries, proxies and its errors; its types are left out, because they drop what they do not
-know. Both SDKs are made by one generator, so this serves both.
+The SDK brings credentials, retries, proxies and its errors; its types are left out, because they drop unknown fields.
+Both SDKs are made by one generator, so this serves both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RAW: Final = {"X-Stainless-Raw-Response": "stream"}
 
 
 class SDKClient:
-    """A client of an SDK, and what of it belongs to the keys of its answers."""
+    """A client of an SDK, and its part of the keys of its answers."""
 
     def __init__(self, client: Any, *, facts: tuple[object, ...], rotates: bool, scope: str | None) -> None:
         """Use `client`; closing it is left to the caller.
@@ -30,7 +30,7 @@ class SDKClient:
             client: an `AsyncOpenAI`, an `AsyncAnthropic` or a subclass.
             facts: credential, organisation, project, and the like.
             rotates: whether the client gets a new credential from time to time.
-            scope: what stands for the credential in keys; else a digest of `facts`.
+            scope: stands for the credential in keys; a digest of `facts` if not given.
 
         Raises OptionsError if the credential rotates and there is no `scope`.
         """
@@ -51,11 +51,11 @@ class SDKClient:
         if scope is None and rotates:
             raise OptionsError(
                 "the credential of this client changes while it is used, so a digest of it would never find an answer "
-                "again: give scope='…', a text that stands for everyone who may share these answers"
+                "again: give scope='…', a text that all users of these answers have in common"
             )
         if scope is None:
             more = {**credentials(headers), **credentials(query), "userinfo": url.username}
-            more.pop("authorization", None)  # the key itself is one of the facts, whatever header carries it
+            more.pop("authorization", None)  # the key itself is one of the facts, in either of these headers
             more.pop("x-api-key", None)
             self.scope = scope_digest([*facts, *(f"{name}={value}" for name, value in sorted(more.items()) if value)])
 

@@ -47,8 +47,8 @@ class SimulatedProvider:
     Chat completions, streams, tools and embeddings too: a question that offers tools is answered with a call of the
     first one, and its result with a text. A stream takes as long as the whole answer, its first piece a third of it.
 
-    The wait of a question is the same in every run, whatever order the questions come in, and so is what goes wrong
-    with it: both are drawn from the seed and the question.
+    The wait of a question is the same in every run and in every order of the questions, and so is its flaw:
+    both are drawn from the seed and the question.
     """
 
     speaks = _SPEAKS
@@ -69,10 +69,10 @@ class SimulatedProvider:
         """Make a provider called `name`.
 
         Args:
-            name: what stands in the answers' `provider`.
+            name: the `provider` of its answers.
             median_latency: seconds that half of the answers take less than.
             spread: standard deviation of the logarithm of the latency; 0.5 puts the slowest 1 % at 3.2 medians.
-            speed: by how much the waiting is shortened; what an answer says of its latency is not.
+            speed: by how much the waiting is shortened; the latency in an answer is not.
             flawed: the part of the questions for which something goes wrong: the answer is cut off, empty, refused, or
                 there is none at all; one in four each.
             seed: of everything that is drawn.
@@ -94,7 +94,7 @@ class SimulatedProvider:
 
     @property
     def description(self) -> str:
-        """Return in words that this is a simulation, and of what."""
+        """Return in words that this is a simulation, and its settings."""
         slowest = math.exp(self._mean + 2.326 * self._spread)  # 1 % of a normal distribution lie above 2.326 sigma
         said = [
             "the provider is SIMULATED: no model is asked",
@@ -113,7 +113,7 @@ class SimulatedProvider:
 
     @property
     def endpoint(self) -> str:
-        """Return what tells its answers from those of another simulation."""
+        """Return a text that tells its answers from those of another simulation."""
         return f"simulated:{self._name}?seed={self._seed}&flawed={self._flawed:g}"
 
     @property

@@ -18,7 +18,7 @@ _SAMPLES: Final = {"string": "simulated", "integer": 1, "number": 1.0, "boolean"
 
 
 def last_text(messages: Any) -> str:
-    """Return what the last message says: a simulation answers nothing else."""
+    """Return the text of the last message, the only one that a simulation answers."""
     turns = as_objects(messages)
     content = turns[-1].get("content") if turns else None
     if isinstance(content, str):

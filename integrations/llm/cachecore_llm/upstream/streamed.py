@@ -138,7 +138,7 @@ class Streamed:
     async def _rest(
         self, member: Member, admitted: Pass, pump: Pump | None, held: list[JsonObject]
     ) -> AsyncGenerator[JsonObject, None]:
-        """Yield what was held back, then what follows."""
+        """Yield the events held back, then the following ones."""
         try:
             member.breaker.answered(admitted)
             for event in held:

@@ -34,7 +34,7 @@ class Abandoned:
 
 
 async def within(timeout: float, name: str, call: Callable[[], Awaitable[_T]], abandoned: Abandoned) -> _T:
-    """Return what `call` returns. Raises ProviderTimeoutError after `timeout` seconds, whatever the call does then."""
+    """Return the result of `call`. Raises ProviderTimeoutError after `timeout` seconds, even if the call goes on."""
 
     async def run() -> _T:
         return await call()
@@ -81,7 +81,7 @@ class Pump:
             self._waiter.set_result(None)
 
     async def next(self, timeout: float) -> JsonObject | None:
-        """Return the next event, None at the end. Raises what the stream raised, or ProviderTimeoutError.
+        """Return the next event, None at the end. Raises the stream's error, or ProviderTimeoutError.
 
         For one reader.
         """
@@ -102,7 +102,7 @@ class Pump:
                 self._room.set()
             return event
         if not self._task.cancelled():
-            self._task.result()  # raises what the stream raised
+            self._task.result()  # raises the stream's error
         return None
 
     def close(self) -> None:

@@ -78,6 +78,8 @@ class Plain:
 
     def parse(self, body: JsonObject) -> RequestFacts:
         """Return the facts of a request body. Raises UnreadableRequestError."""
+        if not isinstance(body, dict):
+            raise UnreadableRequestError(self.name, "the body", "an object", type(body).__name__)
         params, question, context = body.get("params") or {}, body.get("user_message"), body.get("context")
         if not isinstance(params, dict):
             raise UnreadableRequestError(self.name, "params", "an object", type(params).__name__)
