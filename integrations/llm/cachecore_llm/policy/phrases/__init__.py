@@ -7,6 +7,7 @@ apostrophes, each after an optional apology:
     ERRORS                   "an internal error occurred", "please try again later"
     REFUSALS                 "i can't assist with that"
     EXPLAINS                 words of a text *about* an error, which an error does not have; searched
+    LATER                    "try again later", at the end of a short text
     OFFERS, OFFERS_NOTHING   how an answer goes on that begins as a refusal and helps after all; and a polite refusal
 
 Every group counts for nothing, so that `(` means `(?:`. Repetition is bounded or of different words, so that matching
@@ -27,6 +28,9 @@ LANGUAGES: Final[tuple[ModuleType, ...]] = (english, german, french, spanish, po
 MAX_ERROR: Final = 700
 """Characters of the longest error text, unless it is a page or a traceback. A longer text is about errors."""
 MAX_REFUSAL: Final = 600
+MAX_LATER: Final = 300
+_TAIL: Final = 90
+"""Characters of the end of a text in which LATER is looked for."""
 MAX_PAGE: Final = 4000
 
 _BRACKET: Final = re.compile(r"(?<!\\)\((?!\?)")
@@ -41,7 +45,11 @@ _QUOTED: Final = re.compile(
 )
 """A quotation with text behind it: the answer is about the quotation."""
 
-_PLACEHOLDERS: Final = frozenset({"null", "undefined", "[object object]", "(null)", "<null>", "nullptr", "<nil>"})
+_PLACEHOLDERS: Final = frozenset(
+    {"model_overloaded", "rate_limit_exceeded", "server_error", "internal_error", "internal_server_error", "api_error"}
+    | {"overloaded_error", "service_unavailable", "(empty response)", "(no response)", "[no response]", "no response"}
+    | {"null", "undefined", "[object object]", "(null)", "<null>", "nullptr", "<nil>"}
+)
 """Texts that programs write where a text is missing. `None` and `n/a` are answers to real questions."""
 
 _PAGE: Final = re.compile(
@@ -63,6 +71,7 @@ class _Phrases(NamedTuple):
     error: re.Pattern[str]
     refusal: re.Pattern[str]
     explains: re.Pattern[str]
+    later: re.Pattern[str]
 
 
 def _joined(patterns: Iterable[str]) -> str:
@@ -75,7 +84,18 @@ def _compiled(languages: tuple[ModuleType, ...], boundary: str) -> _Phrases:
 
     prefaces = (f"(?:{_joined(each.PREFACES)})(?:{_joined([each.PREFACE_TAIL])})" for each in languages)
     explains = boundary + f"(?:{_joined(each.EXPLAINS for each in languages)})"
-    return _Phrases(*map(re.compile, (_joined(prefaces), of_all("ERRORS"), of_all("REFUSALS"), explains)))
+    return _Phrases(
+        *map(
+            re.compile,
+            (
+                _joined(prefaces),
+                of_all("ERRORS"),
+                of_all("REFUSALS"),
+                explains,
+                _joined(each.LATER for each in languages),
+            ),
+        )
+    )
 
 
 _WEST: Final = _compiled((english, german, french, spanish, portuguese, italian), r"\b")
@@ -108,6 +128,8 @@ def dressed_text(text: str, *, extra: re.Pattern[str] | None = None) -> Literal[
             return None if _explains(text, plain, phrases) else "error_text"
         if phrases.refusal.match(plain, start) and len(text) <= MAX_REFUSAL:
             return None if _helps(text, plain, start) else "refused"
+    if len(plain) <= MAX_LATER and phrases.later.search(plain, max(0, len(plain) - _TAIL)):
+        return None if _explains(text, plain, phrases) else "error_text"
     if plain in _PLACEHOLDERS or text.strip().lower() in _PLACEHOLDERS or _TRACEBACK.match(plain):
         return "error_text"
     if _EXCEPTION.match(plain) and text.strip().count("\n") < _EXCEPTION_LINES:

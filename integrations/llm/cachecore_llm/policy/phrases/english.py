@@ -22,7 +22,7 @@ _DOING: Final = (
 _RETRY: Final = (
     "(please |kindly )?(try|retry|check back|come back|wait)( (it|that|this|your (request|question|message)))?"
 )
-_SELF: Final = "(i am|i'm|we are|we're|our (service|systems?|servers?|api|assistant) (is|are)|(the|that|this) (service|system|server|model|assistant|api) is)"
+_SELF: Final = "(i am|i'm|we are|we're|our (ai |llm |chat )?(service|systems?|servers?|api|assistant) (is|are)|(the|that|this) (ai |llm |chat )?(service|system|server|model|assistant|api|bot|chatbot) is)"
 _CANNOT: Final = (
     "(i (cannot|can ?not|can't|am not able to|am unable to|will not|won't|must( respectfully)? decline to"
     "|have to decline to|am not (allowed|permitted) to|do not feel comfortable|don't feel comfortable)"
@@ -70,7 +70,7 @@ ERRORS: Final = (
     ),
     f"((our|the) (service|systems?|servers?|model|assistant|api) (is|are)|we are|we're) {_NOW}experiencing (some |an? )?{_TROUBLE}",
     (
-        f"{_SELF} {_NOW}(overloaded|at (full |maximum )?capacity|rate[ -]limited|unreachable|not responding)"
+        f"{_SELF} {_NOW}(overloaded|busy|at (full |maximum )?capacity|rate[ -]limited|unreachable|not responding)"
         f"({_STOP}| (right now|at the moment|at this (time|moment)|due to|with (other )?requests|and (can|could)))"
     ),
     f"{_SELF} {_NOW}(unavailable|offline|not available|down)({_STOP}| (right now|at the moment|at this (time|moment)|due to|for maintenance))",
@@ -82,7 +82,7 @@ ERRORS: Final = (
     (
         f"((i|we)( currently)? (could not|couldn't|(was|were|am|are)( currently)? unable to|(wasn't|weren't|am not|are not) able to"
         f"|can't|cannot)|((i|we) )?failed to|unable to)( currently)? (process|handle|generate|complete|fulfill?|get|produce|retrieve|connect to|reach|contact|access) "
-        f"(your {_WISH}|an? (response|answer|reply)|(that|this|the) {_WISH}|the (server|service|model|api|upstream|backend|llm|database))"
+        f"((your|that|this|the) )?({_WISH}|(an? )?(response|answer|reply)|the (server|service|model|api|upstream|backend|llm|database))"
         f"([^.!]{{0,60}} (right now|at the moment|at this (time|moment)|currently|try again|later)\\b"
         f"|[^.!]{{0,20}} (due to|because of) (an? )?{_KIND}{_TROUBLE}|[.!…,;—–-]+ {_RETRY})"
     ),
@@ -112,7 +112,7 @@ ERRORS: Final = (
     f"((the|this|our) )?service (is )?(currently |temporarily )*unavailable({_STOP}| (right|at|due|please|try)\\b)",
     "((the|this|our|your) )?(request|connection|operation|api call|query|upstream|completion|call) (has |was )?(timed out|timeout)",
     (
-        f"((the|this|our|your) )?(request|connection|api call|query|completion|generation) (has |was )?(failed|aborted)({_END}|[.,:!] {_RETRY}"
+        f"((the|this|our|your|llm|model|api) )?(request|connection|api call|call|query|completion|generation) (has |was )?(failed|aborted)({_END}|:|[.,!] {_RETRY}"
         "| with (status|error|code)| due to (an? )?(timeout|time|rate|network|server|internal|connection)| after \\d)"
     ),
     (
@@ -135,6 +135,7 @@ ERRORS: Final = (
     ),
     f"(the )?(model|server|engine|provider|assistant|llm|bot) (did not|didn't|failed to) (respond|answer|return a response)( in time)?{_STOP}",
     "traceback \\(most recent call last\\)",
+    "(i|we) (didn't|did not) (get|receive) (a|any) (response|answer|reply) from (the|our) ",
     f"{_RETRY} (again )?(later|in a (few )?(moments?|minutes?|seconds?|bit|while)|soon|shortly){_END}",
 )
 
@@ -163,7 +164,13 @@ REFUSALS: Final = (
     "it('s| is) against my (guidelines|policy|policies|programming|principles)",
     "my (safety |content )?(guidelines|programming|policies) (prevent|don't allow|do not allow|prohibit|forbid) ",
     f"we (cannot|can't|are unable to|are not able to) (process|fulfil|fulfill|answer) (your|this|that) {_WISH}{_END}",
+    f"i must (respectfully )?decline (to (answer|help|assist|comply|continue|provide)|(this|that|your) {_WISH})\\b",
     f"(thank you[^.,]{{0,30}}, )?(but )?no, {_CANNOT} ",
+)
+
+LATER: Final = (
+    "(try|retry|check back|please (come back|wait|ask))( your (request|question|message)| it| that| this| again| back)* "
+    f"(later|in a (few )?(moments?|minutes?|seconds?|bit|while)|soon|shortly){_END}"
 )
 
 EXPLAINS: Final = "means?|meant|meaning|indicates?|occurs|happens|refers|stands for|is the (text|name|message|code|class|title)|is (raised|returned|thrown|shown|caused|used|defined|displayed)|usually|typically"

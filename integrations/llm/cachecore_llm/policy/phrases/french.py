@@ -73,6 +73,11 @@ REFUSALS: Final = (
     "(cela|c'est|ceci) (va à l'encontre de|est contraire à|contraire à) mes (principes|directives|règles)",
 )
 
+LATER: Final = (
+    "(ré)?essaye[rz]( à nouveau| de nouveau)? (plus tard|ultérieurement|dans (quelques|un) (instants?|minutes?|secondes?|moment))"
+    f"{_END}"
+)
+
 EXPLAINS: Final = "signifie|indique|veut dire|se produit (quand|lorsque|si)|généralement|désigne|est une? "
 OFFERS: Final = ", mais |\\bcependant\\b|\\btoutefois\\b|\\bvoici\\b|\\ben revanche\\b"
 OFFERS_NOTHING: Final = "(, mais|cependant,?|toutefois,?|en revanche,?) (je (peux|pourrais|serais|suis|reste)|n'hésitez|si vous|si tu|nous|veuillez)"

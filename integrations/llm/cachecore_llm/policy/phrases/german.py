@@ -9,9 +9,7 @@ _STOP: Final = " ?([.!,;:(—–-]|$)"
 _NOW: Final = "((gerade|derzeit|momentan|zurzeit|zur zeit|im moment|leider|aktuell|vorübergehend) )*"
 _KIND: Final = "((internen?r?|unerwarteten?r?|unbekannten?r?|technischen?r?|temporären?r?) )*"
 _WISH: Final = "(anfrage|frage|bitte|aufgabe|anliegen|nachricht|eingabe|anforderung)"
-_NOT: Final = (
-    "(leider |dir |ihnen |euch |dabei |damit |hierbei |hiermit |darauf |das |dies |diese |dieser |bei |auf |mit )*"
-)
+_NOT: Final = "(leider |dir |ihnen |euch |dabei |damit |hierbei |hiermit |darauf |das |dies |diese |dieser |bei |auf |mit |(bei|mit|zu) (diesem|dieser|solchen|diesen) [^ .,]+ )*"
 
 PREFACES: Final = (
     "((es|das) )?tut mir (sehr |wirklich )?leid",
@@ -43,7 +41,7 @@ ERRORS: Final = (
     f"(da |hier )?(ist )?{_NOW}etwas (ist )?{_NOW}(schiefgelaufen|schief gelaufen|schiefgegangen|schief gegangen)",
     f"da ist {_NOW}(etwas |was )?schief ?(gelaufen|gegangen)",
     f"(ich habe|wir haben) {_NOW}(mit )?(technischen? )(schwierigkeiten|probleme)",
-    f"(der|unser|das|die) (dienst|service|server|system|modell|assistent|api) ist {_NOW}(nicht (verfügbar|erreichbar)|überlastet|ausgefallen)",
+    f"(der|unser|unsere|das|die) (dienst|service|server|system|modell|assistent|api|ki|chatbot|bot) ist {_NOW}(nicht (verfügbar|erreichbar)|überlastet|ausgefallen)",
     "(der|unser) (dienst|service|server) (steht|antwortet) [^.!]{0,30}(nicht zur verfügung|nicht)",
     f"(interner|unerwarteter|technischer|unbekannter) (server)?fehler({_STOP}| (bei|ist|beim)\\b)",
     "(server|netzwerk|verbindungs|system)?fehler ?[:!]",
@@ -83,6 +81,11 @@ REFUSALS: Final = (
     "(ich )?muss (ich )?(diese|ihre|deine|die) (anfrage|bitte) (leider )?ablehnen",
     "(diese|ihre|deine) (anfrage|frage|eingabe) (verstößt|wurde (blockiert|abgelehnt|gefiltert))",
     "das (verstößt|widerspricht) (gegen )?mein(e|en)? (richtlinien|grundsätzen?|programmierung|prinzipien)",
+)
+
+LATER: Final = (
+    "(versuch|probier)(e|en sie|t)?( es)? (später|in (einigen|wenigen|ein paar|einer) (minuten?|augenblicken|sekunden)|gleich)"
+    f"( noch ?(ein)?mal| erneut| wieder)?{_END}"
 )
 
 EXPLAINS: Final = "bedeutet|heißt|weist|tritt auf|entsteht|meist|üblicherweise|typischerweise|bezeichnet|weil"

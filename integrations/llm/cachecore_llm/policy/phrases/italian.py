@@ -53,6 +53,8 @@ REFUSALS: Final = (
     "(questa|la tua|la sua) (richiesta|domanda) (viola|va contro|è stata (bloccata|rifiutata|filtrata))",
 )
 
+LATER: Final = f"(riprov(a|are|i|ate)|prova(re)? di nuovo) (più tardi|tra (qualche|alcuni|poco)( minut[oi]| istant[ei]| second[oi])?){_END}"
+
 EXPLAINS: Final = "significa|indica|vuol dire|si verifica quando|di solito|generalmente|si riferisce|è una? "
 OFFERS: Final = ", ma |\\btuttavia\\b|\\binvece\\b|\\becco\\b"
 OFFERS_NOTHING: Final = "(, ma|tuttavia,?|invece,?) (posso|potrei|sono|sarò|se |non esitare|per favore|possiamo)"

@@ -59,6 +59,11 @@ REFUSALS: Final = (
     f"(essa|esta|sua) ({_WISH}) (viola|vai contra|foi (bloqueada|rejeitada|filtrada))",
 )
 
+LATER: Final = (
+    "(tente|tenta|tentar)( novamente| de novo| outra vez)?,? "
+    f"(mais tarde|em (alguns|instantes|breve)( minutos| instantes| momentos)?){_END}"
+)
+
 EXPLAINS: Final = "significa|indica|quer dizer|costuma|ocorre quando|geralmente|refere-se|é uma? "
 OFFERS: Final = ", mas |\\bporém\\b|\\bno entanto\\b|\\baqui (está|estão)\\b"
 OFFERS_NOTHING: Final = (

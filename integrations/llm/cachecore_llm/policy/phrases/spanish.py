@@ -78,6 +78,11 @@ REFUSALS: Final = (
     "(eso|esto) (va en contra de|es contrario a|infringe) mis (principios|directrices|normas|políticas)",
 )
 
+LATER: Final = (
+    "(inténtalo|inténtelo|intente|intenta|intentarlo|intentar)( de nuevo| nuevamente| otra vez)?,? "
+    f"(más tarde|luego|en (unos|breve|un) ?(minutos|momentos?|instantes|segundos)?){_END}"
+)
+
 EXPLAINS: Final = "significa|indica|quiere decir|suele|ocurre cuando|se produce cuando|generalmente|se refiere|es una? "
 OFFERS: Final = ", pero |\\bsin embargo\\b|\\ben su lugar\\b|\\baquí (está|están|tiene|tienes)\\b|\\bno obstante\\b"
 OFFERS_NOTHING: Final = "(, pero|sin embargo,?|no obstante,?) (puedo|podría|estoy|estaré|estaría|si |no dude|no dudes|con gusto|me encantaría|podemos|por favor)"
