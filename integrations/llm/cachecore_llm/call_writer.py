@@ -38,6 +38,7 @@ class CallWriter:
         self._identity: Mapping[str, Any] = provider.identity if isinstance(provider, PlainProvider) else {}
         self._endpoint = "" if provider is None else provider.endpoint
         self._scope = None if provider is None else provider.scope
+        self._credential: str | None = getattr(provider, "credential", None)
         self._headers = _NOTHING if provider is None else dict(provider.shaping)
         self._model = None if provider is None else provider.model
         self._checked: set[tuple[ProtocolName, tuple[str, ...]]] = set()
@@ -119,6 +120,7 @@ class CallWriter:
             body=body,
             headers=headers,
             scope=self._scope,
+            credential=self._credential,
             tenant=tenant,
             prompt=label,
         )

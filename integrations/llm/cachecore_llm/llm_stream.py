@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 from cachecore_llm.errors import UnusableAnswerError
@@ -20,12 +20,13 @@ class LLMStream:
     leaves the stream: callers that share it go on. Belongs to the event loop that reads it.
     """
 
-    def __init__(self, stream: AnswerStream, call: Call) -> None:
+    def __init__(self, stream: AnswerStream, call: Call, before: Callable[[], Awaitable[None]] | None = None) -> None:
         self._stream = stream
         self._protocol = PROTOCOLS[call.protocol]
         self._assembly = self._protocol.assembly(self._protocol.parse(call.body))
         self._ended = False
         self._left = False
+        self._before = before  # what has to be done before the first piece
         self._error: Exception | None = None
 
     @property
@@ -52,7 +53,10 @@ class LLMStream:
         return self._events()
 
     async def _events(self) -> AsyncGenerator[JsonObject, None]:
+        before, self._before = self._before, None
         try:
+            if before is not None:
+                await before()
             async for event in self._stream:
                 self._assembly.feed(_own(event))
                 yield event

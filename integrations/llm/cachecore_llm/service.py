@@ -8,7 +8,9 @@ providers, one call for all who ask the same; the exact answer past its ttl; the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, Self, overload
 
 from cachecore import Cache, InvalidationPending
@@ -248,7 +250,10 @@ class LLMService:
         **kwargs: Any,
     ) -> LLMStream:
         """Return the answer in pieces of text; arguments as in `generate`. Asks when the first piece is read."""
-        return self.stream_of(_request(system_prompt, user_message, context, kwargs, tenant, label), cache)
+        request = _request(system_prompt, user_message, context, kwargs, tenant, label)
+        keyed = self._keyed(request)
+        notice = partial(self._noticed, system_prompt) if isinstance(system_prompt, Prompt) else None
+        return self._stream(_streaming(keyed), _streaming(self._writer.sent(request, keyed)), cache, notice)
 
     def stream_of(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMStream:
         """Return the answer to `request` in pieces of text; as `stream`."""
@@ -346,11 +351,13 @@ class LLMService:
     async def _send(self, call: Call) -> Sent:
         return await self._orchestrator.send(call, unusable=_judge(call))
 
-    def _stream(self, keyed: Call, sent: Call, cache: Controls) -> LLMStream:
+    def _stream(
+        self, keyed: Call, sent: Call, cache: Controls, before: Callable[[], Awaitable[None]] | None = None
+    ) -> LLMStream:
         def start(_: Call) -> Streamed:
             return self._orchestrator.stream(sent, unusable=_judge(sent))
 
-        return LLMStream(self._flow.stream(keyed, start, cache), keyed)
+        return LLMStream(self._flow.stream(keyed, start, cache), keyed, before)
 
 
 def _request(
@@ -384,13 +391,4 @@ def _streaming(call: Call) -> Call:
     if call.protocol != "openai.chat":
         return call
     options = {**(call.body.get("stream_options") or {}), "include_usage": True}
-    return Call(
-        protocol=call.protocol,
-        endpoint=call.endpoint,
-        body={**call.body, "stream": True, "stream_options": options},
-        headers=call.headers,
-        scope=call.scope,
-        tenant=call.tenant,
-        prompt=call.prompt,
-        prompt_version=call.prompt_version,
-    )
+    return replace(call, body={**call.body, "stream": True, "stream_options": options})

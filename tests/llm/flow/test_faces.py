@@ -212,6 +212,24 @@ class TestProviders:
                     service = LLMService(OpenAIProvider("m", client=one, scope="all"), cache)
                     assert (await service.generate("", "Hi")).cached is cached
 
+    async def test_what_a_customer_keeps_at_the_provider_is_never_shared(self, server: LocalProvider) -> None:
+        """Ids of files mean something else to another customer, whatever scope the two have chosen."""
+        picture = {"type": "file", "file": {"file_id": "file-1"}}
+        asked = [{"role": "user", "content": [picture]}]
+        async with ResponseCache("memory://") as cache:
+            for key, status in (("x", "miss"), ("y", "miss"), ("x", "hit")):
+                async with client(server, api_key=key) as one:
+                    service = LLMService(OpenAIProvider("m", client=one, scope="all"), cache)
+                    assert (await service.chat(asked)).cache_status == status
+
+            async def rotating() -> str:
+                return "x"
+
+            async with client(server, api_key=rotating) as one:
+                service = LLMService(OpenAIProvider("m", client=one, scope="all"), cache)
+                assert (await service.chat(asked)).cache_status == "bypass"
+                assert (await service.chat([{"role": "user", "content": "Hi"}])).cache_status == "miss"
+
     async def test_two_providers_without_an_identity_never_meet(self) -> None:
         big, small = Own("big", "BIG"), Own("small", "SMALL")
         async with ResponseCache("memory://") as cache:
@@ -251,6 +269,13 @@ class TestPromptsAndTenants:
         async with LLMService(own, "memory://", prompts=registry) as service:
             await service.generate(Prompt("faq", "old"), "Hi")
             await service.generate(Prompt("faq", "new"), "Hi")
+            assert not (await service.generate(Prompt("faq", "old"), "Hi")).cached
+
+    async def test_a_stream_notices_a_changed_text_too(self) -> None:
+        registry = PromptRegistry([Prompt("faq", "old")], invalidate=True)
+        async with LLMService(Own("own", "x"), "memory://", prompts=registry) as service:
+            await service.generate(Prompt("faq", "old"), "Hi")
+            assert (await service.stream(Prompt("faq", "new"), "Hi").response()).cache_status == "miss"
             assert not (await service.generate(Prompt("faq", "old"), "Hi")).cached
 
     async def test_a_prompt_is_a_label(self) -> None:

@@ -63,10 +63,13 @@ class Calls:
                 return Asked(call, controls, self.root, _NO_KEY, "unreadable")
             if isinstance(found, Bypass):
                 return Asked(call, controls, self.root, _NO_KEY, found.reason, facts)
-            if found.objects and call.scope is None and call.protocol != "plain":
-                names = ", ".join(sorted(found.objects))
-                return Asked(call, controls, self.root, _NO_KEY, f"no credential scope for {names}", facts)
             request = found.request
+            if found.objects and call.protocol != "plain":
+                credential = call.scope if call.credential is None else call.credential
+                if not credential:
+                    names = ", ".join(sorted(found.objects))
+                    return Asked(call, controls, self.root, _NO_KEY, f"no credential in the key for {names}", facts)
+                request = {**request, "credential": credential}
         if config.ignores:
             request = without(call.protocol, request, config.ignores)
         strict = facts is not None and ladder.is_strict(facts.tools)

@@ -136,6 +136,11 @@ class AnthropicProvider:
         return self._sdk.scope
 
     @property
+    def credential(self) -> str | None:
+        """Return a digest of the credential where `scope` was given, empty if the credential changes."""
+        return self._sdk.credential
+
+    @property
     def shaping(self) -> Mapping[str, str]:
         """Return the client's own headers that shape answers."""
         return self._sdk.shaping

@@ -81,7 +81,10 @@ class LiteLLMProvider:
         given = {"api_base": api_base, "api_key": api_key, "api_version": api_version, "max_retries": max_retries}
         self._options = {option: value for option, value in given.items() if value is not None}
         self._endpoint = f"litellm:{api_base or service}" + (f"?api-version={api_version}" if api_version else "")
-        self._scope = scope or scope_digest([api_key or os.environ.get(f"{service.upper()}_API_KEY")])
+        digest = scope_digest([api_key or os.environ.get(f"{service.upper()}_API_KEY")])
+        self._scope = scope or digest
+        self.credential: str | None = (digest or "") if scope else None
+        """A digest of the credential where `scope` was given, empty if it is not known; None: `scope` is one."""
 
     def __repr__(self) -> str:
         return f"LiteLLMProvider(model={self._model!r}, name={self._name!r})"

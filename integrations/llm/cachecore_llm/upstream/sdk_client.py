@@ -53,11 +53,19 @@ class SDKClient:
                 "the credential of this client changes while it is used, so a digest of it would never find an answer "
                 "again: give scope='…', a text that all users of these answers have in common"
             )
-        if scope is None:
+        self.credential: str | None = None
+        """A digest of the credential where `scope` was given, empty if the credential changes; None: `scope` is one."""
+        if scope is not None and rotates:
+            self.credential = ""
+        else:
             more = {**credentials(headers), **credentials(query), "userinfo": url.username}
             more.pop("authorization", None)  # the key itself is one of the facts, in either of these headers
             more.pop("x-api-key", None)
-            self.scope = scope_digest([*facts, *(f"{name}={value}" for name, value in sorted(more.items()) if value)])
+            digest = scope_digest([*facts, *(f"{name}={value}" for name, value in sorted(more.items()) if value)])
+            if scope is None:
+                self.scope = digest
+            else:
+                self.credential = digest or ""
 
     async def whole(self, path: str, call: Call, body: JsonObject) -> JsonObject:
         """Return the body of the answer to `body`. Raises the SDK's errors and UnreadableStreamError."""
