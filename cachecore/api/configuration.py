@@ -44,7 +44,7 @@ VARIABLE_PREFIX: Final = "CACHECORE_"
 FILES: Final = ("cachecore.toml", "pyproject.toml")
 
 # What Kubernetes sets in every container beside a service that is called cachecore.
-_NOT_OURS = re.compile(r"SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*")
+_NOT_OURS = re.compile(r"OFF|SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*")
 
 
 def load(

@@ -66,7 +66,9 @@ class LiveStream(Broadcast):
             return True
         computation = self.computation
         pins, seen = computation.flight.pins, found.stamps()
-        if not pins.keys() <= seen.keys() or seen != {name: pins.get(name) for name in found.tagset.stamp_keys}:
+        if seen is None or not pins.keys() <= seen.keys():
+            return False
+        if seen != {name: pins.get(name) for name in found.tagset.stamp_keys}:
             return False
         claim, mark, before = computation.claim, found.claim, computation.found.claim
         if claim is not None and claim.in_place:

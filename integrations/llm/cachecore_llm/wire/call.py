@@ -9,7 +9,7 @@ from typing import Any, Literal
 JsonObject = dict[str, Any]
 """A JSON object as `json.loads` makes it. A request body, an answer's body and an event are each one."""
 
-ProtocolName = Literal["openai.chat", "openai.responses", "openai.embeddings", "anthropic.messages"]
+ProtocolName = Literal["openai.chat", "openai.responses", "openai.embeddings", "anthropic.messages", "plain"]
 
 OutputKind = Literal["text", "json", "schema"]
 """Free text; any JSON; JSON of the schema that the request gives."""
@@ -44,6 +44,9 @@ class Call:
     """Only those that shape the answer, with names in lower case."""
     scope: str | None = None
     """The credential scope that the key is bound to."""
+    credential: str | None = None
+    """A digest of the credential itself, where `scope` is a name that several share; empty if it is not known. None:
+    `scope` is such a digest. It is keyed where the body names objects that the provider keeps for its customer."""
     tenant: str | None = None
     prompt: str | None = None
     prompt_version: str | None = None

@@ -1,0 +1,121 @@
+"""What the service adds to a look-up of the same request: a hit in memory, with a short prompt and with 60 KB.
+
+    python -m benchmarks.llm_service        # prints a table, writes benchmarks/results/llm_service.json
+
+The look-up is the core's, of the very request that the service keys, in the same cache, in turn with the service. Each
+figure is the fastest of many short runs: on a busy machine the others measure the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+
+from cachecore_llm import LLMRequest, LLMResponse, LLMService, OpenAIProvider, ResponseCache, Usage
+
+RESULTS = Path(__file__).parent / "results" / "llm_service.json"
+ROUNDS = 120
+MOST = {"short": 10.0, "60 KB": 1.4}
+"""Microseconds over the look-up, and times the look-up: what is promised."""
+
+SYSTEM = "You are a helpful assistant."
+TEXT = "You can order a new card in the app, under Cards. " * 4
+
+
+class Own:
+    """A provider of an application's own."""
+
+    name = "own"
+
+    async def generate(self, system_prompt: str, user_message: Any, context: Any = None, **params: Any) -> LLMResponse:
+        return LLMResponse(content=TEXT, model="m", usage=Usage(10, 5), finish_reason="stop")
+
+
+def _completion(request: httpx2.Request) -> httpx2.Response:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": TEXT}}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    return httpx2.Response(200, json=body)
+
+
+def _openai() -> OpenAIProvider:
+    transport = httpx2.AsyncClient(transport=httpx2.MockTransport(_completion))
+    return OpenAIProvider("m", client=openai.AsyncOpenAI(api_key="x", base_url="http://a.test", http_client=transport))
+
+
+async def _microseconds(call: Callable[[], Awaitable[Any]], calls: int) -> float:
+    began = time.perf_counter()
+    for _ in range(calls):
+        await call()
+    return (time.perf_counter() - began) / calls * 1e6
+
+
+async def measure(provider: Any, question: str, calls: int) -> tuple[float, float]:
+    """Return the microseconds of a hit through the service, and of a look-up of the same request."""
+    async with ResponseCache("memory://", l1_max_age=1e6) as cache:
+        service = LLMService(provider, cache)
+
+        async def ask() -> LLMResponse:
+            return await service.generate(SYSTEM, question, model="m", temperature=0)
+
+        async def compute() -> Any:
+            raise AssertionError("it is stored")
+
+        await ask()
+        if (await ask()).cache_status != "hit":
+            raise AssertionError("the answer was not stored")
+        asked = cache.flow.ask(service._writer.keyed(_request(question)))
+        through, looked_up = [], []
+        for _ in range(ROUNDS):
+            through.append(await _microseconds(ask, calls))
+            looked_up.append(await _microseconds(lambda: asked.view.lookup(asked.request, compute), calls))
+        return min(through), min(looked_up)
+
+
+def _request(question: str) -> LLMRequest:
+    return LLMRequest(SYSTEM, question, None, {"model": "m", "temperature": 0})
+
+
+async def run() -> list[dict[str, Any]]:
+    """Measure, print, and return the rows."""
+    rows: list[dict[str, Any]] = []
+    for name, make in (("a provider of one's own", Own), ("OpenAI's chat", _openai)):
+        for size, question, calls in (("short", "Where is my card?", 200), ("60 KB", "x" * 60_000, 50)):
+            through, looked_up = await measure(make(), question, calls)
+            over, times = through - looked_up, through / looked_up
+            kept = (over if size == "short" else times) <= MOST[size]
+            rows.append(
+                {
+                    "provider": name,
+                    "prompt": size,
+                    "service_us": round(through, 2),
+                    "lookup_us": round(looked_up, 2),
+                    "over_us": round(over, 2),
+                    "times": round(times, 3),
+                    "kept": kept,
+                }
+            )
+            print(
+                f"{name:24} {size:6} service {through:6.1f} µs, look-up {looked_up:6.1f} µs, over {over:5.1f} µs, "
+                f"{times:.2f} times{'' if kept else '   MORE THAN PROMISED'}"
+            )
+    return rows
+
+
+def main() -> None:
+    """Measure and write the results."""
+    rows = asyncio.run(run())
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    RESULTS.write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

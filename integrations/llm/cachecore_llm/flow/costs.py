@@ -1,0 +1,118 @@
+"""Where the flow says which answers were paid for, and which were not.
+
+A hit is noted in a queue; what it saved is worked out when somebody reads the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cachecore_llm.cost.ledger import Charge, Ledger
+from cachecore_llm.cost.prices import Priced
+from cachecore_llm.cost.telemetry import CostTelemetry
+from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.places import system_text
+from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.upstream import Sent
+from cachecore_llm.wire import PROTOCOLS, AnswerFacts, Call, UnreadableStreamError
+
+_MOST_PENDING: Final = 128
+"""Working one out takes some ten microseconds, so that this many are a few milliseconds."""
+
+_MOST_CHARGES: Final = 1024
+
+_Whose = tuple[int, str | None, str | None]
+"""A digest of an answer, for this process alone, and the caller's tenant and prompt."""
+
+_Hit = tuple[StoredAnswer, str | None, str | None, Callable[[], Asked]]
+"""An answer that was given out, the caller's tenant and prompt, and what gives the call."""
+
+
+class Costs:
+    """Told of each answer that a provider made, and of each that a caller got without one. Any thread may call."""
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self.ledger = ledger or Ledger()
+        self._telemetry = CostTelemetry(self.ledger)
+        self._pending: deque[_Hit] = deque()  # its ends need no lock, not after a fork either
+        self._charges: dict[_Whose, Charge] = {}
+        self.ledger.collect_from(self.settle)
+
+    def spent(self, asked: Asked, stored: StoredAnswer) -> None:
+        """Count an answer that was made: also one that was refused, broken off, or made behind a stale one."""
+        call, facts = asked.call, _facts(stored)
+        charge = _charge(call, stored, facts)
+        self.ledger.spent(charge)
+        model = system_text(call)[1]
+        self._telemetry.called(charge, stored.latency, protocol=call.protocol, asked_model=model)
+        self._telemetry.traced(charge, stored.latency, facts, protocol=call.protocol, asked_model=model)
+
+    async def timed(self, call: Call, send: Callable[[Call], Awaitable[Sent]]) -> Sent:
+        """Return what `send` returns for `call`. If it raises, its error and its seconds are recorded."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            return await send(call)
+        except Exception as error:
+            model = system_text(call)[1]
+            charge = Charge(Priced(None, "unknown", call.endpoint or None), None, call.tenant, call.prompt)
+            seconds = clock() - began
+            self._telemetry.called(charge, seconds, protocol=call.protocol, asked_model=model, error=error)
+            raise
+
+    def saved(self, asked: Asked, stored: StoredAnswer) -> None:
+        """Count a hit, an answer that was stale or similar, or a caller that waited for another's answer. O(1)."""
+        self.hit(stored, asked.call.tenant, asked.call.prompt, lambda: asked)
+
+    def hit(self, stored: StoredAnswer, tenant: str | None, prompt: str | None, ask: Callable[[], Asked]) -> None:
+        """Count as `saved` for a call that has not been written; `ask` gives it if it is needed."""
+        self._pending.append((stored, tenant, prompt, ask))
+        if len(self._pending) >= _MOST_PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what was saved into the ledger."""
+        times: Counter[_Whose] = Counter()
+        hits: dict[_Whose, _Hit] = {}
+        for _ in range(len(self._pending)):
+            try:
+                hit = self._pending.popleft()
+            except IndexError:  # another thread settles too
+                break
+            key = (hash(hit[0].body), hit[1], hit[2])  # not the body itself: charges would keep it
+            times[key] += 1
+            hits[key] = hit
+        for key, number in times.items():
+            self.ledger.saved(self._charge(key, hits[key]), number)
+
+    def _charge(self, key: _Whose, hit: _Hit) -> Charge:
+        """Return what an answer cost, read from it once."""
+        charge = self._charges.get(key)
+        if charge is None:
+            stored, _, _, ask = hit
+            charge = _charge(ask().call, stored, _facts(stored))
+            if len(self._charges) >= _MOST_CHARGES:
+                self._charges.clear()
+            self._charges[key] = charge
+        return charge
+
+
+def _facts(stored: StoredAnswer) -> AnswerFacts:
+    protocol = PROTOCOLS[stored.protocol]
+    try:
+        return protocol.facts(stored.read())
+    except UnreadableStreamError:
+        return protocol.facts({})
+
+
+def _charge(call: Call, stored: StoredAnswer, facts: AnswerFacts) -> Charge:
+    priced = Priced(
+        model=facts.model or system_text(call)[1],
+        provider=stored.provider,
+        endpoint=None if stored.fallback else call.endpoint or None,  # a call names the first provider's
+        tier=facts.service_tier,
+    )
+    return Charge(priced, facts.usage, call.tenant, call.prompt)

@@ -1,0 +1,107 @@
+"""Embeddings: one entry for each input, and only what is not stored is computed."""
+
+from __future__ import annotations
+
+import base64
+from array import array
+from typing import Any
+
+import pytest
+
+from cachecore_llm import Controls, LLMService, NotCachedError
+from cachecore_llm.wire import Call, JsonObject
+from tests.llm.flow.scripted import Scripted, caching
+
+
+class RefusedBatchError(Exception):
+    """What an endpoint says that takes no part of a batch."""
+
+    status_code = 400
+
+
+def vector_of(text: Any) -> list[float]:
+    return [float(len(text)), 0.5]
+
+
+def embedded(call: Call) -> JsonObject:
+    """Return vectors that tell which input they are of, and 2 tokens for each."""
+    given = call.body["input"]
+    several = isinstance(given, list) and not all(type(one) is int for one in given)
+    texts = given if several else [given]
+    data = []
+    for index, text in enumerate(texts):
+        numbers: Any = vector_of(text)
+        if call.body.get("encoding_format") == "base64":
+            numbers = base64.b64encode(array("f", numbers).tobytes()).decode()
+        data.append({"object": "embedding", "index": index, "embedding": numbers})
+    tokens = 2 * len(texts)
+    return {"object": "list", "model": "e", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+async def test_only_what_is_not_stored_is_computed() -> None:
+    provider = Scripted(embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        first = await service.embed(["a", "bb", "ccc"], model="e")
+        assert [list(vector) for vector in first] == [vector_of(text) for text in ("a", "bb", "ccc")]
+        assert (first.cached, first.usage and first.usage.total_tokens) == ((False, False, False), 6)
+        second = await service.embed(["bb", "dddd", "a", "bb"], model="e")
+        assert [list(vector) for vector in second] == [vector_of(text) for text in ("bb", "dddd", "a", "bb")]
+        assert second.cached == (True, False, True, True)
+        assert second.usage is not None
+        assert second.usage.prompt_tokens == 2
+        assert [call.body["input"] for call in provider.calls] == [["a", "bb", "ccc"], "dddd"]
+        third = await service.embed("a", model="e")
+        assert (third.cached, third.usage and third.usage.total_tokens) == ((True,), 0)
+        row = cache.ledger.total()
+        assert (row.spent.calls, row.saved.calls) == (2, 4)
+
+
+@pytest.mark.parametrize("tokens", [[1, 2, 3]])
+async def test_a_list_of_token_ids_is_one_input(tokens: list[int]) -> None:
+    provider = Scripted(embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        assert len(await service.embed(tokens)) == 1
+        assert len(await service.embed([tokens, [4]])) == 2
+        assert [call.body["input"] for call in provider.calls] == [[1, 2, 3], [4]]
+
+
+async def test_dimensions_and_encoding_are_in_the_key() -> None:
+    provider = Scripted(embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        await service.embed("a")
+        await service.embed("a", dimensions=5)
+        numbers = await service.embed("a", encoding_format="float")
+        assert list(numbers[0]) == vector_of("a")
+        assert len(provider.calls) == 3
+
+
+async def test_an_endpoint_that_takes_no_part_of_a_batch_gets_all_of_it() -> None:
+    provider = Scripted(embedded, RefusedBatchError("whole batches only"), embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        await service.embed("a")
+        found = await service.embed(["a", "bb"])
+        assert [list(vector) for vector in found] == [vector_of("a"), vector_of("bb")]
+        assert [call.body["input"] for call in provider.calls] == ["a", "bb", ["a", "bb"]]
+
+
+async def test_a_mistake_in_the_whole_batch_is_raised() -> None:
+    async with caching() as cache:
+        with pytest.raises(RefusedBatchError):
+            await LLMService(Scripted(RefusedBatchError("no")), cache).embed(["a", "bb"])
+
+
+async def test_controls_of_a_batch() -> None:
+    provider = Scripted(embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        with pytest.raises(NotCachedError):
+            await service.embed(["a"], cache=Controls(only_if_cached=True))
+        await service.embed(["a", "bb"], cache=Controls(no_store=True))
+        assert (await service.embed(["a"])).cached == (False,)
+        assert (await service.embed(["a"], cache=Controls(refresh=True))).cached == (False,)
+        assert (await service.embed(["a"], cache=Controls(only_if_cached=True))).cached == (True,)
+        assert len(provider.calls) == 3
