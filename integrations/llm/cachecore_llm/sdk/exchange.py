@@ -85,6 +85,13 @@ def exchange_of(
     return Exchange(call=call, facts=facts, credentials=credentials)
 
 
+def shown_url(url: str) -> str:
+    """Return an address without the credentials in it."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    return _endpoint(parts.scheme, parts.hostname or "", parts.port, parts.path, query)
+
+
 def _protocol(path: str) -> ProtocolName | None:
     path = path.rstrip("/")
     return next((protocol for end, protocol in _ROUTES if path.endswith(end)), None)
