@@ -51,7 +51,7 @@ def credential_scope(
     Raises:
         RotatingCredentialError: no scope is given and the credential is one that is renewed.
     """
-    name = given(headers) if callable(given) else given
+    name: object = given(headers) if callable(given) else given
     if name is not None and (not isinstance(name, str) or not name):
         raise OptionsError(f"a scope must be text and not empty, not {type(name).__name__ if name else repr(name)}")
     if name is not None and not keep_credential:
