@@ -73,7 +73,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
 
 
-def check_parts(hasher: object, serializer: object, admit: object) -> None:
+def check_parts(hasher: object, serializer: object, admit: object, rescue_if: object) -> None:
     """Return if these can be what they are given for. Raises OptionsError."""
     if not isinstance(hasher, KeyHasher):
         raise OptionsError(f"hasher must be a name or have the methods of KeyHasher, not {type(hasher).__name__}")
@@ -82,3 +82,5 @@ def check_parts(hasher: object, serializer: object, admit: object) -> None:
         raise OptionsError(f"serializer must be a name or have the methods of Serializer, not {kind}")
     if admit is not None and not callable(admit):
         raise OptionsError(f"admit must be callable, or None, not {type(admit).__name__}")
+    if rescue_if is not None and not callable(rescue_if):
+        raise OptionsError(f"rescue_if must be callable, or None, not {type(rescue_if).__name__}")

@@ -29,7 +29,7 @@ from cachecore.contract.results import UNSET, Unset
 from cachecore.contract.tokens import random_token
 from cachecore.engine import ending
 from cachecore.engine.engine import Engine
-from cachecore.engine.scope import Admit, Scope, checked_tags
+from cachecore.engine.scope import Admit, RescueIf, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
 from cachecore.keys import KeySpace
 
@@ -65,6 +65,8 @@ class Cache(Answers[V]):
         serializer: a name or a `Serializer`; `msgpack` unless there is a `value_type`.
         tags: tags that every entry carries, for `invalidate_tags`.
         admit: told each computed value; returns whether to store it, or a `Computed` that says how.
+        rescue_if: told the exception of a failed computation; returns whether `stale_if_error` covers it. Without it,
+            every exception is covered.
         name: what metrics call this cache.
         clock, chance, token, meter: where time, randomness, unique tokens of 16 bytes and instruments come from.
         options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.contract.options`.
@@ -116,6 +118,7 @@ class Cache(Answers[V]):
         serializer: str | Serializer | None = None,
         tags: Sequence[str] = (),
         admit: Admit | None = None,
+        rescue_if: RescueIf | None = None,
         name: str = "default",
         clock: Clock | None = None,
         chance: random.Random | None = None,
@@ -126,7 +129,7 @@ class Cache(Answers[V]):
         policy, store, memory = split_options(ttl, options)
         named = plugins.hasher(hasher) if isinstance(hasher, str) else hasher
         chosen = chosen_serializer(serializer, value_type)
-        check_parts(named, chosen, admit)
+        check_parts(named, chosen, admit, rescue_if)
         checked_tags(tags)
         root = KeySpace(prefix, "", named)
         KeySpace(prefix, namespace, named)  # wrong names fail before anything is built
@@ -151,7 +154,7 @@ class Cache(Answers[V]):
             telemetry=telemetry,
         )
         keys = KeySpace(prefix, namespace, named, shards=engine.shards)
-        self._use(Scope(engine, keys, policy, chosen, tuple(tags), telemetry, admit))
+        self._use(Scope(engine, keys, policy, chosen, tuple(tags), telemetry, admit, rescue_if))
 
     def __repr__(self) -> str:
         return f"Cache({self._engine.raw!r}, namespace={self._scope.keys.namespace!r})"
@@ -177,6 +180,7 @@ class Cache(Answers[V]):
         value_type: Any = None,
         serializer: str | Serializer | None = None,
         admit: Admit | Unset | None = UNSET,
+        rescue_if: RescueIf | Unset | None = UNSET,
         name: str | None = None,
         **policy: Unpack[PolicyOptions],
     ) -> Cache[Any]:
@@ -204,6 +208,7 @@ class Cache(Answers[V]):
                 (*scope.tags, *checked_tags(tags)),
                 scope.telemetry if name is None else scope.telemetry.named(name),
                 scope.admit if isinstance(admit, Unset) else admit,
+                scope.rescue_if if isinstance(rescue_if, Unset) else rescue_if,
             )
         )
         return view

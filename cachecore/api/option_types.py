@@ -14,7 +14,7 @@ from opentelemetry.metrics import Meter
 from cachecore.contract.clock import Clock
 from cachecore.contract.options import Duration, Size
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
-from cachecore.engine.scope import Admit
+from cachecore.engine.scope import Admit, RescueIf
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -23,6 +23,7 @@ class PolicyOptions(TypedDict, total=False):
     jitter: float
     stale_while_revalidate: Duration
     stale_if_error: Duration
+    keep_stale: Duration | None
     refresh_ahead: float
     max_age: Duration | None
     soft_timeout: Duration | None
@@ -69,6 +70,7 @@ class BuildOptions(CacheOptions, total=False):
     serializer: str | Serializer | None
     tags: Sequence[str]
     admit: Admit | None
+    rescue_if: RescueIf | None
     name: str
     clock: Clock | None
     chance: random.Random | None
@@ -92,4 +94,5 @@ class ViewOptions(PolicyOptions, total=False):
     value_type: Any
     serializer: str | Serializer | None
     admit: Admit | None
+    rescue_if: RescueIf | None
     name: str | None

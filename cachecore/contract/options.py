@@ -142,6 +142,9 @@ class Policy:
     """For how long past its ttl an answer may be served while a new one is computed behind it."""
     stale_if_error: float = 0.0
     """For how long past its ttl an answer may be served because computing a new one failed."""
+    keep_stale: float | None = None
+    """For how long past its ttl an answer is kept at least, for other views that serve it stale; None: as long as this
+    view's own windows."""
     refresh_ahead: float = 0.0
     """The beta of XFetch: 1.0 refreshes early, about one compute time before the ttl; 0 never."""
     soft_timeout: float | None = None
@@ -165,7 +168,7 @@ class Policy:
         _set_seconds(self, "stale_while_revalidate", "stale_if_error", zero=True)
         _set_seconds(self, "factory_timeout", "claim_timeout", "retry_after")
         _set_seconds(self, "soft_timeout", "negative_ttl", none=True)
-        _set_seconds(self, "max_age", zero=True, none=True)
+        _set_seconds(self, "max_age", "keep_stale", zero=True, none=True)
         if not 0 <= _float("jitter", self.jitter) < 1:
             raise OptionsError(f"jitter must be from 0 to below 1, not {self.jitter!r}")
         if not 0 <= _float("refresh_ahead", self.refresh_ahead) < math.inf:

@@ -221,7 +221,7 @@ async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any
     if isinstance(outcome, BaseException):
         raise outcome
     if not isinstance(outcome.error, Retry | FlightCycleError):
-        rescued = await rescue(scope, state, found)
+        rescued = await rescue(scope, state, found, outcome.error)
         if rescued is not None:
             return rescued.value
         counts.failed += 1

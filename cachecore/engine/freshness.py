@@ -101,4 +101,4 @@ def expired(now: float, policy: Policy) -> Lifetime:
 
 def stale_window(policy: Policy) -> float:
     """Return for how many seconds past its freshness an entry is kept at all."""
-    return max(policy.stale_while_revalidate, policy.stale_if_error)
+    return max(policy.stale_while_revalidate, policy.stale_if_error, policy.keep_stale or 0.0)

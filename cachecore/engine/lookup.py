@@ -137,7 +137,7 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
             raise
         except Exception as error:
             frames = error.__traceback__
-            rescued = await rescue(scope, state, found)
+            rescued = await rescue(scope, state, found, error)
             if rescued is None:
                 counts.failed += 1
                 error.__traceback__ = frames  # callers that share it have raised it meanwhile
@@ -174,12 +174,24 @@ def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
     return replace(lookup_of(scope, found, value, "computed"), tier=None, joined=True)
 
 
-async def rescue(scope: Scope, state: LoopState, found: StoreRead) -> Lookup[Any] | None:
-    """Return the old answer, its stamps verified again now, because computing a new one failed."""
+async def rescue(scope: Scope, state: LoopState, found: StoreRead, error: Exception) -> Lookup[Any] | None:
+    """Return the old answer, its stamps verified again now, because computing a new one failed with `error`.
+
+    None if there is none, or if `error` is one that no old answer may cover.
+    """
+    if not _may_rescue(scope, error):
+        return None
     old = await old_answer(scope, state, found, "rescued")
     if old is not None and old.outcome == "rescued":
         scope.engine.note_failure(found.key, scope.policy.retry_after)
     return old
+
+
+def _may_rescue(scope: Scope, error: Exception) -> bool:
+    try:
+        return scope.rescue_if is None or bool(scope.rescue_if(error))
+    except Exception:  # noqa: BLE001 - the application's own code: one that raises has allowed nothing
+        return False
 
 
 async def old_answer(

@@ -203,7 +203,8 @@ def _judge(
     if state != "dead":
         return entry, state, None
     # Too old for this caller alone: others may serve it, so it is not claimed away.
-    young = scope.policy.max_age is not None and (entry.dead_until is None or now < entry.dead_until)
+    particular = scope.policy.max_age is not None or scope.policy.keep_stale is not None
+    young = particular and (entry.dead_until is None or now < entry.dead_until)
     return None, state, "max_age" if young else "expired"
 
 

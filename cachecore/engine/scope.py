@@ -24,6 +24,7 @@ from cachecore.invalidation.stamps import careful_life, stamp_life
 from cachecore.keys import KeySpace, user_tag
 from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reader, value_reader
 
+RescueIf = Callable[[Exception], bool]
 Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
 _MOST_AGES: Final = 64
@@ -63,6 +64,8 @@ class Scope:
     """The caller's own tags that every entry here carries, as given."""
     telemetry: Telemetry
     admit: Admit | None
+    rescue_if: RescueIf | None = None
+    """Told the exception of a failed computation; returns whether an old answer may be served in its place."""
     function: str = ""
     """The name of the cached function whose view it is, if it is one's."""
     reader: Reader = field(init=False)

@@ -284,7 +284,7 @@ async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Liv
     except Exception as error:
         live.leave()
         frames = error.__traceback__
-        rescued = await rescue(scope, state, found)
+        rescued = await rescue(scope, state, found, error)
         if rescued is None:
             scope.telemetry.counts.failed += 1
             error.__traceback__ = frames

@@ -14,7 +14,7 @@ from cachecore.contract.options import MEMORY_FIELDS, POLICY_FIELDS, STORE_FIELD
 
 _NEVER = [10**400, [1], "soon", -math.inf]
 """What no number among the options may be."""
-_NONE = {"ttl", "soft_timeout", "negative_ttl", "lease_ttl", "max_age", "pending_path"}
+_NONE = {"ttl", "soft_timeout", "negative_ttl", "lease_ttl", "max_age", "keep_stale", "pending_path"}
 """Where None means something."""
 
 WRONG: dict[str, list[Any]] = {
@@ -22,6 +22,7 @@ WRONG: dict[str, list[Any]] = {
     "jitter": [-0.1, 1, 2, math.nan],
     "stale_while_revalidate": [-1, math.nan, math.inf, "an hour", True],
     "stale_if_error": [-1, math.nan, math.inf, "an hour", True],
+    "keep_stale": [-1, math.nan, math.inf, "an hour", True],
     "refresh_ahead": [-1, math.nan, math.inf],
     "soft_timeout": [0, -1, math.nan, math.inf, "one second"],
     "factory_timeout": [0, -1, math.nan, math.inf, "one second"],

@@ -3,8 +3,11 @@
 LLMError
 ├── AllProvidersFailedError               no provider answered, and the cache could not step in
 ├── ProviderTimeoutError   (TimeoutError) a provider did not answer in its time
+├── ProviderUnavailableError              a provider has failed so often that it is not asked for a while
 ├── UnusableAnswerError                   a provider answered with something that is no answer
+│   └── ReportedError                     it reported an error under HTTP 200, or inside a stream
 └── UnsupportedRequestError (ValueError)  the request asks for what this version cannot give honestly
+    └── UnknownParameterError             it has a parameter that the protocol does not know
 """
 
 from __future__ import annotations
@@ -76,5 +79,51 @@ class UnusableAnswerError(LLMError):
         return f"{self.provider} answered without an answer: {self.reason}"
 
 
+class ReportedError(UnusableAnswerError):
+    """The provider reported an error where an answer should be: under HTTP 200, or inside a stream.
+
+    `status`, `kind` and `code` are the provider's own words for it, None where it says nothing. Its message is left
+    out: it may hold a part of the prompt.
+    """
+
+    def __init__(
+        self, provider: str, status: int | None = None, kind: str | None = None, code: str | None = None
+    ) -> None:
+        said = ", ".join(str(word) for word in (status, kind, code) if word is not None)
+        super().__init__(provider, f"it reported an error ({said})" if said else "it reported an error")
+        self.args = (provider, status, kind, code)
+        self.status, self.kind, self.code = status, kind, code
+
+
+class ProviderUnavailableError(LLMError):
+    """The provider has failed so often that it is not asked for another `retry_in` seconds.
+
+    Chained to it is the error that it failed with last.
+    """
+
+    def __init__(self, provider: str, retry_in: float) -> None:
+        super().__init__(provider, retry_in)
+        self.provider = provider
+        self.retry_in = retry_in
+
+    def __str__(self) -> str:
+        return f"{self.provider} has failed repeatedly and is not asked again for {self.retry_in:.3g} s"
+
+
 class UnsupportedRequestError(LLMError, ValueError):
     """The request asks for something that would be lost or wrong if it were answered."""
+
+
+class UnknownParameterError(UnsupportedRequestError):
+    """A request has a parameter that the protocol does not know: misspelt, or newer than the installed SDK."""
+
+    def __init__(self, protocol: str, parameter: str, nearest: str | None = None) -> None:
+        super().__init__(protocol, parameter, nearest)
+        self.protocol, self.parameter, self.nearest = protocol, parameter, nearest
+
+    def __str__(self) -> str:
+        meant = f"; did you mean {self.nearest!r}?" if self.nearest else "."
+        return (
+            f"{self.protocol} has no parameter {self.parameter!r}{meant} One that is newer than the installed SDK goes "
+            f"through extra_body={{{self.parameter!r}: …}}, which is sent and keyed"
+        )

@@ -12,10 +12,10 @@ from typing import Any
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
 from cachecore_llm.errors import AllProvidersFailedError, UnsupportedRequestError
-from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
+from cachecore_llm.upstream import FallbackOrchestrator, Provider
 
 
 class LLMService:

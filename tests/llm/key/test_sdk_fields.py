@@ -10,7 +10,7 @@ from cachecore_llm.key.secret_fields import SECRET_FIELDS
 from cachecore_llm.key.survey import OBJECT_FIELDS
 from cachecore_llm.wire import ProtocolName
 from tests.llm.key.sdk_fields import Field, fields_of
-from tests.llm.key.test_table import PROTOCOL_NAMES, TYPES
+from tests.llm.key.test_table import TYPES
 
 MARKED = {
     *("", "content", "definition", "output", "system", "tool_changes", "tool_references", "tools", "variables"),
@@ -35,13 +35,13 @@ WITHIN = {
 
 @pytest.fixture(scope="module")
 def fields() -> dict[ProtocolName, set[Field]]:
-    found = {name: {field for kind in TYPES[name] for field in fields_of(kind)} for name in PROTOCOL_NAMES}
+    found = {name: {field for kind in TYPES[name] for field in fields_of(kind)} for name in TYPES}
     assert len(found["openai.responses"]) > 500
     assert len(found["anthropic.messages"]) > 500
     return found
 
 
-@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+@pytest.mark.parametrize("protocol", list(TYPES))
 def test_marks_stand_where_they_are_taken_away(fields: dict[ProtocolName, set[Field]], protocol: ProtocolName) -> None:
     bearers = {field.leads for field in fields[protocol] if field.name in ("cache_control", "prompt_cache_breakpoint")}
     assert bearers <= MARKED

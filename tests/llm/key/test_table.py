@@ -18,6 +18,7 @@ from openai.types.chat import completion_create_params as chat
 from openai.types.responses import Response
 from openai.types.responses import response_create_params as responses
 
+from cachecore_llm import LLMResponse
 from cachecore_llm.key import TABLE, Bypass, Keyed, RefusedFieldError, Row, Verdict, key_of
 from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, ProtocolName
 
@@ -70,7 +71,7 @@ def without_row(protocol: ProtocolName, types: list[type], methods: list[Callabl
     return set(listed(types, methods)) - {row.name for row in TABLE[protocol]}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
+@pytest.mark.parametrize("protocol", [protocol for protocol in PROTOCOL_NAMES if protocol in TYPES])
 def test_every_parameter_has_a_row(protocol: ProtocolName) -> None:
     names = list(listed(TYPES[protocol], METHODS[protocol]))
     assert "model" in names
@@ -116,6 +117,7 @@ BODIES: dict[ProtocolName, JsonObject] = {
     "openai.responses": {"model": "m", "input": "hi"},
     "openai.embeddings": {"model": "m", "input": "hi"},
     "anthropic.messages": {"model": "m", "max_tokens": 5, "messages": [USER]},
+    "plain": {"system_prompt": "s", "user_message": "hi", "context": None, "params": {}},
 }
 OBJECT = {"type": "x", "a": 1}
 GIVEN: JsonObject = {
@@ -126,6 +128,7 @@ GIVEN: JsonObject = {
     **{key: ["x"] for key in ("modalities", "betas", "include", "stop_sequences")},
     **dict.fromkeys(("web_search_options", "output_config", "text", "response_format", "stream_options"), OBJECT),
     **{key: {**OBJECT, "version": "2"} for key in ("output_format", "prompt")},
+    "params": {"clairvoyance": 1},
 }
 """A value for each parameter that is not a text, other than that of `BODIES`."""
 
@@ -154,6 +157,7 @@ ANSWERS: dict[ProtocolName, set[str]] = {
     "openai.responses": set(Response.model_fields),
     "openai.embeddings": set(openai.types.CreateEmbeddingResponse.model_fields),
     "anthropic.messages": set(anthropic.types.beta.BetaMessage.model_fields),
+    "plain": set(LLMResponse.__struct_fields__),
 }
 """Fields of an answer."""
 

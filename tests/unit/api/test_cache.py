@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -193,6 +194,53 @@ async def test_stale_if_error_rescues_and_waits_before_it_tries_again(scene: Sce
     with pytest.raises(LookupError):
         await cache.get_or_set("q", failing)
     assert cache.stats.failed == 1
+
+
+@virtual
+async def test_an_exception_that_may_not_be_covered_is_raised(scene: Scene) -> None:
+    """A mistake of the caller is no outage: it is raised although there is an old answer, by every way of asking."""
+    cache = scene.cache(ttl=10, stale_if_error=60, rescue_if=lambda error: not isinstance(error, TypeError))
+    await cache.set("q", "old")
+    await asyncio.sleep(20)
+
+    async def chunks() -> AsyncIterator[str]:
+        raise TypeError
+        yield ""
+
+    async def many(names: list[str]) -> dict[str, str]:
+        raise TypeError
+
+    with pytest.raises(TypeError):
+        await cache.get_or_set("q", Answer(1, error=TypeError()))
+    with pytest.raises(TypeError):
+        await cache.get_or_set_many(["q"], many)
+    with pytest.raises(TypeError):
+        [chunk async for chunk in cache.stream("q", chunks, assemble="".join, replay=iter)]
+    assert cache.stats.failed == 3
+    assert await cache.get_or_set("q", Answer(1, error=LookupError())) == "old"
+
+
+@virtual
+async def test_a_rule_that_raises_allows_nothing(scene: Scene) -> None:
+    cache = scene.cache(ttl=10, stale_if_error=60, rescue_if=lambda error: error.no_such_attribute)
+    await cache.set("q", "old")
+    await asyncio.sleep(20)
+    with pytest.raises(LookupError):
+        await cache.get_or_set("q", Answer(1, error=LookupError()))
+
+
+@virtual
+async def test_a_view_that_serves_nothing_stale_may_keep_it_for_others(scene: Scene) -> None:
+    cache = scene.cache(ttl=10, stale_if_error=60)
+    strict = cache.scoped(stale_if_error=0, keep_stale=60)
+    await strict.set("q", "old")
+    await asyncio.sleep(20)
+    failing = Answer(0, error=LookupError())
+    with pytest.raises(LookupError):
+        await strict.get_or_set("q", failing)
+    assert await cache.get_or_set("q", failing) == "old"
+    with pytest.raises(LookupError):  # also while the other view does not try again
+        await strict.get_or_set("q", failing)
 
 
 @virtual

@@ -1,7 +1,19 @@
 """What a call to a provider is keyed by. Pure: no core, no SDK, no I/O, no clock."""
 
-from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of
+from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of, simple_key
 from cachecore_llm.key.fields import TABLE, Row, Verdict
+from cachecore_llm.key.plain import shapes_answer
 from cachecore_llm.key.secret_fields import Digester
 
-__all__ = ["TABLE", "Bypass", "Digester", "Keyed", "RefusedFieldError", "Row", "Verdict", "key_of"]
+__all__ = [
+    "TABLE",
+    "Bypass",
+    "Digester",
+    "Keyed",
+    "RefusedFieldError",
+    "Row",
+    "Verdict",
+    "key_of",
+    "shapes_answer",
+    "simple_key",
+]

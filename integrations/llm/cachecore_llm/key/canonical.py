@@ -12,14 +12,31 @@ from typing import Any
 
 from cachecore_llm.key.blocks import Blocks, form
 from cachecore_llm.key.bypass import bypass_reason
-from cachecore_llm.key.fields import REAL_FIELDS, UNORDERED_FIELDS, UNORDERED_HEADERS, Verdict, named
-from cachecore_llm.key.ids import name_ids
+from cachecore_llm.key.fields import REAL_FIELDS, UNORDERED_FIELDS, UNORDERED_HEADERS, Verdict, named, real
+from cachecore_llm.key.ids import Names, name_ids
+from cachecore_llm.key.plain import plain_form
 from cachecore_llm.key.secret_fields import Digester
-from cachecore_llm.key.survey import survey
+from cachecore_llm.key.survey import OBJECT_FIELDS, survey
 from cachecore_llm.wire.call import Call, JsonObject, ProtocolName, RequestFacts
 
 _MESSAGES = frozenset({"input", "messages", "system"})
 _TOOLS = frozenset({"functions", "mcp_servers", "tools"})
+_CHAT_LEFT_OUT = frozenset(named("openai.chat", Verdict.NOT_KEYED))
+_PLAIN_LEFT_OUT = frozenset(name.removeprefix("params.") for name in named("plain", Verdict.NOT_KEYED))
+_ECHOED = frozenset({"metadata"})
+_CLOSER_LOOK = frozenset(
+    {
+        *_TOOLS,
+        *OBJECT_FIELDS,
+        *named("openai.chat", Verdict.REFUSED),
+        "audio",
+        "id",
+        "prompt",
+        "response_format",
+        "text",
+    }
+)
+"""Fields that decide more than a part of the key, also where their value is a text."""
 _FORMS = frozenset({"output_config", "output_format", "response_format", "text"})
 
 
@@ -75,23 +92,99 @@ def key_of(
     reason = bypass_reason(call, facts, allowed_tools)
     if reason is not None:
         return Bypass(reason=reason)
+    if call.protocol == "plain":
+        form_of_body = plain_form(call.body, Blocks(Names({}, False), digester or Digester()))
+        return Keyed(request=_request(call, form_of_body), objects=frozenset())
     body = _kept(call.protocol, call.body)
     seen = survey(call.protocol, body)
     ids = name_ids(call.protocol, body, seen.texts)
     blocks = Blocks(ids, digester or Digester())
     return Keyed(
-        request={
-            "protocol": call.protocol,
-            "endpoint": call.endpoint,
-            "headers": {name: _header(name, value) for name, value in call.headers.items()},
-            "scope": call.scope,
-            "tenant": call.tenant,
-            "prompt": call.prompt,
-            "prompt_version": call.prompt_version,
-            "body": {field: _value(field, value, blocks) for field, value in body.items()},
-        },
+        request=_request(call, {field: _value(field, value, blocks) for field, value in body.items()}),
         objects=seen.objects | ({"call_id"} if ids.unpaired else set()),
     )
+
+
+def simple_key(call: Call) -> JsonObject | None:
+    """Return the `request` of `key_of` for a call of plain text, None for any other call; `key_of` then decides.
+
+    A call of plain text is a chat, or a question to a provider without a wire, in which all messages are texts and all
+    further fields are numbers, texts or switches. It is never a bypass, names no object of the provider and echoes
+    nothing. O(number of messages and fields).
+    """
+    body = call.body
+    if call.protocol == "openai.chat":
+        kept = _simple_fields(body, _CHAT_LEFT_OUT, null_is_absent=True)
+        messages = body.get("messages")
+        if kept is None or not _are_texts(messages):
+            return None
+        kept["messages"] = messages
+        return _request(call, kept)
+    if call.protocol != "plain":
+        return None
+    context = body.get("context")
+    params = _simple_fields(body.get("params") or {}, _PLAIN_LEFT_OUT, null_is_absent=False)
+    if params is None or len(body) > 4 or type(body.get("user_message")) is not str:
+        return None
+    if not (context is None or type(context) is str or _are_texts(context)):
+        return None
+    return _request(
+        call,
+        {
+            "system_prompt": body.get("system_prompt"),
+            "user_message": body["user_message"],
+            "context": context,
+            "params": params,
+        },
+    )
+
+
+def _are_texts(messages: Any) -> bool:
+    if type(messages) is not list:
+        return False
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return False
+        if type(message.get("role")) is not str or type(message.get("content")) is not str:
+            return False
+    return True
+
+
+def _simple_fields(fields: JsonObject, left_out: AbstractSet[str], *, null_is_absent: bool) -> JsonObject | None:
+    """Return the fields that are keyed, less `messages`; None if one of them may need a closer look."""
+    kept: JsonObject = {}
+    for field, value in fields.items():
+        if field in left_out:
+            if field in _ECHOED and value is not None:
+                return None
+            continue
+        if field in _CLOSER_LOOK and value is not None:
+            return None
+        kind = type(value)
+        if kind is str or kind is bool or kind is float:
+            kept[field] = value
+        elif kind is int:
+            kept[field] = real(value) if field in REAL_FIELDS else value
+        elif value is None:
+            if not null_is_absent:
+                kept[field] = None
+        elif field != "messages":
+            return None
+    return kept
+
+
+def _request(call: Call, body: JsonObject) -> JsonObject:
+    headers = call.headers
+    return {
+        "protocol": call.protocol,
+        "endpoint": call.endpoint,
+        "headers": {name: _header(name, value) for name, value in headers.items()} if headers else {},
+        "scope": call.scope,
+        "tenant": call.tenant,
+        "prompt": call.prompt,
+        "prompt_version": call.prompt_version,
+        "body": body,
+    }
 
 
 def _refuse(call: Call) -> None:
@@ -133,19 +226,10 @@ def _value(field: str, value: Any, blocks: Blocks) -> Any:
     if field == "prediction":
         return blocks.messages([value])[0]
     if field in REAL_FIELDS and type(value) is int:
-        return _real(value)
+        return real(value)
     if field in UNORDERED_FIELDS and isinstance(value, list) and all(isinstance(one, str) for one in value):
         return sorted(set(value))
     return value
-
-
-def _real(value: int) -> float:
-    """Return `value` as a real number if there is one that is equal to it."""
-    try:
-        real = float(value)
-    except OverflowError:
-        return value
-    return real if real == value else value
 
 
 def _header(name: str, value: str) -> Any:

@@ -180,11 +180,34 @@ _MESSAGES: Final = (
     Row("workspace_id", _KEYED, f"{_HEADER}; it belongs to the credential's scope"),
 )
 
+_PLAIN: Final = (
+    Row("system_prompt", _KEYED, _PROMPT),
+    Row("user_message", _KEYED, _PROMPT),
+    Row("context", _KEYED, _PROMPT),
+    Row("params.timeout", _NOT, "bounds the caller's wait"),
+    Row("params.max_retries", _NOT, "how often the SDK tries"),
+    Row("params.stream", _NOT, _DELIVERY),
+    Row("params.stream_options", _NOT, _DELIVERY),
+    Row("params.request_id", _NOT, _TRACING),
+    Row("params.correlation_id", _NOT, _TRACING),
+    Row("params.trace_id", _NOT, _TRACING),
+    Row("params.span_id", _NOT, _TRACING),
+    Row("params.idempotency_key", _NOT, _TRACING),
+    Row("params.prompt_cache_key", _NOT, _PROMPT_CACHE),
+    Row("params.prompt_cache_options", _NOT, _PROMPT_CACHE),
+    Row("params.prompt_cache_retention", _NOT, _PROMPT_CACHE),
+    Row("params.extra_headers", _KEYED, "less those that concern transport, credentials and tracing"),
+    Row(
+        "params", _KEYED, "parameters without a row of their own, also `user`: what a provider makes of it is not known"
+    ),
+)
+
 TABLE: Final[Mapping[ProtocolName, tuple[Row, ...]]] = {
     "openai.chat": (*_CHAT, *_OPENAI_CALLERS, *_COMMON),
     "openai.responses": (*_RESPONSES, *_OPENAI_CALLERS, *_COMMON),
     "openai.embeddings": (*_EMBEDDINGS, *_COMMON),
     "anthropic.messages": (*_MESSAGES, *_COMMON),
+    "plain": _PLAIN,
 }
 """Every parameter of each protocol, with its verdict and the reason."""
 
@@ -212,3 +235,12 @@ _NAMED: Final = {
 def named(protocol: ProtocolName, verdict: Verdict) -> Mapping[str, str]:
     """Return the parameters of `protocol` that have this verdict, with the reasons."""
     return _NAMED[protocol, verdict]
+
+
+def real(value: int) -> float:
+    """Return `value` as a real number if there is one that is equal to it."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return value
+    return number if number == value else value

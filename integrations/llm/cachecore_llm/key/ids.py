@@ -97,4 +97,5 @@ _PLACES = {
     "openai.responses": _responses,
     "openai.embeddings": _none,
     "anthropic.messages": _messages,
+    "plain": _none,
 }

@@ -22,13 +22,13 @@ from cachecore.contract import redact_url
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.errors import CacheError
 from cachecore_llm.config import CacheConfig
-from cachecore_llm.providers import FallbackOrchestrator, Provider
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.replay.report import Report
 from cachecore_llm.replay.run import CountedProvider, Tally, replay_log
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
 from cachecore_llm.simulated import SimulatedProvider
+from cachecore_llm.upstream import FallbackOrchestrator, Provider
 
 _DEFAULT_FILE: Final = "replay.sqlite"
 _BACKEND_TIMEOUT: Final = 2.0
@@ -176,7 +176,7 @@ async def _provider(settings: Settings, stack: AsyncExitStack) -> Provider:
         return SimulatedProvider(speed=settings.speed, flawed=settings.flaws, seed=settings.seed)
     if settings.model is None:
         raise typer.BadParameter("--provider openai needs --model")
-    from cachecore_llm.openai_provider import OpenAIProvider, SDKError
+    from cachecore_llm.upstream.openai import OpenAIProvider, SDKError
 
     try:
         made = OpenAIProvider(settings.model)

@@ -14,10 +14,10 @@ from typing import Any, Final
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import OptionsError, UnkeyableError
 from cachecore_llm.errors import AllProvidersFailedError
-from cachecore_llm.providers import Provider, SupportsIdentity
 from cachecore_llm.replay.log import Line
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.service import LLMService
+from cachecore_llm.upstream import Provider, SupportsIdentity
 
 _MAX_BAD_LINES_KEPT: Final = 1000
 

@@ -13,6 +13,7 @@ from cachecore_llm.wire.openai_chat import OPENAI_CHAT
 from cachecore_llm.wire.openai_embeddings import OPENAI_EMBEDDINGS, NoStreamError
 from cachecore_llm.wire.openai_responses import OPENAI_RESPONSES
 from cachecore_llm.wire.pieces import Pieces, UnreadablePiecesError
+from cachecore_llm.wire.plain import PLAIN
 from cachecore_llm.wire.protocol import (
     Assembly,
     Recording,
@@ -25,7 +26,8 @@ from cachecore_llm.wire.protocol import (
 from cachecore_llm.wire.sse import EventDecoder, ServerEvent, encode_comment, encode_event
 
 PROTOCOLS: Mapping[ProtocolName, WireProtocol] = {
-    protocol.name: protocol for protocol in (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS, ANTHROPIC_MESSAGES)
+    protocol.name: protocol
+    for protocol in (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS, ANTHROPIC_MESSAGES, PLAIN)
 }
 """Every protocol under its name."""
 
@@ -34,6 +36,7 @@ __all__ = [
     "OPENAI_CHAT",
     "OPENAI_EMBEDDINGS",
     "OPENAI_RESPONSES",
+    "PLAIN",
     "PROTOCOLS",
     "AnswerFacts",
     "Assembly",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 JsonObject = dict[str, Any]
 """A JSON object as `json.loads` makes it. A request body, an answer's body and an event are each one."""
 
-ProtocolName = Literal["openai.chat", "openai.responses", "openai.embeddings", "anthropic.messages"]
+ProtocolName = Literal["openai.chat", "openai.responses", "openai.embeddings", "anthropic.messages", "plain"]
 
 OutputKind = Literal["text", "json", "schema"]
 """Free text; any JSON; JSON of the schema that the request gives."""

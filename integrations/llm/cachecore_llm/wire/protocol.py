@@ -57,7 +57,7 @@ class Assembly(Protocol):
 
 
 class WireProtocol(Protocol):
-    """One of the four protocols."""
+    """One of the five protocols."""
 
     @property
     def name(self) -> ProtocolName:

@@ -22,6 +22,7 @@ from cachecore_llm import (
     OpenAIProvider,
     ResponseCache,
     ToolCall,
+    UnknownParameterError,
     UnsupportedRequestError,
     UnusableAnswerError,
     Usage,
@@ -103,13 +104,12 @@ async def test_answer_is_read_whole(provider: OpenAIProvider) -> None:
 
 
 async def test_request_is_sent_as_the_wire_format_wants_it(provider: OpenAIProvider, endpoint: Endpoint) -> None:
-    """Known parameters by name, unknown ones in the body too, transport fields not, headers as headers."""
+    """Parameters and those of extra_body are fields of the body, transport fields are not, headers are headers."""
     await provider.generate(
         "You are helpful.",
         "Hi!",
         temperature=0.2,
-        min_p=0.05,
-        extra_body={"top_k": 3},
+        extra_body={"top_k": 3, "min_p": 0.05},
         extra_headers={"x-request-id": "r-1"},
         request_id="r-2",
         stream=False,
@@ -119,8 +119,8 @@ async def test_request_is_sent_as_the_wire_format_wants_it(provider: OpenAIProvi
             "model": "gpt-test",
             "messages": [{"role": "system", "content": "You are helpful."}, {"role": "user", "content": "Hi!"}],
             "temperature": 0.2,
-            "min_p": 0.05,
             "top_k": 3,
+            "min_p": 0.05,
         }
     ]
     assert endpoint.headers[0]["authorization"] == "Bearer sk-test"
@@ -128,9 +128,23 @@ async def test_request_is_sent_as_the_wire_format_wants_it(provider: OpenAIProvi
 
 
 @pytest.mark.parametrize(
+    ("wrong", "nearest"), [("temprature", "temperature"), ("ttl", None), ("max_token", "max_tokens")]
+)
+async def test_parameters_that_do_not_exist_are_not_sent(
+    provider: OpenAIProvider, endpoint: Endpoint, wrong: str, nearest: str | None
+) -> None:
+    with pytest.raises(UnknownParameterError, match=f"'{wrong}'.*extra_body") as raised:
+        await provider.generate("S", "U", **{wrong: 1})
+    assert raised.value.nearest == nearest
+    assert nearest is None or f"did you mean '{nearest}'?" in str(raised.value)
+    assert endpoint.bodies == []
+
+
+@pytest.mark.parametrize(
     ("context", "between"),
     [
         (None, []),
+        ([], []),
         ("Paris is in France.", [{"role": "system", "content": "Paris is in France."}]),
         ({"b": 1, "a": "é"}, [{"role": "system", "content": '{"a": "é", "b": 1}'}]),
         (["doc 1", "doc 2"], [{"role": "system", "content": '["doc 1", "doc 2"]'}]),
@@ -179,24 +193,34 @@ async def test_unfit_answers_are_returned_but_not_stored(
     assert len(endpoint.bodies) == 2
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, openai.BadRequestError),
-        (401, openai.AuthenticationError),
-        (429, openai.RateLimitError),
-        (500, openai.InternalServerError),
-        (503, openai.InternalServerError),
-    ],
-)
-async def test_errors_of_the_api_are_failures(
-    provider: OpenAIProvider, endpoint: Endpoint, status: int, kind: type[Exception]
-) -> None:
+async def _raised(provider: OpenAIProvider, endpoint: Endpoint, status: int) -> Exception:
     endpoint.status = status
     endpoint.reply = {"error": {"message": "no", "type": "error", "param": None, "code": None}}
-    with pytest.raises(AllProvidersFailedError) as raised:
+    with pytest.raises(Exception) as raised:
         await FallbackOrchestrator([provider]).generate("S", "U")
-    assert isinstance(raised.value.causes[0], kind)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError)],
+)
+async def test_outages_of_the_api_are_failures(
+    provider: OpenAIProvider, endpoint: Endpoint, status: int, kind: type[Exception]
+) -> None:
+    error = await _raised(provider, endpoint, status)
+    assert isinstance(error, AllProvidersFailedError)
+    assert isinstance(error.causes[0], kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, openai.BadRequestError), (401, openai.AuthenticationError), (404, openai.NotFoundError)],
+)
+async def test_mistakes_of_the_caller_are_raised_as_they_are(
+    provider: OpenAIProvider, endpoint: Endpoint, status: int, kind: type[Exception]
+) -> None:
+    assert type(await _raised(provider, endpoint, status)) is kind
 
 
 @pytest.mark.parametrize(

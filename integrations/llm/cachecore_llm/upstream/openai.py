@@ -1,0 +1,196 @@
+"""A provider on any endpoint that speaks OpenAI's protocols, through the official SDK: OpenAI, Azure, compatible ones.
+
+Needs the extra: `pip install 'cachecore-llm[openai]'`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+from cachecore_llm.errors import UnsupportedRequestError
+from cachecore_llm.response import LLMResponse
+from cachecore_llm.upstream.answers import checked
+from cachecore_llm.upstream.plain_form import plain_body, response_of
+from cachecore_llm.upstream.plain_to_chat import chat_call, plain_answer, plain_events
+from cachecore_llm.upstream.sdk_client import SDKClient
+from cachecore_llm.upstream.stream_options import StreamOptions
+from cachecore_llm.wire import Call, JsonObject, NoStreamError, ProtocolName
+
+try:
+    from openai import AsyncOpenAI
+    from openai import OpenAIError as SDKError
+except ImportError as missing:
+    raise ImportError("OpenAIProvider needs the SDK: pip install 'cachecore-llm[openai]'") from missing
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["OpenAIProvider", "SDKError"]
+
+_PATHS: Final[dict[ProtocolName, str]] = {
+    "openai.chat": "/chat/completions",
+    "openai.responses": "/responses",
+    "openai.embeddings": "/embeddings",
+}
+_SPEAKS: Final[frozenset[ProtocolName]] = frozenset({*_PATHS, "plain"})
+_ROTATING: Final = ("_api_key_provider", "_azure_ad_token", "_azure_ad_token_provider", "workload_identity")
+"""Attributes of clients whose credential changes: a callable key, Azure AD, workload identity."""
+
+
+class OpenAIProvider:
+    """Answers of an endpoint of OpenAI's protocols: chat completions, responses, embeddings.
+
+    Bodies are sent as they are given, and answers returned as they come: whatever the endpoint says is kept. Plain
+    requests are written as chat messages, see `plain_to_chat`.
+
+    Uses `client` and leaves closing it to the caller, or makes one of its own, which `aclose` closes. For Azure, give
+    an `AsyncAzureOpenAI`: its API version and deployment are part of the endpoint.
+    """
+
+    speaks = _SPEAKS
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str = "openai",
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_retries: int = 2,
+        client: AsyncOpenAI | None = None,
+        scope: str | None = None,
+    ) -> None:
+        """Ask for answers of `model` where a request names no other.
+
+        Args:
+            model: the default model.
+            name: what stands in the answers' `provider`.
+            base_url: the endpoint; `OPENAI_BASE_URL` or OpenAI's own if not given.
+            api_key: the credential; `OPENAI_API_KEY` if not given.
+            max_retries: how often the SDK asks again by itself after a refusal that may pass.
+            client: the caller's own client, instead of the three before.
+            scope: stands for the credential in keys; those who share it share answers. A digest of credential,
+                organisation and project if not given.
+
+        Raises OptionsError if the client's credential changes while it is used and there is no `scope`.
+        """
+        self._owned = client is None
+        self._client = client or AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries)
+        self._model = model
+        self._name = name
+        made: Any = self._client
+        self._sdk = SDKClient(
+            made,
+            facts=tuple(getattr(made, fact, None) for fact in ("api_key", "organization", "project")),
+            rotates=any(getattr(made, attribute, None) is not None for attribute in _ROTATING),
+            scope=scope,
+        )
+        self._options = {protocol: StreamOptions(protocol) for protocol in _PATHS}
+
+    def __repr__(self) -> str:
+        return f"OpenAIProvider(model={self._model!r}, name={self._name!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client is the caller's."""
+        if self._owned:
+            await self._client.close()
+
+    @property
+    def name(self) -> str:
+        """Return the name given."""
+        return self._name
+
+    @property
+    def model(self) -> str:
+        """Return the default model."""
+        return self._model
+
+    @property
+    def endpoint(self) -> str:
+        """Return the endpoint with its API version, without credentials."""
+        return self._sdk.endpoint
+
+    @property
+    def scope(self) -> str | None:
+        """Return the scope given, or a digest of credential, organisation and project."""
+        return self._sdk.scope
+
+    @property
+    def shaping(self) -> Mapping[str, str]:
+        """Return the client's own headers that shape answers."""
+        return self._sdk.shaping
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return the default model and the endpoint: another model or endpoint gives other answers."""
+        return {"model": self._model, "endpoint": self._sdk.endpoint}
+
+    async def send(self, call: Call) -> JsonObject:
+        """Return the answer's body.
+
+        Raises:
+            UnsupportedRequestError: the call is of another protocol, or plain and has no form in chat completions.
+            UnusableAnswerError: the answer to a plain call has no choices.
+            openai.OpenAIError: the SDK's own errors, as they are.
+        """
+        if call.protocol == "plain":
+            asked = chat_call(call, self._model)
+            body = checked(self._name, "openai.chat", await self.send(asked))
+            return plain_answer(body, self._name)
+        body = {name: value for name, value in self._body(call).items() if name != "stream_options"}
+        return await self._sdk.whole(self._path(call), call, body)
+
+    async def stream(self, call: Call) -> AsyncGenerator[JsonObject, None]:
+        """Yield the answer's events. Raises as `send` does, and NoStreamError for embeddings."""
+        if call.protocol == "plain":
+            async with aclosing(self.stream(chat_call(call, self._model))) as chunks:
+                async for event in plain_events(chunks, self._name):
+                    yield event
+            return
+        path, options = self._path(call), self._options[call.protocol]
+        if call.protocol == "openai.embeddings":
+            raise NoStreamError
+        again = True
+        while again:
+            again = False
+            body = options.added_to(self._body(call))
+            async with aclosing(self._sdk.events(path, call, body, call.protocol)) as events:
+                try:
+                    async for event in events:
+                        yield event
+                except SDKError as error:
+                    if not options.refused(error):
+                        raise
+                    again = True
+
+    def _path(self, call: Call) -> str:
+        path = _PATHS.get(call.protocol)
+        if path is None:
+            raise UnsupportedRequestError(f"{self._name} speaks OpenAI's protocols, and cannot answer {call.protocol}")
+        return path
+
+    def _body(self, call: Call) -> JsonObject:
+        return call.body if call.body.get("model") is not None else {"model": self._model, **_without_model(call.body)}
+
+    async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
+        """Return the endpoint's answer to a plain request. Raises as `send` does, and for `stream=True`."""
+        if params.pop("stream", None):
+            raise UnsupportedRequestError("generate returns a whole answer, so stream=True has no effect: use stream()")
+        body = plain_body(system_prompt, user_message, context, params)
+        answer = await self.send(Call(protocol="plain", endpoint=self.endpoint, body=body))
+        return response_of(answer, provider=self._name, fallback=False, latency=0.0)
+
+
+def _without_model(body: JsonObject) -> JsonObject:
+    return {name: value for name, value in body.items() if name != "model"}

@@ -1,0 +1,97 @@
+"""JSON bodies through the client of an official SDK, as they are: whole, or event by event.
+
+The SDK brings credentials, retries, proxies and its errors; its types are left out, because they drop what they do not
+know. Both SDKs are made by one generator, so this serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from cachecore.contract.errors import OptionsError
+from cachecore_llm.upstream.headers import credentials, is_credential, scope_digest, shaping
+from cachecore_llm.upstream.parameters import sendable
+from cachecore_llm.upstream.provider import extra_query
+from cachecore_llm.wire import PROTOCOLS, Call, EventDecoder, JsonObject, ProtocolName, load
+
+_RAW: Final = {"X-Stainless-Raw-Response": "stream"}
+"""Asks the SDK for the HTTP response, before anything of its body is read."""
+
+
+class SDKClient:
+    """A client of an SDK, and what of it belongs to the keys of its answers."""
+
+    def __init__(self, client: Any, *, facts: tuple[object, ...], rotates: bool, scope: str | None) -> None:
+        """Use `client`; closing it is left to the caller.
+
+        Args:
+            client: an `AsyncOpenAI`, an `AsyncAnthropic` or a subclass.
+            facts: credential, organisation, project, and the like.
+            rotates: whether the client gets a new credential from time to time.
+            scope: what stands for the credential in keys; else a digest of `facts`.
+
+        Raises OptionsError if the credential rotates and there is no `scope`.
+        """
+        self._client = client
+        query = {name: str(value) for name, value in client.default_query.items()}
+        url = urlsplit(str(client.base_url))
+        host = url.hostname or ""
+        address = f"[{host}]" if ":" in host else host
+        port = f":{url.port}" if url.port else ""
+        shown = sorted(pair for pair in query.items() if not is_credential(pair[0].lower()))
+        self.endpoint = f"{url.scheme}://{address}{port}{url.path.rstrip('/')}" + (
+            f"?{urlencode(shown)}" if shown else ""
+        )
+        headers: Mapping[str, object] = client.default_headers
+        self.shaping: Mapping[str, str] = shaping(headers)
+        self.scope = scope
+        if scope is None and rotates:
+            raise OptionsError(
+                "the credential of this client changes while it is used, so a digest of it would never find an answer "
+                "again: give scope='…', a text that stands for everyone who may share these answers"
+            )
+        if scope is None:
+            more = {**credentials(headers), **credentials(query), "userinfo": url.username}
+            more.pop("authorization", None)  # the key itself is one of the facts, whatever header carries it
+            more.pop("x-api-key", None)
+            self.scope = scope_digest([*facts, *(f"{name}={value}" for name, value in sorted(more.items()) if value)])
+
+    async def whole(self, path: str, call: Call, body: JsonObject) -> JsonObject:
+        """Return the body of the answer to `body`. Raises the SDK's errors and UnreadableStreamError."""
+        response = await self._post(path, call, sendable(body))
+        try:
+            return load(await response.read())
+        finally:
+            await response.close()
+
+    async def events(
+        self, path: str, call: Call, body: JsonObject, protocol: ProtocolName
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Yield the events of the answer to `body`, which ends with the HTTP body, or with the protocol's own mark.
+
+        Raises the SDK's errors, those of its HTTP client if the body is cut, and UnreadableStreamError.
+        """
+        wire = PROTOCOLS[protocol]
+        response = await self._post(path, call, {**sendable(body), "stream": True})
+        try:
+            decoder = EventDecoder()
+            async for chunk in response.http_response.aiter_bytes():
+                for sent in decoder.feed(chunk):
+                    if wire.is_end(sent):
+                        return
+                    event = wire.event_of(sent)
+                    if event is not None:
+                        yield event
+        finally:
+            await response.close()
+
+    async def _post(self, path: str, call: Call, sent: JsonObject) -> Any:
+        options: dict[str, Any] = {"headers": {**call.headers, **_RAW}}
+        for option in ("timeout", "max_retries", "idempotency_key"):
+            if call.body.get(option) is not None:
+                options[option] = call.body[option]
+        if query := extra_query(call.endpoint, self.endpoint):
+            options["params"] = query
+        return await self._client.post(path, cast_to=object, body=sent, options=options)
