@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cachecore import OptionsError
 from cachecore_llm.sdk.answer_headers import age, cache_status, kept
 from cachecore_llm.sdk.exchange import exchange_of
-from cachecore_llm.sdk.request_headers import shaping
 from cachecore_llm.sdk.scope import RotatingCredentialError, credential_scope
+from cachecore_llm.upstream.headers import shaping
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -17,7 +17,7 @@ from cachecore.keys import encode
 from cachecore_llm.key import Bypass, Digester, RefusedFieldError, key_of
 from cachecore_llm.sdk.answer_headers import kept
 from cachecore_llm.sdk.exchange import Exchange, exchange_of, shown_url
-from cachecore_llm.sdk.request_headers import shaping
+from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.wire import PROTOCOLS, JsonObject, UnreadableRequestError, assemble
 from cachecore_llm.wire.objects import UnreadableStreamError, load
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from cachecore_llm.sdk.request_headers import shaping
+from cachecore_llm.upstream.headers import is_credential, shaping
 from cachecore_llm.wire import PROTOCOLS
 from cachecore_llm.wire.call import Call, ProtocolName, RequestFacts, UnreadableRequestError
 from cachecore_llm.wire.objects import UnreadableStreamError, load
@@ -20,23 +20,6 @@ _ROUTES: Final[tuple[tuple[str, ProtocolName], ...]] = (
     ("/v1/messages", "anthropic.messages"),
 )
 """How the paths of calls end. `/messages` and `/responses` end other paths too (threads, stored responses)."""
-
-CREDENTIALS_IN_QUERY: Final = frozenset(
-    {
-        "access_token",
-        "api-key",
-        "api_key",
-        "apikey",
-        "auth",
-        "code",
-        "key",
-        "sig",
-        "signature",
-        "subscription-key",
-        "token",
-    }
-)
-"""Parameters of an address that some services take a credential in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +57,7 @@ def exchange_of(
     except (UnreadableStreamError, UnreadableRequestError):
         return None
     query = parse_qsl(parts.query, keep_blank_values=True)
-    credentials = tuple((name, value) for name, value in query if name.lower() in CREDENTIALS_IN_QUERY)
+    credentials = tuple((name, value) for name, value in query if is_credential(name.lower()))
     call = Call(
         protocol=protocol,
         endpoint=_endpoint(parts.scheme, parts.hostname or "", parts.port, parts.path, query),
@@ -99,7 +82,7 @@ def _protocol(path: str) -> ProtocolName | None:
 
 def _endpoint(scheme: str, host: str, port: int | None, path: str, query: Iterable[tuple[str, str]]) -> str:
     """Return the address without credentials; the order of its parameters does not count."""
-    shown = sorted((name, value) for name, value in query if name.lower() not in CREDENTIALS_IN_QUERY)
+    shown = sorted((name, value) for name, value in query if not is_credential(name.lower()))
     place = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}.get(scheme)
     address = f"{scheme}://{place}" + (f":{port}" if port not in (None, default) else "") + path.rstrip("/")

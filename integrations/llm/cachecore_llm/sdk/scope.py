@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from cachecore.contract.errors import OptionsError
-from cachecore_llm.sdk.request_headers import CREDENTIAL_HEADERS, SCOPE_HEADERS
+from cachecore_llm.upstream.headers import credentials, scope_digest
 from cachecore_llm.wire.objects import UnreadableStreamError, load
 
 ScopeFunction = Callable[[Mapping[str, str]], str]
 """Gives the scope of a request from its headers (names in lower case), such as from claims of its token."""
+
+_KEYS: Final = ("authorization", "api-key", "x-api-key")
+"""Headers that the SDKs put one and the same key into, depending on their version and the service."""
 
 _SIGNED: Final = ("aws4-hmac-", "signature ")
 
@@ -57,15 +58,14 @@ def credential_scope(
     if name is not None and not keep_credential:
         return f"n:{name}"
     # The value counts and not its header: an SDK's next version may send the same key in another one.
-    carried = sorted({_bare(value) for header, value in headers.items() if header in CREDENTIAL_HEADERS})
+    about = credentials(headers)
+    carried = sorted({_bare(about.pop(header)) for header in _KEYS if header in about})
     if name is None:
         for value in carried:
             kind = _rotating(value)
             if kind is not None:
                 raise RotatingCredentialError(kind)
-    about = {header: value for header, value in headers.items() if header in SCOPE_HEADERS}
-    said = json.dumps([name, carried, sorted(in_query), about], sort_keys=True).encode()
-    return "c:" + hashlib.blake2b(said, digest_size=16, key=key).hexdigest()
+    return f"c:{scope_digest([name, carried, sorted(in_query), about], key)}"
 
 
 def _bare(value: str) -> str:
