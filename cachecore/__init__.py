@@ -8,6 +8,7 @@ async with Cache("memory://", ttl=3600) as cache:
 
 from cachecore.api.cache import Cache
 from cachecore.api.claims import Claim
+from cachecore.api.loop_thread import LoopThread
 from cachecore.api.stream import Stream
 from cachecore.api.sync import SyncCache
 from cachecore.api.sync_claims import SyncClaim
@@ -45,6 +46,7 @@ __all__ = [
     "FlightCycleError",
     "InvalidationPending",
     "Lookup",
+    "LoopThread",
     "OptionsError",
     "PluginNotFound",
     "Stats",

@@ -25,10 +25,10 @@ async def test_no_tenant_and_prompt_gets_the_answer_of_another() -> None:
     tenants = [name for n in range(10) for name in (f"t{n}", f"t-t{n}", f"l-t{n}", f"t{n}/p")]
     prompts = [text for n in range(10) for text in (f"p{n}", f"p{n} ", f"P{n}", f"t{n}/p{n}", f"p{n}\0")]
     async with ResponseCache("memory://") as cache:
+        service = LLMService(Failing(), cache)
         for tenant in tenants:
             for prompt in prompts:
                 await cache.set(prompt, "Q?", None, LLMResponse(f"{tenant}|{prompt}"), tenant=tenant)
-        service = LLMService(Failing(), cache)
         for tenant in tenants:
             for prompt in prompts:
                 answer = await service.generate(prompt, "Q?", tenant=tenant)

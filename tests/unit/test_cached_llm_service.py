@@ -19,7 +19,6 @@ from cachecore_llm import (
     Provider,
     ResponseCache,
     ToolCall,
-    UnsupportedRequestError,
 )
 from tests.llm.timeless import TimelessBackend
 
@@ -172,10 +171,18 @@ class TestCacheFirst:
             answer = await LLMService(provider, cache).generate(SYSTEM, USER)
             assert answer.content == f"answer 1 to {USER}"
 
-    async def test_stream_is_refused_clearly(self, service: LLMService, provider: ScriptedProvider) -> None:
-        with pytest.raises(UnsupportedRequestError, match="stream"):
-            await service.generate(SYSTEM, USER, stream=True)
-        assert provider.asked == []
+    async def test_stream_true_gives_the_answer_in_pieces(
+        self, service: LLMService, provider: ScriptedProvider
+    ) -> None:
+        """The first stream asks the provider; the second comes from the cache, as does a whole answer."""
+        for status in ("miss", "hit"):
+            stream = await service.generate(SYSTEM, USER, stream=True)
+            assert "".join([piece async for piece in stream]) == f"answer 1 to {USER}"
+            assert stream.cache_status == status
+            answer = await stream.response()
+            assert (answer.content, answer.cached, answer.model) == (f"answer 1 to {USER}", status == "hit", "m")
+        assert (await service.generate(SYSTEM, USER)).cache_status == "hit"
+        assert len(provider.asked) == 1
 
     async def test_providers_that_may_outlast_the_cache_are_refused(self, cache: ResponseCache) -> None:
         """Otherwise the computation would end before the second provider had its turn."""

@@ -10,6 +10,8 @@ from typing import Self
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration, lifetime, positive, seconds
+from cachecore_llm.key import Path, path_of
+from cachecore_llm.policy.admission import BUILT_IN, AdmissionRules
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse
 
@@ -32,12 +34,20 @@ class CacheConfig:
     """How long an answer of a provider other than the first is fresh, so that it does not outlive the outage."""
     factory_timeout: Duration = 600.0
     """Seconds after which a computation is given up; more than the time of all providers together."""
+    soft_timeout: Duration | None = None
+    """After how long an answer past its ttl is served, if there is one, while the providers work on behind."""
+    web_ttl: Duration = 300.0
+    """How long an answer is fresh at most that was made with a search of the web or of files."""
     label: str | None = None
     """The label of requests that name none."""
     ignore: frozenset[str] = TRANSPORT_FIELDS
-    """Parameters that are no part of the key."""
+    """Parameters that are no part of the key, beside those that never are: names, or paths such as `messages[*].id`."""
+    allowed_tools: frozenset[str] = frozenset()
+    """Names or kinds of tools that run at the provider, may act, and are cached all the same."""
+    rules: AdmissionRules = BUILT_IN
+    """What is added to the built-in rules on what may be stored."""
     admit: Callable[[LLMResponse], bool] | None = None
-    """A rule of your own on what may be stored, asked after the built-in ones."""
+    """A rule of your own on what may be stored, asked after the built-in ones. If it raises, nothing is stored."""
     similar: bool = True
     """Whether the answer to a similar question may be served when every provider fails."""
     similar_threshold: float = 0.80
@@ -46,6 +56,8 @@ class CacheConfig:
     """Questions that this process remembers for that; the oldest are forgotten first."""
     similar_max_chars: int = 2_000
     """The longest question that is matched with others."""
+    ignores: tuple[Path, ...] = field(init=False, repr=False, compare=False)
+    """The paths of `ignore`."""
 
     def __new__(cls, *_: object, **settings: object) -> Self:
         """Refuse settings that there are not, with the name that was meant. Raises OptionsError."""
@@ -59,8 +71,17 @@ class CacheConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ttl_seconds", lifetime("ttl_seconds", self.ttl_seconds))
-        for name in ("fallback_ttl", "factory_timeout"):
+        for name in ("fallback_ttl", "factory_timeout", "web_ttl"):
             object.__setattr__(self, name, positive(name, getattr(self, name)))
+        if self.soft_timeout is not None:
+            object.__setattr__(self, "soft_timeout", positive("soft_timeout", self.soft_timeout))
+        try:
+            ignores = tuple(path_of(field) for field in sorted(frozenset(self.ignore) - TRANSPORT_FIELDS))
+        except (TypeError, ValueError) as error:
+            raise OptionsError(f"ignore: {error}") from None
+        object.__setattr__(self, "ignores", ignores)
+        if not isinstance(self.rules, AdmissionRules):
+            raise OptionsError(f"rules must be AdmissionRules(…), not {self.rules!r}")
         for name in ("stale_if_error", "stale_while_revalidate"):
             window = seconds(name, getattr(self, name))
             if not 0 <= window < float("inf"):
@@ -87,6 +108,8 @@ class CacheMetrics:
     """Of the misses: answered with the same request's entry past its ttl."""
     similar: int = 0
     """Of the misses: answered with the answer to a similar question."""
+    joined: int = 0
+    """Of the misses: waited for the answer that another caller was having made, and paid nothing."""
     stored: int = 0
     """Answers stored."""
     rejected: Mapping[str, int] = field(default_factory=dict)

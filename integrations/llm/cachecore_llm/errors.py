@@ -1,6 +1,7 @@
 """Every error of the LLM integration, in one tree.
 
 LLMError
+├── NotCachedError         (LookupError)  only a stored answer was wanted, and there is none
 ├── AllProvidersFailedError               no provider answered, and the cache could not step in
 ├── ProviderTimeoutError   (TimeoutError) a provider did not answer in its time
 ├── ProviderUnavailableError              a provider has failed so often that it is not asked for a while
@@ -53,6 +54,17 @@ class AllProvidersFailedError(LLMError):
 def _told(error: Exception) -> str:
     name = type(error).__name__
     return f"{name} ({error.reason})" if isinstance(error, UnusableAnswerError) else name
+
+
+class NotCachedError(LLMError, LookupError):
+    """The call takes only what is in the cache, and there is nothing to take; `reason` says why, as a lookup does."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"only_if_cached: there is no answer in the cache ({self.reason})"
 
 
 class ProviderTimeoutError(LLMError, TimeoutError):

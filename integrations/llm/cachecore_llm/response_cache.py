@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
-from cachecore import Cache, Computed, OptionsError
+from cachecore import Cache, OptionsError
 from cachecore.contract.clock import Clock
-from cachecore.contract.options import positive
 from cachecore.contract.protocols import CacheBackend
-from cachecore.contract.results import UNSET, Outcome, Unset
-from cachecore_llm.admission import Rejection, rejection
+from cachecore.contract.results import UNSET, Unset
+from cachecore_llm.call_writer import CallWriter
 from cachecore_llm.config import CacheConfig, CacheMetrics
-from cachecore_llm.namespace import label_segments, namespace, prompt_digest, tenant_segments
+from cachecore_llm.flow import Flow, StoredAnswer, body_of, response_of
+from cachecore_llm.flow.places import model_tag, prompt_tag
+from cachecore_llm.policy.prompts import label_segments
+from cachecore_llm.policy.tenants import tenant_segments
 from cachecore_llm.request import LLMRequest
-from cachecore_llm.response import CacheStatus, LLMResponse, StoredAnswer, as_made, marked
-from cachecore_llm.similar_answers import AnsweredQuestions
+from cachecore_llm.response import LLMResponse
+from cachecore_llm.upstream import Sent
+from cachecore_llm.wire import Call
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-_STATUS: Final[dict[Outcome, CacheStatus]] = {
-    "hit": "hit",
-    "stale": "stale",
-    "rescued": "stale",
-    "computed": "miss",
-    "bypass": "bypass",
-}
-_MAX_VIEWS: Final = 4096
 
 
 class ResponseCache:
@@ -73,6 +66,7 @@ class ResponseCache:
             "ttl": config.ttl_seconds,
             "stale_if_error": config.stale_if_error,
             "stale_while_revalidate": config.stale_while_revalidate,
+            "soft_timeout": config.soft_timeout,
             "factory_timeout": config.factory_timeout,
         }
         if isinstance(store, Cache):
@@ -91,12 +85,18 @@ class ResponseCache:
                 **policy,
                 **options,
             )
-        # What is read to find a similar answer is no request of anybody, so it is not counted among them.
-        self._unasked: Cache[StoredAnswer] = self._root.scoped(name="llm.similar")
-        self._views: OrderedDict[str, Cache[StoredAnswer]] = OrderedDict()
-        self._questions = AnsweredQuestions(config)
-        self._rejected: Counter[str] = Counter()
-        self._similar = 0
+        self.flow = Flow(self._root, config)
+        """The ways of calls through this cache, for faces that take calls of their own."""
+        self._writer = CallWriter()
+        self._served = False
+
+    def serve(self, writer: CallWriter) -> None:
+        """Let `get`, `set`, `find`, `delete` and the like mean the answers of the provider that `writer` writes for.
+
+        An `LLMService` does so when it is built; of several services on one cache, the first counts.
+        """
+        if not self._served:
+            self._served, self._writer = True, writer
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,16 +119,17 @@ class ResponseCache:
             hits=stats.hits_l1 + stats.hits_l2,
             misses=stats.misses + stats.computed + stats.stale + stats.rescued + stats.failed,
             stale=stats.stale + stats.rescued,
-            similar=self._similar,
+            similar=self.flow.similar,
+            joined=stats.joined,
             stored=stats.stored,
-            rejected=dict(self._rejected),
+            rejected=dict(self.flow.commit.rejected),
             not_stored={why: number for why, number in stats.not_stored.items() if why != "admission"},
         )
 
     async def get(
         self,
         system_prompt: str,
-        user_message: str,
+        user_message: Any,
         context: Any = None,
         *,
         tenant: str | None = None,
@@ -152,19 +153,13 @@ class ResponseCache:
 
     async def find(self, request: LLMRequest) -> LLMResponse | None:
         """Return the fresh answer to `request`, or None. As `get`."""
-        if not self.config.enabled:
-            return None
-        found = await self._view(request).lookup(request.key_fields(self.config.ignore))
-        if found.outcome != "hit" or found.value is None:
-            return None
-        if found.tier == "l2":
-            self._questions.remember(request, self._view(request), found.value)
-        return marked(found.value.response, "hit", found.age)
+        found = await self.flow.find(self._writer.keyed(request))
+        return None if found is None else response_of(found)
 
     async def set(
         self,
         system_prompt: str,
-        user_message: str,
+        user_message: Any,
         context: Any = None,
         response: LLMResponse | None = None,
         *,
@@ -186,9 +181,11 @@ class ResponseCache:
         request = LLMRequest(system_prompt, user_message, context, params, tenant, label)
         if not self.config.enabled:
             return False
-        computed = self._computed(request, response)
-        view, fields = self._view(request), request.key_fields(self.config.ignore)
-        return computed.store and await view.set(fields, computed)
+        if response.cached:  # storing it again would make it young again, or the answer to another question
+            self.flow.commit.rejected["cached"] += 1
+            return False
+        call = self._writer.keyed(request)
+        return await self.flow.put(call, _sent(call, response))
 
     async def answer(self, request: LLMRequest, generate: Callable[[], Awaitable[LLMResponse]]) -> LLMResponse:
         """Return the stored answer to `request`, or what `generate` returns, which is stored if it is fit to be.
@@ -196,19 +193,11 @@ class ResponseCache:
         Callers that ask the same at the same time share one call of `generate`. If it fails, and the same request has
         an answer past its ttl but within `stale_if_error`, that is returned, marked `stale`; else its error is raised.
         """
-        if not self.config.enabled:
-            return marked(as_made(await generate()), "bypass")
-        view, fields = self._view(request), request.key_fields(self.config.ignore)
 
-        async def factory() -> Computed[StoredAnswer]:
-            return self._computed(request, await generate())
+        async def send(call: Call) -> Sent:
+            return _sent(call, await generate())
 
-        found = await view.lookup(fields, factory)
-        stored = cast("StoredAnswer", found.value)  # with a factory there is an answer, or an exception
-        if found.outcome == "hit" and found.tier == "l2":
-            self._questions.remember(request, self._view(request), stored)
-        status = _STATUS[found.outcome]
-        return stored.response if status == "miss" else marked(stored.response, status, found.age)
+        return response_of(await self.flow.answer(self._writer.keyed(request), send, similar=False))
 
     async def similar(self, request: LLMRequest) -> LLMResponse | None:
         """Return the answer to a question much like that of `request`, marked `similar`, or None.
@@ -217,12 +206,43 @@ class ResponseCache:
         parameters, tenant and label. Each candidate is read from the store before it is served: it must still be
         there, valid, and hold the very question that was matched. It may be past its ttl, up to `stale_if_error`.
         """
-        if not self.config.enabled or not self._questions.takes(request):
-            return None
-        view = self._unasked.scoped(_place(request, self.config), tags=_tags(request, self.config))
-        found = await self._questions.answer(request, view)
-        self._similar += found is not None
-        return found
+        found = await self.flow.similar_answer(self.flow.ask(self._writer.keyed(request)))
+        return None if found is None else response_of(found)
+
+    async def delete(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        **params: Any,
+    ) -> bool:
+        """Delete the answer to one request, for all processes; return whether there was one. Arguments as in `get`.
+
+        Raises:
+            InvalidationPending: the store did not acknowledge; it is delivered by itself as soon as it answers.
+        """
+        request = LLMRequest(system_prompt, user_message, context, params, tenant, label)
+        return await self.flow.delete(self._writer.keyed(request))
+
+    async def expire(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        **params: Any,
+    ) -> bool:
+        """Make the answer to one request stale as of now: it is made anew, and kept in case that fails.
+
+        Returns whether there was one. Arguments as in `get`; raises as `delete` does.
+        """
+        request = LLMRequest(system_prompt, user_message, context, params, tenant, label)
+        return await self.flow.expire(self._writer.keyed(request))
 
     async def invalidate_prompt(self, system_prompt: str) -> int | None:
         """Make every answer to `system_prompt` invalid, of every tenant and label, in every process, at once.
@@ -233,7 +253,7 @@ class ResponseCache:
         Raises:
             InvalidationPending: the store did not acknowledge; it is tried again until it does.
         """
-        tag = _prompt_tag(system_prompt)
+        tag = prompt_tag(system_prompt)
         return await self._root.sweep_tag(tag, lambda place: place.split("/")[-1] == tag)
 
     async def invalidate_prefix(self, label: str) -> int | None:
@@ -250,6 +270,14 @@ class ResponseCache:
 
         return await self._root.sweep_tag("/".join(wanted), labelled)
 
+    async def invalidate_model(self, model: str) -> None:
+        """Make every answer invalid for which `model` was asked, or that `model` gave as a fallback.
+
+        Raises:
+            InvalidationPending: the store did not acknowledge; it is tried again until it does.
+        """
+        await self._root.invalidate_tags(model_tag(model))
+
     async def invalidate_tenant(self, tenant: str) -> int | None:
         """Make every answer of `tenant` invalid. Returns and raises as `invalidate_prompt`."""
         return await self._root.invalidate_prefix("/".join(tenant_segments(tenant)))
@@ -258,55 +286,14 @@ class ResponseCache:
         """Make every answer of this cache invalid. Returns and raises as `invalidate_prompt`."""
         return await self._root.invalidate_all()
 
-    def _view(self, request: LLMRequest) -> Cache[StoredAnswer]:
-        place = _place(request, self.config)
-        view = self._views.get(place)
-        if view is None:
-            view = self._views[place] = self._root.scoped(place, tags=_tags(request, self.config))
-            if len(self._views) > _MAX_VIEWS:
-                self._views.popitem(last=False)
-        return view
 
-    def _computed(self, request: LLMRequest, response: LLMResponse) -> Computed[StoredAnswer]:
-        """Return `response` together with whether and for how long it may be stored; a rejection is counted."""
-        why = self._rejection(request, response)
-        made = as_made(response)
-        stored = StoredAnswer(made, request.user_message if self._questions.may_match(request, made) else None)
-        served_by = response.provider or None
-        if why is not None:
-            self._rejected[why] += 1
-            return Computed(stored, store=False, served_by=served_by)
-        self._questions.remember(request, self._view(request), stored)
-        if not response.fallback:
-            return Computed(stored, served_by=served_by)
-        own, fallback = self.config.ttl_seconds, positive("fallback_ttl", self.config.fallback_ttl)
-        ttl = fallback if own is None else min(positive("ttl_seconds", own), fallback)
-        return Computed(stored, ttl=ttl, served_by=served_by)
-
-    def _rejection(self, request: LLMRequest, response: LLMResponse) -> Rejection | None:
-        if response.cached:
-            return "cached"  # storing it again would make it young again, or the answer to another question
-        why = rejection(response, request)
-        if why is None and self.config.admit is not None and not self.config.admit(response):
-            return "custom"
-        return why
-
-
-def _place(request: LLMRequest, config: CacheConfig) -> str:
-    return namespace(request.system_prompt, tenant=request.tenant, label=_label(request, config))
-
-
-def _tags(request: LLMRequest, config: CacheConfig) -> list[str]:
-    segments = label_segments(_label(request, config))
-    return [_prompt_tag(request.system_prompt), *("/".join(segments[: end + 1]) for end in range(len(segments)))]
-
-
-def _label(request: LLMRequest, config: CacheConfig) -> str | None:
-    return config.label if request.label is None else request.label
-
-
-def _prompt_tag(system_prompt: str) -> str:
-    return "p-" + prompt_digest(system_prompt)
+def _sent(call: Call, response: LLMResponse) -> Sent:
+    return Sent(
+        body=body_of(call.protocol, response),
+        provider=response.provider,
+        fallback=response.fallback,
+        latency=response.latency,
+    )
 
 
 def _backend(store: object) -> CacheBackend:

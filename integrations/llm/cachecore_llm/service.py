@@ -1,89 +1,319 @@
 """`LLMService`: answers from the cache, else from the providers, else from the cache once more.
 
-The ladder: the exact answer while it is fresh; the providers, one call for all who ask the same; the exact answer past
-its ttl; the answer to a similar question; `AllProvidersFailedError`.
+The ladder: the exact answer while it is fresh; the exact answer past its ttl while the providers are slow; the
+providers, one call for all who ask the same; the exact answer past its ttl; the answer to a similar question;
+`AllProvidersFailedError`. A mistake of the caller is raised at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, Self, overload
 
+from cachecore import Cache
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
-from cachecore_llm.errors import AllProvidersFailedError, UnsupportedRequestError
+from cachecore_llm.call_writer import CallWriter, with_transport
+from cachecore_llm.embeddings import Embeddings, embeddings_of
+from cachecore_llm.flow import Answer, response_of
+from cachecore_llm.llm_stream import LLMStream
+from cachecore_llm.policy.admission import unusable
+from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
-from cachecore_llm.upstream import FallbackOrchestrator, Provider
+from cachecore_llm.upstream import FallbackOrchestrator, Provider, Sent, Streamed, WireProvider
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
 
 
 class LLMService:
     """Answers requests through a cache and providers that stand in for each other.
 
-    Closes neither: both stay the caller's.
+    Closes neither providers nor a cache that was given: both stay the caller's. A cache made from a URL is closed by
+    `aclose`.
     """
 
-    def __init__(self, orchestrator: FallbackOrchestrator | Provider, cache: ResponseCache) -> None:
-        """Use `orchestrator`, or one provider alone, behind `cache`."""
+    def __init__(
+        self,
+        orchestrator: FallbackOrchestrator | Provider | WireProvider,
+        cache: ResponseCache | Cache[Any] | str,
+        *,
+        tenants: Literal["optional", "required"] = "optional",
+    ) -> None:
+        """Use `orchestrator`, or one provider alone, behind `cache`.
+
+        Args:
+            orchestrator: the providers; the first is the one whose answers are wanted.
+            cache: a `ResponseCache`, or what one is made from with its default settings: a `Cache`, a URL.
+            tenants: `required` refuses a request that names no tenant.
+        """
         asked = orchestrator if isinstance(orchestrator, FallbackOrchestrator) else FallbackOrchestrator([orchestrator])
-        limit = positive("factory_timeout", cache.config.factory_timeout)
+        if tenants not in ("optional", "required"):
+            raise OptionsError(f"tenants must be 'optional' or 'required', not {tenants!r}")
+        self._owned = not isinstance(cache, ResponseCache)
+        kept = cache if isinstance(cache, ResponseCache) else ResponseCache(cache)
+        limit = positive("factory_timeout", kept.config.factory_timeout)
         if asked.total_timeout >= limit:
             raise OptionsError(
                 f"the providers may take {asked.total_timeout:g} s together, but the cache gives up after "
                 f"factory_timeout = {limit:g} s: raise it in CacheConfig, or lower theirs"
             )
         self._orchestrator = asked
-        self._cache = cache
+        self._cache = kept
+        self._flow = kept.flow
+        self._writer = CallWriter(asked.first)
+        self._tenant_required = tenants == "required"
+        kept.serve(self._writer)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the cache if it was made here. Idempotent."""
+        if self._owned:
+            await self._cache.aclose()
 
     @property
     def cache(self) -> ResponseCache:
-        """Return the cache that was given."""
+        """Return the cache."""
         return self._cache
 
+    @overload
     async def generate(
         self,
         system_prompt: str,
-        user_message: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: Literal[False] | None = False,
+        **kwargs: Any,
+    ) -> LLMResponse: ...
+    @overload
+    async def generate(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: Literal[True],
+        **kwargs: Any,
+    ) -> LLMStream: ...
+    async def generate(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: bool | None = False,
+        **kwargs: Any,
+    ) -> LLMResponse | LLMStream:
+        """Return an answer; `cached`, `cache_status` and `age` tell how it came.
+
+        Args:
+            system_prompt: the instructions.
+            user_message: the question: text, or a list of content parts (texts and media).
+            context: what else is sent, such as the conversation so far; any plain value.
+            tenant: whose request it is; tenants never share answers.
+            label: a name for a group of requests (`faq/v3`), for `ResponseCache.invalidate_prefix`.
+            cache: how this call uses the cache.
+            stream: True returns an `LLMStream`, whose text comes in pieces.
+            kwargs: the parameters of the request. All are part of the key, less `cachecore_llm.TRANSPORT_FIELDS`.
+
+        Raises:
+            AllProvidersFailedError: no provider answered and the cache has nothing that could stand in.
+            NotCachedError: `cache=Controls(only_if_cached=True)`, and there is no answer.
+            UnkeyableError: the request holds something that has no canonical form.
+            UnknownParameterError: a parameter that the provider's protocol does not have.
+            Exception: the caller's own mistake, as the first provider raised it.
+        """
+        request = LLMRequest(system_prompt, user_message, context, kwargs, tenant, label)
+        return self.stream_of(request, cache) if stream else await self.ask(request, cache)
+
+    async def ask(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMResponse:
+        """Return an answer to `request`, or to a `Call` in a protocol of the first provider; as `generate`."""
+        if isinstance(request, Call):
+            return response_of(await self.answer(request, cache))
+        keyed = self._keyed(request)
+
+        async def send(call: Call) -> Sent:
+            return await self._send(self._writer.sent(request, call))
+
+        return response_of(await self._flow.answer(keyed, send, cache))
+
+    async def answer(self, call: Call, cache: Controls = DEFAULT) -> Answer:
+        """Return the answer to `call`, whole, with all that is known of its way. Raises as `generate` does."""
+        self._check_tenant(call.tenant)
+        return await self._flow.answer(call, self._send, cache)
+
+    async def chat(
+        self,
+        messages: Any,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        stream: bool | None = False,
+        **params: Any,
+    ) -> LLMResponse | LLMStream:
+        """Return the answer to a conversation in OpenAI's form: `chat([{"role": "user", "content": "Hi"}], tools=…)`.
+
+        Messages, tools and forms of the answer may be pydantic models, `response_format` also a pydantic class. Further
+        arguments as in `generate`; raises what it raises.
+        """
+        call = self._writer.chat(messages, params, tenant, label)
+        self._check_tenant(tenant)
+        if stream:
+            return self._stream(_streaming(call), with_transport(_streaming(call), params), cache)
+
+        async def send(keyed: Call) -> Sent:
+            return await self._send(with_transport(keyed, params))
+
+        return response_of(await self._flow.answer(call, send, cache))
+
+    def stream(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        **kwargs: Any,
+    ) -> LLMStream:
+        """Return the answer in pieces of text; arguments as in `generate`. Asks when the first piece is read."""
+        return self.stream_of(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label), cache)
+
+    def stream_of(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMStream:
+        """Return the answer to `request` in pieces of text; as `stream`."""
+        if isinstance(request, Call):
+            self._check_tenant(request.tenant)
+            return self._stream(_streaming(request), _streaming(request), cache)
+        keyed = self._keyed(request)
+        return self._stream(_streaming(keyed), _streaming(self._writer.sent(request, keyed)), cache)
+
+    async def embed(
+        self,
+        texts: str | list[Any],
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        **params: Any,
+    ) -> Embeddings:
+        """Return a vector for each of `texts`; only those that are not stored are computed, all together.
+
+        Args:
+            texts: a text, a list of texts, a list of token ids (one input), or a list of such lists.
+            tenant: as in `generate`.
+            label: as in `generate`.
+            cache: as in `generate`.
+            params: the parameters of the request, such as `model` and `dimensions`.
+        """
+        call = self._writer.embeddings(texts, params, tenant, label)
+        self._check_tenant(tenant)
+
+        async def send(keyed: Call) -> Sent:
+            return await self._send(with_transport(keyed, params))
+
+        return embeddings_of(await self._flow.answer_many(call, send, cache))
+
+    async def delete(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`."""
+        return await self._flow.delete(
+            self._keyed(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label))
+        )
+
+    async def expire(
+        self,
+        system_prompt: str,
+        user_message: Any,
+        context: Any = None,
+        *,
+        tenant: str | None = None,
+        label: str | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`."""
+        return await self._flow.expire(
+            self._keyed(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label))
+        )
+
+    async def refresh(
+        self,
+        system_prompt: str,
+        user_message: Any,
         context: Any = None,
         *,
         tenant: str | None = None,
         label: str | None = None,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Return an answer; `cached`, `cache_status` and `age` tell how it came.
+        """Ask the providers for one request anew, store their answer for all, and return it; as `generate`."""
+        request = LLMRequest(system_prompt, user_message, context, kwargs, tenant, label)
+        return await self.ask(request, Controls(refresh=True))
 
-        Args:
-            system_prompt: the instructions.
-            user_message: the question.
-            context: what else is sent, such as the conversation so far; any plain value.
-            tenant: whose request it is; tenants never share answers.
-            label: a name for a group of requests (`faq/v3`), for `ResponseCache.invalidate_prefix`.
-            kwargs: the parameters of the request. All are part of the key, less `cachecore_llm.TRANSPORT_FIELDS`.
+    def _keyed(self, request: LLMRequest) -> Call:
+        self._check_tenant(request.tenant)
+        return self._writer.keyed(request)
 
-        Raises:
-            AllProvidersFailedError: no provider answered and the cache has nothing that could stand in.
-            UnkeyableError: the request holds something that has no canonical form.
-            UnsupportedRequestError: `stream=True`; answers are whole in this version.
-        """
-        return await self.ask(LLMRequest(system_prompt, user_message, context, kwargs, tenant, label))
+    def _check_tenant(self, tenant: str | None) -> None:
+        if tenant is None and self._tenant_required:
+            raise OptionsError("this service answers for tenants: give tenant=…")
 
-    async def ask(self, request: LLMRequest) -> LLMResponse:
-        """Return an answer to `request`; as `generate`."""
-        if request.params.get("stream"):
-            raise UnsupportedRequestError("stream=True: answers are not streamed yet; leave it out to get them whole")
-        identity = self._orchestrator.identity
-        keyed = replace(request, params={**identity, **request.params}) if identity else request
+    async def _send(self, call: Call) -> Sent:
+        return await self._orchestrator.send(call, unusable=_judge(call))
 
-        async def generate() -> LLMResponse:
-            return await self._orchestrator.generate(
-                request.system_prompt, request.user_message, request.context, **request.params
-            )
+    def _stream(self, keyed: Call, sent: Call, cache: Controls) -> LLMStream:
+        def start(_: Call) -> Streamed:
+            return self._orchestrator.stream(sent, unusable=_judge(sent))
 
-        try:
-            return await self._cache.answer(keyed, generate)
-        except AllProvidersFailedError:
-            found = await self._cache.similar(keyed)
-            if found is None:
-                raise
-            return found
+        return LLMStream(self._flow.stream(keyed, start, cache), keyed)
+
+
+def _judge(call: Call) -> Any:
+    """Return what says why the next provider should be asked instead of taking an answer to `call`."""
+    protocol = PROTOCOLS[call.protocol]
+    facts = protocol.parse(call.body)
+
+    def judge(body: JsonObject) -> str | None:
+        return unusable(protocol.facts(body), facts)
+
+    return judge
+
+
+def _streaming(call: Call) -> Call:
+    """Return `call` as one that wants events, usage among them."""
+    if call.protocol != "openai.chat":
+        return call
+    options = {**(call.body.get("stream_options") or {}), "include_usage": True}
+    return Call(
+        protocol=call.protocol,
+        endpoint=call.endpoint,
+        body={**call.body, "stream": True, "stream_options": options},
+        headers=call.headers,
+        scope=call.scope,
+        tenant=call.tenant,
+        prompt=call.prompt,
+        prompt_version=call.prompt_version,
+    )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cachecore_llm import OpenAIProvider
+from cachecore_llm import AnthropicProvider, OpenAIProvider
 from cachecore_llm.testing.provider import LocalProvider
 
 
@@ -19,4 +19,10 @@ async def server() -> AsyncIterator[LocalProvider]:
 @pytest.fixture
 async def openai(server: LocalProvider) -> AsyncIterator[OpenAIProvider]:
     async with OpenAIProvider("gpt-local", base_url=server.openai_url, api_key="sk-test", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+async def anthropic(server: LocalProvider) -> AsyncIterator[AnthropicProvider]:
+    async with AnthropicProvider("claude-local", base_url=server.url, api_key="sk-test", max_retries=0) as made:
         yield made

@@ -2,6 +2,7 @@
 
 from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of, simple_key
 from cachecore_llm.key.fields import TABLE, Row, Verdict
+from cachecore_llm.key.ignored import Path, path_of, without
 from cachecore_llm.key.plain import shapes_answer
 from cachecore_llm.key.secret_fields import Digester
 
@@ -10,10 +11,13 @@ __all__ = [
     "Bypass",
     "Digester",
     "Keyed",
+    "Path",
     "RefusedFieldError",
     "Row",
     "Verdict",
     "key_of",
+    "path_of",
     "shapes_answer",
     "simple_key",
+    "without",
 ]

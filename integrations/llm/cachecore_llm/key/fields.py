@@ -50,6 +50,7 @@ _HEADER: Final = "sent as a header; headers of a call are keyed"
 
 _COMMON: Final = (
     Row("timeout", _NOT, "bounds the caller's wait"),
+    Row("max_retries", _NOT, "how often the SDK tries"),
     Row("request_id", _NOT, _TRACING),
     Row("correlation_id", _NOT, _TRACING),
     Row("trace_id", _NOT, _TRACING),
@@ -196,7 +197,7 @@ _PLAIN: Final = (
     Row("params.prompt_cache_key", _NOT, _PROMPT_CACHE),
     Row("params.prompt_cache_options", _NOT, _PROMPT_CACHE),
     Row("params.prompt_cache_retention", _NOT, _PROMPT_CACHE),
-    Row("params.extra_headers", _KEYED, "less those that concern transport, credentials and tracing"),
+    Row("params.extra_headers", _KEYED, "less those that concern transport and tracing"),
     Row(
         "params", _KEYED, "parameters without a row of their own, also `user`: what a provider makes of it is not known"
     ),

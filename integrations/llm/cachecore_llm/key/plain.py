@@ -24,7 +24,6 @@ _DENIED: Final = frozenset(
     {
         *("accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"),
         *("cache-control", "pragma", "cookie", "set-cookie", "x-should-retry"),
-        *("authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization"),
         *("traceparent", "tracestate", "baggage", "b3", "sentry-trace", "x-amzn-trace-id", "x-cloud-trace-context"),
         *("x-request-id", "x-correlation-id", "request-id", "x-trace-id", "x-client-request-id"),
         *("idempotency-key", "x-idempotency-key"),
@@ -34,7 +33,10 @@ _DENIED_STARTS: Final = ("x-stainless-", "x-b3-", "x-datadog-")
 
 
 def shapes_answer(header: str) -> bool:
-    """Return whether a request header is keyed: every one but transport, credentials, tracing and idempotency."""
+    """Return whether a request header is keyed: every one but transport, tracing and idempotency.
+
+    A credential that is given with one request is keyed: another caller may be answered otherwise.
+    """
     name = header.lower()
     return name not in _DENIED and not name.startswith(_DENIED_STARTS)
 

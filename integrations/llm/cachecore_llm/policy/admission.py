@@ -33,7 +33,7 @@ Rejection = Literal[
 ]
 """Why an answer is not stored; `custom`: by the application's own rule."""
 
-Unusable = Literal["empty", "filtered"]
+Unusable = Literal["empty", "filtered", "error"]
 """Why the next provider is asked."""
 
 logger = logging.getLogger("cachecore.llm")
@@ -62,7 +62,7 @@ class AdmissionRules:
     extra_phrases: Iterable[str] = ()
     """Texts with which an answer begins that must not be stored. Letter case and white space do not count."""
     admit: Callable[[AnswerFacts, RequestFacts], bool] | None = None
-    """The application's own rule, asked after all others. If it raises, the answer is not stored, and that is logged."""
+    """The application's own rule, asked last. If it raises, the answer is not stored, and that is logged."""
     _good: frozenset[str] = field(init=False, repr=False, compare=False)
     _bad: frozenset[str] = field(init=False, repr=False, compare=False)
     _phrases: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
@@ -121,7 +121,9 @@ def unusable(answer: AnswerFacts, request: RequestFacts, rules: AdmissionRules =
 
     An answer that says why it has no text (a refusal, the bound on its length) is an answer.
     """
-    if request.inputs or answer.error is not None:
+    if answer.error is not None:
+        return "error"
+    if request.inputs:
         return None
     ends = [rules.end_of(choice) for choice in answer.choices]
     if "filtered" in ends:
@@ -164,7 +166,7 @@ def _rejected_content(choice: ChoiceFacts, request: RequestFacts, rules: Admissi
 
 
 def _is_empty(choice: ChoiceFacts) -> bool:
-    """Whether there is nothing in a choice but reasoning. Dots alone are what programs write where a text is missing."""
+    """Whether there is nothing in a choice but reasoning. Dots alone stand where a program had no text."""
     if choice.media or any(call.by_caller for call in choice.tool_calls):
         return False
     text = choice.text
@@ -191,6 +193,6 @@ def _own_rule(answer: AnswerFacts, request: RequestFacts, rules: AdmissionRules)
         return None
     try:
         return None if rules.admit(answer, request) else "custom"
-    except Exception as error:  # noqa: BLE001  # the provider was paid, and its answer reaches the caller all the same
+    except Exception as error:  # noqa: BLE001 - the answer was paid for, and reaches the caller
         logger.warning("the rule `admit` raised %s: the answer is not stored", type(error).__name__)
         return "custom"

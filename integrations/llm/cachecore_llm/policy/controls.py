@@ -24,8 +24,8 @@ class Controls:
     A control that there is not is an error, and is never sent to the provider. Raises OptionsError.
     """
 
-    ttl: Duration | None | Unset = UNSET
-    """How long the answer that this call makes is fresh; None or `"forever"` means for ever. Not given: as configured."""
+    ttl: Duration | Unset | None = UNSET
+    """How long the answer that this call makes is fresh; None means for ever. Not given: as configured."""
     no_store: bool = False
     """Do not store the answer that this call makes. A stored one may still be served; not with `refresh`."""
     refresh: bool = False
@@ -35,8 +35,8 @@ class Controls:
     only_if_cached: bool = False
     """Never ask a provider: the answer is in the cache, or there is none."""
     stale_if_error: Duration | None = None
-    """For how long past its ttl a stored answer may be served if every provider fails; 0: not at all; None: as configured.
-    If given and over 0, it also allows the stale answer to a request that offers tools, or one with tool calls."""
+    """For how long past its ttl a stored answer may be served if every provider fails; 0: not at all; None: as
+    configured. If over 0, it also allows the stale answer to a request that offers tools, or one with tool calls."""
     sample: int = 0
     """Which of several answers to one request: 0, 1, 2, … are kept apart."""
 
@@ -65,7 +65,9 @@ class Controls:
         if isinstance(sample, bool) or not isinstance(sample, int) or not 0 <= sample <= _MAX_SAMPLE:
             raise OptionsError(f"sample must be a whole number, 0 or more and below 2**63, not {sample!r}")
         if self.only_if_cached and self.refresh:
-            raise OptionsError("only_if_cached=True never asks a provider and refresh=True always does: give one of them")
+            raise OptionsError(
+                "only_if_cached=True never asks a provider and refresh=True always does: give one of them"
+            )
 
     @classmethod
     def from_cache_control(cls, header: str) -> Controls:

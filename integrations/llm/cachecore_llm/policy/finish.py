@@ -12,25 +12,84 @@ End = Literal["good", "truncated", "filtered", "refused", "unfinished", "unsaid"
 """What a finish says of an answer; `unsaid`: the provider gives no finish."""
 
 _GOOD: Final = frozenset(
-    """
-    stop endturn stopsequence stoptoken stopword stopcriteriamet toolcalls toolcall tooluse functioncall functioncalls
-    complete completed completion eos eostoken eot eotid eotoken endoftext endofsequence endofturn imend end done
-    finish finished normal success succeeded
-    """.split()
+    [
+        "stop",
+        "endturn",
+        "stopsequence",
+        "stoptoken",
+        "stopword",
+        "stopcriteriamet",
+        "toolcalls",
+        "toolcall",
+        "tooluse",
+        "functioncall",
+        "functioncalls",
+        "complete",
+        "completed",
+        "completion",
+        "eos",
+        "eostoken",
+        "eot",
+        "eotid",
+        "eotoken",
+        "endoftext",
+        "endofsequence",
+        "endofturn",
+        "imend",
+        "end",
+        "done",
+        "finish",
+        "finished",
+        "normal",
+        "success",
+        "succeeded",
+    ]
 )
 _TRUNCATED: Final = frozenset(
-    """
-    length maxtokens maxoutputtokens maxcompletiontokens maxnewtokens maxlen maxlength modellength tokenlimit
-    contextlength contextwindow modelcontextwindowexceeded contextlengthexceeded incomplete limit errorlimit timelimit
-    notfinished truncated
-    """.split()
+    [
+        "length",
+        "maxtokens",
+        "maxoutputtokens",
+        "maxcompletiontokens",
+        "maxnewtokens",
+        "maxlen",
+        "maxlength",
+        "modellength",
+        "tokenlimit",
+        "contextlength",
+        "contextwindow",
+        "modelcontextwindowexceeded",
+        "contextlengthexceeded",
+        "incomplete",
+        "limit",
+        "errorlimit",
+        "timelimit",
+        "notfinished",
+        "truncated",
+    ]
 )
 _FILTERED: Final = frozenset(
-    """
-    contentfilter contentfiltered contentpolicy guardrailintervened guardrail safety recitation blocklist
-    prohibitedcontent spii imagesafety imageprohibitedcontent imagerecitation errortoxic sensitive modelarmor
-    moderation flagged blocked
-    """.split()
+    [
+        "contentfilter",
+        "contentfiltered",
+        "contentpolicy",
+        "guardrailintervened",
+        "guardrail",
+        "safety",
+        "recitation",
+        "blocklist",
+        "prohibitedcontent",
+        "spii",
+        "imagesafety",
+        "imageprohibitedcontent",
+        "imagerecitation",
+        "errortoxic",
+        "sensitive",
+        "modelarmor",
+        "moderation",
+        "flagged",
+        "blocked",
+    ]
 )
 _REFUSED: Final = frozenset({"refusal", "refused"})
 

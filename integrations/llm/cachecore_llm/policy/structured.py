@@ -11,9 +11,7 @@ import msgspec
 from cachecore_llm.wire.call import JsonObject, RequestFacts
 from cachecore_llm.wire.facts import ToolCallFacts
 
-_NAMED_KINDS: Final = frozenset(
-    {"function", "custom", "tool_use", "function_call", "custom_tool_call"}
-)
+_NAMED_KINDS: Final = frozenset({"function", "custom", "tool_use", "function_call", "custom_tool_call"})
 """Kinds of tool calls that name the tool. Others (`computer_call`) are themselves the name."""
 _JSON_KINDS: Final = frozenset({"function", "tool_use", "function_call"})
 """Kinds of tool calls whose arguments are a JSON object; those of a custom tool are free text."""
@@ -65,7 +63,10 @@ def is_runnable(call: ToolCallFacts) -> bool:
 def is_error_object(value: Any) -> bool:
     """Whether a JSON value is the body of an API's error: an object of little more than a filled `error`."""
     return (
-        isinstance(value, dict) and bool(value.get("error")) and len(value) <= _MAX_ERROR_FIELDS and "choices" not in value
+        isinstance(value, dict)
+        and bool(value.get("error"))
+        and len(value) <= _MAX_ERROR_FIELDS
+        and "choices" not in value
     )
 
 

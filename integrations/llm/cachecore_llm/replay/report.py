@@ -43,7 +43,7 @@ class Report:
     def shared(self) -> int:
         """Return the answers that were neither cached nor cost a call: another caller asked the same just then."""
         own = self.tally.answers["miss"] + sum(self.tally.failures.values())
-        return max(0, own - self.provider_calls)
+        return self.tally.answers["joined"] + max(0, own - self.provider_calls)
 
     @property
     def avoided(self) -> int:

@@ -75,6 +75,11 @@ def shows_life(error: BaseException) -> bool:
     return status_of(error) is not None or isinstance(error, UnusableAnswerError)
 
 
+def timed_out(error: BaseException) -> bool:
+    """Whether the provider let its time pass: each call to one that hangs costs that time, so one is enough."""
+    return any("Timeout" in kind.__name__ for kind in type(error).__mro__)
+
+
 def _of_status(status: int, word: str | None) -> Fault:
     if word in _FILTERED:
         return "unusable"

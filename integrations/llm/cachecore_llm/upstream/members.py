@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cachecore_llm.errors import ProviderFailure, ProviderTimeoutError, ProviderUnavailableError
+from cachecore_llm.errors import ProviderFailure, ProviderUnavailableError
 from cachecore_llm.upstream.breaker import Breaker, Pass
-from cachecore_llm.upstream.faults import fault_of, shows_life
+from cachecore_llm.upstream.faults import fault_of, shows_life, timed_out
 from cachecore_llm.upstream.models import Models
 from cachecore_llm.upstream.plain import PlainProvider
 from cachecore_llm.upstream.provider import WireProvider, at_endpoint
@@ -72,7 +72,7 @@ class Member:
         """
         fault = fault_of(error)
         if fault == "passing":
-            self.breaker.failed(admitted, error, now, at_once=isinstance(error, ProviderTimeoutError))
+            self.breaker.failed(admitted, error, now, at_once=timed_out(error))
         elif shows_life(error):
             self.breaker.answered(admitted)
         else:

@@ -68,4 +68,9 @@ def _attributes(provider: Any) -> dict[str, Any]:
                     held[name] = getattr(provider, name)
                 except AttributeError:
                     pass  # never set
-    return {name: value for name, value in held.items() if type(value).__module__.partition(".")[0] not in _MACHINERY}
+    return {name: value for name, value in held.items() if not _is_machinery(value)}
+
+
+def _is_machinery(value: object) -> bool:
+    """Return whether `value` is no setting: a lock, an event, a logger, or an exception that was kept."""
+    return isinstance(value, BaseException) or type(value).__module__.partition(".")[0] in _MACHINERY

@@ -124,10 +124,14 @@ class Streamed:
         """Return why an answer that ended without content is of no use."""
         assembly.end()
         recording = assembly.recording()
-        reason = self._unusable(recording.body) if self._unusable and recording.body is not None else None
-        if reason is None and not recording.complete:
+        body = recording.body
+        # A refusal, or an answer that was filtered, is no complete one and has its end all the same.
+        ended = recording.complete or (
+            body is not None and any(choice.raw_finish for choice in PROTOCOLS[self._call.protocol].facts(body).choices)
+        )
+        if body is None or not ended:
             raise UnusableAnswerError(member.name, "the stream ended before its answer")
-        return reason
+        return self._unusable(body) if self._unusable is not None else None
 
     async def _rest(
         self, member: Member, admitted: Pass, pump: Pump | None, held: list[JsonObject]

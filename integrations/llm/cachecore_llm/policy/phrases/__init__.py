@@ -32,7 +32,14 @@ MAX_PAGE: Final = 4000
 _BRACKET: Final = re.compile(r"(?<!\\)\((?!\?)")
 _EDGE: Final = " \t\r\n\u200b\u200c\u200d\u2060\ufeff\"'`*_>#~«“”„‘’「『¡¿⚠️❌🚫❗‼⛔😔😞🙏😕-–—•"
 """What may stand before a text: quotation marks, Markdown, signs of warning."""
-_APOSTROPHES: Final = str.maketrans({"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u0060": "'", "\uff07": "'", "\u00a0": " "})
+_APOSTROPHES: Final = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u0060": "'", "\uff07": "'", "\u00a0": " "}
+)
+
+_QUOTED: Final = re.compile(
+    r"\s*(?:\"[^\"]{1,400}\"|“[^”]{1,400}”|„[^“”]{1,400}[“”]|«[^»]{1,400}»|‘[^’]{1,400}’ |「[^」]{1,400}」|『[^』]{1,400}』)(?=[^\w]*\w)"
+)
+"""A quotation that text follows: the answer speaks of what it quotes."""
 
 _PLACEHOLDERS: Final = frozenset({"null", "undefined", "[object object]", "(null)", "<null>", "nullptr", "<nil>"})
 """What programs write where a text is missing. `None` and `n/a` are answers to real questions."""
@@ -44,6 +51,7 @@ _PAGE: Final = re.compile(
 )
 _TRACEBACK: Final = re.compile(r"traceback \(most recent call last\)")
 _EXCEPTION: Final = re.compile(r"(?:[a-z_]\w{0,60}\.){0,8}[a-z_]\w{0,60}(?:exception|error): [^ ]")
+_EXCEPTION_LINES: Final = 3
 _STRUCTURE: Final = re.compile(r"```|\n\s*(?:[-*•]|\d+[.)])\s|\n#{1,4}\s|\n[^\n]+\n+[^\n]+\n+[^\n]+\n+[^\n]")
 """Code, a list, a heading, or five lines: something that an error text and a refusal do not have."""
 
@@ -87,6 +95,8 @@ def dressed_text(text: str, *, extra: re.Pattern[str] | None = None) -> Literal[
         return None
     if len(text) > MAX_ERROR:
         return "error_text" if _PAGE.match(text.lstrip()) or _TRACEBACK.match(text.lstrip(_EDGE)[:40].lower()) else None
+    if _QUOTED.match(text):
+        return None
     plain = plain_text(text)
     if extra is not None and extra.match(plain):
         return "error_text"
@@ -94,13 +104,13 @@ def dressed_text(text: str, *, extra: re.Pattern[str] | None = None) -> Literal[
     preface = phrases.preface.match(plain)
     starts = (0,) if preface is None else (preface.end(), 0)
     for start in starts:
-        if phrases.refusal.match(plain, start) and len(text) <= MAX_REFUSAL:
-            return None if _helps(text, plain, start) else "refused"
         if phrases.error.match(plain, start):
             return None if _explains(text, plain, phrases) else "error_text"
+        if phrases.refusal.match(plain, start) and len(text) <= MAX_REFUSAL:
+            return None if _helps(text, plain, start) else "refused"
     if plain in _PLACEHOLDERS or text.strip().lower() in _PLACEHOLDERS or _TRACEBACK.match(plain):
         return "error_text"
-    if _EXCEPTION.match(plain):
+    if _EXCEPTION.match(plain) and text.strip().count("\n") < _EXCEPTION_LINES:
         return None if _explains(text, plain, phrases) else "error_text"
     return "error_text" if text.lstrip()[:1] == "<" and _PAGE.match(text.lstrip()) else None
 

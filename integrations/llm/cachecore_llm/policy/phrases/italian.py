@@ -7,7 +7,9 @@ from typing import Final
 _END: Final = " ?[.!…]* ?$"
 _STOP: Final = " ?([.!,;:(—–-]|$)"
 _NOW: Final = "(attualmente |temporaneamente |al momento |in questo momento |purtroppo |momentaneamente )*"
-_KIND: Final = "( interno| imprevisto| inaspettato| sconosciuto| tecnico| del server| di rete| di sistema| di connessione)*"
+_KIND: Final = (
+    "( interno| imprevisto| inaspettato| sconosciuto| tecnico| del server| di rete| di sistema| di connessione)*"
+)
 _WISH: Final = "(richiest[ae]|domand[ae]|messaggi?o?|compito)"
 _CANNOT: Final = (
     "((io )?non (posso|potrò|sono in grado di|sono autorizzat[oa] a|mi è possibile|mi è consentito|riesco a)"
@@ -24,11 +26,13 @@ PREFACES: Final = (
 PREFACE_TAIL: Final = "( (per (questo|il disagio|l'inconveniente)))?[,;:.!…—–-]* ?((ma|che|però,?) )?"
 
 ERRORS: Final = (
-    f"(si è verificat[oa]|è avvenut[oa]|c'è stat[oa]|ho riscontrato|abbiamo riscontrato|è stato riscontrato) (un|uno|una|un') ?(errore|problema|guasto|eccezione){_KIND}",
+    f"(si è verificat[oa]|è avvenut[oa]|c'è stat[oa]|ho riscontrato|abbiamo riscontrato|è stato riscontrato) (un|uno|una|un') ?(errore|problema|guasto|eccezione){_KIND}({_STOP}| (durante|mentre|con (il server|la richiesta|la tua|la sua)|nell'elabora)\\b)",
     f"qualcosa è andato storto{_STOP}",
     f"(sto|stiamo) {_NOW}(riscontrando|avendo|affrontando|registrando) (alcune |dei |delle |un'|una )?(difficoltà|problemi|alta richiesta|elevata richiesta)",
-    f"(il|il nostro|l'|la) ?(servizio|server|sistema|modello|assistente|api) (è|non è) {_NOW}(non disponibile|disponibile|sovraccaric[oa]|in manutenzione"
-    f"|irraggiungibile){_STOP}",
+    (
+        f"(il|il nostro|l'|la) ?(servizio|server|sistema|modello|assistente|api) (è|non è) {_NOW}(non disponibile|disponibile|sovraccaric[oa]|in manutenzione"
+        f"|irraggiungibile){_STOP}"
+    ),
     f"(servizio|server) (temporaneamente )?non disponibile{_STOP}",
     f"errore{_KIND} ?([:!]|$|\\.$)",
     f"errore( http)? [45]\\d\\d{_STOP}",
@@ -41,8 +45,10 @@ ERRORS: Final = (
 REFUSALS: Final = (
     f"{_CANNOT} (aiutarti|aiutarla|aiutare|aiutarvi|assisterti|assisterla|assistere|collaborare)({_STOP}| (con|a|in|su)\\b)",
     f"{_CANNOT} (rispondere a|elaborare|soddisfare|esaudire|completare|eseguire) (questa|quest[oe]|questo tipo di|tale|la tua|la sua|queste) ?{_WISH}",
-    f"{_CANNOT} (fornire|fornirti|fornirle|generare|creare|scrivere|condividere|offrire|dare|darti|discutere|produrre) "
-    "(questo |questa |alcun |alcuna |tali? |queste )*(tipo di )?(istruzioni|informazion[ei]|contenut[oi]|consigli|consulenza|dettagli|aiuto|assistenza|rispost[ae]|codice)",
+    (
+        f"{_CANNOT} (fornire|fornirti|fornirle|generare|creare|scrivere|condividere|offrire|dare|darti|discutere|produrre) "
+        "(questo |questa |alcun |alcuna |tali? |queste )*(tipo di )?(istruzioni|informazion[ei]|contenut[oi]|consigli|consulenza|dettagli|aiuto|assistenza|rispost[ae]|codice)"
+    ),
     f"{_CANNOT} (farlo|fare (questo|ciò)|continuare){_STOP}",
     "(questa|la tua|la sua) (richiesta|domanda) (viola|va contro|è stata (bloccata|rifiutata|filtrata))",
 )

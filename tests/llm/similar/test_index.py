@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachecore_llm.similarity import SimilarityIndex, cosine, folded, grams
+from cachecore_llm.similar.index import SimilarityIndex, cosine, folded, grams
 
-QUESTIONS = Path(__file__).parents[2] / "examples" / "questions" / "banking77.csv"
+QUESTIONS = Path(__file__).parents[3] / "examples" / "questions" / "banking77.csv"
 texts = st.text(alphabet="abc ?", min_size=1, max_size=25)
 
 

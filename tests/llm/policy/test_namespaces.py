@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from cachecore import OptionsError
 from cachecore.keys import MAX_KEY_BYTES, KeySpace
 from cachecore.keys.hashers import sha256
-from cachecore_llm.namespace import label_segments, namespace, prompt_digest, tenant_segments
+from cachecore_llm.policy.prompts import label_segments, namespace, prompt_digest
+from cachecore_llm.policy.tenants import tenant_segments
 
 names = st.text(min_size=1, max_size=40) | st.sampled_from(
     ["l-faq", "t-acme", "p-" + "0" * 32, "x-" + "0" * 32, "a/b", "..", "*", ":", "%41", "A", "é", "\ud800"]

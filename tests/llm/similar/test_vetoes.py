@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore_llm.agreement import disagreement
-from cachecore_llm.similarity import SimilarityIndex
+from cachecore_llm.similar.index import SimilarityIndex
+from cachecore_llm.similar.vetoes import disagreement
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""From an application's request to the call of one provider: in chat where it speaks that, else plain.
+
+Whatever is given shapes the call, or is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from cachecore.contract.errors import OptionsError
+from cachecore_llm.key import shapes_answer
+from cachecore_llm.key.plain import as_plain
+from cachecore_llm.request import LLMRequest
+from cachecore_llm.schema_forms import response_format
+from cachecore_llm.upstream import PlainProvider, WireProvider
+from cachecore_llm.upstream.parameters import check_parameters
+from cachecore_llm.upstream.plain_to_chat import messages_of
+from cachecore_llm.upstream.provider import with_query
+from cachecore_llm.wire import Call, JsonObject, ProtocolName
+
+_CONTROLS: Final = frozenset(
+    {"ttl", "no_store", "no_cache", "max_age", "only_if_cached", "stale_if_error", "use_cache", "cache_ttl"}
+)
+"""Words that mean the cache. They are never sent to a provider."""
+
+_EXTRAS: Final = ("extra_body", "extra_headers", "extra_query")
+_NOTHING: Final[Mapping[str, str]] = {}
+
+
+class CallWriter:
+    """Writes calls for `provider`, or for none: then plain ones, that no provider's settings are part of."""
+
+    def __init__(self, provider: WireProvider | None = None) -> None:
+        self._provider = provider
+        self.is_plain = provider is None or isinstance(provider, PlainProvider) or "openai.chat" not in provider.speaks
+        self._identity: Mapping[str, Any] = provider.identity if isinstance(provider, PlainProvider) else {}
+        self._endpoint = "" if provider is None else provider.endpoint
+        self._scope = None if provider is None else provider.scope
+        self._headers = _NOTHING if provider is None else dict(provider.shaping)
+        self._model = None if provider is None else provider.model
+        self._checked: set[tuple[ProtocolName, tuple[str, ...]]] = set()
+
+    def keyed(self, request: LLMRequest) -> Call:
+        """Return the call that `request` is keyed by. Raises OptionsError and UnknownParameterError."""
+        params = request.params
+        if params:
+            self._check("plain" if self.is_plain else "openai.chat", params)
+            if "messages" in params:
+                raise OptionsError("messages= beside a system prompt and a question: use chat(messages=…)")
+        if self.is_plain:
+            return self._plain(request, {**self._identity, **params} if self._identity else params)
+        messages = messages_of(request.system_prompt, as_plain(request.user_message), as_plain(request.context))
+        return self._chat(messages, params, request.tenant, request.label)
+
+    def sent(self, request: LLMRequest, keyed: Call) -> Call:
+        """Return the call that is sent: without the provider's own settings, with what concerns transport alone."""
+        if self.is_plain:
+            return self._plain(request, request.params) if self._identity else keyed
+        return with_transport(keyed, request.params)
+
+    def chat(self, messages: Any, params: Mapping[str, Any], tenant: str | None, label: str | None) -> Call:
+        """Return a chat call. Raises OptionsError and UnknownParameterError."""
+        self._check("openai.chat", params)
+        if not isinstance(messages, list | tuple) or not messages:
+            raise OptionsError(f"messages must be a list of messages, at least one, not {type(messages).__name__}")
+        return self._chat(as_plain(list(messages)), params, tenant, label)
+
+    def embeddings(self, texts: Any, params: Mapping[str, Any], tenant: str | None, label: str | None) -> Call:
+        """Return an embeddings call. Raises OptionsError and UnknownParameterError."""
+        self._check("openai.embeddings", params)
+        return self._call("openai.embeddings", {"input": texts, "encoding_format": "base64"}, params, tenant, label)
+
+    def _plain(self, request: LLMRequest, params: Mapping[str, Any]) -> Call:
+        return Call(
+            protocol="plain",
+            endpoint=self._endpoint,
+            body={
+                "system_prompt": request.system_prompt,
+                "user_message": request.user_message,
+                "context": request.context,
+                "params": params,
+            },
+            tenant=request.tenant,
+            prompt=request.label,
+        )
+
+    def _chat(self, messages: Any, params: Mapping[str, Any], tenant: str | None, label: str | None) -> Call:
+        call = self._call("openai.chat", {"messages": messages}, params, tenant, label)
+        form = call.body.get("response_format")
+        if isinstance(form, type):
+            call.body["response_format"] = response_format(form)
+        return call
+
+    def _call(
+        self,
+        protocol: ProtocolName,
+        body: JsonObject,
+        params: Mapping[str, Any],
+        tenant: str | None,
+        label: str | None,
+    ) -> Call:
+        endpoint, headers = self._endpoint, self._headers
+        if self._model is not None and params.get("model") is None:
+            body["model"] = self._model
+        for name, value in params.items():
+            if name not in _EXTRAS and (value is not None or name != "model"):
+                body[name] = value if type(value) in _ATOMS else as_plain(value)
+        if not params.keys().isdisjoint(_EXTRAS):
+            body |= as_plain(dict(params.get("extra_body") or {}))
+            given = {name.lower(): str(value) for name, value in (params.get("extra_headers") or {}).items()}
+            headers = {**headers, **{name: value for name, value in given.items() if shapes_answer(name)}}
+            if params.get("extra_query"):
+                endpoint = with_query(endpoint, params["extra_query"])
+        return Call(
+            protocol=protocol,
+            endpoint=endpoint,
+            body=body,
+            headers=headers,
+            scope=self._scope,
+            tenant=tenant,
+            prompt=label,
+        )
+
+    def _check(self, protocol: ProtocolName, params: Mapping[str, Any]) -> None:
+        names = (protocol, tuple(params))
+        if names in self._checked:
+            return
+        for name in params:
+            if name in _CONTROLS:
+                raise OptionsError(f"{name} is no parameter of the request: for the cache, give cache=Controls(…)")
+        check_parameters(protocol, params)
+        if len(self._checked) < _MOST_CHECKED:
+            self._checked.add(names)
+
+
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+_MOST_CHECKED: Final = 1024
+
+
+def with_transport(call: Call, params: Mapping[str, Any]) -> Call:
+    """Return `call` with those of the extra headers that are sent and not keyed."""
+    given = params.get("extra_headers") or {}
+    more = {name.lower(): str(value) for name, value in given.items() if not shapes_answer(name)}
+    return replace(call, headers={**call.headers, **more}) if more else call

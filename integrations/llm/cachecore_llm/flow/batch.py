@@ -1,0 +1,119 @@
+"""The way of a call with many inputs: embeddings. Each input is a request of its own, with an answer of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cachecore import Computed
+from cachecore_llm.errors import NotCachedError
+from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.flow.whole import sent_as_is
+from cachecore_llm.policy.controls import Controls
+from cachecore_llm.upstream import Sent, fault_of
+from cachecore_llm.wire import OPENAI_EMBEDDINGS, Call, JsonObject
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """The answers to many inputs, joined."""
+
+    body: JsonObject
+    """One answer to all inputs, in their order. Its usage is what was billed now."""
+    computed: frozenset[int] = frozenset()
+    """Places of the inputs that this call had computed now; the others were stored, or computed for another caller."""
+    bypass: str | None = None
+    provider: str = ""
+    fallback: bool = False
+
+
+@dataclass(slots=True)
+class _Billed:
+    """What a batch sent upstream, and what that cost."""
+
+    usage: JsonObject | None = None
+    computed: set[int] = field(default_factory=set)
+    provider: str = ""
+    fallback: bool = False
+
+    def add(self, usage: Any) -> None:
+        """Add the usage of one answer."""
+        if isinstance(usage, dict):
+            before = self.usage or {}
+            self.usage = {
+                name: before.get(name, 0) + count if type(count) is int else count for name, count in usage.items()
+            }
+
+
+async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[Sent]], controls: Controls) -> Batch:
+    """Return the answers to all inputs of `call`. See `Flow.answer_many`."""
+    whole = flow.ask(call, controls)
+    if whole.bypass is not None or controls.no_store:
+        sent = await send(call)
+        flow.costs.spent(whole, sent_as_is(whole, sent))
+        every = frozenset(range(whole.facts.n)) if whole.bypass != "unreadable" else frozenset[int]()
+        return Batch(
+            body=sent.body, computed=every, bypass=whole.bypass, provider=sent.provider, fallback=sent.fallback
+        )
+    parts = [flow.ask(replace(call, body=body), controls) for body in OPENAI_EMBEDDINGS.split(call.body)]
+    requests = {place: part.request for place, part in enumerate(parts)}
+    billed = _Billed()
+
+    async def compute(places: list[int]) -> dict[int, Computed[StoredAnswer]]:
+        sent, bodies = await _sent(call, parts, places, send)
+        billed.computed.update(places)
+        billed.provider, billed.fallback = sent.provider, sent.fallback
+        billed.add(sent.body.get("usage"))
+        flow.costs.spent(whole, sent_as_is(whole, sent))
+        way: dict[str, Any] = {"provider": sent.provider, "fallback": sent.fallback, "latency": sent.latency}
+        return {place: flow.commit.judged(parts[place], body, **way) for place, body in bodies.items()}
+
+    view = whole.view
+    if controls.only_if_cached:
+        found = await view.get_many(requests)
+        if len(found) < len(requests):
+            raise NotCachedError("absent")
+    elif controls.refresh:
+        made = await compute(list(requests))
+        found = {place: computed.value for place, computed in made.items()}
+        for place, computed in made.items():
+            if computed.store:
+                await view.set(requests[place], computed)
+    else:
+        found = await view.get_or_set_many(requests, compute, ttl=controls.ttl)
+    for place, stored in found.items():
+        if place not in billed.computed:
+            flow.costs.saved(parts[place], stored)
+    answers = [found[place].read() for place in range(len(parts))]
+    return Batch(
+        body=OPENAI_EMBEDDINGS.joined(answers, billed.usage),
+        computed=frozenset(billed.computed),
+        provider=billed.provider or found[0].provider,
+        fallback=billed.fallback,
+    )
+
+
+async def _sent(
+    call: Call, parts: list[Asked], places: list[int], send: Callable[[Call], Awaitable[Sent]]
+) -> tuple[Sent, dict[int, JsonObject]]:
+    """Ask for the answers to the inputs at `places`; return what came, and the body of each input that was asked."""
+    asked = places
+    try:
+        sent = await send(replace(call, body=_merged(parts, asked)))
+    except Exception as error:
+        # Some endpoints take a batch as their caller wrote it and no part of it.
+        if len(places) == len(parts) or fault_of(error) != "caller":
+            raise
+        asked = list(range(len(parts)))
+        sent = await send(call)
+    bodies = OPENAI_EMBEDDINGS.answers_of(sent.body, len(asked))
+    wanted = set(places)
+    return sent, {place: body for place, body in zip(asked, bodies, strict=True) if place in wanted}
+
+
+def _merged(parts: list[Asked], places: list[int]) -> JsonObject:
+    bodies = [parts[place].call.body for place in places]
+    return bodies[0] if len(bodies) == 1 else OPENAI_EMBEDDINGS.merged(bodies)

@@ -1,0 +1,105 @@
+"""What all ways of a call share: its key and its place, what is stored, what is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from cachecore import Cache
+from cachecore_llm.config import CacheConfig
+from cachecore_llm.flow import ladder
+from cachecore_llm.flow.answers import Answer
+from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.commit import Commit
+from cachecore_llm.flow.costs import Costs
+from cachecore_llm.flow.places import Places
+from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.key import Bypass, key_of, simple_key, without
+from cachecore_llm.policy.controls import DEFAULT, Controls
+from cachecore_llm.similar import AnsweredQuestions
+from cachecore_llm.wire import Call, JsonObject, UnreadableRequestError
+
+_NO_KEY: Final[JsonObject] = {}
+
+
+class Calls:
+    """Calls to `root`, a cache of answers, under the settings of `config`."""
+
+    def __init__(self, root: Cache[StoredAnswer], config: CacheConfig, costs: Costs | None = None) -> None:
+        self.config = config
+        self.root = root.scoped(rescue_if=ladder.may_rescue)
+        self.costs = costs or Costs()
+        self.questions = AnsweredQuestions(
+            threshold=config.similar_threshold,
+            max_messages=config.similar_max_messages if config.similar else 0,
+            max_chars=config.similar_max_chars,
+        )
+        self.commit = Commit(config, self.questions)
+        self.places = Places(self.root, config)
+        # What is read to find a similar answer is no request of any caller, so it is not counted among them.
+        self._unasked = Places(self.root.scoped(name="llm.similar"), config)
+        self.bypassed: Counter[str] = Counter()
+        """Calls that passed the cache by, by reason."""
+        self.similar = 0
+        """Calls that were answered with the answer to a similar question."""
+
+    def ask(self, call: Call, controls: Controls = DEFAULT) -> Asked:
+        """Return the key and the place of `call`.
+
+        Raises:
+            RefusedFieldError: the body holds an argument of an SDK.
+            OptionsError: the tenant or the label is none.
+        """
+        config = self.config
+        if not config.enabled:
+            return Asked(call, controls, self.root, _NO_KEY, "off")
+        facts = None
+        request = simple_key(call)
+        if request is None:
+            try:
+                facts = Asked(call, controls, self.root, _NO_KEY).facts
+                found = key_of(call, facts, allowed_tools=config.allowed_tools)
+            except UnreadableRequestError:  # the provider's own error says more
+                return Asked(call, controls, self.root, _NO_KEY, "unreadable")
+            if isinstance(found, Bypass):
+                return Asked(call, controls, self.root, _NO_KEY, found.reason, facts)
+            if found.objects and call.scope is None and call.protocol != "plain":
+                names = ", ".join(sorted(found.objects))
+                return Asked(call, controls, self.root, _NO_KEY, f"no credential scope for {names}", facts)
+            request = found.request
+        if config.ignores:
+            request = without(call.protocol, request, config.ignores)
+        strict = facts is not None and ladder.is_strict(facts.tools)
+        view = self.places.view(call, controls, strict=strict)
+        if controls.sample:
+            request = {**request, "sample": controls.sample}
+        return Asked(call, controls, view, request, None, facts)
+
+    async def similar_answer(self, asked: Asked) -> Answer | None:
+        """Return the answer to a question much like that of `asked`, marked `similar`, or None."""
+        if not self.config.similar or asked.bypass is not None:
+            return None
+        strict = ladder.is_strict(asked.facts.tools)
+        unasked = self._unasked.view(asked.call, asked.controls, strict=strict)
+        match = await ladder.similar(asked, self.questions, unasked)
+        if match is None or match.found.value is None:
+            return None
+        self.similar += 1
+        stored = match.found.value
+        self.costs.saved(asked, stored)
+        return Answer(
+            stored=stored,
+            status="similar",
+            age=match.found.age,
+            fresh_for=match.found.fresh_for,
+            key=match.found.key,
+            similarity=match.similarity,
+            matched_message=match.question,
+            facts=asked.facts,
+        )
+
+    def passed_by(self, asked: Asked, stored: StoredAnswer) -> Answer:
+        """Return an answer that was not asked of the cache, counted."""
+        reason = asked.bypass or "bypass()"
+        self.bypassed[reason] += 1
+        return Answer(stored=stored, status="bypass", reason=reason, facts=asked.read_facts)

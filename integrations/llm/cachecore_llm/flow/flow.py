@@ -1,0 +1,78 @@
+"""`Flow`: calls through one cache of answers. Each way stands in a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+
+from cachecore_llm.flow import batch, ladder, whole
+from cachecore_llm.flow.answers import Answer
+from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.streams import AnswerStream
+from cachecore_llm.policy.controls import DEFAULT, Controls
+from cachecore_llm.upstream import Sent
+from cachecore_llm.wire import Call, JsonObject
+
+Send = Callable[[Call], Awaitable[Sent]]
+"""Asks for a whole answer, in the protocol of the call."""
+
+StreamFrom = Callable[[Call], AsyncIterable[JsonObject]]
+"""Asks for a stream of events, in the protocol of the call. It may have `provider`, `fallback`, `latency` and
+`headers`, known with the first event, and `aclose`."""
+
+
+class Flow(Calls):
+    """The ways of calls through a cache of answers."""
+
+    async def answer(self, call: Call, send: Send, controls: Controls = DEFAULT, *, similar: bool = True) -> Answer:
+        """Return the stored answer to `call`, or what `send` returns, which is stored if it is fit to be.
+
+        Callers that ask the same at the same time share one `send`. If it fails, and not by the caller's fault, the
+        ladder is gone down; `similar=False` leaves out its last rung.
+
+        Raises:
+            NotCachedError: `controls.only_if_cached`, and there is no answer.
+            Exception: what `send` raises, if nothing may stand in for its answer.
+
+        Also what `ask` raises, and UnkeyableError.
+        """
+        return await whole.answer(self, self.ask(call, controls), send, similar=similar)
+
+    async def answer_many(self, call: Call, send: Send, controls: Controls = DEFAULT) -> batch.Batch:
+        """Return the answers to the inputs of an embeddings call: stored ones, and one `send` for all others.
+
+        Raises as `answer` does.
+        """
+        return await batch.answer_many(self, call, send, controls)
+
+    def stream(self, call: Call, start: StreamFrom, controls: Controls = DEFAULT) -> AnswerStream:
+        """Return the events of the answer to `call`, for one reader; nothing is asked before the first is.
+
+        Callers that ask the same at the same time share one stream. Raises as `answer` does.
+        """
+        return AnswerStream(self, self.ask(call, controls), start)
+
+    async def find(self, call: Call, controls: Controls = DEFAULT) -> Answer | None:
+        """Return the fresh answer to `call`, or None."""
+        asked = self.ask(call, controls)
+        return None if asked.bypass is not None else await whole.find(self, asked)
+
+    async def put(self, call: Call, sent: Sent, controls: Controls = DEFAULT) -> bool:
+        """Store an answer that was made elsewhere; return whether it was fit to be stored, and stored."""
+        asked = self.ask(call, controls)
+        if asked.bypass is not None:
+            return False
+        computed = self.commit.whole(asked, sent)
+        if not computed.store or not await asked.view.set(asked.request, computed):
+            return False
+        ladder.remember(asked, self.questions, computed.value)
+        return True
+
+    async def delete(self, call: Call, controls: Controls = DEFAULT) -> bool:
+        """Delete the answer to `call`; return whether there was one. Raises InvalidationPending."""
+        asked = self.ask(call, controls)
+        return asked.bypass is None and await asked.view.delete(asked.request)
+
+    async def expire(self, call: Call, controls: Controls = DEFAULT) -> bool:
+        """Make the answer to `call` stale as of now; return whether there was one. Raises InvalidationPending."""
+        asked = self.ask(call, controls)
+        return asked.bypass is None and await asked.view.expire(asked.request)

@@ -1,0 +1,54 @@
+"""What may stand in for an answer that could not be made.
+
+The rungs: exact and fresh; stale while the provider is slow; the providers; exact and stale; similar; the error itself.
+A mistake of the caller is raised at once: an old answer in its place would hide it.
+"""
+
+from __future__ import annotations
+
+from cachecore import Cache, Lookup
+from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.similar import AnsweredQuestions, SimilarAnswer
+from cachecore_llm.upstream import fault_of
+from cachecore_llm.wire import ToolOffer
+
+
+def may_rescue(error: Exception) -> bool:
+    """Return whether an old or a similar answer may be given in place of `error`."""
+    return fault_of(error) != "caller"
+
+
+def is_strict(tools: tuple[ToolOffer, ...]) -> bool:
+    """Return whether a request gets nothing stale unless it asks for it: an agent would act on what it is told."""
+    return bool(tools)
+
+
+async def similar(
+    asked: Asked, questions: AnsweredQuestions, unasked: Cache[StoredAnswer]
+) -> SimilarAnswer[StoredAnswer] | None:
+    """Return the answer to a question much like that of `asked`, or None. `unasked`: its place, counted apart."""
+    question = asked.question
+    if question is None or not questions.takes(question.text):
+        return None
+    return await questions.answer(
+        unasked,
+        asked.view.key(asked.keyed(question.rest)),
+        question.text,
+        lambda text: asked.keyed(question.asked(text)),
+        lambda stored: stored.question,
+    )
+
+
+def remember(asked: Asked, questions: AnsweredQuestions, stored: StoredAnswer | None) -> None:
+    """Remember the question of an answer that lies in the store, if it may answer others."""
+    if stored is None or stored.question is None:
+        return
+    question = asked.question
+    if question is not None:
+        questions.remember(asked.view.key(asked.keyed(question.rest)), stored.question)
+
+
+def is_from_store(found: Lookup[StoredAnswer]) -> bool:
+    """Return whether an answer came from the store, so that this process may not know its question yet."""
+    return found.outcome == "hit" and found.tier == "l2"

@@ -1,0 +1,129 @@
+"""Between an answer's body and `LLMResponse`, for every protocol that answers with text."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from cachecore_llm.flow.answers import Answer
+from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.response import FROM_CACHE, Choice, LLMResponse, ToolCall, Usage
+from cachecore_llm.wire import PROTOCOLS, ChoiceFacts, JsonObject, ProtocolName, ToolCallFacts, UsageFacts
+from cachecore_llm.wire.objects import dump
+
+_made: WeakKeyDictionary[StoredAnswer, LLMResponse] = WeakKeyDictionary()
+"""Responses of answers that were read before: the copy in memory is one object for all hits, and so is this."""
+
+
+def response_of(answer: Answer) -> LLMResponse:
+    """Return `answer` as applications see it. O(1) for an answer that was read before."""
+    stored = answer.stored
+    made = _made.get(stored)
+    if made is None:
+        made = _made[stored] = _response(stored)
+    status = answer.status
+    changes: dict[str, Any] = {}
+    if answer.facts is not None and answer.facts.echoed:
+        changes["raw"] = dump(answer.body())
+    if status == "miss":
+        return msgspec.structs.replace(made, **changes) if changes else made
+    if answer.matched_message is not None:
+        changes |= {"similarity": answer.similarity, "matched_message": answer.matched_message}
+    return msgspec.structs.replace(made, cached=status in FROM_CACHE, cache_status=status, age=answer.age, **changes)
+
+
+def response_in(protocol: ProtocolName, body: JsonObject, **way: Any) -> LLMResponse:
+    """Return the response in an answer's body. `way`: further fields of `LLMResponse`."""
+    facts = PROTOCOLS[protocol].facts(body)
+    choices = facts.choices or (ChoiceFacts(),)
+    first = choices[0]
+    return LLMResponse(
+        content=first.text,
+        model=facts.model or "",
+        usage=_usage(facts.usage),
+        finish_reason=first.raw_finish,
+        tool_calls=tuple(map(_call, first.tool_calls)),
+        refusal=first.refusal,
+        reasoning=first.reasoning or None,
+        choices=tuple(map(_choice, choices)) if len(choices) > 1 else (),
+        raw=dump(body),
+        **way,
+    )
+
+
+def body_of(protocol: ProtocolName, response: LLMResponse) -> JsonObject:
+    """Return a body that says what `response` says, in `protocol`."""
+    body = response.body
+    if body is not None:
+        return body
+    calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in response.tool_calls]
+    if protocol == "plain":
+        said: JsonObject = {
+            "content": response.content,
+            "model": response.model or None,
+            "usage": msgspec.to_builtins(response.usage) if isinstance(response.usage, Usage) else None,
+            "finish_reason": response.finish_reason,
+            "tool_calls": calls or None,
+            "refusal": response.refusal,
+            "reasoning": response.reasoning,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+    return _completion(response, calls)
+
+
+def _completion(response: LLMResponse, calls: list[JsonObject]) -> JsonObject:
+    message: JsonObject = {"role": "assistant", "content": response.content or None}
+    if calls:
+        message["tool_calls"] = [
+            {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+            for call in calls
+        ]
+    for name, value in (("refusal", response.refusal), ("reasoning_content", response.reasoning)):
+        if value is not None:
+            message[name] = value
+    finish = response.finish_reason or ("tool_calls" if calls else "stop")
+    body: JsonObject = {
+        "object": "chat.completion",
+        "model": response.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+    }
+    if isinstance(response.usage, Usage):
+        body["usage"] = {
+            "prompt_tokens": response.usage.prompt_tokens,
+            "completion_tokens": response.usage.completion_tokens,
+            "total_tokens": response.usage.total_tokens,
+        }
+    return body
+
+
+def _response(stored: StoredAnswer) -> LLMResponse:
+    return response_in(
+        stored.protocol, stored.read(), provider=stored.provider, fallback=stored.fallback, latency=stored.latency
+    )
+
+
+def _usage(usage: UsageFacts | None) -> Usage | None:
+    if usage is None:
+        return None
+    return Usage(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_input_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+
+def _call(call: ToolCallFacts) -> ToolCall:
+    return ToolCall(id=call.id or "", name=call.name or "", arguments=call.arguments)
+
+
+def _choice(choice: ChoiceFacts) -> Choice:
+    return Choice(
+        content=choice.text,
+        finish_reason=choice.raw_finish,
+        tool_calls=tuple(map(_call, choice.tool_calls)),
+        refusal=choice.refusal,
+        reasoning=choice.reasoning or None,
+    )

@@ -1,0 +1,135 @@
+"""The way of a call that wants a whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from cachecore import Computed, Lookup
+from cachecore.contract.results import Outcome
+from cachecore_llm.errors import NotCachedError
+from cachecore_llm.flow import ladder
+from cachecore_llm.flow.answers import Answer
+from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.stored import StoredAnswer
+from cachecore_llm.response import CacheStatus
+from cachecore_llm.upstream import Sent
+from cachecore_llm.wire import Call
+from cachecore_llm.wire.objects import dump
+
+STATUS: Final[dict[Outcome, CacheStatus]] = {
+    "hit": "hit",
+    "stale": "stale",
+    "rescued": "stale",
+    "computed": "miss",
+    "bypass": "bypass",
+}
+
+
+async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]], *, similar: bool) -> Answer:
+    """Return the answer to `asked`. See `Flow.answer`."""
+    if asked.bypass is not None:
+        stored = sent_as_is(asked, await send(asked.call))
+        flow.costs.spent(asked, stored)
+        return flow.passed_by(asked, stored)
+    controls = asked.controls
+    computed: Computed[StoredAnswer] | None = None
+
+    async def factory() -> Computed[StoredAnswer]:
+        nonlocal computed
+        computed = flow.commit.whole(asked, await send(asked.call))
+        flow.costs.spent(asked, computed.value)
+        if computed.store:
+            ladder.remember(asked, flow.questions, computed.value)
+        return computed
+
+    max_age: Any = controls.max_age
+    try:
+        if controls.refresh:
+            stored = await asked.view.refresh(asked.request, factory)
+            found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", joined=computed is None)
+        elif controls.no_store or controls.only_if_cached:
+            found = await _unstored(asked, factory, max_age)
+        else:
+            found = await asked.view.lookup(asked.request, factory, max_age=max_age)
+    except Exception as error:
+        instead = await flow.similar_answer(asked) if similar and ladder.may_rescue(error) else None
+        if instead is None:
+            raise
+        return instead
+    return told(flow, asked, found, computed)
+
+
+def told(
+    flow: Calls, asked: Asked, found: Lookup[StoredAnswer], computed: Computed[StoredAnswer] | None = None
+) -> Answer:
+    """Return what a lookup found as an answer, counted. `computed`: what this call's own factory made, if it ran."""
+    stored = found.value
+    assert stored is not None  # noqa: S101 - a lookup with a factory has a value, or has raised
+    outcome = found.outcome
+    if outcome == "bypass":
+        return flow.passed_by(asked, stored)
+    status: CacheStatus = STATUS[outcome]
+    if status == "miss":
+        if found.joined:
+            status = "joined"
+            flow.costs.saved(asked, stored)
+        return Answer(
+            stored=stored,
+            status=status,
+            age=found.age if found.joined else None,
+            fresh_for=found.fresh_for,
+            key=found.key,
+            stored_now=computed is not None and computed.store,
+            facts=asked.read_facts,
+        )
+    flow.costs.saved(asked, stored)
+    if ladder.is_from_store(found):
+        ladder.remember(asked, flow.questions, stored)
+    return Answer(
+        stored=stored,
+        status=status,
+        age=found.age,
+        fresh_for=found.fresh_for,
+        key=found.key,
+        facts=asked.read_facts,
+    )
+
+
+async def find(flow: Calls, asked: Asked) -> Answer | None:
+    """Return the fresh answer to `asked`, or None."""
+    max_age: Any = asked.controls.max_age
+    found = await asked.view.lookup(asked.request, max_age=max_age)
+    return told(flow, asked, found) if found.outcome == "hit" and found.value is not None else None
+
+
+def sent_as_is(asked: Asked, sent: Sent) -> StoredAnswer:
+    """Return an answer that is not shared: with what it says to its caller alone."""
+    return StoredAnswer(
+        protocol=asked.call.protocol,
+        body=dump(sent.body),
+        provider=sent.provider,
+        fallback=sent.fallback,
+        latency=sent.latency,
+        headers=tuple(sorted(sent.headers.items())),
+    )
+
+
+async def _unstored(
+    asked: Asked, factory: Callable[[], Awaitable[Computed[StoredAnswer]]], max_age: Any
+) -> Lookup[StoredAnswer]:
+    """Return what is stored and fresh, else an answer that is made beside the cache, for this caller alone."""
+    found = await asked.view.lookup(asked.request, max_age=max_age)
+    if found.value is not None:
+        return found
+    if asked.controls.only_if_cached:
+        raise NotCachedError(found.reason or "absent")
+    try:
+        return Lookup(value=(await factory()).value, outcome="computed", key=found.key)
+    except Exception as error:
+        if ladder.may_rescue(error):
+            old = await asked.view.lookup(asked.request, stale=True)
+            if old.value is not None:
+                return old
+        raise

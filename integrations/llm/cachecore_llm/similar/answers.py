@@ -1,0 +1,73 @@
+"""The answer to a similar question: which questions may stand in for each other, and how their answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from cachecore import Cache
+from cachecore.contract.results import Lookup
+from cachecore_llm.similar.index import SimilarityIndex
+from cachecore_llm.similar.vetoes import disagreement
+
+V = TypeVar("V")
+
+_MAX_TRIED: Final = 8
+
+
+class SimilarAnswer(NamedTuple, Generic[V]):
+    """What was found in place of an answer."""
+
+    found: Lookup[V]
+    similarity: float
+    question: str
+
+
+class AnsweredQuestions:
+    """The questions that this process has seen answered. Their answers stay in the store, which has the last word.
+
+    Two questions are compared only if everything else of their requests is the same: the partition is the key of the
+    request without its question.
+    """
+
+    def __init__(self, *, threshold: float, max_messages: int, max_chars: int) -> None:
+        self._index = SimilarityIndex(threshold=threshold, max_messages=max_messages, max_chars=max_chars)
+
+    def takes(self, question: str) -> bool:
+        """Return whether `question` is of a length that is compared at all."""
+        return self._index.takes(question)
+
+    def remember(self, partition: str, question: str) -> None:
+        """Remember a question whose answer lies in the store."""
+        self._index.add(partition, question)
+
+    async def answer(
+        self,
+        view: Cache[V],
+        partition: str,
+        question: str,
+        request: Callable[[str], Any],
+        question_of: Callable[[V], str | None],
+    ) -> SimilarAnswer[V] | None:
+        """Return the answer to the most similar question that has one and agrees with this one, or None.
+
+        Args:
+            view: reads the answers; a stale one counts too.
+            partition: the key of everything but the question.
+            question: as it was asked.
+            request: gives the value to key for another question.
+            question_of: tells which question a stored value answers.
+        """
+        tried = 0
+        for match in self._index.search(partition, question):
+            if disagreement(question, match.message) is not None:
+                continue
+            tried += 1
+            if tried > _MAX_TRIED:
+                break
+            found = await view.lookup(request(match.message), stale=True)
+            if found.value is not None and question_of(found.value) == match.message:
+                return SimilarAnswer(found, match.similarity, match.message)
+            if found.reason != "store":  # a store that does not answer says nothing about the entry
+                self._index.discard(partition, match.message)
+        return None
