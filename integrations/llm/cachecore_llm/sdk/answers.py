@@ -21,7 +21,13 @@ _PACKING: Final = ("connection", "content-encoding", "content-length", "keep-ali
 
 
 def status_headers(
-    status: CacheStatus, *, age_seconds: float | None, fresh_for: float | None, key: str, stored: bool, reason: str | None
+    status: CacheStatus,
+    *,
+    age_seconds: float | None,
+    fresh_for: float | None,
+    key: str,
+    stored: bool,
+    reason: str | None,
 ) -> dict[str, str]:
     """Return `Cache-Status` and, where the answer came from the cache, `Age`."""
     digest = key.rpartition(":")[2].rpartition("}")[2] or None

@@ -21,7 +21,7 @@ from cachecore_llm.wire import PROTOCOLS, Call, EventDecoder, JsonObject
 from cachecore_llm.wire.objects import UnreadableStreamError, load
 
 _DRAIN_SECONDS: Final = 0.02
-"""How long the end of a stream's body is waited for after its last event: a connection read to its end is used again."""
+"""How long the end of a body is waited for after its last event: a connection that is read to its end is used again."""
 
 
 class Forward:

@@ -1,4 +1,4 @@
-"""What a request of an SDK asks of the cache: a call with the scope of its credential, and controls; or to pass it by."""
+"""What a request of an SDK asks of the cache: a call with its scope and controls, or to pass it by."""
 
 from __future__ import annotations
 

@@ -56,6 +56,14 @@ class Library:
         self.async_body: Any = AsyncBody
         self.sync_body: Any = SyncBody
 
+    def async_transport(self, kind: type) -> Any:
+        """Return `kind` as a class of the library's own transports."""
+        return type(kind.__name__, (kind, self.module.AsyncBaseTransport), {"__doc__": kind.__doc__})
+
+    def sync_transport(self, kind: type) -> Any:
+        """Return `kind` as a class of the library's own transports for threads."""
+        return type(kind.__name__, (kind, self.module.BaseTransport), {"__doc__": kind.__doc__})
+
 
 def library(name: LibraryName | None = None) -> Library:
     """Return the library of that name, or the one that is installed, `httpx2` before `httpx`.

@@ -9,13 +9,13 @@ from typing import Any, Self, TypeVar
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import AnswerStream, Flow
+from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk import answers
 from cachecore_llm.sdk.failures import HTTPFailure
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.front import Front, Question
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.upstream import AsyncUpstream
-from cachecore_llm.upstream import Sent
 from cachecore_llm.wire import PROTOCOLS, JsonObject
 
 T = TypeVar("T")
@@ -27,8 +27,17 @@ class AsyncCachedTransport:
     Errors of the store are never the caller's; what the provider answers reaches the caller as it came.
     """
 
-    def __init__(self, library: Library, flow: Flow, front: Front, upstream: AsyncUpstream) -> None:
-        self._library, self._flow, self._front, self._upstream = library, flow, front, upstream
+    def __init__(
+        self,
+        library: Library,
+        flow: Flow,
+        front: Front,
+        upstream: AsyncUpstream,
+        opened: ResponseCache | None = None,
+    ) -> None:
+        """Ask `flow`. `opened`: the cache under it, if it is to be closed with this."""
+        self.library = library
+        self._library, self._flow, self._front, self._upstream, self._opened = library, flow, front, upstream, opened
 
     async def handle_async_request(self, request: Any) -> Any:
         """Return the answer to a request. Raises the library's errors."""
@@ -103,8 +112,9 @@ class AsyncCachedTransport:
         limit = timeouts.get("read") if isinstance(timeouts, dict) else None
         if limit is None:
             return await waited
+        bound = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as bound:
+            async with bound:
                 return await waited
         except TimeoutError as error:
             if not bound.expired():
@@ -112,8 +122,10 @@ class AsyncCachedTransport:
             raise self._library.module.ReadTimeout("the answer took too long", request=request) from error
 
     async def aclose(self) -> None:
-        """Close the connections to the provider."""
+        """Close the connections to the provider, and the cache if it was opened with this."""
         await self._upstream.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def __aenter__(self) -> Self:
         return self
