@@ -16,7 +16,7 @@ from cachecore import OptionsError, explain
 from cachecore.keys import encode
 from cachecore_llm.key import Bypass, Digester, RefusedFieldError, key_of
 from cachecore_llm.sdk.answer_headers import kept
-from cachecore_llm.sdk.exchange import Exchange, exchange_of, shown_url
+from cachecore_llm.sdk.exchange import Exchange, address_of, exchange_of, is_readable, shown_url
 from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.wire import PROTOCOLS, JsonObject, UnreadableRequestError, assemble
 from cachecore_llm.wire.objects import UnreadableStreamError, load
@@ -60,9 +60,10 @@ class Request:
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         """Read a request. `headers` have names in lower case."""
-        exchange = exchange_of(method, url, headers, body)
         self.asked = Asked(method=method, url=shown_url(url), headers=shaping(headers), body=_readable(body))
-        self.exchange = exchange_of(method, self.asked.url, headers, _bytes(self.asked.body)) if exchange else None
+        address = address_of(method, self.asked.url)
+        exchange = exchange_of(address, self.asked.headers, _bytes(self.asked.body)) if address else None
+        self.exchange = exchange if exchange is not None and is_readable(exchange) else None
         self.identity: Any = _identity(self.asked, self.exchange)
         """A plain value: equal for requests that have one answer."""
         self.key = encode(self.identity)

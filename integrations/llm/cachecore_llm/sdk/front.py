@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
 
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.key import Bypass, RefusedFieldError, key_of
 from cachecore_llm.policy.controls import DEFAULT, Controls
-from cachecore_llm.sdk.exchange import Exchange, exchange_of
+from cachecore_llm.sdk.exchange import Address, Exchange, address_of, exchange_of, is_readable
 from cachecore_llm.sdk.scope import ScopeFunction, credential_scope
+from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.upstream.stream_options import StreamOptions
 from cachecore_llm.wire import UnreadableRequestError
+
+_MOST_SENDERS: Final = 64
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +28,16 @@ class Question:
     controls: Controls
     options: StreamOptions
     """What the endpoint takes; shared by all requests to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What the headers of a request say: an SDK sends the same ones with nearly every request."""
+
+    headers: dict[str, str]
+    shaping: dict[str, str]
+    scope: str
+    controls: Controls
 
 
 class Front:
@@ -40,37 +56,55 @@ class Front:
         if isinstance(scope, str) and not scope:
             raise OptionsError("a scope must be text and not empty; leave it out to keep credentials apart")
         self._tenant, self._scope, self._key = tenant, scope, digest_key
-        self._options: dict[tuple[str, str], StreamOptions] = {}
+        self._senders: dict[object, _Sender] = {}
+        self._options: dict[str, StreamOptions] = {}
 
-    def read(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Question | None:
+    def read(self, method: str, url: str, headers: RawHeaders, body: bytes) -> Question | None:
         """Return what a request asks of the cache; None if it is to be sent on as it is.
 
         Raises:
             RotatingCredentialError: the request's credential is renewed by itself, and no scope is given.
         """
-        exchange = exchange_of(method, url, headers, body, tenant=self._tenant)
-        if exchange is None:
+        address = address_of(method, url)
+        if address is None:
             return None
-        scope = credential_scope(
-            headers,
-            exchange.credentials,
-            given=self._scope,
-            keep_credential=self._scope is not None and _names_objects(exchange),
-            key=self._key,
-        )
-        directives = headers.get("cache-control")
-        return Question(
-            exchange=replace(exchange, call=replace(exchange.call, scope=scope)),
-            controls=DEFAULT if directives is None else Controls.from_cache_control(directives),
-            options=self._options_of(exchange),
+        sender = self._sender(address, headers)
+        exchange = exchange_of(address, sender.shaping, body, scope=sender.scope, tenant=self._tenant)
+        if exchange is None or (exchange.streams and not is_readable(exchange)):
+            return None
+        if self._scope is not None and _names_objects(exchange):
+            scope = self._scope_of(address, sender.headers, keep_credential=True)
+            exchange = exchange_of(address, sender.shaping, body, scope=scope, tenant=self._tenant) or exchange
+        options = self._options.get(address.endpoint)
+        if options is None:
+            options = self._options[address.endpoint] = StreamOptions(address.protocol)
+        return Question(exchange=exchange, controls=sender.controls, options=options)
+
+    def _sender(self, address: Address, raw: RawHeaders) -> _Sender:
+        known = address.credentials, tuple(pair for pair in raw if pair[0].lower() not in _OF_ONE_REQUEST)
+        sender = self._senders.get(known)
+        if sender is None:
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in known[1]}
+            directives = headers.get("cache-control")
+            sender = _Sender(
+                headers,
+                shaping(headers),
+                self._scope_of(address, headers),
+                DEFAULT if directives is None else Controls.from_cache_control(directives),
+            )
+            if len(self._senders) >= _MOST_SENDERS:
+                self._senders.clear()
+            self._senders[known] = sender
+        return sender
+
+    def _scope_of(self, address: Address, headers: dict[str, str], *, keep_credential: bool = False) -> str:
+        return credential_scope(
+            headers, address.credentials, given=self._scope, keep_credential=keep_credential, key=self._key
         )
 
-    def _options_of(self, exchange: Exchange) -> StreamOptions:
-        place = exchange.call.protocol, exchange.call.endpoint
-        found = self._options.get(place)
-        if found is None:
-            found = self._options[place] = StreamOptions(exchange.call.protocol)
-        return found
+
+_OF_ONE_REQUEST: Final = frozenset({b"content-length", b"x-stainless-retry-count", b"x-stainless-read-timeout"})
+"""Headers that differ from request to request and say nothing that is asked here."""
 
 
 def _names_objects(exchange: Exchange) -> bool:

@@ -42,16 +42,15 @@ class AsyncCachedTransport:
     async def handle_async_request(self, request: Any) -> Any:
         """Return the answer to a request. Raises the library's errors."""
         body = await request.aread()
-        headers = {name.lower(): value for name, value in request.headers.items()}
         try:
-            question = self._front.read(request.method, str(request.url), headers, body)
+            question = self._front.read(request.method, str(request.url), request.headers.raw, body)
         except OptionsError as error:
             return answers.refused(self._library, error)
         if question is None:
             return await self._upstream.send(request)
         forward = Forward(self._library, self._upstream, request, question.exchange, question.options)
         try:
-            if question.exchange.facts.stream:
+            if question.exchange.streams:
                 return await self._streamed(question, forward, request)
             return await self._whole(question, forward, request)
         except HTTPFailure as failure:
