@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
+import re
 from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -66,19 +69,28 @@ class Library:
 
 
 def library(name: LibraryName | None = None) -> Library:
-    """Return the library of that name, or the one that is installed, `httpx2` before `httpx`.
+    """Return the library of that name; without one, that on which the installed SDKs stand, `httpx2` before `httpx`.
 
     Raises:
         OptionsError: there is no such library.
         ImportError: it is not installed.
     """
     if name is None:
-        name = next((one for one in _NAMES if importlib.util.find_spec(one) is not None), None)
+        name = next((one for one in _wanted() if importlib.util.find_spec(one) is not None), None)
         if name is None:
             raise ImportError("a cached client needs httpx2 or httpx; the OpenAI and Anthropic SDKs bring one along")
     elif name not in _NAMES:
         raise OptionsError(f"library must be 'httpx2' or 'httpx', not {name!r}")
     return _imported(name)
+
+
+def _wanted() -> list[LibraryName]:
+    """Return the libraries, those first that an installed SDK requires."""
+    required: set[str] = set()
+    for sdk in ("openai", "anthropic"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            required.update(re.split(r"[^\w-]", one, maxsplit=1)[0] for one in importlib.metadata.requires(sdk) or ())
+    return sorted(_NAMES, key=lambda name: name not in required)
 
 
 @lru_cache
