@@ -1,4 +1,4 @@
-"""Frameworks over cached clients, as their users build them. `make sdks` installs them; each is skipped where absent."""
+"""Frameworks over cached clients, as their users build them. Skipped where absent; `make sdks` installs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every version of the SDKs can do, over cached clients: run with the newest here, with the oldest by `make sdks`."""
+"""What every version of the SDKs can do, over cached clients; `make sdks` runs this with the oldest."""
 
 from __future__ import annotations
 
