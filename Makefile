@@ -9,7 +9,7 @@ WORKERS ?= 4
 MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]'
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test unit check format bench soak clean help
+.PHONY: demo test unit sdks check format bench soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -44,6 +44,13 @@ unit: UNIT_VENV = .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.ve
 unit: ## the unit tests on another Python, in a venv of its own: make unit PYTHON=python3.13
 	$(MAKE) --no-print-directory VENV=$(UNIT_VENV) $(UNIT_VENV)/.dev
 	$(UNIT_VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
+
+sdks: ## cached clients under the oldest SDKs, and under frameworks; each in a venv of its own
+	for group in oldest frameworks; do \
+	  [ -x .venv-$$group/bin/python ] || { $(PYTHON) -m venv .venv-$$group && .venv-$$group/bin/python -m pip install --quiet --upgrade pip; }; \
+	  .venv-$$group/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/llm --group $$group || exit 1; \
+	  .venv-$$group/bin/python -m pytest --noconftest tests/llm/sdk/test_versions.py tests/llm/sdk/test_frameworks.py || exit 1; \
+	done
 
 check: $(VENV)/.dev ## lint, types, import order
 	$(BIN)/ruff check .

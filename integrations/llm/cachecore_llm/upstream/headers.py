@@ -11,7 +11,8 @@ from typing import Final
 _TRANSPORT: Final = frozenset(
     {
         *("accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"),
-        *("cache-control", "cookie", "set-cookie", "te", "transfer-encoding", "upgrade"),
+        *("cache-control", "content-encoding", "cookie", "expect", "keep-alive", "pragma"),
+        *("set-cookie", "te", "transfer-encoding", "upgrade"),
         *("traceparent", "tracestate", "baggage", "b3", "x-request-id", "x-correlation-id", "x-client-request-id"),
         *("idempotency-key", "x-idempotency-key", "x-trace-id", "x-span-id"),
     }

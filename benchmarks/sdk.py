@@ -1,0 +1,206 @@
+"""What a cached client adds to the OpenAI SDK: hits from memory and from Redis, misses, chunks of a stream.
+
+    python -m benchmarks.sdk             # prints a table, writes benchmarks/results/sdk.json
+
+The SDK alone is timed over a transport that answers at once, the cached client over the same transport; both take
+turns call by call, in an order drawn anew each round, so that a busy machine slows both alike. What is shown is the
+median of the differences of neighbouring calls, in microseconds, beside the SDK's own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+from openai import AsyncOpenAI
+
+from cachecore.testing.servers import Server, installed
+from cachecore_llm.sdk import async_cached_client
+
+RESULTS = Path(__file__).parent / "results" / "sdk.json"
+CALLS: Final = 600
+TOKENS: Final = 200
+WANTED: Final = {"hit, memory": 150.0, "hit, Redis": 400.0, "miss, memory": 1000.0, "miss, Redis": 1000.0}
+WANTED_CHUNK: Final = 0.02
+
+BODY: Final = json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "An answer. " * 40}}
+        ],
+        "usage": {"prompt_tokens": 300, "completion_tokens": 120, "total_tokens": 420},
+    }
+).encode()
+
+
+def frames() -> list[bytes]:
+    """The frames of a stream, as a provider sends them."""
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    deltas: list[Any] = [{"role": "assistant", "content": ""}, *({"content": f"word{n} "} for n in range(TOKENS)), {}]
+    chunks = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}]}
+        for delta in deltas
+    ]
+    usage = {
+        **head,
+        "choices": [],
+        "usage": {"prompt_tokens": 9, "completion_tokens": TOKENS, "total_tokens": 9 + TOKENS},
+    }
+    return [*(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in [*chunks, usage]), b"data: [DONE]\n\n"]
+
+
+class Body(httpx2.AsyncByteStream):
+    """A stream of frames, each as its own piece."""
+
+    def __init__(self, pace: float) -> None:
+        self._pace = pace
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for frame in FRAMES:
+            if self._pace:
+                await asyncio.sleep(self._pace)
+            yield frame
+
+
+class Stub(httpx2.AsyncBaseTransport):
+    """Answers at once, or streams at a pace: seconds a token."""
+
+    def __init__(self, pace: float = 0.0) -> None:
+        self._pace = pace
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if b'"stream":true' in (await request.aread()).replace(b" ", b""):
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(self._pace))
+        return httpx2.Response(200, headers={"content-type": "application/json"}, content=BODY)
+
+
+FRAMES: Final = frames()
+SYSTEM: Final = "You answer questions about a shop. " * 60
+
+
+def client(http: httpx2.AsyncClient) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url="https://api.test/v1", api_key="k", http_client=http, max_retries=0)
+
+
+def ask(over: AsyncOpenAI, text: str) -> Awaitable[Any]:
+    return over.chat.completions.create(
+        model="m",
+        temperature=0.2,
+        messages=[{"role": "system", "content": SYSTEM}, {"role": "user", "content": text}],
+    )
+
+
+async def streamed(over: AsyncOpenAI, text: str) -> None:
+    async for _ in await over.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": text}], stream=True
+    ):
+        pass
+
+
+Timed = list[tuple[float, float]]
+"""Seconds of each call: by the clock, and of the processor."""
+
+
+async def paired(
+    one: Callable[[int], Awaitable[Any]], other: Callable[[int], Awaitable[Any]], calls: int
+) -> tuple[Timed, Timed]:
+    """Return the times of each call of both, made in turn in an order that is drawn."""
+    chance = random.Random(1)
+    times: tuple[Timed, Timed] = ([], [])
+    for number in range(calls):
+        for which in chance.sample((0, 1), 2):
+            started, worked = time.perf_counter(), time.process_time()
+            await (one, other)[which](number)
+            times[which].append((time.perf_counter() - started, time.process_time() - worked))
+    return times
+
+
+def added(alone: Timed, ours: Timed, place: int) -> float:
+    """Return the median of what neighbouring calls differ by, in microseconds."""
+    return statistics.median(b[place] - a[place] for a, b in zip(alone, ours, strict=True)) * 1e6
+
+
+async def whole(store: str) -> dict[str, dict[str, float]]:
+    """Hits and misses on one store."""
+    async with httpx2.AsyncClient(transport=Stub()) as plain_http, async_cached_client(store, transport=Stub()) as http:
+        plain, cached = client(plain_http), client(http)
+        found = {}
+        for number in range(20):
+            await ask(plain, f"warm {number}")
+            await ask(cached, "known")
+        # A copy in memory is not what is measured on Redis: each question is asked for the first time by this client.
+        if store.startswith("redis"):
+            async with async_cached_client(store, transport=Stub()) as before:
+                for number in range(CALLS):
+                    await ask(client(before), f"question {number}")
+            hits = await paired(lambda n: ask(plain, f"q {n}"), lambda n: ask(cached, f"question {n}"), CALLS)
+        else:
+            hits = await paired(lambda n: ask(plain, "known"), lambda n: ask(cached, "known"), CALLS)
+        misses = await paired(lambda n: ask(plain, f"new {n}"), lambda n: ask(cached, f"new {n}"), CALLS)
+        for name, (alone, ours) in (("hit", hits), ("miss", misses)):
+            found[name] = {
+                "sdk_us": statistics.median(clock for clock, _ in alone) * 1e6,
+                "added_us": added(alone, ours, 0),
+                "added_processor_us": added(alone, ours, 1),
+            }
+        return found
+
+
+async def chunks(pace: float, rounds: int) -> dict[str, float]:
+    """The time of a streamed miss beside the SDK alone, for each chunk."""
+    plain_http = httpx2.AsyncClient(transport=Stub(pace))
+    async with plain_http, async_cached_client("memory://", transport=Stub(pace)) as http:
+        plain, cached = client(plain_http), client(http)
+        await streamed(plain, "warm")
+        await streamed(cached, "warm")
+        alone, ours = await paired(lambda n: streamed(plain, f"s {n}"), lambda n: streamed(cached, f"s {n}"), rounds)
+    return {
+        "sdk_us_per_chunk": statistics.median(clock for clock, _ in alone) / len(FRAMES) * 1e6,
+        "ratio": statistics.median(b[0] / a[0] for a, b in zip(alone, ours, strict=True)),
+        "added_processor_us_per_chunk": added(alone, ours, 1) / len(FRAMES),
+    }
+
+
+async def measured() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with Server(next(iter(installed().values()))) as server:
+        for store, name in (("memory://", "memory"), (server.url, "Redis")):
+            for kind, figures in (await whole(store)).items():
+                found[f"{kind}, {name}"] = figures
+    found["stream, as fast as it can"] = await chunks(0.0, 40)
+    found["stream, 10 ms a token"] = await chunks(0.01, 5)
+    return found
+
+
+def main() -> None:
+    found = asyncio.run(measured())
+    print(f"{'':28}{'SDK alone':>14}{'added':>12}{'processor':>12}{'wanted':>10}")
+    for name, figures in found.items():
+        if "ratio" in figures:
+            wanted = f"{WANTED_CHUNK:.0%}" if "10 ms" in name else ""
+            print(
+                f"{name:28}{figures['sdk_us_per_chunk']:>9.0f} µs/ch{figures['ratio'] - 1:>+12.1%}{figures['added_processor_us_per_chunk']:>9.1f} µs{wanted:>10}"
+            )
+        else:
+            print(
+                f"{name:28}{figures['sdk_us']:>11.0f} µs{figures['added_us']:>9.0f} µs{figures['added_processor_us']:>9.0f} µs{WANTED[name]:>7.0f} µs"
+            )
+    RESULTS.parent.mkdir(exist_ok=True)
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    RESULTS.write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

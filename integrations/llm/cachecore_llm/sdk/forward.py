@@ -1,0 +1,157 @@
+"""One caller's request on its way to the provider: its bytes as they came, its answer as the flow takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cachecore_llm.sdk.answer_headers import kept
+from cachecore_llm.sdk.exchange import Exchange
+from cachecore_llm.sdk.failures import HTTPFailure, UnreadableAnswer
+from cachecore_llm.sdk.libraries import Library
+from cachecore_llm.sdk.upstream import AsyncUpstream
+from cachecore_llm.upstream import Sent
+from cachecore_llm.upstream.stream_options import StreamOptions
+from cachecore_llm.wire import PROTOCOLS, Call, EventDecoder, JsonObject
+from cachecore_llm.wire.objects import UnreadableStreamError, load
+
+_DRAIN_SECONDS: Final = 0.02
+"""How long the end of a body is waited for after its last event: a connection that is read to its end is used again."""
+
+
+class Forward:
+    """Sends one request of an SDK to the provider.
+
+    The flow decides whether it is sent at all. It is sent without the caller's read timeout, because others may wait
+    for the same answer for longer; the caller's own wait is bounded where it waits.
+    """
+
+    def __init__(
+        self, library: Library, upstream: AsyncUpstream, request: Any, exchange: Exchange, options: StreamOptions
+    ) -> None:
+        self._library, self._upstream, self._request = library, upstream, request
+        self._exchange, self._options = exchange, options
+        self._protocol = PROTOCOLS[exchange.call.protocol]
+        self.response: Any = None
+        """What the provider answered to this very request; None if it was not asked."""
+        self.body: bytes | None = None
+        """The bytes of a whole answer."""
+
+    async def whole(self, call: Call) -> Sent:
+        """Return the provider's whole answer. Raises HTTPFailure, UnreadableAnswer and the library's errors."""
+        started = time.perf_counter()
+        response = await self._upstream.send(self._copy(self._whole_body(call)))
+        try:
+            body = await response.aread()
+        finally:
+            await response.aclose()
+        content = self._read(response, body)
+        self.response, self.body = response, body
+        return Sent(
+            body=content,
+            provider=urlsplit(call.endpoint).hostname or "",
+            fallback=False,
+            latency=time.perf_counter() - started,
+            headers=kept(_lower(response.headers)),
+        )
+
+    async def events(self, call: Call) -> AsyncGenerator[JsonObject, None]:
+        """Yield the events of the provider's stream. Raises what `whole` raises."""
+        del call  # it is read from the request, whose bytes are sent
+        response = await self._begin()
+        try:
+            if "event-stream" not in response.headers.get("content-type", ""):
+                body = await response.aread()
+                for event in self._protocol.events_of(self._read(response, body)):
+                    yield event
+                return
+            self.response = response
+            chunks = response.aiter_bytes()
+            async for event in self._decoded(chunks):
+                yield event
+            await _drained(chunks)
+        finally:
+            await response.aclose()
+
+    async def _begin(self) -> Any:
+        """Return the answer that begins, asked for with the stream options that the endpoint takes."""
+        while True:
+            response = await self._upstream.send(self._copy(self._streamed_body()))
+            if response.status_code < 400:
+                return response
+            body = await response.aread()
+            await response.aclose()
+            failure = HTTPFailure(response.status_code, _lower(response.headers), body)
+            if not self._options.refused(_Refusal(response.status_code, body)):
+                raise failure
+
+    async def _decoded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[JsonObject]:
+        decoder = EventDecoder()
+        async for chunk in chunks:
+            for sent in decoder.feed(chunk):
+                if self._protocol.is_end(sent):
+                    return
+                event = self._protocol.event_of(sent)
+                if event is not None:
+                    yield event
+
+    def _whole_body(self, call: Call) -> bytes:
+        """Return the caller's bytes, unless the flow asks for a part of what they ask for."""
+        if call is self._exchange.call:
+            return bytes(self._request.content)
+        return json.dumps(call.body, ensure_ascii=False).encode(errors="surrogatepass")
+
+    def _streamed_body(self) -> bytes:
+        """Return the caller's bytes, with the options of the stream that this endpoint takes."""
+        body, content = self._request.content, self._exchange.call.body
+        wanted = self._options.added_to(content)
+        if wanted.get("stream_options") == content.get("stream_options"):
+            return bytes(body)
+        if "stream_options" in content or "stream_options" not in wanted:
+            return json.dumps(wanted, ensure_ascii=False).encode(errors="surrogatepass")
+        # Before the caller's own fields, whose bytes stay: JSON of SDKs holds what cannot be encoded again (1e999).
+        added = b'{"stream_options": ' + json.dumps(wanted["stream_options"]).encode() + b", "
+        return added + bytes(body).lstrip()[1:]
+
+    def _copy(self, body: bytes) -> Any:
+        request = self._request
+        timeouts = request.extensions.get("timeout")
+        extensions = dict(request.extensions)
+        if isinstance(timeouts, dict):
+            extensions["timeout"] = {**timeouts, "read": None}
+        headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
+        return self._library.module.Request(
+            request.method, request.url, headers=headers, content=body, extensions=extensions
+        )
+
+    def _read(self, response: Any, body: bytes) -> JsonObject:
+        headers = _lower(response.headers)
+        if response.status_code >= 400:
+            raise HTTPFailure(response.status_code, headers, body)
+        try:
+            return load(body)
+        except UnreadableStreamError:
+            raise UnreadableAnswer(response.status_code, headers, body) from None
+
+
+class _Refusal:
+    """An HTTP error in the form that stream options are judged by."""
+
+    def __init__(self, status_code: int, body: bytes) -> None:
+        self.status_code, self.body = status_code, body[:4096]
+
+
+async def _drained(chunks: AsyncIterator[bytes]) -> None:
+    with contextlib.suppress(Exception):  # the answer is whole; a connection that breaks now is not used again
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in chunks:
+                pass
+
+
+def _lower(headers: Any) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,54 @@
+"""The transport under an SDK's client for threads: the asynchronous one, on a thread with an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Self
+
+from cachecore import LoopThread
+from cachecore_llm.sdk.libraries import Library
+from cachecore_llm.sdk.transport import AsyncCachedTransport
+
+
+class CachedTransport:
+    """A transport of `httpx2` or `httpx` for threads that answers calls to models from a cache.
+
+    Threads that ask the same at the same time share one request. Where an event loop runs in the caller's thread, a
+    call blocks it, as any other blocking call does.
+    """
+
+    def __init__(self, library: Library, inner: AsyncCachedTransport) -> None:
+        self.library = library
+        self._library, self._inner, self._thread = library, inner, LoopThread()
+
+    def handle_request(self, request: Any) -> Any:
+        """Return the answer to a request. Raises the library's errors."""
+        request.read()
+        response = self._thread.submit(self._inner.handle_async_request(request)).result()
+        if response.is_stream_consumed or response.is_closed:
+            return response
+        return self._library.module.Response(
+            response.status_code, headers=response.headers, stream=self._library.sync_body(self._chunks(response))
+        )
+
+    def _chunks(self, response: Any) -> Iterator[bytes]:
+        chunks = response.aiter_raw()
+        try:
+            while (chunk := self._thread.submit(_next(chunks)).result()) is not None:
+                yield chunk
+        finally:
+            self._thread.submit(response.aclose()).result()
+
+    def close(self) -> None:
+        """Close the connections to the provider, what was opened here, and the thread. Idempotent."""
+        self._thread.close(self._inner.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)

@@ -1,0 +1,147 @@
+"""The SDKs for threads over cached clients, and processes that share a store."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from anthropic import Anthropic
+from openai import OpenAI
+
+from cachecore import OptionsError
+from cachecore_llm import CacheConfig, ResponseCache
+from cachecore_llm.sdk import async_cached_client, cached_client, cached_transport
+from cachecore_llm.testing.provider import LocalProvider
+from tests.llm.sdk.conftest import messages
+
+Threaded = tuple[LocalProvider, OpenAI, Anthropic]
+
+
+def asked(client: OpenAI, text: str, **more: Any) -> Any:
+    return client.chat.completions.create(model="m", messages=messages(text), **more)
+
+
+def text_of(stream: Any) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
+def test_threads_hit_in_all_protocols(threaded: Threaded) -> None:
+    """Whole and streamed; what is no call passes through; headers tell."""
+    provider, client, anthropic = threaded
+    for _ in range(2):
+        assert asked(client, "Hi").choices
+        assert text_of(asked(client, "[[words 30]] Hi", stream=True))
+        assert client.responses.create(model="m", input="Hi").output_text
+        assert client.embeddings.create(model="e", input=["a", "b"]).data
+        assert anthropic.messages.create(model="m", max_tokens=50, messages=messages("Hi")).content
+        with anthropic.messages.stream(model="m", max_tokens=50, messages=messages("More")) as stream:
+            assert stream.get_final_text()
+        assert list(client.models.list())
+    assert provider.calls == 6
+    raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"))
+    assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
+
+
+def test_twenty_threads_are_one_call(threaded: Threaded) -> None:
+    """Whole answers and streams that are asked for at once; a reader that leaves takes nothing from the others."""
+    provider, client, _ = threaded
+    with ThreadPoolExecutor(20) as pool:
+        provider.hold()
+        whole = [pool.submit(asked, client, "Hi") for _ in range(20)]
+        provider.wait_until(lambda: provider.held == 1)
+        provider.release()
+        assert len({future.result().choices[0].message.content for future in whole}) == 1
+        assert provider.calls == 1
+        provider.hold(after=5)
+        streams = [pool.submit(lambda: text_of(asked(client, "[[words 30]] Hi", stream=True))) for _ in range(19)]
+        provider.wait_until(lambda: provider.held == 1)
+        leaver = asked(client, "[[words 30]] Hi", stream=True)
+        next(iter(leaver))
+        leaver.close()
+        provider.release()
+        assert len({future.result() for future in streams}) == 1
+        assert provider.calls == 2
+
+
+def test_errors_and_breaks_are_the_providers_own(threaded: Threaded) -> None:
+    """An HTTP error before the stream, a connection that breaks within it."""
+    provider, client, _ = threaded
+    with pytest.raises(openai.BadRequestError):
+        asked(client, "[[error 400]]", stream=True)
+    for _ in range(2):
+        with pytest.raises(openai.APIConnectionError):
+            text_of(asked(client, "[[cut 6]] [[words 20]] Hi", stream=True))
+    assert provider.calls == 3
+
+
+def test_transport_of_ones_own_is_asked_in_place_of_the_network() -> None:
+    """A transport for threads, whole and streamed; what was opened with it is closed with it."""
+    closed = threading.Event()
+    lines = (
+        b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    )
+
+    class Own(httpx2.BaseTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            assert request.read()
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=lines)
+
+        def close(self) -> None:
+            closed.set()
+
+    with cached_client("memory://", transport=Own()) as http:
+        client = OpenAI(base_url="https://api.test/v1", api_key="k", http_client=http)
+        assert [text_of(asked(client, "Hi", stream=True)) for _ in range(2)] == ["Hi", "Hi"]
+    assert closed.is_set()
+
+
+def test_wrong_arguments_are_told_at_once() -> None:
+    """A library that there is not, an empty scope, settings beside a cache that has its own."""
+    with pytest.raises(OptionsError, match="'httpx2' or 'httpx', not 'requests'"):
+        cached_client("memory://", library="requests")  # type: ignore[call-overload]  # what is tested
+    with pytest.raises(OptionsError, match="a scope must be text and not empty"):
+        async_cached_client("memory://", scope="")
+    with pytest.raises(OptionsError, match="has its own settings"):
+        cached_transport(ResponseCache("memory://"), CacheConfig())
+    with pytest.raises(TypeError, match="retires"):
+        cached_client("memory://", retires=5)
+
+
+PROCESS = """
+import sys
+from openai import OpenAI
+from cachecore_llm.sdk import cached_client
+url, store = sys.argv[1:]
+with cached_client(store) as http:
+    client = OpenAI(base_url=url, api_key="k", http_client=http, max_retries=0)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    messages = [{"role": "user", "content": "Hi"}]
+    print(client.chat.completions.create(model="m", messages=messages).choices[0].message.content)
+"""
+
+
+async def test_two_processes_share_one_call(redis_url: str) -> None:
+    """Whole answers asked for in two processes at once are one call."""
+    async with LocalProvider() as provider:
+        command = (sys.executable, "-c", PROCESS, provider.openai_url, redis_url)
+        pipe = asyncio.subprocess.PIPE
+        both = [await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(2)]
+        for one in both:
+            assert one.stdout is not None
+            assert await one.stdout.readline() == b"ready\n"
+        provider.hold()
+        for one in both:
+            assert one.stdin is not None
+            one.stdin.write(b"go\n")
+        await provider.until(lambda: provider.held == 1)
+        provider.release()
+        told = [(await one.communicate())[0] for one in both]
+        assert provider.calls == 1
+        assert told[0] == told[1] != b""
