@@ -10,7 +10,7 @@ from cachecore.testing.simulation.run import Broken, simulate
 from tests.simulation import bugs_alone, bugs_of_outages, bugs_of_streams
 from tests.simulation.bugs import BUGS, Bug
 
-SEEDS = 160
+SEEDS = 200
 STEPS = 1000
 NOTICED_BY = {
     "stamps_read_after_the_factory": 40,
@@ -23,7 +23,7 @@ NOTICED_BY = {
     "pending_dropped": 5,
     "overflow_dropped": 58,
     "not_sent_again_after_a_failover": 40,
-    "pending_not_heeded": 88,
+    "pending_not_heeded": 172,
     "background_work_left_over": 1,
     "cancellation_reaches_the_flight": 2,
     "cancellation_swallowed": 2,
