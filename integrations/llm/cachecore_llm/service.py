@@ -30,7 +30,7 @@ from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.upstream import FallbackOrchestrator, Provider, Sent, Streamed, WireProvider
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, UnreadableRequestError
 
 
 class LLMService:
@@ -70,7 +70,7 @@ class LLMService:
         self._cache = kept
         self._flow = kept.flow
         self._writer = CallWriter(asked.first)
-        self._quick = QuickRequests(kept.flow)
+        self._quick = QuickRequests(kept.flow, "plain" if self._writer.is_plain else "openai.chat")
         self._tenants = checked_tenants(tenants)
         self.prompts = prompts if isinstance(prompts, PromptRegistry) else PromptRegistry(prompts)
         """The named system prompts: `service.prompts["faq"]`."""
@@ -378,7 +378,10 @@ def _request(
 def _judge(call: Call) -> Any:
     """Return what says why the next provider should be asked instead of taking an answer to `call`."""
     protocol = PROTOCOLS[call.protocol]
-    facts = protocol.parse(call.body)
+    try:
+        facts = protocol.parse(call.body)
+    except UnreadableRequestError:  # the provider's own error says more
+        return None
 
     def judge(body: JsonObject) -> str | None:
         return unusable(protocol.facts(body), facts)

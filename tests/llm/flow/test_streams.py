@@ -228,15 +228,12 @@ class TestControls:
             assert await text_of(service.stream_of(chat())) == "b"
 
 
-async def test_a_bypassed_stream_is_not_shared() -> None:
+@pytest.mark.parametrize("fields", [{"prompt_cache_options": {"prewarm": True}}, {"messages": "unreadable"}])
+async def test_a_bypassed_stream_is_not_shared(fields: Any) -> None:
     provider = Scripted(completion(TEXT))
     async with caching() as cache:
         service = LLMService(provider, cache)
-        call = Call(
-            protocol="openai.chat",
-            endpoint="e",
-            body={**chat().body, "prompt_cache_options": {"prewarm": True}},
-        )
+        call = Call(protocol="openai.chat", endpoint="e", body={**chat().body, **fields})
         for _ in range(2):
             stream = service.stream_of(call)
             assert await text_of(stream) == TEXT
