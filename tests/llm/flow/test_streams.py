@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -183,6 +184,28 @@ async def test_the_last_reader_that_leaves_ends_the_stream() -> None:
         assert cache.metrics.stored == 0
         provider.gate = None
         assert await text_of(service.stream_of(chat())) == TEXT
+
+
+class Odd(Scripted):
+    """Streams a shape that this version does not know."""
+
+    async def stream(self, call: Call) -> AsyncGenerator[JsonObject, None]:
+        async for event in super().stream(call):
+            yield {**event, "choices": [*event["choices"], "odd"]} if event["choices"] else event
+
+
+async def test_a_stream_of_an_unknown_shape_serves_streams_only() -> None:
+    provider = Odd(completion(TEXT))
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        first = [event async for event in service.stream_of(chat()).events()]
+        assert [event async for event in service.stream_of(chat()).events()] == first
+        assert len(provider.calls) == 1
+        assert await cache.flow.find(chat()) is None
+        assert (await service.ask(chat())).cache_status == "miss"
+        assert (await service.ask(chat())).cache_status == "hit"
+        assert await text_of(service.stream_of(chat())) == TEXT
+        assert len(provider.calls) == 2
 
 
 async def test_usage_is_shown_to_those_who_ask_for_it() -> None:

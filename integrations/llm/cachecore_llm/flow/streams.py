@@ -286,7 +286,7 @@ class _Producer:
         computed = flow.commit.judged(
             asked,
             recording.body,
-            fit=recording.whole,
+            whole=recording.whole,
             provider=way[0],
             fallback=way[1],
             latency=way[2],
