@@ -27,7 +27,7 @@ _END: Final = object()
 
 
 class SyncLLMService:
-    """`LLMService` for threads: takes what it takes, or a service to share. Any number of threads may use it.
+    """`LLMService` for threads: takes the same arguments, or a service to share. Any number of threads may use it.
 
     Threads that ask the same at the same time share one call of a provider. Where an event loop is running in the
     caller's thread (a notebook), a call blocks that loop, as any other blocking call does.
@@ -186,7 +186,7 @@ class SyncLLMStream:
             yield item
 
     def response(self) -> LLMResponse:
-        """Return the whole answer; reads what is left of the stream first."""
+        """Return the whole answer; reads the rest of the stream first."""
         return _run(self._thread, self._stream.response())
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from cachecore_llm.wire.objects import dump
 
 _MOST_MADE: Final = 512
 _LARGEST_MADE: Final = 4096
-"""Bytes of the largest body whose response is kept."""
+"""Bytes of the largest body of which a response is kept."""
 
 _made: dict[tuple[bytes, str, bool, float], LLMResponse] = {}
 """Responses of answers that were read before: immutable, so that all callers may share one. Emptied when it is full."""
@@ -84,7 +84,7 @@ def response_in(protocol: ProtocolName, body: JsonObject, **way: Any) -> LLMResp
 
 
 def body_of(protocol: ProtocolName, response: LLMResponse) -> JsonObject:
-    """Return a body that says what `response` says, in `protocol`."""
+    """Return the content of `response` as a body of `protocol`."""
     body = response.body
     if body is not None:
         return body
