@@ -22,7 +22,7 @@ logger = logging.getLogger("cachecore.llm")
 
 
 class Commit:
-    """Judges answers and makes what is stored of them. Counts what it turns away, by reason."""
+    """Judges answers and makes entries of those that are fit. Counts the others, by reason."""
 
     def __init__(self, config: CacheConfig, questions: AnsweredQuestions) -> None:
         self._config = config
@@ -30,18 +30,15 @@ class Commit:
         self.rejected: Counter[str] = Counter()
 
     def whole(self, asked: Asked, sent: Sent) -> Computed[StoredAnswer]:
-        """Return what is stored of a whole answer."""
+        """Return the entry of a whole answer."""
         body = asked.protocol.neutral(sent.body)
         headers = tuple(sorted(getattr(sent, "headers", {}).items()))
         return self.judged(
             asked, body, provider=sent.provider, fallback=sent.fallback, latency=sent.latency, headers=headers
         )
 
-    def judged(self, asked: Asked, body: JsonObject, *, fit: bool = True, **way: Any) -> Computed[StoredAnswer]:
-        """Return what is stored of a neutral `body`; `way`: further fields of `StoredAnswer`.
-
-        With `fit=False` it is not to be stored, and that is no matter of the answer.
-        """
+    def judged(self, asked: Asked, body: JsonObject, **way: Any) -> Computed[StoredAnswer]:
+        """Return the entry of a neutral `body`; `way`: further fields of `StoredAnswer`."""
         facts = asked.protocol.facts(body)
         stored = StoredAnswer(
             protocol=asked.call.protocol, body=dump(body), question=self._question(asked, facts), **way
@@ -50,7 +47,7 @@ class Commit:
         why = self.rejection(asked, facts, body, way)
         if why is not None:
             self.rejected[why] += 1
-        if why is not None or not fit or asked.controls.no_store:
+        if why is not None or asked.controls.no_store:
             return Computed(stored, store=False, served_by=served_by)
         tags = [model_tag(facts.model)] if stored.fallback and facts.model else []
         ttl = self._config.lifetimes.ttl_of(asked.facts, fallback=stored.fallback, controls=asked.controls)
