@@ -119,7 +119,7 @@ async def test_kill_at_any_moment_loses_nothing_that_was_promised(own_server: Se
                 assert process.stdin is not None
                 assert process.stdout is not None
                 own_server.pause()
-                timer = threading.Timer(chance.uniform(0.03, 0.12), process.kill)
+                timer = threading.Timer(chance.uniform(0.03, 0.12) * (1 + number / 3), process.kill)
                 process.stdin.write("\n")
                 process.stdin.flush()
                 timer.start()

@@ -152,11 +152,13 @@ def test_unreadable_file_is_told_with_the_way_out(path: Path, content: str) -> N
 
 
 TEST = """
+import pytest
 from openai import OpenAI
 
-def test_answer(llm_cache):
+@pytest.mark.parametrize("text", {texts})
+def test_answer(llm_cache, text):
     client = OpenAI(base_url="{url}", api_key="k", http_client=llm_cache.client())
-    said = client.chat.completions.create(model="m", messages=[{{"role": "user", "content": "{text}"}}])
+    said = client.chat.completions.create(model="m", messages=[{{"role": "user", "content": text}}])
     assert said.choices[0].message.content
 """
 
@@ -187,17 +189,15 @@ async def pytest_run(folder: Path, *options: str) -> tuple[int, str]:
 async def test_fixture_in_a_run_of_its_own(tmp_path: Path) -> None:
     """Recorded with the option, replayed without it; a changed prompt fails its test with the field that changed."""
     async with LocalProvider() as provider:
-        test = tmp_path / "test_app.py"
-        test.write_text(TEST.format(url=provider.openai_url, text="Hello"))
-        status, told = await pytest_run(tmp_path)
-        assert status == 1
-        assert "record it: pytest --llm-cache=record" in told
+        test, url = tmp_path / "test_app.py", provider.openai_url
+        test.write_text(TEST.format(url=url, texts=["Hello"]))
         assert (await pytest_run(tmp_path, "--llm-cache=record"))[0] == 0
-        assert (tmp_path / "llm_answers" / "test_app.test_answer.json").exists()
         assert provider.calls == 1
-        url = provider.openai_url
-    assert (await pytest_run(tmp_path))[0] == 0
-    test.write_text(TEST.format(url=url, text="Goodbye"))
+    (kept,) = (tmp_path / "llm_answers").iterdir()
+    kept.with_name(kept.name.replace("Hello", "Goodbye")).write_text(kept.read_text())
+    test.write_text(TEST.format(url=url, texts=["Hello", "Goodbye"]))
     status, told = await pytest_run(tmp_path)
     assert status == 1
+    assert "1 failed, 1 passed" in told
     assert "the nearest differs in body.messages[0].content" in told
+    assert "record it: pytest --llm-cache=record" in told

@@ -58,8 +58,8 @@ class Scene:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def each_step(body: Callable[[Scene, int], Awaitable[object]], **options: Any) -> list[Any]:
-    """Run `body` in a scene of its own for each step; return what it returned for each."""
+def each_step(body: Callable[[Scene, int], Awaitable[object]], *, every: int = 1, **options: Any) -> list[Any]:
+    """Run `body` in a scene of its own for `every` so many steps; return what it returned for each."""
 
     async def main(scene: Scene, turn: int) -> object:
         outcome = await body(scene, turn)
@@ -67,7 +67,7 @@ def each_step(body: Callable[[Scene, int], Awaitable[object]], **options: Any) -
         return outcome
 
     outcomes = []
-    for turn in range(1, STEPS + 1):
+    for turn in range(1, STEPS + 1, every):
         scene = Scene(**options)
         outcomes.append(scene.clock.run(main(scene, turn)))
     return outcomes
@@ -259,7 +259,7 @@ def test_the_deadline_strikes_a_stuck_provider_at_every_chunk() -> None:
         assert tasks[0].cancelled() or isinstance(tasks[0].exception(), TimeoutError)
         tasks.clear()
 
-    each_step(body, factory_timeout=1)
+    each_step(body, every=3, factory_timeout=1)
 
 
 def test_a_loop_that_ends_leaves_no_half_answer() -> None:

@@ -71,8 +71,11 @@ def test_s3_fifo_is_what_its_authors_describe(shared_data: Path, name: str, capa
     assert traces.hit_percent(S3FifoPolicy, capacity, trace) == pytest.approx(row["s3fifo"], abs=0.5)
 
 
+SHORT = ("zipf, scans", "shifting fast", "recency", "loop", "phases")
+"""Traffic of every kind that is run each time; the others are run by `make soak`."""
+
 ANY = [
-    pytest.param(name, capacity, marks=[pytest.mark.soak] if nth else [])
+    pytest.param(name, capacity, marks=[pytest.mark.soak] if nth or name not in SHORT else [])
     for name, (_, sizes) in traces.MADE.items()
     for nth, capacity in enumerate(sizes)
 ]
