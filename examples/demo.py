@@ -1,6 +1,6 @@
 """Real customer questions through the cache: cold, warm, typed otherwise, streamed, for an agent, and in an outage.
 
-Run it with `make demo`. No server, no key, no network; what is simulated or declared says so on the screen.
+Run it with `make demo`. No server, no key, no network. The screen says which parts are simulated or declared.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Provider(SimulatedProvider):
 
 
 class Demo(NamedTuple):
-    """What all parts of the demo share."""
+    """The things that all parts of the demo share."""
 
     console: Console
     provider: Provider
@@ -154,7 +154,7 @@ def write_log(path: Path, questions: Sequence[str]) -> list[str]:
 
 
 def _declare(demo: Demo, log: Sequence[str]) -> None:
-    """Say what is replayed, and which part of it is ours."""
+    """Describe the log, and say which part of it is ours."""
     described = demo.provider.description
     demo.console.rule("What is replayed")
     demo.console.print(
@@ -173,7 +173,7 @@ def show_curve(demo: Demo, cold: Report) -> None:
     """Show the hit rate against the two numbers of the mix, and how it grows with the log."""
     console = demo.console
     console.print(
-        f"Repeats among {REQUESTS:,} requests, counted in logs of this kind: what a cache that keeps them answers.\n"
+        f"Repeats among {REQUESTS:,} requests, counted in such logs: a cache that keeps all answers has them.\n"
         "The share of questions asked once goes down the table, the exponent across; the mix of this demo is bold."
     )
     table = Table(show_edge=False)
@@ -198,7 +198,7 @@ def show_curve(demo: Demo, cold: Report) -> None:
 
 
 async def show_spelling(demo: Demo, cache: ResponseCache) -> None:
-    """Show what it costs that questions are typed otherwise, and what normalisation brings back."""
+    """Show the hits that other spellings cost, and those that normalisation brings back."""
     console, log = demo.console, mixed(demo.known)
     console.print(
         "Repeats among the same requests if a part of them got a space too many or another mark at the end: ours "
@@ -219,7 +219,7 @@ async def show_spelling(demo: Demo, cache: ResponseCache) -> None:
             pairs = zip(SPELLINGS, answers, strict=True)
             statuses = ", ".join(f"{text!r} [cyan]{answer.cache_status}[/]" for text, answer in pairs)
             console.print(f"  {name}: {statuses}; provider calls: [bold]{demo.provider.calls - before}[/]")
-    console.print("Letter case always counts, and the provider reads what the customer wrote.")
+    console.print("Letter case always counts, and the provider reads the customer's own words.")
 
 
 async def show_stream(demo: Demo) -> None:
@@ -280,7 +280,7 @@ async def show_outage(demo: Demo, cache: ResponseCache) -> None:
         except AllProvidersFailedError:
             continue
     demo.console.print(
-        f"What was asked before is answered as ever ([cyan]{known.cache_status}[/]). Nobody has asked in these words: "
+        f"Known questions are answered as ever ([cyan]{known.cache_status}[/]). Nobody has asked in these words: "
         f"[bold]{len(similar)}[/] of them get the answer to a similar question,\nmarked as such; "
         f"{len(demo.unseen) - len(similar)} get the error, because nothing alike enough was ever answered."
     )
@@ -289,7 +289,7 @@ async def show_outage(demo: Demo, cache: ResponseCache) -> None:
 
 
 def show_savings(demo: Demo, cold: Report) -> None:
-    """Show what was paid and what was not, with the empty cache and altogether."""
+    """Show spending and savings, with the empty cache and altogether."""
     total = demo.ledger.total()
     for name, saved, spent in (
         ("with the empty cache", cold.saved, None),

@@ -1,4 +1,4 @@
-"""The demo as it is run: its figures agree with each other, and what it prints runs as printed."""
+"""The demo as it is run: its figures agree with each other, and the command it prints runs as printed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Shown(NamedTuple):
-    """What two runs wrote."""
+    """The output of two runs."""
 
     folder: Path
     piped: str
     terminal: str
 
     def part(self, title: str) -> str:
-        """Return what is below the rule that begins with `title`, up to the next rule."""
+        """Return the text below the rule that begins with `title`, up to the next rule."""
         found = re.search(rf"^─+ {re.escape(title)}.*?$(.*?)(?=^─+ |\Z)", self.piped, re.MULTILINE | re.DOTALL)
         assert found is not None, title
         return found[1]
@@ -57,7 +57,7 @@ def started(folder: Path, stdout: int) -> subprocess.Popen[str]:
 
 
 def all_of(terminal: int) -> str:
-    """Return what a program writes to its terminal, to its end."""
+    """Return the output of a program on its terminal, to its end."""
     written = b""
     while True:
         try:
@@ -117,7 +117,7 @@ def test_the_last_line_has_the_hit_rate_of_the_empty_cache(shown: Shown) -> None
 
 
 def test_hits_are_repeats_that_did_not_wait(shown: Shown) -> None:
-    """An exact cache answers what was asked before, and not a question more; who waited for an answer is no hit."""
+    """An exact cache answers repeated questions, and not one more; a caller that waited for an answer is no hit."""
     declared = re.search(r"([\d.]+)% of the requests repeat", shown.part("What is replayed"))
     assert declared is not None
     hits, waited = shown.number(COLD, "hits"), shown.number(COLD, "shared with one asked at the same time")

@@ -241,7 +241,7 @@ async def test_waiting_for_another_callers_answer_is_no_hit() -> None:
 
 
 def test_says_what_was_saved(replay: Replay, log: Path) -> None:
-    """Each of thirty answers once more; what a simulation costs is not known, so there are no dollars."""
+    """Each of thirty answers once more. The price of a simulation is not known, so there are no dollars."""
     saved = numbers(replay(log, "--json", "--speed", 1000, "--concurrency", 1, "--backend", "memory://"))["saved"]
     assert saved["dollars"] is None
     assert 30 * 30 < saved["output_tokens"] < 30 * 160

@@ -1,4 +1,4 @@
-"""Logs with declared repetition, and what a cache makes of them."""
+"""Logs with declared repetition, and the hit rate of a cache for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mix(**given: int) -> list[str]:
 
 
 async def replayed(folder: Path, questions: list[str], *, normalise: bool) -> Report:
-    """Return what a cache does that keeps everything, asked one question after the other."""
+    """Return the report of a cache that keeps everything, asked one question after the other."""
     log = folder / "log.jsonl"
     log.write_text("\n".join(json.dumps({"system_prompt": "s", "user_message": text}) for text in questions))
     settings = Settings(backend="memory://", concurrency=1, normalise=normalise)

@@ -1,4 +1,4 @@
-"""Normalised texts: what is one question, what stays apart, and that nothing but the key is changed."""
+"""Normalised texts: which are one question, which stay apart; and that only the key is changed."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_all_else_is_not(protocol: ProtocolName, body: Any) -> None:
 
 
 def test_other_rules_are_other_requests() -> None:
-    """A cache that tells all spellings apart never gets what one that does not has stored, in the same place."""
+    """Caches with other rules never share an answer, on one store."""
     body = BODIES[0][1]("Where is it")
     keys = {keyed("openai.chat", body, chosen) for chosen in (ALL, frozenset({"nfc"}), frozenset[str]())}
     assert len(keys) == 3

@@ -78,7 +78,7 @@ class Totals:
         return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
     def minus(self, other: Totals) -> Totals:
-        """Return what came since the snapshot `other`."""
+        """Return the sums since the snapshot `other`."""
         return Totals(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
 
 

@@ -1,6 +1,6 @@
 """Questions that are keyed as one although they are written otherwise: white space, Unicode composition, end marks.
 
-Only by choice, only in the key: what is sent to the provider stays as it was written. Letter case is never changed.
+Only by choice, and only in the key: the provider gets the text as it was written. Letter case is never changed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def normalised_text(text: str, rules: AbstractSet[str]) -> str:
 def normalised(request: JsonObject, rules: AbstractSet[str]) -> JsonObject:
     """Return the value to key with the questions in it normalised and the rules named. Parts are shared with `request`.
 
-    Changed is what users say, where it is one text: neither system prompts, answers and results of tools, nor contents
-    of several texts, and no inputs of embeddings, where the vector of each text is its own.
+    A message of a user is changed if it has one text. Not changed: system prompts, answers, results of tools, contents
+    of several texts, and inputs of embeddings, because the vector of each text is its own.
     """
     protocol = request["protocol"]
     if protocol == "openai.embeddings" or not rules:
@@ -76,7 +76,7 @@ def rules_of(given: object) -> frozenset[str]:
 
 
 def _turns(value: Any, text: Callable[[str], str]) -> Any:
-    """Return a list of messages with what users say changed; anything else as it is."""
+    """Return a list of messages with those of users changed; anything else as it is."""
     if not isinstance(value, list):
         return value
     return [
@@ -113,10 +113,10 @@ def _white_space(text: str) -> str:
 
 
 def _without_end(text: str) -> str:
-    """Return `text` without the mark at its end, unless that says more than that the sentence is over.
+    """Return `text` without the mark at its end, unless the mark says more than that a sentence is over.
 
-    It says more after nothing but white space or other marks (`What is !`, `Go on...`, `cd .`), and a `!` also after
-    less than two letters (`What is 5!`, `n!`). A `?` may have a space before it, as it has in French.
+    It says more if it follows white space or another mark (`What is !`, `Go on...`, `cd .`), and a `!` also if it
+    follows less than two letters (`What is 5!`, `n!`). A `?` may have a space before it, as in French.
     """
     end = len(text)
     while end and (text[end - 1] in _ASKING or text[end - 1] in _CALLING):

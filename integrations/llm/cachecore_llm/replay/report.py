@@ -35,7 +35,7 @@ class Report:
     not_stored: dict[str, int]
     """Answers that were not stored, by reason."""
     saved: Totals
-    """What the answers that came without a call have cost when they were made: tokens, dollars."""
+    """The cost of the answers that came without a call: tokens and dollars when they were made."""
 
     @property
     def answered(self) -> int:

@@ -38,7 +38,7 @@ class CountedProvider:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Return the inner provider's own settings, or what else tells its answers from those of others."""
+        """Return the inner provider's own settings, or else a text that tells its answers from those of others."""
         return self._identity
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
@@ -61,7 +61,7 @@ class Tally:
     first_bad_lines: list[tuple[int, str]] = field(default_factory=list)
     """Number and problem of the first thousand lines that were skipped."""
     hit_latencies: array[float] = field(default_factory=lambda: array("d"))
-    """Seconds, of hits. Who waited for another's answer is not among them."""
+    """Seconds, of hits. A caller that waited for another one's answer had none."""
     miss_latencies: array[float] = field(default_factory=lambda: array("d"))
     """Seconds, of all other answers: a provider was waited for."""
     saved_seconds: float = 0.0
