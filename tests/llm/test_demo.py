@@ -15,7 +15,8 @@ import pytest
 
 from cachecore_llm.replay.command import sqlite_url
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "examples" / "demo.py"
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -141,6 +142,23 @@ def test_the_curve_falls_with_one_off_questions_and_rises_with_the_exponent(show
     declared = re.search(r"([\d.]+)% of the requests repeat", shown.part("What is replayed"))
     assert declared is not None
     assert rates[2][1] == float(declared[1])
+
+
+def test_the_documents_say_what_it_shows(shown: Shown) -> None:
+    """The curve of the guide, the rates of questions typed otherwise, and the calls that the README names."""
+    guide, readme = ((ROOT / name).read_text() for name in ("docs/llm.md", "README.md"))
+    for share, cells in re.findall(r"^ (\d+)% +│(.*)$", shown.part("3."), re.MULTILINE):
+        rates = " | ".join(f"{rate} %" for rate in re.findall(r"([\d.]+)%", cells))
+        assert f"| {share} % | {rates} |" in guide.replace("*", "")
+    said = " ".join(guide.split())
+    for rate in re.findall(r"^ +(?!0)\d+% │ +([\d.]+)%", shown.part("4."), re.MULTILINE):
+        assert f" {rate}" in said
+    grown = re.search(r"grows with the log: ([\d.]+)% of 500, ([\d.]+)% of 1,000, ([\d.]+)% of 2,000", shown.part("3."))
+    assert grown is not None
+    assert "{} % of the first 500 requests, {} % of 1,000, {} % of 2,000".format(*grown.groups()) in said
+    calls, avoided = shown.cell(COLD, "provider calls made"), shown.cell(COLD, "provider calls avoided")
+    assert f"provider calls made {calls}, avoided {avoided}" in readme
+    assert "r^-1.2 |" in guide
 
 
 def test_what_normalisation_brings_back(shown: Shown) -> None:

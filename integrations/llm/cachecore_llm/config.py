@@ -111,9 +111,12 @@ class CacheConfig:
             raise OptionsError(f"ignore: {error}") from None
         object.__setattr__(self, "ignores", ignores)
         try:
-            object.__setattr__(self, "spelling", rules_of(self.normalise))
+            rules = rules_of(self.normalise)
         except ValueError as error:
             raise OptionsError(f"normalise: {error}") from None
+        object.__setattr__(self, "spelling", rules)
+        if not isinstance(self.normalise, bool):
+            object.__setattr__(self, "normalise", rules)
         if not isinstance(self.rules, AdmissionRules):
             raise OptionsError(f"rules must be AdmissionRules(…), not {self.rules!r}")
         if not self.prefix:

@@ -118,3 +118,10 @@ def test_short_and_long_way_meet(question: str) -> None:
 def test_a_rule_that_there_is_not() -> None:
     with pytest.raises(OptionsError, match=r"normalise: the rules are .*, not 'case'; letter case is never changed"):
         CacheConfig(normalise=["case"])  # type: ignore[list-item]
+
+
+def test_settings_that_mean_the_same_are_equal() -> None:
+    one, other = CacheConfig(normalise=["nfc", "white_space"]), CacheConfig(normalise=("white_space", "nfc", "nfc"))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != CacheConfig(normalise=["nfc"])
