@@ -10,20 +10,20 @@ from cachecore.testing.simulation.run import Broken, simulate
 from tests.simulation import bugs_alone, bugs_of_outages, bugs_of_streams
 from tests.simulation.bugs import BUGS, Bug
 
-SEEDS = 160
+SEEDS = 200
 STEPS = 1000
 NOTICED_BY = {
-    "stamps_read_after_the_factory": 40,
+    "stamps_read_after_the_factory": 85,
     "late_joiner_served": 5,
     "refresh_joins": 4,
-    "absence_is_evidence": 40,
-    "entry_of_another_key_accepted": 88,
+    "absence_is_evidence": 126,
+    "entry_of_another_key_accepted": 123,
     "ttl_in_a_second_step": 6,
     "hanging_factory_holds_the_key": 18,
     "pending_dropped": 5,
     "overflow_dropped": 58,
-    "not_sent_again_after_a_failover": 40,
-    "pending_not_heeded": 88,
+    "not_sent_again_after_a_failover": 106,
+    "pending_not_heeded": 172,
     "background_work_left_over": 1,
     "cancellation_reaches_the_flight": 2,
     "cancellation_swallowed": 2,

@@ -94,6 +94,15 @@ class Asked:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(slots=True, eq=False)
+class Streaming:
+    """One stream under way."""
+
+    began: float
+    tags: set[str]
+    """Those of its first reader, and those that its factory has pinned."""
+
+
 class Oracle:
     """What happened in a simulation, and whether an answer was right.
 
@@ -117,7 +126,7 @@ class Oracle:
         self._acted: dict[tuple[str, str], float] = {}  # (process, key) -> second of its last change
         self._looked: set[str] = set()  # processes that have read the mark since then
         self._computing: defaultdict[tuple[str, str], list[Asked]] = defaultdict(list)
-        self._streaming: defaultdict[tuple[str, str], list[float]] = defaultdict(list)  # second at which each began
+        self._streaming: defaultdict[tuple[str, str], list[Streaming]] = defaultdict(list)
         self._failed: defaultdict[tuple[str, str], list[Made]] = defaultdict(list)
         self._disturbed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
         self._streamed: defaultdict[tuple[str, str], float] = defaultdict(lambda: -1.0)
@@ -171,24 +180,32 @@ class Oracle:
         self.broken = self.broken or Wrong(problem)
         return self.broken
 
-    def streaming(self, asked: Asked) -> float:
-        """A stream begins; return the second, by which `streamed` knows it."""
+    def streaming(self, asked: Asked) -> Streaming:
+        """A stream begins; return what `streamed` is to be told."""
         process, name = asked.process, asked.name
         if self._shared_stream(asked, max(self._disturbed[process, name], self._disturbed[process, ""])):
             raise self._broken(f"{process} streams {name} for a reader that came while a stream of it ran")
-        self._streamed[process, name] = began = self._now()
-        self._streaming[process, name].append(began)
-        return began
+        self._streamed[process, name] = self._now()
+        stream = Streaming(self._now(), set(asked.tags))
+        self._streaming[process, name].append(stream)
+        return stream
 
     def _shared_stream(self, asked: Asked, calm_since: float) -> bool:
-        """Whether a stream runs that the call should have joined or waited for."""
+        """Whether a stream runs that the call should have joined or waited for.
+
+        A call without a tag of the stream has not read that tag's stamp, and so may have no proof that the stream is
+        valid.
+        """
         process, name = asked.process, asked.name
         since = max(calm_since, self._parted[process, name], self._parted[process, ""])
-        return self._strict and any(since < began < asked.at for began in self._streaming[process, name])
+        return self._strict and any(
+            since < stream.began < asked.at and stream.tags.issubset(asked.tags)
+            for stream in self._streaming[process, name]
+        )
 
-    def streamed(self, asked: Asked, began: float) -> None:
+    def streamed(self, asked: Asked, stream: Streaming) -> None:
         """A stream has ended, or its last reader has left."""
-        self._streaming[asked.process, asked.name].remove(began)
+        self._streaming[asked.process, asked.name].remove(stream)
         self._streamed[asked.process, asked.name] = self._now()
 
     def disturb(self, process: str, name: str = "", seconds: float = 0.0) -> None:

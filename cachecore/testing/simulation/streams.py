@@ -91,10 +91,11 @@ class Streams(Reads):
         self.slow.add(asked.name)  # a gap may be as long as it likes; together they are longer than one may be
 
         async def produce() -> AsyncIterator[Part]:
-            began = self.oracle.streaming(asked)
+            stream = self.oracle.streaming(asked)
             try:
                 made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
                 if pins:
+                    stream.tags.add(tag)
                     await process.view(asked.name).pin_tag(tag)
                     made.tags.setdefault(tag, self.oracle.moment())
                 if inner is not None:
@@ -108,7 +109,7 @@ class Streams(Reads):
                     raise FactoryFailed(asked.name)
                 made.at = self.now()
             finally:
-                self.oracle.streamed(asked, began)
+                self.oracle.streamed(asked, stream)
 
         return produce
 

@@ -295,6 +295,21 @@ async def test_stale_answer_covers_an_outage_and_no_mistake() -> None:
                 await status(client, "Hello")
 
 
+async def test_stale_answer_while_the_provider_is_slow() -> None:
+    """A caller waits no longer than `soft_timeout` where an answer past its ttl is stored."""
+    async with LocalProvider() as provider:
+        config = CacheConfig(ttl_seconds=0.05, stale_if_error=600, soft_timeout=0.05)
+        async with async_cached_client("memory://", config) as http:
+            client = AsyncOpenAI(base_url=provider.openai_url, api_key="k", http_client=http, max_retries=0)
+            text, _ = await status(client, "Hi")
+            await asyncio.sleep(0.06)  # the ttl is what is waited for
+            provider.hold()
+            again, told = await status(client, "Hi")
+            assert again == text
+            assert "detail=stale" in (told or "")
+            provider.release()
+
+
 async def test_httpx_of_older_sdks() -> None:
     """The same over `httpx`, and a transport alone in a client of the program's own."""
     import httpx
