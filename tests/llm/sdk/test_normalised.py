@@ -1,4 +1,4 @@
-"""The SDKs' own clients over a cache that normalises: one call for all spellings, in each protocol, and the bytes sent."""
+"""The SDKs' own clients over a cache that normalises: one call for all spellings, and the bytes sent as written."""
 
 from __future__ import annotations
 
