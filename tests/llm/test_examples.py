@@ -38,20 +38,6 @@ def test_llm_service(tmp_path: Path) -> None:
     assert lines[2] == "hit rate 50%"
 
 
-def test_demo(tmp_path: Path) -> None:
-    """The whole demo: it declares what it does, and the second run calls nobody."""
-    shown = run("demo.py", tmp_path)
-    for said in ("BANKING77", "CC BY 4.0", "SIMULATED", "repetition is OURS", str(tmp_path / "cachecore" / "demo")):
-        assert said in shown
-    cold, warm = (part for part in shown.split("log.jsonl")[1:3])
-    assert "│     2,000 │" in cold
-    assert "100.0%" in warm
-    calls = next(line for line in warm.splitlines() if "calls made" in line)
-    assert calls.split("│")[2].strip() == "0"
-    assert "get the answer to a similar question" in shown
-    assert (tmp_path / "cachecore" / "demo" / "answers.sqlite").is_file()
-
-
 @pytest.mark.parametrize("name", ["banking77.csv", "ATTRIBUTION.md"])
 def test_questions_are_attributed(name: str) -> None:
     """Attribution is a condition of the data's licence."""

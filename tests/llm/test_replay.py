@@ -215,6 +215,48 @@ async def test_counted_provider_tells_what_the_inner_one_tells() -> None:
     assert counted.calls == 1
 
 
+async def test_providers_of_other_settings_share_no_answers() -> None:
+    """Also those without an `identity`: a simulation with flaws, and one without."""
+    asked: list[int] = []
+    async with ResponseCache("memory://") as cache:
+        for made in (SimulatedProvider(speed=1e6), SimulatedProvider(speed=1e6, seed=1), SimulatedProvider(speed=1e3)):
+            counted = CountedProvider(made)
+            await LLMService(counted, cache).generate("s", "u")
+            asked.append(counted.calls)
+    assert asked == [1, 1, 0]
+
+
+async def test_waiting_for_another_callers_answer_is_no_hit() -> None:
+    tally = Tally()
+    async with ResponseCache("memory://") as cache:
+        service = LLMService(CountedProvider(SimulatedProvider(speed=100)), cache)
+        lines = [Line(number, LLMRequest("s", "u")) for number in range(4)]
+        await replay_log(lines, service, concurrency=4, clock=FakeClock(), tally=tally)
+        assert (tally.hits, dict(tally.answers), tally.saved_seconds) == (0, {"miss": 1, "joined": 3}, 0.0)
+        assert (len(tally.hit_latencies), len(tally.miss_latencies)) == (0, 4)
+        await replay_log(lines[:2], service, concurrency=1, clock=FakeClock(), tally=tally)
+        answer = await service.generate("s", "u")
+    assert tally.hits == len(tally.hit_latencies) == 2
+    assert tally.saved_seconds == pytest.approx(2 * answer.latency)
+
+
+def test_says_what_was_saved(replay: Replay, log: Path) -> None:
+    """Each of thirty answers once more. The price of a simulation is not known, so there are no dollars."""
+    saved = numbers(replay(log, "--json", "--speed", 1000, "--concurrency", 1, "--backend", "memory://"))["saved"]
+    assert saved["dollars"] is None
+    assert 30 * 30 < saved["output_tokens"] < 30 * 160
+    assert saved["input_tokens"] > 0
+    assert 10 < saved["seconds"] < 120
+
+
+def test_questions_that_were_only_typed_otherwise(replay: Replay, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    typed = ["Where is my card?", "Where is  my card", "where is my card?"]
+    path.write_text("\n".join(json.dumps({"system_prompt": "s", "user_message": text}) for text in typed))
+    asked = (path, "--json", "--speed", 1000, "--concurrency", 1, "--backend", "memory://")
+    assert [numbers(replay(*asked, *more))["hits"] for more in ((), ("--normalise",))] == [0, 1]
+
+
 def test_percentile() -> None:
     """The nearest rank: the smallest value that so many do not exceed."""
     values = array("d", range(1, 101))

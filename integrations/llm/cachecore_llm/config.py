@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration, lifetime, positive
-from cachecore_llm.key import Path, path_of
+from cachecore_llm.key import Path, Rule, path_of, rules_of
 from cachecore_llm.policy.admission import BUILT_IN, AdmissionRules
 from cachecore_llm.policy.lifetime import Lifetimes
 from cachecore_llm.request import TRANSPORT_FIELDS
@@ -48,6 +48,9 @@ class CacheConfig:
     """The label of requests that name none."""
     ignore: frozenset[str] = TRANSPORT_FIELDS
     """Parameters that are no part of the key, beside those that never are: names, or paths such as `messages[*].id`."""
+    normalise: bool | Collection[Rule] = False
+    """Whether questions that differ only in `white_space`, in Unicode composition (`nfc`) or in their `end_punctuation`
+    are one request: True, or the names of some of these. It concerns the key alone, and never letter case."""
     allowed_tools: frozenset[str] = frozenset()
     """Names or kinds of tools that run at the provider, may act, and are cached all the same."""
     rules: AdmissionRules = BUILT_IN
@@ -66,6 +69,8 @@ class CacheConfig:
     """The durations above, as they bound each other."""
     ignores: tuple[Path, ...] = field(init=False, repr=False, compare=False)
     """The paths of `ignore`."""
+    spelling: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The rules that `normalise` means."""
 
     def __new__(cls, *_: object, **settings: object) -> Self:
         """Refuse settings that there are not, with the name that was meant. Raises OptionsError."""
@@ -105,6 +110,13 @@ class CacheConfig:
         except (TypeError, ValueError) as error:
             raise OptionsError(f"ignore: {error}") from None
         object.__setattr__(self, "ignores", ignores)
+        try:
+            rules = rules_of(self.normalise)
+        except ValueError as error:
+            raise OptionsError(f"normalise: {error}") from None
+        object.__setattr__(self, "spelling", rules)
+        if not isinstance(self.normalise, bool):
+            object.__setattr__(self, "normalise", rules)
         if not isinstance(self.rules, AdmissionRules):
             raise OptionsError(f"rules must be AdmissionRules(…), not {self.rules!r}")
         if not self.prefix:

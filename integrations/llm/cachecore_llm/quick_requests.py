@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cachecore import Cache
 from cachecore_llm.flow import Flow, StoredAnswer
-from cachecore_llm.key import unkeyed
+from cachecore_llm.key import normalised_text, unkeyed
 from cachecore_llm.wire import Call, JsonObject, ProtocolName
 
 _MOST_TEMPLATES: Final = 256
@@ -49,6 +49,7 @@ class QuickRequests:
     def __init__(self, flow: Flow, protocol: ProtocolName) -> None:
         self._flow = flow
         self._unkeyed = unkeyed(protocol)
+        self._spelling = flow.config.spelling
         self._templates: dict[Any, _Template | None] = {}
         self._views: dict[tuple[_Template, str], Cache[StoredAnswer]] = {}
 
@@ -65,6 +66,8 @@ class QuickRequests:
 
         Raises as `keyed`, and OptionsError if tenant or label are none.
         """
+        if self._spelling:
+            question = normalised_text(question, self._spelling)
         if not self._unkeyed.isdisjoint(params):  # a template for each `user` would be of no use
             params = {param: value for param, value in params.items() if param not in self._unkeyed}
         values = params.values()

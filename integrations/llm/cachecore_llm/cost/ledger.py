@@ -77,6 +77,10 @@ class Totals:
         """Return the sums of both."""
         return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
+    def minus(self, other: Totals) -> Totals:
+        """Return the sums since the snapshot `other`."""
+        return Totals(*(getattr(self, name) - getattr(other, name) for name in self.__slots__))
+
 
 @dataclass(slots=True)
 class Row:

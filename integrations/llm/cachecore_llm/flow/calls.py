@@ -14,7 +14,7 @@ from cachecore_llm.flow.commit import Commit
 from cachecore_llm.flow.costs import Costs
 from cachecore_llm.flow.places import Places
 from cachecore_llm.flow.stored import StoredAnswer
-from cachecore_llm.key import Bypass, key_of, simple_key, without
+from cachecore_llm.key import Bypass, key_of, normalised, simple_key, without
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.similar import AnsweredQuestions
 from cachecore_llm.wire import Call, JsonObject, UnreadableRequestError
@@ -72,6 +72,8 @@ class Calls:
                 request = {**request, "credential": credential}
         if config.ignores:
             request = without(call.protocol, request, config.ignores)
+        if config.spelling:
+            request = normalised(request, config.spelling)
         strict = facts is not None and ladder.is_strict(facts.tools)
         view = self.places.view(call, controls, strict=strict)
         if controls.sample:

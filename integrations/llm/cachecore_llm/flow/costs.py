@@ -6,7 +6,7 @@ A hit is noted in a queue; its savings are worked out when the ledger is read.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -37,7 +37,7 @@ class Costs:
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.ledger = ledger or Ledger()
         self._telemetry = CostTelemetry(self.ledger)
-        self._pending: deque[_Hit] = deque()  # its ends need no lock, not after a fork either
+        self._pending: deque[_Hit | Charge] = deque()  # its ends need no lock, not after a fork either
         self._charges: dict[_Whose, Charge] = {}
         self.ledger.collect_from(self.settle)
 
@@ -69,30 +69,33 @@ class Costs:
 
     def hit(self, stored: StoredAnswer, tenant: str | None, prompt: str | None, ask: Callable[[], Asked]) -> None:
         """Count as `saved` for a call that has not been written; `ask` gives it if it is needed."""
-        self._pending.append((stored, tenant, prompt, ask))
+        charge = self._charges.get((hash(stored.body), tenant, prompt))  # then the call need not be kept
+        self._pending.append((stored, tenant, prompt, ask) if charge is None else charge)
         if len(self._pending) >= _MOST_PENDING:
             self.settle()
 
     def settle(self) -> None:
         """Write the noted hits into the ledger."""
-        times: Counter[_Whose] = Counter()
-        hits: dict[_Whose, _Hit] = {}
+        times: dict[int, int] = {}
+        charges: dict[int, Charge] = {}
         for _ in range(len(self._pending)):
             try:
                 hit = self._pending.popleft()
             except IndexError:  # another thread settles too
                 break
-            key = (hash(hit[0].body), hit[1], hit[2])  # not the body itself: charges would keep it
-            times[key] += 1
-            hits[key] = hit
-        for key, number in times.items():
-            self.ledger.saved(self._charge(key, hits[key]), number)
+            charge = hit if isinstance(hit, Charge) else self._charge(hit)
+            place = id(charge)  # its hash would be that of all its parts
+            times[place] = times.get(place, 0) + 1
+            charges[place] = charge
+        for place, number in times.items():
+            self.ledger.saved(charges[place], number)
 
-    def _charge(self, key: _Whose, hit: _Hit) -> Charge:
+    def _charge(self, hit: _Hit) -> Charge:
         """Return the cost of an answer, read from it once."""
+        stored, tenant, prompt, ask = hit
+        key = (hash(stored.body), tenant, prompt)  # not the body itself: charges would keep it
         charge = self._charges.get(key)
         if charge is None:
-            stored, _, _, ask = hit
             charge = _charge(ask().call, stored, _facts(stored))
             if len(self._charges) >= _MOST_CHARGES:
                 self._charges.clear()

@@ -22,6 +22,7 @@ from cachecore.contract import redact_url
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.errors import CacheError
 from cachecore_llm.config import CacheConfig
+from cachecore_llm.cost.ledger import Ledger
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.replay.report import Report
 from cachecore_llm.replay.run import CountedProvider, Tally, replay_log
@@ -56,6 +57,7 @@ class Settings:
     ttl: float = 86_400.0
     timeout: float = 60.0
     params: tuple[str, ...] = ()
+    normalise: bool = False
 
 
 def replay(
@@ -84,13 +86,17 @@ def replay(
     param: Annotated[
         list[str] | None, typer.Option(help="A field of the log that is a parameter of the request; repeatable.")
     ] = None,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Take questions that were only typed otherwise for one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Send a log of requests through the cache and show what it saves.
 
     Fields of a line: system_prompt, user_message; optionally context, params, tenant, label.
     """
-    settings = Settings(backend, provider, model, concurrency, speed, flaws, seed, ttl, timeout, tuple(param or ()))
+    params = tuple(param or ())
+    settings = Settings(backend, provider, model, concurrency, speed, flaws, seed, ttl, timeout, params, normalise)
     console = Console(stderr=True, quiet=as_json)
     try:
         report = asyncio.run(run_replay(file, settings, console))
@@ -123,12 +129,12 @@ async def run_replay(file: Path, settings: Settings, console: Console) -> Report
         return await replay_through(cache, provider, reader, settings, console)
 
 
-def open_cache(url: str, settings: Settings) -> ResponseCache:
-    """Return the cache of a replay at `url`."""
+def open_cache(url: str, settings: Settings, ledger: Ledger | None = None) -> ResponseCache:
+    """Return the cache of a replay at `url`, which counts in `ledger`."""
     # Nobody waits for a replay as they do for a service, and what it could not store in time the next run would miss.
     in_flight = max(1024, 4 * settings.concurrency)
-    config = CacheConfig(ttl_seconds=settings.ttl)
-    return ResponseCache(url, config, backend_timeout=_BACKEND_TIMEOUT, max_in_flight=in_flight)
+    config = CacheConfig(ttl_seconds=settings.ttl, normalise=settings.normalise)
+    return ResponseCache(url, config, ledger=ledger, backend_timeout=_BACKEND_TIMEOUT, max_in_flight=in_flight)
 
 
 async def replay_through(
@@ -139,7 +145,7 @@ async def replay_through(
     tally = Tally()
     asked = CountedProvider(provider)
     service = LLMService(FallbackOrchestrator([asked], timeout=settings.timeout), cache)
-    before = cache.metrics
+    before, saved_before = cache.metrics, cache.ledger.total().saved
     started = clock.monotonic()
     with _progress(console, reader, tally) as advance:
         await replay_log(reader, service, concurrency=settings.concurrency, clock=clock, tally=tally, progress=advance)
@@ -155,6 +161,7 @@ async def replay_through(
         ignored_fields=dict(reader.ignored),
         tally=tally,
         not_stored=cache.metrics.unstored_since(before),
+        saved=cache.ledger.total().saved.minus(saved_before),
     )
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cachecore_llm.cost.ledger import Totals
 from cachecore_llm.replay.run import Tally, percentile
 
 _SHOWN_BAD_LINES: Final = 10
@@ -33,6 +34,8 @@ class Report:
     tally: Tally
     not_stored: dict[str, int]
     """Answers that were not stored, by reason."""
+    saved: Totals
+    """The cost of the answers that came without a call: tokens and dollars when they were made."""
 
     @property
     def answered(self) -> int:
@@ -49,6 +52,11 @@ class Report:
     def avoided(self) -> int:
         """Return the provider calls that a client without a cache would have made besides."""
         return max(0, self.tally.requests - self.provider_calls)
+
+    @property
+    def dollars(self) -> float | None:
+        """Return the US dollars saved; None if a price is unknown."""
+        return None if self.saved.unpriced else self.saved.dollars
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain data; durations are seconds."""
@@ -70,6 +78,12 @@ class Report:
             "failed": dict(tally.failures),
             "provider_calls": self.provider_calls,
             "provider_calls_avoided": self.avoided,
+            "saved": {
+                "input_tokens": self.saved.input_tokens,
+                "output_tokens": self.saved.output_tokens,
+                "dollars": self.dollars,
+                "seconds": tally.saved_seconds,
+            },
             "latency": {"hit": _latency(tally.hit_latencies), "miss": _latency(tally.miss_latencies)},
             "rejected": self.not_stored,
             "bad_lines": tally.bad_lines,
@@ -85,7 +99,7 @@ class Report:
         table.add_column(justify="right")
         table.add_row("requests", f"{tally.requests:,}")
         table.add_row("hits", f"{tally.hits:,}")
-        table.add_row("hit rate", f"{tally.hit_rate:.1%}")
+        table.add_row("hit rate", f"[bold green]{tally.hit_rate:.1%}[/]")
         if self.shared:
             table.add_row("shared with one asked at the same time", f"{self.shared:,}")
         for status in ("stale", "similar"):
@@ -93,15 +107,21 @@ class Report:
                 table.add_row(f"last resort: {status}", f"{tally.answers[status]:,}")
         table.add_row("provider calls made", f"{self.provider_calls:,}")
         table.add_row("provider calls avoided", f"{self.avoided:,}")
+        if self.saved.calls:
+            tokens = f"{self.saved.input_tokens:,} + {self.saved.output_tokens:,}"
+            table.add_row("tokens saved, in + out", f"[green]{tokens}[/]")
+            if self.dollars is not None:
+                table.add_row("money saved, US$", f"[green]{self.dollars:.4f}[/]")
+            table.add_row("waiting saved by hits", f"[green]{tally.saved_seconds:.1f} s[/]")
         for name, values in (("hit", tally.hit_latencies), ("miss", tally.miss_latencies)):
             table.add_row(f"latency of a {name}, p50", _readable(percentile(values, 0.50)))
             table.add_row(f"latency of a {name}, p99", _readable(percentile(values, 0.99)))
         for why, number in sorted(self.not_stored.items()):
-            table.add_row(f"rejected: {why.replace('_', ' ')}", f"{number:,}")
+            table.add_row(f"[yellow]rejected: {why.replace('_', ' ')}[/]", f"{number:,}")
         for why, number in sorted(tally.failures.items()):
-            table.add_row(f"without an answer: {escape(why)}", f"{number:,}")
+            table.add_row(f"[red]without an answer: {escape(why)}[/]", f"{number:,}")
         if tally.bad_lines:
-            table.add_row("bad lines skipped", f"{tally.bad_lines:,}")
+            table.add_row("[yellow]bad lines skipped[/]", f"{tally.bad_lines:,}")
         table.add_row("time", f"{self.seconds:.1f} s")
         console.print(table)
         for number, problem in sorted(tally.first_bad_lines[:_SHOWN_BAD_LINES]):

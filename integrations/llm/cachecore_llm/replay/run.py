@@ -17,7 +17,7 @@ from cachecore_llm.errors import AllProvidersFailedError
 from cachecore_llm.replay.log import Line
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.service import LLMService
-from cachecore_llm.upstream import Provider, SupportsIdentity
+from cachecore_llm.upstream import Provider, SupportsIdentity, wired
 
 _MAX_BAD_LINES_KEPT: Final = 1000
 
@@ -26,8 +26,9 @@ class CountedProvider:
     """A provider and how often it was asked."""
 
     def __init__(self, inner: Provider) -> None:
+        """Ask `inner`. Raises OptionsError if nothing tells its answers from those of others."""
         self._inner = inner
-        self._identified = inner if isinstance(inner, SupportsIdentity) else None
+        self._identity = inner.identity if isinstance(inner, SupportsIdentity) else {"endpoint": wired(inner).endpoint}
         self.calls = 0
 
     @property
@@ -37,8 +38,8 @@ class CountedProvider:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Return the inner provider's own settings, if it tells them."""
-        return {} if self._identified is None else self._identified.identity
+        """Return the inner provider's own settings, or else a text that tells its answers from those of others."""
+        return self._identity
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
         """Count, and ask the inner provider."""
@@ -60,9 +61,11 @@ class Tally:
     first_bad_lines: list[tuple[int, str]] = field(default_factory=list)
     """Number and problem of the first thousand lines that were skipped."""
     hit_latencies: array[float] = field(default_factory=lambda: array("d"))
-    """Seconds, of hits."""
+    """Seconds, of hits. A caller that waited for another one's answer had none."""
     miss_latencies: array[float] = field(default_factory=lambda: array("d"))
     """Seconds, of all other answers: a provider was waited for."""
+    saved_seconds: float = 0.0
+    """How long the answers that were hits had taken to be made."""
 
     @property
     def hits(self) -> int:
@@ -129,7 +132,11 @@ async def _ask(line: Line, service: LLMService, clock: Clock, tally: Tally) -> N
     took = clock.monotonic() - started
     tally.requests += 1
     tally.answers[answer.cache_status] += 1
-    (tally.hit_latencies if answer.cache_status == "hit" else tally.miss_latencies).append(took)
+    if answer.cache_status == "hit":
+        tally.hit_latencies.append(took)
+        tally.saved_seconds += answer.latency
+    else:
+        tally.miss_latencies.append(took)
 
 
 def percentile(values: array[float], part: float) -> float | None:
