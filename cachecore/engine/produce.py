@@ -60,11 +60,14 @@ class LiveStream(Broadcast):
         Chunks go out before the end, when the stamps are read again. A caller that came after the factory began needs
         proof now that there was no invalidation in between: the same stamps, of all tags that the stream has, and the
         same claim or bytes under the key.
-        Where the store cannot be asked there is none to be had: an outage costs one stream, not one for each caller.
+        Where the store cannot be asked there is none to be had: an outage costs one stream, not one for each caller,
+        unless the store has said before that one of the stamps has changed.
         """
-        if self.began_at is None or asked_at <= self.began_at or found.error is not None:
-            return True
         computation = self.computation
+        if self.began_at is None or asked_at <= self.began_at:
+            return True
+        if found.error is not None:
+            return not computation.flight.doubted
         pins, seen = computation.flight.pins, found.stamps()
         if seen is None or seen != {name: pins.get(name) for name in found.tagset.stamp_keys}:
             return False

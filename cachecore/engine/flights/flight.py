@@ -65,6 +65,7 @@ class Flight:
         "claimed",
         "depends_on",
         "deserted",
+        "doubted",
         "finish",
         "flights",
         "following",
@@ -111,6 +112,8 @@ class Flight:
         """Tags that the factory pinned while it worked, as entries store them."""
         self.finish = False
         """Whether it goes on when its last caller has left."""
+        self.doubted = False
+        """Whether the store has said that a stamp of this stream changed; it may be the creation of that stamp."""
         self.superseded = False
         """Whether its answer is not to be stored: a newer one was asked for on purpose, or it would be dead at once."""
         self.stored = False

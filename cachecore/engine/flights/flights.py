@@ -122,12 +122,17 @@ class Flights:
     def detach_tags(self, tags: Collection[str], *, pushed: bool = False) -> None:
         """Let nobody join the flights that carry one of these tags any more.
 
-        What the store `pushed` may be that a stamp was created: the flight keeps its lease and stores its answer.
+        What the store `pushed` may be that a stamp was created: the flight keeps its lease and stores its answer. A
+        stream lets callers in that prove its stamps by a read of their own (`LiveStream.admits`): the first stream of
+        a new tag creates that tag's stamp, and is told so.
         """
         for flight in list(self._by_key.values()):
             if not flight.landing and not flight.join_keys.isdisjoint(tags):
                 if pushed:
                     flight.on_detach = None
+                    if flight.stream is not None:
+                        flight.doubted = True
+                        continue
                 else:
                     flight.superseded |= flight.late  # its stamps were read before: what it stored would be dead
                 flight.detach()
@@ -140,6 +145,9 @@ class Flights:
         for flight in list(self._by_key.values()):
             if not flight.landing:
                 flight.on_detach = None
+                if flight.stream is not None:
+                    flight.doubted = True
+                    continue
                 flight.detach()
 
     async def drain(self, seconds: float) -> None:
