@@ -12,6 +12,7 @@ from typing import Any, Final
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.key import shapes_answer
 from cachecore_llm.key.plain import as_plain
+from cachecore_llm.policy.prompts import Prompt
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.schema_forms import response_format
 from cachecore_llm.upstream import PlainProvider, WireProvider
@@ -146,3 +147,27 @@ def with_transport(call: Call, params: Mapping[str, Any]) -> Call:
     given = params.get("extra_headers") or {}
     more = {name.lower(): str(value) for name, value in given.items() if not shapes_answer(name)}
     return replace(call, headers={**call.headers, **more}) if more else call
+
+
+def request_of(
+    system_prompt: str | Prompt,
+    user_message: Any,
+    context: Any,
+    params: dict[str, Any],
+    tenant: str | None,
+    label: str | None,
+) -> LLMRequest:
+    """Return the request of a face's arguments. Raises OptionsError."""
+    if isinstance(system_prompt, Prompt):
+        if label is not None:
+            raise OptionsError(f"label={label!r} beside Prompt({system_prompt.name!r}, …), which is a label itself")
+        return LLMRequest(system_prompt.text, user_message, context, params, tenant, system_prompt.name)
+    return LLMRequest(system_prompt, user_message, context, params, tenant, label)
+
+
+def streaming(call: Call) -> Call:
+    """Return `call` as one that wants events, usage among them."""
+    if call.protocol != "openai.chat":
+        return call
+    options = {**(call.body.get("stream_options") or {}), "include_usage": True}
+    return replace(call, body={**call.body, "stream": True, "stream_options": options})

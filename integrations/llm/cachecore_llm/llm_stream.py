@@ -23,7 +23,7 @@ class LLMStream:
     def __init__(self, stream: AnswerStream, call: Call, before: Callable[[], Awaitable[None]] | None = None) -> None:
         self._stream = stream
         self._protocol = PROTOCOLS[call.protocol]
-        self._assembly = self._protocol.assembly(self._protocol.parse(call.body))
+        self._assembly = self._protocol.assembly(stream.facts)
         self._ended = False
         self._left = False
         self._before = before  # what has to be done before the first piece

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from cachecore import Cache
 from cachecore_llm.flow import Flow, StoredAnswer
-from cachecore_llm.wire import Call, JsonObject
+from cachecore_llm.key import unkeyed
+from cachecore_llm.wire import Call, JsonObject, ProtocolName
 
 _MOST_TEMPLATES: Final = 256
-_MOST_VIEWS: Final = 512
+_MOST_VIEWS: Final = 2048
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 Quick = tuple[Cache[StoredAnswer], JsonObject]
@@ -25,14 +26,13 @@ Quick = tuple[Cache[StoredAnswer], JsonObject]
 class _Template:
     """The parts of a request that do not change."""
 
-    __slots__ = ("around", "body", "plain", "views")
+    __slots__ = ("around", "body", "plain")
 
     def __init__(self, request: JsonObject) -> None:
         self.around = {name: value for name, value in request.items() if name != "body"}
         self.plain = request["protocol"] == "plain"
         texts = ("system_prompt", "user_message") if self.plain else ("messages",)
         self.body = {name: value for name, value in request["body"].items() if name not in texts}
-        self.views: dict[str, Cache[StoredAnswer]] = {}
 
     def request(self, system_prompt: str, question: str) -> JsonObject:
         """Return the value to key."""
@@ -46,9 +46,11 @@ class _Template:
 class QuickRequests:
     """The templates of one service."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, protocol: ProtocolName) -> None:
         self._flow = flow
+        self._unkeyed = unkeyed(protocol)
         self._templates: dict[Any, _Template | None] = {}
+        self._views: dict[tuple[_Template, str], Cache[StoredAnswer]] = {}
 
     def find(
         self,
@@ -63,6 +65,8 @@ class QuickRequests:
 
         Raises what `keyed` raises, and OptionsError if tenant or label are none.
         """
+        if not self._unkeyed.isdisjoint(params):  # a template for each `user` would be of no use
+            params = {param: value for param, value in params.items() if param not in self._unkeyed}
         values = params.values()
         # 0, 0.0 and False are equal in Python, and not here.
         name = (tenant, label, not system_prompt, *params, *values, *map(type, values))
@@ -74,11 +78,11 @@ class QuickRequests:
             template = self._made(name, system_prompt, question, params, keyed)
         if not isinstance(template, _Template):
             return None
-        view = template.views.get(system_prompt)
+        view = self._views.get((template, system_prompt))
         if view is None:
-            if len(template.views) >= _MOST_VIEWS:
-                template.views.clear()
-            view = template.views[system_prompt] = self._flow.ask(keyed()).view
+            if len(self._views) >= _MOST_VIEWS:
+                self._views.clear()
+            view = self._views[template, system_prompt] = self._flow.ask(keyed()).view
         return view, template.request(system_prompt, question)
 
     def _made(

@@ -8,15 +8,14 @@ providers, one call for all who ask the same; the exact answer past its ttl; the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, Self, overload
 
 from cachecore import Cache, InvalidationPending
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
-from cachecore_llm.call_writer import CallWriter, with_transport
+from cachecore_llm.call_writer import CallWriter, request_of, streaming, with_transport
 from cachecore_llm.embeddings import Embeddings, embeddings_of
 from cachecore_llm.flow import Answer, response_of
 from cachecore_llm.flow.responses import hit_response
@@ -30,7 +29,7 @@ from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.upstream import FallbackOrchestrator, Provider, Sent, Streamed, WireProvider
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, UnreadableRequestError
 
 
 class LLMService:
@@ -42,13 +41,13 @@ class LLMService:
 
     def __init__(
         self,
-        orchestrator: FallbackOrchestrator | Provider | WireProvider,
+        orchestrator: FallbackOrchestrator | Provider | WireProvider | Sequence[Provider | WireProvider],
         cache: ResponseCache | Cache[Any] | str,
         *,
         prompts: PromptRegistry | Iterable[Prompt] = (),
         tenants: Literal["optional", "required"] = "optional",
     ) -> None:
-        """Use `orchestrator`, or one provider alone, behind `cache`.
+        """Use `orchestrator`, or providers with its default settings, behind `cache`.
 
         Args:
             orchestrator: the providers; the first is the one whose answers are wanted.
@@ -57,7 +56,10 @@ class LLMService:
                 changes.
             tenants: `required` refuses a request that names no tenant.
         """
-        asked = orchestrator if isinstance(orchestrator, FallbackOrchestrator) else FallbackOrchestrator([orchestrator])
+        given: Any = orchestrator
+        if not isinstance(given, FallbackOrchestrator):
+            given = FallbackOrchestrator(given if isinstance(given, list | tuple) else [given])
+        asked: FallbackOrchestrator = given
         self._owned = not isinstance(cache, ResponseCache)
         kept = cache if isinstance(cache, ResponseCache) else ResponseCache(cache)
         limit = positive("factory_timeout", kept.config.factory_timeout)
@@ -70,7 +72,7 @@ class LLMService:
         self._cache = kept
         self._flow = kept.flow
         self._writer = CallWriter(asked.first)
-        self._quick = QuickRequests(kept.flow)
+        self._quick = QuickRequests(kept.flow, "plain" if self._writer.is_plain else "openai.chat")
         self._tenants = checked_tenants(tenants)
         self.prompts = prompts if isinstance(prompts, PromptRegistry) else PromptRegistry(prompts)
         """The named system prompts: `service.prompts["faq"]`."""
@@ -91,6 +93,11 @@ class LLMService:
     def cache(self) -> ResponseCache:
         """Return the cache."""
         return self._cache
+
+    @property
+    def providers(self) -> tuple[Provider | WireProvider, ...]:
+        """Return the providers in the order they are asked."""
+        return self._orchestrator.providers
 
     @overload
     async def generate(
@@ -172,7 +179,7 @@ class LLMService:
                 return hit_response(*found) if type(found) is tuple else response_of(found)  # type: ignore[arg-type]  # mypy does not narrow by `type`
         if isinstance(system_prompt, Prompt):
             await self._noticed(system_prompt)
-        request = _request(system_prompt, user_message, context, kwargs, tenant, label)
+        request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
         return self.stream_of(request, cache) if stream else await self.ask(request, cache)
 
     async def ask(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMResponse:
@@ -231,7 +238,7 @@ class LLMService:
         call = self._writer.chat(messages, params, tenant, label)
         self._check_tenant(tenant)
         if stream:
-            return self._stream(_streaming(call), with_transport(_streaming(call), params), cache)
+            return self._stream(streaming(call), with_transport(streaming(call), params), cache)
 
         async def send(keyed: Call) -> Sent:
             return await self._send(with_transport(keyed, params))
@@ -250,18 +257,18 @@ class LLMService:
         **kwargs: Any,
     ) -> LLMStream:
         """Return the answer in pieces of text; arguments as in `generate`. Asks when the first piece is read."""
-        request = _request(system_prompt, user_message, context, kwargs, tenant, label)
+        request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
         keyed = self._keyed(request)
         notice = partial(self._noticed, system_prompt) if isinstance(system_prompt, Prompt) else None
-        return self._stream(_streaming(keyed), _streaming(self._writer.sent(request, keyed)), cache, notice)
+        return self._stream(streaming(keyed), streaming(self._writer.sent(request, keyed)), cache, notice)
 
     def stream_of(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMStream:
         """Return the answer to `request` in pieces of text; as `stream`."""
         if isinstance(request, Call):
             self._check_tenant(request.tenant)
-            return self._stream(_streaming(request), _streaming(request), cache)
+            return self._stream(streaming(request), streaming(request), cache)
         keyed = self._keyed(request)
-        return self._stream(_streaming(keyed), _streaming(self._writer.sent(request, keyed)), cache)
+        return self._stream(streaming(keyed), streaming(self._writer.sent(request, keyed)), cache)
 
     async def embed(
         self,
@@ -301,7 +308,7 @@ class LLMService:
     ) -> bool:
         """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`."""
         return await self._flow.delete(
-            self._keyed(_request(system_prompt, user_message, context, kwargs, tenant, label))
+            self._keyed(request_of(system_prompt, user_message, context, kwargs, tenant, label))
         )
 
     async def expire(
@@ -316,7 +323,7 @@ class LLMService:
     ) -> bool:
         """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`."""
         return await self._flow.expire(
-            self._keyed(_request(system_prompt, user_message, context, kwargs, tenant, label))
+            self._keyed(request_of(system_prompt, user_message, context, kwargs, tenant, label))
         )
 
     async def refresh(
@@ -330,7 +337,7 @@ class LLMService:
         **kwargs: Any,
     ) -> LLMResponse:
         """Ask the providers for one request anew, store their answer for all, and return it; as `generate`."""
-        request = _request(system_prompt, user_message, context, kwargs, tenant, label)
+        request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
         return await self.ask(request, Controls(refresh=True))
 
     def _keyed(self, request: LLMRequest) -> Call:
@@ -360,35 +367,15 @@ class LLMService:
         return LLMStream(self._flow.stream(keyed, start, cache), keyed, before)
 
 
-def _request(
-    system_prompt: str | Prompt,
-    user_message: Any,
-    context: Any,
-    params: dict[str, Any],
-    tenant: str | None,
-    label: str | None,
-) -> LLMRequest:
-    if isinstance(system_prompt, Prompt):
-        if label is not None:
-            raise OptionsError(f"label={label!r} beside Prompt({system_prompt.name!r}, …), which is a label itself")
-        return LLMRequest(system_prompt.text, user_message, context, params, tenant, system_prompt.name)
-    return LLMRequest(system_prompt, user_message, context, params, tenant, label)
-
-
 def _judge(call: Call) -> Any:
     """Return what says why the next provider should be asked instead of taking an answer to `call`."""
     protocol = PROTOCOLS[call.protocol]
-    facts = protocol.parse(call.body)
+    try:
+        facts = protocol.parse(call.body)
+    except UnreadableRequestError:  # the provider's own error says more
+        return None
 
     def judge(body: JsonObject) -> str | None:
         return unusable(protocol.facts(body), facts)
 
     return judge
-
-
-def _streaming(call: Call) -> Call:
-    """Return `call` as one that wants events, usage among them."""
-    if call.protocol != "openai.chat":
-        return call
-    options = {**(call.body.get("stream_options") or {}), "include_usage": True}
-    return replace(call, body={**call.body, "stream": True, "stream_options": options})

@@ -6,7 +6,7 @@ providers that no other event loop uses: their connections belong to the loop th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
 from cachecore import Cache, LoopThread
@@ -35,7 +35,7 @@ class SyncLLMService:
 
     def __init__(
         self,
-        orchestrator: FallbackOrchestrator | Provider | WireProvider | LLMService,
+        orchestrator: FallbackOrchestrator | Provider | WireProvider | Sequence[Provider | WireProvider] | LLMService,
         cache: ResponseCache | Cache[Any] | str | None = None,
         **options: Any,
     ) -> None:
@@ -50,8 +50,7 @@ class SyncLLMService:
             if cache is None:
                 raise TypeError("SyncLLMService needs a cache: a ResponseCache, a Cache or a URL such as 'memory://'")
             self._service = LLMService(orchestrator, cache, **options)
-            several = isinstance(orchestrator, FallbackOrchestrator)
-            self._providers = orchestrator.providers if several else (orchestrator,)  # type: ignore[union-attr]  # several says so
+            self._providers = self._service.providers
 
     def __enter__(self) -> Self:
         return self

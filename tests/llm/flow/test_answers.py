@@ -264,7 +264,7 @@ class TestBypass:
         async with caching() as cache:
             service = LLMService(provider, cache)
             call = Call(protocol="openai.chat", endpoint="e", body=said("x", **fields))
-            answers = [await cache.flow.answer(call, service._orchestrator.send) for _ in range(2)]
+            answers = [await service.answer(call) for _ in range(2)]
         assert [(one.status, one.reason) for one in answers] == [("bypass", reason)] * 2
         assert len(provider.calls) == 2
         assert cache.flow.bypassed == {reason: 2}

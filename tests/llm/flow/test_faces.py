@@ -234,7 +234,9 @@ class TestProviders:
         big, small = Own("big", "BIG"), Own("small", "SMALL")
         async with ResponseCache("memory://") as cache:
             for providers, content in (([big, small], "BIG"), ([small, big], "SMALL"), ([big, small], "BIG")):
-                answer = await LLMService(FallbackOrchestrator(providers), cache).generate("x", "y")
+                service = LLMService(FallbackOrchestrator(providers), cache)
+                assert service.providers == LLMService(providers, cache).providers == tuple(providers)
+                answer = await service.generate("x", "y")
                 assert answer.content == content
         assert (len(big.given), len(small.given)) == (1, 1)
 

@@ -71,6 +71,15 @@ def test_most_requests_take_the_short_way(service: LLMService) -> None:
     assert short_way(service, request) is not None
 
 
+def test_users_share_a_template() -> None:
+    """Each has another name, and all of them the same key."""
+    service = SERVICES[0]
+    before = len(service._quick._templates)
+    keys = {str(short_way(service, LLMRequest("t", "q", None, {"user": f"u{n}", "timeout": n}))) for n in range(50)}
+    assert len(keys) == 1
+    assert len(service._quick._templates) <= before + 1
+
+
 @pytest.mark.parametrize(
     "given", [{"metadata": {"a": "b"}}, {"tools": [{"type": "function"}]}, {"response_format": {"type": "json_object"}}]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -185,6 +186,28 @@ async def test_the_last_reader_that_leaves_ends_the_stream() -> None:
         assert await text_of(service.stream_of(chat())) == TEXT
 
 
+class Odd(Scripted):
+    """Streams a shape that this version does not know."""
+
+    async def stream(self, call: Call) -> AsyncGenerator[JsonObject, None]:
+        async for event in super().stream(call):
+            yield {**event, "choices": [*event["choices"], "odd"]} if event["choices"] else event
+
+
+async def test_a_stream_of_an_unknown_shape_serves_streams_only() -> None:
+    provider = Odd(completion(TEXT))
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        first = [event async for event in service.stream_of(chat()).events()]
+        assert [event async for event in service.stream_of(chat()).events()] == first
+        assert len(provider.calls) == 1
+        assert await cache.flow.find(chat()) is None
+        assert (await service.ask(chat())).cache_status == "miss"
+        assert (await service.ask(chat())).cache_status == "hit"
+        assert await text_of(service.stream_of(chat())) == TEXT
+        assert len(provider.calls) == 2
+
+
 async def test_usage_is_shown_to_those_who_ask_for_it() -> None:
     """A chunk with empty choices breaks a caller who did not ask for one."""
     async with caching() as cache:
@@ -228,15 +251,12 @@ class TestControls:
             assert await text_of(service.stream_of(chat())) == "b"
 
 
-async def test_a_bypassed_stream_is_not_shared() -> None:
+@pytest.mark.parametrize("fields", [{"prompt_cache_options": {"prewarm": True}}, {"messages": "unreadable"}])
+async def test_a_bypassed_stream_is_not_shared(fields: Any) -> None:
     provider = Scripted(completion(TEXT))
     async with caching() as cache:
         service = LLMService(provider, cache)
-        call = Call(
-            protocol="openai.chat",
-            endpoint="e",
-            body={**chat().body, "prompt_cache_options": {"prewarm": True}},
-        )
+        call = Call(protocol="openai.chat", endpoint="e", body={**chat().body, **fields})
         for _ in range(2):
             stream = service.stream_of(call)
             assert await text_of(stream) == TEXT

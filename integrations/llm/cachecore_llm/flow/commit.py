@@ -37,11 +37,8 @@ class Commit:
             asked, body, provider=sent.provider, fallback=sent.fallback, latency=sent.latency, headers=headers
         )
 
-    def judged(self, asked: Asked, body: JsonObject, *, fit: bool = True, **way: Any) -> Computed[StoredAnswer]:
-        """Return what is stored of a neutral `body`; `way`: further fields of `StoredAnswer`.
-
-        With `fit=False` it is not to be stored, and that is no matter of the answer.
-        """
+    def judged(self, asked: Asked, body: JsonObject, **way: Any) -> Computed[StoredAnswer]:
+        """Return what is stored of a neutral `body`; `way`: further fields of `StoredAnswer`."""
         facts = asked.protocol.facts(body)
         stored = StoredAnswer(
             protocol=asked.call.protocol, body=dump(body), question=self._question(asked, facts), **way
@@ -50,7 +47,7 @@ class Commit:
         why = self.rejection(asked, facts, body, way)
         if why is not None:
             self.rejected[why] += 1
-        if why is not None or not fit or asked.controls.no_store:
+        if why is not None or asked.controls.no_store:
             return Computed(stored, store=False, served_by=served_by)
         tags = [model_tag(facts.model)] if stored.fallback and facts.model else []
         ttl = self._config.lifetimes.ttl_of(asked.facts, fallback=stored.fallback, controls=asked.controls)

@@ -14,8 +14,8 @@ from cachecore_llm.response import FROM_CACHE, Choice, LLMResponse, ToolCall, Us
 from cachecore_llm.wire import PROTOCOLS, ChoiceFacts, JsonObject, ProtocolName, ToolCallFacts, UsageFacts
 from cachecore_llm.wire.objects import dump
 
-_MOST_MADE: Final = 1024
-_LARGEST_MADE: Final = 8192
+_MOST_MADE: Final = 512
+_LARGEST_MADE: Final = 4096
 """Bytes of the largest body whose response is kept."""
 
 _made: dict[tuple[bytes, str, bool, float], LLMResponse] = {}

@@ -34,6 +34,9 @@ class StoredAnswer(msgspec.Struct, frozen=True, omit_defaults=True, eq=False, we
     """In which pieces the text came, if it came as a stream."""
     events: bytes | None = None
     """The events as they came, packed, where body and pieces do not give them back."""
+    whole: bool = True
+    """Whether it may be given to callers that do not stream: not if its stream had a shape that this version does not
+    know."""
     question: str | None = None
     """The question it answers; None if no other question may be answered with it."""
     headers: tuple[tuple[str, str], ...] = ()

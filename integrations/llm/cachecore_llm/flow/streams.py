@@ -18,7 +18,7 @@ from cachecore_llm.flow.calls import Calls
 from cachecore_llm.flow.stored import StoredAnswer, packed
 from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
-from cachecore_llm.wire import Assembly, Call, JsonObject
+from cachecore_llm.wire import Assembly, Call, JsonObject, RequestFacts
 from cachecore_llm.wire.objects import dump, load
 
 Way = tuple[str, bool, float, tuple[tuple[str, str], ...]]
@@ -43,7 +43,8 @@ class AnswerStream:
         self._flow = flow
         self._asked = asked
         self._start = start
-        self._facts = asked.facts
+        self.facts = RequestFacts(model=None) if asked.bypass == "unreadable" else asked.facts
+        """Facts of the request."""
         self._events = self._all()
         self.status: CacheStatus | None = None
         self.provider: str | None = None
@@ -117,7 +118,7 @@ class AnswerStream:
                     begun = True
                     self._note(stream)
                     if self.status == "joined":
-                        assembly = self._asked.protocol.assembly(self._facts)
+                        assembly = self._asked.protocol.assembly(self.facts)
                 if assembly is not None:
                     assembly.feed(load(chunk))  # an object of its own: the caller may change what it gets
                 shown = self._shown(load(chunk))
@@ -169,7 +170,7 @@ class AnswerStream:
         )
 
     def _shown(self, event: JsonObject) -> JsonObject | None:
-        return self._asked.protocol.shown_to(event, self._facts)
+        return self._asked.protocol.shown_to(event, self.facts)
 
     async def _stored(self) -> StoredAnswer | None:
         max_age: Any = self._asked.controls.max_age
@@ -193,7 +194,7 @@ class AnswerStream:
         source = self._start(self._asked.call)
         self.status = "bypass"
         self._flow.bypassed[self._asked.bypass or "bypass()"] += 1
-        assembly = self._asked.protocol.assembly(self._facts)
+        assembly = self._asked.protocol.assembly(self.facts)
         try:
             async for event in source:
                 self.provider, self.fallback = getattr(source, "provider", None), getattr(source, "fallback", False)
@@ -285,7 +286,7 @@ class _Producer:
         computed = flow.commit.judged(
             asked,
             recording.body,
-            fit=recording.whole,
+            whole=recording.whole,
             provider=way[0],
             fallback=way[1],
             latency=way[2],

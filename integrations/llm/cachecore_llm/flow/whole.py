@@ -50,6 +50,8 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
             found = await _unstored(asked, factory, max_age)
         else:
             found = await asked.view.lookup(asked.request, factory, max_age=max_age)
+        if found.value is not None and not found.value.whole:
+            found = await _made_whole(asked.view, asked.request, factory)
     except Exception as error:
         instead = await flow.similar_answer(asked) if similar and ladder.may_rescue(error) else None
         if instead is None:
@@ -117,6 +119,8 @@ async def quick(
 
     try:
         found = await view.lookup(request, factory)
+        if found.value is not None and not found.value.whole:
+            found = await _made_whole(view, request, factory)
     except Exception as error:
         asked = asked or ask()
         instead = await flow.similar_answer(asked) if ladder.may_rescue(error) else None
@@ -128,6 +132,13 @@ async def quick(
         return told(flow, asked or ask(), found, computed)
     flow.costs.hit(stored, request["tenant"], request["prompt"], ask)
     return stored, found.age
+
+
+async def _made_whole(
+    view: Cache[StoredAnswer], request: JsonObject, factory: Callable[[], Awaitable[Computed[StoredAnswer]]]
+) -> Lookup[StoredAnswer]:
+    """Return an answer computed anew, in place of one that serves streams alone."""
+    return Lookup(value=await view.refresh(request, factory), outcome="computed")
 
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
@@ -143,7 +154,9 @@ async def find(flow: Calls, asked: Asked) -> Answer | None:
     """Return the fresh answer to `asked`, or None."""
     max_age: Any = asked.controls.max_age
     found = await asked.view.lookup(asked.request, max_age=max_age)
-    return told(flow, asked, found) if found.outcome == "hit" and found.value is not None else None
+    if found.outcome != "hit" or found.value is None or not found.value.whole:
+        return None
+    return told(flow, asked, found)
 
 
 def sent_as_is(asked: Asked, sent: Sent) -> StoredAnswer:

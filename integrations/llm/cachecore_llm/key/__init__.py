@@ -1,6 +1,6 @@
 """What a call to a provider is keyed by. Pure: no core, no SDK, no I/O, no clock."""
 
-from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of, simple_key
+from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of, simple_key, unkeyed
 from cachecore_llm.key.fields import TABLE, Row, Verdict
 from cachecore_llm.key.ignored import Path, path_of, without
 from cachecore_llm.key.plain import shapes_answer
@@ -19,5 +19,6 @@ __all__ = [
     "path_of",
     "shapes_answer",
     "simple_key",
+    "unkeyed",
     "without",
 ]

@@ -139,6 +139,11 @@ def simple_key(call: Call) -> JsonObject | None:
     )
 
 
+def unkeyed(protocol: ProtocolName) -> frozenset[str]:
+    """Return the parameters that are neither keyed nor repeated in the answer: no hit depends on them."""
+    return (_PLAIN_LEFT_OUT if protocol == "plain" else frozenset(named(protocol, Verdict.NOT_KEYED))) - _ECHOED
+
+
 def _are_texts(messages: Any) -> bool:
     if type(messages) is not list:
         return False

@@ -12,7 +12,7 @@ from cachecore_llm.upstream.answers import error_in, reported
 from cachecore_llm.upstream.breaker import Pass
 from cachecore_llm.upstream.members import Member
 from cachecore_llm.upstream.timeouts import Abandoned, Pump
-from cachecore_llm.wire import PROTOCOLS, Assembly, Call, JsonObject
+from cachecore_llm.wire import PROTOCOLS, Assembly, Call, JsonObject, UnreadableRequestError
 
 Unusable = Callable[[JsonObject], str | None]
 """Given an answer's body: a word why the next provider should be asked (empty, filtered); None if it is fine."""
@@ -106,7 +106,10 @@ class Streamed:
         Raises UnusableAnswerError if the stream ends before it has said how the answer ended.
         """
         protocol = PROTOCOLS[self._call.protocol]
-        assembly = protocol.assembly(protocol.parse(self._call.body))
+        try:
+            assembly = protocol.assembly(protocol.parse(self._call.body))
+        except UnreadableRequestError:  # the provider's own error says more
+            assembly = protocol.assembly()
         deadline = self._clock.monotonic() + member.first_content_timeout
         while True:
             left = deadline - self._clock.monotonic()
