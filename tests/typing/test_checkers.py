@@ -58,6 +58,7 @@ def test_checkers_know_every_option_and_no_other() -> None:
         "serializer",
         "tags",
         "admit",
+        "rescue_if",
         "name",
         "clock",
         "chance",

@@ -57,7 +57,7 @@ class CallWriter:
         return self._chat(messages, params, request.tenant, request.label)
 
     def sent(self, request: LLMRequest, keyed: Call) -> Call:
-        """Return the call that is sent: without the provider's own settings, with what concerns transport alone."""
+        """Return the call that is sent: without the provider's own settings, with the fields for transport alone."""
         if self.is_plain:
             return self._plain(request, request.params) if self._identity else keyed
         return with_transport(keyed, request.params)

@@ -51,9 +51,9 @@ class CacheConfig:
     allowed_tools: frozenset[str] = frozenset()
     """Names or kinds of tools that run at the provider, may act, and are cached all the same."""
     rules: AdmissionRules = BUILT_IN
-    """What is added to the built-in rules on what may be stored."""
+    """Additions to the built-in rules of admission."""
     admit: Callable[[LLMResponse], bool] | None = None
-    """A rule of your own on what may be stored, asked after the built-in ones. If it raises, nothing is stored."""
+    """An admission rule of your own, asked after the built-in ones. If it raises, nothing is stored."""
     similar: bool = True
     """Whether the answer to a similar question may be served when every provider fails."""
     similar_threshold: float = 0.80

@@ -26,7 +26,7 @@ class LLMStream:
         self._assembly = self._protocol.assembly(stream.facts)
         self._ended = False
         self._left = False
-        self._before = before  # what has to be done before the first piece
+        self._before = before  # to be done before the first piece
         self._error: Exception | None = None
 
     @property
@@ -68,9 +68,9 @@ class LLMStream:
             self._assembly.end()
 
     async def response(self) -> LLMResponse:
-        """Return the whole answer; reads what is left of the stream first.
+        """Return the whole answer; reads the rest of the stream first.
 
-        Raises what reading it raises or has raised, and UnusableAnswerError if the stream was left before its end.
+        Raises the errors of reading it, also earlier ones; UnusableAnswerError if the stream was left before its end.
         """
         async for _ in self._events():
             pass
@@ -106,7 +106,7 @@ class LLMStream:
 
 
 def _own(value: Any) -> Any:
-    """Return a copy of a JSON value: the caller may change what it gets."""
+    """Return a copy of a JSON value: the caller may change its own."""
     if isinstance(value, dict):
         return {name: _own(inner) for name, inner in value.items()}
     return [_own(inner) for inner in value] if isinstance(value, list) else value

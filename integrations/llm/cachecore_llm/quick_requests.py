@@ -1,4 +1,4 @@
-"""The short way from a request of two texts to its key: what does not change from call to call is worked out once.
+"""The short way from a request of two texts to its key: its constant parts are worked out once.
 
 A service is asked the same thing in the same words all day: one system prompt or a few, the same parameters, another
 question. For such a request (no context, parameters that are numbers, texts or switches) key and place are made from a
@@ -63,7 +63,7 @@ class QuickRequests:
     ) -> Quick | None:
         """Return place and key of a request; None if it has to go the long way. `keyed` writes its call.
 
-        Raises what `keyed` raises, and OptionsError if tenant or label are none.
+        Raises as `keyed`, and OptionsError if tenant or label are none.
         """
         if not self._unkeyed.isdisjoint(params):  # a template for each `user` would be of no use
             params = {param: value for param, value in params.items() if param not in self._unkeyed}

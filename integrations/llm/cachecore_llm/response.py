@@ -115,7 +115,7 @@ class LLMResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     def body(self) -> dict[str, Any] | None:
         """Return all that the provider said, as the JSON object it sent; None where there is no such object.
 
-        Read anew at each call: a caller may change what it gets.
+        Read anew at each call: a caller may change its own.
         """
         return None if self.raw is None else json.loads(self.raw)
 

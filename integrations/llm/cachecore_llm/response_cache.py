@@ -39,11 +39,11 @@ class ResponseCache:
 
     Args:
         store: a URL, a `Cache` (the answers get a namespace of their own in it), a backend, or a `redis.asyncio.Redis`.
-            Only what was made from a URL is closed by `aclose`. Without one, `backend` of the environment or the file,
-            as for `Cache()`.
+            `aclose` closes only a store made from a URL. Without one, `backend` of the environment or the file, as for
+            `Cache()`.
         config: how answers are kept. Without one, the settings of environment and file, then the defaults.
         clock: where time comes from; a `Cache` brings its own.
-        ledger: counts what was spent at providers and what the cache saved; one of its own if not given.
+        ledger: counts spending at providers and savings of the cache; one of its own if not given.
         options: any further option of `cachecore.Cache`, such as `serializer`, `hasher` or `l1_max_bytes`.
 
     `get`, `answer` and `set` never raise because the store is sick; the invalidations raise
@@ -119,13 +119,13 @@ class ResponseCache:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Finish background work and close what was made here; a caller's cache, backend or client stays open."""
+        """Finish background work and close a store that was made here; one that was given stays open."""
         if self._opened is not None:
             await self._opened.aclose()
 
     @property
     def ledger(self) -> Ledger:
-        """What was spent at providers and what the cache saved, per model, tenant and prompt."""
+        """Spending at providers and savings of the cache, per model, tenant and prompt."""
         return self.flow.costs.ledger
 
     @property
@@ -158,8 +158,8 @@ class ResponseCache:
         Args:
             system_prompt: the instructions.
             user_message: the question.
-            context: what else was sent, such as the conversation so far; any plain value.
-            tenant: whose request it is; tenants never share answers.
+            context: further input, such as the conversation so far; any plain value.
+            tenant: the customer that asks; tenants never share answers.
             label: a name for a group of requests (`faq/v3`), for `invalidate_prefix`.
             params: every parameter of the request, such as `model` or `temperature`.
 
@@ -209,7 +209,7 @@ class ResponseCache:
         return await self.flow.put(call, _sent(call, response))
 
     async def answer(self, request: LLMRequest, generate: Callable[[], Awaitable[LLMResponse]]) -> LLMResponse:
-        """Return the stored answer to `request`, or what `generate` returns, which is stored if it is fit to be.
+        """Return the stored answer to `request`, else that of `generate`, which is stored if it is fit to be.
 
         Callers that ask the same at the same time share one call of `generate`. If it fails, and the same request has
         an answer past its ttl but within `stale_if_error`, that is returned, marked `stale`; else its error is raised.

@@ -19,7 +19,7 @@ def response_format(model: type) -> JsonObject:
 
 
 def _closed(schema: Any) -> Any:
-    """Return a schema whose objects have exactly the properties that are listed, as `strict` demands."""
+    """Return a schema with objects of exactly the listed properties, as `strict` demands."""
     if isinstance(schema, list):
         return [_closed(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,7 +1,7 @@
 """`LLMService`: answers from the cache, else from the providers, else from the cache once more.
 
 The ladder: the exact answer while it is fresh; the exact answer past its ttl while the providers are slow; the
-providers, one call for all who ask the same; the exact answer past its ttl; the answer to a similar question;
+providers, one call for all callers of one request; the exact answer past its ttl; the answer to a similar question;
 `AllProvidersFailedError`. A mistake of the caller is raised at once.
 """
 
@@ -51,9 +51,9 @@ class LLMService:
 
         Args:
             orchestrator: the providers; the first is the one whose answers are wanted.
-            cache: a `ResponseCache`, or what one is made from with its default settings: a `Cache`, a URL.
-            prompts: the named system prompts, or a `PromptRegistry` that says what follows if the text under a name
-                changes.
+            cache: a `ResponseCache`, or a `Cache` or URL to make one of, with default settings.
+            prompts: the named system prompts, or a `PromptRegistry`, which decides about the answers to a text that was
+                replaced.
             tenants: `required` refuses a request that names no tenant.
         """
         given: Any = orchestrator
@@ -140,13 +140,13 @@ class LLMService:
         """Return an answer; `cached`, `cache_status` and `age` tell how it came.
 
         Args:
-            system_prompt: the instructions: text, or a `Prompt`, whose name then takes the place of `label`.
+            system_prompt: the instructions: text, or a `Prompt`, which has its name as label.
             user_message: the question: text, or a list of content parts (texts and media).
-            context: what else is sent, such as the conversation so far; any plain value.
-            tenant: whose request it is; tenants never share answers.
+            context: further input, such as the conversation so far; any plain value.
+            tenant: the customer that asks; tenants never share answers.
             label: a name for a group of requests (`faq/v3`), for `ResponseCache.invalidate_prefix`.
             cache: how this call uses the cache.
-            stream: True returns an `LLMStream`, whose text comes in pieces.
+            stream: True returns an `LLMStream`: text in pieces.
             kwargs: the parameters of the request. All are part of the key, less `cachecore_llm.TRANSPORT_FIELDS`.
 
         Raises:
@@ -233,7 +233,7 @@ class LLMService:
         """Return the answer to a conversation in OpenAI's form: `chat([{"role": "user", "content": "Hi"}], tools=…)`.
 
         Messages, tools and forms of the answer may be pydantic models, `response_format` also a pydantic class. Further
-        arguments as in `generate`; raises what it raises.
+        arguments as in `generate`; raises as it does.
         """
         call = self._writer.chat(messages, params, tenant, label)
         self._check_tenant(tenant)
@@ -349,7 +349,7 @@ class LLMService:
             tenant_of(tenant, self._tenants)
 
     async def _noticed(self, prompt: Prompt) -> None:
-        """Remember the prompt's text; if it has changed and the registry says so, invalidate what is outdated."""
+        """Remember the prompt's text; if it has changed and the registry says so, invalidate the outdated answers."""
         changed = self.prompts.notice(prompt.name, prompt.text)
         if changed is not None and changed.invalidate:
             with contextlib.suppress(InvalidationPending):  # logged, and delivered later; the question is answered now
@@ -368,7 +368,7 @@ class LLMService:
 
 
 def _judge(call: Call) -> Any:
-    """Return what says why the next provider should be asked instead of taking an answer to `call`."""
+    """Return a function that says why the next provider should be asked instead of taking an answer to `call`."""
     protocol = PROTOCOLS[call.protocol]
     try:
         facts = protocol.parse(call.body)

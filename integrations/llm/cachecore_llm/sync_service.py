@@ -14,6 +14,7 @@ from cachecore_llm.embeddings import Embeddings
 from cachecore_llm.flow import Answer
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.controls import DEFAULT, Controls
+from cachecore_llm.policy.prompts import Prompt
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import CacheStatus, LLMResponse
 from cachecore_llm.response_cache import ResponseCache
@@ -27,7 +28,7 @@ _END: Final = object()
 
 
 class SyncLLMService:
-    """`LLMService` for threads: takes what it takes, or a service to share. Any number of threads may use it.
+    """`LLMService` for threads: takes the same arguments, or a service to share. Any number of threads may use it.
 
     Threads that ask the same at the same time share one call of a provider. Where an event loop is running in the
     caller's thread (a notebook), a call blocks that loop, as any other blocking call does.
@@ -150,6 +151,26 @@ class SyncLLMService:
         """Ask the providers for one request anew; see `LLMService.refresh`."""
         return self._run(self._service.refresh(system_prompt, user_message, context, **arguments))
 
+    def invalidate_prompt(self, name_or_text: str | Prompt, text: str | None = None) -> int | None:
+        """Make every answer to a prompt invalid; see `ResponseCache.invalidate_prompt`."""
+        return self._run(self.cache.invalidate_prompt(name_or_text, text))
+
+    def invalidate_prefix(self, label: str) -> int | None:
+        """Make every answer with `label` invalid; see `ResponseCache.invalidate_prefix`."""
+        return self._run(self.cache.invalidate_prefix(label))
+
+    def invalidate_tenant(self, tenant: str) -> int | None:
+        """Make every answer of `tenant` invalid; see `ResponseCache.invalidate_tenant`."""
+        return self._run(self.cache.invalidate_tenant(tenant))
+
+    def invalidate_model(self, model: str) -> None:
+        """Make every answer of `model` invalid; see `ResponseCache.invalidate_model`."""
+        self._run(self.cache.invalidate_model(model))
+
+    def invalidate_all(self) -> int | None:
+        """Make every answer invalid; see `ResponseCache.invalidate_all`."""
+        return self._run(self.cache.invalidate_all())
+
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         return _run(self._thread, call)
 
@@ -186,7 +207,7 @@ class SyncLLMStream:
             yield item
 
     def response(self) -> LLMResponse:
-        """Return the whole answer; reads what is left of the stream first."""
+        """Return the whole answer; reads the rest of the stream first."""
         return _run(self._thread, self._stream.response())
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cachecore import OptionsError, UnkeyableError, bypass
 from cachecore.testing.clocks import FakeClock
@@ -18,6 +19,7 @@ from cachecore_llm import (
     NotCachedError,
     ResponseCache,
 )
+from cachecore_llm.response import as_made
 from cachecore_llm.wire import Call
 from tests.llm.flow.scripted import WEATHER, Scripted, caching, chat, completion, said, tool_calls
 
@@ -55,6 +57,19 @@ async def test_what_the_provider_said_comes_back_whole_and_is_no_callers_to_chan
             answer.body["choices"].clear()
             answer.body["newer"]["field"] = 2
             assert (answer.reasoning, answer.usage and answer.usage.total_tokens) == ("6 times 7", 15)
+
+
+async def test_an_answer_of_one_protocol_is_kept_under_another_and_an_edited_one_as_it_is() -> None:
+    """What is put by hand is the content that a caller sees, whichever provider it came from."""
+    async with caching() as chats, caching() as plain:
+        answer = await LLMService(Scripted(tool_calls()), chats).ask(chat())
+        edited = replace(await LLMService(Scripted(completion("Paris.")), chats).ask(chat("again")), content="Rome.")
+        for cache in (plain, chats):
+            for number, given in enumerate((answer, edited)):
+                assert await cache.set("", str(number), None, as_made(given))
+                found = await cache.get("", str(number))
+                assert found is not None
+                assert (found.content, found.tool_calls, found.usage) == (given.content, given.tool_calls, given.usage)
 
 
 async def test_labels_of_one_caller_never_reach_another() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -43,6 +43,23 @@ def test_the_same_in_threads(service: SyncLLMService, server: LocalProvider) -> 
     assert service.refresh("", "[[say hello]]").cache_status == "miss"
     assert service.expire("", "[[say hello]]")
     assert service.cache.metrics.hits == 1
+
+
+def test_answers_are_made_invalid_from_threads(service: SyncLLMService) -> None:
+    def ask() -> str:
+        return service.generate("s", "Hi", tenant="acme", label="faq", model="gpt-local").cache_status
+
+    assert (ask(), ask()) == ("miss", "hit")
+    calls: list[Callable[[], object]] = [
+        lambda: service.invalidate_prompt("s"),
+        lambda: service.invalidate_prefix("faq"),
+        lambda: service.invalidate_tenant("acme"),
+        lambda: service.invalidate_model("gpt-local"),
+        service.invalidate_all,
+    ]
+    for invalidate in calls:
+        assert invalidate() in (1, None)
+        assert (ask(), ask()) == ("miss", "hit")
 
 
 def test_threads_at_the_same_time_share_one_call(service: SyncLLMService, server: LocalProvider) -> None:

@@ -32,7 +32,7 @@ class Answer:
     """Facts of the request, if they had to be read."""
 
     def body(self) -> JsonObject:
-        """Return the body for this caller, made anew, with what it repeats of this caller's own request."""
+        """Return the body for this caller, read anew, with the fields that echo this caller's own request."""
         body = self.stored.read()
         if self.facts is None or not self.facts.echoed:
             return body

@@ -23,7 +23,7 @@ class Batch:
     """The answers to many inputs, joined."""
 
     body: JsonObject
-    """One answer to all inputs, in their order. Its usage is what was billed now."""
+    """One answer to all inputs, in their order. Its usage is the tokens billed now."""
     computed: frozenset[int] = frozenset()
     """Places of the inputs that this call had computed now; the others were stored, or computed for another caller."""
     bypass: str | None = None
@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass(slots=True)
 class _Billed:
-    """What a batch sent upstream, and what that cost."""
+    """The inputs that a batch sent upstream, and their cost."""
 
     usage: JsonObject | None = None
     computed: set[int] = field(default_factory=set)
@@ -100,7 +100,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
 async def _sent(
     call: Call, parts: list[Asked], places: list[int], send: Callable[[Call], Awaitable[Sent]]
 ) -> tuple[Sent, dict[int, JsonObject]]:
-    """Ask for the answers to the inputs at `places`; return what came, and the body of each input that was asked."""
+    """Ask for the answers to the inputs at `places`; return the answer, and the body of each of these inputs."""
     asked = places
     try:
         sent = await send(replace(call, body=_merged(parts, asked)))

@@ -1,4 +1,4 @@
-"""What all ways of a call share: its key and its place, what is stored, what is counted."""
+"""The parts that all ways of a call share: key and place, commit, counts."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ logger = logging.getLogger("cachecore.llm")
 
 
 class Commit:
-    """Judges answers and makes what is stored of them. Counts what it turns away, by reason."""
+    """Judges answers and makes entries of those that are fit. Counts the others, by reason."""
 
     def __init__(self, config: CacheConfig, questions: AnsweredQuestions) -> None:
         self._config = config
@@ -30,7 +30,7 @@ class Commit:
         self.rejected: Counter[str] = Counter()
 
     def whole(self, asked: Asked, sent: Sent) -> Computed[StoredAnswer]:
-        """Return what is stored of a whole answer."""
+        """Return the entry of a whole answer."""
         body = asked.protocol.neutral(sent.body)
         headers = tuple(sorted(getattr(sent, "headers", {}).items()))
         return self.judged(
@@ -38,7 +38,7 @@ class Commit:
         )
 
     def judged(self, asked: Asked, body: JsonObject, **way: Any) -> Computed[StoredAnswer]:
-        """Return what is stored of a neutral `body`; `way`: further fields of `StoredAnswer`."""
+        """Return the entry of a neutral `body`; `way`: further fields of `StoredAnswer`."""
         facts = asked.protocol.facts(body)
         stored = StoredAnswer(
             protocol=asked.call.protocol, body=dump(body), question=self._question(asked, facts), **way

@@ -1,6 +1,6 @@
 """Where the flow says which answers were paid for, and which were not.
 
-A hit is noted in a queue; what it saved is worked out when somebody reads the ledger.
+A hit is noted in a queue; its savings are worked out when the ledger is read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Whose = tuple[int, str | None, str | None]
 """A digest of an answer, for this process alone, and the caller's tenant and prompt."""
 
 _Hit = tuple[StoredAnswer, str | None, str | None, Callable[[], Asked]]
-"""An answer that was given out, the caller's tenant and prompt, and what gives the call."""
+"""An answer that was given out, the caller's tenant and prompt, and a function that gives the call."""
 
 
 class Costs:
@@ -51,7 +51,7 @@ class Costs:
         self._telemetry.traced(charge, stored.latency, facts, protocol=call.protocol, asked_model=model)
 
     async def timed(self, call: Call, send: Callable[[Call], Awaitable[Sent]]) -> Sent:
-        """Return what `send` returns for `call`. If it raises, its error and its seconds are recorded."""
+        """Return the answer of `send` to `call`. If it raises, its error and its seconds are recorded."""
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
@@ -74,7 +74,7 @@ class Costs:
             self.settle()
 
     def settle(self) -> None:
-        """Write what was saved into the ledger."""
+        """Write the noted hits into the ledger."""
         times: Counter[_Whose] = Counter()
         hits: dict[_Whose, _Hit] = {}
         for _ in range(len(self._pending)):
@@ -89,7 +89,7 @@ class Costs:
             self.ledger.saved(self._charge(key, hits[key]), number)
 
     def _charge(self, key: _Whose, hit: _Hit) -> Charge:
-        """Return what an answer cost, read from it once."""
+        """Return the cost of an answer, read from it once."""
         charge = self._charges.get(key)
         if charge is None:
             stored, _, _, ask = hit

@@ -28,26 +28,26 @@ class Flow(Calls):
     """The ways of calls through a cache of answers."""
 
     async def answer(self, call: Call, send: Send, controls: Controls = DEFAULT, *, similar: bool = True) -> Answer:
-        """Return the stored answer to `call`, or what `send` returns, which is stored if it is fit to be.
+        """Return the stored answer to `call`, else the answer of `send`, which is stored if it is fit to be.
 
         Callers that ask the same at the same time share one `send`. If it fails, and not by the caller's fault, the
         ladder is gone down; `similar=False` leaves out its last rung.
 
         Raises:
             NotCachedError: `controls.only_if_cached`, and there is no answer.
-            Exception: what `send` raises, if nothing may stand in for its answer.
+            Exception: the error of `send`, if nothing may stand in for its answer.
 
-        Also what `ask` raises, and UnkeyableError.
+        Also the errors of `ask`, and UnkeyableError.
         """
         return await whole.answer(self, self.ask(call, controls), send, similar=similar)
 
     def quick(
         self, view: Cache[StoredAnswer], request: JsonObject, ask: Callable[[], Asked], send: Send
     ) -> Coroutine[Any, Any, Answer | tuple[StoredAnswer, float | None]]:
-        """Return the answer to a call whose place and key are known before it is written; as `answer`.
+        """Return the answer to a call of known place and key, before it is written; as `answer`.
 
-        Of a hit in memory, what is stored and its age in seconds. `ask` gives the call on its way: it is needed only if
-        the answer is not in memory.
+        Of a hit in memory, the stored answer and its age in seconds. `ask` gives the call on its way: it is needed
+        only if the answer is not in memory.
         """
         return whole.quick(self, view, request, ask, send)
 

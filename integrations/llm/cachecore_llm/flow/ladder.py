@@ -20,7 +20,7 @@ def may_rescue(error: Exception) -> bool:
 
 
 def is_strict(tools: tuple[ToolOffer, ...]) -> bool:
-    """Return whether a request gets nothing stale unless it asks for it: an agent would act on what it is told."""
+    """Return whether a request gets nothing stale unless it asks for it: an agent would act on it."""
     return bool(tools)
 
 

@@ -1,6 +1,6 @@
 """Where the answers to a call live: one view of the cache for each tenant, label, prompt text and model.
 
-A view knows its namespace, its tags and what may be served stale, so that a hit works none of that out again.
+A view knows its namespace, its tags and its stale windows, so that a hit works none of that out again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The question in a request, and all the rest of it: what two requests must share for their questions to be compared.
+"""The question in a request, and all the rest of it, which two requests must share for their questions to be compared.
 
 Only a request of one user turn, in text, without tools, media or a form of the answer has a question in this sense.
 """

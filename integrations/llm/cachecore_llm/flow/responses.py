@@ -16,12 +16,14 @@ from cachecore_llm.wire.objects import dump
 
 _MOST_MADE: Final = 512
 _LARGEST_MADE: Final = 4096
-"""Bytes of the largest body whose response is kept."""
+"""Bytes of the largest body of which a response is kept."""
 
 _made: dict[tuple[bytes, str, bool, float], LLMResponse] = {}
 """Responses of answers that were read before: immutable, so that all callers may share one. Emptied when it is full."""
 
 _copied: Final[Callable[[LLMResponse], LLMResponse]] = LLMResponse.__copy__  # type: ignore[attr-defined]  # of all structs
+
+_CONTENT: Final = ("content", "usage", "finish_reason", "tool_calls", "refusal", "reasoning", "choices")
 
 _hits: dict[tuple[bytes, str, bool, float], LLMResponse] = {}
 """The same, marked as hits, without their age."""
@@ -84,9 +86,9 @@ def response_in(protocol: ProtocolName, body: JsonObject, **way: Any) -> LLMResp
 
 
 def body_of(protocol: ProtocolName, response: LLMResponse) -> JsonObject:
-    """Return a body that says what `response` says, in `protocol`."""
+    """Return the content of `response` as a body of `protocol`: the provider's own if it says the same."""
     body = response.body
-    if body is not None:
+    if body is not None and _says(protocol, body, response):
         return body
     calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in response.tool_calls]
     if protocol == "plain":
@@ -101,6 +103,12 @@ def body_of(protocol: ProtocolName, response: LLMResponse) -> JsonObject:
         }
         return {name: value for name, value in said.items() if value is not None}
     return _completion(response, calls)
+
+
+def _says(protocol: ProtocolName, body: JsonObject, response: LLMResponse) -> bool:
+    """Return whether `body` is one of `protocol` and has the content of `response`, which may have been edited."""
+    read = response_in(protocol, body)
+    return all(getattr(read, field) == getattr(response, field) for field in _CONTENT)
 
 
 def _completion(response: LLMResponse, calls: list[JsonObject]) -> JsonObject:

@@ -25,7 +25,7 @@ class StoredAnswer(msgspec.Struct, frozen=True, omit_defaults=True, eq=False, we
 
     protocol: ProtocolName
     body: bytes
-    """The answer's body as JSON, less what it says to one caller only."""
+    """The answer's body as JSON, less the fields that are for one caller only."""
     provider: str = ""
     fallback: bool = False
     latency: float = 0.0

@@ -1,7 +1,7 @@
 """The way of a call that wants events as they come.
 
-The chunks that callers share are bytes, one event each, so that no reader can change what another one gets; before the
-first of them comes a chunk that says who answers. What is said to one caller only is taken out before, and filled in
+The chunks that callers share are bytes, one event each, so that no reader can change the events of another; before the
+first of them comes a chunk that names the provider. Fields for one caller only are taken out before, and filled in
 from the caller's own request afterwards.
 """
 
@@ -64,7 +64,7 @@ class AnswerStream:
         return self
 
     async def __anext__(self) -> JsonObject:
-        """Return the next event. Raises what `Flow.answer` raises, and the provider's own error after the first."""
+        """Return the next event. Raises as `Flow.answer`, and the provider's own error after the first."""
         return await self._events.__anext__()
 
     async def aclose(self) -> None:
@@ -106,7 +106,7 @@ class AnswerStream:
             await stream.aclose()
 
     async def _shared(self, stream: Stream[Chunk]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the events of a stream that callers share, or of what stands in for it."""
+        """Yield the events of a stream that callers share, or of the answer that stands in for it."""
         begun = False
         assembly: Assembly | None = None
         try:
@@ -120,7 +120,7 @@ class AnswerStream:
                     if self.status == "joined":
                         assembly = self._asked.protocol.assembly(self.facts)
                 if assembly is not None:
-                    assembly.feed(load(chunk))  # an object of its own: the caller may change what it gets
+                    assembly.feed(load(chunk))  # an object of its own: the caller may change its own
                 shown = self._shown(load(chunk))
                 if shown is not None:
                     yield shown
@@ -190,7 +190,7 @@ class AnswerStream:
                 yield shown
 
     async def _direct(self) -> AsyncGenerator[JsonObject, None]:
-        """Yield what the provider streams, as it comes: nothing is shared."""
+        """Yield the provider's events as they come: nothing is shared."""
         source = self._start(self._asked.call)
         self.status = "bypass"
         self._flow.bypassed[self._asked.bypass or "bypass()"] += 1
@@ -207,7 +207,7 @@ class AnswerStream:
             self._flow.costs.spent(self._asked, self._made(assembly.recording().body or {}))
 
     async def _alone(self) -> AsyncGenerator[JsonObject, None]:
-        """Yield a new stream that no other caller shares; store what it comes to, unless that is not wanted."""
+        """Yield a new stream that no other caller shares; store its answer, unless that is not wanted."""
         asked = self._asked
         producer = _Producer(self._flow, asked, self._start)
         chunks: list[Chunk] = []
@@ -229,7 +229,7 @@ class AnswerStream:
 
 
 class _Producer:
-    """Makes the chunks of one stream, and what is stored of them."""
+    """Makes the chunks of one stream, and the entry of its answer."""
 
     def __init__(self, flow: Calls, asked: Asked, start: Callable[[Call], AsyncIterable[JsonObject]]) -> None:
         self._flow = flow
@@ -237,7 +237,7 @@ class _Producer:
         self._start = start
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        """Yield who answers, then the events, neutral and as JSON."""
+        """Yield the way of the stream, then its events, neutral and as JSON."""
         protocol = self._asked.protocol
         assembly = protocol.assembly(self._asked.facts)
         source = self._start(self._asked.call)
@@ -261,13 +261,13 @@ class _Producer:
             assembly.end()
         finally:
             await _close(source)
-            if not ended and way is not None:  # broken off: what came so far is paid for
+            if not ended and way is not None:  # broken off: the part that came is paid for
                 body = assembly.recording().body or {}
                 stored = StoredAnswer(protocol=self._asked.call.protocol, body=dump(body), provider=way[0])
                 self._flow.costs.spent(self._asked, stored)
 
     def assemble(self, chunks: list[Chunk]) -> Computed[StoredAnswer]:
-        """Return what is stored of the whole stream. Raises CutStreamError if it was none."""
+        """Return the entry of the whole stream. Raises CutStreamError if it was cut."""
         flow, asked = self._flow, self._asked
         way = next((chunk for chunk in chunks if isinstance(chunk, tuple)), ("", False, 0.0, ()))
         events = [load(chunk) for chunk in chunks if isinstance(chunk, bytes)]

@@ -63,7 +63,7 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
 def told(
     flow: Calls, asked: Asked, found: Lookup[StoredAnswer], computed: Computed[StoredAnswer] | None = None
 ) -> Answer:
-    """Return what a lookup found as an answer, counted. `computed`: what this call's own factory made, if it ran."""
+    """Return the result of a lookup as an answer, counted. `computed`: that of this call's own factory, if it ran."""
     stored = found.value
     assert stored is not None  # noqa: S101 - a lookup with a factory has a value, or has raised
     outcome = found.outcome
@@ -103,10 +103,10 @@ async def quick(
     ask: Callable[[], Asked],
     send: Callable[[Call], Awaitable[Sent]],
 ) -> Answer | tuple[StoredAnswer, float | None]:
-    """Return the answer to a call whose place and key are known, while the call itself has not been written.
+    """Return the answer to a call of known place and key, while the call itself has not been written.
 
-    As `answer`, without controls; of a hit in memory, what is stored and its age. `ask` gives the call on its way, with
-    the same place and key.
+    As `answer`, without controls; of a hit in memory, the stored answer and its age. `ask` gives the call on its
+    way, with the same place and key.
     """
     computed: Computed[StoredAnswer] | None = None
     asked: Asked | None = None
@@ -142,7 +142,7 @@ async def _made_whole(
 
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
-    """Ask for an answer; return what is stored of it."""
+    """Ask for an answer; return its entry."""
     computed = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
     flow.costs.spent(asked, computed.value)
     if computed.store:
@@ -160,7 +160,7 @@ async def find(flow: Calls, asked: Asked) -> Answer | None:
 
 
 def sent_as_is(asked: Asked, sent: Sent) -> StoredAnswer:
-    """Return an answer that is not shared: with what it says to its caller alone."""
+    """Return an answer that is not shared, with its fields for the caller alone."""
     return StoredAnswer(
         protocol=asked.call.protocol,
         body=dump(sent.body),
@@ -174,7 +174,7 @@ def sent_as_is(asked: Asked, sent: Sent) -> StoredAnswer:
 async def _unstored(
     asked: Asked, factory: Callable[[], Awaitable[Computed[StoredAnswer]]], max_age: Any
 ) -> Lookup[StoredAnswer]:
-    """Return what is stored and fresh, else an answer that is made beside the cache, for this caller alone."""
+    """Return the stored answer if it is fresh, else one that is made beside the cache, for this caller alone."""
     found = await asked.view.lookup(asked.request, max_age=max_age)
     if found.value is not None:
         return found

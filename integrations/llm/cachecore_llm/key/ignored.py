@@ -23,7 +23,7 @@ def path_of(text: object) -> Path:
 
 
 def without(protocol: ProtocolName, request: JsonObject, paths: Iterable[Path]) -> JsonObject:
-    """Return the value to key without what lies at `paths` of its body. Parts are shared with `request`."""
+    """Return the value to key without the fields at `paths` of its body. Parts are shared with `request`."""
     body = request["body"]
     for path in paths:
         inside = protocol == "plain" and path[0] not in _PLAIN_FIELDS

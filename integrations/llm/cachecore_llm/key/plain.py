@@ -1,4 +1,4 @@
-"""What a call of the protocol `plain` is keyed by: all of it, less what only concerns the transport.
+"""The key of a call of the protocol `plain`: all of it, less the fields for transport.
 
 Values need not be JSON. What has no canonical form stays as it is, and the core's error names where it is.
 """
@@ -42,7 +42,7 @@ def shapes_answer(header: str) -> bool:
 
 
 def plain_form(body: JsonObject, blocks: Blocks) -> JsonObject:
-    """Return what is keyed for a body. It shares parts with it."""
+    """Return the keyed form of a body. It shares parts with it."""
     question, context = body.get("user_message"), body.get("context")
     if not isinstance(question, str):
         question = blocks.messages([{"role": "user", "content": as_plain(question)}])[0]["content"]

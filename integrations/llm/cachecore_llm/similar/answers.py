@@ -38,7 +38,7 @@ class AnsweredQuestions:
         return self._index.takes(question)
 
     def remember(self, partition: str, question: str) -> None:
-        """Remember a question whose answer lies in the store."""
+        """Remember a question with an answer in the store."""
         self._index.add(partition, question)
 
     async def answer(

@@ -195,7 +195,7 @@ class PlainAssembly:
         self._ended = True
 
     def recording(self) -> Recording:
-        """Return what has been seen so far."""
+        """Return the answer as far as it was seen."""
         text, end = join_text(self._text), self._end
         pieces = self._log.pieces()
         if pieces is not None and sum(size for _, size in pieces.steps) != len(text):
