@@ -158,8 +158,7 @@ def with_text(messages: Sequence[Any]) -> tuple[list[Any], Prompt | None]:
     """Return messages with the text of a `Prompt` in place of the prompt, and the prompt, if they begin with one."""
     turns = list(messages)
     first = turns[0] if turns else None
-    prompt = first.get("content") if isinstance(first, dict) else None
-    if not isinstance(prompt, Prompt):
+    if not isinstance(first, dict) or not isinstance(prompt := first.get("content"), Prompt):
         return turns, None
     return [{**first, "content": prompt.text}, *turns[1:]], prompt
 

@@ -362,7 +362,7 @@ class LLMService:
             await self._noticed(call.prompt, system_text(call)[0])
 
     async def _noticed(self, name: str, text: str) -> None:
-        """Remember the text of a prompt; if it has changed and the registry says so, invalidate the outdated answers."""
+        """Remember a prompt's text; if it has changed and the registry says so, invalidate the outdated answers."""
         changed = self.prompts.notice(name, text)
         if changed is not None and changed.invalidate:
             with contextlib.suppress(InvalidationPending):  # logged, and delivered later; the question is answered now

@@ -29,6 +29,7 @@ STATUS: Final[dict[Outcome, CacheStatus]] = {
 
 async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]], *, similar: bool) -> Answer:
     """Return the answer to `asked`. See `Flow.answer`."""
+    asked.check()
     if asked.bypass is not None:
         stored = sent_as_is(asked, await flow.costs.timed(asked.call, send))
         flow.costs.spent(asked, stored)
