@@ -93,6 +93,7 @@ class CallWriter:
 
     def _chat(self, messages: Any, params: Mapping[str, Any], tenant: str | None, label: str | None) -> Call:
         call = self._call("openai.chat", {"messages": messages}, params, tenant, label)
+        _check_tools(call.body.get("tools"))
         form = call.body.get("response_format")
         if isinstance(form, type):
             call.body["response_format"] = response_format(form)
@@ -188,6 +189,16 @@ def _check_mapping(name: str, given: object) -> None:
     # Not its value: headers and bodies may hold a credential.
     if given is not None and not isinstance(given, Mapping):
         raise OptionsError(f"{name} must be a dict, not {type(given).__name__}: {name}={{'…': …}}")
+
+
+def _check_tools(tools: object) -> None:
+    for place, tool in enumerate(tools if isinstance(tools, list | tuple) else [tools]):
+        if callable(tool):
+            name = getattr(tool, "__name__", type(tool).__name__)
+            raise OptionsError(
+                f"tools[{place}] is {name}, a class or a function, not the JSON that describes a tool: "
+                f"openai.pydantic_function_tool(Model) makes it from a pydantic class"
+            )
 
 
 def streaming(call: Call) -> Call:

@@ -125,7 +125,7 @@ async def test_vectors(service: LLMService, server: LocalProvider) -> None:
     assert [request.body["input"] for request in server.requests] == [["a", "b"], "c"]
 
 
-@pytest.mark.parametrize("context", [[], None])
+@pytest.mark.parametrize("context", [[], (), "", {}, None])
 async def test_an_empty_context_sends_no_message(service: LLMService, server: LocalProvider, context: Any) -> None:
     await service.generate("Be brief.", "Hi", context)
     assert [message["role"] for message in server.requests[0].body["messages"]] == ["system", "user"]
@@ -160,6 +160,12 @@ class TestMistakes:
     async def test_a_class_that_is_no_model(self, service: LLMService) -> None:
         with pytest.raises(OptionsError, match="pydantic"):
             await service.generate("", "Hi", response_format=str)
+
+    @pytest.mark.parametrize("tools", [[City], [print], City])
+    async def test_a_tool_that_is_no_description(self, service: LLMService, server: LocalProvider, tools: Any) -> None:
+        with pytest.raises(OptionsError, match=r"tools\[0\] is (City|print), a class or a function"):
+            await service.chat([{"role": "user", "content": "Hi"}], tools=tools)
+        assert server.calls == 0
 
     async def test_a_control_that_there_is_not(self) -> None:
         with pytest.raises(OptionsError, match="max_age"):
