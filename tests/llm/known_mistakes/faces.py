@@ -22,7 +22,7 @@ SCHEMA: JsonObject = {"type": "object", "properties": {"city": {"type": "string"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked, in no protocol."""
+    """A question, in no protocol."""
 
     text: str = "Hi"
     model: str = "m"
@@ -33,7 +33,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     user: str | None = None
     labels: dict[str, str] | None = None
-    """The `metadata` of OpenAI's protocols. Anthropic's says who the user is and is repeated nowhere."""
+    """The `metadata` of OpenAI's protocols. That of Anthropic names the user and is repeated nowhere."""
 
 
 class Face(Protocol):
@@ -284,6 +284,6 @@ LIVE: dict[str, Made] = {
     "openai-responses": _openai(ResponsesFace),
     "anthropic": _anthropic,
 }
-"""The faces whose streams are read event by event."""
+"""The faces with streams that are read event by event."""
 
 ALL: dict[str, Made] = {**LIVE, "service-in-threads": _threads, "openai-chat-in-threads": _sync_chat}

@@ -1,6 +1,6 @@
-"""A mistake of the caller reaches it as the provider said it, through every face, whatever the cache holds.
+"""A mistake of the caller reaches it as the provider said it, through every face, with any answer in the cache.
 
-And a cache that is switched off answers nothing: not what it holds, nor what another caller is asking.
+And a cache that is switched off gives out no stored answer and no other caller's.
 """
 
 from __future__ import annotations

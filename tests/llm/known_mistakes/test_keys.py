@@ -1,4 +1,4 @@
-"""What belongs to a request is part of its key, through every face; what names a person is not."""
+"""Every part of a request is in its key, through every face, but for the names of persons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAT, DOG = (base64.b64encode(b"\x89PNG " + name).decode() for name in (b"cat", b
 
 @pytest.mark.parametrize("first", ["whole", "streamed"])
 async def test_one_models_answer_is_not_given_for_another(face: Face, provider: LocalProvider, first: str) -> None:
-    """Nor by way of a stream, whose answer serves whole requests too."""
+    """Nor by way of a stream: its answer serves whole requests too."""
     for model in ("gpt-large", "gpt-small"):
         body = await (face.whole(Request(model=model)) if first == "whole" else streamed(face, Request(model=model)))
         assert body["model"].startswith(model)
@@ -46,7 +46,7 @@ async def test_other_requests_are_asked_for_themselves(
     assert provider.calls == 3
 
 
-async def test_what_is_keyed_is_sent(face: Face, provider: LocalProvider) -> None:
+async def test_keyed_parts_are_sent(face: Face, provider: LocalProvider) -> None:
     """The provider sees the tool, the picture and the header: a key of more than is asked would cost hits."""
     await face.whole(Request(tool="by city", picture=CAT, headers={"X-Adapter": "one"}))
     (sent,) = provider.requests

@@ -103,7 +103,7 @@ async def test_through_the_service(redis_url: str, way: str, caplog: pytest.LogC
 
 @pytest.mark.parametrize("way", ["whole", "streamed"])
 async def test_through_an_sdk(redis_url: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The same through OpenAI's own client, whose credential is in no byte either."""
+    """The same through OpenAI's own client; its credential is in no byte either."""
     caplog.set_level(logging.DEBUG, logger="cachecore")
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(LocalProvider())

@@ -1,4 +1,4 @@
-"""Answers that several callers get: none can change another's, or read what another said of itself."""
+"""Answers that several callers get: no caller can change another's copy, or read another's personal fields."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _spoil(value: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["whole", "streamed"])
-async def test_what_one_caller_changes_no_other_sees(live: Face, provider: LocalProvider, way: str) -> None:
+async def test_changes_of_one_caller_reach_no_other(live: Face, provider: LocalProvider, way: str) -> None:
     """Callers that joined, and later ones: each has objects of its own."""
     made = await _all_at_once(live, provider, [Request(tool="by city")] * 3, way)
     text = choice_in(live, made[1]).text
@@ -80,7 +80,7 @@ async def test_an_answer_of_the_service_cannot_be_changed(provider: LocalProvide
 
 @pytest.fixture(params=["service", "openai-chat", "openai-responses"])
 async def echoing(request: pytest.FixtureRequest, provider: LocalProvider, answers: ResponseCache) -> Any:
-    """The faces whose answers repeat the request's `metadata`."""
+    """The faces that repeat a request's `metadata` in the answer."""
     async with AsyncExitStack() as stack:
         yield await LIVE[request.param](provider, answers, stack)
 
@@ -149,7 +149,7 @@ async def test_json_off_its_schema_is_asked_for_again(provider: LocalProvider, a
 
 
 async def test_the_retry_of_an_sdk_is_a_new_call(provider: LocalProvider, answers: ResponseCache) -> None:
-    """An error is given to those who waited for it, and kept for nobody."""
+    """An error reaches the callers that waited for it, and is not kept."""
     async with async_cached_client(answers) as http:
         client = openai.AsyncOpenAI(base_url=provider.openai_url, api_key="k", http_client=http, max_retries=1)
         provider.queue("[[error 503 retry-after=0.01]]")

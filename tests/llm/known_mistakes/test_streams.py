@@ -20,7 +20,7 @@ CALLS = '[[tool:weather {"city": "Rome"}]] [[tool:weather {"city": "Oslo"}]] Wea
 
 @pytest.mark.parametrize("again", ["whole", "streamed"])
 async def test_a_streams_tool_calls_are_stored(face: Face, provider: LocalProvider, again: str) -> None:
-    """Two calls side by side come back, with their arguments, to those who stream and to those who do not."""
+    """Two calls side by side come back, with their arguments, to streaming and to whole callers alike."""
     request = Request(text=CALLS, tool="by city")
     first = choice_in(face, await streamed(face, request)).tool_calls
     body = await (face.whole(request) if again == "whole" else streamed(face, request))
@@ -76,7 +76,7 @@ async def test_the_first_reader_leaves_and_the_others_get_all_of_it(live: Face, 
 
 
 async def test_the_first_caller_leaves_and_the_others_get_the_answer(live: Face, provider: LocalProvider) -> None:
-    """The same for whole answers: the caller that began the call is cancelled, those who wait are not given nothing."""
+    """The same for whole answers: the caller that began the call is cancelled, the waiting ones get the answer."""
     provider.hold()
     callers = [asyncio.create_task(text_of(live, Request(text=LONG)))]
     await provider.until(lambda: provider.held == 1)
