@@ -147,7 +147,7 @@ class FallbackOrchestrator:
             try:
                 body = await self._ask(member, call)
             except Exception as error:  # noqa: BLE001 - kept: it is carried to the caller if no provider answers
-                failures.append(member.failed(breaker, admitted, error, self._clock.monotonic()))
+                failures.append(member.failed(call, admitted, error, self._clock.monotonic()))
                 continue
             except BaseException:
                 breaker.left(admitted)
