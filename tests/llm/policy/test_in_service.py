@@ -189,7 +189,7 @@ async def test_rates_of_the_model_that_was_asked_for() -> None:
         for _ in range(2):
             await service.generate("Be kind.", "Capital?", model="m")
         row = ledger.by("model")["m-2026-01-01"]
-        assert (row.spent.dollars, row.saved.dollars) == (pytest.approx(0.002), pytest.approx(0.002))
+        assert [row.spent.dollars, row.saved.dollars] == pytest.approx([0.002, 0.002])
         await LLMService([Down(), model], cache).generate("Be kind.", "Capital?", model="m")
         assert ledger.total().spent.unpriced == 1
 
