@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from cachecore import Cache, OptionsError
 from cachecore_llm import (
+    AllProvidersFailedError,
     Controls,
     FallbackOrchestrator,
     LLMResponse,
@@ -170,6 +172,30 @@ class TestMistakes:
     async def test_a_control_that_there_is_not(self) -> None:
         with pytest.raises(OptionsError, match="max_age"):
             Controls(maxage=5)  # type: ignore[call-arg]  # the mistake itself
+
+
+@pytest.mark.parametrize("face", ["generate", "chat"])
+async def test_a_hasty_caller_does_not_end_the_wait_of_others(
+    service: LLMService, server: LocalProvider, face: str
+) -> None:
+    """Its call is shared, and so is its end; the patient ones then ask once more, together."""
+
+    def ask(**more: Any) -> Any:
+        if face == "generate":
+            return service.generate("", "Hi", **more)
+        return service.chat([{"role": "user", "content": "Hi"}], **more)
+
+    server.hold()
+    hasty = asyncio.create_task(ask(timeout=0.2))
+    await server.until(lambda: server.held == 1)
+    patient = [asyncio.create_task(ask()) for _ in range(3)]
+    with pytest.raises(AllProvidersFailedError, match="Timeout"):
+        await hasty
+    await server.until(lambda: server.calls == 2)
+    server.release()
+    answers = await asyncio.gather(*patient)
+    assert sorted(answer.cache_status for answer in answers) == ["joined", "joined", "miss"]
+    assert server.calls == 2
 
 
 class TestExtras:
