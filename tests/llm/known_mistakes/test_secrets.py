@@ -1,4 +1,7 @@
-"""No credential of a request's body is in any byte of a server after the answer was stored, and in nothing logged."""
+"""No credential of a request's body is in any byte of a server after the answer was stored, and in nothing logged.
+
+Nor are the labels and the name of the person that a body may carry.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from cachecore_llm.sdk import async_cached_client
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_llm.wire import Call, JsonObject
 
-SECRETS = ("bearer-4711", "header-4712", "path-4713", "word-4714", "domain-4715")
+SECRETS = ("bearer-4711", "header-4712", "path-4713", "word-4714", "domain-4715", "label-4716", "person-4717")
 MARK = "Marble"
 """In the answer: where this is not found, the search would not have found a secret either."""
 
@@ -42,7 +45,13 @@ TOOLS: list[JsonObject] = [
         },
     },
 ]
-BODY: JsonObject = {"model": "m", "input": f"[[say {MARK} steps]]", "tools": TOOLS}
+BODY: JsonObject = {
+    "model": "m",
+    "input": f"[[say {MARK} steps]]",
+    "tools": TOOLS,
+    "metadata": {"case": SECRETS[5]},
+    "safety_identifier": SECRETS[6],
+}
 ALLOWED = CacheConfig(allowed_tools=frozenset({"mcp", "code_interpreter"}), similar=True)
 
 
