@@ -183,3 +183,9 @@ def test_late_answer_of_a_call_under_way_closes_it() -> None:
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionsError, match=next(iter(wrong))):
         BreakerOptions(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [5, 0, False, {"failures": 3}])
+def test_settings_of_another_kind(wrong: Any) -> None:
+    with pytest.raises(OptionsError, match="BreakerOptions"):
+        FallbackOrchestrator([Dead(ConnectionError())], breaker=wrong)

@@ -96,8 +96,8 @@ class FallbackOrchestrator:
                 timeout=within_its_time("timeout", None, name),
                 first_content_timeout=within_its_time("first_content_timeout", first_content_timeout, name),
                 idle_timeout=within_its_time("idle_timeout", idle_timeout, name),
-                answers=Breaker(breaker or BreakerOptions()),
-                embeddings=Breaker(breaker or BreakerOptions()),
+                answers=Breaker(BreakerOptions() if breaker is None else breaker),
+                embeddings=Breaker(BreakerOptions() if breaker is None else breaker),
                 models=table,
             )
             for position, (name, provider) in enumerate(zip(names, wires, strict=True))
