@@ -47,7 +47,8 @@ async def test_readers_that_come_late_share_it(store: str) -> None:
 
         first = ask()
         assert await anext(first) == "a "
-        await until(doubted)
+        if store.startswith("sqlite"):  # Redis tells a connection nothing of its own changes
+            await until(doubted)
         second = ask()
         assert await anext(second) == "a "
         assert second.lookup is not None

@@ -146,7 +146,7 @@ def test_the_curve_falls_with_one_off_questions_and_rises_with_the_exponent(show
 
 def test_the_documents_say_what_it_shows(shown: Shown) -> None:
     """The curve of the guide, the rates of questions typed otherwise, and the calls that the README names."""
-    guide, readme = ((ROOT / name).read_text() for name in ("docs/llm.md", "README.md"))
+    guide, readme = ((ROOT / name).read_text() for name in ("docs/llm/hit-rate.md", "README.md"))
     for share, cells in re.findall(r"^ (\d+)% +│(.*)$", shown.part("3."), re.MULTILINE):
         rates = " | ".join(f"{rate} %" for rate in re.findall(r"([\d.]+)%", cells))
         assert f"| {share} % | {rates} |" in guide.replace("*", "")

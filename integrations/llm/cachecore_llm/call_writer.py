@@ -5,7 +5,7 @@ Whatever is given shapes the call, or is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -67,7 +67,10 @@ class CallWriter:
         self._check("openai.chat", params)
         if not isinstance(messages, list | tuple) or not messages:
             raise OptionsError(f"messages must be a list of messages, at least one, not {type(messages).__name__}")
-        return self._chat(as_plain(list(messages)), params, tenant, label)
+        turns, prompt = with_text(messages)
+        if prompt is not None:
+            label = _name_of(prompt, label)
+        return self._chat(as_plain(turns), params, tenant, label)
 
     def embeddings(self, texts: Any, params: Mapping[str, Any], tenant: str | None, label: str | None) -> Call:
         """Return an embeddings call. Raises OptionsError and UnknownParameterError."""
@@ -90,6 +93,7 @@ class CallWriter:
 
     def _chat(self, messages: Any, params: Mapping[str, Any], tenant: str | None, label: str | None) -> Call:
         call = self._call("openai.chat", {"messages": messages}, params, tenant, label)
+        _check_tools(call.body.get("tools"))
         form = call.body.get("response_format")
         if isinstance(form, type):
             call.body["response_format"] = response_format(form)
@@ -110,6 +114,8 @@ class CallWriter:
             if name not in _EXTRAS and (value is not None or name != "model"):
                 body[name] = value if type(value) in _ATOMS else as_plain(value)
         if not params.keys().isdisjoint(_EXTRAS):
+            for name in _EXTRAS:
+                _check_mapping(name, params.get(name))
             body |= as_plain(dict(params.get("extra_body") or {}))
             given = {name.lower(): str(value) for name, value in (params.get("extra_headers") or {}).items()}
             headers = {**headers, **{name: value for name, value in given.items() if shapes_answer(name)}}
@@ -149,6 +155,15 @@ def with_transport(call: Call, params: Mapping[str, Any]) -> Call:
     return replace(call, headers={**call.headers, **more}) if more else call
 
 
+def with_text(messages: Sequence[Any]) -> tuple[list[Any], Prompt | None]:
+    """Return messages with the text of a `Prompt` in place of the prompt, and the prompt, if they begin with one."""
+    turns = list(messages)
+    first = turns[0] if turns else None
+    if not isinstance(first, dict) or not isinstance(prompt := first.get("content"), Prompt):
+        return turns, None
+    return [{**first, "content": prompt.text}, *turns[1:]], prompt
+
+
 def request_of(
     system_prompt: str | Prompt,
     user_message: Any,
@@ -159,10 +174,31 @@ def request_of(
 ) -> LLMRequest:
     """Return the request of a face's arguments. Raises OptionsError."""
     if isinstance(system_prompt, Prompt):
-        if label is not None:
-            raise OptionsError(f"label={label!r} beside Prompt({system_prompt.name!r}, …), which is a label itself")
-        return LLMRequest(system_prompt.text, user_message, context, params, tenant, system_prompt.name)
+        name = _name_of(system_prompt, label)
+        return LLMRequest(system_prompt.text, user_message, context, params, tenant, name)
     return LLMRequest(system_prompt, user_message, context, params, tenant, label)
+
+
+def _name_of(prompt: Prompt, label: str | None) -> str:
+    if label is not None:
+        raise OptionsError(f"label={label!r} beside Prompt({prompt.name!r}, …), which is a label itself")
+    return prompt.name
+
+
+def _check_mapping(name: str, given: object) -> None:
+    # Not its value: headers and bodies may hold a credential.
+    if given is not None and not isinstance(given, Mapping):
+        raise OptionsError(f"{name} must be a dict, not {type(given).__name__}: {name}={{'…': …}}")
+
+
+def _check_tools(tools: object) -> None:
+    for place, tool in enumerate(tools if isinstance(tools, list | tuple) else [tools]):
+        if callable(tool):
+            name = getattr(tool, "__name__", type(tool).__name__)
+            raise OptionsError(
+                f"tools[{place}] is {name}, a class or a function, not the JSON that describes a tool: "
+                f"openai.pydantic_function_tool(Model) makes it from a pydantic class"
+            )
 
 
 def streaming(call: Call) -> Call:

@@ -74,7 +74,7 @@ class CacheConfig:
 
     def __new__(cls, *_: object, **settings: object) -> Self:
         """Refuse settings that there are not, with the name that was meant. Raises OptionsError."""
-        known = cls.__dataclass_fields__
+        known = [name for name, one in cls.__dataclass_fields__.items() if one.init]
         for name, value in settings.items():
             if name not in known:
                 near = ["ttl_seconds"] if name == "ttl" else difflib.get_close_matches(name, known, n=1)

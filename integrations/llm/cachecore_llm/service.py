@@ -15,9 +15,10 @@ from typing import Any, Literal, Self, overload
 from cachecore import Cache, InvalidationPending
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
-from cachecore_llm.call_writer import CallWriter, request_of, streaming, with_transport
+from cachecore_llm.call_writer import CallWriter, request_of, streaming, with_text, with_transport
 from cachecore_llm.embeddings import Embeddings, embeddings_of
 from cachecore_llm.flow import Answer, response_of
+from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.responses import hit_response
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.admission import unusable
@@ -170,6 +171,8 @@ class LLMService:
 
             quick = self._quick.find(system_prompt, user_message, kwargs, tenant, label, keyed)
             if quick is not None:
+                if label is not None and label in self.prompts:
+                    await self._noticed(label, system_prompt)
 
                 async def send(call: Call) -> Sent:
                     request = LLMRequest(system_prompt, user_message, None, kwargs, tenant, label)
@@ -178,7 +181,7 @@ class LLMService:
                 found = await self._flow.quick(*quick, lambda: self._flow.ask(keyed()), send)
                 return hit_response(*found) if type(found) is tuple else response_of(found)  # type: ignore[arg-type]  # mypy does not narrow by `type`
         if isinstance(system_prompt, Prompt):
-            await self._noticed(system_prompt)
+            await self._noticed(system_prompt.name, system_prompt.text)
         request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
         return self.stream_of(request, cache) if stream else await self.ask(request, cache)
 
@@ -187,6 +190,7 @@ class LLMService:
         if isinstance(request, Call):
             return response_of(await self.answer(request, cache))
         keyed = self._keyed(request)
+        await self._before(keyed)
 
         async def send(call: Call) -> Sent:
             return await self._send(self._writer.sent(request, call))
@@ -196,6 +200,7 @@ class LLMService:
     async def answer(self, call: Call, cache: Controls = DEFAULT) -> Answer:
         """Return the answer to `call`, whole, with all that is known of its way. Raises as `generate` does."""
         self._check_tenant(call.tenant)
+        await self._before(call)
         return await self._flow.answer(call, self._send, cache)
 
     @overload
@@ -232,13 +237,15 @@ class LLMService:
     ) -> LLMResponse | LLMStream:
         """Return the answer to a conversation in OpenAI's form: `chat([{"role": "user", "content": "Hi"}], tools=…)`.
 
-        Messages, tools and forms of the answer may be pydantic models, `response_format` also a pydantic class. Further
-        arguments as in `generate`; raises as it does.
+        Messages, tools and forms of the answer may be pydantic models, `response_format` also a pydantic class. The
+        content of the first message may be a `Prompt`. Further arguments as in `generate`; raises as it does.
         """
         call = self._writer.chat(messages, params, tenant, label)
         self._check_tenant(tenant)
+        before = partial(self._before, call, with_text(messages)[1])
         if stream:
-            return self._stream(streaming(call), with_transport(streaming(call), params), cache)
+            return self._stream(streaming(call), with_transport(streaming(call), params), cache, before)
+        await before()
 
         async def send(keyed: Call) -> Sent:
             return await self._send(with_transport(keyed, params))
@@ -259,16 +266,17 @@ class LLMService:
         """Return the answer in pieces of text; arguments as in `generate`. Asks when the first piece is read."""
         request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
         keyed = self._keyed(request)
-        notice = partial(self._noticed, system_prompt) if isinstance(system_prompt, Prompt) else None
-        return self._stream(streaming(keyed), streaming(self._writer.sent(request, keyed)), cache, notice)
+        before = partial(self._before, keyed, system_prompt)
+        return self._stream(streaming(keyed), streaming(self._writer.sent(request, keyed)), cache, before)
 
     def stream_of(self, request: LLMRequest | Call, cache: Controls = DEFAULT) -> LLMStream:
         """Return the answer to `request` in pieces of text; as `stream`."""
         if isinstance(request, Call):
             self._check_tenant(request.tenant)
-            return self._stream(streaming(request), streaming(request), cache)
+            return self._stream(streaming(request), streaming(request), cache, partial(self._before, request))
         keyed = self._keyed(request)
-        return self._stream(streaming(keyed), streaming(self._writer.sent(request, keyed)), cache)
+        sent = streaming(self._writer.sent(request, keyed))
+        return self._stream(streaming(keyed), sent, cache, partial(self._before, keyed))
 
     async def embed(
         self,
@@ -348,9 +356,14 @@ class LLMService:
         if tenant is None and self._tenants == "required":
             tenant_of(tenant, self._tenants)
 
-    async def _noticed(self, prompt: Prompt) -> None:
-        """Remember the prompt's text; if it has changed and the registry says so, invalidate the outdated answers."""
-        changed = self.prompts.notice(prompt.name, prompt.text)
+    async def _before(self, call: Call, prompt: object = None) -> None:
+        """Notice the text of a call's named prompt: one given as `Prompt`, or a label that is a name in `prompts`."""
+        if call.prompt is not None and (isinstance(prompt, Prompt) or call.prompt in self.prompts):
+            await self._noticed(call.prompt, system_text(call)[0])
+
+    async def _noticed(self, name: str, text: str) -> None:
+        """Remember a prompt's text; if it has changed and the registry says so, invalidate the outdated answers."""
+        changed = self.prompts.notice(name, text)
         if changed is not None and changed.invalidate:
             with contextlib.suppress(InvalidationPending):  # logged, and delivered later; the question is answered now
                 await self._cache.invalidate_selections([changed.outdated])
@@ -358,9 +371,7 @@ class LLMService:
     async def _send(self, call: Call) -> Sent:
         return await self._orchestrator.send(call, unusable=_judge(call))
 
-    def _stream(
-        self, keyed: Call, sent: Call, cache: Controls, before: Callable[[], Awaitable[None]] | None = None
-    ) -> LLMStream:
+    def _stream(self, keyed: Call, sent: Call, cache: Controls, before: Callable[[], Awaitable[None]]) -> LLMStream:
         def start(_: Call) -> Streamed:
             return self._orchestrator.stream(sent, unusable=_judge(sent))
 

@@ -14,7 +14,7 @@ from cachecore_llm.embeddings import Embeddings
 from cachecore_llm.flow import Answer
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.controls import DEFAULT, Controls
-from cachecore_llm.policy.prompts import Prompt
+from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import CacheStatus, LLMResponse
 from cachecore_llm.response_cache import ResponseCache
@@ -78,10 +78,15 @@ class SyncLLMService:
         """Return the cache. Its calls are for the thread of this service; its `metrics` can be read anywhere."""
         return self._service.cache
 
+    @property
+    def prompts(self) -> PromptRegistry:
+        """The named system prompts: `service.prompts["faq"]`."""
+        return self._service.prompts
+
     @overload
     def generate(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -90,11 +95,17 @@ class SyncLLMService:
     ) -> LLMResponse: ...
     @overload
     def generate(
-        self, system_prompt: str, user_message: Any, context: Any = None, *, stream: Literal[True], **arguments: Any
+        self,
+        system_prompt: str | Prompt,
+        user_message: Any,
+        context: Any = None,
+        *,
+        stream: Literal[True],
+        **arguments: Any,
     ) -> SyncLLMStream: ...
     def generate(
         self,
-        system_prompt: str,
+        system_prompt: str | Prompt,
         user_message: Any,
         context: Any = None,
         *,
@@ -127,7 +138,9 @@ class SyncLLMService:
         found: LLMResponse = self._run(self._service.chat(messages, **arguments))
         return found
 
-    def stream(self, system_prompt: str, user_message: Any, context: Any = None, **arguments: Any) -> SyncLLMStream:
+    def stream(
+        self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any
+    ) -> SyncLLMStream:
         """Return the answer in pieces of text: `for piece in service.stream(…)`; see `LLMService.stream`."""
         return SyncLLMStream(self._service.stream(system_prompt, user_message, context, **arguments), self._thread)
 
@@ -139,15 +152,17 @@ class SyncLLMService:
         """Return a vector for each of `texts`; see `LLMService.embed`."""
         return self._run(self._service.embed(texts, **arguments))
 
-    def delete(self, system_prompt: str, user_message: Any, context: Any = None, **arguments: Any) -> bool:
+    def delete(self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any) -> bool:
         """Delete the answer to one request; see `LLMService.delete`."""
         return self._run(self._service.delete(system_prompt, user_message, context, **arguments))
 
-    def expire(self, system_prompt: str, user_message: Any, context: Any = None, **arguments: Any) -> bool:
+    def expire(self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any) -> bool:
         """Make the answer to one request stale as of now; see `LLMService.expire`."""
         return self._run(self._service.expire(system_prompt, user_message, context, **arguments))
 
-    def refresh(self, system_prompt: str, user_message: Any, context: Any = None, **arguments: Any) -> LLMResponse:
+    def refresh(
+        self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any
+    ) -> LLMResponse:
         """Ask the providers for one request anew; see `LLMService.refresh`."""
         return self._run(self._service.refresh(system_prompt, user_message, context, **arguments))
 

@@ -123,6 +123,10 @@ def test_own_rates_come_first() -> None:
     )
     assert own.price(USED, Priced("gpt-4o", "p", "http://127.0.0.1/v1")) == pytest.approx(0.0012)
     assert own.price(USED, Priced("mine", "p", "http://127.0.0.1/v1")) == 0
+    assert own.price(USED, Priced("gpt-4o-2026-01-01", "p", "http://127.0.0.1/v1", asked="gpt-4o")) == pytest.approx(
+        0.0012
+    )
+    assert own.price(USED, Priced("another", "p", "http://127.0.0.1/v1", asked="unheard-of")) is None
     assert own.price(USED, Priced("gpt-5", "gateway", "http://10.0.0.1/v1")) == pytest.approx(0.00225)
     assert own.price(USED, Priced("gpt-5", "other", "http://10.0.0.1/v1")) is None
     alone = Prices({"mine": Rates(input=1, output=1)}, catalogue=False)

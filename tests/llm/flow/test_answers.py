@@ -256,6 +256,22 @@ class TestControls:
             await service.answer(chat())
             assert (await service.answer(chat(), Controls(only_if_cached=True))).status == "hit"
 
+    @pytest.mark.parametrize("off", [True, False])
+    async def test_only_if_cached_asks_no_provider_past_the_cache_either(self, off: bool) -> None:
+        """The cache is off, or the request is one that never comes from it."""
+        provider = Scripted()
+        fields: Any = {} if off else {"prompt_cache_options": {"prewarm": True}}
+        async with caching(enabled=not off) as cache:
+            service = LLMService(provider, cache)
+            asked, only = chat(**fields), Controls(only_if_cached=True)
+            with pytest.raises(NotCachedError):
+                await service.answer(asked, only)
+            with pytest.raises(NotCachedError):
+                await service.stream_of(asked, only).response()
+            with pytest.raises(NotCachedError):
+                await service.embed("a", cache=only)
+        assert not provider.calls
+
     async def test_samples_are_kept_apart(self) -> None:
         async with caching() as cache:
             service = LLMService(Scripted(completion("a"), completion("b")), cache)

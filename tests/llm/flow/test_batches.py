@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cachecore.testing.clocks import FakeClock
 from cachecore_llm import Controls, LLMService, NotCachedError
 from cachecore_llm.wire import Call, JsonObject
 from tests.llm.flow.scripted import Scripted, caching
@@ -105,3 +106,32 @@ async def test_controls_of_a_batch() -> None:
         assert (await service.embed(["a"], cache=Controls(refresh=True))).cached == (False,)
         assert (await service.embed(["a"], cache=Controls(only_if_cached=True))).cached == (True,)
         assert len(provider.calls) == 3
+
+
+async def test_a_batch_that_is_not_to_be_stored_takes_what_is() -> None:
+    provider = Scripted(embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        await service.embed("a")
+        found = await service.embed(["a", "bb"], cache=Controls(no_store=True))
+        assert ([list(vector) for vector in found], found.cached) == ([vector_of("a"), vector_of("bb")], (True, False))
+        assert [call.body["input"] for call in provider.calls] == ["a", "bb"]
+        with pytest.raises(NotCachedError):
+            await service.embed(["a", "bb"], cache=Controls(no_store=True, only_if_cached=True))
+        assert len(provider.calls) == 2
+
+
+async def test_inputs_that_are_too_old_for_a_call_are_computed_again() -> None:
+    provider, clock = Scripted(embedded), FakeClock()
+    async with caching(clock) as cache:
+        service = LLMService(provider, cache)
+        await service.embed("a")
+        clock.advance(5)
+        await service.embed("bb")
+        young = Controls(max_age=3)
+        assert (await service.embed(["a", "bb"], cache=young)).cached == (False, True)
+        assert (await service.embed(["a", "bb"], cache=young)).cached == (True, True), "the new one is stored"
+        with pytest.raises(NotCachedError):
+            clock.advance(4)
+            await service.embed("a", cache=Controls(max_age=3, only_if_cached=True))
+        assert [call.body["input"] for call in provider.calls] == ["a", "bb", "a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from cachecore import Cache, OptionsError
 from cachecore_llm import (
+    AllProvidersFailedError,
     Controls,
     FallbackOrchestrator,
     LLMResponse,
@@ -125,7 +127,7 @@ async def test_vectors(service: LLMService, server: LocalProvider) -> None:
     assert [request.body["input"] for request in server.requests] == [["a", "b"], "c"]
 
 
-@pytest.mark.parametrize("context", [[], None])
+@pytest.mark.parametrize("context", [[], (), "", {}, None])
 async def test_an_empty_context_sends_no_message(service: LLMService, server: LocalProvider, context: Any) -> None:
     await service.generate("Be brief.", "Hi", context)
     assert [message["role"] for message in server.requests[0].body["messages"]] == ["system", "user"]
@@ -161,9 +163,39 @@ class TestMistakes:
         with pytest.raises(OptionsError, match="pydantic"):
             await service.generate("", "Hi", response_format=str)
 
+    @pytest.mark.parametrize("tools", [[City], [print], City])
+    async def test_a_tool_that_is_no_description(self, service: LLMService, server: LocalProvider, tools: Any) -> None:
+        with pytest.raises(OptionsError, match=r"tools\[0\] is (City|print), a class or a function"):
+            await service.chat([{"role": "user", "content": "Hi"}], tools=tools)
+        assert server.calls == 0
+
     async def test_a_control_that_there_is_not(self) -> None:
         with pytest.raises(OptionsError, match="max_age"):
             Controls(maxage=5)  # type: ignore[call-arg]  # the mistake itself
+
+
+@pytest.mark.parametrize("face", ["generate", "chat"])
+async def test_a_hasty_caller_does_not_end_the_wait_of_others(
+    service: LLMService, server: LocalProvider, face: str
+) -> None:
+    """Its call is shared, and so is its end; the patient ones then ask once more, together."""
+
+    def ask(**more: Any) -> Any:
+        if face == "generate":
+            return service.generate("", "Hi", **more)
+        return service.chat([{"role": "user", "content": "Hi"}], **more)
+
+    server.hold()
+    hasty = asyncio.create_task(ask(timeout=0.2))
+    await server.until(lambda: server.held == 1)
+    patient = [asyncio.create_task(ask()) for _ in range(3)]
+    with pytest.raises(AllProvidersFailedError, match="Timeout"):
+        await hasty
+    await server.until(lambda: server.calls == 2)
+    server.release()
+    answers = await asyncio.gather(*patient)
+    assert sorted(answer.cache_status for answer in answers) == ["joined", "joined", "miss"]
+    assert server.calls == 2
 
 
 class TestExtras:

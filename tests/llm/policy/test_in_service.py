@@ -46,6 +46,15 @@ class Model:
         return LLMResponse(**{"model": "m", "finish_reason": "stop", "usage": USAGE, **self.answer})
 
 
+class Down:
+    """A provider that is never there."""
+
+    name = "down"
+
+    async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
+        raise ConnectionError("down")
+
+
 async def test_named_prompt_is_made_invalid_by_name_and_by_text() -> None:
     model = Model()
     async with ResponseCache("memory://") as cache:
@@ -169,6 +178,20 @@ async def test_spent_once_and_saved_by_all_who_waited_and_hit() -> None:
         assert row.spent.dollars == pytest.approx(0.002)
         assert row.saved.dollars == pytest.approx(0.014)
         assert row.saved.input_tokens == 7000
+
+
+async def test_rates_of_the_model_that_was_asked_for() -> None:
+    """Providers answer with the model's full name; an answer of a provider that stands in has its own model's price."""
+    model, ledger = Model(), Ledger(Prices({"m": Rates(input=1, output=10)}, catalogue=False))
+    model.answer = {"content": "Paris.", "model": "m-2026-01-01"}
+    async with ResponseCache("memory://", ledger=ledger) as cache:
+        service = LLMService(model, cache)
+        for _ in range(2):
+            await service.generate("Be kind.", "Capital?", model="m")
+        row = ledger.by("model")["m-2026-01-01"]
+        assert [row.spent.dollars, row.saved.dollars] == pytest.approx([0.002, 0.002])
+        await LLMService([Down(), model], cache).generate("Be kind.", "Capital?", model="m")
+        assert ledger.total().spent.unpriced == 1
 
 
 @pytest.mark.parametrize(

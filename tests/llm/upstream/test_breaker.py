@@ -54,6 +54,22 @@ async def _answers(orchestrator: FallbackOrchestrator, count: int) -> list[str]:
     return [(await orchestrator.generate("", "q")).provider for _ in range(count)]
 
 
+async def test_a_hasty_caller_does_not_take_the_provider_from_others(clock: FakeClock) -> None:
+    """The end of a timeout that one call set for itself is a failure as any; five in a row open the breaker."""
+    slow, spare = Dead(TimeoutError(), "slow"), Dead(ConnectionError(), "spare")
+    spare.error = None
+    orchestrator = FallbackOrchestrator([slow, spare], clock=clock)
+    assert (await orchestrator.generate("", "q", timeout=0.05)).provider == "spare"
+    slow.error = None
+    assert await _answers(orchestrator, 1) == ["slow"]
+    slow.error = TimeoutError()
+    for _ in range(5):
+        await orchestrator.generate("", "q", timeout=0.05)
+    assert slow.calls == 7
+    assert await _answers(orchestrator, 1) == ["spare"]
+    assert slow.calls == 7
+
+
 async def test_two_hundred_questions_to_a_dead_provider_are_five_calls(clock: FakeClock) -> None:
     dead, spare = Dead(ConnectionError()), Dead(ConnectionError(), "spare")
     spare.error = None
@@ -167,3 +183,9 @@ def test_late_answer_of_a_call_under_way_closes_it() -> None:
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionsError, match=next(iter(wrong))):
         BreakerOptions(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [5, 0, False, {"failures": 3}])
+def test_settings_of_another_kind(wrong: Any) -> None:
+    with pytest.raises(OptionsError, match="BreakerOptions"):
+        FallbackOrchestrator([Dead(ConnectionError())], breaker=wrong)

@@ -317,3 +317,13 @@ class _serving:
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": float("nan")}, {"temperature": float("inf")}, {"user": "a\ud800"}])
+@pytest.mark.parametrize("way", ["send", "stream"])
+async def test_what_json_cannot_hold_is_the_callers_mistake(openai: OpenAIProvider, wrong: Any, way: str) -> None:
+    """No outage: no other provider is asked, and no old answer covers it."""
+    call = chat("Hi", **wrong)
+    with pytest.raises(UnsupportedRequestError, match="JSON") as raised:
+        await openai.send(call) if way == "send" else [event async for event in openai.stream(call)]
+    assert fault_of(raised.value) == "caller"

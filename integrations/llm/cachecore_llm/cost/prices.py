@@ -48,14 +48,17 @@ class Priced(NamedTuple):
     """Where the provider was asked; None for one without an address."""
     tier: str | None = None
     """The service tier that the answer names."""
+    asked: str | None = None
+    """The model that the call names, if it is this provider's: answers of `gpt-5` may name `gpt-5-2026-01-01`."""
 
 
 class Prices:
     """Prices of models.
 
     Args:
-        rates: rates of models by name, before those of the catalogue: `{"my-model": Rates(input=0.1, output=0.4)}`. A
-            model of one's own that costs nothing has `Rates(input=0, output=0)`.
+        rates: rates of models by name, before those of the catalogue: `{"my-model": Rates(input=0.1, output=0.4)}`. The
+            name is the one in the answer, or else the one that was asked for. A model of one's own that costs nothing
+            has `Rates(input=0, output=0)`.
         providers: the name of a provider -> its name in the catalogue, where the endpoint does not tell: a gateway, or
             a provider of one's own.
         catalogue: whether `genai-prices` is asked; None: if it is installed. It is as old as its installed version, and
@@ -101,11 +104,11 @@ class Prices:
         """Return the rates of a model, None if they are not known."""
         if not priced.model:
             return None
-        own = self._own.get(priced.model)
+        own = self._own.get(priced.model) or self._own.get(priced.asked or "")
         if own is not None or self._looked_up is None:
             return own
         name = self._providers.get(priced.provider)
-        return self._looked_up(priced, name, int(self._clock() // _HOUR))
+        return self._looked_up(priced._replace(asked=None), name, int(self._clock() // _HOUR))
 
 
 def _catalogue_rates(priced: Priced, name: str | None, hour: int) -> Rates | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachecore import Cache
+from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow.questions import Question, question_in
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.policy.controls import Controls
@@ -52,6 +53,11 @@ class Asked:
             self._looked = True
             self._question = question_in(self.call.protocol, self.request, self.facts)
         return self._question
+
+    def check(self) -> None:
+        """Raise NotCachedError if the cache is passed by, and the call asks for no answer but a stored one."""
+        if self.bypass is not None and self.controls.only_if_cached:
+            raise NotCachedError(self.bypass)
 
     def keyed(self, request: JsonObject) -> Any:
         """Return the value to key for `request`: sampled answers have keys of their own."""

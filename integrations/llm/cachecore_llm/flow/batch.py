@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from cachecore import Computed
+from cachecore import Cache, Computed
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
@@ -52,7 +53,8 @@ class _Billed:
 async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[Sent]], controls: Controls) -> Batch:
     """Return the answers to all inputs of `call`. See `Flow.answer_many`."""
     whole = flow.ask(call, controls)
-    if whole.bypass is not None or controls.no_store:
+    whole.check()
+    if whole.bypass is not None:
         sent = await flow.costs.timed(call, send)
         flow.costs.spent(whole, sent_as_is(whole, sent))
         every = frozenset(range(whole.facts.n)) if whole.bypass != "unreadable" else frozenset[int]()
@@ -72,19 +74,18 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         way: dict[str, Any] = {"provider": sent.provider, "fallback": sent.fallback, "latency": sent.latency}
         return {place: flow.commit.judged(parts[place], body, **way) for place, body in bodies.items()}
 
-    view = whole.view
-    if controls.only_if_cached:
-        found = await view.get_many(requests)
-        if len(found) < len(requests):
+    if controls.refresh or controls.no_store or controls.only_if_cached or controls.max_age is not None:
+        found = {} if controls.refresh else await _stored(whole.view, requests, controls)
+        missing = [place for place in requests if place not in found]
+        if missing and controls.only_if_cached:
             raise NotCachedError("absent")
-    elif controls.refresh:
-        made = await compute(list(requests))
-        found = {place: computed.value for place, computed in made.items()}
+        made = await compute(missing) if missing else {}
         for place, computed in made.items():
+            found[place] = computed.value
             if computed.store:
-                await view.set(requests[place], computed)
+                await whole.view.set(requests[place], computed)
     else:
-        found = await view.get_or_set_many(requests, compute, ttl=controls.ttl)
+        found = await whole.view.get_or_set_many(requests, compute, ttl=controls.ttl)
     for place, stored in found.items():
         if place not in billed.computed:
             flow.costs.saved(parts[place], stored)
@@ -95,6 +96,17 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         provider=billed.provider or found[0].provider,
         fallback=billed.fallback,
     )
+
+
+async def _stored(
+    view: Cache[StoredAnswer], requests: dict[int, JsonObject], controls: Controls
+) -> dict[int, StoredAnswer]:
+    """Return the answers that are stored, fresh, and as young as `controls` wants them."""
+    if controls.max_age is None:
+        return await view.get_many(requests)
+    max_age: Any = controls.max_age
+    found = await asyncio.gather(*(view.lookup(request, max_age=max_age) for request in requests.values()))
+    return {place: one.value for place, one in zip(requests, found, strict=True) if one.value is not None}
 
 
 async def _sent(

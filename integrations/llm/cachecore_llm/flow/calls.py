@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from cachecore import Cache
+from cachecore import Cache, OptionsError
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow import ladder
 from cachecore_llm.flow.answers import Answer
@@ -48,8 +48,11 @@ class Calls:
 
         Raises:
             RefusedFieldError: the body holds an argument of an SDK.
-            OptionsError: the tenant or the label is none.
+            OptionsError: the tenant or the label is none, or `controls` are none.
         """
+        given: object = controls
+        if not isinstance(given, Controls):
+            raise OptionsError(f"a call asks of the cache with cache=Controls(…), not {given!r}")
         config = self.config
         if not config.enabled:
             return Asked(call, controls, self.root, _NO_KEY, "off")

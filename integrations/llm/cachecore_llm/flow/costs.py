@@ -112,10 +112,12 @@ def _facts(stored: StoredAnswer) -> AnswerFacts:
 
 
 def _charge(call: Call, stored: StoredAnswer, facts: AnswerFacts) -> Charge:
+    asked = system_text(call)[1]
     priced = Priced(
-        model=facts.model or system_text(call)[1],
+        model=facts.model or asked,
         provider=stored.provider,
         endpoint=None if stored.fallback else call.endpoint or None,  # a call names the first provider's
         tier=facts.service_tier,
+        asked=None if stored.fallback else asked,
     )
     return Charge(priced, facts.usage, call.tenant, call.prompt)

@@ -7,16 +7,24 @@ A mistake of the caller is raised at once: an old answer in its place would hide
 from __future__ import annotations
 
 from cachecore import Cache, Lookup
+from cachecore_llm.errors import ProviderTimeoutError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.similar import AnsweredQuestions, SimilarAnswer
 from cachecore_llm.upstream import fault_of
+from cachecore_llm.upstream.faults import timed_out
 from cachecore_llm.wire import ToolOffer
 
 
 def may_rescue(error: Exception) -> bool:
     """Return whether an old or a similar answer may be given in place of `error`."""
     return fault_of(error) != "caller"
+
+
+def is_haste(error: Exception) -> bool:
+    """Return whether `error` may be the end of a timeout that one call chose for itself; others need not share it."""
+    causes = getattr(error, "causes", (error,))
+    return any(timed_out(cause) and not isinstance(cause, ProviderTimeoutError) for cause in causes)
 
 
 def is_strict(tools: tuple[ToolOffer, ...]) -> bool:

@@ -79,6 +79,7 @@ class AnswerStream:
 
     async def _all(self) -> AsyncGenerator[JsonObject, None]:
         asked, controls = self._asked, self._asked.controls
+        asked.check()
         if asked.bypass is not None:
             async for event in self._direct():
                 yield event

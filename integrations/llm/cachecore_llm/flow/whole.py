@@ -29,15 +29,18 @@ STATUS: Final[dict[Outcome, CacheStatus]] = {
 
 async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]], *, similar: bool) -> Answer:
     """Return the answer to `asked`. See `Flow.answer`."""
+    asked.check()
     if asked.bypass is not None:
         stored = sent_as_is(asked, await flow.costs.timed(asked.call, send))
         flow.costs.spent(asked, stored)
         return flow.passed_by(asked, stored)
     controls = asked.controls
     computed: Computed[StoredAnswer] | None = None
+    ran = False
 
     async def factory() -> Computed[StoredAnswer]:
-        nonlocal computed
+        nonlocal computed, ran
+        ran = True
         computed = await _made(flow, asked, send)
         return computed
 
@@ -49,7 +52,14 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
         elif controls.no_store or controls.only_if_cached:
             found = await _unstored(asked, factory, max_age)
         else:
-            found = await asked.view.lookup(asked.request, factory, max_age=max_age)
+            try:
+                found = await asked.view.lookup(asked.request, factory, max_age=max_age)
+            except Exception as error:
+                if ran or not ladder.is_haste(error):
+                    raise
+                # Another caller's call, which may have had a timeout of its own. Of a provider that hangs, the breaker
+                # is open by now.
+                found = await asked.view.lookup(asked.request, factory, max_age=max_age)
         if found.value is not None and not found.value.whole:
             found = await _made_whole(asked.view, asked.request, factory)
     except Exception as error:
@@ -122,6 +132,8 @@ async def quick(
         if found.value is not None and not found.value.whole:
             found = await _made_whole(view, request, factory)
     except Exception as error:
+        if asked is None and ladder.is_haste(error):  # the call was another caller's
+            return await answer(flow, ask(), send, similar=True)
         asked = asked or ask()
         instead = await flow.similar_answer(asked) if ladder.may_rescue(error) else None
         if instead is None:

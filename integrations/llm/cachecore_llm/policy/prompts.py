@@ -195,6 +195,10 @@ class PromptRegistry:
     def __iter__(self) -> Iterator[Prompt]:
         return iter(self._prompts.values())
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a prompt called `name`."""
+        return name in self._prompts
+
     def __getitem__(self, name: str) -> Prompt:
         """Return the prompt called `name`. Raises OptionsError naming the nearest."""
         try:

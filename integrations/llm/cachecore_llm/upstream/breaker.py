@@ -42,6 +42,10 @@ class Breaker:
     __slots__ = ("_failed", "_open_until", "_options", "_pause", "_probing", "last_error")
 
     def __init__(self, options: BreakerOptions) -> None:
+        """Begin closed. Raises OptionsError if `options` are none."""
+        given: object = options
+        if not isinstance(given, BreakerOptions):
+            raise OptionsError(f"the settings of a breaker are BreakerOptions(…), not {given!r}")
         self._options = options
         self._failed = 0
         self._open_until: float | None = None

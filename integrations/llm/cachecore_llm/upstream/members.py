@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cachecore_llm.errors import ProviderFailure, ProviderUnavailableError
+from cachecore_llm.errors import ProviderFailure, ProviderTimeoutError, ProviderUnavailableError
 from cachecore_llm.upstream.breaker import Breaker, Pass
 from cachecore_llm.upstream.faults import fault_of, shows_life, timed_out
 from cachecore_llm.upstream.models import Models
@@ -77,14 +78,16 @@ class Member:
         error.__cause__ = breaker.last_error
         return ProviderFailure(self.name, error)
 
-    def failed(self, breaker: Breaker, admitted: Pass, error: Exception, now: float) -> ProviderFailure:
+    def failed(self, call: Call, admitted: Pass, error: Exception, now: float) -> ProviderFailure:
         """Count `error` and return it as a failure. Raises it instead if it is the caller's own fault.
 
-        It is the caller's only at the first provider: another one is sent a call that was written for the first.
+        It is the caller's only at the first provider: another one is sent a call that was written for the first. The
+        end of a timeout that one call chose for itself is no proof that the provider hangs: it counts as any failure.
         """
-        fault = fault_of(error)
+        fault, breaker = fault_of(error), self.breaker(call)
         if fault == "passing":
-            breaker.failed(admitted, error, now, at_once=timed_out(error))
+            hasty = own_timeout(call) is not None and not isinstance(error, ProviderTimeoutError)
+            breaker.failed(admitted, error, now, at_once=timed_out(error) and not hasty)
         elif shows_life(error):
             breaker.answered(admitted)
         else:
@@ -92,3 +95,9 @@ class Member:
         if fault == "caller" and not self.fallback:
             raise error
         return ProviderFailure(self.name, error)
+
+
+def own_timeout(call: Call) -> object:
+    """Return the timeout that a call sets for itself; None if it sets none."""
+    params = call.body.get("params") if call.protocol == "plain" else call.body
+    return params.get("timeout") if isinstance(params, Mapping) else None

@@ -96,8 +96,8 @@ class FallbackOrchestrator:
                 timeout=within_its_time("timeout", None, name),
                 first_content_timeout=within_its_time("first_content_timeout", first_content_timeout, name),
                 idle_timeout=within_its_time("idle_timeout", idle_timeout, name),
-                answers=Breaker(breaker or BreakerOptions()),
-                embeddings=Breaker(breaker or BreakerOptions()),
+                answers=Breaker(BreakerOptions() if breaker is None else breaker),
+                embeddings=Breaker(BreakerOptions() if breaker is None else breaker),
                 models=table,
             )
             for position, (name, provider) in enumerate(zip(names, wires, strict=True))
@@ -147,7 +147,7 @@ class FallbackOrchestrator:
             try:
                 body = await self._ask(member, call)
             except Exception as error:  # noqa: BLE001 - kept: it is carried to the caller if no provider answers
-                failures.append(member.failed(breaker, admitted, error, self._clock.monotonic()))
+                failures.append(member.failed(call, admitted, error, self._clock.monotonic()))
                 continue
             except BaseException:
                 breaker.left(admitted)

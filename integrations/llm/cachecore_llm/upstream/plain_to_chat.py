@@ -28,7 +28,7 @@ def messages_of(system_prompt: str, user_message: Any, context: Any) -> list[Jso
     messages: list[JsonObject] = [{"role": "system", "content": system_prompt}] if system_prompt else []
     if isinstance(context, list | tuple) and _is_conversation(context):
         messages += context
-    elif context is not None and context != []:
+    elif context is not None and not (isinstance(context, str | list | tuple | dict) and not context):
         text = context if isinstance(context, str) else json.dumps(context, ensure_ascii=False, sort_keys=True)
         messages.append({"role": "system", "content": text})
     return [*messages, {"role": "user", "content": user_message}]

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from cachecore.contract.errors import OptionsError
+from cachecore_llm.errors import UnsupportedRequestError
 from cachecore_llm.upstream.headers import credentials, is_credential, scope_digest, shaping
 from cachecore_llm.upstream.parameters import sendable
 from cachecore_llm.upstream.provider import extra_query
@@ -105,4 +106,14 @@ class SDKClient:
                 options[option] = call.body[option]
         if query := extra_query(call.endpoint, self.endpoint):
             options["params"] = query
-        return await self._client.post(path, cast_to=object, body=sent, options=options)
+        try:
+            return await self._client.post(path, cast_to=object, body=sent, options=options)
+        except ValueError as error:
+            if type(error) not in (
+                ValueError,
+                UnicodeEncodeError,
+            ):  # JSON that is read raises other types
+                raise
+            raise UnsupportedRequestError(
+                "the request holds a value that JSON cannot: NaN, an infinity, or half of a surrogate pair in a text"
+            ) from error

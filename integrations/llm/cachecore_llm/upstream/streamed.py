@@ -75,7 +75,7 @@ class Streamed:
                 flows, reason = await self._begin(member, pump, held)
             except Exception as error:  # noqa: BLE001 - kept: it is carried to the caller if no provider answers
                 _close(pump)
-                failures.append(member.failed(breaker, admitted, error, self._clock.monotonic()))
+                failures.append(member.failed(self._call, admitted, error, self._clock.monotonic()))
                 continue
             except BaseException:
                 _close(pump)
