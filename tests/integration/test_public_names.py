@@ -19,6 +19,7 @@ MODULES = [
     "cachecore.serializers",
     "cachecore.testing",
     "cachecore_llm",
+    "cachecore_llm.sdk",
     "cachecore_redis",
     "cachecore_sqlite",
 ]
