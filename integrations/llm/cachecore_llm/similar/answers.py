@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from cachecore import Cache
 from cachecore.contract.results import Lookup
 from cachecore_llm.similar.index import SimilarityIndex
-from cachecore_llm.similar.vetoes import disagreement
+from cachecore_llm.similar.laws import disagreement
 
 V = TypeVar("V")
 
