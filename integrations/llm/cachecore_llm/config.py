@@ -15,6 +15,7 @@ from cachecore_llm.policy.admission import BUILT_IN, AdmissionRules
 from cachecore_llm.policy.lifetime import Lifetimes
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse
+from cachecore_llm.similar.protocol import SimilarityIndex
 
 _OF_A_CACHE: Final = ("prefix", "stale_if_error", "stale_while_revalidate", "factory_timeout")
 
@@ -56,8 +57,12 @@ class CacheConfig:
     """A rule of your own on what may be stored, asked after the built-in ones. If it raises, nothing is stored."""
     similar: bool = True
     """Whether the answer to a similar question may be served when every provider fails."""
-    similar_threshold: float = 0.80
-    """How alike two questions must be at least: cosine of their character 3-grams, over 0 to 1."""
+    similar_threshold: float = 0.60
+    """How alike two questions must look at least, over 0 to 1. It chooses candidates; the laws decide."""
+    similar_index: str | SimilarityIndex = "grams"
+    """A name of the entry points `cachecore.similarity`, or an index. `grams`: cosine of character 3-grams."""
+    similar_max_bytes: int = 32 * 1024 * 1024
+    """Memory that the index may take."""
     similar_max_messages: int = 10_000
     """Questions that this process remembers for that; the oldest are forgotten first."""
     similar_max_chars: int = 2_000
@@ -111,7 +116,7 @@ class CacheConfig:
             raise OptionsError("prefix must not be empty")
         if not 0 < self.similar_threshold <= 1:
             raise OptionsError(f"similar_threshold must be over 0 and at most 1, not {self.similar_threshold!r}")
-        for name in ("similar_max_messages", "similar_max_chars"):
+        for name in ("similar_max_messages", "similar_max_chars", "similar_max_bytes"):
             if getattr(self, name) < 0:
                 raise OptionsError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
 

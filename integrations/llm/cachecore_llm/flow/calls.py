@@ -17,6 +17,7 @@ from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.key import Bypass, key_of, simple_key, without
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.similar import AnsweredQuestions
+from cachecore_llm.similar.choosing import chosen_index
 from cachecore_llm.wire import Call, JsonObject, UnreadableRequestError
 
 _NO_KEY: Final[JsonObject] = {}
@@ -30,9 +31,13 @@ class Calls:
         self.root = root.scoped(rescue_if=ladder.may_rescue)
         self.costs = costs or Costs()
         self.questions = AnsweredQuestions(
-            threshold=config.similar_threshold,
-            max_messages=config.similar_max_messages if config.similar else 0,
-            max_chars=config.similar_max_chars,
+            chosen_index(
+                config.similar_index,
+                threshold=config.similar_threshold,
+                max_messages=config.similar_max_messages if config.similar else 0,
+                max_chars=config.similar_max_chars,
+                max_bytes=config.similar_max_bytes,
+            )
         )
         self.commit = Commit(config, self.questions)
         self.places = Places(self.root, config)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from cachecore import Cache
 from cachecore.contract.results import Lookup
-from cachecore_llm.similar.index import SimilarityIndex
-from cachecore_llm.similar.laws import disagreement
+from cachecore_llm.similar.laws import Asked
+from cachecore_llm.similar.protocol import Match, SimilarityIndex
+from cachecore_llm.similar.worker import WORKER, Job
 
 V = TypeVar("V")
 
@@ -24,22 +25,22 @@ class SimilarAnswer(NamedTuple, Generic[V]):
 
 
 class AnsweredQuestions:
-    """The questions that this process has seen answered. Their answers stay in the store, which has the last word.
+    """The questions that are known to have answers. Their answers stay in the store, which has the last word.
 
     Two questions are compared only if everything else of their requests is the same: the partition is the key of the
     request without its question.
     """
 
-    def __init__(self, *, threshold: float, max_messages: int, max_chars: int) -> None:
-        self._index = SimilarityIndex(threshold=threshold, max_messages=max_messages, max_chars=max_chars)
+    def __init__(self, index: SimilarityIndex) -> None:
+        self.index = index
 
     def takes(self, question: str) -> bool:
         """Return whether `question` is of a length that is compared at all."""
-        return self._index.takes(question)
+        return self.index.takes(question)
 
     def remember(self, partition: str, question: str) -> None:
         """Remember a question whose answer lies in the store."""
-        self._index.add(partition, question)
+        self.index.add(partition, question)
 
     async def answer(
         self,
@@ -49,7 +50,7 @@ class AnsweredQuestions:
         request: Callable[[str], Any],
         question_of: Callable[[V], str | None],
     ) -> SimilarAnswer[V] | None:
-        """Return the answer to the most similar question that has one and agrees with this one, or None.
+        """Return the answer to the most similar question that has one and breaks no law with this one, or None.
 
         Args:
             view: reads the answers; a stale one counts too.
@@ -58,16 +59,26 @@ class AnsweredQuestions:
             request: gives the value to key for another question.
             question_of: tells which question a stored value answers.
         """
-        tried = 0
-        for match in self._index.search(partition, question):
-            if disagreement(question, match.message) is not None:
-                continue
-            tried += 1
-            if tried > _MAX_TRIED:
-                break
+        matches = await self.index.search(partition, question)
+        if not matches:
+            return None
+        for match in await WORKER.run(lawful(question, matches)):
             found = await view.lookup(request(match.message), stale=True)
             if found.value is not None and question_of(found.value) == match.message:
                 return SimilarAnswer(found, match.similarity, match.message)
             if found.reason != "store":  # a store that does not answer says nothing about the entry
-                self._index.discard(partition, match.message)
+                self.index.discard(partition, match.message)
         return None
+
+
+def lawful(question: str, matches: Sequence[Match]) -> Job[list[Match]]:
+    """Return the matches that break no law with `question`, in their order; not more than are worth a read."""
+    asked = Asked(question)
+    found: list[Match] = []
+    for match in matches:
+        if asked.broken_by(match.message) is None:
+            found.append(match)
+            if len(found) == _MAX_TRIED:
+                break
+        yield
+    return found
