@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from cachecore import Cache
 from cachecore.contract.results import Lookup
+from cachecore_llm.similar.filling import Filler
 from cachecore_llm.similar.laws import Asked
 from cachecore_llm.similar.protocol import Match, SimilarityIndex
 from cachecore_llm.similar.worker import WORKER, Job
@@ -14,6 +15,8 @@ from cachecore_llm.similar.worker import WORKER, Job
 V = TypeVar("V")
 
 _MAX_TRIED: Final = 8
+FILL_WAIT: Final = 1.0
+"""Seconds: every provider has failed, so the caller has nothing better to wait for."""
 
 
 class SimilarAnswer(NamedTuple, Generic[V]):
@@ -33,6 +36,7 @@ class AnsweredQuestions:
 
     def __init__(self, index: SimilarityIndex) -> None:
         self.index = index
+        self._filler = Filler(index)
 
     def takes(self, question: str) -> bool:
         """Return whether `question` is of a length that is compared at all."""
@@ -49,6 +53,8 @@ class AnsweredQuestions:
         question: str,
         request: Callable[[str], Any],
         question_of: Callable[[V], str | None],
+        *,
+        wait: float = FILL_WAIT,
     ) -> SimilarAnswer[V] | None:
         """Return the answer to the most similar question that has one and breaks no law with this one, or None.
 
@@ -58,7 +64,9 @@ class AnsweredQuestions:
             question: as it was asked.
             request: gives the value to key for another question.
             question_of: tells which question a stored value answers.
+            wait: seconds to wait at most while a partition that is searched for the first time is read from the store.
         """
+        await self._filler.filled(view, partition, request, question_of, wait=wait)
         matches = await self.index.search(partition, question)
         if not matches:
             return None

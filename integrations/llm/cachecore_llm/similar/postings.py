@@ -9,6 +9,7 @@ import heapq
 import math
 from array import array
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from cachecore_llm.similar.grams import cosine, grams
@@ -19,6 +20,8 @@ _LOOKED_UP: Final = 0.6
 """The part of a question's grams that a search looks up first; fewer would leave more to compare in full."""
 _PIECE: Final = 16_384
 """Places that are counted in one piece of work: less than a millisecond."""
+_COMPARED: Final = 6
+"""How many places are counted in the time that one gram of a question is made and compared."""
 _BYTES_A_PLACE: Final = 4.5
 _BYTES_A_GRAM: Final = 250
 _BYTES_A_QUESTION: Final = 120
@@ -33,6 +36,8 @@ class Postings:
         self.size_bytes = 0
         self.dead = 0
         self._questions: list[str | None] = []
+        self._sizes: array[int] = array("I")
+        """How many grams each has."""
         self._places: dict[str, int] = {}
         self._holders: dict[str, array[int]] = {}
 
@@ -46,6 +51,7 @@ class Postings:
         place = self._places[question] = len(self._questions)
         self._questions.append(question)
         bag = grams(question)
+        self._sizes.append(len(bag))
         holders = self._holders
         known = len(holders)
         for gram in bag:
@@ -78,6 +84,21 @@ class Postings:
         least = needed - (len(asked) - len(looked_up))
         yield
         shared: Counter[int] = Counter()
+        yield from self._count(looked_up, shared)
+        candidates = [place for place, count in shared.items() if count >= least]
+        yield
+        rest = rarest_first[len(looked_up) :]
+        compared = sum(self._sizes[place] for place in candidates)
+        if compared * _COMPARED > sum(len(self._holders.get(gram, ())) for gram in rest):
+            yield from self._count(rest, shared)
+            alike = ((place, shared[place] / math.sqrt(len(asked) * self._sizes[place])) for place in candidates)
+            matches = self._alike(alike, question, threshold)
+        else:
+            matches = yield from self._compared(candidates, asked, question, threshold)
+        return heapq.nlargest(MOST_MATCHES, matches, key=lambda match: match.similarity)
+
+    def _count(self, looked_up: list[str], shared: Counter[int]) -> Job[None]:
+        """Count for each question how many of these grams it has."""
         counted = 0
         for gram in looked_up:
             holders = self._holders.get(gram)
@@ -88,21 +109,26 @@ class Postings:
                 if counted >= _PIECE:
                     counted = 0
                     yield
+
+    def _alike(self, likenesses: Iterable[tuple[int, float]], question: str, threshold: float) -> list[Match]:
+        return [
+            Match(known, min(1.0, likeness))
+            for place, likeness in likenesses
+            if likeness >= threshold and (known := self._questions[place]) is not None and known != question
+        ]
+
+    def _compared(
+        self, candidates: list[int], asked: frozenset[str], question: str, threshold: float
+    ) -> Job[list[Match]]:
+        """Compare candidates one by one: where they are few, that is less than counting the frequent grams."""
         matches: list[Match] = []
         compared = 0
-        for seen, (place, count) in enumerate(shared.items()):
-            if seen % _PIECE == _PIECE - 1:
-                yield
-            if count < least:
-                continue
+        for place in candidates:
             known = self._questions[place]
-            if known is None or known == question:
-                continue
-            likeness = cosine(asked, grams(known))
-            if likeness >= threshold:
-                matches.append(Match(known, likeness))
-            compared += len(known)
-            if compared > 1000:
-                compared = 0
-                yield
-        return heapq.nlargest(MOST_MATCHES, matches, key=lambda match: match.similarity)
+            if known is not None:
+                matches += self._alike([(place, cosine(asked, grams(known)))], question, threshold)
+                compared += len(known)
+                if compared > 1000:
+                    compared = 0
+                    yield
+        return matches
