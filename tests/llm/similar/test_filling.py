@@ -41,7 +41,7 @@ async def test_after_a_restart_during_an_outage() -> None:
 )
 async def test_only_questions_of_the_same_partition(other: dict[str, Any]) -> None:
     store = MemoryBackend()
-    asked = {"system_prompt": "Bank.", "user_message": "How do I order a card?", "model": "m"}
+    asked: dict[str, Any] = {"system_prompt": "Bank.", "user_message": "How do I order a card?", "model": "m"}
     await service(store).generate(**(asked | other))
     with pytest.raises(AllProvidersFailedError):
         await service(store, down=True).generate(**(asked | {"user_message": "How can I order the card?"}))

@@ -155,6 +155,7 @@ def test_no_piece_of_work_is_long(count: int, size: int) -> None:
     worker = Here()
     index = GramIndex(worker=worker)
     longest_add = 0.0
+    text = ""
     for _ in range(count):
         text = " ".join("".join(chance.choices(syllables, k=3)) for _ in range(size // 7))
         began = time.thread_time()

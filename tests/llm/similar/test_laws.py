@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore_llm.similar.index import cosine, grams
+from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import (
     Asked,
     dates,
