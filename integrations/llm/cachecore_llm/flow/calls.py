@@ -83,13 +83,22 @@ class Calls:
             request = {**request, "sample": controls.sample}
         return Asked(call, controls, view, request, None, facts)
 
-    async def similar_answer(self, asked: Asked) -> Answer | None:
-        """Return the answer to a question much like that of `asked`, marked `similar`, or None."""
-        if not self.config.similar or asked.bypass is not None:
+    def unasked(self, asked: Asked) -> Cache[StoredAnswer]:
+        """Return the place of `asked` for reads that no caller asked for."""
+        return self._unasked.view(asked.call, asked.controls, strict=ladder.is_strict(asked.facts.tools))
+
+    async def similar_answer(self, asked: Asked, max_age: float | None = None) -> Answer | None:
+        """Return the answer to a question much like that of `asked`, marked `similar`, or None.
+
+        `max_age`: seconds; given where no provider has been asked yet.
+        """
+        config = self.config
+        shadow = config.similar_shadow
+        if not config.similar or asked.bypass is not None or asked.controls.similar is False:
             return None
-        strict = ladder.is_strict(asked.facts.tools)
-        unasked = self._unasked.view(asked.call, asked.controls, strict=strict)
-        match = await ladder.similar(asked, self.questions, unasked)
+        if shadow is not None and shadow.off:
+            return None
+        match = await ladder.similar(asked, self.questions, self.unasked(asked), max_age)
         if match is None or match.found.value is None:
             return None
         self.similar += 1

@@ -15,6 +15,8 @@ from cachecore_llm.similar.worker import WORKER, Job
 V = TypeVar("V")
 
 _MAX_TRIED: Final = 8
+_GONE: Final = frozenset({"absent", "deleted", "invalidated"})
+"""Reasons why a question has no answer any more. A store that does not answer says nothing about the entry."""
 FILL_WAIT: Final = 1.0
 """Seconds: every provider has failed, so the caller has nothing better to wait for."""
 
@@ -55,6 +57,7 @@ class AnsweredQuestions:
         question_of: Callable[[V], str | None],
         *,
         wait: float = FILL_WAIT,
+        max_age: float | None = None,
     ) -> SimilarAnswer[V] | None:
         """Return the answer to the most similar question that has one and breaks no law with this one, or None.
 
@@ -64,6 +67,7 @@ class AnsweredQuestions:
             question: as it was asked.
             request: gives the value to key for another question.
             question_of: tells which question a stored value answers.
+            max_age: seconds; only fresh answers that are at most so old count. None: stale ones count as well.
             wait: seconds to wait at most while a partition that is searched for the first time is read from the store.
         """
         await self._filler.filled(view, partition, request, question_of, wait=wait)
@@ -71,10 +75,10 @@ class AnsweredQuestions:
         if not matches:
             return None
         for match in await WORKER.run(lawful(question, matches)):
-            found = await view.lookup(request(match.message), stale=True)
+            found = await view.lookup(request(match.message), stale=max_age is None, max_age=max_age)
             if found.value is not None and question_of(found.value) == match.message:
                 return SimilarAnswer(found, match.similarity, match.message)
-            if found.reason != "store":  # a store that does not answer says nothing about the entry
+            if found.reason in _GONE or (found.reason == "expired" and max_age is None):
                 self.index.discard(partition, match.message)
         return None
 
