@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cachecore import Cache
+from cachecore import Cache, SyncCache
 from cachecore.contract.errors import OptionsError
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.faulty import FaultyBackend
@@ -79,3 +79,9 @@ async def test_contents_are_those_of_the_namespace_alone() -> None:
     assert len([pair async for pair in here.contents(most=1)]) == 1
     with pytest.raises(OptionsError, match="most must be 1 or more"):
         root.contents(most=0)
+
+
+def test_contents_of_the_synchronous_face() -> None:
+    with SyncCache("memory://", ttl=60) as cache:
+        cache.set({"q": 1}, "here")
+        assert cache.contents() == [(cache.key({"q": 1}), "here")]
