@@ -87,8 +87,23 @@ def digits(chance: Random) -> Pair:
     return tuple(f"{opening} {rest.replace(noun, f'{one} {noun}')}?" for one in number)  # type: ignore[return-value]
 
 
+def thanks(chance: Random) -> Pair:
+    opening, rest, _ = question(chance)
+    return (
+        f"{opening} {rest}?",
+        f"{opening} {rest}{chance.choice((', please?', '? Thank you!', '? Thanks in advance.'))}",
+    )
+
+
+def spelling(chance: Random) -> Pair:
+    opening, rest, (verb, _, _) = question(chance)
+    british, american = chance.choice((("ise", "ize"), ("ised", "ized"), ("ising", "izing"), ("our", "or")))
+    return tuple(f"{opening} {rest.replace(verb, verb + one)}?" for one in (british, american))  # type: ignore[return-value]
+
+
 TRUE: dict[str, Maker] = {
-    make.__name__: make for make in (punctuation, articles, politeness, how, contraction, plural, digits)
+    make.__name__: make
+    for make in (punctuation, articles, politeness, how, contraction, plural, digits, thanks, spelling)
 }
 """What may share an answer, by why."""
 
@@ -215,6 +230,16 @@ def person(chance: Random) -> Pair:
     return text, " ".join(swapped.get(one, one) for one in text.split())
 
 
+def voice(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    return f"Can I {verb} by the {noun}?", f"Can I be {verb}ed by the {noun}?"
+
+
+def having(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    return f"Who has a {noun} in the {place}?", f"Who is a {noun} in the {place}?"
+
+
 def language(chance: Random) -> Pair:
     noun = word(chance).title()
     return f"what is {noun} in {noun}?", f"was ist {noun} in {noun}?"
@@ -240,6 +265,8 @@ FORBIDDEN: dict[str, Maker] = {
         order,
         tense,
         person,
+        voice,
+        having,
         language,
     )
 }

@@ -52,6 +52,8 @@ LAWS: dict[str, Law] = {
     "bracket": operators.disagreement,
     "order": order.disagreement,
     "tense": tense.disagreement,
+    "voice": tense.disagreement,
+    "having": tense.disagreement,
     "person": persons.disagreement,
     "language": languages.disagreement,
 }

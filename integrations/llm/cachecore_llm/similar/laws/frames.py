@@ -46,6 +46,14 @@ LONGEST: Final = max(len(frame) for frames in (_EMPTY, _ABLE) for alike in frame
 """Words of the longest frame."""
 
 
+_TAILS: Final = sorted(_each("please|thanks|thank you", "|in advance|so much|very much"), key=len, reverse=True)
+
+
+def tail_of(words: list[str]) -> int:
+    """Return how many of the last words of a text only thank."""
+    return next((len(tail) for tail in _TAILS if tuple(words[-len(tail) :]) == tail), 0)
+
+
 def unframed(words: list[str]) -> tuple[int, bool]:
     """Return how many of the first words of a sentence are frames, and whether one asks for an ability."""
     taken, able = 0, False

@@ -1,11 +1,13 @@
 """Which two words may stand for each other: the same word, its plural or its regular forms, and one slip of the pen.
 
-Names, units, numbers and signs pair with themselves alone. Of a verb its base pairs with its regular forms, but these
-not with one another: bored is not boring. Endings that make another word (-ly, -er, -ment) pair with nothing.
+An ending may be British or American. Names, units, numbers and signs pair with themselves alone. Of a verb its base
+pairs with its regular forms, but these not with one another: bored is not boring. Endings that make another word (-ly,
+-er, -ment) pair with nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +17,10 @@ from cachecore_llm.similar.laws.vocabulary import CARDINALS, DATES, NEGATIONS, S
 
 _FIXED: Final = NEGATIONS | SCOPE | DATES | frozenset(CARDINALS)
 _NO_PLURALS: Final = listed("news means goods customs")
+_SPELT: Final = 6
+"""Letters from which on an ending may be British or American; below there are words such as four and for."""
+_ENDINGS: Final = {"is": "iz", "ys": "yz", "our": "or"}
+_BRITISH: Final = re.compile(r"(?<=[a-z]{3})(is|ys|our)(e|ed|es|er|ers|ing|ation|ations|s|ite|)\Z")
 _MOST_FORMS: Final = 32
 """Words in other forms that are matched with one another; texts with more of them have too little in common."""
 _LONG: Final = 9
@@ -30,7 +36,7 @@ def paired(a: Term, b: Term) -> bool:
     if not (a.value.isascii() and b.value.isascii()) or a.value in _FIXED or b.value in _FIXED:
         return False
     short, long = sorted((a.value, b.value), key=lambda word: (len(word), word))
-    return _is_form(short, long) or _is_slip(short, long)
+    return _is_form(short, long) or _is_slip(short, long) or _american(a.value) == _american(b.value)
 
 
 def aligned(a: Reading, b: Reading) -> bool:
@@ -92,6 +98,11 @@ def _is_form(base: str, form: str) -> bool:
     if base.endswith("e"):
         return form in (base + "d", base[:-1] + "ing")
     return form in {base + "ed", base + "ing", base + base[-1] + "ed", base + base[-1] + "ing"}
+
+
+def _american(word: str) -> str:
+    """Return a word of six letters or more with the American form of an ending: -ize, -yze, -or."""
+    return _BRITISH.sub(lambda found: _ENDINGS[found[1]] + found[2], word) if len(word) >= _SPELT else word
 
 
 def _is_slip(short: str, long: str) -> bool:

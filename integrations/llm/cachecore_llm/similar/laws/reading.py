@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from cachecore_llm.similar.laws.frames import LONGEST, unframed
+from cachecore_llm.similar.laws.frames import LONGEST, tail_of, unframed
 from cachecore_llm.similar.laws.tokens import Token, tokens
 from cachecore_llm.similar.laws.vocabulary import CARDINALS, FIRST, MARKS, SECOND, WEIGHTLESS, listed
 
@@ -27,6 +27,8 @@ _BARE_NOT: Final = {
     )
 }
 _STEMS: Final = {"ca": "can", "wo": "will", "sha": "shall", "can": "can"}
+_BEFORE_IS: Final = listed("what who where when how why it that there here he she")
+_ENDINGS: Final = {"ll": ["will"], "re": ["are"], "m": ["am"], "ve": ["have"]}
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 _BEFORE_INFINITIVE: Final = listed("how want need like able wish going way possible have has had")
 NOT: Final = "not"
@@ -118,16 +120,17 @@ def _frames(cut: list[Token], reading: Reading) -> set[int]:
                 one.folded.replace("’", "'") if one.kind == "word" else "" for one in cut[place : place + 3 * LONGEST]
             ]
             taken, able = unframed(words)
-            if taken < len(cut) - place:  # a text of nothing but frames is what it is
+            if 0 < taken < len(cut):  # a text of nothing but frames is what it is
                 skipped.update(range(place, place + taken))
                 reading.able = reading.able or able
-    return skipped
+    tail = tail_of([one.folded if one.kind == "word" else "" for one in cut[-4:]])
+    skipped.update(range(len(cut) - tail, len(cut)))
+    return skipped if len(skipped) < len(cut) else set()
 
 
 def _take(reading: Reading, token: Token, before: Token | None, weightless: frozenset[str]) -> None:
     word, negated = _parts(token.folded, english=reading.language == "en")
-    if token.folded.endswith(("'ll", "’ll")):
-        reading.light.append("will")
+    reading.light += _contracted(token.folded) if reading.language == "en" else []
     counted = before is not None and before.kind == "number"
     unit = counted or (before is not None and reading.language == "en" and before.folded in CARDINALS)
     heavy = word not in weightless or counted or token.beside_sign or _is_marked(token, before)
@@ -148,6 +151,14 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
             reading.light.append(word)
     if negated:
         reading.terms.append(Term(NOT, token))
+
+
+def _contracted(word: str) -> list[str]:
+    """Return the auxiliary that the ending of an English word stands for; after a noun it is a possessive."""
+    stem, mark, ending = word.replace("’", "'").partition("'")
+    if mark and ending == "s":
+        return ["is"] if stem in _BEFORE_IS else []
+    return _ENDINGS.get(ending, []) if mark else []
 
 
 def _parts(word: str, *, english: bool) -> tuple[str, bool]:

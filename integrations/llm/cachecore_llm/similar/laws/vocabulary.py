@@ -90,5 +90,7 @@ CARDINALS: Final = {word: str(value) for value, word in enumerate(_TO_TWENTY.spl
 PAST: Final = listed("was were did had")
 FUTURE: Final = listed("will shall")
 ABILITY: Final = listed("can could may might")
+HAVING: Final = listed("have has had having")
+BEING: Final = listed("is are am was were be been being")
 FIRST: Final = listed("i me my mine we us our ours")
 SECOND: Final = listed("you your yours")
