@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +86,21 @@ def test_contents_of_the_synchronous_face() -> None:
     with SyncCache("memory://", ttl=60) as cache:
         cache.set({"q": 1}, "here")
         assert cache.contents() == [(cache.key({"q": 1}), "here")]
+
+
+async def restarted(url: str) -> None:
+    """Answer a question, and a similar one in another process's place while the provider is down."""
+    first, second = service(url), service(url, down=True)
+    async with first.cache:
+        await first.generate("Bank.", "How do I order a card?", model="m")
+    async with second.cache:
+        found = await second.generate("Bank.", "How can I order the card?", model="m")
+    assert found.cache_status == "similar"
+
+
+async def test_a_restart_with_sqlite(tmp_path: Path) -> None:
+    await restarted(f"sqlite:///{tmp_path / 'answers.db'}")
+
+
+async def test_a_restart_with_redis(redis_url: str) -> None:
+    await restarted(redis_url)

@@ -147,6 +147,16 @@ def test_these_may_not(a: str, b: str, law: str) -> None:
     assert disagreement(a, b) == law
 
 
+def test_a_language_that_its_frequent_words_do_not_tell() -> None:
+    """Known by py3langid, where it is installed; without it such texts must still have all their words in common."""
+    a, b = "Müssen Studenten Semestergebühren bezahlen", "Haluavatko opiskelijat maksaa lukukausimaksuja"
+    assert read(a).language is None
+    assert read(b).language is None
+    assert disagreement(a, b) is not None
+    pytest.importorskip("py3langid", reason="the extra languages is not installed")
+    assert languages.disagreement(read(a), read(b)) == "de / fi"
+
+
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_symmetric_and_a_question_agrees_with_itself(a: str, b: str) -> None:
     assert disagreement(a, b) == disagreement(b, a)

@@ -57,6 +57,7 @@ class Term:
 class Reading:
     """A text as the laws see it."""
 
+    text: str = ""
     terms: list[Term] = field(default_factory=list)
     """What carries weight, in its order."""
     light: list[str] = field(default_factory=list)
@@ -88,7 +89,7 @@ def read(text: str) -> Reading:
     """Return what the laws see of `text`."""
     cut = tokens(text)
     language = language_of([token.folded for token in cut if token.kind == "word"])
-    reading = Reading(language=language)
+    reading = Reading(text, language=language)
     skipped = _frames(cut, reading) if language == "en" else set()
     weightless = WEIGHTLESS.get(language or "", frozenset())
     for place, token in enumerate(cut):
