@@ -11,6 +11,7 @@ import json
 import os
 import random
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ SPEED, CONCURRENCY = 8.0, 50
 
 
 class ProviderThatIsDown:
-    """Every provider, during an outage."""
+    """The provider of the log, during an outage: its answers are found because its identity is the same."""
 
     name = "down"
+    identity: Mapping[str, Any] = {}
 
     async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
         raise ConnectionError("the provider is down")
