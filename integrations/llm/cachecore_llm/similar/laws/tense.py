@@ -1,9 +1,9 @@
 """Tense, ability and voice: both texts speak of the past, of the future, or of neither; of what can be, or of what is;
 of what is or of what is had; and where a verb stands in two forms, both have a form of `be` beside it or neither.
 
-`Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. In a question with `how` ability says nothing:
-`How can I …` and `How do I …` ask the same. `Who has …` is not `Who is …`, `Can I be refunded?` not `Can I refund?`.
-Obligation (`must`, `should`, `need`) is a word of weight.
+`Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. In a question with `how` ability and future say
+nothing, in one with `where … I` ability: `How can I …` and `How do I …` ask the same. `Who has …` is not `Who is …`,
+`Can I be refunded?` not `Can I refund?`. Obligation (`must`, `should`, `need`) is a word of weight.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     """Return the tenses or abilities of two English texts if they differ, else None."""
     here, there = _told(a), _told(b)
     if a.asks_how and b.asks_how:
+        here, there = here - {"ability", "future"}, there - {"ability", "future"}
+    elif "where" in a.values and "where" in b.values and "i" in a.light and "i" in b.light:
         here, there = here - {"ability"}, there - {"ability"}
     if {_verb(a), _verb(b)} == {"be", "have"}:
         return f"{_verb(a)} / {_verb(b)}"
