@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 from cachecore.api.claims import Claims
+from cachecore.api.contents import Contents
 from cachecore.api.many import Many
 from cachecore.api.writes import Writes
 
 V = TypeVar("V")
 
 
-class Answers(Many[V], Writes[V], Claims[V]):
+class Answers(Many[V], Writes[V], Claims[V], Contents[V]):
     """What a decorated function asks; `Cache` adds how one is built and closed."""
 
     __slots__ = ()

@@ -1,6 +1,7 @@
 """Plugins by name: which are installed, which one a name or a URL means, and what to install when there is none.
 
-Plugins are entry points of four groups. Each is a callable, imported when it is asked for by name and not before:
+Plugins are entry points of four groups, and of those that other distributions open. Each is a callable, imported when
+it is asked for by name and not before:
 
     cachecore.backends     scheme of a URL -> (url) -> CacheBackend; may take `clock=`, of a cache that was given one
     cachecore.hashers      name -> (**options) -> KeyHasher
@@ -168,6 +169,19 @@ def eviction(name: str) -> PolicyFactory:
     return _load(EVICTION, name)
 
 
+def made(group: str, name: str, **options: Any) -> object:
+    """Return what the plugin called `name` of any `group` makes of `options`. Its kind is the caller's to check.
+
+    Raises:
+        PluginNotFound: none is called that, or it cannot be imported.
+        OptionsError: it has no such options.
+    """
+    make = _load(group, name)
+    _bind(make, options, group, name)
+    result: object = make(**options)
+    return result
+
+
 def installed(group: str) -> dict[str, str]:
     """Return the names of `group` and the distribution that brings each. Imports none of them.
 
@@ -203,7 +217,7 @@ def _distribution(entry: EntryPoint) -> str:
 
 
 def _load(group: str, name: str) -> Callable[..., Any]:
-    word = _WORDS[group]
+    word = _word(group)
     entries = _entries_with(group, name)
     found = [entry for entry in entries if entry.name == name]
     if not found:
@@ -226,6 +240,10 @@ def _load(group: str, name: str) -> Callable[..., Any]:
     return loaded
 
 
+def _word(group: str) -> str:
+    return _WORDS.get(group, f"plugin of {group}")
+
+
 def _parameters(make: Callable[..., Any]) -> list[str]:
     from inspect import Parameter, signature
 
@@ -245,10 +263,10 @@ def _bind(make: Callable[..., Any], options: Mapping[str, Any], group: str, name
         signature(make).bind(**options)
     except TypeError as error:
         known = ", ".join(_parameters(make)) or "none"
-        raise OptionsError(f"the {_WORDS[group]} {name!r}: {error}; its options are: {known}") from None
+        raise OptionsError(f"the {_word(group)} {name!r}: {error}; its options are: {known}") from None
 
 
 def _misfit(made: object, protocol: type, group: str, name: str) -> OptionsError:
     members = (member for member in vars(protocol) if not member.startswith("_"))
     lacks = ", ".join(member for member in members if not hasattr(made, member))
-    return OptionsError(f"the {_WORDS[group]} {name!r} made a {type(made).__name__}, which has no {lacks}")
+    return OptionsError(f"the {_word(group)} {name!r} made a {type(made).__name__}, which has no {lacks}")

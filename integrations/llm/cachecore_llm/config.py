@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -15,6 +15,8 @@ from cachecore_llm.policy.admission import BUILT_IN, AdmissionRules
 from cachecore_llm.policy.lifetime import Lifetimes
 from cachecore_llm.request import TRANSPORT_FIELDS
 from cachecore_llm.response import LLMResponse
+from cachecore_llm.similar.protocol import SimilarityIndex
+from cachecore_llm.similar.shadow import ShadowCheck
 
 _OF_A_CACHE: Final = ("prefix", "stale_if_error", "stale_while_revalidate", "factory_timeout")
 
@@ -59,8 +61,18 @@ class CacheConfig:
     """An admission rule of your own, asked after the built-in ones. If it raises, nothing is stored."""
     similar: bool = True
     """Whether the answer to a similar question may be served when every provider fails."""
-    similar_threshold: float = 0.80
-    """How alike two questions must be at least: cosine of their character 3-grams, over 0 to 1."""
+    similar_first: bool | frozenset[str] = False
+    """Whether it may be served before a provider is asked: for all calls, or for prompts and labels of these names."""
+    similar_ttl: Duration = 3_600.0
+    """How old an answer may be at most that is served so before a provider is asked. It must be fresh as well."""
+    similar_shadow: ShadowCheck | None = None
+    """Compares similar answers with the provider's own, and switches them off above a limit."""
+    similar_threshold: float = 0.60
+    """How alike two questions must look at least, over 0 to 1. It chooses candidates; the laws decide."""
+    similar_index: str | SimilarityIndex = "grams"
+    """A name of the entry points `cachecore.similarity`, or an index. `grams`: cosine of character 3-grams."""
+    similar_max_bytes: int = 32 * 1024 * 1024
+    """Memory that the index may take."""
     similar_max_messages: int = 10_000
     """Questions that this process remembers for that; the oldest are forgotten first."""
     similar_max_chars: int = 2_000
@@ -123,7 +135,15 @@ class CacheConfig:
             raise OptionsError("prefix must not be empty")
         if not 0 < self.similar_threshold <= 1:
             raise OptionsError(f"similar_threshold must be over 0 and at most 1, not {self.similar_threshold!r}")
-        for name in ("similar_max_messages", "similar_max_chars"):
+        object.__setattr__(self, "similar_ttl", positive("similar_ttl", self.similar_ttl))
+        first: object = self.similar_first
+        if not isinstance(first, bool):
+            if isinstance(first, str) or not isinstance(first, Iterable) or not all(isinstance(n, str) for n in first):
+                raise OptionsError(
+                    f"similar_first must be True, False or a set of names such as {{'faq'}}, not {first!r}"
+                )
+            object.__setattr__(self, "similar_first", frozenset(first))
+        for name in ("similar_max_messages", "similar_max_chars", "similar_max_bytes"):
             if getattr(self, name) < 0:
                 raise OptionsError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
 

@@ -17,6 +17,7 @@ from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.key import Bypass, key_of, normalised, simple_key, without
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.similar import AnsweredQuestions
+from cachecore_llm.similar.choosing import chosen_index
 from cachecore_llm.wire import Call, JsonObject, UnreadableRequestError
 
 _NO_KEY: Final[JsonObject] = {}
@@ -30,9 +31,13 @@ class Calls:
         self.root = root.scoped(rescue_if=ladder.may_rescue)
         self.costs = costs or Costs()
         self.questions = AnsweredQuestions(
-            threshold=config.similar_threshold,
-            max_messages=config.similar_max_messages if config.similar else 0,
-            max_chars=config.similar_max_chars,
+            chosen_index(
+                config.similar_index,
+                threshold=config.similar_threshold,
+                max_messages=config.similar_max_messages if config.similar else 0,
+                max_chars=config.similar_max_chars,
+                max_bytes=config.similar_max_bytes,
+            )
         )
         self.commit = Commit(config, self.questions)
         self.places = Places(self.root, config)
@@ -83,13 +88,22 @@ class Calls:
             request = {**request, "sample": controls.sample}
         return Asked(call, controls, view, request, None, facts)
 
-    async def similar_answer(self, asked: Asked) -> Answer | None:
-        """Return the answer to a question much like that of `asked`, marked `similar`, or None."""
-        if not self.config.similar or asked.bypass is not None:
+    def unasked(self, asked: Asked) -> Cache[StoredAnswer]:
+        """Return the place of `asked` for reads that no caller asked for."""
+        return self._unasked.view(asked.call, asked.controls, strict=ladder.is_strict(asked.facts.tools))
+
+    async def similar_answer(self, asked: Asked, max_age: float | None = None) -> Answer | None:
+        """Return the answer to a question much like that of `asked`, marked `similar`, or None.
+
+        `max_age`: seconds; given where no provider has been asked yet.
+        """
+        config = self.config
+        shadow = config.similar_shadow
+        if not config.similar or asked.bypass is not None or asked.controls.similar is False:
             return None
-        strict = ladder.is_strict(asked.facts.tools)
-        unasked = self._unasked.view(asked.call, asked.controls, strict=strict)
-        match = await ladder.similar(asked, self.questions, unasked)
+        if shadow is not None and shadow.off:
+            return None
+        match = await ladder.similar(asked, self.questions, self.unasked(asked), max_age)
         if match is None or match.found.value is None:
             return None
         self.similar += 1

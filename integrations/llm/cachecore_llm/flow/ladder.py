@@ -11,6 +11,7 @@ from cachecore_llm.errors import ProviderTimeoutError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.similar import AnsweredQuestions, SimilarAnswer
+from cachecore_llm.similar.answers import FILL_WAIT
 from cachecore_llm.upstream import fault_of
 from cachecore_llm.upstream.faults import timed_out
 from cachecore_llm.wire import ToolOffer
@@ -33,9 +34,12 @@ def is_strict(tools: tuple[ToolOffer, ...]) -> bool:
 
 
 async def similar(
-    asked: Asked, questions: AnsweredQuestions, unasked: Cache[StoredAnswer]
+    asked: Asked, questions: AnsweredQuestions, unasked: Cache[StoredAnswer], max_age: float | None = None
 ) -> SimilarAnswer[StoredAnswer] | None:
-    """Return the answer to a question much like that of `asked`, or None. `unasked`: its place, counted apart."""
+    """Return the answer to a question much like that of `asked`, or None. `unasked`: its place, counted apart.
+
+    With a `max_age` in seconds only a fresh one that is no older, and what the store has is not waited for.
+    """
     question = asked.question
     if question is None or not questions.takes(question.text):
         return None
@@ -45,6 +49,8 @@ async def similar(
         question.text,
         lambda text: asked.keyed(question.asked(text)),
         lambda stored: stored.question,
+        wait=FILL_WAIT if max_age is None else 0.0,
+        max_age=max_age,
     )
 
 

@@ -50,6 +50,11 @@ def response_of(answer: Answer) -> LLMResponse:
     return replace(made, cached=status in FROM_CACHE, cache_status=status, age=answer.age, **changes)
 
 
+def text_of(stored: StoredAnswer) -> str:
+    """Return the text of a stored answer."""
+    return _response(stored).content
+
+
 def hit_response(stored: StoredAnswer, age: float | None) -> LLMResponse:
     """Return a hit of `stored` as applications see it. As `response_of`, for a request that is echoed nowhere."""
     body = stored.body

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from cachecore import Computed, Stream
 from cachecore_llm.errors import NotCachedError
-from cachecore_llm.flow import ladder
+from cachecore_llm.flow import first, ladder
+from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
 from cachecore_llm.flow.stored import StoredAnswer, packed
@@ -92,6 +93,11 @@ class AnswerStream:
                 return
             if controls.only_if_cached:
                 raise NotCachedError("absent")
+        instead = await first.instead(self._flow, asked) if first.is_first(self._flow, asked) else None
+        if instead is not None:
+            for event in self._similar(instead):
+                yield event
+            return
         if controls.no_store or controls.refresh:
             async for event in self._alone():
                 yield event
@@ -131,9 +137,7 @@ class AnswerStream:
             instead = await self._flow.similar_answer(self._asked)
             if instead is None:
                 raise
-            self.status, self.age, self.key = "similar", instead.age, instead.key
-            self.similarity, self.matched_message = instead.similarity, instead.matched_message
-            for event in self._replayed(instead.stored):
+            for event in self._similar(instead):
                 yield event
             return
         if self._hit is not None:
@@ -141,6 +145,11 @@ class AnswerStream:
         elif assembly is not None:
             assembly.end()
             self._flow.costs.saved(self._asked, self._made(assembly.recording().body or {}))
+
+    def _similar(self, instead: Answer) -> Iterator[JsonObject]:
+        self.status, self.age, self.key = "similar", instead.age, instead.key
+        self.similarity, self.matched_message = instead.similarity, instead.matched_message
+        yield from self._replayed(instead.stored)
 
     def _replay(self, stored: StoredAnswer) -> Iterator[Chunk]:
         """Yield the chunks of a stored answer."""

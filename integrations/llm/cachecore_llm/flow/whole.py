@@ -8,7 +8,7 @@ from typing import Any, Final
 from cachecore import Cache, Computed, Lookup
 from cachecore.contract.results import Outcome
 from cachecore_llm.errors import NotCachedError
-from cachecore_llm.flow import ladder
+from cachecore_llm.flow import first, ladder
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
@@ -35,6 +35,11 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
         flow.costs.spent(asked, stored)
         return flow.passed_by(asked, stored)
     controls = asked.controls
+    shadow = first.drawn(flow, asked) if similar else None
+    if similar and shadow is None and first.is_first(flow, asked):
+        instead = await first.instead(flow, asked)
+        if instead is not None:
+            return instead
     computed: Computed[StoredAnswer] | None = None
     ran = False
 
@@ -67,6 +72,8 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
         if instead is None:
             raise
         return instead
+    if shadow is not None and computed is not None and computed.store and computed.value is not None:
+        first.check(flow, asked, shadow, computed.value)
     return told(flow, asked, found, computed)
 
 
@@ -118,6 +125,8 @@ async def quick(
     As `answer`, without controls; of a hit in memory, the stored answer and its age. `ask` gives the call on its
     way, with the same place and key.
     """
+    if flow.config.similar_first or flow.config.similar_shadow is not None:
+        return await answer(flow, ask(), send, similar=True)
     computed: Computed[StoredAnswer] | None = None
     asked: Asked | None = None
 

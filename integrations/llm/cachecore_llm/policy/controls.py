@@ -37,6 +37,9 @@ class Controls:
     stale_if_error: Duration | None = None
     """For how long past its ttl a stored answer may be served if every provider fails; 0: not at all; None: as
     configured. If over 0, it also allows the stale answer to a request that offers tools, or one with tool calls."""
+    similar: bool | None = None
+    """Whether the answer to a similar question may be served: True: before a provider is asked; False: never; None: as
+    configured."""
     sample: int = 0
     """Which of several answers to one request: 0, 1, 2, … are kept apart."""
 
@@ -61,6 +64,9 @@ class Controls:
             switch: object = getattr(self, name)
             if not isinstance(switch, bool):
                 raise OptionsError(f"{name} must be True or False, not {switch!r}")
+        likely: object = self.similar
+        if likely is not None and not isinstance(likely, bool):
+            raise OptionsError(f"similar must be True, False or None, not {likely!r}")
         sample: object = self.sample
         if isinstance(sample, bool) or not isinstance(sample, int) or not 0 <= sample <= _MAX_SAMPLE:
             raise OptionsError(f"sample must be a whole number, 0 or more and below 2**63, not {sample!r}")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from cachecore import Cache
 from cachecore.contract.results import Lookup
-from cachecore_llm.similar.index import SimilarityIndex
-from cachecore_llm.similar.vetoes import disagreement
+from cachecore_llm.similar.filling import Filler
+from cachecore_llm.similar.laws import Asked
+from cachecore_llm.similar.protocol import Match, SimilarityIndex
+from cachecore_llm.similar.worker import WORKER, Job
 
 V = TypeVar("V")
 
 _MAX_TRIED: Final = 8
+_GONE: Final = frozenset({"absent", "deleted", "invalidated"})
+"""Reasons why a question has no answer any more. A store that does not answer says nothing about the entry."""
+FILL_WAIT: Final = 1.0
+"""Seconds: every provider has failed, so the caller has nothing better to wait for."""
 
 
 class SimilarAnswer(NamedTuple, Generic[V]):
@@ -24,22 +30,23 @@ class SimilarAnswer(NamedTuple, Generic[V]):
 
 
 class AnsweredQuestions:
-    """The questions that this process has seen answered. Their answers stay in the store, which has the last word.
+    """The questions that are known to have answers. Their answers stay in the store, which has the last word.
 
     Two questions are compared only if everything else of their requests is the same: the partition is the key of the
     request without its question.
     """
 
-    def __init__(self, *, threshold: float, max_messages: int, max_chars: int) -> None:
-        self._index = SimilarityIndex(threshold=threshold, max_messages=max_messages, max_chars=max_chars)
+    def __init__(self, index: SimilarityIndex) -> None:
+        self.index = index
+        self._filler = Filler(index)
 
     def takes(self, question: str) -> bool:
         """Return whether `question` is of a length that is compared at all."""
-        return self._index.takes(question)
+        return self.index.takes(question)
 
     def remember(self, partition: str, question: str) -> None:
         """Remember a question with an answer in the store."""
-        self._index.add(partition, question)
+        self.index.add(partition, question)
 
     async def answer(
         self,
@@ -48,8 +55,11 @@ class AnsweredQuestions:
         question: str,
         request: Callable[[str], Any],
         question_of: Callable[[V], str | None],
+        *,
+        wait: float = FILL_WAIT,
+        max_age: float | None = None,
     ) -> SimilarAnswer[V] | None:
-        """Return the answer to the most similar question that has one and agrees with this one, or None.
+        """Return the answer to the most similar question that has one and breaks no law with this one, or None.
 
         Args:
             view: reads the answers; a stale one counts too.
@@ -57,17 +67,30 @@ class AnsweredQuestions:
             question: as it was asked.
             request: gives the value to key for another question.
             question_of: tells which question a stored value answers.
+            max_age: seconds; only fresh answers that are at most so old count. None: stale ones count as well.
+            wait: seconds to wait at most while a partition that is searched for the first time is read from the store.
         """
-        tried = 0
-        for match in self._index.search(partition, question):
-            if disagreement(question, match.message) is not None:
-                continue
-            tried += 1
-            if tried > _MAX_TRIED:
-                break
-            found = await view.lookup(request(match.message), stale=True)
+        await self._filler.filled(view, partition, request, question_of, wait=wait)
+        matches = await self.index.search(partition, question)
+        if not matches:
+            return None
+        for match in await WORKER.run(lawful(question, matches)):
+            found = await view.lookup(request(match.message), stale=max_age is None, max_age=max_age)
             if found.value is not None and question_of(found.value) == match.message:
                 return SimilarAnswer(found, match.similarity, match.message)
-            if found.reason != "store":  # a store that does not answer says nothing about the entry
-                self._index.discard(partition, match.message)
+            if found.reason in _GONE or (found.reason == "expired" and max_age is None):
+                self.index.discard(partition, match.message)
         return None
+
+
+def lawful(question: str, matches: Sequence[Match]) -> Job[list[Match]]:
+    """Return the matches that break no law with `question`, in their order; not more than are worth a read."""
+    asked = Asked(question)
+    found: list[Match] = []
+    for match in matches:
+        if asked.broken_by(match.message) is None:
+            found.append(match)
+            if len(found) == _MAX_TRIED:
+                break
+        yield
+    return found

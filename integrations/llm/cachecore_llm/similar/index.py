@@ -1,177 +1,201 @@
-"""How alike two questions are: the cosine of their character 3-grams, and a bounded index to search by it.
+"""The index of questions that comes with the package: bounded in questions and bytes, searched off the event loop.
 
-An index lives in one process. It holds questions only, grouped by partition (everything of a request but the question);
-the answers stay in the store, which is asked before anything is served. Remembering a question costs a dict insert: the
-grams are made when somebody searches, which happens only while no provider answers.
+Remembering a question costs a dict insert: what a search looks up is made by the first one, which happens only while no
+provider answers, in slices in the thread of `worker`.
 """
 
 from __future__ import annotations
 
-import math
-import re
+import sys
 import threading
-import unicodedata
-from collections import Counter, OrderedDict
-from dataclasses import dataclass
-from itertools import chain
+from collections import OrderedDict, deque
+from itertools import islice
 from typing import Final
 
-_GRAM: Final = 3
-_LOOKED_UP: Final = 0.6
-"""The part of a question's grams that a search looks up first; fewer would leave more to compare in full."""
-_GAP: Final = re.compile(r"[\s?!.,;:¿¡…\"“”„«»()]+")
+from cachecore_llm.similar.postings import MOST_MATCHES, Postings
+from cachecore_llm.similar.protocol import Match
+from cachecore_llm.similar.worker import WORKER, Job, Worker
+
+__all__ = ["MOST_MATCHES", "GramIndex"]
+
+_BYTES_A_QUESTION: Final = 100
+_PARTITION_BYTES: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A remembered question and how alike it is to the one asked, 0 to 1."""
-
-    message: str
-    similarity: float
-
-
-def folded(message: str) -> str:
-    """Return `message` as it is compared: compatibility forms, letter case, space and punctuation do not count."""
-    return _GAP.sub(" ", unicodedata.normalize("NFKC", message).casefold()).strip()
-
-
-def grams(message: str) -> frozenset[str]:
-    """Return the 3-grams of `message`; its ends count as spaces."""
-    text = f" {folded(message)} "
-    return frozenset(text[start : start + _GRAM] for start in range(len(text) - _GRAM + 1))
-
-
-def cosine(a: frozenset[str], b: frozenset[str]) -> float:
-    """Return the cosine of two sets of grams, each gram a dimension: 0 for nothing shared, 1 for the same."""
-    return len(a & b) / math.sqrt(len(a) * len(b)) if a and b else 0.0
-
-
-class SimilarityIndex:
+class GramIndex:
     """The questions that may have answers, by partition; the partition longest without news is forgotten first.
 
-    Safe to use from several threads. A search costs about a millisecond in a partition of a thousand questions, plus
-    once the making of its grams (about 20 µs a question).
+    Safe to use from several threads. What is over a bound is forgotten, the oldest first: in questions one at a time,
+    in bytes an eighth of a partition.
     """
 
-    def __init__(self, *, threshold: float = 0.80, max_messages: int = 10_000, max_chars: int = 2_000) -> None:
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.60,
+        max_messages: int = 10_000,
+        max_chars: int = 2_000,
+        max_bytes: int = 32 * 1024 * 1024,
+        worker: Worker = WORKER,
+    ) -> None:
         self._threshold = threshold
         self._max_messages = max_messages
         self._max_chars = max_chars
+        self._max_bytes = max_bytes
+        self._worker = worker
         self._lock = threading.Lock()
         self._partitions: OrderedDict[str, _Partition] = OrderedDict()  # guarded by _lock
         self._count = 0  # guarded by _lock
+        self._bytes = 0  # of texts and of what is built; guarded by _lock
 
     def __len__(self) -> int:
         return self._count
 
-    def takes(self, message: str) -> bool:
-        """Return whether `message` is of a length that is matched at all."""
-        return self._max_messages > 0 and 0 < len(message) <= self._max_chars
+    @property
+    def size_bytes(self) -> int:
+        """The memory that texts and what is built of them take, in bytes, estimated."""
+        return self._bytes
 
-    def add(self, partition: str, message: str) -> None:
-        """Remember `message`. O(1) until the partition is searched for the first time."""
-        if not self.takes(message):
+    def takes(self, question: str) -> bool:
+        """Return whether `question` is of a length that is matched at all."""
+        return self._max_messages > 0 and 0 < len(question) <= self._max_chars
+
+    def add(self, partition: str, question: str) -> None:
+        """Remember `question`. O(1); what is over the bounds is forgotten."""
+        if not self.takes(question):
             return
         with self._lock:
             found = self._partitions.get(partition)
             if found is None:
                 found = self._partitions[partition] = _Partition()
+                self._bytes += _PARTITION_BYTES
             self._partitions.move_to_end(partition)
-            self._count += found.add(message)
+            if not found.add(question):
+                return
+            self._count += 1
+            self._bytes += _bytes_of(question)
             while self._count > self._max_messages:
-                name, oldest = next(iter(self._partitions.items()))
-                oldest.discard(next(iter(oldest.messages)))
-                self._count -= 1
-                if not oldest.messages:
-                    del self._partitions[name]
+                self._forget_oldest(1)
+            self._make_room()
 
-    def discard(self, partition: str, message: str) -> None:
-        """Forget `message`: it has no answer any more."""
+    def discard(self, partition: str, question: str) -> None:
+        """Forget `question`: it has no answer any more."""
         with self._lock:
             found = self._partitions.get(partition)
-            if found is not None and found.discard(message):
-                self._count -= 1
-                if not found.messages:
-                    del self._partitions[partition]
+            if found is not None and found.discard(question):
+                self._forgotten(partition, found, [question])
 
-    def search(self, partition: str, message: str) -> list[Match]:
-        """Return the remembered questions alike enough to `message`, the most alike first; itself left out."""
-        if not self.takes(message):
+    async def search(self, partition: str, question: str) -> list[Match]:
+        """Return the remembered questions alike enough to `question`, the most alike first, at most `MOST_MATCHES`."""
+        if not self.takes(question):
             return []
         with self._lock:
             found = self._partitions.get(partition)
-            matches = found.search(message, self._threshold) if found is not None else []
-        return sorted(matches, key=lambda match: -match.similarity)
+        return [] if found is None else await self._worker.run(self.job(found, question))
+
+    def job(self, found: _Partition, question: str) -> Job[list[Match]]:
+        """Bring what is built of a partition up to date, then search it."""
+        postings = yield from self._built(found)
+        return (yield from postings.search(question, self._threshold))
+
+    def _built(self, found: _Partition) -> Job[Postings]:
+        with self._lock:
+            postings = found.postings
+            if postings is not None and postings.dead > len(postings):
+                self._give_up(found)
+                postings = None
+            if postings is None:
+                postings = found.postings = Postings()
+                found.news.extend((question, True) for question in reversed(found.questions))  # the newest first
+        yield
+        while True:
+            with self._lock:
+                if found.postings is not postings or not found.news:  # given up to make room, or done
+                    return postings
+                question, known = found.news.popleft()
+            if known:
+                postings.add(question)
+            else:
+                postings.discard(question)
+            with self._lock:
+                if found.postings is postings:
+                    self._bytes += postings.size_bytes - found.built_bytes
+                    found.built_bytes = postings.size_bytes
+                    self._make_room_for(found)
+            yield
+
+    def _make_room_for(self, building: _Partition) -> None:
+        """Forget other partitions, the oldest first; then of this one what is not built yet, which is its oldest."""
+        while self._bytes > self._max_bytes:
+            name, oldest = next(iter(self._partitions.items()))
+            if oldest is not building:
+                self._give_up(oldest)
+                gone = list(oldest.questions)
+            else:
+                gone = [question for question, known in building.news if known and question in building.questions]
+                building.news.clear()
+                if not gone:  # texts were added that leave no room for what is built
+                    self._make_room()
+                    return
+            for question in gone:
+                oldest.questions.pop(question, None)
+            self._forgotten(name, oldest, gone)
+
+    def _make_room(self) -> None:
+        while self._bytes > self._max_bytes and self._partitions:
+            oldest = next(iter(self._partitions.values()))
+            self._give_up(oldest)
+            if self._bytes > self._max_bytes:
+                self._forget_oldest(max(1, len(oldest.questions) // 8))
+
+    def _give_up(self, found: _Partition) -> None:
+        """Drop what is built of a partition: its bytes come back only all together. The next search builds it anew."""
+        self._bytes -= found.built_bytes
+        found.postings, found.built_bytes = None, 0
+        found.news.clear()
+
+    def _forget_oldest(self, count: int) -> None:
+        name, oldest = next(iter(self._partitions.items()))
+        gone = list(islice(oldest.questions, count))
+        for question in gone:
+            oldest.discard(question)
+        self._forgotten(name, oldest, gone)
+
+    def _forgotten(self, name: str, found: _Partition, gone: list[str]) -> None:
+        self._count -= len(gone)
+        self._bytes -= sum(map(_bytes_of, gone))
+        if not found.questions:
+            self._give_up(found)
+            self._bytes -= _PARTITION_BYTES
+            del self._partitions[name]
 
 
 class _Partition:
-    """The questions of one partition, oldest first, and once searched their grams."""
+    """The questions of one partition, oldest first, and what was built of them."""
 
     def __init__(self) -> None:
-        self.messages: dict[str, int] = {}
-        self._grams: _Grams | None = None
+        self.questions: dict[str, None] = {}
+        self.postings: Postings | None = None
+        self.built_bytes = 0
+        self.news: deque[tuple[str, bool]] = deque()
+        """What was added (True) or forgotten since it was built; empty while nothing is built."""
 
-    def add(self, message: str) -> int:
-        if message in self.messages:
-            return 0
-        self.messages[message] = -1 if self._grams is None else self._grams.add(message)
-        return 1
-
-    def discard(self, message: str) -> bool:
-        place = self.messages.pop(message, None)
-        if place is None:
+    def add(self, question: str) -> bool:
+        if question in self.questions:
             return False
-        if self._grams is not None:
-            self._grams.discard(place)
-            if self._grams.dead > len(self.messages):
-                self._grams = None  # made again without them, by the next search
+        self.questions[question] = None
+        if self.postings is not None:
+            self.news.append((question, True))
         return True
 
-    def search(self, message: str, threshold: float) -> list[Match]:
-        if self._grams is None:
-            made = _Grams()
-            self.messages = {known: made.add(known) for known in self.messages}
-            self._grams = made
-        return [match for match in self._grams.search(message, threshold) if match.message != message]
+    def discard(self, question: str) -> bool:
+        if question not in self.questions:
+            return False
+        del self.questions[question]
+        if self.postings is not None:
+            self.news.append((question, False))
+        return True
 
 
-class _Grams:
-    """Which questions hold which gram. Places are never used twice; the dead are counted."""
-
-    def __init__(self) -> None:
-        self.dead = 0
-        self._known: list[tuple[str, frozenset[str]] | None] = []
-        self._holders: dict[str, list[int]] = {}
-
-    def add(self, message: str) -> int:
-        place = len(self._known)
-        bag = grams(message)
-        self._known.append((message, bag))
-        for gram in bag:
-            self._holders.setdefault(gram, []).append(place)
-        return place
-
-    def discard(self, place: int) -> None:
-        self._known[place] = None
-        self.dead += 1
-
-    def search(self, message: str, threshold: float) -> list[Match]:
-        """Return every question alike enough.
-
-        A cosine of t means that the two share at least t² of the grams of either. So the grams that everybody has need
-        not be looked up: a question found too rarely among the others cannot reach t with them.
-        """
-        asked = grams(message)
-        needed = threshold * threshold * len(asked) - 1e-9  # never more than is needed, by rounding
-        rarest_first = sorted(asked, key=lambda gram: len(self._holders.get(gram, ())))
-        part = max(_LOOKED_UP, 1 - threshold * threshold)  # what is skipped cannot suffice
-        looked_up = rarest_first[: math.ceil(len(asked) * part) + 1]
-        shared = Counter(chain.from_iterable(self._holders.get(gram, ()) for gram in looked_up))
-        least = needed - (len(asked) - len(looked_up))
-        matches = []
-        for place, count in shared.items():
-            if count >= least and (known := self._known[place]) is not None:
-                likeness = cosine(asked, known[1])
-                if likeness >= threshold:
-                    matches.append(Match(known[0], likeness))
-        return matches
+def _bytes_of(question: str) -> int:
+    return sys.getsizeof(question) + _BYTES_A_QUESTION

@@ -1,0 +1,35 @@
+"""What lies in a namespace, for what has to know all of it: an index, an export, a report."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from cachecore.api.view import View
+from cachecore.contract.errors import OptionsError
+from cachecore.engine import contents as engine
+
+V = TypeVar("V")
+
+
+class Contents(View[V]):
+    """What reads answers without their requests."""
+
+    __slots__ = ()
+
+    def contents(self, *, most: int = 10_000) -> AsyncIterator[tuple[str, V]]:
+        """Yield key and value of each answer in this namespace, less those below it, that may be served.
+
+        Fresh and stale ones, checked as every read is, in no order; counted as no hit and kept nowhere. Ends early
+        where the store stops answering, and yields nothing where it cannot list its keys.
+
+        Args:
+            most: keys of this namespace that are looked at, at most.
+
+        Raises:
+            OptionsError: `most` is below 1.
+            CacheError: the cache is closed.
+        """
+        if most < 1:
+            raise OptionsError(f"most must be 1 or more, not {most!r}")
+        return engine.contents(self._scope, self._open("contents"), most)

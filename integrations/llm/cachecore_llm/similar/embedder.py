@@ -1,0 +1,74 @@
+"""What makes vectors of texts: any callable, in batches, off the loop, and cached as embeddings are."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from cachecore import Cache
+from cachecore.contract.errors import CacheError
+
+Embed = Callable[[list[str]], Any]
+"""`texts -> vectors`: one for each text, in their order, of one length; a numpy array or lists of floats. It may be a
+coroutine function; one that is not runs in a thread."""
+
+BATCH: Final = 32
+"""Texts that are embedded by one call at most."""
+
+
+class EmbeddingError(CacheError):
+    """An embedder did not give one vector for each text, all of one length and of finite numbers."""
+
+
+class Embedder:
+    """Vectors of unit length, as bytes of float32 in this machine's order.
+
+    Args:
+        embed: makes the vectors.
+        cache: where they are kept; without one they are made anew by each process. Vectors of two models must not meet:
+            give a `cache.scoped(…)` of its own to each.
+    """
+
+    def __init__(self, embed: Embed, cache: Cache[bytes] | None = None) -> None:
+        self._embed = embed
+        self._cache = cache
+
+    async def vectors(self, texts: Sequence[str]) -> list[bytes]:
+        """Return the vector of each text. Raises EmbeddingError, and what the callable raises."""
+        if self._cache is None:
+            return await self._made(texts)
+        found = await self._cache.get_or_set_many(texts, self._missing)
+        return [found[text] for text in texts]
+
+    async def _missing(self, texts: Sequence[str]) -> dict[str, bytes]:
+        return dict(zip(texts, await self._made(texts), strict=True))
+
+    async def _made(self, texts: Sequence[str]) -> list[bytes]:
+        made: list[bytes] = []
+        for start in range(0, len(texts), BATCH):
+            batch = list(texts[start : start + BATCH])
+            made += unit_vectors(await self._called(batch), len(batch))
+        return made
+
+    async def _called(self, batch: list[str]) -> Any:
+        if inspect.iscoroutinefunction(self._embed):
+            return await self._embed(batch)
+        made = await asyncio.to_thread(self._embed, batch)
+        return await made if isinstance(made, Awaitable) else made
+
+
+def unit_vectors(vectors: Any, count: int) -> list[bytes]:
+    """Return `vectors`, whose length is `count`, each scaled to length 1 as float32. Raises EmbeddingError."""
+    rows = [array("f", map(float, row)) for row in vectors]
+    if len(rows) != count or len({len(row) for row in rows}) > 1 or not all(rows):
+        raise EmbeddingError(f"an embedder gave {len(rows)} vectors for {count} texts, or not all of one length")
+    made = []
+    for row in rows:
+        length = sum(value * value for value in row) ** 0.5
+        if not 0 < length < float("inf"):  # NaN fails here too
+            raise EmbeddingError("an embedder gave a vector of length 0, or of numbers that are not finite")
+        made.append(array("f", (value / length for value in row)).tobytes())
+    return made

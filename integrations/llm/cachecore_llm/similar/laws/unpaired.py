@@ -1,0 +1,17 @@
+"""Words: every word of weight has its partner in the other text. One that is added or exchanged asks something else."""
+
+from __future__ import annotations
+
+from cachecore_llm.similar.laws.pairing import aligned
+from cachecore_llm.similar.laws.pairing import unpaired as left_over
+from cachecore_llm.similar.laws.reading import Reading
+
+
+def disagreement(a: Reading, b: Reading) -> str | None:
+    """Return the first words of two texts that have no partner, else None."""
+    if aligned(a, b):
+        return None
+    mine, other = left_over(a, b)
+    if not mine and not other:
+        return None
+    return f"{mine[0].value if mine else 'nothing'} / {other[0].value if other else 'nothing'}"

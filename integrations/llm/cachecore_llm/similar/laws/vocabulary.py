@@ -1,0 +1,96 @@
+"""The words that the laws know, by language. A word that is in no list carries weight and pairs only with itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+def listed(words: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(words.split())
+
+
+WEIGHTLESS: Final = {
+    "en": listed(
+        """
+        a an the is are was were be been being am do does did have has had can could will would shall may might
+        i me my mine we us our ours you your yours it its that there please thanks thank hi hello hey so very really
+        actually kindly then well ok okay
+        """
+    ),
+    "de": listed("der die das den dem des ein eine einen einem einer bitte danke hallo"),
+    "fr": listed("le la les un une des svp bonjour merci"),
+    "es": listed("el la los las un una unos unas hola gracias"),
+    "it": listed("il lo la i gli le un uno una grazie ciao"),
+    "pt": listed("o a os as um uma uns umas olá obrigado obrigada"),
+    "nl": listed("de het een hallo bedankt"),
+}
+"""Words that may come, go and stand elsewhere, in a text of their language: articles, politeness, auxiliaries. Tense,
+modality and persons, which some of them tell, are laws of their own."""
+
+MARKS: Final = {
+    "en": listed(
+        """
+        the is are do does did what how why where when who which my your i you can could should would please and of
+        have has this that with for from tell show explain
+        """
+    ),
+    "de": listed("der die das den dem ist wie ich und nicht mein meine kann wo warum wann ein eine für von zu mit"),
+    "fr": listed("le la les est que comment je mon ma pourquoi quand où une du avec pour dans quel quelle et"),
+    "es": listed("el los las es qué cómo como mi por cuándo dónde una del con para puedo cuál y"),
+    "it": listed("il gli è che come mio mia perché quando dove una del della con per posso quale"),
+    "pt": listed("os é como meu minha por quando onde uma do da com para posso qual você não"),
+    "nl": listed("de het hoe ik mijn waarom wanneer waar een van met voor kan welke niet en"),
+}
+"""Frequent words by which a language is known."""
+
+NEGATIONS: Final = listed(
+    """
+    not no never none nobody nothing nowhere neither nor without unable refuse deny hardly barely
+    nicht kein keine keinen keinem keiner nie niemals ohne
+    ne pas jamais aucun aucune sans rien nunca jamás ningún ninguna ninguno sin nada tampoco
+    non mai nessuno nessuna senza não nem nenhum nenhuma sem niet geen nooit zonder
+    inte ingen inga aldrig utan ikke ingen aldri uten aldrig uden nie bez żaden не нет без никогда
+    """
+)
+
+SCOPE: Final = listed(
+    """
+    only just except but unless all every each both any some most least more less other another else instead before
+    after and or until since while if again still yet already always sometimes ever even also too about over under
+    within between per first last next same
+    nur außer alle jeder seit bis vor nach oder und
+    seulement sauf tous chaque depuis avant après ou et
+    solo sólo excepto todos cada desde hasta antes después
+    """
+)
+"""Words that say of how much, when and under which condition a thing is said."""
+
+DATES: Final = listed(
+    """
+    monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays saturdays
+    sundays mon tue tues wed thu thur thurs fri sat sun january february march april june july august september october
+    november december jan feb mar apr jun jul aug sep sept oct nov dec today tomorrow yesterday tonight now weekend
+    weekday spring summer autumn winter noon midnight morning evening afternoon night daily weekly monthly yearly
+    heute morgen gestern montag dienstag mittwoch donnerstag freitag samstag sonntag
+    """
+)
+"""Words of the calendar and the clock."""
+
+_TO_TWENTY: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_TENS: Final = "thirty forty fifty sixty seventy eighty ninety"
+CARDINALS: Final = {word: str(value) for value, word in enumerate(_TO_TWENTY.split())} | {
+    word: str(value) for value, word in zip(range(30, 100, 10), _TENS.split(), strict=True)
+}
+"""English number words and their digits. Ordinals, halves and dozens are other words."""
+
+PAST: Final = listed("was were did had")
+FUTURE: Final = listed("will shall")
+ABILITY: Final = listed("can could may might")
+HAVING: Final = listed("have has had having")
+BEING: Final = listed("is are am was were be been being")
+FIRST: Final = listed("i me my mine we us our ours")
+SECOND: Final = listed("you your yours")

@@ -1,0 +1,196 @@
+"""The laws: pairs of questions that may share an answer, and pairs that each law forbids."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachecore_llm.similar.grams import cosine, grams
+from cachecore_llm.similar.laws import (
+    Asked,
+    dates,
+    disagreement,
+    languages,
+    letter_case,
+    names,
+    negation,
+    numbers,
+    operators,
+    order,
+    persons,
+    scope,
+    scripts,
+    tense,
+    unpaired,
+)
+from cachecore_llm.similar.laws.reading import Reading, read
+from tests.llm.similar.invented import FORBIDDEN, TRUE
+
+Law = Callable[[Reading, Reading], str | None]
+LAWS: dict[str, Law] = {
+    "case": letter_case.disagreement,
+    "added_word": unpaired.disagreement,
+    "exchanged_word": unpaired.disagreement,
+    "exchanged_letter": unpaired.disagreement,
+    "number": numbers.disagreement,
+    "unit": numbers.disagreement,
+    "date": dates.disagreement,
+    "negated": negation.disagreement,
+    "moved_negation": order.disagreement,
+    "scope": scope.disagreement,
+    "name": names.disagreement,
+    "operator": operators.disagreement,
+    "bracket": operators.disagreement,
+    "order": order.disagreement,
+    "tense": tense.disagreement,
+    "voice": tense.disagreement,
+    "having": tense.disagreement,
+    "person": persons.disagreement,
+    "language": languages.disagreement,
+}
+"""The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
+
+
+@pytest.mark.parametrize("kind", TRUE)
+@given(seed=st.integers(0, 2**32))
+def test_generated_pairs_that_may_share_an_answer(kind: str, seed: int) -> None:
+    a, b = TRUE[kind](random.Random(seed))
+    assert Asked(a).broken_by(b) is None
+    assert disagreement(b, a) is None
+
+
+@pytest.mark.parametrize("kind", FORBIDDEN)
+@given(seed=st.integers(0, 2**32))
+def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
+    """Each law forbids its pairs by itself, whatever the others say."""
+    a, b = FORBIDDEN[kind](random.Random(seed))
+    assert disagreement(a, b) is not None
+    assert disagreement(a, b) == disagreement(b, a)
+    if kind == "script":
+        assert scripts.disagreement(a, b) is not None
+    else:
+        assert LAWS[kind](read(a), read(b)) is not None
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("How do I reset my password?", "how can I reset my password"),
+        ("How do I reset my password?", "How to reset a password?"),
+        ("How long will this transfer from Europe take?", "how long does this transfer from europe take"),
+        ("Where can I find my invoices?", "Where do I find my invoices?"),
+        ("What is the capital of France?", "What's the capital of France?"),
+        ("How do I return an item I bought?", "How do I return an item that I bought?"),
+        ("Can I have two cards?", "Can I have 2 cards?"),
+        ("Is 5GB enough?", "Is 5 GB enough?"),
+        ("I recieved the wrong amount", "I received the wrong amount"),
+        ("Please tell me how I can order a card", "How can I order a card?"),
+        ("Is it possible to change my PIN?", "Can I change my PIN?"),
+        ("Explain photosynthesis", "Can you explain photosynthesis?"),
+        ("What does “idempotent” mean?", "What does idempotent mean?"),
+        ("Why was my payment declined?", "Why was my payments declined?"),
+        ("Why can't I log in?", "Why can I not log in?"),
+        ("It doesn't work in my app", "It does not work in my app"),
+    ],
+)
+def test_these_may_share_an_answer(a: str, b: str) -> None:
+    assert Asked(a).broken_by(b) is None
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "law"),
+    [
+        (r"What does \d+ match?", r"What does \D+ match?", "case"),
+        ("How many Mbps is fast?", "How many MBps is fast?", "case"),
+        ("What does chmod -r do?", "What does chmod -R do?", "case"),
+        ("How do I polish shoes?", "How do I Polish shoes?", "case"),
+        ("what is 5 mb", "What is 5 MB", "numbers"),
+        ("Who will be king?", "Who is king?", "tense"),
+        ("Does US law apply?", "Does us law apply?", "names"),
+        ("How do I reset my password?", "How do I reset my account password?", "words"),
+        ("What happened in 2019?", "What happened in ２０２０?", "numbers"),
+        ("Does the shop open at 5?", "Does the shop open at 5 pm?", "numbers"),
+        ("What is new in v2.1?", "What is new in v2.10?", "numbers"),
+        ("What is x²?", "What is x2?", "numbers"),
+        ("Is -5 degrees cold?", "Is 5 degrees cold?", "operators"),
+        ("How do I learn C#?", "How do I learn C++?", "operators"),
+        ("Does it cost $5?", "Does it cost €5?", "operators"),
+        ("Can I track my card?", "Can I not track my card?", "negation"),
+        ("I cant pay in shops", "I can pay in shops", "negation"),
+        ("Ist das Konto kostenlos?", "Ist das Konto nicht kostenlos?", "negation"),
+        ("Can I delete my data?", "Can I delete all my data?", "scope"),
+        ("May I pay before delivery?", "May I pay after delivery?", "scope"),
+        ("Can I open an account in Germany?", "Can I open an account?", "names"),
+        ("What did World War I cause?", "What did World War cause?", "names"),
+        ("what is the weather in berlin today?", "what is the weather in paris today?", "words"),
+        ("When will my card arrive?", "Where will my card arrive?", "words"),
+        ("Who is the payer of this invoice?", "Who is the payee of this invoice?", "words"),
+        ("Why am I bored?", "Why am I boring?", "words"),
+        ("How do I learn to hope?", "How do I learn to hop?", "words"),
+        ("Is this the casual model?", "Is this the causal model?", "words"),
+        ("Do I need a visa?", "Do I have a visa?", "words"),
+        ("Who is the king?", "Who was the king?", "tense"),
+        ("Can dogs eat grapes?", "Do dogs eat grapes?", "tense"),
+        ("What is my name?", "What is your name?", "persons"),
+        ("transfer from savings to checking", "transfer from checking to savings", "order"),
+        ("convert 5 euro to 6 dollar", "convert 6 euro to 5 dollar", "numbers"),
+        ("카드를 잃어버렸어요", "카드를 찾았어요", "words"),
+        ("हिंदी की किताब", "हिंदी का किताब", "words"),
+        ("Maße des Schranks", "Masse des Schranks", "words"),
+    ],
+)
+def test_these_may_not(a: str, b: str, law: str) -> None:
+    assert disagreement(a, b) == law
+
+
+def test_a_language_that_its_frequent_words_do_not_tell() -> None:
+    """Known by py3langid, where it is installed; without it such texts must still have all their words in common."""
+    a, b = "Müssen Studenten Semestergebühren bezahlen", "Haluavatko opiskelijat maksaa lukukausimaksuja"
+    assert read(a).language is None
+    assert read(b).language is None
+    assert disagreement(a, b) is not None
+    pytest.importorskip("py3langid", reason="the extra languages is not installed")
+    assert languages.disagreement(read(a), read(b)) == "de / fi"
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_symmetric_and_a_question_agrees_with_itself(a: str, b: str) -> None:
+    assert disagreement(a, b) == disagreement(b, a)
+    assert disagreement(a, a) is None
+
+
+@pytest.mark.parametrize("piece", ["a. ", "hi ", "casted ", "x+", "ab cd ", "can you tell me ", "1,", "''"])
+def test_the_longest_questions_are_judged_at_once(piece: str) -> None:
+    """No text of the allowed length takes a time that grows with its square: that would be seconds here."""
+    long = (piece * 2000)[:2000]
+    asked = Asked(long)
+    began = time.process_time()
+    assert asked.broken_by(long.replace("casted", "cast") + "z") is not None
+    assert time.process_time() - began < 0.5
+
+
+def test_wrong_answers_on_real_questions(shared_data: Path) -> None:
+    """Of real questions, each with its intent, at most 0.5 % get the answer of another intent; some get one."""
+    with gzip.open(shared_data / "faq" / "banking77_train.csv.gz") as file:
+        rows = [(row["text"].strip(), row["category"]) for row in csv.DictReader(io.TextIOWrapper(file, "utf-8"))]
+    random.Random(1).shuffle(rows)
+    known, asked = dict(rows[:3000]), rows[7000:7500]
+    bags = {question: grams(question) for question in known}
+    served = wrong = 0
+    for question, intent in asked:
+        bag, one = grams(question), Asked(question)
+        alike = [other for other in known if cosine(bag, bags[other]) >= 0.60]
+        match = next((other for other in alike if other != question and one.broken_by(other) is None), None)
+        served += match is not None
+        wrong += match is not None and known[match] != intent
+    assert wrong <= len(asked) * 0.005
+    assert served >= len(asked) * 0.02
