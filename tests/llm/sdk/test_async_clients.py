@@ -218,6 +218,21 @@ async def test_cut_stream_is_an_error_for_all_who_read_it(clients: Clients) -> N
     assert [type(end) for end in ends] == [openai.APIConnectionError] * 3
 
 
+async def test_stream_that_cannot_be_read_on_is_an_error_and_no_end() -> None:
+    """What came before is the reader's; a clean end after it would look like a whole answer."""
+    chunk = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": null}]}\n\n'
+
+    class Broken(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            headers = {"content-type": "text/event-stream"}
+            return httpx2.Response(200, headers=headers, content=chunk + b"data: {broken\n\n" + chunk)
+
+    async with async_cached_client("memory://", transport=Broken()) as http:
+        client = AsyncOpenAI(base_url="https://api.test/v1", api_key="k", http_client=http, max_retries=0)
+        with pytest.raises(openai.APIConnectionError):
+            await text_of(await asked(client, "Hi", stream=True))
+
+
 async def test_credentials_never_share_unless_told_so(clients: Clients) -> None:
     """A key, an organisation or a tenant of its own has answers of its own; a scope is shared by all who give it."""
     for client in (
@@ -231,6 +246,14 @@ async def test_credentials_never_share_unless_told_so(clients: Clients) -> None:
     for key in ("k-1", "k-2", "k-3"):
         await asked(await clients.openai(key, scope="team"), "Hi")
     assert clients.provider.calls == 5
+
+
+async def test_what_the_provider_keeps_for_one_customer_is_never_shared(clients: Clients) -> None:
+    """Under a common scope, a request that names a file or an earlier answer is its own customer's alone."""
+    for key in ("k-1", "k-1", "k-2"):
+        client = await clients.openai(key, scope="team")
+        await client.responses.create(model="m", input="Hi", previous_response_id="resp_1")
+    assert clients.provider.calls == 2
 
 
 async def test_credential_that_is_renewed_is_an_error_with_the_way_out(clients: Clients) -> None:
@@ -254,6 +277,7 @@ async def test_cache_control_of_a_request(clients: Clients) -> None:
     with pytest.raises(openai.InternalServerError) as missing:
         await told("only-if-cached")
     assert missing.value.status_code == 504
+    assert missing.value.response.headers["x-should-retry"] == "false"
     assert clients.provider.calls == 0
     assert "fwd=miss" in (await told("max-age=60") or "")
     assert "hit" in (await told("max-age=60") or "")

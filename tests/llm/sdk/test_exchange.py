@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cachecore import OptionsError
 from cachecore_llm.sdk.answer_headers import age, cache_status, kept
 from cachecore_llm.sdk.exchange import Exchange, address_of, exchange_of, is_readable
-from cachecore_llm.sdk.scope import RotatingCredentialError, credential_scope
+from cachecore_llm.sdk.scope import RotatingCredentialError, scope_of
 from cachecore_llm.upstream.headers import shaping
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -96,31 +96,34 @@ def test_unknown_headers_are_keyed(given_headers: dict[str, str]) -> None:
 
 def test_scope_is_the_value_of_the_credential_and_not_its_header() -> None:
     """Another key, organisation, project or workspace is another scope; another header of the same key is not."""
-    scope = credential_scope({"authorization": "Bearer k-1"})
-    assert scope == credential_scope({"x-api-key": "k-1"}) == credential_scope({"authorization": "bearer  k-1"})
+    first = scope_of({"authorization": "Bearer k-1"})
+    assert first == scope_of({"x-api-key": "k-1"}) == scope_of({"authorization": "bearer  k-1"})
+    assert first.credential is None
     others = [
-        credential_scope({"authorization": "Bearer k-2"}),
-        credential_scope({"authorization": "Bearer k-1", "openai-organization": "o"}),
-        credential_scope({"authorization": "Bearer k-1", "openai-project": "o"}),
-        credential_scope({"authorization": "Bearer k-1", "anthropic-workspace-id": "o"}),
-        credential_scope({}),
-        credential_scope({}, [("key", "k-1")]),
-        credential_scope({"authorization": "Bearer k-1"}, key=b"secret"),
+        scope_of({"authorization": "Bearer k-2"}),
+        scope_of({"authorization": "Bearer k-1", "openai-organization": "o"}),
+        scope_of({"authorization": "Bearer k-1", "openai-project": "o"}),
+        scope_of({"authorization": "Bearer k-1", "anthropic-workspace-id": "o"}),
+        scope_of({}),
+        scope_of({}, [("key", "k-1")]),
+        scope_of({"authorization": "Bearer k-1"}, key=b"secret"),
     ]
-    assert len({scope, *others}) == 8
-    assert "k-1" not in "".join([scope, *others])
+    scopes = [one.scope for one in (first, *others)]
+    assert len(set(scopes)) == 8
+    assert "k-1" not in "".join(scopes)
 
 
 def test_scope_that_is_given() -> None:
-    """All who give one name share answers, but for a request that names what the provider keeps for one customer."""
+    """All who give one name share it, and each keeps a digest of its own credential beside it."""
     first, second = ({"authorization": f"Bearer k-{n}"} for n in (1, 2))
-    assert credential_scope(first, given="app") == credential_scope(second, given="app")
-    assert credential_scope(first, given=lambda headers: str(len(headers))) == credential_scope(second, given="1")
-    kept_apart = [credential_scope(one, given="app", keep_credential=True) for one in (first, second)]
-    assert len(set(kept_apart)) == 2
+    named = [scope_of(one, given="app") for one in (first, second)]
+    assert [one.scope for one in named] == ["n:app", "n:app"]
+    assert named[0].credential != named[1].credential
+    assert scope_of({}, given="app").credential == ""
+    assert scope_of(first, given=lambda headers: str(len(headers))).scope == "n:1"
     for wrong in ("", 5):
         with pytest.raises(OptionsError, match="scope must be text"):
-            credential_scope(first, given=wrong)  # type: ignore[arg-type]  # what is tested
+            scope_of(first, given=wrong)  # type: ignore[arg-type]  # what is tested
 
 
 def test_credential_that_is_renewed_is_refused_with_the_way_out() -> None:
@@ -139,11 +142,11 @@ def test_credential_that_is_renewed_is_refused_with_the_way_out() -> None:
         ("authorization", "AWS4-HMAC-SHA256 Credential=a/b, Signature=c"),
     ):
         with pytest.raises(RotatingCredentialError, match="scope='my-service'") as raised:
-            credential_scope({header: value})
+            scope_of({header: value})
         assert renewed not in str(raised.value)
-        assert credential_scope({header: value}, given="app") == "n:app"
+        assert scope_of({header: value}, given="app").scope == "n:app"
     for lasting in (token({"iss": "x"}), "ey.not.one", "eyJ.a.b", "sk-proj-123", "a.b.c"):
-        assert credential_scope({"authorization": f"Bearer {lasting}"}).startswith("c:")
+        assert scope_of({"authorization": f"Bearer {lasting}"}).scope.startswith("c:")
 
 
 def test_headers_of_an_answer() -> None:

@@ -72,9 +72,9 @@ def async_cached_client(store: Store, config: CacheConfig | None = None, **argum
         ImportError: the library is not installed.
     """
     made = _async_transport(store, config, **arguments)
-    module = made.library.module
-    return module.AsyncClient(
-        transport=made, timeout=timeout(made.library), limits=limits(made.library), follow_redirects=True
+    chosen = library_named(arguments.get("library"))
+    return chosen.module.AsyncClient(
+        transport=made, timeout=timeout(chosen), limits=limits(chosen), follow_redirects=True
     )
 
 
@@ -105,10 +105,8 @@ def cached_client(
 def cached_client(store: Store, config: CacheConfig | None = None, **arguments: Any) -> Any:
     """Return a client for `OpenAI(http_client=…)` or `Anthropic(http_client=…)`. As `async_cached_client`."""
     made = _transport(store, config, **arguments)
-    module = made.library.module
-    return module.Client(
-        transport=made, timeout=timeout(made.library), limits=limits(made.library), follow_redirects=True
-    )
+    chosen = library_named(arguments.get("library"))
+    return chosen.module.Client(transport=made, timeout=timeout(chosen), limits=limits(chosen), follow_redirects=True)
 
 
 def async_cached_transport(store: Store, config: CacheConfig | None = None, **arguments: Any) -> Any:

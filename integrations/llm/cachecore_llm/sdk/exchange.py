@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from cachecore_llm.sdk.scope import Scope
 from cachecore_llm.upstream.headers import is_credential
 from cachecore_llm.wire import PROTOCOLS
 from cachecore_llm.wire.call import Call, ProtocolName, RequestFacts, UnreadableRequestError
@@ -66,7 +67,12 @@ def address_of(method: str, url: str) -> Address | None:
 
 
 def exchange_of(
-    address: Address, shaping: Mapping[str, str], body: bytes, *, scope: str | None = None, tenant: str | None = None
+    address: Address,
+    shaping: Mapping[str, str],
+    body: bytes,
+    *,
+    asker: Scope | None = None,
+    tenant: str | None = None,
 ) -> Exchange | None:
     """Return the call that a request is; None if its body is no JSON object: send it on as it is.
 
@@ -74,7 +80,7 @@ def exchange_of(
         address: where it goes.
         shaping: its headers that shape the answer, with names in lower case.
         body: as the caller made it.
-        scope: of the call.
+        asker: the scope and the credential of the call.
         tenant: of the call.
     """
     try:
@@ -82,7 +88,13 @@ def exchange_of(
     except UnreadableStreamError:
         return None
     call = Call(
-        protocol=address.protocol, endpoint=address.endpoint, body=content, headers=shaping, scope=scope, tenant=tenant
+        protocol=address.protocol,
+        endpoint=address.endpoint,
+        body=content,
+        headers=shaping,
+        scope=asker and asker.scope,
+        credential=asker and asker.credential,
+        tenant=tenant,
     )
     return Exchange(call=call)
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from cachecore.contract.errors import OptionsError
-from cachecore_llm.key import Bypass, RefusedFieldError, key_of
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.sdk.exchange import Address, Exchange, address_of, exchange_of, is_readable
-from cachecore_llm.sdk.scope import ScopeFunction, credential_scope
+from cachecore_llm.sdk.scope import Scope, ScopeFunction, scope_of
 from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.upstream.stream_options import StreamOptions
-from cachecore_llm.wire import UnreadableRequestError
 
 _MOST_SENDERS: Final = 64
+_MOST_ENDPOINTS: Final = 256
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -34,9 +33,8 @@ class Question:
 class _Sender:
     """What the headers of a request say: an SDK sends the same ones with nearly every request."""
 
-    headers: dict[str, str]
     shaping: dict[str, str]
-    scope: str
+    scope: Scope
     controls: Controls
 
 
@@ -69,14 +67,13 @@ class Front:
         if address is None:
             return None
         sender = self._sender(address, headers)
-        exchange = exchange_of(address, sender.shaping, body, scope=sender.scope, tenant=self._tenant)
+        exchange = exchange_of(address, sender.shaping, body, asker=sender.scope, tenant=self._tenant)
         if exchange is None or (exchange.streams and not is_readable(exchange)):
             return None
-        if self._scope is not None and _names_objects(exchange):
-            scope = self._scope_of(address, sender.headers, keep_credential=True)
-            exchange = exchange_of(address, sender.shaping, body, scope=scope, tenant=self._tenant) or exchange
         options = self._options.get(address.endpoint)
         if options is None:
+            if len(self._options) >= _MOST_ENDPOINTS:
+                self._options.clear()
             options = self._options[address.endpoint] = StreamOptions(address.protocol)
         return Question(exchange=exchange, controls=sender.controls, options=options)
 
@@ -87,9 +84,8 @@ class Front:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in known[1]}
             directives = headers.get("cache-control")
             sender = _Sender(
-                headers,
                 shaping(headers),
-                self._scope_of(address, headers),
+                scope_of(headers, address.credentials, given=self._scope, key=self._key),
                 DEFAULT if directives is None else Controls.from_cache_control(directives),
             )
             if len(self._senders) >= _MOST_SENDERS:
@@ -97,20 +93,6 @@ class Front:
             self._senders[known] = sender
         return sender
 
-    def _scope_of(self, address: Address, headers: dict[str, str], *, keep_credential: bool = False) -> str:
-        return credential_scope(
-            headers, address.credentials, given=self._scope, keep_credential=keep_credential, key=self._key
-        )
-
 
 _OF_ONE_REQUEST: Final = frozenset({b"content-length", b"x-stainless-retry-count", b"x-stainless-read-timeout"})
 """Headers that differ from request to request and say nothing that is asked here."""
-
-
-def _names_objects(exchange: Exchange) -> bool:
-    """Return whether a request names what the provider keeps for one customer, such as a file."""
-    try:
-        keyed = key_of(exchange.call, exchange.facts)
-    except (RefusedFieldError, UnreadableRequestError):
-        return True
-    return not isinstance(keyed, Bypass) and bool(keyed.objects)

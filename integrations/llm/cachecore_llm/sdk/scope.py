@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.upstream.headers import credentials, scope_digest
@@ -31,41 +31,46 @@ class RotatingCredentialError(OptionsError):
         )
 
 
-def credential_scope(
+class Scope(NamedTuple):
+    """What the key of a request says of the caller; the fields of that name of a `Call`."""
+
+    scope: str
+    credential: str | None
+    """Where `scope` is a name that several share, the digest of this caller's own credential; empty if it has none."""
+
+
+def scope_of(
     headers: Mapping[str, str],
     in_query: Sequence[tuple[str, str]] = (),
     *,
     given: str | ScopeFunction | None = None,
-    keep_credential: bool = False,
     key: bytes = b"",
-) -> str:
+) -> Scope:
     """Return the scope of a request.
 
     Args:
         headers: with names in lower case.
         in_query: credentials in the address.
         given: the name of all who share answers, in place of the credential; or a function that returns it.
-        keep_credential: the credential counts although a scope is given, because the request names an object which
-            the provider keeps for one customer.
         key: of the digest, at most 64 bytes; the same in all processes that share answers.
 
     Raises:
         RotatingCredentialError: no scope is given and the credential is one that is renewed.
     """
-    name: object = given(headers) if callable(given) else given
-    if name is not None and (not isinstance(name, str) or not name):
-        raise OptionsError(f"a scope must be text and not empty, not {type(name).__name__ if name else repr(name)}")
-    if name is not None and not keep_credential:
-        return f"n:{name}"
     # The value counts and not its header: an SDK's next version may send the same key in another one.
     about = credentials(headers)
     carried = sorted({_bare(about.pop(header)) for header in _KEYS if header in about})
+    digest = scope_digest([carried, sorted(in_query), about], key) or ""
+    name: object = given(headers) if callable(given) else given
     if name is None:
         for value in carried:
             kind = _rotating(value)
             if kind is not None:
                 raise RotatingCredentialError(kind)
-    return f"c:{scope_digest([name, carried, sorted(in_query), about], key)}"
+        return Scope(f"c:{digest}", None)
+    if not isinstance(name, str) or not name:
+        raise OptionsError(f"a scope must be text and not empty, not {type(name).__name__ if name else repr(name)}")
+    return Scope(f"n:{name}", digest)
 
 
 def _bare(value: str) -> str:

@@ -18,7 +18,6 @@ class CachedTransport:
     """
 
     def __init__(self, library: Library, inner: AsyncCachedTransport) -> None:
-        self.library = library
         self._library, self._inner, self._thread = library, inner, LoopThread()
 
     def handle_request(self, request: Any) -> Any:

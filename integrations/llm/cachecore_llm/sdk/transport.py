@@ -36,7 +36,6 @@ class AsyncCachedTransport:
         opened: ResponseCache | None = None,
     ) -> None:
         """Ask `flow`. `opened`: the cache under it, if it is to be closed with this."""
-        self.library = library
         self._library, self._flow, self._front, self._upstream, self._opened = library, flow, front, upstream, opened
 
     async def handle_async_request(self, request: Any) -> Any:
