@@ -28,7 +28,7 @@ class SyncClaim(Held[V]):
             taking = thread.submit(claim.acquire(threading.current_thread()))
         try:
             taking.result()
-        except BaseException:  # Ctrl-C above all: the loop's thread must not take the claim for nobody
+        except BaseException:  # Ctrl-C above all: a claim that the loop's thread takes later would have no holder
             taking.cancel()
             raise
         claim.enter()

@@ -90,7 +90,7 @@ class SyncMany(Generic[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
     ) -> dict[Any, Any]:
-        """Return the answers, computing together in this thread those nobody has; see `Cache.get_or_set_many`."""
+        """Return the answers; the missing ones are computed together in this thread; see `Cache.get_or_set_many`."""
 
         def call(carried: Callable[..., Any]) -> Coroutine[Any, Any, dict[Any, Any]]:
             return self._cache.get_or_set_many(requests, carried, ttl=ttl, tags=tags)

@@ -148,7 +148,7 @@ class MemoryBackend:
         self._drop(key)
         number = self.version + 1
         self._values[key] = (bytes(value), None if ttl is None else self._clock.monotonic() + ttl, number)
-        self.version = number  # after the change: whoever reads it before looks at what is there now
+        self.version = number  # last: a copy made meanwhile has the older number, and is looked up again
         self._bytes += len(key) + len(value)
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._values)))

@@ -210,7 +210,7 @@ class Cluster(_Group):
 
     def _ok(self, server: Server) -> bool:
         said = (ask(server, "CLUSTER", "INFO") or "").splitlines()
-        # The state is ok without: nodes may not have heard yet who serves the slots of another.
+        # `cluster_state:ok` is not enough: a node may not know yet which node serves the slots of another.
         if "cluster_state:ok" not in said or "cluster_slots_ok:16384" not in said:
             return False
         lines = self._view(server)

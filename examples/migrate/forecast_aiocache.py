@@ -79,7 +79,7 @@ async def warnings(cities: list[str]) -> dict[str, str]:
 
 
 async def likes(city: str, user: str) -> int:
-    """The count of users who like a city, and the one who liked it last."""
+    """How many users like a city, and which user liked it last."""
     count = await cache.get(f"likes:{city}", default=0)
     await cache.set(f"likes:{city}", count + 1, ttl=86_400)
     await cache.set(f"liked:{city}", user, ttl=86_400)

@@ -26,8 +26,6 @@ _RESOLUTION: Final = 0.001
 """Seconds by which a timer may strike early: loops round."""
 LATER: Final = object()
 """What `Flight.join` returns to a caller whose patience ended first."""
-
-
 CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
 
 

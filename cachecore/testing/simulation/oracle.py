@@ -193,8 +193,7 @@ class Oracle:
     def _shared_stream(self, asked: Asked, calm_since: float) -> bool:
         """Whether a stream runs that the call should have joined or waited for.
 
-        A call without a tag of the stream has not read that tag's stamp, and so may have no proof that the stream is
-        valid.
+        A call without a tag of the stream has not read that tag's stamp: it may have no proof that the stream is valid.
         """
         process, name = asked.process, asked.name
         since = max(calm_since, self._parted[process, name], self._parted[process, ""])
