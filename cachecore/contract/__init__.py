@@ -1,4 +1,4 @@
-"""What the core and its plugins promise each other; the only room that a backend imports."""
+"""The contract between the core and its plugins; the only room that a backend imports."""
 
 from cachecore.contract.clock import Clock, SystemClock, monotonic
 from cachecore.contract.errors import (

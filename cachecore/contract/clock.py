@@ -5,7 +5,7 @@ happened and may be compared between processes.
 
 Answers age while the machine sleeps, so `monotonic` counts that time where the system has such a clock: CLOCK_BOOTTIME
 on Linux, CLOCK_MONOTONIC_RAW on macOS, `time.monotonic` on Windows. Elsewhere, as on FreeBSD, it may stand still.
-Timers of the event loop stay on `loop.time()`: what waits for an answer waits while it can come.
+Timers of the event loop stay on `loop.time()`: a wait for an answer does not count the time in which none can come.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAP: Final = 1.0
 
 
 class Clock(Protocol):
-    """What the library asks of a clock. Both calls are cheap and never wait.
+    """The two clocks of this package. Both calls are cheap and never wait.
 
     A clock that has an attribute `counts_sleep` that is true is believed; any other is watched, and where its `time`
     runs ahead of its `monotonic` the difference is taken for sleep (see `counting_sleep`).
@@ -63,7 +63,7 @@ class SystemClock:
 
 
 def counting_sleep(clock: Clock) -> Clock:
-    """Return `clock`, or one that takes what its wall clock is ahead for sleep if it does not say that it counts it."""
+    """Return `clock`, or one that counts leaps of its wall clock as sleep, unless `clock` says that it counts sleep."""
     return clock if getattr(clock, "counts_sleep", False) else _Watched(clock)
 
 
@@ -82,7 +82,7 @@ class _Moved:
 def system_clock() -> Clock:
     """Return the machine's clock; where freezegun or time-machine is loaded, one that goes along when time is moved.
 
-    They move the wall clock alone. What it is suddenly ahead is taken for time that has passed.
+    They move the wall clock alone. A sudden advance is taken for time that has passed.
     """
     return counting_sleep(_Moved()) if moved_by_tests() else SystemClock()
 

@@ -8,7 +8,7 @@ CacheError
 ├── FlightCycleError      (RuntimeError) a factory asked for the key it is computing
 ├── StreamLagged                        a reader of a stream fell behind by more than the buffer
 ├── PluginNotFound        (LookupError) no plugin of that name; says which there are
-└── BackendError                        a store did not do what it was asked
+└── BackendError                        a store did not carry out a call
     ├── BackendTimeout                  it did not answer in time
     ├── BackendUnavailable              it could not be reached, or is known to be sick
     └── InvalidationPending             it has not acknowledged an invalidation yet; it is delivered by itself
@@ -22,7 +22,7 @@ class CacheError(Exception):
 
 
 class OptionsError(CacheError, ValueError):
-    """A setting is wrong: the message names it, its value and what is allowed."""
+    """A setting is wrong: the message names it, its value and the allowed ones."""
 
 
 class UnkeyableError(CacheError, TypeError):
@@ -45,7 +45,7 @@ class EncodingError(CacheError, ValueError):
 
 
 class TooLargeError(EncodingError):
-    """A value, or what is stored beside it, is over a bound; the message names the bound and the way out.
+    """A value, its tags or its metadata are over a bound; the message names the bound and the way out.
 
     `reason` is the word for metrics: `elements`, `size`, `too_many_tags`, `header`.
     """
@@ -65,7 +65,7 @@ class FlightCycleError(CacheError, RuntimeError):
 class StreamLagged(CacheError):  # noqa: N818 - the name is the contract's
     """A reader of a shared stream read too slowly: the next of its chunks has left the buffer.
 
-    `behind` is how many chunks were lost to it. What it got so far is the beginning of the answer and no more.
+    `behind` is how many chunks it lost. The chunks before them are the beginning of the answer and no more.
     """
 
     def __init__(self, behind: int) -> None:

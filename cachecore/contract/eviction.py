@@ -1,4 +1,4 @@
-"""The contract between the memory tier and what decides which entry leaves it.
+"""The contract between the memory tier and the policy that decides which entry leaves it.
 
 A third party adds a policy as an entry point of the group `cachecore.eviction` that names a `PolicyFactory`; it is then
 chosen by name (`eviction="mine"`). `cachecore.memory.eviction.lru` is the shortest example.
@@ -16,9 +16,9 @@ TOUCHES_NOTED: Final = 256
 class EvictionPolicy(Protocol):
     """Knows the keys of one tier, sees how they are used, and names the one to give up.
 
-    It sees keys only: bytes are the tier's business, so a tier whose entries are large may be full long before it holds
-    as many as the capacity. Its lock is held in every call but `touch`, and no call waits. What a policy
-    remembers is bounded by the capacity, that of keys which have left included.
+    It sees keys only: bytes are the tier's business, so a tier of large entries may be full long before it holds as
+    many as the capacity. Its lock is held in every call but `touch`, and no call waits. The memory of a policy is
+    bounded by the capacity, with that of keys which have left included.
     """
 
     def touch(self, key: str, /) -> object:

@@ -1,7 +1,7 @@
 """A future that says at once that it is done.
 
-An asyncio future calls back in the next turn of the loop, which is right for whoever runs code of its own then. A read
-of the store passes three hands on its way up that only hand it on; there a turn each is most of what they cost.
+An asyncio future calls back in the next turn of the loop, which is right for callbacks that run code of a caller. A
+read of the store passes three functions on its way up that only pass it on; there a turn each is most of their cost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class InlineFuture(asyncio.Future[T]):
     """A future with callbacks that run within `set_result`, `set_exception` or `cancel`.
 
-    What a backend may return for a call; it is awaited like any future. The callback must be quick.
+    A backend may return it for a call; it is awaited like any future. The callback must be quick.
     """
 
     _at_end: Callable[[InlineFuture[T]], object] | None = None
@@ -54,6 +54,6 @@ class InlineFuture(asyncio.Future[T]):
             return
         try:
             callback(self)
-        except Exception as error:  # noqa: BLE001 - as a loop does: who gave the result has others to give
+        except Exception as error:  # noqa: BLE001 - as a loop does: the giver of the result has others to give
             message = "the callback of a future raised"
             self.get_loop().call_exception_handler({"message": message, "exception": error, "future": self})

@@ -1,4 +1,4 @@
-"""Names that a package exports without importing their modules before somebody asks for one."""
+"""Names that a package exports without importing their modules before their first use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of `package`, whose names are in the modules that `homes` gives."""
+    """Return the `__getattr__` of `package`; `homes` maps each name to its module."""
 
     def get(name: str) -> Any:
         home = homes.get(name)

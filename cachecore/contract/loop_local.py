@@ -37,7 +37,7 @@ class LoopLocal(Generic[T]):
         self._finalizer.atexit = False  # the loops go with the process
 
     def get(self, loop: asyncio.AbstractEventLoop) -> T | None:
-        """Return what `loop` has."""
+        """Return the state of `loop`, or None."""
         try:
             states = loop._cachecore_states  # type: ignore[attr-defined] # noqa: SLF001 - set below
         except AttributeError:
@@ -57,7 +57,7 @@ class LoopLocal(Generic[T]):
         self._loops[id(loop)] = weakref.ref(loop)
 
     def pop(self, loop: asyncio.AbstractEventLoop) -> T | None:
-        """Take from `loop` what it has, and return it."""
+        """Remove and return the state of `loop`."""
         found: T | None = _states_of(loop).pop(self._number, None)
         return found
 
@@ -79,7 +79,7 @@ class LoopLocal(Generic[T]):
         return len(self.items())
 
     def forget(self) -> None:
-        """Start anew, as in a forked child: the loops keep what they have, unused, so that nothing ends it."""
+        """Start anew, as in a forked child: the loops keep their states, unused, so that nothing ends them."""
         self._finalizer.detach()
         self._begin()
 

@@ -2,7 +2,7 @@
 
 Durations are float seconds; a `timedelta` and text such as `"24h"` are turned into them, as text such as `"64MiB"` is
 turned into bytes: in code, in files and in the environment alike. A wrong setting fails here, while a cache is being
-built, and says what is allowed.
+built, and the error names the allowed values.
 """
 
 from __future__ import annotations
@@ -130,14 +130,14 @@ def _set_sizes(options: Any, **least: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How long answers hold and what happens when they no longer do (RFC 5861, RFC 9111)."""
+    """How long answers are fresh, and how stale ones are served (RFC 5861, RFC 9111)."""
 
     ttl: float | None
     """How long an answer is fresh; None means for ever. Has no default: only the caller knows."""
     max_age: float | None = None
     """The age from which an answer is not fresh even if its ttl says so; stale windows count from that age."""
     jitter: float = 0.05
-    """Each ttl is shortened by up to this part of it, so that what was stored together does not expire together."""
+    """Each ttl is shortened by up to this part of it, so that entries stored together do not expire together."""
     stale_while_revalidate: float = 0.0
     """For how long past its ttl an answer may be served while a new one is computed behind it."""
     stale_if_error: float = 0.0
@@ -150,8 +150,8 @@ class Policy:
     soft_timeout: float | None = None
     """After how long a stale answer is served, if there is one, while the factory works on behind."""
     factory_timeout: float = 600.0
-    """After how long a factory is cancelled and its key is free again. What it waits for itself, such as a semaphore,
-    counts."""
+    """After how long a factory is cancelled and its key is free again. Time in which the factory itself waits, as for
+    a semaphore, counts."""
     claim_timeout: float = 30.0
     """After how long a claim that was neither stored nor released ends, and those that wait for it go on."""
     retry_after: float = 5.0
@@ -181,7 +181,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
-    """How the store is used, and how long anybody waits for it."""
+    """How the store is used, and how long a call waits for it."""
 
     backend_timeout: float = 0.05
     """Deadline of a read, or of a computed value's write, unless five round trips take longer; before the allowance for
@@ -189,7 +189,7 @@ class StoreOptions:
     backend_timeout_max: float = 0.5
     """The longest that five round trips make that deadline; also the deadline until a round trip was measured."""
     backend_timeout_per_mib: float = 0.01
-    """What each MiB of a call adds to its deadline."""
+    """Seconds that each MiB of a call adds to its deadline."""
     connect_timeout: float = 1.0
     """How long a call waits until the store is connected, or its file open; after a failed attempt no call waits."""
     write_timeout: float = 1.0
@@ -209,12 +209,12 @@ class StoreOptions:
     max_background: int = 64
     """Refreshes behind stale answers at once; further ones are left out."""
     max_pending: int = 100_000
-    """Unacknowledged invalidations, and deletions of what a failed `set` could not replace; more collapse upwards (tag,
-    namespace, everything)."""
+    """Unacknowledged invalidations, and deletions of values that a failed `set` could not replace; more collapse
+    upwards (tag, namespace, everything)."""
     pending_path: str | None = None
     """A directory, one for each store, in which unacknowledged invalidations survive this process; None: in memory."""
     stream_max_bytes: int = 8 * MIB
-    """The chunks of one running stream that are kept for readers who join or lag. A longer stream is not stored."""
+    """The chunks of one running stream that are kept for readers that join or lag. A longer stream is not stored."""
     stream_max_chunks: int = 100_000
     """The same as a number of chunks."""
     lease_ttl: float | None = 0.5

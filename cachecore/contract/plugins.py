@@ -1,4 +1,4 @@
-"""Plugins by name: which are installed, which one a name or a URL means, and what to install when there is none.
+"""Plugins by name: which are installed, which one a name or a URL means, and which package to install if none is.
 
 Plugins are entry points of four groups, and of those that other distributions open. Each is a callable, imported when
 it is asked for by name and not before:
@@ -79,7 +79,7 @@ def backend_from_url(url: str, *, clock: Clock | None = None, required: bool = T
     except Exception as error:
         if isinstance(error, CacheError) and not tells(error, url):
             raise
-        # Not chained: what the plugin says of the URL it may say with the password in it.
+        # Not chained: the plugin's message may quote the URL with its password.
         raise OptionsError(f"the backend {scheme!r} does not accept {redact_url(url)!r}: {_why(error, url)}") from None
     if not isinstance(made, CacheBackend):
         raise _misfit(made, CacheBackend, BACKENDS, scheme)
@@ -128,8 +128,8 @@ def hasher(name: str, **options: Any) -> KeyHasher:
 def serializer(name: str, **options: Any) -> Serializer:
     """Return the serializer called `name`, made with `options`.
 
-    Serializers that wrap others are joined with `+`, the outermost first: `encrypted+compressed+json` seals what was
-    made small. Each option goes to all that take one of that name, as a limit of size should.
+    Serializers that wrap others are joined with `+`, the outermost first: `encrypted+compressed+json` encrypts the
+    compressed bytes. Each option goes to all that take one of that name, as a limit of size should.
 
     Raises:
         PluginNotFound: none is called that, or it cannot be imported.
@@ -145,7 +145,7 @@ def serializer(name: str, **options: Any) -> Serializer:
                 f"none of the serializers in {name!r} takes the option {option!r}; the options are: "
                 f"{', '.join(known) or 'none'}"
             )
-        for taker in takers[-1:] if option == "inner" else takers:  # `inner` is what the chain ends in
+        for taker in takers[-1:] if option == "inner" else takers:  # `inner` is the last of the chain
             own[taker][option] = value
     inner: dict[str, Serializer] = {}  # holds one under that name, once there is one
     for (link, make), chosen in reversed(list(zip(links, own, strict=True))):
@@ -161,7 +161,7 @@ def serializer(name: str, **options: Any) -> Serializer:
 
 
 def eviction(name: str) -> PolicyFactory:
-    """Return what makes the eviction policy called `name`, given the number of entries of its tier.
+    """Return the factory of the eviction policy called `name`; it takes the number of entries of its tier.
 
     Raises:
         PluginNotFound: none is called that, or it cannot be imported.
@@ -170,7 +170,7 @@ def eviction(name: str) -> PolicyFactory:
 
 
 def made(group: str, name: str, **options: Any) -> object:
-    """Return what the plugin called `name` of any `group` makes of `options`. Its kind is the caller's to check.
+    """Return the object that the plugin `name` of `group` makes of `options`. The caller checks its type.
 
     Raises:
         PluginNotFound: none is called that, or it cannot be imported.

@@ -1,7 +1,7 @@
 """The contracts between the core and its plugins: backends, hashers, serializers.
 
-A backend moves bytes and nothing else. It never retries, caches, logs values or swallows errors: what to do about a
-store that fails is decided in one place, above it. Optional abilities are separate protocols, found with `isinstance`
+A backend moves bytes and nothing else. It never retries, caches, logs values or swallows errors: the reaction to a
+failing store is decided in one place, above it. Optional abilities are separate protocols, found with `isinstance`
 once, when a cache is built.
 """
 
@@ -21,7 +21,7 @@ class CacheBackend(Protocol):
     `BackendError`, chained to the driver's own.
 
     Each of the four calls is `async def`, or a function that returns a future, best an `InlineFuture` of this package:
-    then the call has begun, and costs no task. Cancelling the future abandons the answer and harms nobody else.
+    then the call has begun, and costs no task. Cancelling the future abandons the answer and harms no other caller.
     """
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
@@ -43,7 +43,7 @@ class CacheBackend(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Release what this process holds. Idempotent; later calls raise `BackendError`."""
+        """Release the connections and files of this process. Idempotent; later calls raise `BackendError`."""
 
 
 @runtime_checkable
@@ -59,14 +59,14 @@ class SupportsScan(Protocol):
 
 @runtime_checkable
 class SupportsLocal(Protocol):
-    """A store in the memory of this process: whatever it has can be looked at within a hit, and is always current.
+    """A store in the memory of this process: its values can be looked at within a hit, and are always current.
 
     Copies in memory of such a store hold no payload of their own, and are served for as long as the store has them.
     """
 
     local: Literal[True]
     version: int
-    """Grows with every change: what was looked at since is still there. Raised after the change it counts."""
+    """Grows with every change: values looked at since are still there. Raised after the change it counts."""
 
     def look(self, key: str) -> tuple[bytes, int] | None:
         """Return the live value of `key` and the number of the write that put it there; None if there is none.
@@ -112,10 +112,10 @@ FeedEvent = Changed | Flushed | Alive | Lost
 
 @runtime_checkable
 class SupportsFeed(Protocol):
-    """A store that tells who changed what, so that copies in memory stay right."""
+    """A store that reports changed keys, so that copies in memory stay right."""
 
     def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, for ever.
+        """Yield the changes of keys that start with `prefix`, for ever.
 
         Starts with `Lost` or, once changes are being delivered, `Alive`; then `Alive` about every heartbeat. Never
         raises while the store is away: it yields `Lost` and connects again by itself. This process's own writes through
@@ -146,7 +146,7 @@ class SupportsExtend(Protocol):
     async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let each key that has the value given live for `ttl` seconds from now at least, for ever if None.
 
-        A later end that it has already stays, whichever process gave it. Return for each key, in the order of `items`,
+        A later end that a key has already stays. Return for each key, in the order of `items`,
         whether it has that value.
         """
 
@@ -194,16 +194,16 @@ class SupportsLinks(Protocol):
     def limit_waits(self, *, connect: float, silence: float) -> None:
         """Give up an attempt to connect after `connect` seconds, and a connection that is silent after `silence`.
 
-        What the backend's own settings say wins.
+        The backend's own settings take precedence.
         """
 
 
 @runtime_checkable
 class SupportsAbout(Protocol):
-    """A store that can say what it is, for `cachecore doctor`."""
+    """A store that can describe itself, for `cachecore doctor`."""
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
-        """Return, by server, what it is and can do for keys under `prefix`, as words for people. Writes nothing."""
+        """Return, by server, its kind and its abilities for keys under `prefix`, in words. Writes nothing."""
 
 
 @runtime_checkable
@@ -219,7 +219,7 @@ class KeyHasher(Protocol):
 
 
 class EntryContext(Protocol):
-    """What a serializer may know of the entry that its bytes belong to."""
+    """The parts of an entry that its serializer may know."""
 
     @property
     def key(self) -> str:
@@ -227,7 +227,7 @@ class EntryContext(Protocol):
 
     @property
     def header(self) -> bytes:
-        """Return the bytes of the entry's header: what sealed payloads are bound to, besides the key."""
+        """Return the bytes of the entry's header: encrypted payloads are bound to it and to the key."""
 
 
 @runtime_checkable
@@ -240,7 +240,7 @@ class Serializer(Protocol):
 
     @property
     def name(self) -> str:
-        """Return what entries say wrote them, such as `msgpack` or `zstd+msgpack`."""
+        """Return the name that entries carry of their serializer, such as `msgpack` or `zstd+msgpack`."""
 
     def dumps(self, value: Any, context: EntryContext) -> bytes:
         """Return the bytes of `value`. Raises `EncodingError`."""
@@ -248,7 +248,7 @@ class Serializer(Protocol):
     def loads(self, data: bytes, context: EntryContext) -> Any:
         """Return a value that shares nothing mutable with earlier ones. Raises `EncodingError`.
 
-        Bounded: refuses what would take much more memory than it is worth before taking it.
+        Bounded: refuses values that would take much more memory than their size before taking it.
         """
 
 

@@ -1,4 +1,4 @@
-"""What of a URL may be shown: URLs hold passwords, so none is ever shown as it is."""
+"""The parts of a URL that may be shown: URLs hold passwords, so none is ever shown as it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 HIDDEN: Final = "***"
-_PIECES = re.compile(r"[/?#:@&=;,\s]")  # where whoever parses a URL may cut a password
+_PIECES = re.compile(r"[/?#:@&=;,\s]")  # where a parser of URLs may cut a password
 _NUMERIC_HOST = re.compile(r"\[[0-9A-Fa-f:.]*\]")
 _NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
 _SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
@@ -59,7 +59,7 @@ def tells(error: Exception, url: str) -> bool:
 
 
 def untold(error: Exception, url: str) -> str | None:
-    """Return the text of `error` with `***` for what `redact_url` hides of the query of `url`.
+    """Return the text of `error` with `***` for the parts that `redact_url` hides of the query of `url`.
 
     None if the text holds another part that `redact_url` hides: where a password stands among words, the words
     around it may tell it.

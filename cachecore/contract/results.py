@@ -1,4 +1,4 @@
-"""What a lookup tells, and what a factory may say about its answer."""
+"""The result of a lookup, and the wrapper in which a factory may say how its answer is stored."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Lookup(Generic[V_co]):
     """Seconds for which it stays fresh (negative: for how long it has been stale); None: for ever, or a miss."""
     key: str = ""
     served_by: str | None = None
-    """What the writer said made it, such as a provider's name."""
+    """The origin that the writer gave, such as a provider's name."""
     metadata: Mapping[str, Any] | None = None
-    """What the writer stored beside it."""
+    """Plain data that the writer stored beside it."""
     joined: bool = False
     """Whether it was computed by another caller's factory, at the same time."""
     reason: str | None = None
     """Why it is a miss: `absent`, `expired`, `max_age`, `deleted`, `invalidated`, `store`, or the reason of a rejected
     entry."""
     version: Any = field(default=None, repr=False, compare=False)
-    """What `set(since=…)` compares with: what lay in the store, and the stamps, when this lookup read it."""
+    """The bytes in the store and the stamps at the time of this lookup, which `set(since=…)` compares with."""
 
     @property
     def found(self) -> bool:
@@ -77,11 +77,11 @@ class Computed(Generic[V]):
     """Seconds this answer stays fresh; None for ever; not given: the cache's own. Often made of the answer, such as the
     time that a token has left: where a factory's answer has 0 or less, it is returned and not stored."""
     tags: Sequence[str] = ()
-    """Further tags. They protect from later invalidations only: pin what must be protected from earlier ones."""
+    """Further tags. They protect from later invalidations only: pin those that must protect from earlier ones."""
     store: bool = True
     """Whether to store it at all."""
     served_by: str | None = None
-    """What made it, such as a provider's name; stored beside it."""
+    """Its origin, such as a provider's name; stored beside it."""
     metadata: Mapping[str, Any] | None = None
     """Plain data stored beside it, readable without the value's type."""
 

@@ -1,1 +1,1 @@
-"""The envelope of an entry, and what plain data is."""
+"""The envelope of an entry, and the definition of plain data."""

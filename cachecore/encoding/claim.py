@@ -17,7 +17,7 @@ NO_TOKEN: Final = bytes(TOKEN_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class ClaimMark:
-    """What a claim says."""
+    """The content of a claim."""
 
     token: bytes
     """The computation that holds the key."""
@@ -36,7 +36,7 @@ def claim_bytes(key: str, mark: ClaimMark) -> bytes:
 
 
 def read_claim(data: bytes | None, key: str) -> ClaimMark | None:
-    """Return what the bytes under `key` claim, or None if they are no claim."""
+    """Return the claim in the bytes under `key`, or None if they are no claim."""
     entry = None if data is None else decode(data, key)
     if not isinstance(entry, Entry) or not entry.claim or len(entry.payload) != 2 * TOKEN_BYTES + 1:
         return None

@@ -2,7 +2,7 @@
 
 Layout, big-endian; short, because a store keeps fewer entries for each byte that all of them have:
 
-    offset  size  what
+    offset  size  content
     0       1     magic, 0xC1: neither UTF-8 text nor MessagePack begins with it
     1       1     version, 1, in the upper four bits; number n of path tags in the lower four
     2       1     flags: 1 tombstone, 2 fresh for ever, 4 never dead, 8 claim, 16 dead later than stale, 32 array
@@ -21,14 +21,14 @@ Tags that continue each other are written once: the path `n/faq/v3` is the tags 
 array an entry with one stamp is the commonest, of the root tag and the serializer `msgpack`; one with none has neither.
 Known names of serializers are numbers. Deadlines are rounded down, to the tenth of a millisecond for a ttl of an hour.
 
-What comes before the payload is the header: a serializer that seals payloads binds them to it, every field and flag.
+The bytes before the payload are the header: a serializer that encrypts payloads binds them to every field and flag.
 The fields that every entry has are not in the array, because a struct is read in a quarter of the time and has its
 types by construction.
 
 A reader checks magic, version, the checksum, which is seeded with the key that it asked for, and lengths, before it
-looks at the payload. Whatever is wrong is an answer (`Rejected`), never an error: the caller counts it and computes.
+looks at the payload. Every defect is an answer (`Rejected`), never an error: the caller counts it and computes.
 
-The checksum finds damage, not forgery. Who must not trust those who can write to the store seals payloads (see
+The checksum finds damage, not forgery. Where writers of the store cannot be trusted, encrypt payloads (see
 `cachecore.serializers.encrypted`).
 """
 
@@ -59,7 +59,7 @@ CLAIM: Final = 8
 DEAD_LATER: Final = 16
 ARRAY: Final = 32
 MAX_COMPUTE_TIME: Final = 65_504.0
-"""Seconds; what took longer is said to have taken this long."""
+"""Seconds; a longer computation is recorded as this long."""
 
 _MAGIC_BYTE: Final = 0xC1
 _FIXED = struct.Struct(">BBBHde")
@@ -71,7 +71,7 @@ _CHECKSUM_BYTES = 8
 _OVERHEAD = _FIXED_BYTES + _CHECKSUM_BYTES
 _LONGEST = _FIXED_BOTH.size + 2 + _CHECKSUM_BYTES
 _ALL_FLAGS = TOMBSTONE | FRESH_FOR_EVER | NEVER_DEAD | CLAIM | DEAD_LATER | ARRAY
-_COPY_BYTES = 64 * 1024  # up to here a copy is cheaper than what avoids it
+_COPY_BYTES = 64 * 1024  # up to here a copy is cheaper than avoiding it
 _KEY_PART: Final = 0xFFFF
 """Written as a number in `decode`, where each name costs a look-up, as are the magic, version and sizes."""
 _SPLIT: Final = 2.0**29 + 1.0
@@ -166,10 +166,10 @@ def draft(
         compute_time: seconds that making the value took.
         fresh_until: when it becomes stale; None means never.
         dead_until: when nothing may serve it any more; None means never.
-        serializer: the name of what makes the payload.
+        serializer: the name of the payload's serializer.
         stamps: the tags it depends on and their stamps of 8 bytes; at most 256, each tag once.
         metadata: the user's own facts: plain data, stored unencrypted.
-        served_by: who made the value, at most 256 characters.
+        served_by: the origin of the value, at most 256 characters.
         tombstone: whether it says that the key was deleted.
         claim: whether it says that the key is being computed.
 
@@ -224,7 +224,7 @@ def _fixed_of(
 
 
 def _rounded_down(seconds: float) -> float:
-    """Return `seconds`, or what a float32 makes of it is at most `seconds`: no entry lives longer than it may."""
+    """Return the largest float32 that is at most `seconds`: no entry lives longer than it may."""
     split = seconds * _SPLIT
     near = split - (split - seconds)  # to the 24 bits of a float32 (Dekker 1971)
     return near if near <= seconds else seconds - abs(seconds) * _HALF_STEP
@@ -233,7 +233,7 @@ def _rounded_down(seconds: float) -> float:
 def tombstone(key: str, *, created: float, dead_until: float, nonce: bytes) -> bytes:
     """Return the bytes for a deleted key: `TOMBSTONE_BYTES` long, and different from any other tombstone.
 
-    `nonce` is 8 random bytes: whoever read one tombstone must not take a later one for it.
+    `nonce` is 8 random bytes: a reader of one tombstone must not take a later one for it.
     """
     made = draft(key, created=created, fresh_until=dead_until, dead_until=dead_until, serializer="", tombstone=True)
     return seal(made, nonce)
@@ -264,10 +264,10 @@ def encode(key: str, payload: bytes, **fields: Any) -> bytes:
 
 
 def decode(data: bytes | bytearray | memoryview, key: str) -> Entry | Rejected:
-    """Return the entry in `data`, or why it is none of `key`. Never raises, whatever the bytes.
+    """Return the entry in `data`, or why it is none of `key`. Never raises.
 
     The order of the checks is the order in which they become safe to make; nothing is allocated beyond the size of
-    `data` and what a header of at most 64 KiB can hold. About 1.6 µs with three tags.
+    `data` and the content of a header of at most 64 KiB. About 1.6 µs with three tags.
     """
     if type(data) is not bytes:
         data = memoryview(data).tobytes()

@@ -40,9 +40,9 @@ Header = tuple[str, tuple[tuple[str, bytes], ...], dict[str, Any] | None, str | 
 """Serializer, (tag, stamp) pairs, metadata, served-by."""
 
 headers_read: Final[dict[bytes, Header]] = {}
-"""What `read_array` returned."""
+"""Results of `read_array`."""
 plain_read: Final[dict[bytes, Header]] = {}
-"""What `read_plain` returned."""
+"""Results of `read_plain`."""
 _tails_made: dict[tuple[Any, ...], tuple[bool, int, bytes]] = {}
 
 
@@ -109,7 +109,7 @@ def _with_array(
 def _check_header(
     serializer: object, stamps: Mapping[Any, object], metadata: Mapping[str, Any] | None, served_by: object
 ) -> None:
-    """Raise EncodingError for what no reader would accept."""
+    """Raise EncodingError for fields that no reader would accept."""
     for tag, stamp in stamps.items():
         if type(tag) is not str:
             raise EncodingError(f"tags must be text, not {type(tag).__name__}")
@@ -141,7 +141,7 @@ def read_plain(tail: bytes) -> Header | None:
 
 
 def read_array(tail: bytes, count: int) -> Header | None:
-    """Return the fields that hold for a length, its array and `count` stamps, whatever entry they stand in.
+    """Return the fields in an array and its length, with `count` stamps; they do not depend on the entry.
 
     None if they are wrong.
     """

@@ -1,4 +1,4 @@
-"""What plain data is: the values that come back from bytes as they went in, type for type.
+"""Plain data: the values that come back from bytes as they went in, type for type.
 
 None, bool, int, float, str, bytes, lists, and dicts with str keys; exactly these types, no subclasses. A tuple would
 come back as a list, an IntEnum as an int, a bytearray as bytes: a cache that changes an answer's type is wrong, so
@@ -25,10 +25,10 @@ def check_plain(
     A value that holds itself has no end of values, so it is refused as well. About 35 ns for each value.
 
     Args:
-        value: what is to be stored.
+        value: the value to store.
         max_elements: bound on the values in it, containers included, keys of dicts not.
         scalars: the types that may stand in it besides lists and dicts.
-        keys_are_text: whether somebody has already seen to it that all keys of dicts are str.
+        keys_are_text: whether all keys of dicts are known to be str.
 
     Raises:
         EncodingError: it is not; names the type that is at fault, never a value or where it stands.

@@ -1,1 +1,1 @@
-"""What makes an answer invalid everywhere: stamps, tickets, the feed, and the outbox of what pends."""
+"""Invalidation in every process: stamps, tickets, the feed, and the outbox of unacknowledged invalidations."""

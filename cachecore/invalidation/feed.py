@@ -1,4 +1,4 @@
-"""What keeps the copies in this process's memory right: the feed, and how long a copy may be trusted.
+"""The feed of changes, which keeps the copies in this process's memory right, and how long a copy may be trusted.
 
 With a feed, a copy is trusted until a push says otherwise, and only while the feed has proved, within `max_age`, that
 everything before has been delivered. Without one, a copy lives for `max_age`. One loop of the process reads the feed;
@@ -29,7 +29,7 @@ _ENDING: Final = 0.1
 
 
 class Listener(Protocol):
-    """Who is told what the feed says."""
+    """Receives the changes that the feed reports."""
 
     def changed(self, keys: Collection[str]) -> None:
         """Forget these keys, entries and stamps alike."""
@@ -54,19 +54,19 @@ class FeedState:
         self.epoch = 0
         """Counts the times the feed was lost or came back: a copy is made under the feed only within one epoch."""
         self.tickets = Tickets()
-        """What is under way, and what of it has changed."""
+        """Reads and writes under way, and which of their keys have changed."""
         self._clock = clock
         self._log = log
         self._proved = False
-        """Whether the feed has ever proved itself: before that it cannot be lost, whatever it says as it begins."""
+        """Whether the feed has ever proved itself: before that it cannot be lost, whichever event comes first."""
         self._lock = threading.Lock()
         self._readers: LoopLocal[asyncio.Task[None]] = LoopLocal()
         self._feeding: weakref.ref[asyncio.Task[None]] | None = None  # guarded by _lock; a task refers to its loop
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None  # guarded by _lock
         self._dropped = False
-        """Whether the loop that read the feed was dropped: what is known is to be forgotten before the next reading."""
+        """Whether the loop that read the feed was dropped: all knowledge is then forgotten before the next reading."""
         self._cancelled_at = -math.inf
-        """Monotonic second at which somebody else than `stop` cancelled the reading of the feed."""
+        """Monotonic second at which code other than `stop` cancelled the reading of the feed."""
 
     @property
     def live(self) -> bool:
@@ -164,7 +164,7 @@ class FeedState:
                 if self.trusted_until == -math.inf:
                     if self._log is not None:
                         self._log.alive()
-                    # What is known or under way dates from when the feed could not tell of changes.
+                    # Known stamps and reads under way date from when the feed could not report changes.
                     self.epoch += 1
                     self.tickets.void_all()
                     listener.changed_all()

@@ -18,7 +18,7 @@ class FeedLog:
     """Tells of the feed of one cache.
 
     Args:
-        backend: what is read; named by its `repr`.
+        backend: the store whose feed is read; named by its `repr`.
         states: returns the states of the breakers; a store that is away has a log of its own.
     """
 
@@ -26,7 +26,7 @@ class FeedLog:
         kind = type(backend)
         self._name = kind.__name__ if kind.__repr__ is object.__repr__ else repr(backend)
         self._states = states
-        self._waits = 0  # counts what is waited for; a timer of an earlier wait says nothing
+        self._waits = 0  # numbers the waits; a timer of an earlier wait does nothing
         self._told = False
 
     def waiting(self) -> None:

@@ -6,17 +6,17 @@ file keeps the knowledge of one mark and judges it, without I/O.
 
 A number begins with the store's clock, in microseconds, and rises by one. So a mark that is made again is above every
 number that any process knows of the lost one, and a mark that a snapshot brings back is below. One that rises by a leap
-was made again, or raised by a process that has invalidated everything: what is known of stamps may be too old then.
+was made again, or raised by a process that has invalidated everything: the known stamps may be too old then.
 
-**What an absent mark proves: nothing.** Where the store evicts, the mark may go like any other key, and where it was
+**An absent mark proves nothing.** Where the store evicts, the mark may go like any other key, and where it was
 flushed or came back empty there is no answer that could come back. A store that went back to a time before its first
 mark would have no mark either, but no answer of ours is older than the mark: it is made before the first answer is
 stored. So a missing mark is made again and nothing is invalidated, and eviction costs no answers. The exception is a
 snapshot taken in the moment between the eviction of a mark and its return, at most a heartbeat later.
 
-**What a mark cannot show.** It counts, and does not name what it counts: where invalidations are lost, and a process
+**Limits of a mark.** It counts invalidations without naming them: where invalidations are lost, and a process
 that had known none of them makes as many new ones before any process that had has read the mark, the number is as high
-as before. What a process itself invalidated in the last seconds is sent again in any case when its feed comes back.
+as before. A process sends its own invalidations of the last seconds again in any case when its feed comes back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cachecore.invalidation.outbox.backlog import Invalidation
 FLOOR: Final = 1 << 40
 """The lowest number of a mark that was made from a clock: below are those of counters that began at 1."""
 REMEMBERED: Final = 5.0
-"""Seconds for which this process remembers what it advanced a mark for."""
+"""Seconds for which this process remembers the invalidations that advanced a mark."""
 _LEAP: Final = 100_000
 """A rise by more was no series of invalidations: the clock has moved on by as many microseconds."""
 _MOST_OWN: Final = 1000
@@ -49,7 +49,7 @@ class _Own(NamedTuple):
 
 
 class Mark:
-    """What this process knows of one mark. `root` is the key of the root's stamp beside it."""
+    """One mark as this process knows it. `root` is the key of the root's stamp beside it."""
 
     __slots__ = ("_own", "behind", "invalidated_at", "key", "known", "missing", "owed", "root", "there")
 
@@ -61,7 +61,7 @@ class Mark:
         self.missing = False
         """Whether there was none at the last look."""
         self.there: bytes | None = None
-        """What was under its key then."""
+        """The bytes under its key then."""
         self.behind = False
         """Whether the store was found older than this process, and nothing has been done about it yet."""
         self.owed = False
@@ -74,7 +74,7 @@ class Mark:
         return f"<Mark {self.key} {self.known}>"
 
     def see(self, data: bytes | None, expected: int) -> Verdict:
-        """Judge what a read found under the key; `expected` is what was known when the read was sent."""
+        """Judge the bytes that a read returned for the key; `expected` is the number known when the read was sent."""
         number = number_of(data)
         self.missing = number is None
         if number is None:
@@ -98,7 +98,7 @@ class Mark:
         self._own.append(_Own(number, now, items))
 
     def lost(self, number: int, now: float) -> list[Invalidation] | None:
-        """Return what was invalidated since the mark was at `number`; None if this process does not remember it all."""
+        """Return the invalidations since the mark was at `number`; None if this process does not remember all."""
         if number >= self.known:
             return None  # the store was older at an earlier look, and others have advanced it since
         own = [one for one in self._own if number < one.number <= self.known and one.at >= now - REMEMBERED]
@@ -107,7 +107,7 @@ class Mark:
         return [item for one in own for item in one.items]
 
     def go_back(self, number: int) -> None:
-        """Take `number` for what is known: all that followed it is being sent again."""
+        """Take `number` as the known one: all invalidations that followed it are being sent again."""
         self.known = number
         self.behind = False
         self._own.clear()

@@ -28,7 +28,7 @@ from cachecore.invalidation.outbox.sender import FULL
 logger = logging.getLogger("cachecore")
 
 REWOUND: Final = "rewound"
-"""The reason of a read whose values are not trusted: the mark has gone back, or was made again since the last look."""
+"""The reason of a read with untrusted values: the mark has gone back, or was made again since the last look."""
 CALM: Final = 60.0
 """Seconds between two invalidations of the root because the store has gone back."""
 _TRIES: Final = 8
@@ -43,10 +43,10 @@ class Marks:
 
     Args:
         backend: the store; without `SupportsMarks` there are no marks, and nothing here does anything.
-        prefix: what keys begin with; the marks lie beside, where no feed tells of them.
+        prefix: the prefix of all keys; the marks lie outside it, where the feed does not report them.
         roots: the stamp keys of the root, one for each hash tag where the store has nodes.
         now, unix: monotonic seconds, and the store's clock.
-        send_again: told what this process remembers of what the store has lost.
+        send_again: called with the remembered invalidations that the store has lost.
         distrust: told the stamp keys of the root when the store has gone back: nothing known of it holds.
     """
 
@@ -85,13 +85,13 @@ class Marks:
         return "behind" if any(mark.behind for mark in self._marks) else "ok"
 
     def after_fork(self) -> None:
-        """Start anew in a child process: what the parent is about to do for a store that has gone back, it does."""
+        """Start anew in a child process: repairs that the parent has begun are left to the parent."""
         self._repairing = set()
 
     # Reads
 
     def of(self, keys: Iterable[str]) -> dict[Mark, int]:
-        """Return the marks that a read of `keys` must carry, with what is known of each before it is sent."""
+        """Return the marks that a read of `keys` must carry, each with its known number before the read is sent."""
         if self._advance is None:
             return {}
         if not self._sharded:
@@ -120,7 +120,7 @@ class Marks:
         values: Mapping[str, bytes | None],
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> bool:
-        """Return whether what a read found is to be trusted; `marks` is what `of` said before it was sent."""
+        """Return whether the values of a read can be trusted; `marks` is the result of `of` before it was sent."""
         trusted = True
         for mark, expected in marks.items():
             data = values[mark.key]
@@ -137,7 +137,7 @@ class Marks:
         return trusted
 
     def _remembered(self, mark: Mark, number: int | None) -> bool:
-        """Send again what the store has lost since its mark was at `number`, if all of it is remembered here."""
+        """Send again the invalidations lost since the mark was at `number`, if all of them are remembered here."""
         lost = None if number is None or mark in self._repairing else mark.lost(number, self._now())
         if number is None or lost is None:
             return False
@@ -188,9 +188,9 @@ class Marks:
     # Writes
 
     async def beside(self, items: Sequence[Invalidation], begin: Callable[[], Awaitable[T]]) -> T:
-        """Return what the write of `begin` returns, with the marks of `items`, which it takes away, advanced behind it.
+        """Return the result of the write that `begin` starts, and advance the marks of the `items` that it removes.
 
-        The write begins in here: a caller that is cancelled before it comes here has made nothing that nobody awaits.
+        The write begins in here: a caller that is cancelled before leaves no coroutine that is never awaited.
         A store that is full may have no room for an advance: it is made up for later. Raises BackendError.
         """
         if self._advance is None or not items:

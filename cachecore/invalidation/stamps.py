@@ -1,8 +1,8 @@
-"""Tags and their stamps: what makes an invalidation immediate for every process, at the cost of deleting one key.
+"""Tags and their stamps: an invalidation is immediate for every process, at the cost of deleting one key.
 
 A tag's stamp is 8 random bytes under a key of its own. An entry stores the stamps of its tags as they were read before
-its value was computed, and is valid only while each of them is the current one. A missing stamp matches nothing: what
-is lost means misses, never resurrections.
+its value was computed, and is valid only while each of them is the current one. A missing stamp matches nothing: a lost
+stamp means misses, never resurrections.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def random_stamp() -> bytes:
 
 
 def sound(stamp: bytes | None) -> bytes | None:
-    """Return what was read as a stamp if it is one; what is damaged is as good as missing."""
+    """Return the bytes that were read if they are a stamp; damaged bytes count as missing."""
     return stamp if stamp is not None and len(stamp) == STAMP_BYTES else None
 
 
 class StampBook:
-    """What this process knows of stamps: the last value read of each, and a generation that any change bumps.
+    """The stamps that this process knows: the last value read of each, and a generation that any change bumps.
 
     A copy in memory remembers the generation under which its stamps were current; as long as that is the generation
     now, it need not look further. Keys here are those of the store, so that pushes of the feed can be looked up.
@@ -87,7 +87,7 @@ class StampBook:
             self.generation += 1
 
     def holds(self, stamps: Sequence[tuple[str, bytes]]) -> bool:
-        """Return whether each of these (stamp key, stamp) pairs is what is known to be current."""
+        """Return whether each of these (stamp key, stamp) pairs is the current one as far as this process knows."""
         current = self.current
         return all(current.get(key) == stamp for key, stamp in stamps)
 
@@ -96,7 +96,7 @@ class StampBook:
     ) -> dict[str, bytes | None]:
         """Return `stamps` with those that are None created in the store.
 
-        One stays None if somebody else created it at the same moment and it is gone again. What comes out is not
+        One stays None if another process created it at the same moment and it is gone again. The result is not
         learned here: `stamps` may have been read before an invalidation that is known by now. Raises BackendError.
         """
         complete = dict(stamps)
@@ -107,7 +107,7 @@ class StampBook:
         async def create(key: str) -> None:
             life, new = ttl(key), self._new_stamp()
             there: bytes | None = None
-            for _ in range(2):  # what is there may be damaged: then it is replaced
+            for _ in range(2):  # a damaged stamp is replaced
                 if await backend.swap(key, there, new, ttl=life):
                     complete[key] = new
                     self._note_life(key, new, life)
@@ -142,7 +142,7 @@ class StampBook:
         """See that these stamps outlive an entry of `life` seconds; return False if one is no longer current.
 
         Costs nothing for stamps that are `permanent` or that this process knows to live long enough. Where the store
-        `SupportsExtend`, no stamp's life is shortened, whatever other processes have asked for. Raises BackendError.
+        `SupportsExtend`, no stamp's life is shortened below that asked for by other processes. Raises BackendError.
         """
         short = self.wanting(stamps, life, permanent)
         if not short:
@@ -174,7 +174,7 @@ class StampBook:
         self._lives[key] = stamp, math.inf if life is None else self._monotonic() + life
 
     def after_fork(self) -> None:
-        """Start anew in a child process, where nobody is left who could release the lock."""
+        """Start anew in a child process, where no thread is left that could release the lock."""
         self._lock = threading.RLock()
         self.forget_all()
 
@@ -185,7 +185,7 @@ def stamp_life(entry_life: float | None) -> float | None:
 
 
 def careful_life(entry_life: float | None) -> float | None:
-    """Return the same for a store without `SupportsExtend`, where each renewal may shorten what another asked for."""
+    """Return the same for a store without `SupportsExtend`, where a renewal may shorten the life another asked for."""
     life = stamp_life(entry_life)
     return None if life is None else max(life, _SHORTEST_LIFE)
 

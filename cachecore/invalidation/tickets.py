@@ -1,8 +1,8 @@
-"""Tickets: what each read and write under way covers, and which of it has changed since it began.
+"""Tickets: the keys that each read and write under way covers, and which of them have changed since it began.
 
-Whoever learns that a key changed voids the tickets that cover it, and a void ticket fills nothing: so a copy is never
-made from bytes that were already old when they arrived. They are found by key, so that a change costs what concerns it,
-however many reads and writes are under way.
+The report of a changed key voids the tickets that cover it, and a void ticket fills nothing: so a copy is never made
+from bytes that were already old when they arrived. Tickets are indexed by key, so that the cost of a change does not
+grow with the number of reads and writes under way.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 _FEW: Final = 4096
-"""Keys in the index at which it is first looked through for those whose tickets are gone."""
+"""Keys in the index at which it is first searched for keys without live tickets."""
 _SHORT: Final = 8
 """Tickets of one key, likewise."""
 
 
 class Ticket:
-    """One read or write under way, and which of its keys have changed meanwhile. In force while somebody holds it."""
+    """One read or write under way, and which of its keys have changed meanwhile. In force while it is referenced."""
 
     __slots__ = ("__weakref__", "keys", "void", "writes")
 
@@ -31,7 +31,7 @@ class Ticket:
         """Keys that changed; None while there are none, which is nearly always."""
 
     def covers(self, key: str) -> bool:
-        """Return whether what this ticket learns of `key` may still be kept."""
+        """Return whether a value of `key` that was read under this ticket may still be kept."""
         return self.void is None or key not in self.void
 
     def cancel(self, keys: Iterable[str]) -> None:
@@ -77,7 +77,7 @@ class Tickets:
     def close_write(self, ticket: Ticket) -> None:
         """End a write: reads that began while it was under way may have seen either value, so they keep nothing.
 
-        The ticket stays in force until it is let go of: what was written may be kept only if nobody changed it since.
+        The ticket stays in force until it is released: the written value may be kept only if it has not changed since.
         """
         with self._lock:
             ticket.writes = False
@@ -86,7 +86,7 @@ class Tickets:
                     other.cancel(shared)
 
     def void(self, keys: Collection[str]) -> None:
-        """Void what is under way for these keys."""
+        """Void the tickets of these keys."""
         with self._lock:
             for ticket, shared in self._concerned(keys).items():
                 ticket.cancel(shared)

@@ -27,9 +27,9 @@ from cachecore.memory.warmth import Warmth
 
 @dataclass(slots=True)
 class Copy:
-    """One copy in L1: the bytes of a value, or the value itself if nobody can change it.
+    """One copy in L1: the bytes of a value, or the value itself if it is immutable.
 
-    Of a store in this process it is neither: the payload stays there, and the copy says what was checked of it.
+    Of a store in this process it is neither: the payload stays there, and the copy holds the checked header.
     """
 
     entry: Entry
@@ -144,7 +144,7 @@ class FindCopy(Protocol):
         Args:
             key: the entry's key.
             tags: the tags that the caller asks for, as entries store them.
-            unless_due: whether a copy whose early refresh is due counts as none: the caller can compute a new one.
+            unless_due: whether a copy due for an early refresh counts as none: the caller can compute a new one.
         """
 
 

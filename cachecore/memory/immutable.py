@@ -1,4 +1,4 @@
-"""Which values may be handed to several callers because none of them can change what another one sees."""
+"""Which values may be handed to several callers: immutable ones, which no caller can change for another."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """L1, the memory tier: copies under keys, bounded by bytes and by entries.
 
-What is decided here: that reading takes no lock, how bytes are counted, and how expired copies that nobody reads leave.
-Which copy makes room is the policy's decision (`cachecore.eviction`); what a copy means is the cache's.
+Decided here: reading takes no lock, how bytes are counted, and how expired copies that are never read leave. Which
+copy makes room is the policy's decision (`cachecore.eviction`); the meaning of a copy is the cache's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cachecore.contract.eviction import PolicyFactory
 T = TypeVar("T")
 
 ENTRY_OVERHEAD_BYTES: Final = 550
-"""What an entry costs beside its value and the characters of its key: measured, CPython 3.11 to 3.13, any policy."""
+"""Bytes of an entry beside its value and the characters of its key: measured, CPython 3.11 to 3.13, any policy."""
 
 _SWEEP_STEP: Final = 2
 """Keys looked at per put. Over 1, so that a sweep overtakes a tier that grows."""
@@ -35,8 +35,8 @@ class MemoryTier(Generic[T]):
         max_entries: bound on their number; 0 keeps nothing.
         policy: makes the eviction policy for that many entries.
         deadline_of: returns the monotonic second from which a copy is useless. If given, each `put` also looks at two
-            other copies and drops those that are past it, so that what nobody asks for again does not stay for ever.
-        clock: what deadlines are compared with.
+            other copies and drops those that are past it, so that a copy which is never read again does not stay.
+        clock: the clock of the deadlines.
     """
 
     __slots__ = (
@@ -101,16 +101,16 @@ class MemoryTier(Generic[T]):
         return self._copies.get, self._touch
 
     def put(self, key: str, copy: T, size: int) -> None:
-        """Keep `copy` under `key` in place of what was there, and make room for it. O(1) amortised.
+        """Keep `copy` under `key` in place of an earlier one, and make room for it. O(1) amortised.
 
-        `size` is the bytes of the value alone: key and overhead are added here. What is larger than the whole tier is
-        not kept, and neither is what it would have replaced. A replacement counts as a use.
+        `size` is the bytes of the value alone: key and overhead are added here. A copy larger than the whole tier is
+        not kept, and an earlier one of its key is dropped. A replacement counts as a use.
         """
         size += len(key) + ENTRY_OVERHEAD_BYTES
         if size > self._max_bytes or self._max_entries < 1:
             self.discard(key)
             return
-        dropped: list[T | None] = []  # freed after the lock, with whatever their finalisers do
+        dropped: list[T | None] = []  # freed after the lock, since finalisers may run any code
         with self._lock:
             before = self._sizes.get(key)
             dropped.append(self._copies.get(key))
@@ -139,7 +139,7 @@ class MemoryTier(Generic[T]):
         return True
 
     def clear(self) -> None:
-        """Drop every copy, and what the policy learned."""
+        """Drop every copy, and the policy's statistics."""
         with self._lock:
             dropped = dict(self._copies)  # freed after the lock, as in put
             self._copies.clear()  # the dict itself stays: readers hold on to it
@@ -162,7 +162,7 @@ class MemoryTier(Generic[T]):
 
     @property
     def bytes(self) -> int:
-        """What all entries cost now, in bytes; never over `max_bytes`."""
+        """Bytes of all entries now; never over `max_bytes`."""
         return self._bytes
 
     @property
@@ -179,8 +179,8 @@ class MemoryTier(Generic[T]):
         for _ in range(_SWEEP_STEP):
             key = next(self._sweep, None)
             if key is None:
-                # A copy of the keys once per round: a thousandth of what the puts of that round cost, and no timer,
-                # heap or list that replaced and deleted keys would have to be kept out of.
+                # A copy of the keys once per round: a thousandth of the cost of that round's puts, and no timer, heap
+                # or list that replaced and deleted keys would have to be kept out of.
                 self._sweep = iter(list(self._copies))
                 return
             copy = self._copies.get(key)

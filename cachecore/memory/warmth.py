@@ -69,7 +69,7 @@ class Warmth:
         return bool(self._stamps or self._entries) and not self._touching and self._monotonic() >= self._resting_until
 
     async def touch(self) -> None:
-        """Touch in the store what was noted. A failure is counted by the guard and costs nothing else."""
+        """Touch the noted keys in the store. A failure is counted by the guard and has no other effect."""
         if self._backend is None or not self.due:
             return
         self._touching = True

@@ -23,7 +23,7 @@ def is_array_class(cls: object) -> bool:
 
 
 def array_class(hint: Any) -> Any:
-    """Return the class in a type such as `NDArray[np.float32]`, whose dtype and shape are not checked."""
+    """Return the class in a type such as `NDArray[np.float32]`; its dtype and shape are not checked."""
     return typing.get_origin(hint) or hint
 
 

@@ -1,12 +1,12 @@
 """`compressed`: another serializer's bytes, made smaller with zstd where that helps. Needs the extra `zstd`.
 
 A payload is one byte that says which, then the inner payload (0) or one zstd frame of it (1). A frame must say how
-large it is inflated, be the only one, and need no more memory than the largest payload: whatever claims more is
-refused before a byte is inflated, and what inflates to more than it claimed is refused by zstd itself.
+large it is inflated, be the only one, and need no more memory than the largest payload: a frame that claims more is
+refused before a byte is inflated, and one that inflates to more than it claimed is refused by zstd itself.
 
-Compress before encrypting, never after: `EncryptedSerializer(inner=CompressedSerializer())`. The length of what is
-stored then tells something about its content; where an attacker can both choose a part of a value and see lengths, do
-not compress.
+Compress before encrypting, never after: `EncryptedSerializer(inner=CompressedSerializer())`. The stored length then
+tells something about the content; where an attacker can both choose a part of a value and see lengths, do not
+compress.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class CompressedSerializer:
     """Serializer that wraps another. Safe to share between threads: each has its own contexts of zstd.
 
     Args:
-        inner: what makes the bytes.
+        inner: the serializer that makes the bytes.
         level: 1 (fast) to 19 (small); 3 shrinks JSON-like text to about half at 100 MB/s or more.
-        min_bytes: smaller payloads are stored as they are; so is what does not get smaller.
+        min_bytes: smaller payloads are stored as they are; so are payloads that do not get smaller.
         max_bytes: the largest inner payload that is made or read.
     """
 
@@ -59,7 +59,7 @@ class CompressedSerializer:
         self._level = level
         self._zstd = zstandard
         self._local = threading.local()
-        # A window never needs to be larger than what it inflates to; zstd's smallest is 1 KiB.
+        # A window never needs to be larger than the inflated payload; zstd's smallest is 1 KiB.
         self._max_window = max(1024, 1 << (max_bytes - 1).bit_length())
         self.name = f"zstd+{self.inner.name}"
 
@@ -83,7 +83,7 @@ class CompressedSerializer:
         return _STORED + data
 
     def loads(self, data: bytes, context: EntryContext) -> Any:
-        """Return a new value. Raises `EncodingError`, for what would inflate to too much before it does."""
+        """Return a new value. Raises `EncodingError`; a payload that would inflate too far is never inflated."""
         kind = data[:1]
         if kind == _STORED:
             inner = data[1:]
@@ -100,7 +100,7 @@ class CompressedSerializer:
             raise EncodingError("the payload is no zstd frame")
         try:
             said = self._zstd.get_frame_parameters(frame)
-            # An unknown size is the largest number there is, and so refused with what is too large.
+            # An unknown size is the largest number there is, and so refused as too large.
             if said.content_size > self._max_bytes or said.window_size > self._max_window or said.dict_id:
                 raise EncodingError(f"the payload inflates to more than {self._max_bytes} bytes, or does not say")
             # The library takes a size of 0 for an unknown one, hence the bound.

@@ -1,9 +1,9 @@
 """`encrypted`: another serializer's bytes, sealed with AES-256-GCM or ChaCha20-Poly1305. Needs the extra `encryption`.
 
-What is stored cannot be read, changed, moved to another key or put under another header by who can write to the store
-but does not hold a key. The key and the header (times, tags, stamps, metadata, flags) are not hidden: they are the
-associated data, so a payload opens only where it was put. What remains possible is deleting an entry, and putting back
-an entry that this key held before, while it is neither dead nor invalidated.
+Without a secret, a writer of the store cannot read a payload, change it, move it to another key or put it under
+another header. The key and the header (times, tags, stamps, metadata, flags) are not hidden: they are the associated
+data, so a payload opens only where it was put. Such a writer can still delete an entry, and put back an entry that
+this key held before, while it is neither dead nor invalidated.
 
 A payload is
 
@@ -52,11 +52,11 @@ class EncryptedSerializer:
     """Serializer that wraps another. Safe to share between threads and after a fork.
 
     To rotate, put the new key first and keep the old ones while their entries live; to retire a key, leave it out:
-    what it sealed is then a miss.
+    entries encrypted with it are then misses.
 
     Args:
         keys: ids to secrets, the one that seals first; each secret is 32 bytes, or hex or base64 text of 32 bytes.
-        inner: what makes the bytes.
+        inner: the serializer that makes the bytes.
         algorithm: `aesgcm`, or `chacha20poly1305` for machines without AES in hardware.
         max_bytes: the largest inner payload that is made or read.
     """
@@ -108,7 +108,7 @@ class EncryptedSerializer:
         return b"".join((self._first, nonce, sealed))
 
     def loads(self, data: bytes, context: EntryContext) -> Any:
-        """Return a new value. Raises `EncodingError` for whatever was not sealed here, for this key and header."""
+        """Return a new value. Raises `EncodingError` for bytes that were not encrypted for this key and header."""
         nonce_at = 1 + data[0] if data else 1
         start = nonce_at + NONCE_BYTES
         if len(data) < start + TAG_BYTES:

@@ -1,8 +1,8 @@
-"""Whether what was read back is what was written, type for type.
+"""Whether a value that was read back equals the written one, type for type.
 
 `==` is not enough: 1 == True == 1.0, a subclass of a dataclass may equal its parent, and two times are equal if they
-are the same instant, whatever their clocks show and whichever zone tells what they show in summer. Used by the typed
-serializer each time it writes, because a type's own encoder may drop, convert or default what it was given.
+are the same instant, also in different zones. Used by the typed serializer each time it writes, because a type's own
+encoder may drop, convert or default its input.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def _named(zone: tzinfo, offset: timedelta) -> bool:
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    """Return what an object of fields holds, or None if it is something else."""
+    """Return the fields and values of a dataclass, model or struct, or None for other objects."""
     cls = type(value)
     if hasattr(cls, "__pydantic_fields_set__"):  # a model, not one of pydantic's dataclasses
-        # What was set and what was defaulted is not compared: it changes no answer.
+        # Whether a field was set or defaulted is not compared: it changes no answer.
         return {**value.__dict__, **(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}
     names = getattr(cls, "__struct_fields__", None)  # msgspec
     if names is None and dataclasses.is_dataclass(value):

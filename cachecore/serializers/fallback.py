@@ -16,7 +16,7 @@ _SECOND: Final = b"\x01"
 
 
 class FallbackSerializer:
-    """Serializer that uses `first` for what it takes and `second` for other values."""
+    """Serializer that uses `first` for the values it takes and `second` for others."""
 
     def __init__(self, first: Serializer, second: Serializer) -> None:
         self._first = first

@@ -1,4 +1,4 @@
-"""The shape of a type in 16 hexadecimal digits: what tells entries of one version of a class from those of the next.
+"""The shape of a type in 16 hexadecimal digits, which tells entries of one version of a class from those of the next.
 
 A field that is added, dropped, renamed, retyped or given another default changes the fingerprint, as do these changes
 in any class that the type holds, moving a class to another module, and the members of an enum. Methods, validators and
@@ -61,7 +61,7 @@ def _describe(hint: Any, seen: dict[type, int]) -> str:
 
 
 def _fields(cls: type) -> Iterator[tuple[str, Any, str]]:
-    """Yield the fields of a class of fields: name, type, and what stands for the default."""
+    """Yield the fields of a class: name, type, and a text for the default."""
     defaults: dict[str, Any] = {}
     if dataclasses.is_dataclass(cls):
         defaults = {

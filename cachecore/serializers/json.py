@@ -33,7 +33,7 @@ _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 class JsonSerializer:
     """Serializer of plain data without bytes: None, bool, int, float, str, lists, dicts with str keys.
 
-    What `dumps` accepts comes back equal, type for type. Anything else is refused: NaN and infinities, tuples,
+    Accepted values come back equal, type for type. All others are refused: NaN and infinities, tuples,
     subclasses, bytes, keys that are not str, text with lone surrogates, nesting over 254.
 
     Args:
@@ -66,7 +66,7 @@ class JsonSerializer:
         return data
 
     def loads(self, data: bytes, context: EntryContext) -> Any:
-        """Return a new value. Raises `EncodingError`, for what is too large before any of it is made."""
+        """Return a new value. Raises `EncodingError`; a payload that is too large is refused before decoding."""
         check_size(data, self._max_bytes)
         if _is_cut_off(data):
             raise EncodingError("the payload is no JSON")
@@ -116,8 +116,8 @@ def _without_text(data: bytes, max_elements: int) -> Iterator[bytes]:
     while start < len(data):
         end = start + _SLICE_BYTES
         if data[end - 1 : end] == b"\\" and (more := _ESCAPES.match(data, end)):
-            end = more.end()  # or what it escapes would be taken for itself
-        # First what could hide a quote; then everything else, which makes most strings empty; then the empty ones.
+            end = more.end()  # or the escaped character would be taken for itself
+        # First escapes, which could hide a quote; then all else, which makes most strings empty; then empty strings.
         marks = data[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_MARKS)
         marks = (b'"' + marks if within else marks).replace(b'""', b"")
         found = marks.count(b'"')
@@ -125,14 +125,14 @@ def _without_text(data: bytes, max_elements: int) -> Iterator[bytes]:
         if quotes > 2 * max_elements:
             raise too_many_elements(max_elements)
         within = found % 2 == 1
-        if within:  # what came of it so far is text, whatever follows
+        if within:  # the part so far is text
             marks = marks[: marks.rindex(b'"')]
         yield _STRINGS.sub(b"", marks)
         start = end
 
 
 def _at_most(text: bytes) -> int:
-    # Each element but the first follows a comma, a colon, or the opening of what holds it.
+    # Each element but the first follows a comma, a colon, or the opening of its container.
     return 1 + text.count(b",") + text.count(b":") + text.count(b"[") + text.count(b"{")
 
 

@@ -1,8 +1,8 @@
 """`msgpack`, the default: plain data as MessagePack, through ormsgpack both ways.
 
 ormsgpack packs in 0.4 and unpacks in 0.6 of the time of the library `msgpack`, makes nothing from a length that is
-only claimed, and refuses extensions, deep nesting and keys that are not text by itself. What it would store under
-another type (a tuple, a dataclass, a subclass of str) is refused here.
+only claimed, and refuses extensions, deep nesting and keys that are not text by itself. Values that it would store
+under another type (a tuple, a dataclass, a subclass of str) are refused here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EXACT_TYPES: Final = (
 class MsgpackSerializer:
     """Serializer of plain data: None, bool, int (64 bits), float, str, bytes, lists, dicts with str keys.
 
-    What `dumps` accepts comes back equal, type for type; NaN and -0.0 keep their bits. Anything else is refused:
+    Accepted values come back equal, type for type; NaN and -0.0 keep their bits. All others are refused:
     tuples, subclasses, dates, sets, keys that are not str, text with lone surrogates, nesting over 254.
 
     Args:
@@ -64,7 +64,7 @@ class MsgpackSerializer:
         return data
 
     def loads(self, data: bytes, context: EntryContext) -> Any:
-        """Return a new value. Raises `EncodingError`, for what is too large before any of it is made."""
+        """Return a new value. Raises `EncodingError`; a payload that is too large is refused before decoding."""
         if len(data) > self._max_bytes:
             check_size(data, self._max_bytes)
         if len(data) > self._max_elements:

@@ -14,8 +14,8 @@ from cachecore.encoding.plain import too_many_elements
 MAX_ELEMENTS: Final = 256 * 1024
 """Default bound on the elements of one value; keys and values of maps count as one each. 16 MiB at the worst."""
 
-# What each first byte says: how many bytes the element takes (0: it depends on a length that follows) and how many
-# elements it holds. 0xc1 is never used.
+# For each first byte: how many bytes the element takes (0: it depends on a length that follows) and how many elements
+# it holds. 0xc1 is never used.
 _BYTES: Final = (
     [1] * 128  # small int
     + [1] * 32  # small map, small array
@@ -38,7 +38,7 @@ def check_shape(data: bytes, max_elements: int) -> None:
     """Return if `data` is one MessagePack value of at most `max_elements` elements and nothing after it.
 
     Data of no more bytes than elements are allowed passes unseen, so small values cost nothing. Otherwise about 0.1 µs
-    for each element; a claim that is too large is refused where it is made, before what it claims is looked at.
+    for each element; a length that is too large is refused where it stands, before the claimed elements are read.
 
     Raises:
         EncodingError: it has more, ends early, or goes on.

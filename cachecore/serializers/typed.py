@@ -6,8 +6,8 @@ that msgspec does not take (an Enum of numbers and text, a union of two dataclas
 
 Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
 shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
-read back while it is written: what the type's encoder would drop or convert (a subclass, an excluded field, a tuple in
-a field declared as `Any`) is refused, and so costs a computation, not a wrong answer. So is a time in a zone that the
+read back while it is written: a value that the type's encoder would change (a subclass, an excluded field, a tuple in a
+field declared as `Any`) is refused, and so costs a computation, not a wrong answer. So is a time in a zone that the
 type's encoder does not keep: MessagePack keeps naive times and UTC, pydantic also fixed offsets. Hold times in UTC, and
 the name of a zone in a field of its own.
 """
@@ -85,7 +85,7 @@ class TypedSerializer:
         self._check_shape(data, self._max_elements)
         try:
             return self._decode(data)
-        except Exception as error:  # noqa: BLE001 - as above; whatever they raise means that the bytes do not fit
+        except Exception as error:  # noqa: BLE001 - as above; any error means that the bytes do not fit
             raise EncodingError(f"the payload is no {self._type_name}: {type_name(type(error))}") from None
 
 
@@ -111,7 +111,7 @@ def _through_msgspec(value_type: Any) -> _Codec:
 
 
 def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:
-    """Return the classes in what msgspec says of a type that it would leave to hooks, of which there are none."""
+    """Return the classes in msgspec's view of a type that it would leave to hooks, of which there are none."""
     if isinstance(info, custom):
         if is_array_class(array_class(info.cls)):
             return set()

@@ -22,7 +22,7 @@ from cachecore.store.loop_time import TICK, LoopTime
 from cachecore.store.partition import Partition
 
 GRACE_TURNS: Final = 4
-"""Turns of the loop that a call gets past its deadline: what the store sent in time may still be on its way up."""
+"""Turns of the loop that a call gets past its deadline: an answer sent in time may still be on its way up."""
 STALL: Final = 0.01
 """Seconds by which a timer must be late before the loop, not the store, is held to have been slow."""
 INSIST_AFTER: Final = 1.0
@@ -31,16 +31,16 @@ FORGET_AFTER: Final = 60.0
 """Seconds after which a call whose task never ends gives its place back all the same."""
 
 WAITING_PER_PLACE: Final = 16
-"""Calls that may wait for each that may be under way: what is asked of a store is bounded, however many ask."""
+"""Waiting calls for each that may be under way: the calls to a store are bounded, however many callers there are."""
 LEAST_WAITING: Final = 4096
 """Calls that may wait however few may be under way."""
 
 
 class Waiter(Protocol):
-    """Who gets the answer of a call: a future, or whoever has these four of its methods."""
+    """The receiver of a call's answer: a future, or an object with these four of its methods."""
 
     def done(self) -> bool:
-        """Return whether nobody waits any more."""
+        """Return whether no caller waits any more."""
 
     def set_result(self, answer: Any, /) -> None:
         """Take the answer."""
@@ -91,7 +91,7 @@ class Call:
         self.ticket = ticket
         self.budget = budget  # own seconds of the loop; see LoopTime
         self.start = start
-        self.waiter = waiter  # None: nobody waits, as for a probe
+        self.waiter = waiter  # None: no caller waits, as for a probe
         self.key = key  # one of its keys
         self.size = size  # bytes of the values that are sent
         self.explicit = explicit
@@ -214,7 +214,7 @@ class Bulkhead:
         return [call.task for call in chain(self.under_way, self.abandoned) if call.task is not None]
 
     def drop_waiting(self, error: Callable[[str], BaseException]) -> None:
-        """Fail the calls that wait for a place with what `error` makes of their operation."""
+        """Fail the calls that wait for a place, each with `error(operation)`."""
         while self._queue:
             call = self._queue.popleft()
             call.fail(error(call.operation))

@@ -1,4 +1,4 @@
-"""One call to the store, from the question whether it may be made to what its outcome teaches.
+"""One call to the store: its admission, its start, and the evaluation of its outcome.
 
 Here the parts meet: the bulkheads of the event loops, which hold the calls under way, and the partitions with their
 breakers and round trips.
@@ -35,7 +35,7 @@ _LOOK: Final = 0.02
 
 
 class Observer(Protocol):
-    """Who is told how the store does. Called from any thread, often; must be quick and must not raise."""
+    """Receives the outcomes of calls. Called from any thread, often; must be quick and must not raise."""
 
     def backend_call(self, operation: str, seconds: float) -> None:
         """A call ended after `seconds`, well or badly; `probe` is an operation, too."""
@@ -67,7 +67,7 @@ class Dispatch:
             self._links.limit_waits(connect=options.connect_timeout, silence=options.write_timeout)
 
     def reset(self) -> None:
-        """Forget what belongs to the parent process: its tasks, its loops, its opinion of the store."""
+        """Forget the parent process's state: its tasks, its loops, its breakers."""
         self._bulkheads.forget()  # not dropped: a pending task that is collected complains
         self._partitions = {}
 
@@ -136,11 +136,11 @@ class Dispatch:
         else:
             call.task = bulkhead.loop.create_task(self._attend(bulkhead, call, started))
             if isinstance(started, Coroutine):
-                # A loop that is shut down cancels tasks before they begin; nobody would have awaited it then.
+                # A loop that is shut down cancels tasks before they begin; then it would never be awaited.
                 call.task.add_done_callback(lambda _: started.close())
 
     def _ended(self, bulkhead: Bulkhead, call: Call, future: asyncio.Future[Any]) -> None:
-        """Do for a call without a task what `_attend` does in one."""
+        """Evaluate the outcome of a call without a task, as `_attend` does in one."""
         try:
             self._answered(bulkhead, call, future.result())
         except asyncio.CancelledError:
@@ -152,7 +152,7 @@ class Dispatch:
             bulkhead.leave(call)
 
     async def _attend(self, bulkhead: Bulkhead, call: Call, started: Awaitable[Any]) -> None:
-        """Be the task of `call`: wait for it and tell everyone who has to know how it went."""
+        """The task of `call`: wait for it and report its outcome to breaker, observer and caller."""
         try:
             answer = await started
         except asyncio.CancelledError:
@@ -252,7 +252,7 @@ class Dispatch:
         return 0.0
 
     def _raised(self, bulkhead: Bulkhead, call: Call, error: Exception) -> None:
-        """Count what a backend raised. A driver's bug costs a computation like any failure; it is logged."""
+        """Count an exception of the backend. A driver's bug costs a computation like any failure; it is logged."""
         if not isinstance(error, BackendError):
             self.report(call.operation, error)
             failure = BackendError(call.operation, transient=True)
@@ -282,7 +282,7 @@ class Dispatch:
         call.fail(error)
 
     def report(self, operation: str, error: Exception) -> None:
-        """Log a driver's bug (what is no BackendError) once, without the error's text: it may hold a key or a value."""
+        """Log a driver's bug (no BackendError) once, without the error's text: it may hold a key or a value."""
         if isinstance(error, BackendError) or (operation, type(error)) in self._reported:
             return
         self._reported.add((operation, type(error)))
@@ -336,5 +336,5 @@ class Dispatch:
 
 
 def closed_error(operation: str) -> BackendUnavailable:
-    """Return what a call gets once the guard is closed."""
+    """Return the error of a call to a closed guard."""
     return BackendUnavailable(operation, transient=False, reason="closed")

@@ -1,15 +1,15 @@
-"""The guard: what stands between the cache and a store that may be sick.
+"""The guard between the cache and a store that may be sick.
 
 Every call gets one deadline, a place among a bounded number of calls, and is not made at all while the breaker of its
-partition is open. What comes out is an answer or a `BackendError`, in time, whatever the driver does.
+partition is open. The result is an answer or a `BackendError`, in time, even if the driver hangs.
 
-There are two kinds of calls. The guard itself makes those of a caller who can do without: reads, and the writes of
+There are two kinds of calls. The guard itself makes those that a caller can do without: reads, and the writes of
 computed values; they wait a few round trips. `Guard.explicit` makes those that a caller asked for: they wait
 `write_timeout`, and a store whose answers are late does not refuse them. Connecting has a deadline of its own, and so
 have no calls that have nothing to do with it: see `SupportsLinks`.
 
 An open breaker refuses every call at once. When its back-off is over, the next refused call makes the guard read one of
-its keys behind the caller's back: recovery is noticed at the price of one read, and nobody waits for it.
+its keys in the background: recovery is noticed at the price of one read, and no caller waits for it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _REMEMBER: Final = 60.0
 """Seconds for which, at least, the largest value seen lengthens the deadlines of reads."""
 _PER_KEY: Final = 50e-6
 """Seconds that each key of a call adds to its deadline."""
-_INSIST: Final = 0.02  # seconds between cancellations of what does not end while closing
-_PROBE: Final = "cachecore.probe"  # a key that nobody has
+_INSIST: Final = 0.02  # seconds between cancellations of a task that does not end while closing
+_PROBE: Final = "cachecore.probe"  # a key that no entry has
 T = TypeVar("T")
 
 
@@ -67,14 +67,14 @@ class Guard:
 
     A call whose keys lie in several partitions is one call to each, at the same time, with a deadline and a breaker
     each. A read fails if any of them fails. A write or delete is carried out wherever it can be before it fails.
-    A deadline is `backend_timeout` or five round trips, plus `backend_timeout_per_mib` for what is sent or, since the
+    A deadline is `backend_timeout` or five round trips, plus `backend_timeout_per_mib` for the sent bytes or, since the
     size of an answer is not known before it came, for the largest answer or value of the last minute or two, plus 50 µs
     for each key. It is counted in the loop's own time (see `loop_time`).
 
     A caller's cancellation does not reach the backend: the call goes on and its outcome is counted.
     """
 
-    # Set in __init__ where `backend` has them, so that isinstance says of the guard what it says of the backend.
+    # Set in __init__ where `backend` has them, so that isinstance gives the same result for guard and backend.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
@@ -142,7 +142,7 @@ class Guard:
         return sum(len(bulkhead.under_way) + len(bulkhead.abandoned) for bulkhead in self._calls.bulkheads())
 
     def sign_of_life(self) -> None:
-        """Let the next call of each open breaker probe at once: somebody else has heard from the store."""
+        """Let the next call of each open breaker probe at once: the feed has heard from the store."""
         self._calls.sign_of_life()
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -194,7 +194,7 @@ class Guard:
         return sum(await self._everywhere("delete_many", keys, start))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
-        """Make the value `new` if it is `old` now; return whether it was. After a timeout nobody knows."""
+        """Make the value `new` if it is `old` now; return whether it was. After a timeout the outcome is unknown."""
         return await self.exchange(key, old, new, ttl)
 
     async def exchange(
@@ -214,7 +214,7 @@ class Guard:
         self._calls.closed = True
 
     async def aclose(self) -> None:
-        """Close the backend, within a second even if it hangs. What goes wrong is counted, not raised.
+        """Close the backend, within a second even if it hangs. Failures are counted, not raised.
 
         Calls under way may end, calls that wait for a place fail, later ones raise `BackendUnavailable`.
         """
@@ -297,7 +297,7 @@ class Guard:
     def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = False) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.
 
-        For a caller who reads for many and can spare itself a task and a turn of the loop. `answered` must not raise.
+        For a caller that reads for many and can do without a task and a turn of the loop. `answered` must not raise.
         Raises `BackendUnavailable` at once where `get_many` would.
         """
         partition = self._whole if self._partition is None else self._calls.partition(self._node("get_many", keys[0]))

@@ -1,4 +1,4 @@
-"""The time of an event loop less the time in which it could not turn: what a store is given to answer.
+"""The time of an event loop less the time in which it could not turn: deadlines of a store are counted in it.
 
 A loop that is busy with other tasks, a thread that waits for the interpreter's lock and a process that waits for a
 processor all see the timer fire late. Such a tick counts for little, however long it took.

@@ -1,6 +1,6 @@
 """`memory://`: a store inside this process, bounded by bytes; for tests, notebooks and single processes.
 
-It keeps the whole contract of a backend, so that what works here works on a server. It is not the L1 tier, which
+It keeps the whole contract of a backend, so that a program that works on it works on a server. It is not L1, which
 belongs to a cache; but L1 looks into it at each hit, so that it needs no payloads of its own and is always coherent.
 """
 
@@ -163,7 +163,7 @@ class MemoryBackend:
 
 
 def from_url(url: str, *, clock: Clock | None = None) -> MemoryBackend:
-    """Return the backend that `memory://` means: a new, empty one, whose deadlines follow `clock`."""
+    """Return the backend of `memory://`: a new, empty one, with deadlines on `clock`."""
     parts = urlsplit(url)
     if parts.netloc or parts.path not in ("", "/") or parts.query:
         raise OptionsError(

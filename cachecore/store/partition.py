@@ -1,4 +1,4 @@
-"""What is known of one partition of the store: whether it may be asked, and how long a read waits for it."""
+"""One partition of the store: its breaker, and how long a read waits for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Partition:
 
     @property
     def cap(self) -> float:
-        """The longest `patience` there can be: that of a store whose round trip is not known."""
+        """The longest `patience` there can be: that of a store with an unknown round trip."""
         return self._cap
 
     @property

@@ -1,6 +1,6 @@
-"""The log of what a store refuses although it answers: it is full, read-only, or the user lacks a right.
+"""The log of refusals by a store that answers: it is full, read-only, or the user lacks a right.
 
-A breaker does not open for these: what else is asked works. A line tells that it begins and one that it is over, each
+A breaker does not open for these: other calls work. A line tells that it begins and one that it is over, each
 with the reserve of `state_log`: at most one a minute while it flaps.
 """
 
@@ -44,10 +44,10 @@ class Refusals:
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         self._name = name
         self._now = now
-        self._lock = threading.Lock()  # guards what is below against another thread that changes it
+        self._lock = threading.Lock()  # guards the attributes below
         self._logs: dict[tuple[str, str], StateLog] = {}
         self.held: dict[tuple[str, str], frozenset[str]] = {}
-        """What is refused now: (reason, operation if it counts) -> the operations a success of which ends it.
+        """The present refusals: (reason, operation if it counts) -> the operations a success of which ends it.
 
         Look whether there is any before telling of a success: there rarely is.
         """

@@ -57,7 +57,7 @@ class StateLog:
         self._away_since = math.inf  # infinity: it is there
         self._seconds = 0.0  # how long it was away the last time
         self._reason = ""
-        self._told_away = False  # what the last line said
+        self._told_away = False  # whether the last line said "away"
         self._line_at = self._changed_at = -math.inf
         self._free = _FREE  # lines that may follow each other at once
         self._timer_loop: Callable[[], asyncio.AbstractEventLoop | None] = _no_loop  # a weak reference

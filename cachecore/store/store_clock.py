@@ -51,7 +51,7 @@ class StoreClock:
         if not isinstance(self._backend, SupportsTime):
             return
         began = self._monotonic()
-        self.due_at = began + 1.0  # nobody else measures meanwhile; and not at every read of a sick store
+        self.due_at = began + 1.0  # no other call measures meanwhile; and not at every read of a sick store
         try:
             time = await self._backend.time()
         except BackendError:

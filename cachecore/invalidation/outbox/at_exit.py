@@ -1,4 +1,4 @@
-"""The end of the interpreter: what still pends is tried once more, and what is left is said in the log, by number.
+"""The end of the interpreter: pending invalidations are sent once more, and the log says how many are left.
 
 A program may end without closing its cache. The attempt comes before the interpreter stops starting threads, because
 drivers resolve names and open files in threads; the log comes last, because threads of the program may go on until
@@ -44,7 +44,7 @@ _all: weakref.WeakSet[Pending] = weakref.WeakSet()
 
 
 def watch(pending: Pending) -> None:
-    """Deliver at the interpreter's end what pends then."""
+    """Deliver the invalidations that still pend at the interpreter's end."""
     _all.add(pending)
 
 
@@ -70,7 +70,7 @@ def _deliver() -> None:
 
         try:
             asyncio.run(together())
-        except Exception as error:  # noqa: BLE001 - the program ends; what is left is said in the log
+        except Exception as error:  # noqa: BLE001 - the program ends; the log says how many invalidations are left
             logger.debug("the last attempt to deliver invalidations failed: %s", type(error).__name__)
     for attempt, seconds in under_way:
         try:
@@ -84,8 +84,8 @@ def _say() -> None:
         pending.say_what_is_left()
 
 
-# `atexit` is too late for threads; without the other one it is what there is. The last registered comes first: before
-# the executors, which are registered as their module is imported.
+# `atexit` is too late for threads, and is used only without `threading._register_atexit`. The last registered comes
+# first: before the executors, which are registered as their module is imported.
 _before_threads_end: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
 _before_threads_end(_deliver)
 atexit.register(_say)

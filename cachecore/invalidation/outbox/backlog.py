@@ -1,4 +1,4 @@
-"""What is to be invalidated, kept within bounds by naming less of it more broadly. Pure.
+"""A bounded set of unacknowledged invalidations. On overflow, names are replaced by broader ones. No I/O.
 
 An entry stands for itself, a stamp for all entries that carry it. Where there are too many, entries become their
 namespaces, and namespaces those above them; a tag knows no namespace, so it becomes the root. Nothing is dropped.
@@ -27,15 +27,15 @@ class Invalidation:
     name: str
     is_stamp: bool
     above: Groups
-    """What it may collapse into; empty for a stamp of the root."""
+    """The broader stamps that may replace it; empty for a stamp of the root."""
     delivered: bool = False
     """Whether the store has acknowledged it once, and is to be told again: said in files only."""
     was: frozenset[bytes] | None = None
-    """Stamps, or digests of entries, that it took away, and that it alone takes away; None: whatever is there."""
+    """Stamps, or digests of entries, that it removed; a repetition removes only these. None: any value."""
 
 
 def digest_of(data: bytes) -> bytes:
-    """Return what tells the bytes of one entry from others in `Invalidation.was`."""
+    """Return the digest of an entry's bytes that `Invalidation.was` keeps."""
     return xxhash.xxh3_128_digest(data)
 
 
@@ -88,12 +88,12 @@ class Backlog:
                 del self._items[item.name]
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take out what has one of these names."""
+        """Remove the invalidations of these names."""
         for name in names:
             self._items.pop(name, None)
 
     def _collapse(self) -> bool:
-        """Replace what is not a namespace, else the lowest namespaces, by what is above; return whether that helps."""
+        """Replace entries and tags, else the lowest namespaces, by their parents; return whether that helps."""
         items = self._items
         lowest = max((len(item.above) for item in items.values()), default=0)
         if not lowest:
@@ -106,7 +106,7 @@ class Backlog:
                     kept[name] = Invalidation(name, True, item.above[1:])
             else:
                 kept[item.name] = item
-        self._items = kept  # at once, for those who look without a lock
+        self._items = kept  # in one step, for readers without a lock
         return True
 
 
@@ -120,7 +120,7 @@ class Recent:
         self._until = -math.inf
 
     def add(self, items: Iterable[Invalidation], now: float) -> None:
-        """Remember these as of the monotonic second `now`, with what earlier ones of their names took away."""
+        """Remember these as of the monotonic second `now`, merged with earlier ones of the same names."""
         self._forget(now)
         self._newer.add([self._with_earlier(item) for item in items])
 
@@ -133,7 +133,7 @@ class Recent:
         return replace(item, was=was)
 
     def items(self, now: float) -> list[Invalidation]:
-        """Return what is remembered at the monotonic second `now`, the newest last."""
+        """Return the items that are remembered at the monotonic second `now`, the newest last."""
         self._forget(now)
         return [*self._older, *self._newer]
 
@@ -146,9 +146,9 @@ class Recent:
 
 
 def as_lines(items: Iterable[Invalidation]) -> list[dict[str, object]]:
-    """Return what a file keeps of these: names only, grouped by what is above them.
+    """Return the lines that a file keeps of these: names only, grouped by their parents.
 
-    What takes away only what had been there is left out: another process could not tell whether it is due.
+    An invalidation with `was` is left out: another process could not tell whether it is due.
     """
     grouped: dict[tuple[bool, Groups, bool], list[str]] = {}
     for item in items:

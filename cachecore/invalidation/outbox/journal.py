@@ -1,8 +1,8 @@
 """Pending invalidations in a file, so that they outlive their process.
 
-Each process appends to a file of its own in the directory, and holds a lock on it. Whoever starts later and finds a
-file that nobody holds takes it over: its owner is dead. A line holds keys, never a value, and is on the disk when
-`flush` returns; a last line that was cut off was never promised to anybody. When nothing is pending any more the file
+Each process appends to a file of its own in the directory, and holds a lock on it. A process that starts later takes
+over a file without a lock holder: its owner is dead. A line holds keys, never a value, and is on the disk when
+`flush` returns; a last line that was cut off had never been acknowledged. When nothing is pending any more the file
 is emptied.
 """
 
@@ -32,7 +32,7 @@ _VERSION: Final = 1
 _SUFFIX: Final = ".pending"
 _REWRITE_BYTES: Final = 1 << 20
 _MAX_BYTES: Final = 1 << 26
-"""What is read of a file at most; one that is longer stands for everything."""
+"""Bytes read of a file at most; a longer file means that everything is invalidated."""
 
 
 class Journal:
@@ -40,8 +40,8 @@ class Journal:
 
     Args:
         directory: where the files are; made if it is not there. One for each store.
-        prefix: what all keys begin with; files of another prefix are left alone.
-        root: the stamp keys of the root: what is invalidated if a file cannot be read.
+        prefix: the prefix of all keys; files of another prefix are left alone.
+        root: the stamp keys of the root, which are invalidated if a file cannot be read.
 
     Raises:
         OptionsError: the directory cannot be used, or this system has no file locks.
@@ -76,10 +76,10 @@ class Journal:
             self._buffered += lines
 
     def flush(self, items: Callable[[], Iterable[Invalidation]]) -> bool:
-        """Write what was appended, and return whether it is on the disk now; `items` returns all that pends.
+        """Write the appended lines, and return whether they are on the disk now; `items` returns all that pends.
 
-        Waits for the disk: call it from a thread. A disk that fails is said in the log; what pends stays in memory,
-        and is written once the disk works again.
+        Waits for the disk: call it from a thread. A disk that fails is logged; pending invalidations stay in memory
+        and are written once the disk works again.
         """
         with self._lock:
             with self._buffer_lock:
@@ -99,7 +99,7 @@ class Journal:
             return not self._incomplete
 
     def clear(self) -> None:
-        """Forget what the file holds: nothing pends. Never waits; what is left all the same is delivered once more."""
+        """Empty the file: nothing pends. Never waits; a line that remains all the same is delivered once more."""
         with self._buffer_lock:
             self._buffered = []
         if not self._bytes or not self._lock.acquire(blocking=False):
@@ -128,7 +128,7 @@ class Journal:
                 logger.error("pending invalidations cannot be written to their file: %s", error.strerror)
 
     def close(self) -> None:
-        """Let go of the file: whoever starts next takes over what is in it. An empty one is removed."""
+        """Let go of the file: the next process to start takes over its lines. An empty file is removed."""
         with self._lock:
             if self._file is None:
                 return
@@ -147,7 +147,7 @@ class Journal:
         self._bytes = self._compact_bytes = 0
 
     def adopt(self) -> list[Invalidation]:
-        """Take over the files of the dead, and return what pends by them. It is in this process's own file then."""
+        """Take over the files of dead processes, and return their pending invalidations, now in this process's file."""
         found: list[Invalidation] = []
         for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
             try:
@@ -178,7 +178,7 @@ class Journal:
         while True:
             path = self._directory / f"{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            if _locked(file, path):  # else somebody held it for a dead one's, in the moment since it was made
+            if _locked(file, path):  # else another process took it for a dead one's file since it was made
                 self._file, self._path, self._bytes = file, path, 0
                 _sync_directory(self._directory)
                 return file
@@ -196,12 +196,12 @@ class Journal:
             os.fsync(file)
         except OSError:
             with contextlib.suppress(OSError):
-                os.ftruncate(file, self._bytes)  # or what is written next would stand behind half a line
+                os.ftruncate(file, self._bytes)  # else the next line would follow half a line
             raise
         self._bytes += len(data)
 
     def _rewrite(self, lines: Sequence[dict[str, object]]) -> None:
-        """Begin a new file with what still pends, and remove the old one once that is on the disk."""
+        """Begin a new file with the pending invalidations, and remove the old one once that is on the disk."""
         old, old_path, old_bytes = self._file, self._path, self._bytes
         self._file = None
         try:
@@ -236,9 +236,9 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _parsed(data: bytes, prefix: str, *, whole: bool) -> list[Invalidation] | None:
-    """Return what a file says pends; None if it is not for us to judge. Of one too long, `data` is the beginning."""
+    """Return the pending invalidations of a file; None if its format is unknown. Of a long file, `data` is the head."""
     lines = data.split(b"\n")
-    lines.pop()  # what follows the last newline was never promised
+    lines.pop()  # bytes after the last newline were never acknowledged
     if not lines:
         return [] if whole else None
     items: list[Invalidation] = []

@@ -1,11 +1,11 @@
 """Invalidations that the store has not acknowledged: kept, bounded, delivered as soon as it answers.
 
-Until then this process treats what they name as gone: its own reads do not trust a store that has yet to hear of it,
-nor a read that began before the store had heard. Of several nodes each hears for itself: one that is dead keeps back
-only what is its own. What was delivered is delivered again five seconds later, and what was acknowledged within the
-last seconds once more when the store has been away: a replica that lags, or that has taken over, may bring old values
-back. Then only what it had taken away is taken away, by a swap from that, so that nothing newer is lost, whichever
-process wrote it. What a store without marks took away unseen is taken away whatever it is.
+Until then this process treats the named keys as gone: its own reads do not trust a store that has yet to apply the
+invalidation, nor a read that began before the store applied it. Each node acknowledges for itself: a dead node delays
+only its own keys. An acknowledged invalidation is sent again five seconds later, and those of the last seconds once
+more when the store has been away: a replica that lags, or that has taken over, may bring old values back. A
+repetition removes only the values that the first one removed, by a swap, so that no newer value is lost. On a store
+without marks, whose old value was not seen, it removes any value.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ logger = logging.getLogger("cachecore")
 
 AGAIN_AFTER: Final = 5.0
 """Seconds after a delivery until it is delivered once more: a lagging replica may have brought old values back. Also
-for how long, at least, what the store acknowledged is remembered in case it comes back as another."""
+for how long, at least, acknowledged invalidations are remembered in case another server takes over."""
 _FIRST_WAIT: Final = 0.1
 _SOON: Final = 0.02
 _LONGEST_WAIT: Final = 0.3
 """Seconds between two attempts, half as much again at most: an open breaker refuses most of them at no cost, and half a
-second after an outage no other process may be serving what was invalidated in it."""
-_CALM: Final = 1.0  # seconds between two reasons to send again what was acknowledged
+second after an outage no other process may be serving an answer that was invalidated in it."""
+_CALM: Final = 1.0  # seconds between two repetitions of acknowledged invalidations
 
 Parents = Groups
 
 
 class Outbox:
-    """What is still to be delivered. Safe to use from several threads; delivered by whichever loops there are.
+    """Invalidations still to be delivered. Safe to use from several threads; delivered by the loops that exist.
 
     Args:
         options: how much is kept, and where on the disk.
         backend: where to.
         within: makes the deadline of one explicit invalidation.
         bury: makes a tombstone for a key, another one each time.
-        beside: advances the marks of what a write takes away.
-        marked: whether there are marks, which tell of what is lost.
+        beside: advances the marks of the entries that a write removes.
+        marked: whether there are marks, which show lost invalidations.
         delivered: told the keys of entries and of stamps each time the store has acknowledged them.
-        prefix, root: what keys begin with, and the stamp keys of the root.
+        prefix, root: the prefix of all keys, and the stamp keys of the root.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Outbox:
         self._waiting = Backlog(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
         self._again: list[_Repetition] = []
-        self._recent = Recent(self._most, AGAIN_AFTER)  # what the store has acknowledged
+        self._recent = Recent(self._most, AGAIN_AFTER)  # acknowledged by the store
         self._resent_at, self._resend_at = -math.inf, math.inf
         self._tasks: LoopLocal[tuple[asyncio.Task[None], Signals]] = LoopLocal()
         self.loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
@@ -124,17 +124,17 @@ class Outbox:
         return any(name in waiting or acknowledged.get(name, -math.inf) >= asked_at for name in (key, *stamp_keys))
 
     def withholds(self, stamp_key: str) -> bool:
-        """Return whether this stamp is to be treated as gone, whatever the store says."""
+        """Return whether this stamp counts as gone although the store may still have it."""
         return stamp_key in self._waiting
 
-    # What comes in
+    # Incoming invalidations
 
     async def invalidate(
         self, stamp_keys: Collection[str], parents: Parents, had: Mapping[str, bytes] | None = None
     ) -> None:
-        """Delete these stamps; what the store does not acknowledge is kept, and tried again until it does.
+        """Delete these stamps; those that the store does not acknowledge are kept, and tried again until it does.
 
-        `had`: what is known of the stamps that are there.
+        `had`: the known current stamps.
 
         Raises:
             BackendError: some of it pends.
@@ -157,7 +157,7 @@ class Outbox:
         self._add(entries(keys, parents))
 
     async def empty(self, keys: Iterable[str]) -> None:
-        """Delete what lies under these pending keys at once, without tombstones: the store has no room for them."""
+        """Delete the values of these pending keys at once, without tombstones: the store has no room for them."""
         await self._sender.empty(self._waiting.named(keys))
 
     def _add(self, items: Collection[Invalidation]) -> None:
@@ -168,7 +168,7 @@ class Outbox:
         self.attend()
 
     async def saved(self) -> None:
-        """Return once what was added is on the disk, if it is to be kept there."""
+        """Return once the added invalidations are on the disk, if there is a journal."""
         if self._journal is not None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, self._journal.flush, lambda: list(self._waiting))
@@ -179,16 +179,17 @@ class Outbox:
             return
         names = list(keys)
         with self._lock:
-            # What is remembered in case of a failover stays: that would take the newer thing away, too.
+            # Those remembered in case of a failover stay: they name the value they removed.
             for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
 
     def deleted(self, had: Mapping[str, bytes | None], parents: Parents) -> None:
         """Take note that the store has acknowledged the deletion of these entries. Needs a running loop.
 
-        `had`: what each was; None where that is not known.
+        `had`: the previous bytes of each; None where they are not known.
 
-        What pended for them has been overtaken. But a write that failed, and left it pending, may be on its way still,
+        Pending invalidations of these keys are superseded. But a write that failed, and left one pending, may still
+        be on its way,
         so the deletion is repeated as one that was delivered late.
         """
         with self._lock:
@@ -201,7 +202,7 @@ class Outbox:
             self.attend()
 
     def note_entries(self, had: Mapping[str, bytes | None], parents: Parents) -> None:
-        """Remember for a while that the store has acknowledged the deletion of these entries, and what they were."""
+        """Remember for a while the deletions that the store has acknowledged, with the digests of the entries."""
         known = {key: digest_of(data) for key, data in had.items() if data is not None}
         self._note(entries(had, parents), known)
 
@@ -213,14 +214,14 @@ class Outbox:
             self._recent.add(noted, self._now())
 
     def lost(self, items: Collection[Invalidation]) -> None:
-        """Send these again whatever is there now: the store has gone back to before it heard of them.
+        """Send these again unconditionally: the store has gone back to a time before it applied them.
 
         Needs a running loop.
         """
         waiting = {item.name for item in self._waiting if item.was is None}
         self._add([item for item in items if item.name not in waiting])
 
-    # What goes out
+    # Outgoing invalidations
 
     async def deliver(self) -> bool:
         """Try once to deliver everything; return whether nothing is left."""
@@ -240,11 +241,11 @@ class Outbox:
                 self._recent.add((replace(item, was=self._unseen) for item in whole), now)
         self._tell(items)
         with self._lock:
-            # What was added again meanwhile is another invalidation, which the store has not acknowledged.
+            # One that was added again meanwhile is another invalidation, which the store has not acknowledged.
             self._waiting.remove(items)
 
     def attend(self) -> None:
-        """See that the running loop delivers what there is."""
+        """Make the running loop deliver pending invalidations."""
         loop = asyncio.get_running_loop()
         self.loops.add(loop)
         if not self._waiting and not self._again and self._resend_at == math.inf:
@@ -273,11 +274,11 @@ class Outbox:
     def hurry(self) -> None:
         """Try again soon: the store has shown a sign of life. May be called from any thread."""
         for loop, (_, signals) in self._tasks.items():
-            with contextlib.suppress(RuntimeError):  # its loop is closed, and so is what it had to do
+            with contextlib.suppress(RuntimeError):  # its loop is closed
                 loop.call_soon_threadsafe(signals.alive.set)
 
     def send_again(self) -> None:
-        """Deliver what was acknowledged of late once more: the store has been away, and may be another one now.
+        """Deliver the invalidations acknowledged lately once more: the store was away, another may answer now.
 
         Needs a running loop. At most once a second: signs that come sooner count together, when the second is over.
         """
@@ -295,10 +296,10 @@ class Outbox:
         self.attend()
 
     async def aclose(self) -> None:
-        """Try a last time, and stop trying; what is left is said in the log, by number.
+        """Try a last time, and stop trying; the log says how many are left.
 
-        What was delivered within the last seconds is to be delivered again: that is left to the next process, too, if
-        there is a file, and is not done if there is none.
+        The repetition of those delivered within the last seconds is left to the next process, too, if there is a
+        journal, and is not done if there is none.
         """
         loop = asyncio.get_running_loop()
         trying = self._tasks.get(loop)
@@ -316,7 +317,7 @@ class Outbox:
             await loop.run_in_executor(None, self._journal.close)
 
     async def last_attempts(self) -> bool:
-        """Try to deliver what pends, within `write_timeout`; return whether nothing is left."""
+        """Try to deliver pending invalidations within `write_timeout`; return whether none is left."""
         try:
             async with self._within("invalidate"):
                 while self._waiting and not await self.deliver():  # noqa: ASYNC110 - nothing tells that a store is back
@@ -331,7 +332,7 @@ class Outbox:
         logger.warning("%d invalidations were never acknowledged by the store and %s", len(self), then)
 
     def after_fork(self) -> None:
-        """Start anew in a child process: what is pending pends here too, but nobody delivers it yet."""
+        """Start anew in a child process: pending invalidations pend here too; no loop delivers them yet."""
         self._lock = threading.Lock()
         self._tasks.forget()
         self.loops = weakref.WeakSet()
@@ -349,7 +350,7 @@ class Outbox:
             if self._waiting:
                 if await set_within(signals.alive, wait * (0.5 + self._chance.random())):
                     signals.alive.clear()
-                    wait = _SOON  # the first attempt may be refused, and be what makes the guard look
+                    wait = _SOON  # the first attempt may be refused, and makes the guard probe the store
                 wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
                 continue
             with self._lock:
@@ -390,7 +391,7 @@ class Outbox:
 
 
 class _Repetition:
-    """What was delivered once and is delivered again at the monotonic second `at`."""
+    """Invalidations that were delivered once and are delivered again at the monotonic second `at`."""
 
     __slots__ = ("at", "items")
 

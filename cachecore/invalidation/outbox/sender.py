@@ -1,7 +1,7 @@
 """Invalidations on their way to the store: to each of its nodes by itself, so that a dead one keeps back only its own.
 
-Stamps are deleted and entries get a tombstone. A store that is full refuses tombstones but lets go of what it has: then
-the old bytes are deleted at once, so that nobody is served them, and the tombstone is still owed.
+Stamps are deleted and entries get a tombstone. A full store refuses tombstones but deletes: then the old bytes are
+deleted at once, so that they are never served, and the tombstone is still owed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cachecore.contract.protocols import CacheBackend, SupportsPartitions
 from cachecore.invalidation.outbox.backlog import Invalidation, digest_of
 
 FULL: Final = "full"
-"""The reason of an error by which a store says that it has no room; what it holds can still be deleted."""
+"""The reason of an error by which a store says that it has no room; it can still delete."""
 T = TypeVar("T")
 
 _CHUNK: Final = 256
@@ -25,14 +25,14 @@ _NODES_AT_ONCE: Final = 16
 
 
 class Beside(Protocol):
-    """Awaits a write together with what must go right behind it, for the items that the write takes away."""
+    """Awaits a write together with the advance of the marks of the items that it removes."""
 
     def __call__(self, items: Sequence[Invalidation], begin: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
-        """Return what the write of `begin` returns. Raises BackendError."""
+        """Return the result of the write that `begin` starts. Raises BackendError."""
 
 
 class Tombstone:
-    """What is written under a deleted key, and for how long."""
+    """The bytes that are written under a deleted key, and their ttl in seconds."""
 
     __slots__ = ("data", "ttl")
 
@@ -44,8 +44,8 @@ class Tombstone:
 class Sender:
     """Sends invalidations to a store. Safe to use from several tasks and threads.
 
-    `bury` makes a tombstone for a key, another one each time: whoever read an earlier one must not take a later one for
-    it. `beside` advances the marks of what a write takes away.
+    `bury` makes a tombstone for a key, another one each time: a reader of an earlier one must not take a later one for
+    it. `beside` advances the marks of the items that a write removes.
     """
 
     def __init__(self, backend: CacheBackend, bury: Callable[[str], Tombstone], beside: Beside) -> None:
@@ -54,7 +54,7 @@ class Sender:
         self._beside = beside
         self._partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self._full: set[str] = set()  # partitions that had no room the last time
-        self._emptied: set[Invalidation] = set()  # whose old bytes are gone, though their tombstones are owed
+        self._emptied: set[Invalidation] = set()  # their old bytes are gone, their tombstones are owed
 
     async def send(
         self,
@@ -65,8 +65,8 @@ class Sender:
     ) -> BackendError | None:
         """Send these once; return the first error, if there was one.
 
-        `acknowledged` is told, as soon as a node has, what of them it has acknowledged. What is `repeated` has its
-        tombstone already, as far as anybody knows: it stays where the store is too full for another.
+        `acknowledged` is called with the items of each node as soon as that node has acknowledged them. `repeated`
+        items are taken to have their tombstones, which stay where the store is too full for others.
         """
         if self._emptied and not repeated:
             self._emptied.intersection_update(items)
@@ -84,7 +84,7 @@ class Sender:
         return next(filter(None, errors), None)
 
     async def empty(self, items: Iterable[Invalidation]) -> None:
-        """Delete what these entries have in the store, without tombstones. A failure is left to the next `send`."""
+        """Delete the bytes of these entries, without tombstones. A failure is left to the next `send`."""
 
         left = [item for item in items if not item.is_stamp and item not in self._emptied]
         await asyncio.gather(*map(self._empty_part, self._parts(left).values()))
@@ -134,7 +134,7 @@ class Sender:
         return None
 
     async def _send_what_came_back(self, items: Sequence[Invalidation]) -> None:
-        """Take away what these had taken away before and is there again, and nothing that is newer."""
+        """Remove the values that these had removed before and that are back, and no newer value."""
         found = await self._backend.get_many([item.name for item in items])
         for item, there in zip(items, found, strict=True):
             if there is None or item.was is None:

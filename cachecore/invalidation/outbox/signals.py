@@ -1,4 +1,4 @@
-"""What the delivery of one event loop is woken by."""
+"""The events that wake the delivery of one event loop."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ No policy wins everywhere: LRU is helpless against scans and loops, S3-FIFO agai
 popularity, and each loses many points there. So each plays a shadow of the cache, keys without values, and the one that
 proves to hit more takes over. A shadow sees every request while the cache is small and those for a fixed sample of the
 keys when it is large (Waldspurger, Saemundsson, Ahmad, Park: Cache modeling and optimization using miniature
-simulations, USENIX ATC 2017), so what it costs is bounded.
+simulations, USENIX ATC 2017), so its cost is bounded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHADOW_ENTRIES: Final = 512
 """About the most keys a shadow holds; a larger cache is sampled down to this. More did not choose better."""
 
 _TAKEOVER: Final = 0.1
-"""Hits ahead of the ruler, in sizes of a shadow, that win the rule: about what a change costs in misses."""
+"""Hits ahead of the ruler, in sizes of a shadow, that win the rule: about the misses that a change costs."""
 
 _CREDIT: Final = 0.2
 """How far behind a shadow can fall, likewise: a good past protects the ruler from a bad moment, but not for long."""
@@ -39,13 +39,13 @@ _MOVED_PER_ADD: Final = 16
 
 
 class AdaptivePolicy:
-    """The best of several policies for what is asked now: LRU, S3-FIFO and W-TinyLFU.
+    """The best of several policies for the present requests: LRU, S3-FIFO and W-TinyLFU.
 
     About 110 to 260 bytes per entry beside its key (those of the policy that rules) and at most 1 MB for the shadows.
 
     Args:
         capacity: the most entries there will be.
-        candidates: what competes; the first rules until another proves better.
+        candidates: the competing policies; the first rules until another proves better.
         chance: decides which keys are sampled and which share a counter; a seeded one makes every run alike.
     """
 
@@ -67,8 +67,8 @@ class AdaptivePolicy:
 
     _shadows: list[Shadow]
     _room: int  # of each shadow
-    _ruling: int  # whose policy decides
-    _challenger: int | None  # who has won the rule, until the next eviction
+    _ruling: int  # the number of the policy that decides
+    _challenger: int | None  # the number of the policy that has won the rule, until the next eviction
     _ruler: EvictionPolicy
     _leaving: EvictionPolicy | None  # the ruler before, while it still has keys
     _seed: int
@@ -78,7 +78,7 @@ class AdaptivePolicy:
         self, capacity: int, *, candidates: Sequence[PolicyFactory] | None = None, chance: Random | None = None
     ) -> None:
         self._capacity = capacity
-        self._chance = chance or Random()  # noqa: S311 - secret enough: it only decides who is sampled
+        self._chance = chance or Random()  # noqa: S311 - secret enough: it only decides which keys are sampled
         self._candidates = tuple(candidates or (LruPolicy, S3FifoPolicy, self._tiny_lfu))
         self._touched: deque[str] = deque(maxlen=TOUCHES_NOTED)
         self.touch: Callable[[str], object] = self._touched.append
@@ -97,10 +97,10 @@ class AdaptivePolicy:
             self._hand_over(self._leaving)
 
     def evict(self) -> str:
-        """Forget and return what the ruler gives up; during a change, what the one before gives up."""
+        """Forget and return the key that the ruler gives up; during a change, the one of the ruler before."""
         self._apply_touches()
-        # A cache that evicts is full, so what it holds, less the newest, is what it has room for; the capacity is only
-        # the most it could have, if its entries were small.
+        # A cache that evicts is full, so it has room for the entries that it holds, less the newest; the capacity is
+        # only the most it could have, if its entries were small.
         room = max(1, (len(self) - 1) // (self._mask + 1))
         if room != self._room:
             self._room = room
@@ -115,7 +115,7 @@ class AdaptivePolicy:
 
     def discard(self, key: str) -> None:
         """Forget that `key` is here. Raises KeyError if it is not."""
-        self._apply_touches()  # or the shadows would see a request for what they have just forgotten
+        self._apply_touches()  # or the shadows would see a request for a key that they have just forgotten
         if self._leaving is None:
             self._ruler.discard(key)
         else:
@@ -127,7 +127,7 @@ class AdaptivePolicy:
             shadow.discard(key)
 
     def clear(self) -> None:
-        """Forget everything, who ruled included."""
+        """Forget everything, the ruling policy included."""
         self._touched.clear()
         self._start()
 
@@ -163,7 +163,7 @@ class AdaptivePolicy:
         return not self._mask or not xxh3_64_intdigest(key.encode(), self._seed) & self._mask
 
     def _play(self, key: str) -> None:
-        """Let every shadow see a request, and note who is how far ahead of the ruler's."""
+        """Let every shadow see a request, and note how far each is ahead of the ruler's."""
         if not self._sampled(key):
             return
         shadows = self._shadows
@@ -176,7 +176,7 @@ class AdaptivePolicy:
                     if shadow.lead > _TAKEOVER * self._room + _NOISE:
                         self._challenger = place
                 elif mine and not hit:
-                    # Bounded below, and not a sum over all the past: the question is who is better now.
+                    # Bounded below, and not a sum over all the past: only the present lead counts.
                     shadow.lead = max(shadow.lead - 1.0, -_CREDIT * self._room - _NOISE)
 
     def _crown(self, challenger: int) -> None:
@@ -187,7 +187,7 @@ class AdaptivePolicy:
         self._hand_over(self._leaving)
 
     def _hand_over(self, leaving: EvictionPolicy) -> None:
-        # What the old ruler would give up first comes first, so the new one too takes it for the oldest.
+        # The key that the old ruler would give up first comes first, so the new one too takes it for the oldest.
         for _ in range(min(_MOVED_PER_ADD, len(leaving))):
             self._ruler.add(leaving.evict())
         if not len(leaving):

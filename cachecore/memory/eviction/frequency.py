@@ -1,7 +1,7 @@
-"""How often keys were asked for lately, in 16 bytes per entry of the cache and whatever the number of keys.
+"""How often keys were asked for lately, in 16 bytes per entry of the cache, independent of the number of keys.
 
 A count-min sketch: each key has a few counters, shared with others by accident; the smallest of them is the estimate,
-so it is never too low. All are halved from time to time, so what was popular once does not count for ever.
+so it is never too low. All are halved from time to time, so past popularity does not count for ever.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LIFE: Final = 10
 
 
 class FrequencySketch:
-    """Estimates up to 15. `seed` decides which keys share counters, so that nobody outside can choose them."""
+    """Estimates up to 15. `seed` decides which keys share counters, so that an attacker cannot choose them."""
 
     __slots__ = ("_additions", "_counters", "_mask", "_seed")
 
@@ -32,7 +32,7 @@ class FrequencySketch:
     def add(self, key: str, entries: int) -> None:
         """Count `key` once, for a cache of so many entries now. O(1) amortised."""
         if entries * _COUNTERS_PER_ENTRY > len(self._counters):
-            # Twice the same: every key finds what it had, and from now on shares it with half as many.
+            # Twice the same: every key finds its counts, and from now on shares them with half as many keys.
             self._counters = self._counters * 2
             self._mask = len(self._counters) - 1
         counters, mask = self._counters, self._mask

@@ -14,7 +14,7 @@ from cachecore.contract.eviction import TOUCHES_NOTED
 class LfuPolicy:
     """LFU: the entry used least often since it came leaves first, the oldest of several. About 300 bytes per entry.
 
-    Nothing is ever forgotten, so what was popular once stays: for popularity that does not change.
+    Counts never decay, so a key that was popular once stays: for popularity that does not change.
     """
 
     __slots__ = ("_cache", "_touched", "touch")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 class LruPolicy:
     """Exact LRU. About 110 bytes per entry beside its key.
 
-    Best where what was asked for last is asked for next. One pass over more keys than fit empties it of everything
+    Best where the latest keys are asked for again. One pass over more keys than fit empties it of everything
     useful; `adaptive` does not have that weakness.
     """
 
@@ -17,7 +17,7 @@ class LruPolicy:
 
     def __init__(self, capacity: int) -> None:
         self._order: OrderedDict[str, None] = OrderedDict()  # least recently used first
-        # One C call is atomic under the interpreter's lock, which is what lets a hit go without one of its own.
+        # One C call is atomic under the interpreter's lock, so a hit needs no lock of its own.
         self.touch: Callable[[str], object] = self._order.move_to_end
 
     def add(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""S3-FIFO: three queues, so that what is asked for once does not push out what is asked for again.
+"""S3-FIFO: three queues, so that keys asked for once do not push out keys that are asked for again.
 
 Yang, Zhang, Qiu, Yue, Rashmi: FIFO queues are all you need for cache eviction, SOSP 2023. New keys pass through a small
 queue, a tenth of the whole; those used there go on to the main queue, the others leave and are remembered for a while

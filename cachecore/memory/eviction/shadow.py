@@ -1,4 +1,4 @@
-"""A cache without values, in which a policy shows what it would hit."""
+"""A cache without values, which measures the hits of a policy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """W-TinyLFU: a key gets in only if it was asked for more often than the one that would leave.
 
 Einziger, Friedman, Manes: TinyLFU: a highly efficient cache admission policy, ACM ToS 2017. New keys pass through a
-window of one hundredth of the whole; what leaves it must beat the first key of the main region by frequency, ties lost.
+window of one hundredth of the whole; a key that leaves it must beat the first key of the main region by frequency.
 The main region is a segmented LRU. Frequencies are estimated for all keys, also those that were never kept.
 """
 
@@ -22,7 +22,7 @@ _PROTECTED_PERCENT: Final = 80
 class TinyLfuPolicy:
     """W-TinyLFU. About 150 bytes per entry beside its key, frequencies included; no ghosts.
 
-    Strong on stable popularity and on loops, where it keeps what it has. Slow to follow new popularity: `adaptive`
+    Strong on stable popularity and on loops, where it keeps its entries. Slow to follow new popularity: `adaptive`
     knows when to prefer others.
     """
 
@@ -32,7 +32,7 @@ class TinyLfuPolicy:
         self._window: OrderedDict[str, None] = OrderedDict()  # each least recently used first
         self._probation: OrderedDict[str, None] = OrderedDict()
         self._protected: OrderedDict[str, None] = OrderedDict()
-        self._candidate: str | None = None  # what left the window last, and has not been weighed yet
+        self._candidate: str | None = None  # the key that left the window last, and has not been weighed yet
         self._frequency = FrequencySketch(seed=(chance or Random()).getrandbits(64))  # noqa: S311 - no secret
         self._touched: deque[str] = deque(maxlen=TOUCHES_NOTED)
         self.touch: Callable[[str], object] = self._touched.append
@@ -47,7 +47,7 @@ class TinyLfuPolicy:
             self._probation[self._candidate] = None
 
     def evict(self) -> str:
-        """Forget and return the less frequent of what just left the window and what has been unused for longest."""
+        """Forget and return the less frequent of the key that just left the window and the one unused for longest."""
         self._apply_touches()
         candidate, self._candidate = self._candidate, None
         if candidate not in self._probation:
