@@ -1,1 +1,1 @@
-"""What an application calls: the async face, the sync face, decorators, configuration."""
+"""The interface for applications: the async face, the sync face, decorators, configuration."""

@@ -13,6 +13,6 @@ V = TypeVar("V")
 
 
 class Answers(Many[V], Writes[V], Claims[V], Contents[V]):
-    """What a decorated function asks; `Cache` adds how one is built and closed."""
+    """The calls that a decorated function uses; `Cache` adds building and closing."""
 
     __slots__ = ()

@@ -25,7 +25,7 @@ from cachecore.serializers.typed import TypedSerializer
 
 
 def split_options(ttl: Duration | None, options: Mapping[str, Any]) -> tuple[Policy, StoreOptions, MemoryOptions]:
-    """Return the options of a cache by what they are about. Raises OptionsError for one that there is not."""
+    """Return the options of a cache as policy, store and memory options. Raises OptionsError for an unknown one."""
     known = POLICY_FIELDS | STORE_FIELDS | MEMORY_FIELDS
     for name in options:
         if name not in known:
@@ -56,7 +56,7 @@ def typed_like(serializer: Serializer, value_type: Any) -> Serializer:
     """Return the serializer of values of `value_type`, compressed and encrypted as `serializer` is.
 
     Raises:
-        OptionsError: `serializer` is not one of ours, and what it does besides cannot be known.
+        OptionsError: `serializer` is not one of ours, so it cannot be given a value type.
     """
     if isinstance(serializer, WrapsSerializer):
         return serializer.around(typed_like(serializer.inner, value_type))
@@ -68,13 +68,13 @@ def typed_like(serializer: Serializer, value_type: Any) -> Serializer:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Return what to say to somebody who wrote `name`."""
+    """Return the hint for the unknown name `name`."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
 
 
 def check_parts(hasher: object, serializer: object, admit: object, rescue_if: object, clock: object) -> None:
-    """Return if these can be what they are given for. Raises OptionsError."""
+    """Return if each of these has the methods of its role. Raises OptionsError."""
     if not all(callable(getattr(clock, method, None)) for method in ("monotonic", "time")):
         raise OptionsError(f"clock must have the methods monotonic and time, not be {clock!r}")
     if not isinstance(hasher, KeyHasher):

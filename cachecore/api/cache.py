@@ -59,8 +59,8 @@ class Cache(Answers[V]):
     Args:
         backend: a URL (`memory://`, `sqlite:///path`, `redis://host`) or a backend, which stays the caller's to close.
         ttl: how long an answer is fresh: seconds, a timedelta or text such as "24h"; None means for ever.
-        namespace: segments separated by `/`; part of the key, and what `invalidate_prefix` takes.
-        prefix: what all keys of this application begin with.
+        namespace: segments separated by `/`; part of the key; `invalidate_prefix` takes it.
+        prefix: the prefix of all keys of this application.
         value_type: the type of values, for the `typed` serializer; plain data needs none.
         hasher: a name or a `KeyHasher`.
         serializer: a name or a `Serializer`; `msgpack` unless there is a `value_type`.
@@ -68,11 +68,11 @@ class Cache(Answers[V]):
         admit: told each computed value; returns whether to store it, or a `Computed` that says how.
         rescue_if: told the exception of a failed computation; returns whether `stale_if_error` covers it. Without it,
             every exception is covered.
-        name: what metrics call this cache.
+        name: the name of this cache in metrics.
         clock, chance, token, meter: where time, randomness, unique tokens of 16 bytes and instruments come from.
         options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.contract.options`.
 
-    What is not given is taken from the environment (`CACHECORE_TTL=24h`), then from `cachecore.toml` or the table
+    Other options come from the environment (`CACHECORE_TTL=24h`), then from `cachecore.toml` or the table
     `[tool.cachecore]` of `pyproject.toml` in the working directory, then from the defaults.
 
     Raises:
@@ -176,7 +176,7 @@ class Cache(Answers[V]):
     def configuration() -> dict[str, Any]:
         """Return the settings that `CACHECORE_*` in the environment and the file give; others are left out.
 
-        For what is built on a cache and has defaults of its own. Raises what `from_config` raises.
+        For layers on a cache that have defaults of their own. Raises as `from_config`.
         """
         return configuration.completed({})
 
@@ -195,7 +195,7 @@ class Cache(Answers[V]):
     ) -> Cache[Any]:
         """Return a view of `namespace` below this one, sharing memory, store and guard.
 
-        What is not given is as here; `tags` are added to this cache's own. A `name` gives it counts of its own.
+        Options that are not given are as here; `tags` are added to this cache's own. A `name` gives it its own counts.
         """
         unknown = sorted(set(policy) - POLICY_FIELDS)
         if unknown:
@@ -259,10 +259,10 @@ class Cache(Answers[V]):
         its arguments (those of a method take the object first), `invalidate_all()` and `stats()`.
 
         Args:
-            function: what is decorated.
+            function: the decorated function.
             tags: tags of every answer, with placeholders for arguments (`"user:{user_id}"`), or a function of the
                 arguments that returns them.
-            name: what the function is called in the request; its module and qualified name otherwise.
+            name: the name of the function in the request; its module and qualified name otherwise.
             exclude: parameters that do not shape the answer, and attributes of a method's object (`"self.client"`).
             vary: a ContextVar or a function without arguments, or several of them: their values are part of every
                 request, such as the language of the visitor.
@@ -271,7 +271,7 @@ class Cache(Answers[V]):
             view: `ttl` (seconds; None means for ever) and any other field of `Policy`, such as `stale_if_error` and
                 `finish`, for this function alone; `namespace` of the answers, below the cache's own; `value_type`, the
                 type of the answers for the `typed` serializer. Without it the return annotation counts, where plain
-                data would not keep what it names; with `typing.Any` it does not.
+                data would not keep the named type; with `typing.Any` it does not.
 
         Raises:
             OptionsError: the function is not async or an option is wrong; or one name would mean two functions.
@@ -317,7 +317,7 @@ def _complete(settings: dict[str, Any]) -> dict[str, Any]:
 def function_options(
     cache: Cache[Any], calls: CallOptions, **options: Any
 ) -> tuple[CallOptions, Callable[[Sequence[str]], Scope]]:
-    """Return the options of a cached function, and what makes its view from the tags of all its answers.
+    """Return the options of a cached function, and a function that makes its view from the tags of all its answers.
 
     `calls` are the options that concern requests, `options` those of `scoped`. Raises OptionsError.
     """

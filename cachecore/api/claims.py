@@ -92,7 +92,7 @@ class Claims(View[V]):
         the block its own request raises FlightCycleError.
 
         Args:
-            request: what the answer depends on.
+            request: the value that the answer depends on.
             ttl: how long the answer stays fresh, as for `get_or_set`; a `Computed` that is stored may say it too.
             tags: tags of the answer beside the cache's own.
 

@@ -43,7 +43,7 @@ from cachecore.serializers.typed import TypedSerializer
 VARIABLE_PREFIX: Final = "CACHECORE_"
 FILES: Final = ("cachecore.toml", "pyproject.toml")
 
-# What Kubernetes sets in every container beside a service that is called cachecore.
+# Variables that Kubernetes sets in every container beside a service named cachecore.
 _NOT_OURS = re.compile(r"OFF|SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*")
 
 
@@ -54,7 +54,7 @@ def load(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> dict[str, object]:
-    """Return the settings of a cache as keyword arguments; what nobody names is left out.
+    """Return the settings of a cache as keyword arguments; those that no source names are left out.
 
     Durations are seconds, sizes bytes, `ttl` None if it is "forever". A hasher or serializer named alone stays its
     name; one with options is built here, so that its secrets are inside it and nowhere else. The backend's URL is
@@ -90,7 +90,7 @@ def load(
     settings: dict[str, object] = {}
     for origin in sources:
         for name, value in origin.settings().items():
-            if isinstance(value, dict) and "name" not in value:  # options of what an earlier source named
+            if isinstance(value, dict) and "name" not in value:  # options of the plugin that an earlier source named
                 value = {**cast("dict[str, Any]", settings.get(name, {})), **value}
             settings[name] = value
     for kind in TABLES & settings.keys():
@@ -99,7 +99,7 @@ def load(
 
 
 def completed(arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the arguments of a cache, and what `source`, environment and file say of each setting not among them.
+    """Return the arguments of a cache, completed by the settings of `source`, environment and file.
 
     A configured serializer stores values of the `value_type` in `arguments`, compressed and encrypted as it is. Raises
     as `load`. A working directory that cannot be read has no file.
@@ -138,7 +138,7 @@ class _Source:
     text: bool = False
 
     def settings(self) -> dict[str, object]:
-        """Return what this source says, read and checked."""
+        """Return the settings of this source, read and checked."""
         found = self._direct(self.found, SETTINGS)
         return {name: self._read(name, value) for name, value in found.items()}
 
@@ -146,7 +146,7 @@ class _Source:
         return VARIABLE_PREFIX + name.upper() if self.text else self.place
 
     def _direct(self, table: Mapping[str, object], known: frozenset[str] | None) -> dict[str, object]:
-        """Return `table` with what is given as `x_env` or `x_file` in its place."""
+        """Return `table` with the values of `x_env` and `x_file` under `x`."""
         direct: dict[str, object] = {}
         for written, value in table.items():
             name, how = written, ""
@@ -246,11 +246,11 @@ def _table(path: Path) -> Mapping[str, object]:
     return data
 
 
-_files: dict[Path, tuple[tuple[int, int], Mapping[str, Any]]] = {}  # path -> when it was read, and what it said
+_files: dict[Path, tuple[tuple[int, int], Mapping[str, Any]]] = {}  # path -> version of the file, and its content
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
-    """Return what a TOML file says; a file that has not changed is not read again, because every cache asks.
+    """Return the content of a TOML file; an unchanged file is not read again, because every cache asks.
 
     Of a pyproject.toml without our table nothing is read: whether it is right is not our business.
     """
@@ -265,9 +265,9 @@ def _parsed(path: Path) -> Mapping[str, Any]:
 
 
 def _from_environment(variables: Mapping[str, str], referred: set[str]) -> dict[str, object]:
-    """Return what our variables say. An empty one says nothing; one that a setting refers to is no setting."""
+    """Return the settings of our variables. An empty one is ignored; one that a setting refers to is no setting."""
     found: dict[str, Any] = {}
-    for variable in sorted(variables.keys() - referred):  # so a name comes before the options of what it names
+    for variable in sorted(variables.keys() - referred):  # so a plugin's name comes before its options
         if not _ours(variable) or not variables[variable]:
             continue
         table = found

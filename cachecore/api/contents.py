@@ -1,4 +1,4 @@
-"""What lies in a namespace, for what has to know all of it: an index, an export, a report."""
+"""The answers in a namespace, for readers of all of them: an index, an export, a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Contents(View[V]):
-    """What reads answers without their requests."""
+    """Reads answers without their requests."""
 
     __slots__ = ()
 

@@ -151,7 +151,7 @@ async def _close_unused() -> None:
 def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
     if done.cancelled() or not done.set_running_or_notify_cancel():
         if not ended.cancelled():
-            ended.exception()  # nobody will ask
+            ended.exception()  # marks it as retrieved
         return
     if ended.cancelled():
         done.set_exception(concurrent.futures.CancelledError())

@@ -25,7 +25,7 @@ Unhashable = Mapping[Any, Any] | list[Any] | set[Any] | bytearray
 
 
 class Many(Reads[V]):
-    """What asks for many answers."""
+    """Calls for many answers."""
 
     __slots__ = ()
 
@@ -101,17 +101,17 @@ class Many(Reads[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
     ) -> dict[Any, Any]:
-        """Return the answers to `requests`, computing together those that nobody has or computes.
+        """Return the answers to `requests`; those neither stored nor under way are computed together.
 
         `requests` as for `get_many`. `factory` is called once, with the names to compute, and returns a mapping of
-        names to answers; a second time only for keys whose other process failed to compute them. What it leaves out
-        is left out of the result and not stored; more than was asked is ignored. Computations under way for single
+        names to answers; a second time only for keys that another process failed to compute. A name it leaves out is
+        left out of the result and not stored; a name that was not asked is ignored. Computations under way for single
         requests are joined, and this one can be joined by them.
 
         Raises:
             ValueError: the factory answers, but under none of the names that it was given.
 
-        Also what `get_or_set` raises.
+        Also raises as `get_or_set`.
         """
         named = _named(requests)
         if bypassed():

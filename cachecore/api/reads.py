@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Reads(View[V]):
-    """What asks for one answer."""
+    """Calls for one answer."""
 
     __slots__ = ()
 
@@ -43,10 +43,10 @@ class Reads(View[V]):
         """Return the fresh answer to `request`, or `default`. A store that fails reads as empty.
 
         Args:
-            request: what the answer depends on.
-            default: what to return if there is no fresh answer.
+            request: the value that the answer depends on.
+            default: the result if there is no fresh answer.
             tags: an entry that lacks one of these is not served.
-            max_age: seconds; an older answer is not served, whatever ttl it was stored with.
+            max_age: seconds; an older answer is not served, even within its ttl.
 
         Raises:
             UnkeyableError: `request` has no canonical form.
@@ -74,7 +74,7 @@ class Reads(View[V]):
     async def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
         """Return whether there is a fresh answer to `request`. Counts neither a hit nor a miss; decodes nothing.
 
-        Takes and raises what `get` does.
+        Arguments and errors are those of `get`.
         """
         key = self._key_of(request)
         stored = stored_tags(tags) if tags else ()
@@ -87,7 +87,7 @@ class Reads(View[V]):
         return (await read(scope, self._engine.state(), key, scope.tagset(key, tags))).state == "fresh"
 
     def peek(self, request: Any = UNSET, default: D | None = None, *, key: str | None = None) -> V | D | None:
-        """Return the fresh answer that is in this process's memory, or `default`. Synchronous; asks nobody.
+        """Return the fresh answer that is in this process's memory, or `default`. Synchronous; does not ask the store.
 
         `key` may be given instead of the request, if it is at hand (`cache.key(request)`).
         """
@@ -138,14 +138,14 @@ class Reads(View[V]):
         a computation, never an error.
 
         Args:
-            request: what the answer depends on; the order of fields does not count.
+            request: the value that the answer depends on; the order of fields does not count.
             factory: awaited at most once, however many callers wait for it.
             ttl: seconds the answer stays fresh; None means for ever; not given: the cache's own.
             tags: tags of this answer beside the cache's own.
-            max_age: seconds; an older answer is not fresh, whatever ttl it was stored with.
+            max_age: seconds; an older answer is not fresh, even within its ttl.
             refresh_factory: awaited instead of `factory` to refresh behind an answer that was served already
-                (`stale_while_revalidate`, `refresh_ahead`). It outlives the caller's request, so it opens for itself
-                what it needs.
+                (`stale_while_revalidate`, `refresh_ahead`). It outlives the caller's request, so it opens its own
+                sessions and connections.
 
         Raises:
             UnkeyableError: `request` has no canonical form.
@@ -184,7 +184,7 @@ class Reads(View[V]):
 
         Without a `factory` nothing is computed. `stale=True` accepts any answer that is not dead, however stale, whose
         stamps are verified. `max_age` and `refresh_factory`, which takes a `factory` beside it, as for `get_or_set`.
-        Raises what `get_or_set` raises.
+        Raises as `get_or_set`.
         """
         key = self._key_of(request)
         scope = self._scope if max_age is None else self._aged(max_age)
@@ -199,10 +199,10 @@ class Reads(View[V]):
         ttl: Duration | Unset | None = UNSET,
         tags: Sequence[str] = (),
     ) -> V:
-        """Compute the answer to `request` anew and store it, whatever is stored; return it.
+        """Compute the answer to `request` anew, store it in place of a stored one, and return it.
 
         Never joins a computation that began earlier. Callers that come while a refresh is under way share the next one,
-        which begins when that has ended. Raises what `get_or_set` raises.
+        which begins when that has ended. Raises as `get_or_set`.
         """
         key = self._key_of(request)
         if bypassed():
@@ -229,7 +229,7 @@ class Reads(View[V]):
         as long as the store may take. `factory_timeout` bounds the time to the first chunk and each gap between two.
 
         Args:
-            request: what the answer depends on; as for `get_or_set`, which shares its answers with this call.
+            request: the value that the answer depends on; `get_or_set` shares its answers with this call.
             factory: an async generator of chunks, run by a task of its own in a copy of the first reader's context.
             assemble: makes the answer of all chunks: a value, or `Computed`. If it raises, that is logged, and nothing
                 is stored.
@@ -286,5 +286,5 @@ def _check_behind(factory: Factory | None, behind: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return what a factory returned, without what it said of storing it."""
+    """Return the value of a factory, unwrapped from `Computed`."""
     return value.value if isinstance(value, Computed) else value

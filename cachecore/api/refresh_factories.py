@@ -1,7 +1,7 @@
 """The factory that refreshes answers of a cached function behind calls that were answered already.
 
 The session or connection of a call is closed when such a refresh runs. So this factory gets the arguments that are part
-of the request, without those that the function excludes, and opens for itself what it needs.
+of the request, without those that the function excludes, and opens its own sessions and connections.
 """
 
 from __future__ import annotations

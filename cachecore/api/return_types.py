@@ -142,7 +142,7 @@ def _class_kind(cls: Any, seen: set[type]) -> Kind:
     if cls in _PLAIN:
         return Kind.PLAIN
     if cls in seen:
-        return Kind.PLAIN  # inside of itself: what it needs is known by its other fields
+        return Kind.PLAIN  # inside of itself: its other fields decide
     if typing.is_typeddict(cls):
         seen.add(cls)
         try:

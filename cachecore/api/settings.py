@@ -1,4 +1,4 @@
-"""What a setting means that is written as text or TOML: durations, sizes, numbers, `forever`.
+"""Settings written as text or TOML: durations, sizes, numbers, `forever`.
 
 The kinds are read off the table of options, so that a new option is a new setting without a line here.
 """
@@ -75,7 +75,7 @@ def _plain(name: str, value: str, kinds: set[Any]) -> object:
 
 
 def _check(name: str, setting: object) -> None:
-    """Let the table of options refuse what is out of limits, here, where it is known who said it."""
+    """Let the table of options refuse values out of limits, here, where their source is known."""
     fields: dict[str, Any] = {name: setting}
     if name in POLICY_FIELDS:
         Policy(**{"ttl": None, **fields})

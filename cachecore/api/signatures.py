@@ -25,7 +25,7 @@ _NOT_SET: Final = object()
 
 
 def unbound(function: Any) -> tuple[type | None, Any]:
-    """Return `classmethod`, `staticmethod` or None, and the function itself: they bind what they hold, uncalled."""
+    """Return `classmethod`, `staticmethod` or None, and the function inside."""
     if isinstance(function, classmethod | staticmethod):
         return type(function), function.__func__
     return None, function

@@ -1,4 +1,4 @@
-"""What an application iterates over when it asks for a stream."""
+"""The iterator that an application gets for a stream."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Stream(Generic[C]):
     def _check(self) -> None:
         if self._over in ("ended", "was closed"):
             raise StopAsyncIteration
-        if self._over:  # no end: what came so far is not the whole answer
+        if self._over:  # no end: the chunks so far are not the whole answer
             raise CacheError(f"this stream {self._over}: ask for a new one")
         if self._reading:
             raise CacheError("another task is reading this stream: ask for one stream for each reader")

@@ -1,6 +1,6 @@
 """`SyncCache`: the same cache for threads.
 
-One thread runs an event loop with the async cache on it; calls are carried there and back. What is in memory is read
+One thread runs an event loop with the async cache on it; calls are carried there and back. Copies in memory are read
 in the caller's own thread and never enters the loop. A factory runs in its caller's own thread too, so that thread
 locals, database sessions and blocking code are where their author expects them; callers of one key in other threads
 wait for it, as they do in `Cache`.
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 class SyncCache(SyncMany[V]):
-    """`Cache` for code without an event loop. Takes what `Cache` takes, or a `Cache` to share.
+    """`Cache` for code without an event loop. Takes the arguments of `Cache`, or a `Cache` to share.
 
     Any number of threads may use it. In a forked child it starts a thread of its own at its first call. Where an event
     loop is running in the caller's thread (a notebook, a callback of an async framework), a call blocks that loop, as
@@ -342,7 +342,7 @@ class SyncCache(SyncMany[V]):
         return self._cache.stats
 
     def health(self) -> dict[str, object]:
-        """Return what works now; see `Cache.health`."""
+        """Return the state of the parts; see `Cache.health`."""
         return self._run(self._cache.health())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Streams for threads: what a thread iterates over, and the thread in which a generator runs.
+"""Streams for threads: the iterator for a thread, and the thread in which a generator runs.
 
 A generator runs in a thread of its own, in a copy of the first reader's context: it belongs to the stream, which goes
 on when its first reader has left. Chunks cross in both directions one by one, so that a generator is never ahead of
@@ -45,7 +45,7 @@ class SyncStream(Generic[C]):
         return self
 
     def __next__(self) -> C:
-        """Return the next chunk. Raises what `Stream.__anext__` raises."""
+        """Return the next chunk. Raises as `Stream.__anext__`."""
         if not self._reading.acquire(blocking=False):
             raise CacheError("another thread is reading this stream: ask for one stream for each reader")
         try:

@@ -24,7 +24,7 @@ def run_with_factory(
     thread: LoopThread, factory: Callable[..., Any], call: Callable[[Callable[..., Any]], Coroutine[Any, Any, T]]
 ) -> T:
     """Run `call` on the loop with a factory that runs here; return its result."""
-    # What the loop wants of this thread: a factory call to make, or the end of waiting.
+    # Requests of the loop to this thread: a factory call to make, or None as the end.
     wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
     answered = False  # read and written on the loop's thread only
 
@@ -32,7 +32,7 @@ def run_with_factory(
         loop, flight = asyncio.get_running_loop(), current_flight()
 
         def work() -> Any:
-            if flight is not None:  # whichever thread it is, it may have been busy until now
+            if flight is not None:  # the thread may have been busy until now
                 with suppress(RuntimeError):  # the loop is gone
                     loop.call_soon_threadsafe(flight.restart_timer)
             return called(factory, *args)
@@ -40,7 +40,7 @@ def run_with_factory(
         if answered:  # a refresh behind a stale answer: this thread has gone on with it
             return await asyncio.to_thread(work)
         answer: asyncio.Future[Any] = loop.create_future()
-        with apart(False):  # what the factory itself asks for
+        with apart(False):  # for calls that the factory itself makes
             context = contextvars.copy_context()
 
         def compute() -> None:

@@ -1,4 +1,4 @@
-"""What every face of a cache rests on: one view, its keys, its counts, and how its arguments are read."""
+"""The base of every face of a cache: one view, its keys, its counts, and how its arguments are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 
 class View(Generic[V]):
-    """One view of a cache. What it can do is in the classes below it; `Cache` is all of them."""
+    """One view of a cache. Its calls are in subclasses; `Cache` is all of them."""
 
     __slots__ = ("__weakref__", "_counts", "_engine", "_find_value", "_key_of", "_scope")
 
@@ -38,7 +38,7 @@ class View(Generic[V]):
         return self._scope.telemetry.counts.snapshot()
 
     async def health(self) -> dict[str, object]:
-        """Return what works now, by asking the store; never raises and is bounded by the store's deadline."""
+        """Return the state of the parts; asks the store, never raises, and is bounded by the store's deadline."""
         return await health(self._engine)
 
     def _checked(self, ttl: Duration | Unset | None) -> float | Unset | None:

@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 class Writes(View[V]):
-    """What changes answers.
+    """Calls that change answers.
 
     `set` and `set_many` return whether the store took the value; deletions and invalidations raise
     `InvalidationPending` if the store did not acknowledge them within `write_timeout`.
@@ -51,14 +51,14 @@ class Writes(View[V]):
         not served after that; its deletion pends, unless the store has said that there was none.
 
         Args:
-            request: what the answer depends on.
+            request: the value that the answer depends on.
             value: the answer, or a `Computed` that says how to store it.
             ttl: seconds it stays fresh; None means for ever; not given: the cache's own.
             tags: tags of this answer beside the cache's own.
             since: store only if nothing was stored, deleted or invalidated since this lookup of the same request, and
                 at most `factory_timeout` later. After a lookup that found nothing, a deletion in between is known by
                 its tombstone, which a store that evicts may have dropped: there use `get_or_set`, which claims the key.
-            served_by: what made it; told by later lookups.
+            served_by: the origin of the value; returned by later lookups.
             required: raise where the store does not take the value.
 
         Raises:
@@ -90,7 +90,7 @@ class Writes(View[V]):
     ) -> list[bool]:
         """Store several answers, request to value, in one round trip; return whether each was stored, in their order.
 
-        Raises what `set` raises; with `required`, if one of them is not stored.
+        Raises as `set`; with `required`, if one of them is not stored.
         """
         keys = [self._key_of(request) for request in items]
         values = (value if isinstance(value, Computed) else Computed(value) for value in items.values())
@@ -112,7 +112,7 @@ class Writes(View[V]):
         return bool(await self.delete_many([request]))
 
     async def delete_many(self, requests: Sequence[Any]) -> int:
-        """Delete several answers; return how many there were. Raises what `delete` raises."""
+        """Delete several answers; return how many there were. Raises as `delete`."""
         keys = list(dict.fromkeys(self._key_of(request) for request in requests))
         with self._span("cachecore.delete"):
             state = self._open("delete_many")
@@ -150,7 +150,7 @@ class Writes(View[V]):
         """Make every answer of `namespace` (whole segments, below this cache's own) invalid, at once.
 
         Returns how many entries were deleted to give their memory back: exact without concurrent writers, None where
-        the store cannot list its keys. Raises what `invalidate_tags` raises.
+        the store cannot list its keys. Raises as `invalidate_tags`.
         """
         if not namespace:
             raise OptionsError("namespace must not be empty here; `invalidate_all` invalidates everything")
@@ -164,7 +164,7 @@ class Writes(View[V]):
         """Make every answer that carries `tag` invalid, at once, then delete those that lie in `wanted` namespaces.
 
         For tags whose answers the caller can find by namespace: `wanted` is given each namespace below this cache's own
-        (`faq/v3`) and says whether what lies there carries the tag. Returns and raises as `invalidate_prefix`.
+        (`faq/v3`) and says whether its entries carry the tag. Returns and raises as `invalidate_prefix`.
         """
         return await self._sweep(self._scope, [user_tag(one) for one in checked_tags([tag])], "tags", wanted)
 
@@ -180,7 +180,7 @@ class Writes(View[V]):
             return await delete_entries(scope, state, kind, tags, wanted)
 
     async def pin_tag(self, tag: str) -> None:
-        """Inside a factory: depend on `tag` from now on. Call it before reading what the tag stands for.
+        """Inside a factory: depend on `tag` from now on. Call it before reading the data that the tag stands for.
 
         An invalidation of the tag between this call and the end of the factory makes the answer be born dead. Outside
         a factory it does nothing. A store that cannot be read means that the answer will not be stored.
@@ -190,5 +190,5 @@ class Writes(View[V]):
         state = self._engine.state()
         if flight is None or flight.flights is not state.flights:  # none, or another cache's
             return
-        # One factory computes a whole batch, and nobody can tell for which of its answers it pins.
+        # One factory computes a whole batch, so the pin holds for all of its answers.
         await asyncio.gather(*(pin_tag(self._scope, state, one, stored) for one in flight.group if one.timed))

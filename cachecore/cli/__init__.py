@@ -59,7 +59,7 @@ def _add(made: typer.Typer, point: EntryPoint) -> None:
 
     try:
         command: Any = point.load()
-    except Exception as error:  # noqa: BLE001 - whatever a plugin's import raises is reported, by its own command
+    except Exception as error:  # noqa: BLE001 - any error of a plugin's import is reported, by its own command
         command = _broken(point, error)
     if isinstance(command, typer.Typer):
         made.add_typer(command, name=point.name)

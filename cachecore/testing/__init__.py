@@ -1,4 +1,4 @@
-"""What plugin authors and this project's own tests share: the conformance suite, real servers, faults."""
+"""Tools for plugin authors and this project's own tests: the conformance suite, real servers, faults."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How consistent a cache is, measured: writers say what they wrote, readers what they got, `audit` counts violations.
+"""The consistency of a cache, measured: a journal has all writes and reads, `audit` counts violations.
 
     journal = Journal()                               # one in each process
     journal.wrote(key, version, began, acknowledged)  # the source has `version` now, and the cache was told
@@ -8,7 +8,7 @@
 
 A read is stale by the time from when a newer version's invalidation was acknowledged to when the read began, and
 consistent if there was no such time. Violations are counted by time scale, as Polaris does: how many reads were stale
-by more than 10 ms, 1 s, 1 min. A version that nobody had begun to write when the read ended is impossible, and worse.
+by more than 10 ms, 1 s, 1 min. A version that no writer had begun when the read ended is impossible, and worse.
 
 Keys are whole numbers, versions grow by one per key from 0, which needs no writing. Times are of one monotonic clock:
 on one host all processes share it. A journal costs 24 bytes a read, 32 a write.
@@ -28,7 +28,7 @@ SCALES: Final = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0)
 
 
 class Journal:
-    """What one process wrote and read. Not for several threads at once."""
+    """The writes and reads of one process. Not for several threads at once."""
 
     def __init__(self) -> None:
         self._writes = array("d")
@@ -76,12 +76,12 @@ def _rows(flat: array[float]) -> Iterable[tuple[float, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an audit found."""
+    """The result of an audit."""
 
     reads: int
     writes: int
     impossible: int
-    """Reads of versions that nobody had begun to write."""
+    """Reads of versions whose writes had not begun."""
     staleness: Sequence[float]
     """Seconds by which each stale read was stale, ascending; consistent reads are not in it."""
     worst: tuple[int, int, float] | None

@@ -34,7 +34,7 @@ from cachecore.contract.protocols import (
 from cachecore.store.memory_backend import MemoryBackend
 
 Alter = Callable[[str, bytes], bytes | None]
-"""What a read value becomes: (key, value) -> value, or None for a missing one."""
+"""Changes a value that was read: (key, value) -> value, or None for a missing one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class FaultyBackend:
 
     Each method that adds a fault takes the `operation` it is for (None: all), the `prefix` that a key of the call must
     have, how many `times` it happens (None: until `heal`) and with which `probability`. Faults are applied in the order
-    in which they were added. `calls` lists what was asked.
+    in which they were added. `calls` lists the calls.
     """
 
-    # Set in __init__ where `inner` has them, so that isinstance says of the wrapper what it says of `inner`.
+    # Set in __init__ where `inner` has them, so that isinstance gives the same result for both.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
@@ -150,7 +150,7 @@ class FaultyBackend:
         probability: float = 1.0,
         done: bool = False,
     ) -> Fault:
-        """Raise `error(operation)`; with `done` only after the store did what it was asked, as when a reply is lost."""
+        """Raise `error(operation)`; with `done` only after the store carried out the call, as when a reply is lost."""
 
         async def strike(call: Recorded) -> None:
             raise error(call.operation)
@@ -195,7 +195,7 @@ class FaultyBackend:
         return self._add(Fault(None, prefix, times, probability, loses=True))
 
     def alter(self, alter: Alter, *, prefix: str = "", times: int | None = None, probability: float = 1.0) -> Fault:
-        """Let reads return what `alter(key, value)` makes of each value; `times` and `probability` count values."""
+        """Let reads return `alter(key, value)` for each value; `times` and `probability` count values."""
         return self._add(Fault("get_many", prefix, times, probability, alter=alter))
 
     def corrupt(self, *, prefix: str = "", times: int | None = None, probability: float = 1.0) -> Fault:
@@ -238,7 +238,7 @@ class FaultyBackend:
     # The contract of a backend
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Read, then damage what was read."""
+        """Read, then damage the values."""
         call = await self._begin("get_many", keys)
         values = await self.inner.get_many(keys)
         for key, value in zip(keys, values, strict=True):
@@ -369,7 +369,7 @@ class FaultyBackend:
         try:
             while not released.done():
                 try:
-                    await asyncio.wait([released])  # does not cancel what it waits for
+                    await asyncio.wait([released])  # does not cancel the future
                 except asyncio.CancelledError:
                     if swallow is not None and ignored >= swallow:
                         raise

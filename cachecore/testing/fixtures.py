@@ -38,7 +38,7 @@ def cachecore_cache() -> Iterator[Cache[Any]]:
 
 @pytest.fixture
 def frozen_cache() -> Iterator[FrozenCache]:
-    """Return a cache as `cache` does, whose copies and store follow one clock that only `advance` moves."""
+    """Return a cache as `cache` does, on one clock for copies and store that only `advance` moves."""
     from cachecore.testing.frozen import FrozenCache
 
     made = FrozenCache(ttl=_TTL)
@@ -62,7 +62,7 @@ def cachecore_server() -> Iterator[Server]:
 
 @pytest.fixture
 def redis_url(cachecore_server: Server) -> str:
-    """Return the URL of a real server whose database is empty."""
+    """Return the URL of a real server with an empty database."""
     import redis
 
     with redis.Redis.from_url(cachecore_server.url) as client:

@@ -1,4 +1,4 @@
-"""A cache in memory whose time stands still until a test moves it."""
+"""A cache in memory on a clock that stands still until a test moves it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Bytes that nobody meant to write, thrown at the envelope and the serializers.
+"""Random bytes, thrown at the envelope and the serializers.
 
-`fuzz_entries` mutates real entries at random, reproducibly by its seed; `fuzz_one` takes one byte string and is what a
-coverage-guided fuzzer calls. Both raise AssertionError as soon as something is accepted that must not be, and let
-through whatever else is raised: any error is a finding.
+`fuzz_entries` mutates real entries at random, reproducibly by its seed; `fuzz_one` takes one byte string from a
+coverage-guided fuzzer. Both raise AssertionError as soon as something is accepted that must not be, and let every
+other exception through: any error is a finding.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def fuzz_one(data: bytes, serializers: Sequence[Serializer], *, key: str = KEY) 
     """Give `data` to the reader of entries, and its payload to each serializer; return the names of those that read it.
 
     The reader gets it twice: as it is, and with its checksum and the digest of `key` put right, which no fuzzer would
-    guess. What still is no entry is a payload as a whole.
+    guess. If both are no entry, the data is taken as a payload.
     """
     found = entry.decode(data, key)
     assert type(found) in (entry.Entry, entry.Rejected), "decode answered neither way"
@@ -81,8 +81,8 @@ def fuzz_entries(rounds: int, seed: int, plain: Sequence[Serializer], sealed: Se
 
     Args:
         rounds: mutations to try; about 20 µs each.
-        seed: what makes a failure happen again.
-        plain: serializers whose payloads anybody may make.
+        seed: makes a failure happen again.
+        plain: serializers with payloads that any writer may make.
         sealed: serializers that must accept nothing that they did not make.
     """
     chance = random.Random(seed)  # noqa: S311 - for tests, and to be repeated
@@ -112,7 +112,7 @@ def fuzz_entries(rounds: int, seed: int, plain: Sequence[Serializer], sealed: Se
         opened = _loads(serializer, found.payload, found)
         outcomes["accepted" if opened else "payload"] += 1
         assert not opened or data in whole or found.serializer not in sealed_names, "a forgery was accepted"
-        for other in sealed:  # what a reader that expects sealed entries would do, had it not looked at the name
+        for other in sealed:  # as a reader that expects sealed entries and does not look at the name
             if other.name != found.serializer:
                 assert not _loads(other, found.payload, found), "an entry of another serializer was opened"
     return outcomes
@@ -157,7 +157,7 @@ def _splice(original: bytes, chance: random.Random, originals: Sequence[bytes]) 
 
 
 def _swap_payload(original: bytes, chance: random.Random, originals: Sequence[bytes]) -> bytes:
-    """The header of one entry over the payload of another: what moving bytes between entries comes to."""
+    """The header of one entry over the payload of another, as after moving bytes between entries."""
     first, second = entry.decode(original, KEY), entry.decode(chance.choice(originals), KEY)
     assert isinstance(first, entry.Entry)
     assert isinstance(second, entry.Entry)

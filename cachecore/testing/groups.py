@@ -100,7 +100,7 @@ class _Sentinel(Server):
 
 
 def _each(replies: list[list[str]] | None) -> list[dict[str, str]]:
-    """What a Sentinel tells of several servers."""
+    """Return a Sentinel's reply on several servers."""
     return [dict(zip(fields[::2], fields[1::2], strict=True)) for fields in replies or ()]
 
 

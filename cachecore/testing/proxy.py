@@ -3,7 +3,7 @@
     with Proxy(server.port) as proxy:
         backend = from_url(proxy.url)
         proxy.blackhole()      # connections stay, nothing passes
-        proxy.heal()           # what was held arrives, late
+        proxy.heal()           # held bytes arrive, late
 
 It runs in a thread with a loop of its own, so it goes on while the loop under test stands still. All methods may be
 called from any thread, also from a running loop; they return when the change is in force.
@@ -50,19 +50,19 @@ class Link:
             writer.close()
 
     def abort(self) -> None:
-        """Reset the client and drop the server, with whatever is still on its way to it."""
+        """Reset the client and drop the server, with all bytes still on their way to it."""
         self.end(reset=True)
         self.server.transport.abort()
 
 
 OnReply = Callable[[Link, bytes], Iterable[tuple[Link, bytes]]]
-"""Called with each piece of a reply; returns what goes to which connection instead."""
+"""Called with each piece of a reply; returns the replacements: (connection, bytes)."""
 
 
 class Proxy:
     """Forwards a free loopback port to `port` of `host`, as well or as badly as it is told.
 
-    `connects`, `bytes_up` and `bytes_down` count what was accepted, sent to and received from the server.
+    `connects`, `bytes_up` and `bytes_down` count accepted connections, and bytes sent to and received from the server.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1", *, chance: random.Random | None = None) -> None:
@@ -132,7 +132,7 @@ class Proxy:
     def blackhole(self) -> None:
         """Let nothing pass in either direction; connections stay, new ones are accepted and hear nothing.
 
-        After `heal` what was held arrives, as after a network found its way again.
+        After `heal` the held bytes arrive, as after a network found its way again.
         """
         self._do(self._flowing.clear)
 
@@ -173,7 +173,7 @@ class Proxy:
         self._do(change)
 
     def alter_replies(self, on_reply: OnReply | None) -> None:
-        """Let `on_reply` decide what becomes of each piece of a reply. It runs in the proxy's thread."""
+        """Let `on_reply` replace each piece of a reply. It runs in the proxy's thread."""
 
         def change() -> None:
             self._on_reply = on_reply
@@ -244,7 +244,7 @@ class Proxy:
 
     def _served(self, raw: socket.socket, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
-        raw.close()  # of a task that was cancelled before it began nobody else has
+        raw.close()  # a task that was cancelled before it began has not closed it
 
     def _end_links(self) -> None:
         for link in list(self._links):
@@ -282,7 +282,7 @@ class Proxy:
         for task in link.tasks:
             task.add_done_callback(self._report)
         try:
-            # Whichever side closes first ends both, save that a lost link ends when its client closes.
+            # The first side to close ends both, save that a lost link ends when its client closes.
             await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in link.tasks:
                 task.cancel()
@@ -291,7 +291,7 @@ class Proxy:
             await asyncio.wait(link.tasks)
             for writer in (client, server):
                 with contextlib.suppress(OSError):
-                    await writer.wait_closed()  # what was written before arrives
+                    await writer.wait_closed()  # bytes written before arrive
         finally:
             for task in link.tasks:
                 task.cancel()
@@ -301,7 +301,7 @@ class Proxy:
 
     def _report(self, task: asyncio.Task[None]) -> None:
         bug = None if task.cancelled() else task.exception()
-        if bug is not None:  # in what alters replies
+        if bug is not None:  # in `on_reply`
             self._loop.call_exception_handler({"message": "a link of the proxy failed", "exception": bug})
 
     async def _upwards(self, link: Link, source: asyncio.StreamReader) -> None:

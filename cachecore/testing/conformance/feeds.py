@@ -37,7 +37,7 @@ async def _events(backend: SupportsFeed, prefix: str) -> AsyncIterator[AsyncIter
 
 
 async def _until_alive(events: AsyncIterator[FeedEvent]) -> list[FeedEvent]:
-    """Return what comes up to an `Alive` that was sent after now."""
+    """Return the events up to an `Alive` that was sent after now."""
     asked = monotonic()
     seen = []
     async for event in events:
@@ -69,7 +69,7 @@ async def check_feed_starts_and_stays_alive(harness: Harness) -> None:
 
 @registered
 async def check_feed_tells_every_kind_of_change(harness: Harness) -> None:
-    """What another backend sets, deletes and swaps is told before the next `Alive`, keys below the prefix only."""
+    """Another backend's sets, deletions and swaps are told before the next `Alive`, keys below the prefix only."""
     if not (isinstance(harness.backend, SupportsFeed) and isinstance(harness, SharedHarness)):
         return
     other = await harness.another()

@@ -1,4 +1,4 @@
-"""What the suite is given, and the list of its checks."""
+"""The interface that a backend's author gives the suite, and the list of its checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cachecore.contract import CacheBackend
 
 
 class Harness(Protocol):
-    """What a backend's author gives the suite."""
+    """The interface that a backend's author gives the suite."""
 
     @property
     def backend(self) -> CacheBackend:

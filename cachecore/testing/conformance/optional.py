@@ -1,4 +1,4 @@
-"""What a store need not have: `scan`, `sizes`, the clock, `touch`, `extend`, marks."""
+"""Checks of optional abilities: `scan`, `sizes`, the clock, `touch`, `extend`, marks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def check_deleting_while_scanning(harness: Harness) -> None:
 
 @registered
 async def check_sizes_are_lengths_of_live_values(harness: Harness) -> None:
-    """Sizes follow the keys asked, duplicates included; what is missing, dead or empty is 0 bytes long."""
+    """Sizes follow the keys asked, duplicates included; a missing, dead or empty value is 0 bytes long."""
     if not isinstance(harness.backend, SupportsSizes):
         return
     await harness.backend.set_many({"a": b"1234", "empty": b"", "large": b"\xff" * 100_000}, ttl=60)

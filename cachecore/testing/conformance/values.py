@@ -51,7 +51,7 @@ async def check_keys_are_taken_literally(harness: Harness) -> None:
 
 @registered
 async def check_set_replaces_the_value(harness: Harness) -> None:
-    """The last write is what is read."""
+    """A read returns the last write."""
     await harness.backend.set_many({"k": b"old"}, ttl=60)
     await harness.backend.set_many({"k": b"new"}, ttl=60)
     assert await harness.backend.get_many(["k"]) == [b"new"]

@@ -1,4 +1,4 @@
-"""What the calls of simulated processes are made of: names, tags, factories with a mind of their own, and a judge."""
+"""Parts of the calls of simulated processes: names, tags, factories with random behaviour, and a judge."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FACTORY_TIMEOUT: Final = 2.0
 Value = dict[str, Any]
 
 
-class FactoryFailed(Exception):  # noqa: N818 - what happened
-    """What simulated factories raise."""
+class FactoryFailed(Exception):  # noqa: N818 - named after the event
+    """The exception of simulated factories."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +55,7 @@ def request_of(name: str) -> str:
 
 
 class Calls(ABC):
-    """What random calls in one simulation are made of, and how what comes back is judged.
+    """Parts of random calls in one simulation, and the judgement of their results.
 
     `isolated_at` tells when the store last failed a process.
     """
@@ -85,11 +85,11 @@ class Calls(ABC):
         return () if self.calm else tuple(tag for tag in TAGS if self.chance.random() < 0.2)
 
     def value(self, made: Made) -> Value:
-        """Return the value that stands for `made`: nobody else's, to be changed at will."""
+        """Return a new object that stands for `made`; the caller may change it."""
         return {"name": made.name, "number": made.number, "text": made.name * 8}
 
     def judge(self, asked: Asked, process: Process, value: Any, **known: Any) -> None:
-        """Judge an answer, then spoil the object: nobody else may notice."""
+        """Judge an answer, then spoil the object: no other caller may notice."""
         self.oracle.check(asked, value, isolated_at=self.isolated_at(process), **known)
         value["name"] = "spoiled"
 
@@ -113,7 +113,7 @@ class Calls(ABC):
                 made = self.oracle.make(process.name, asked.name, (*asked.tags, *process.own_tags(asked.name)), ttl)
                 together = [made]
                 if batch is not None:
-                    made.tags = {**(batch[0].tags if batch else {}), **made.tags}  # what is pinned holds for them all
+                    made.tags = {**(batch[0].tags if batch else {}), **made.tags}  # pinned tags hold for them all
                     batch.append(made)
                     together = [*batch]  # another round may clear it meanwhile
                 if pins:

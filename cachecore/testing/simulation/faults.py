@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation, and when it is well again."""
+"""The faults of a simulation, and when they heal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOCK_STEP: Final = 0.2
 
 
 class Host(Protocol):
-    """What faults can do to a simulation besides the store and the network."""
+    """The parts of a simulation besides the store and the network that faults can change."""
 
     processes: list[Process]
 
@@ -51,7 +51,7 @@ class Faults:
         self._weights = [weight for _, weight in faults]
 
     def inject(self) -> str:
-        """Let something go wrong; return what, for the trace."""
+        """Begin a random fault; return its name, for the trace."""
         for process in self.host.processes:
             self.oracle.disturb(process.name)
         fault = self.chance.choices(self._kinds, self._weights)[0]
@@ -121,7 +121,7 @@ class Faults:
             process.backend.patient = self.chance.random() < 0.8
 
         def hear() -> None:
-            # What was missed is missed: a connection that was deaf is not to be believed again.
+            # Missed events never arrive: a connection that was deaf is not to be believed again.
             process.backend.link.feed_deaf = False
             for connection in self.store.connections():
                 if connection.process == process.name and connection.prefix is not None:
@@ -132,7 +132,7 @@ class Faults:
     # The server
 
     def pause(self) -> str:
-        """The server answers nobody."""
+        """The server does not answer."""
         self.store.pause()
         return self._later(self.store.resume, 3.0)
 
@@ -152,9 +152,9 @@ class Faults:
         return f"lag {lag:.3f} {self._later(lambda: self._start(empty=False, skew=skew), 1.5)}"
 
     def go_back(self) -> str:
-        """The server dies and comes back from a snapshot: the store goes back in time, further than anybody remembers.
+        """The server dies and comes back from a snapshot: the store goes back in time, further than caches remember.
 
-        A snapshot without the mark tells nobody that it is one: see `cachecore.invalidation.mark`.
+        A snapshot without the mark does not show that it is one: see `cachecore.invalidation.mark`.
         """
         age = 1.0 + 11.0 * self.chance.random()
         self.store.stop()
@@ -189,7 +189,7 @@ class Faults:
         return key
 
     def evict_many(self) -> str:
-        """The server is short of memory: half of the keys go, whatever they are."""
+        """The server is short of memory: a random half of the keys goes."""
         keys = [key for key in self.store.stored() if self.chance.random() < 0.5]
         for key in keys:
             self.store.evict(key)
@@ -205,7 +205,7 @@ class Faults:
         return self._later(enough, 4.0)
 
     def corrupt(self) -> str:
-        """The server changes a few bytes, cuts some off, or puts what is another key's."""
+        """The server changes a few bytes, cuts some off, or puts another key's value."""
         keys = [key for key in self.store.stored() if not self._tombstone(key)]
         if not keys:
             return ""

@@ -1,7 +1,7 @@
 """The network before a simulated store, and the driver of each process: messages take time, and may get lost.
 
 Messages never overtake each other on one connection; between connections they do. A connection that is given up is not
-taken back: what was sent on it may still be carried out. `SimulatedBackend` keeps the contract of a backend.
+taken back: commands sent on it may still be carried out. `SimulatedBackend` keeps the contract of a backend.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAGE: Final = 4
 
 
 class Link:
-    """The network between one process and the store, and what is wrong with it now."""
+    """The network between one process and the store, and its present faults."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -41,9 +41,9 @@ class Link:
         """Messages that wait for a cut network."""
 
     def heal(self) -> None:
-        """Be well again: what was held goes on its way, except some of what was sent by those who have given up.
+        """Be well again: held messages go on their way, except some of callers that have given up.
 
-        A feed that was deaf stays so: what it has missed it will never hear, so it must not seem to be well.
+        A feed that was deaf stays so: its missed events never arrive, so it must not seem to be well.
         """
         self.slow, self.cut, self.loss = 1.0, False, 0.0
         held, self.held = self.held, []
@@ -66,7 +66,7 @@ class Connection:
         self.link = link
         self.process = process
         self.prefix = prefix
-        """What the feed on this connection watches; None: it is none."""
+        """The prefix that the feed on this connection watches; None: it is no feed."""
         self.noloop = False
         self._epoch = store.epoch
         self._broken = False
@@ -143,7 +143,7 @@ class Connection:
             return True
         if link.loss and self.prefix is None and link.chance.random() < link.loss:
             if link.chance.random() < 0.5:
-                self._silent = True  # it and all that follow it are lost, and nobody says so
+                self._silent = True  # it and all that follow it are lost without an error
             else:
                 self.store.loop.call_later(0.001, self.broken)
             return True
@@ -191,7 +191,7 @@ class SimulatedBackend:
         """Second at which a call last learned that the store was not there, or no longer the same."""
         self._closed = False
         self._pool: list[Connection | None] = [None] * connections
-        self._last = 0  # the connection that was used last: what goes behind a write goes over it
+        self._last = 0  # the connection that was used last: a command right behind a write goes over it
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`."""
@@ -276,7 +276,7 @@ class FedBackend(TimedBackend):
     """A `TimedBackend` with a feed."""
 
     async def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
-        """Yield what happens to keys that start with `prefix`, for ever."""
+        """Yield the changes of keys that start with `prefix`, for ever."""
         while True:
             connection = Connection(self.store, self.link, self.process, prefix=None)
             connection.noloop = self.noloop
@@ -293,7 +293,7 @@ class FedBackend(TimedBackend):
         loop = self.store.loop
         if not self.store.up:
             return
-        connection.prefix = prefix  # from here on the server tells; what it told before the first answer counts too
+        connection.prefix = prefix  # from here on the server tells; events before the first answer count too
         pings: deque[tuple[asyncio.Future[Any], float]] = deque()
         due = loop.time()
         while not connection.given_up:

@@ -1,4 +1,4 @@
-"""Who knows what a cache may answer: the history of a simulation, and the promises it must keep.
+"""The answers that a cache may give: the history of a simulation, and the promises it must keep.
 
 Every value is numbered and remembered with the moment from which on it is old: for a computed one the moment at which
 its factory began, for a written one the moment at which its writer knew that it was there. Every invalidation, `set`
@@ -25,13 +25,13 @@ SLOW_READ: Final = 0.2
 """Seconds after which a call that finds no answer has joined a computation, where nothing is wrong."""
 
 
-class Wrong(AssertionError):  # noqa: N818 - what it says of the cache
+class Wrong(AssertionError):  # noqa: N818 - names the state of the cache
     """The cache broke a promise."""
 
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """A value, and what is known of how it came about."""
+    """A value and its origin."""
 
     number: int
     name: str
@@ -104,7 +104,7 @@ class Streaming:
 
 
 class Oracle:
-    """What happened in a simulation, and whether an answer was right.
+    """The history of a simulation, and the judgement of answers.
 
     `now` returns the seconds of the loop; `l1_max_age` is that of all caches, `windows` the longest time for which
     they may serve stale answers. `strict`: nothing but `disturb` lets a process compute a key twice at a time.
@@ -118,7 +118,7 @@ class Oracle:
         self.made: dict[int, Made] = {}
         self.answers = 0
         self.broken: Wrong | None = None
-        """What a factory noticed first."""
+        """The first violation that a factory noticed."""
         self.cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._cuts: list[Cut] = []
         self._moment = 0.0
@@ -138,7 +138,7 @@ class Oracle:
         self._moment += 1
         return self._moment
 
-    # What happens
+    # Events
 
     def make(self, process: str, name: str, tags: Iterable[str], ttl: float) -> Made:
         """Take note that a value is being made from now on."""
@@ -166,7 +166,7 @@ class Oracle:
         active.append(asked)
 
     def failed(self, process: str, made: Made) -> None:
-        """The factory of a value has failed: all who waited for it are to be told so."""
+        """The factory of a value has failed: all callers that waited for it must get the error."""
         if self._now() - made.began_at > SLOW_READ:
             self._failed[process, made.name].append(made)
 
@@ -176,12 +176,12 @@ class Oracle:
         active[:] = [one for one in active if one is not asked]
 
     def _broken(self, problem: str) -> Wrong:
-        """Keep what a factory has noticed: its caller may answer the error with a stale answer."""
+        """Keep a violation that a factory has noticed: its caller may answer the error with a stale answer."""
         self.broken = self.broken or Wrong(problem)
         return self.broken
 
     def streaming(self, asked: Asked) -> Streaming:
-        """A stream begins; return what `streamed` is to be told."""
+        """A stream begins; return the argument for `streamed`."""
         process, name = asked.process, asked.name
         if self._shared_stream(asked, max(self._disturbed[process, name], self._disturbed[process, ""])):
             raise self._broken(f"{process} streams {name} for a reader that came while a stream of it ran")
@@ -260,9 +260,9 @@ class Oracle:
                 cut.told_at = min(cut.told_at, cut.acted_at)  # a snapshot of between has it
 
     def undone(self, seen: float, there: Collection[str], *, marked: bool = True) -> None:
-        """A store has taken over that had seen only what happened before the second `seen`; `marked`: with its mark.
+        """A store has taken over that had seen only events before the second `seen`; `marked`: with its mark.
 
-        `there` are the keys that it has: an invalidation is undone only by what came back.
+        `there` are the keys that it has: an invalidation is undone only by keys that came back.
         """
         self._failed_over_at = self._now()
         self._looked.clear()
@@ -284,7 +284,7 @@ class Oracle:
     def executed(self, process: str, operation: str, keys: Sequence[str]) -> None:
         """The store has changed `keys` for `process`, or has told it its mark (`look`).
 
-        What is evicted (`evict`) or changed is gone, whichever process had to do it.
+        An evicted (`evict`) or changed key is gone for every process.
 
         An invalidation of one process hides from another that as many were lost, as long as that has not looked.
         """
@@ -296,7 +296,7 @@ class Oracle:
                         cut.seen_at = self._now()
             return
         self._acted.update(dict.fromkeys(((process, key) for key in keys), self._now()))
-        rooted = _ROOT in keys  # whoever did it: nothing that is older is valid any more
+        rooted = _ROOT in keys  # no older answer is valid any more
         for cut in self._cuts:
             if cut.told == math.inf and cut.process == process and not set(keys).isdisjoint(cut.store_keys):
                 cut.acted_at = self._now()
@@ -304,7 +304,7 @@ class Oracle:
                 continue
             if operation == "advance" and cut.process not in {process, *self._looked}:
                 cut.awaited.add("")
-            # Another process may have changed it as well: what came back is gone.
+            # Another process may have changed it as well: the value that came back is gone.
             cut.awaited.difference_update(keys)
             if rooted or not cut.awaited or not cut.above.isdisjoint(keys):
                 cut.awaited.clear()
@@ -312,7 +312,7 @@ class Oracle:
                 cut.known = cut.told
 
     def gone(self, process: str) -> None:
-        """A process was killed: what it had not delivered nobody will."""
+        """A process was killed: its undelivered invalidations are lost."""
         for cut in self._cuts:
             if cut.process == process and cut.told == math.inf:
                 cut.known = math.inf
@@ -323,7 +323,7 @@ class Oracle:
         """Cuts that a failover has undone and that were not sent again, though their process lives."""
         return [cut for cut in self._cuts if cut.awaited and "" not in cut.awaited]
 
-    # What is right
+    # Judgement
 
     def check(
         self,
@@ -339,7 +339,7 @@ class Oracle:
 
         `outcome` None means that the caller was not told. `prompt`: no copy in memory was involved and the process has
         no feed, so that it must know of every cut. `isolated_at`: second at which the store last did not answer this
-        process: who joins a computation that could not ask the store may get what it comes to.
+        process: a caller that joins a computation which could not ask the store may get its result.
         `started_after`: the moment after which its computation must have begun.
         """
         self.answers += 1

@@ -22,7 +22,7 @@ from cachecore.testing.virtual import VirtualClock
 _SHOWN: Final = 60
 
 
-class Broken(AssertionError):  # noqa: N818 - what it says of the run
+class Broken(AssertionError):  # noqa: N818 - names the state of the run
     """A simulated history in which the cache broke a promise."""
 
     def __init__(self, seed: int, steps: int, problem: str, trace: list[str]) -> None:
@@ -47,7 +47,7 @@ def simulate(seed: int, steps: int = 200, *, calm: bool | None = None, digest: b
     clock = VirtualClock()
     world = World(seed, steps, calm=seed % 8 == 0 if calm is None else calm, loop=clock.loop)
     collecting = gc.isenabled()
-    gc.disable()  # when garbage is collected depends on what ran before
+    gc.disable()  # the moment of a collection depends on earlier code
     try:
         clock.run(world.run())
     except Exception as error:

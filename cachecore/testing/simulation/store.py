@@ -1,4 +1,4 @@
-"""A store simulated in a virtual loop: what a real one may do, it does, when it is told to.
+"""A store simulated in a virtual loop, which behaves as a real one may, on demand.
 
 One `SimulatedStore` is the server: one state, changed by one command at a time, and a feed of its changes. The network
 before it, and the drivers of the processes, are in `simulation_network`.
@@ -28,7 +28,7 @@ class Peer(Protocol):
 
     process: str
     prefix: str | None
-    """What the feed on this connection watches; None: it is none."""
+    """The prefix that the feed on this connection watches; None: it is no feed."""
     noloop: bool
 
     def push(self, event: Changed) -> None:
@@ -59,14 +59,14 @@ class SimulatedStore:
         """Whether each write first evicts the key that ends soonest, as `volatile-ttl` does."""
         self.messages = 0
         self.epoch = 0
-        """Counts the times it was stopped: what was sent to an earlier one never arrives at a later."""
+        """Counts the times it was stopped: messages to an earlier server never arrive at a later one."""
         self._paused = False
         self._values: dict[str, tuple[bytes, float | None]] = {}
         self._log: deque[tuple[float, str, tuple[bytes, float | None] | None]] = deque()
         self._backlog: list[tuple[Peer, tuple[Any, ...], asyncio.Future[Any]]] = []
         self._connections: dict[Peer, None] = {}
 
-    # What a command does
+    # Commands
 
     def execute(self, process: str, command: tuple[Any, ...]) -> Any:
         """Carry out one command. Raises BackendError where the store refuses it."""
@@ -119,7 +119,7 @@ class SimulatedStore:
         return _EPOCH + self.loop.time() + self.skew
 
     def live(self, key: str) -> bytes | None:
-        """Return what lies under `key` now."""
+        """Return the present value of `key`, or None."""
         found = self._values.get(key)
         if found is None:
             return None
@@ -158,7 +158,7 @@ class SimulatedStore:
                 if told:
                     connection.push(Changed(told))
 
-    # What happens to it
+    # Faults
 
     def lasting(self) -> list[str]:
         """Return the keys that have no deadline."""
@@ -171,7 +171,7 @@ class SimulatedStore:
         self._push((key,), "")
 
     def corrupt(self, key: str, value: bytes) -> None:
-        """Change the bytes of a key without telling anybody."""
+        """Change the bytes of a key without an event."""
         found = self._values.get(key)
         if found is not None:
             self._log.append((self.loop.time(), key, found))
@@ -182,7 +182,7 @@ class SimulatedStore:
         self._paused = True
 
     def resume(self) -> None:
-        """Carry out what has queued, also for those who have given up, and go on."""
+        """Carry out the queued commands, also for callers that have given up, and go on."""
         self._paused = False
         backlog, self._backlog = self._backlog, []
         for connection, command, reply in backlog:
@@ -203,7 +203,7 @@ class SimulatedStore:
             self._log.clear()
 
     def roll_back(self, lag: float) -> float:
-        """Become what a replica had that lagged by `lag` seconds; return the second (of the loop) that it had seen."""
+        """Take the state of a replica that lags by `lag` seconds; return the last second (of the loop) it has seen."""
         seen = self.loop.time() - lag
         while self._log and self._log[-1][0] > seen:
             _, key, before = self._log.pop()
@@ -216,7 +216,7 @@ class SimulatedStore:
     # Connections
 
     def connections(self) -> list[Peer]:
-        """Return the connections that somebody uses."""
+        """Return the open connections."""
         return list(self._connections)
 
     def accept(self, connection: Peer) -> None:
@@ -238,5 +238,5 @@ class SimulatedStore:
         try:
             answer: Any = self.execute(connection.process, command)
         except BackendError as error:
-            answer = error.with_traceback(None)  # whoever keeps it keeps nothing of this server
+            answer = error.with_traceback(None)  # its frames would keep the server alive
         connection.answer(reply, answer)

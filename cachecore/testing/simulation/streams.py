@@ -61,7 +61,7 @@ class Streams(Reads):
         return f"{stream.lookup.outcome if stream.lookup else ''} {number}"
 
     def _first(self, process: Process, asked: Asked, part: Part, outcome: str) -> int:
-        """Judge the value that a stream is of, by its first chunk: what comes later was begun no later."""
+        """Judge the value of a stream by its first chunk: later chunks were begun no later."""
         self._in_time(asked, "the first chunk", 6 * FACTORY_TIMEOUT)
         number: int = part["number"]
         value = {"name": part["name"], "number": number, "text": part["text"] * PARTS}

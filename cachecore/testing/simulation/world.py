@@ -1,4 +1,4 @@
-"""The world of one simulation: processes, their caches, the store, and what they do from one moment to the next."""
+"""The world of one simulation: processes, their caches, the store, and their random actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SLOWEST_ROUND: Final = 0.06
 
 @dataclass(slots=True)
 class Report:
-    """What a simulation comprised."""
+    """The size of a simulation."""
 
     seed: int
     steps: int = 0
@@ -143,7 +143,7 @@ class World:
         """Kill a process and start another in its place."""
         process.dead = True
         self.oracle.gone(process.name)
-        process.backend.link.cut = True  # and never healed: what it still does, nobody hears
+        process.backend.link.cut = True  # and never healed: its later messages are lost
         for connection in self.store.connections():
             if connection.process == process.name:
                 connection.broken()
@@ -174,7 +174,7 @@ class World:
     # The run
 
     async def run(self) -> None:
-        """Live through the whole history. Raises `Wrong`, or whatever else should not have happened."""
+        """Run the whole history. Raises `Wrong`, or any other unexpected error."""
         for _ in range(self.chance.choice((1, 2, 3))):
             self.start_process()
         if self.calm:
@@ -251,7 +251,7 @@ class World:
         await asyncio.sleep(0.5)
 
     async def _end(self) -> None:
-        """Heal, wait until nothing is under way, ask for everything once more, close, and look for what is left."""
+        """Heal, wait until nothing is under way, ask for everything once more, close, and look for leaks."""
         self.note("end")
         self.faults.heal()
         for process in self.processes:
@@ -272,8 +272,8 @@ class World:
             if cut.process in wary or (cut.seen_at == math.inf and noticed.get(cut.process, 0.0) < math.inf):
                 continue  # the latter will be told by the mark that its next read carries
             if not any(map(self.store.live, cut.awaited)):
-                continue  # what came back has come to its end meanwhile
-            # Who has no feed and asked nothing at that time cannot know.
+                continue  # the keys that came back have expired meanwhile
+            # A process without a feed that asked nothing at that time cannot know.
             if noticed.get(cut.process, -math.inf) >= cut.undone_at:
                 raise Wrong(f"{cut.process} never sent {cut.kind} {cut.awaited} again, which a failover had undone")
         for name in NAMES:
@@ -285,7 +285,7 @@ class World:
                 self.report.outcomes[outcome] = self.report.outcomes.get(outcome, 0) + count
             await process.cache.aclose()
             await process.backend.aclose()
-        await asyncio.sleep(3.0)  # what was given up ends, or is cancelled again
+        await asyncio.sleep(3.0)  # abandoned calls end, or are cancelled again
         self._nothing_is_left()
 
     def _nothing_is_left(self) -> None:

@@ -17,7 +17,7 @@ from cachecore.testing.simulation.streams import Streams
 
 
 class Caller(Streams):
-    """Makes random calls in one simulation and judges what comes back; see `Calls`."""
+    """Makes random calls in one simulation and judges their results; see `Calls`."""
 
     def __init__(self, oracle: Oracle, chance: random.Random, now: Callable[[], float],
                  isolated_at: Callable[[Process], float], *, calm: bool, streams: bool = False) -> None:  # fmt: skip
@@ -38,7 +38,7 @@ class Caller(Streams):
         self._weights = [float(weight) for _, weight in reads] + [share * weight for _, weight in writes]
 
     def call(self) -> Callable[[Process], Awaitable[str]]:
-        """Return a random call; it returns what came of it, for the trace."""
+        """Return a random call; it returns its outcome, for the trace."""
         return self.chance.choices(self._kinds, self._weights)[0]
 
     async def refresh(self, process: Process) -> str:
@@ -110,9 +110,9 @@ class Caller(Streams):
         return "pending" if pending else "stored"
 
     def _owed(self, process: Process, names: Sequence[str], before: Collection[Invalidation]) -> list[str]:
-        """Return those of the names whose old answers are to be deleted because the new ones could not be stored.
+        """Return the names with old answers to be deleted because the new ones could not be stored.
 
-        `before`: what pended before.
+        `before`: the invalidations that pended before.
         """
         view = process.view(names[0])
         above = [name for group in view._scope.parents() for name in group]  # noqa: SLF001 - as below
@@ -190,7 +190,7 @@ class Caller(Streams):
             await call
         except InvalidationPending:
             pending = True
-        scope = process.cache._scope  # noqa: SLF001 - what the store will be asked to delete
+        scope = process.cache._scope  # noqa: SLF001 - for the names of the stamps
         above = ["n"]
         while kind == "namespace" and "/" in stored[0]:
             stored = [stored[0].rpartition("/")[0]]
