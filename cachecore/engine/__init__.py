@@ -1,1 +1,1 @@
-"""What happens to a request: looked up, computed once, published, written, invalidated."""
+"""The path of a request: looked up, computed once, published, written, invalidated."""

@@ -1,4 +1,4 @@
-"""Many keys, one call of the factory: for the keys that nobody else is computing, and the others are waited for.
+"""Many keys, one call of the factory: for the keys that are not under way elsewhere; the others are waited for.
 
 A batch takes part in everything single keys do: it joins the flights that are under way, its own can be joined, and
 its keys are leased. It never waits for another process while it holds leases itself: it computes what it won first.
@@ -29,7 +29,7 @@ from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 
 _NO_COPY: Final = object()
-"""What a key comes to that another caller computes, whose value cannot be copied."""
+"""The result of a key that another caller computes and whose value cannot be copied."""
 
 
 async def lookup_many(
@@ -76,17 +76,17 @@ async def _answer(
 
 @dataclass(slots=True)
 class _Seen:
-    """What there was under a key."""
+    """The state of a key at the first read."""
 
     found: StoreRead
     value: Any
-    """What may be served; UNSET: nothing."""
+    """The value that may be served; UNSET: none."""
     newer_than: float | None = None
     """Not None: a new answer is due behind this one; see `Computation.newer_than`."""
 
 
 def _remembered(scope: Scope, key: str, tags: Sequence[str]) -> _Seen | None:
-    """Return what memory has and may be served."""
+    """Return the copy in memory, if it may be served."""
     tagset = scope.tagset(key, tags)
     copy = scope.find_copy(key, tagset.tags if tags else ())
     if copy is None:
@@ -102,7 +102,7 @@ def _remembered(scope: Scope, key: str, tags: Sequence[str]) -> _Seen | None:
 
 
 async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> _Seen:
-    """Return what the store has and may be served as it is."""
+    """Return the stored entry, with its value if it may be served."""
     tagset = scope.tagset(key, tags)
     found = await read(scope, state, key, tagset)
     seen = _Seen(found, take(scope, found))
@@ -118,7 +118,7 @@ async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -
 def _refresh_behind(
     scope: Scope, state: LoopState, names: Mapping[str, Hashable], due: Sequence[_Seen], factory: FactoryMany, ttl: Ttl
 ) -> None:
-    """Start one computation of all in `due` that is, that nobody waits for."""
+    """Start one background computation for the keys in `due` that need a refresh."""
     engine = scope.engine
     due = [seen for seen in due if seen.newer_than is not None]
     if not due or state.background >= engine.store.max_background:
@@ -191,7 +191,7 @@ async def _compute(
     try:
         outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
     except asyncio.CancelledError:
-        for one in own.values():  # cancelled before it had joined, nobody would ever leave
+        for one in own.values():  # cancelled before it joined: no caller is left to give the flight up
             one.computation.flight.give_up_alone()
         raise
     results: dict[str, Any] = {}

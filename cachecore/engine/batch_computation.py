@@ -21,7 +21,7 @@ from cachecore.engine.stamp_keeper import StampKeeper
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
 ABSENT: Any = object()
-"""What a key comes to that the factory left out."""
+"""The result of a key that the factory left out."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class BatchComputation:
     _held: list[_Held] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Compute the keys that we claim, then wait for those of others, then compute what they failed at."""
+        """Compute the keys that this call claims, wait for those of others, then compute those that failed there."""
         try:
             for one in self.ones:
                 one.computation.flight.reading()

@@ -18,7 +18,7 @@ bypassed: Final[Callable[[], bool]] = _bypassed.get
 def bypass() -> Iterator[None]:
     """Within this block caches are not asked and no answer is stored: every factory runs, every `get` misses.
 
-    What is written, deleted or invalidated on purpose still is.
+    Explicit writes, deletions and invalidations are still carried out.
     """
     token = _bypassed.set(True)
     try:

@@ -20,13 +20,13 @@ Factory = Callable[[], Awaitable[Any]]
 
 @dataclass(slots=True)
 class Computation:
-    """One key, its factory and the flight whose callers wait for it."""
+    """One key, its factory and the flight of its callers."""
 
     scope: Scope
     state: LoopState
     flight: Flight
     found: StoreRead
-    """What was read of the key: by the caller at first, read again before the factory runs."""
+    """The latest read of the key: the caller's at first, read again before the factory runs."""
     factory: Factory
     policy: Policy
     ttl: float | Unset | None = UNSET
@@ -36,7 +36,7 @@ class Computation:
     """Only an entry created later than this (store's Unix seconds) spares the computation; infinity: none does."""
 
     alone: bool = False
-    """Whether it answers one caller, outside flight and claim, because what it makes cannot be copied."""
+    """Whether it answers one caller, outside flight and claim, because its value cannot be copied."""
     batch_factory: Callable[..., Any] | None = None
     """The factory that computes this key together with others, instead of `factory`."""
 
@@ -65,7 +65,7 @@ class Computation:
 
     @property
     def base(self) -> bytes | None:
-        """The bytes that the answer replaces: our claim, or what was read."""
+        """The bytes that the answer replaces: our claim, or those that were read."""
         claim = self.claim
         return claim.value if claim is not None and claim.in_place else self.found.raw
 

@@ -47,7 +47,7 @@ async def run(computation: Computation) -> None:
         value, _ = await _call(computation)
         flight.answer(unstored_answer(computation, value))
         return
-    # Callers who join from here on may have come after an invalidation that the first caller's read did not see.
+    # Callers that join from here on may have come after an invalidation that the first caller's read did not see.
     flight.reading()
     stored = False
     try:
@@ -165,7 +165,7 @@ def _hold(computation: Computation, claim: Claim) -> None:
 
 
 def _give_up(computation: Computation, claim: Claim) -> None:
-    """Let others compute at once: this answer is not for callers who come after the invalidation of a tag."""
+    """Let others compute at once: this answer is not for callers that come after the invalidation of a tag."""
     loop = computation.state.loop
     if not loop.is_closed():
         loop.call_soon_threadsafe(lambda: computation.state.spawn(claim.release(), "cachecore-claim"))
@@ -246,7 +246,7 @@ async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -
 
 
 async def _stamps_now(computation: Computation) -> StoreRead:
-    """Return what was read of the key, with the stamps as they are now; its bytes are the claim's business."""
+    """Return the earlier read of the key with the present stamps; the claim's swap checks its bytes."""
     found = computation.found
     batch = await computation.state.coalescer.read(None, found.tagset.stamp_keys)
     return found if batch.error is not None else replace(found, batch=batch, known=None)
@@ -290,7 +290,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
 
 
 async def pin(computation: Computation) -> None:
-    """Have a stamp for each tag before the factory reads what the tags stand for."""
+    """Have a stamp for each tag before the factory reads the data that the tags stand for."""
     stamps = computation.found.stamps()
     if stamps is None or computation.alone:
         return

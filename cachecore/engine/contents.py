@@ -1,4 +1,4 @@
-"""The answers that lie in one namespace of the store, read page by page: for what has to know them all."""
+"""The answers that lie in one namespace of the store, read page by page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted: plain integers, each of which costs an event one addition."""
+"""The counters of a cache: plain integers, each of which costs an event one addition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stats:
     """Lookups answered by a factory, their own or the one they joined."""
     rescued: int
     failed: int
-    """Lookups whose factory failed and that no old answer could cover."""
+    """Lookups with a failed factory that no old answer could cover."""
     bypassed: int
     joined: int
     """Of `computed` and `rescued`: those that waited for another caller's factory."""
@@ -62,7 +62,7 @@ class Stats:
 
 
 class Sizes(Protocol):
-    """What a memory tier tells of itself."""
+    """The figures of a memory tier."""
 
     def __len__(self) -> int: ...
 
@@ -101,19 +101,19 @@ class Counts:
     pending: Callable[[], int] = int
     tier: Sizes | None = None
     shared: bool = False
-    """Whether memory and what is pending are another cache's, whose metrics have them: this one is a view's."""
+    """Whether these are the counts of a view: memory and pending invalidations are in the metrics of its cache."""
     parts: dict[str, Counts] = field(default_factory=dict)
     """Counts of parts of this cache, such as its cached functions, by name; they are reported by themselves."""
 
     retire: Callable[[Counts], None] | None = None
-    """Takes over what was counted when the cache is gone: totals that are exported never fall."""
+    """Takes over the counts of a cache that is gone: exported totals never fall."""
 
     def __del__(self) -> None:
         if self.retire is not None:
             self.retire(self)
 
     def fold(self, other: Counts) -> None:
-        """Add what `other` has counted."""
+        """Add the counts of `other`."""
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in (*_BY_REASON, "backend_errors"):

@@ -1,4 +1,4 @@
-"""`delete` and `expire`: what is under a key is not served any more, as fresh or at all."""
+"""`delete` and `expire`: the answer under a key is no longer served, or no longer as fresh."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
                 else:
                     await _remember(scope, {key: await _bury(scope, state, key)})
         except BackendError as error:
-            # Deleted rather than stale: what cannot be marked must not be served.
+            # Deleted rather than stale: an answer that cannot be marked must not be served.
             await leave_pending(scope, [key], error)
             raise unacknowledged(scope, "expire", error) from error
     scope.telemetry.counts.invalidated["expire"] += 1
@@ -102,13 +102,13 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Buried:
-    """What became of a key that the store has acknowledged to be deleted."""
+    """The outcome of a key whose deletion the store has acknowledged."""
 
     existed: bool
     marked: bool
     """Whether a tombstone stands there; a store that is full takes none."""
     had: bytes | None = None
-    """What it took the place of; None where nothing is known."""
+    """The bytes that it replaced; None where they are not known."""
 
 
 async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
@@ -149,7 +149,7 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
 
 
 async def _remember(scope: Scope, buried: Mapping[str, _Buried]) -> None:
-    """End what pended under these keys, and keep what the store may have to be told again."""
+    """End the pending invalidations of these keys, and remember their deletions for a repetition."""
     pending = scope.engine.outbox
     marked = {key: outcome.had for key, outcome in buried.items() if outcome.marked}
     owed = [key for key, outcome in buried.items() if not outcome.marked]

@@ -1,4 +1,4 @@
-"""The end of a cache: closed, or no longer used; then what it has in event loops is closed in them.
+"""The end of a cache: closed, or no longer used; then its tasks and connections are closed in their event loops.
 
 Tasks of an engine, such as the one that reads the feed, refer to it, so that it never becomes garbage while its loop
 lives. Its views do not: they share an owner, and the owner's end is the engine's.
@@ -20,7 +20,7 @@ from cachecore.engine.engine import Engine
 
 
 class Owner:
-    """What all views of one cache have, and no task of its engine has."""
+    """Referenced by all views of one cache, and by no task of its engine."""
 
     __slots__ = ("__weakref__", "thread")
 
@@ -36,7 +36,7 @@ _closing: Final[LoopLocal[set[asyncio.Task[None]]]] = LoopLocal()
 
 
 async def close(engine: Engine) -> None:
-    """Finish what runs behind in this loop, within bounded time, and close the store if it is the engine's own."""
+    """Finish background work of this loop, within bounded time, and close the store if it is the engine's own."""
     engine.closed = True
     loop = asyncio.get_running_loop()
     state = next((state for state in engine.states() if state.loop is loop), None)
@@ -74,7 +74,7 @@ def _abandoned(engine: Engine) -> None:
     """Close an engine without views. Called in any thread, in the middle of anything: only schedules."""
     loops = [state.loop for state in engine.states()]
     if engine.closed or engine.local is not None or not loops:
-        return  # nothing is open: memory needs no closing, and a loop that has ended has closed what was its own
+        return  # nothing is open: memory needs no closing, and a loop that has ended has closed its connections
     running = [loop for loop in loops if loop.is_running()]
     reader = engine.feed_state.loop
     loop = reader if reader is not None and reader in running else (running or loops)[0]

@@ -1,7 +1,7 @@
-"""What all views of one cache share: the guarded store, L1, the stamps, and the state of each event loop.
+"""Shared by all views of one cache: the guarded store, L1, the stamps, and the state of each event loop.
 
 State that belongs to an event loop (coalescer, flights, background tasks) is kept per loop, so that a second
-`asyncio.run`, a loop in another thread and a forked child each have their own; what belongs to the process (L1, stamps,
+`asyncio.run`, a loop in another thread and a forked child each have their own; state of the process (L1, stamps,
 tickets, counts) is shared between them and safe to use from several threads.
 """
 
@@ -119,7 +119,7 @@ class Engine:
         self._stamp_prefix = f"{prefix}:s:"
         self.closed = False
         self.ended = False
-        """Whether closing is over: what is asked after that is computed."""
+        """Whether closing is over: later requests are computed and not stored."""
         self._said_ended = False
         self.owner: weakref.ref[object] | None = None
         _engines.add(self)
@@ -249,10 +249,10 @@ class Engine:
         self._learn({key: complete[key] for key in missing}, ticket, epoch)
         return complete
 
-    # What the feed says (feed_state.Listener)
+    # Events of the feed (feed.Listener)
 
     def changed(self, keys: Collection[str]) -> None:
-        """Forget what these keys of the store had; flights for them are not joined any more."""
+        """Forget the copies and stamps of these keys; flights for them are not joined any more."""
         stamps = [key for key in keys if key.startswith(self._stamp_prefix)]
         if stamps:
             self.book.forget(stamps)
@@ -295,7 +295,7 @@ class Engine:
         self.changed_all()
         self.detach_stamps(roots)
 
-    # What this process changes itself
+    # Changes by this process
 
     def forget_stamps(self, stamp_keys: Collection[str]) -> None:
         """Forget stamps: copies in memory and reads under way that rest on them are worth nothing any more."""
@@ -304,17 +304,17 @@ class Engine:
         self.detach_stamps(stamp_keys)
 
     def detach_keys(self, keys: Collection[str], *, supersede: bool = False) -> None:
-        """Let nobody join flights of these keys, in any loop; with `supersede` their answers are not stored either."""
+        """Detach the flights of these keys, in every loop; with `supersede` their answers are not stored either."""
         for state in self.states():
             state.flights.detach_keys(keys, supersede=supersede)
 
     def detach_stamps(self, stamp_keys: Collection[str], *, pushed: bool = False) -> None:
-        """Let nobody join flights that carry the tags of these stamps, in any loop; `pushed`: the feed said so."""
+        """Detach the flights that carry the tags of these stamps, in every loop; `pushed`: reported by the feed."""
         for state in self.states():
             state.flights.detach_tags(stamp_keys, pushed=pushed)
 
     def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
-        """Forget what pending invalidations named, now that the store has heard: reads meanwhile saw what was there."""
+        """Forget the keys of delivered invalidations: reads in the meantime saw the old values."""
         self.feed_state.tickets.void(keys)
         for key in keys:
             self.l1.discard(key)
@@ -328,7 +328,7 @@ class Engine:
         return self.longest_computation + _TOMBSTONE_SLACK
 
     def bury(self, key: str) -> Tombstone:
-        """Return what outlives every computation of `key` that began before now."""
+        """Return a tombstone that outlives every computation of `key` that began before now."""
         now, life = self.store_clock.now(), self.protection
         return Tombstone(tombstone(key, created=now, dead_until=now + life, nonce=self.token()[:8]), life)
 

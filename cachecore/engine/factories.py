@@ -1,4 +1,4 @@
-"""How a factory is called: the error for a thing of another kind says what it is and what to write."""
+"""How a factory is called: the error for an object of another kind names it and the way out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def streamed(factory: Callable[..., Any]) -> AsyncIterator[Any]:
 
 
 async def awaited(factory: Callable[..., Any], *args: Any) -> Any:
-    """Return what an async factory returns. Raises TypeError if it is none."""
+    """Return the value of an async factory. Raises TypeError if it is none."""
     _check_callable(factory, _ASYNC)
     made = factory(*args)
     if inspect.isasyncgen(made):
@@ -39,7 +39,7 @@ async def awaited(factory: Callable[..., Any], *args: Any) -> Any:
 
 
 def called(factory: Callable[..., Any], *args: Any) -> Any:
-    """Return what a factory that is not async returns. Raises TypeError if it is async or no function."""
+    """Return the value of a synchronous factory. Raises TypeError if it is async or no function."""
     _check_callable(factory, _SYNC)
     value = factory(*args)
     if inspect.iscoroutine(value):

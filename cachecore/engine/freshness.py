@@ -1,7 +1,7 @@
 """Whether an answer still holds: pure decisions about times, no clock and no chance of their own.
 
 The words are those of RFC 5861 and RFC 9111. Early refresh is XFetch (Vattani, Chierichetti, Lowenstein: "Optimal
-Probabilistic Cache Stampede Prevention", VLDB 2015), scaled by what the entry itself cost to compute.
+Probabilistic Cache Stampede Prevention", VLDB 2015), scaled by the entry's own compute time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_CLOCK_SKEW: Final = 1.0
 
 
 class Times(Protocol):
-    """What is asked of an entry; Unix seconds of the store's clock, None for ever."""
+    """The times of an entry: Unix seconds of the store's clock, None for ever."""
 
     @property
     def created(self) -> float:
@@ -49,12 +49,12 @@ class Lifetime:
 
 
 def decide(times: Times, now: float, policy: Policy) -> State:
-    """Return what may be done with an entry at `now`.
+    """Return how an entry may be used at `now`.
 
     Args:
         times: the entry's own times.
         now: Unix seconds of the same clock.
-        policy: whose `max_age` and stale windows count. An entry never outlives its own `dead_until`, whoever reads it.
+        policy: its `max_age` and stale windows count. An entry never outlives its own `dead_until` for any reader.
     """
     fresh_until, dead_until = times.fresh_until, times.dead_until
     if dead_until is not None and not now < dead_until:  # a NaN is dead

@@ -1,4 +1,4 @@
-"""What works now, for the operator of a cache."""
+"""The state of a cache's parts, for its operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cachecore.engine.engine import Engine
 
 
 async def health(engine: Engine) -> dict[str, object]:
-    """Return what works now, by asking: never raises, bounded by the store's deadline."""
+    """Return the state of the parts; asks the store, never raises, bounded by the store's deadline."""
     began = engine.monotonic()
     problem: str | None = None
     try:

@@ -23,7 +23,7 @@ class Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self._live: weakref.WeakSet[Counts] = weakref.WeakSet()
-        self._gone: dict[str, Counts] = {}  # what caches that are gone have counted, by name
+        self._gone: dict[str, Counts] = {}  # the counts of caches that are gone, by name
         self._lock = threading.RLock()  # reentrant: a garbage collection within may end a cache
         self.factory_duration = _histogram(meter, "factory.duration")
         self.backend_duration = _histogram(meter, "backend.duration")
@@ -67,7 +67,7 @@ class Instruments:
             self._gone.setdefault(counts.cache, Counts(counts.cache)).fold(counts)
 
     def after_fork(self) -> None:
-        """Count from zero in a child process; what its parent has counted is the parent's to report."""
+        """Count from zero in a child process; earlier counts are the parent's to report."""
         self._lock = threading.RLock()
         self._gone.clear()
         for counts in list(self._live):
@@ -99,7 +99,7 @@ def _histogram(meter: Meter, name: str) -> Histogram:
 
 
 def _of_tier(counts: Counts, read: Callable[[Sizes], int]) -> list[Observation]:
-    """Return what the memory of a cache tells; nothing for a view, whose memory is that of its cache."""
+    """Return the figures of a cache's memory; none for a view, which shares the memory of its cache."""
     tier = None if counts.shared else counts.tier
     return [] if tier is None else [Observation(read(tier), {"cache": counts.cache})]
 

@@ -1,7 +1,7 @@
-"""Invalidations: a stamp deleted, at once and for every process; then the memory of what it made worthless given back.
+"""Invalidations: a stamp is deleted, at once and for every process; then the dead entries are deleted.
 
-Each begins by making this process forget what it knows of the stamps and ends by doing so again, because a read that
-began in between may have seen either state. What the store did not acknowledge becomes pending and raises.
+Each begins by making this process forget the stamps and ends by doing so again, because a read that began in between
+may have seen either state. An invalidation that the store did not acknowledge becomes pending and raises.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ async def delete_entries(
 ) -> int | None:
     """Delete every entry of this namespace and those below it, page by page; return how many there were.
 
-    `tags` (as entries store them) have just been invalidated. With `wanted` only what lies in namespaces it returns
-    True for is deleted; it is given their path below this one.
+    `tags` (as entries store them) have just been invalidated. With `wanted` only entries in namespaces for which
+    it returns True are deleted; it is given their path below this one.
 
     The stamp is deleted before: the entries are dead already, this gives their memory back. None where the store
     cannot list its keys or stopped answering on the way.
 
-    What this deletes may include what a `delete` of that moment left to be found by computations that began before it;
-    so the stamp is deleted once more at the end, and they are dead as well.
+    This may delete the tombstones of concurrent `delete` calls, which computations that began before must find; so the
+    stamp is deleted once more at the end, and their answers are dead as well.
     """
     if not isinstance(scope.engine.backend, SupportsScan):
         return None
@@ -68,7 +68,7 @@ async def delete_entries(
         complete = False
     except asyncio.CancelledError:
         if touched:
-            with suppress(InvalidationPending):  # it pends all the same, and the cancellation is what the caller gets
+            with suppress(InvalidationPending):  # it pends all the same; the caller gets the cancellation
                 await _invalidate_again(scope, state, kind, tags)
         raise
     if touched:

@@ -171,7 +171,7 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
         if lookup.outcome == "hit":
             oldest = scope.policy.max_age
             if oldest is not None and (lookup.age or 0.0) > oldest:
-                alone = True  # found by a flight whose callers take an older one
+                alone = True  # found by a flight that serves callers of an older one
                 continue
         return _counted(scope, lookup)
 
@@ -187,7 +187,7 @@ def _counted(scope: Scope, lookup: Lookup[Any]) -> Lookup[Any]:
 
 
 def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
-    """Return the stored answer of a computation that this caller has waited for, counted as what it is."""
+    """Return the stored answer of a computation that this caller has waited for, counted by its outcome."""
     scope.telemetry.counts.computed += 1
     scope.telemetry.counts.joined += 1
     return replace(lookup_of(scope, found, value, "computed"), tier=None, joined=True)
@@ -216,11 +216,11 @@ def _may_rescue(scope: Scope, error: Exception) -> bool:
 async def old_answer(
     scope: Scope, state: LoopState, found: StoreRead, outcome: Literal["stale", "rescued"]
 ) -> Lookup[Any] | None:
-    """Return what is in the store now, fresh or as `outcome`; None if that cannot be served, or not be verified."""
+    """Return the stored answer, fresh or as `outcome`; None if it cannot be served, or not be verified."""
     again = await read(scope, state, found.key, found.tagset)
     if again.error is not None and scope.policy.rescue_unverified:
         again = found
-    hit = take(scope, again)  # somebody may have stored one meanwhile
+    hit = take(scope, again)  # another process may have stored one meanwhile
     if hit is not UNSET:
         return lookup_of(scope, again, hit, "hit")
     value = reading.load(scope, again)
@@ -230,7 +230,7 @@ async def old_answer(
 def _refresh_behind(
     scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl, newer_than: float
 ) -> None:
-    """Start a computation that nobody waits for, unless one is under way or there are too many."""
+    """Start a background computation, unless one is under way or there are too many."""
     if not may_refresh(scope, state, found.key):
         return
     run_behind(scope, state, start(scope, state, found, factory, ttl, behind=True, newer_than=newer_than))
@@ -245,7 +245,7 @@ def may_refresh(scope: Scope, state: LoopState, key: str) -> bool:
 
 
 def run_behind(scope: Scope, state: LoopState, flight: Flight) -> None:
-    """Let `flight` go on although nobody waits, counted as a refresh behind."""
+    """Let `flight` go on without callers, counted as a background refresh."""
     engine = scope.engine
     flight.hold()
     state.background += 1
@@ -261,7 +261,7 @@ def run_behind(scope: Scope, state: LoopState, flight: Flight) -> None:
 
 
 def serve_stale(scope: Scope, found: StoreRead, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
-    """Return a stale answer, counted as what it is."""
+    """Return a stale answer, counted by its outcome."""
     counts = scope.telemetry.counts
     if outcome == "stale":
         counts.stale += 1

@@ -13,9 +13,9 @@ _AS_LONG: Final = (TOMBSTONE_BYTES, CLAIM_BYTES)
 
 
 async def marked(backend: CacheBackend, keys: Sequence[str], sizes: Sequence[int]) -> set[str]:
-    """Return those of the keys, whose values have these sizes, that hold no answer. Raises BackendError.
+    """Return the keys that hold no answer; `sizes` are the lengths of their values. Raises BackendError.
 
-    What is as long as a mark is read: it may be a small entry.
+    A value as long as a mark is read: it may be a small entry.
     """
     doubtful = [key for key, size in zip(keys, sizes, strict=True) if size in _AS_LONG]
     values = await backend.get_many(doubtful) if doubtful else []

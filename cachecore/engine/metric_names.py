@@ -1,4 +1,4 @@
-"""The metrics by name: their unit and what they tell. docs/telemetry.md has the same table."""
+"""The metrics by name: unit and description. docs/telemetry.md has the same table."""
 
 from __future__ import annotations
 

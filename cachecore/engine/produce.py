@@ -1,4 +1,4 @@
-"""The producing side of a stream: claim, generator, buffer, and what is stored of it: all or nothing.
+"""The producing side of a stream: claim, generator, buffer, and the stored answer: all or nothing.
 
 A stream waits for no other process: that would be a whole stream until the first chunk. Its claim is there for the
 proof alone that nothing was written under the key meanwhile. Where another computation has the claim and lives, the
@@ -90,7 +90,7 @@ def _vouched_for(computation: Computation, stamps: list[tuple[str, bytes | None]
 
 
 async def produce(live: LiveStream) -> None:
-    """Run the stream to its end, store what it comes to, and answer the flight."""
+    """Run the stream to its end, store its answer, and answer the flight."""
     computation = live.computation
     flight = computation.flight
     flight.reading()
@@ -170,7 +170,7 @@ async def _run(live: LiveStream) -> float:
 async def _pump(live: LiveStream, limit: float) -> None:
     """Move chunks from the generator to the readers; each may take `limit` seconds.
 
-    A generator that swallows its cancellation may yield or return after it: what it then makes is no whole answer.
+    A generator that swallows its cancellation may yield or return after it: its chunks are then no whole answer.
     """
     flight = live.computation.flight
     late = f"the stream gave no chunk within {limit:g} s"
@@ -200,7 +200,7 @@ async def _pump(live: LiveStream, limit: float) -> None:
 
 
 def _cancelled() -> bool:
-    """Return whether the running task has been cancelled, whatever became of the exception."""
+    """Return whether the running task has been cancelled, even if the exception was swallowed."""
     # Never kept in a frame: a cancelled task keeps its exception, and on Python 3.11 unseen by the garbage collector.
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,6 +1,6 @@
-"""What happens to an answer once the factory has returned: admitted, sealed, stored, handed out.
+"""The path of an answer once the factory has returned: admitted, encoded, stored, handed out.
 
-Nothing here loses a paid answer: what cannot be stored is returned all the same, and counted. The owner of the factory
+Nothing here loses a paid answer: one that cannot be stored is returned all the same, and counted. The owner of the factory
 gets the very object it made; every other caller gets a copy of its own.
 """
 
@@ -33,19 +33,19 @@ _CLOCK_ERROR: Final = 0.1
 """Seconds by which two processes may disagree on the store's clock: each may be wrong by half of a slow round trip."""
 
 _PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
-"""Types whose values are the same after a round trip through any serializer, and which nobody can change."""
+"""Immutable types with values that are the same after a round trip through any serializer."""
 
 
 @dataclass(slots=True)
 class FlightAnswer:
-    """What a computation gives all its callers."""
+    """The answer of a computation to all its callers."""
 
     scope: Scope
     lookup: Lookup[Any]
     sealed: Sealed | None = None
 
     def for_joiner(self) -> Lookup[Any] | None:
-        """Return the answer for a caller whose factory it was not, with a value that no other caller holds.
+        """Return the answer for a joined caller, with a value that no other caller holds.
 
         None if there is no copy: the value does not encode, or its bytes do not decode. The caller computes for itself.
         """
@@ -74,7 +74,7 @@ class Sealed:
 
 
 def lookup_of(scope: Scope, found: StoreRead, value: Any, outcome: Outcome, tier: Tier = "l2") -> Lookup[Any]:
-    """Return what a caller is told of a found entry."""
+    """Return the lookup of a stored entry."""
     entry = found.entry
     if entry is None:
         return Lookup(value=None, outcome="miss", key=found.key, reason=found.reason, version=found)
@@ -84,7 +84,7 @@ def lookup_of(scope: Scope, found: StoreRead, value: Any, outcome: Outcome, tier
 def lookup_of_entry(
     scope: Scope, entry: Entry, value: Any, outcome: Outcome, tier: Tier, version: StoreRead | None = None
 ) -> Lookup[Any]:
-    """Return what a caller is told of an entry."""
+    """Return the lookup of an entry."""
     now = scope.engine.store_clock.now()
     return Lookup(
         value=value,
@@ -142,7 +142,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
 
 
 def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
-    """Return what a factory returned as the answer to its flight, of which there are no copies."""
+    """Return a factory's value as the answer to its flight; it has no copies."""
     computed = value if isinstance(value, Computed) else Computed(value)
     return FlightAnswer(
         computation.scope,
@@ -158,7 +158,7 @@ def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
 
 
 def _admitted(computation: Computation, value: Any) -> tuple[Computed[Any], str | None]:
-    """Return `value` with what its factory and the admission rule say of storing it, and why it is not to be stored.
+    """Return `value` with the storing options of its factory and the admission rule, and why it is not stored.
 
     A rule that raises has judged nothing, and the answer is paid for: it is returned, and not stored.
     """
@@ -182,7 +182,7 @@ async def _sealed(
 ) -> tuple[Sealed | None, str | None]:
     """Return the entry of an answer, None if its value cannot be encoded, and why it cannot be stored, if it cannot.
 
-    What cannot be stored is sealed all the same if that is possible: each joiner gets a copy of its own.
+    A value that is not stored is encoded all the same if possible: each joiner gets a copy of its own.
     """
     scope, key, policy = computation.scope, computation.found.key, computation.policy
     refused: str | None = None
@@ -197,7 +197,7 @@ async def _sealed(
         refused = refused or _unstored(computation, error.reason, str(error))
     except EncodingError as error:
         why = unstorable(computed.value, scope.serializer.name)
-        # What is not to be stored may be anything.
+        # A value that is not to be stored may be of any type.
         refused = refused or (_unstored(computation, "encoding", why, error) if computed.store else "encoding")
     try:
         return seal_value(scope, key, Computed(computed.value), policy, lasts, (), {}, seconds), refused
@@ -305,7 +305,7 @@ async def _stamps_for(
     names = [scope.name(tag, shard) for tag in tags]
     stamps = {name: flight.pins.get(name) for name in names}
     unpinned = [name for name in names if name not in flight.pins]
-    if unpinned:  # tags named only now: they protect from what comes later
+    if unpinned:  # tags named only now: they protect from later invalidations
         try:
             now = dict(zip(unpinned, map(sound, await engine.backend.get_many(unpinned)), strict=True))
             stamps.update(await engine.create_stamps(now, scope.stamp_ttl(life)))
@@ -316,7 +316,7 @@ async def _stamps_for(
 
 
 async def _settled(claim: Claim) -> bool:
-    """Return whether it is known what lies under the claim's key."""
+    """Return whether the bytes under the claim's key are known."""
     try:
         await claim.settle()
     except BackendError:
@@ -325,7 +325,7 @@ async def _settled(claim: Claim) -> bool:
 
 
 async def _store(computation: Computation, sealed: Sealed) -> str | None:
-    """Write the entry over our claim, or over what was read; return why it was not written, if it was not."""
+    """Write the entry over our claim or over the bytes that were read; return None, or why it was not written."""
     scope, key = computation.scope, computation.found.key
     engine = scope.engine
     alive = await engine.book.prolong(
@@ -352,7 +352,7 @@ async def _store(computation: Computation, sealed: Sealed) -> str | None:
 
 
 def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epoch: int, ticket: Ticket) -> None:
-    """Keep a copy in memory of what this process has just written, unless the key was changed meanwhile.
+    """Keep a copy in memory of an entry that this process has just written, unless the key was changed meanwhile.
 
     Its value is decoded from the bytes, so that a hit from memory and one from the store are the same.
     """
@@ -375,7 +375,7 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epo
 
 
 async def _still_right(computation: Computation, answer: FlightAnswer, *, stored: bool) -> bool:
-    """Return whether the answer may go to callers who joined late; keep a copy in L1 if it may, unless there is one.
+    """Return whether the answer may go to callers that joined late; keep a copy in L1 if it may, unless there is one.
 
     Where the store cannot be asked it may: an outage costs one computation, not one for each caller. Nothing is read
     where no caller joined late and the feed vouches for the copy that was kept as it was written.

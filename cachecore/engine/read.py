@@ -1,4 +1,4 @@
-"""What lies in the store under a key, checked: only what passes every check here is ever served.
+"""Reads of the store, checked: only an entry that passes every check here is ever served.
 
 An entry counts if its envelope is whole and its own key's, its writer's clock was right, its serializer is ours, it
 carries every tag the caller asks for, and each of its stamps is the current one. Everything else is a miss with a
@@ -58,7 +58,7 @@ async def read(
 
 
 async def completed(scope: Scope, state: LoopState, found: StoreRead) -> StoreRead:
-    """Return what an explicit read has found that was not `whole`, once its stamps are read, too."""
+    """Complete an explicit read that was not `whole`: read its missing stamps, too."""
     if found.reason != "unknown_stamps" or found.batch is None:
         return found
     return await _with_stamps_of_its_own(scope, state.explicit, found.key, found.tagset, found.batch)
@@ -67,7 +67,7 @@ async def completed(scope: Scope, state: LoopState, found: StoreRead) -> StoreRe
 async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tuple[Any, StoreRead | None]:
     """Read `key` as `read` does; return its value if it is fresh, counted and kept in memory, else UNSET and the read.
 
-    The hit of the store, whose every step counts: nothing is made for it that only a miss needs.
+    The hot path of a hit in the store: nothing is made for it that only a miss needs.
     """
     batch = await _asked(scope, state, state.coalescer, key, tagset)
     if scope.engine.store_clock.unmeasured:
@@ -92,7 +92,7 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
 
 
 def _shared(scope: Scope, key: str, tagset: TagSet, batch: Batch) -> tuple[Entry | None, State, str | None]:
-    """Judge for one of several readers: a fresh entry is so for all who ask alike, until it ends or a stamp changes."""
+    """Judge for one of several readers: a fresh entry is fresh for all of them, until it ends or a stamp changes."""
     engine = scope.engine
     generation = engine.book.generation
     known = batch.shared[key]
@@ -150,7 +150,7 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
 def check(
     scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None = None
 ) -> StoreRead:
-    """Judge what `batch` has under `key`; `later` has stamps that were read after it."""
+    """Judge the bytes of `key` in `batch`; `later` has stamps that were read after it."""
     return _found(scope, key, tagset, batch, *_judge(scope, key, tagset, batch, later), later)
 
 
@@ -166,7 +166,7 @@ def _found(
 ) -> StoreRead:
     found = StoreRead(key, tagset, batch, batch.values[key], entry, state, reason, batch.error)
     if state != "fresh" and batch.error is None:
-        # The stamps that were not read because they are known: who computes an answer now will need them.
+        # The stamps that were not read because they are known: a computation will need them.
         unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
             engine = scope.engine
@@ -217,8 +217,8 @@ def _stamps_hold(
     live = engine.feed_state.live
     book = engine.book
     generation = book.generation
-    # Entries of one namespace have one tuple of stamps (see `entry.decode`): what held for it still does, as long as
-    # no stamp has changed.
+    # Entries of one namespace share one tuple of stamps (see `entry.decode`): an earlier verdict on it is valid as long
+    # as no stamp has changed.
     held = tagset.held
     if live and entry.stamps is held[0] and generation == held[2] and not engine.outbox.busy:
         return None
@@ -255,7 +255,7 @@ def _stamps_hold(
 async def _with_stamps_of_its_own(
     scope: Scope, coalescer: Coalescer, key: str, tagset: TagSet, batch: Batch
 ) -> StoreRead:
-    """Check an entry that carries tags nobody knew before the read: their stamps cost a second round trip."""
+    """Check an entry with tags that were unknown before the read: their stamps cost a second round trip."""
     engine = scope.engine
     entry = decode(batch.values[key] or b"", key)
     if isinstance(entry, Rejected):
@@ -349,7 +349,7 @@ def put(
             return
         copy.entry, copy.store, copy.number = entry._replace(payload=b""), engine.local, there[1]
     engine.l1.put(entry.key, copy, len(copy.entry.payload))
-    if not ticket.covers(entry.key):  # voided by another thread meanwhile, whose own discard may have come before
+    if not ticket.covers(entry.key):  # voided by another thread meanwhile; its own discard may have come before
         engine.l1.discard(entry.key)
 
 

@@ -1,4 +1,4 @@
-"""`refresh`: an answer computed anew, whatever is stored or under way."""
+"""`refresh`: an answer computed anew, even if one is stored or under way."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def _started(scope: Scope, state: LoopState, key: str, tagset: TagSet, fac
     engine = scope.engine
     engine.detach_keys([key], supersede=True)
     under_way = state.flights.get(key)
-    if under_way is not None and not computes_apart():  # landing: what it stores is what ours is stored over
+    if under_way is not None and not computes_apart():  # landing: our answer is stored over its entry
         await under_way.landed()
     found = await read(scope, state, key, tagset, stamps_too=True)
     engine.detach_keys([key], supersede=True)  # a computation that began while we read began before us

@@ -29,14 +29,14 @@ Admit = Callable[[Any], "bool | Computed[Any]"]
 _MOST_NAMES = 50_000
 _MOST_AGES: Final = 64
 _PLAIN_FORMAT: Final = "msgpack"
-"""The serializer whose answers have the keys that `make_key` gives."""
+"""The serializer of the answers under the keys of `make_key`."""
 
 
 @dataclass(slots=True, eq=False)
 class TagSet:
     """Tags as entries store them, and the stamp keys they have in the store, in the same order.
 
-    Remembers what the table of a live feed said of them, for as long as no stamp changes: `generation` is the table's.
+    Remembers the verdict by the table of a live feed, for as long as no stamp changes: `generation` is the table's.
     """
 
     tags: tuple[str, ...]
@@ -54,7 +54,7 @@ class TagSet:
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """What a `Cache` is made of, besides the engine it shares."""
+    """The parts of a `Cache` besides the engine that it shares."""
 
     engine: Engine
     keys: KeySpace
@@ -67,9 +67,9 @@ class Scope:
     rescue_if: RescueIf | None = None
     """Told the exception of a failed computation; returns whether an old answer may be served in its place."""
     function: str = ""
-    """The name of the cached function whose view it is, if it is one's."""
+    """The name of the cached function that this view belongs to, if any."""
     reader: Reader = field(init=False)
-    """What copies in memory must be like to be served here."""
+    """Serves copies in memory that fit this view."""
     find_copy: FindCopy = field(init=False)
     """Returns the copy in memory that may be served now, or None."""
     find_value: FindValue = field(init=False)
@@ -141,12 +141,12 @@ class Scope:
         return name
 
     def stamp_keys(self, tags: Sequence[str]) -> list[str]:
-        """Return every copy of the stamps of tags as entries store them: what an invalidation deletes."""
+        """Return the keys of all copies of the stamps of these tags, which an invalidation deletes."""
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         return [self.keys.stamp_key(tag, shard) for tag in tags for shard in shards]
 
     def concerns(self, tagset: TagSet) -> tuple[str, ...]:
-        """Return what a flight must have in common with a caller who joins it: his tags, and the kind of value."""
+        """Return the stamp keys and the kind of value that a flight must have to be joined for `tagset`."""
         return (*tagset.stamp_keys, self.serializer.name)
 
     def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:

@@ -19,7 +19,7 @@ class StampKeeper:
     """Keeps the pins of some flights alive. Belongs to one event loop.
 
     Args:
-        flights: those whose factory runs; they may pin further stamps meanwhile.
+        flights: those with a running factory; they may pin further stamps meanwhile.
         life: seconds that their entries will live at most; None: for ever.
     """
 
@@ -32,7 +32,7 @@ class StampKeeper:
         self._prolonging: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Prolong at once what is not known to live long enough, and look again whenever half of `life` is over."""
+        """Prolong stamps that are not known to live long enough, now and whenever half of `life` is over."""
         engine, permanent = self._scope.engine, self._scope.permanent
         if not engine.extends:
             return  # there, stamps live for a day at least
@@ -70,7 +70,7 @@ class StampKeeper:
             self._timer = None
 
     async def settle(self) -> None:
-        """Wait for what is under way, so that storing the answer need not ask for it again."""
+        """Wait for the renewals under way, so that storing the answer need not ask for them again."""
         tasks = [task for task in self._prolonging if not task.done()]
         if tasks:
             await asyncio.wait(tasks)

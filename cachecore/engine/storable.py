@@ -9,7 +9,7 @@ from cachecore.engine.odd_part import odd_part
 
 
 def unstorable(value: Any, serializer: str) -> str:
-    """Return what kind of value cannot be stored by `serializer`, where in it, and what to do. Quotes no value."""
+    """Return the type that `serializer` cannot store, where in the value it is, and the way out. Quotes no value."""
     part = odd_part(value)
     place = "" if part is None else f" ({part[0]} is a {part[1]})"
     return (

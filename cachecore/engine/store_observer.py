@@ -1,4 +1,4 @@
-"""What the engine learns from the calls of the guard: counts, and that the store has been away."""
+"""The engine's observer of the guard's calls: counts, and the news that the store has been away."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from cachecore.engine.telemetry import Telemetry, say_full
 
 _AWAY: Final = frozenset({"refused", "reset", "connect_timeout", "closed", "readonly", "loading"})
-"""Reasons of errors after which another server may answer, with what it knew a while ago."""
+"""Reasons of errors after which another server may answer, with older data."""
 
 BREAKER_OPEN: Final = "breaker_open"
 """The reason of a call that is not made, because earlier ones failed."""
 
 
 class StoreObserver:
-    """Counts what the guard tells, and learns from it when the store has been away."""
+    """Counts the guard's events, and notices that the store has been away."""
 
     keeps_for_ever = False
     """Whether any view has answers without a ttl."""

@@ -1,4 +1,4 @@
-"""What a read of the store found under one key."""
+"""The result of reading one key from the store."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _KEEP_REASONS: Final = frozenset({"version"})
 
 @dataclass(slots=True)
 class StoreRead:
-    """What a read found under a key."""
+    """The result of reading a key."""
 
     key: str
     tagset: TagSet
     batch: Batch | None
     raw: bytes | None = None
-    """The bytes in the store: what a later swap compares with."""
+    """The bytes in the store, which a later swap compares with."""
     entry: Entry | None = None
     """The entry, if everything about it is right but perhaps its age."""
     state: State = "dead"
@@ -41,7 +41,7 @@ class StoreRead:
 
     @property
     def replaceable(self) -> bool:
-        """Whether an answer may be stored over what is there."""
+        """Whether an answer may be stored over these bytes."""
         return self.error is None and self.reason not in _KEEP_REASONS
 
     @property
@@ -56,17 +56,17 @@ class StoreRead:
 
     @property
     def from_memory(self) -> bool:
-        """Whether it is what a copy in memory was made of: then the bytes are known of a store in this process only."""
+        """Whether it was made from a copy in memory: then the bytes are known for a store in this process only."""
         return self.batch is None and self.entry is not None
 
     def same(self, again: StoreRead) -> bool:
-        """Return whether the key holds what it held when this was read."""
+        """Return whether the key holds the same bytes as in this read."""
         if self.from_memory and self.raw is None:
             return again.entry == self.entry
         return again.raw == self.raw
 
     def without_entry(self) -> StoreRead:
-        """Return the same read for an entry whose payload could not be decoded: a miss."""
+        """Return the same read as a miss, for a payload that could not be decoded."""
         return replace(self, entry=None, state="dead", reason="payload")
 
     def stamps(self) -> Mapping[str, bytes | None] | None:

@@ -37,7 +37,7 @@ Replay = Callable[[Any], Iterable[Any]]
 
 @dataclass(slots=True)
 class StreamCall:
-    """What the caller of a stream asks."""
+    """The arguments of a stream's caller."""
 
     scope: Scope
     key: str
@@ -61,10 +61,10 @@ class Source(Protocol):
         """Return the next chunk. Raises StopAsyncIteration."""
 
     def leave(self) -> None:
-        """Give up what is left. Idempotent."""
+        """Give up the rest. Idempotent."""
 
     async def aclose(self) -> None:
-        """Do the same, and wait for what that takes."""
+        """Do the same, and wait for its end."""
 
 
 class Replayed:
@@ -89,7 +89,7 @@ class Replayed:
         return chunk
 
     def leave(self) -> None:
-        """Give up what is left."""
+        """Give up the rest."""
         self._chunks = iter(())
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""What a cache reports through: its counts, and the instruments and spans of OpenTelemetry.
+"""The reports of a cache: its counts, and the instruments and spans of OpenTelemetry.
 
 A hit adds one to an integer and nothing else; the instruments are observable, so an application without an SDK pays
 for nothing and one with an SDK pays when it collects. Keys, prompts, values and addresses are never attributes.
@@ -29,7 +29,7 @@ _NO_SPAN: Final = nullcontext()
 class Telemetry:
     """The counts of one cache and the instruments that are written to as things happen.
 
-    Implements what the guard reports to (`backend_call`, `backend_error`, `breaker_state`).
+    Implements the guard's observer (`backend_call`, `backend_error`, `breaker_state`).
     """
 
     def __init__(self, cache: str, meter: Meter | None = None, *, counts: Counts | None = None) -> None:
@@ -70,7 +70,7 @@ class Telemetry:
         self.tracing = not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
 
     def span(self, name: str) -> AbstractContextManager[object]:
-        """Return what makes a span of the block it is used for, if the application wants spans."""
+        """Return a context manager that makes a span of its block, if the application wants spans."""
         tracer = self.tracer()
         return _NO_SPAN if tracer is None else _traced(tracer, name)
 
@@ -98,7 +98,7 @@ class Telemetry:
 
 @lru_cache(maxsize=1)
 def say_full() -> None:
-    """Log, once in a process, what keeps a store full that refused a write for want of room."""
+    """Log, once in a process, why a store may stay full that refused a write for want of room."""
     logger.warning(
         "the store is full and takes nothing new. Answers with ttl=None are never evicted under volatile-* policies "
         "and noeviction: give each answer a ttl, or choose allkeys-lru"

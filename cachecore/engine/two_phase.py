@@ -29,7 +29,7 @@ _LOOK = 0.25
 """Seconds between two looks whether the thread that holds a claim is alive."""
 
 Owner = asyncio.Task[Any] | threading.Thread | None
-"""The task or thread whose end ends the claim."""
+"""The task or thread that holds a claim; its end ends the claim."""
 
 
 class TwoPhase:

@@ -1,7 +1,7 @@
-"""The functions whose values did not encode lately: for a minute no caller waits for their computations.
+"""Functions with values that did not encode lately: for a minute no caller waits for their computations.
 
 A value that does not encode (a generator, a response object with a stream) has no second copy, and one object is never
-handed to two callers. A caller who waited for it would have waited in vain: each computes for itself at once instead.
+handed to two callers. A caller that waited for it would have waited in vain: each computes for itself at once instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_WRAPPERS: Final = 8  # an object may claim to wrap another without end
 
 
 class Unshared:
-    """Functions, by namespace, whose values did not encode within the last minute. Safe to use from several threads."""
+    """Functions, by namespace, with values that did not encode within the last minute. Safe to use from threads."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -39,7 +39,7 @@ class Unshared:
 
 
 def code_of(factory: Callable[..., Any]) -> object:
-    """Return what all factories that one place in a program makes have in common."""
+    """Return a key that is the same for all factories made at one place in a program."""
     for _ in range(_MOST_WRAPPERS):
         if isinstance(factory, partial):
             factory = factory.func

@@ -1,4 +1,4 @@
-"""`set`: a value is stored over whatever is there, or only where nothing changed since it was looked up."""
+"""`set`: a value is stored unconditionally, or only where nothing changed since it was looked up."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def store(
     *,
     required: bool = False,
 ) -> dict[str, bool]:
-    """Store values under their keys, whatever is there; return which are stored, by key.
+    """Store values under their keys unconditionally; return which are stored, by key.
 
     `ttl` is for those that have none of their own. Where the store did not take a value, the old one is treated as
     deleted, and its deletion pends, unless the store has said that there was none.
@@ -111,7 +111,7 @@ async def _each(parts: Sequence[_Part], step: Callable[[_Part], Awaitable[None]]
 async def _prepare(
     scope: Scope, state: LoopState, part: _Part, tagsets: Mapping[str, TagSet], life: float | None
 ) -> None:
-    """Learn the stamps, and what lies under the keys."""
+    """Read the stamps, and the bytes under the keys."""
     try:
         async with part.within:
             part.stamps, _ = await asyncio.gather(
@@ -182,7 +182,7 @@ async def _store_since(
     if not seen.replaceable or stamps is None:
         return "store" if seen.error is not None else "newer", seen.error
     if seen.batch is not None and engine.monotonic() - seen.batch.asked_at > engine.longest_computation:
-        return "late", None  # what a `delete` left under the key to be found here may have ended by now
+        return "late", None  # the tombstone of a `delete` may have expired by now
     with Writing(scope, (key,)) as writing:
         try:
             async with engine.explicit.within("set"):
@@ -223,7 +223,7 @@ def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
 
 
 async def _look(scope: Scope, part: _Part) -> None:
-    """Learn what lies under the keys, as far as the store tells sizes. Raises BackendError."""
+    """Read whether the keys hold answers, as far as the store tells sizes. Raises BackendError."""
     backend, keys = scope.engine.explicit, list(part.items)
     if scope.engine.marks.state == "none":
         return
@@ -248,17 +248,17 @@ async def _stamps_of(
     """Return the stamps of all these tags, by stamp key.
 
     Raises:
-        BackendError: the store failed, or there is one that it will not have: what is stored without it would outlive
+        BackendError: the store failed, or refuses one of them: an answer stored without it would outlive
             every invalidation of its tag.
     """
     had: dict[str, bytes | None] = {}
     names = list(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
-    # A read like any other, so that what it learns is void if it is old by the time it comes.
+    # A read like any other, so that its stamps are void if they are old by the time they come.
     for batch in await asyncio.gather(*state.explicit.read_stamps(names)):
         if batch.error is not None:
             raise batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
-    for _ in range(_TRIES):  # somebody may invalidate a tag all the time
+    for _ in range(_TRIES):  # a tag may be invalidated all the time
         had = await scope.engine.create_stamps(had, scope.stamp_ttl(life), scope.engine.explicit)
         stamps = {name: stamp for name, stamp in had.items() if stamp is not None}
         if len(stamps) == len(names):

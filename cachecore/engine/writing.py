@@ -1,4 +1,4 @@
-"""What every explicit write has in common: it is carried out whole, and this process forgets its own copies.
+"""Common to every explicit write: it is carried out whole, and this process forgets its own copies.
 
 A write begins by making this process forget its own copies and ends by doing so again, because a read that began in
 between may have seen either state. What the store did not acknowledge becomes pending.
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 
 async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
-    """Return what `write` returns; a caller that is cancelled leaves it to end by itself.
+    """Return the result of `write`; if the caller is cancelled, the write ends by itself.
 
-    A write that is given up half-way would land when nobody looks any more, and leave copies in memory older than it.
+    A write that is given up half-way would land unnoticed, and leave copies in memory older than it.
     """
     task = state.loop.create_task(write)
     state.tasks.add(task)
@@ -56,7 +56,7 @@ class Writing:
 
     def __exit__(self, *_: object) -> None:
         self._engine.feed_state.tickets.close_write(self.ticket)
-        self._forget()  # who began in between may have seen what was there before
+        self._forget()  # a read that began in between may have seen the old value
 
     def _forget(self) -> None:
         for key in self._keys:
@@ -74,7 +74,7 @@ async def leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) 
 
 
 def unacknowledged(scope: Scope, operation: str, error: BackendError) -> InvalidationPending:
-    """Return what a caller is told of a write that `error` kept from being carried out."""
+    """Return the error for the caller of a write that `error` kept from being carried out."""
     cause, last = error.reason, scope.engine.observer.last_reason
     if cause == BREAKER_OPEN and last is not None:
         cause = f"{last}, breaker open"
@@ -83,4 +83,4 @@ def unacknowledged(scope: Scope, operation: str, error: BackendError) -> Invalid
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
-        task.exception()  # nobody is left to be told; what it means was counted or is pending
+        task.exception()  # marks it as retrieved: the failure was counted or is pending

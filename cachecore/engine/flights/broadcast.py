@@ -24,7 +24,7 @@ from cachecore.engine.flights.own_error import own_error
 from cachecore.memory.immutable import is_immutable
 
 NOTHING: Final = object()
-"""What `Reader.take` returns where the reader has to wait."""
+"""Returned by `Reader.take` where the reader has to wait."""
 
 
 class Chunk:
@@ -73,7 +73,7 @@ class Broadcast:
         self.first = 0
         """How many chunks the buffer has dropped."""
         self.complete = False
-        """Whether the last chunk has come: what happens afterwards is no error of the stream."""
+        """Whether the last chunk has come: a later exception is no error of the stream."""
         self.ended = False
         """Whether readers that have had all chunks are told so."""
         self._chunks: deque[Chunk] = deque()
@@ -132,7 +132,7 @@ class Broadcast:
         return [chunk.own() for chunk in self._chunks]
 
     def end(self, error: BaseException | None = None) -> None:
-        """Let readers come to an end once they have had what is there: with `error`, or well. The first end counts."""
+        """Let readers end once they have had the present chunks: with `error`, or well. The first end counts."""
         if self.ended:
             return
         self.ended = True
@@ -208,7 +208,7 @@ class Reader:
         self.position = 0
 
     def take(self) -> Any:
-        """Return the next chunk if it is there, else NOTHING. Raises what `Broadcast.chunk` raises."""
+        """Return the next chunk if it is there, else NOTHING. Raises as `Broadcast.chunk`."""
         chunk = self.broadcast.chunk(self.position)
         if chunk is not NOTHING:
             self.position += 1

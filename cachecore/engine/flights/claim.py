@@ -93,7 +93,7 @@ class Claim:
         return won
 
     async def settle(self) -> bool:
-        """End the signs of life; return whether the claim is still there, and `value` is what lies in the store.
+        """End the signs of life; return whether the claim is still there: then its bytes are in `value`.
 
         Raises BackendError if the store cannot tell.
         """
@@ -158,7 +158,7 @@ class Claim:
             self._renew_later()
 
     async def _look(self) -> None:
-        """Learn what lies in the store after a renewal whose outcome is unknown."""
+        """Read the claim's place after a renewal with an unknown outcome."""
         (there,) = await self._backend.get_many([self.place])
         mark = read_claim(there, self.place)
         self._unsure = False
@@ -181,7 +181,7 @@ Verdict = Literal["wait", "over", "silent"]
 
 
 class HolderWatch:
-    """What a process that waits for another one's answer knows of the holder. Pure: monotonic time is an argument."""
+    """The holder of a claim as a waiting process knows it. Pure: monotonic time is an argument."""
 
     def __init__(self, holder: ClaimMark, *, interval: float, now: float, age: float) -> None:
         self._patience = SILENCE * interval
@@ -191,7 +191,7 @@ class HolderWatch:
         self._succeeded = False
 
     def judge(self, mark: ClaimMark | None, *, present: bool, now: float) -> Verdict:
-        """Return what a look at the holder's place tells.
+        """Return the verdict on a look at the holder's place.
 
         Args:
             mark: the claim there, if there is one.
@@ -202,7 +202,7 @@ class HolderWatch:
             if present:
                 return "over"
         elif mark.token != self.token:
-            # A computation that came after the end of ours, or a second successor: nobody waits in a row.
+            # A computation that came after the end of ours, or a second successor: callers do not wait in a row.
             if mark.previous == self.token or mark.ended or self._succeeded:
                 return "over"
             self.token, self._time, self._heard_at, self._succeeded = mark.token, mark.time, now, True
@@ -213,5 +213,5 @@ class HolderWatch:
         return self.silence(now)
 
     def silence(self, now: float) -> Verdict:
-        """Return what a look tells that brought no news of the holder."""
+        """Return the verdict on a look that brought no news of the holder."""
         return "silent" if now - self._heard_at >= self._patience else "wait"

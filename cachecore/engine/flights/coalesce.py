@@ -24,18 +24,18 @@ from cachecore.invalidation.tickets import Ticket
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
 """Takes the values in the order of the keys, or none and the error."""
 _MANY: Final = 64
-"""Readers of one batch from which on they are told in two halves: of fewer, the second trip costs what it hides."""
+"""Readers of one batch from which on they are told in two halves: for fewer, the second trip costs what it hides."""
 _NO_STAMPS: Final[tuple[str, ...]] = ()
 
 
 class Batch(Ticket):
-    """One `get_many` and what came of it; also the ticket of all reads in it."""
+    """One `get_many` and its result; also the ticket of all reads in it."""
 
     __slots__ = ("asked_at", "entries", "epoch", "error", "marks", "shared", "stamp_keys", "values", "waiters")
 
     def __init__(self) -> None:
         self.values: dict[str, bytes | None] = {}
-        """Keys, in the order asked, to what the store had; entries and stamps together."""
+        """Keys, in the order asked, to their bytes in the store; entries and stamps together."""
         super().__init__(self.values.keys())
         self.waiters: list[asyncio.Future[Batch]] = []
         self.stamp_keys: list[str] = []
@@ -48,9 +48,9 @@ class Batch(Ticket):
         self.error: BackendError | None = None
         """Why there are no values, if there are none."""
         self.marks: Mapping[Mark, int] = {}
-        """The marks that are read as well, by which the rest is judged, and what was known of them before."""
+        """The marks that are read as well, by which the values are judged, and their numbers known before."""
         self.shared: dict[str, tuple[Any, ...] | None] = {}
-        """Keys with several readers, and what the first of them made of it; theirs to fill and to trust."""
+        """Keys with several readers, and the first reader's verdict; filled and trusted by the readers."""
 
 
 class Coalescer:
@@ -62,7 +62,7 @@ class Coalescer:
         max_keys: entries in one read; more in one tick make further reads.
         partition: names the node of a key; None where there is one node.
         answered: told of each answered batch before its readers are; may set its error.
-        marks: names the marks that a read of some keys carries, and what is known of them.
+        marks: returns the marks that a read of some keys carries, and their known numbers.
     """
 
     def __init__(

@@ -2,10 +2,10 @@
 
 A flight belongs to one event loop. The first caller starts it and its context is the one the factory runs in. A caller
 that is cancelled leaves; when the last one leaves, the flight is taken out of the map and then cancelled, unless it is
-landing (the factory has returned and the answer is being stored) or held (nobody waits, on purpose).
+landing (the factory has returned and the answer is being stored) or held (a background computation).
 
-States: joinable (callers may join) -> detached (an invalidation came: who is in stays in, who comes later starts anew)
-or landing (callers who come wait until it has landed and look again) -> done.
+States: joinable (callers may join) -> detached (an invalidation came: present callers stay, later ones start anew) or
+landing (new callers wait until it has landed and look again) -> done.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOTHING: Final = object()
 _RESOLUTION: Final = 0.001
 """Seconds by which a timer may strike early: loops round."""
 LATER: Final = object()
-"""What `Flight.join` returns to a caller whose patience ended first."""
+"""Returned by `Flight.join` if the caller's patience ended first."""
 CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
 
 
@@ -88,7 +88,7 @@ class Flight:
         self.flights = flights
         self.key = key
         self.join_keys = join_keys
-        """Stamp keys, and the kind of value, that a caller who joins must not exceed."""
+        """Stamp keys, and the kind of value; a caller that joins may ask for no others."""
         self.task: asyncio.Task[Any] | None = None
         self.group: Collection[Flight] = ()
         """The flights that `task` computes together."""
@@ -99,13 +99,13 @@ class Flight:
         self.following = False
         """Whether it waits for another process's computation; each look at the store is news for all its callers."""
         self.late = False
-        """Whether the store is being or was read: who joins now may come after an invalidation that the read missed."""
+        """Whether the store is being or was read: later callers may come after an invalidation it missed."""
         self.depends_on: set[Flight] = set()
         """Flights that this one's factory waits for, for finding cycles."""
         self.on_detach: Callable[[], None] | None = None
-        """Told once, from whatever thread, when nobody may join any more."""
+        """Called once, in any thread, when the flight is detached."""
         self.pins: dict[str, bytes | None] = {}
-        """Stamp keys to the stamps that were current before the factory read what their tags stand for."""
+        """Stamp keys to the stamps that were current before the factory read the tagged data."""
         self.pinned_tags: list[str] = []
         """Tags that the factory pinned while it worked, as entries store them."""
         self.finish = False
@@ -165,16 +165,16 @@ class Flight:
 
     @property
     def joined_late(self) -> bool:
-        """Whether somebody joined after the store was read."""
+        """Whether a caller joined after the store was read."""
         return any(self._waiters.values())
 
     def reading(self) -> None:
-        """Say that the store is read from now on: what that read finds holds for everybody who is here by now."""
+        """Mark the start of a store read. Its result is valid for the present waiters; later callers are late."""
         self._waiters = dict.fromkeys(self._waiters, False)
         self.late = True
 
     def refuse_cycle(self) -> Flight | None:
-        """Return the flight whose factory asks, if one does. Raises FlightCycleError if this one waits for it."""
+        """Return the flight of the running factory, if any. Raises FlightCycleError if this flight waits for it."""
         running = working_flight()
         if running is not None and (self is running or self.reaches(running)):
             raise FlightCycleError(CYCLE)
@@ -183,7 +183,7 @@ class Flight:
     async def join(self, patience: float | None = None) -> Any:
         """Wait for the answer. Raises the factory's own exception, or `Retry`.
 
-        Who has to wait longer than `patience` seconds gets `LATER`, and the flight goes on although nobody waits.
+        A caller that has to wait longer than `patience` seconds gets `LATER`, and the flight goes on without callers.
         """
         running = self.refuse_cycle()
         if running is not None:
@@ -204,7 +204,7 @@ class Flight:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                future.exception()  # answered and cancelled in one tick: an error nobody else will fetch
+                future.exception()  # answered and cancelled in one tick: marks the error as retrieved
             self._leave(future)
             raise
         except Exception as error:
@@ -245,11 +245,11 @@ class Flight:
         return False
 
     def hold(self) -> None:
-        """Go on although nobody waits."""
+        """Go on without callers."""
         self._held = True
 
     def detach(self) -> None:
-        """Let nobody join any more: what this flight computes may be older than an invalidation."""
+        """Refuse new callers: the answer of this flight may be older than an invalidation."""
         self.joinable = False
         self.flights.release(self)
         self._tell_detached()
@@ -260,7 +260,7 @@ class Flight:
             told()
 
     def lose_claim(self) -> None:
-        """Let nobody join, and send late callers away: something was written under the key since the claim was put."""
+        """Refuse new callers and send late ones away: the key was written since the claim was put."""
         if not self.claimed or self.landing:
             return
         self.claimed = False
@@ -270,7 +270,7 @@ class Flight:
         self.give_up_alone()
 
     def refuse(self) -> None:
-        """Let nobody join, and send away all who wait for the whole answer; readers of the stream go on."""
+        """Refuse new callers and send away those of the whole answer; readers of the stream go on."""
         self.detach()
         self._send_away(late_only=False)
 
@@ -280,13 +280,13 @@ class Flight:
             self._settle(future, retry=True)
 
     def land(self) -> None:
-        """Say that the factory has returned: nobody joins, nobody's leaving cancels it any more."""
+        """Note that the factory has returned: no caller can join any more, and leaving cancels nothing."""
         self.landing = True
         self.joinable = False
         self.stop_timer()
 
     def start_timer(self, seconds: float, message: str) -> None:
-        """Answer with TimeoutError after `seconds`, free the key and cancel the task, whatever the task does then."""
+        """Answer with TimeoutError after `seconds`, free the key and cancel the task, even if it ignores that."""
         self.stop_timer()
         self._limit = seconds, message
         loop = asyncio.get_running_loop()
@@ -317,7 +317,7 @@ class Flight:
         self.answer(error=TimeoutError(message))
         self._tell_detached()  # a factory that ignores its cancellation must not keep the key from other processes
         for other in self.group:
-            if not other.timed:  # its turn in the batch has not come: somebody else may compute it
+            if not other.timed:  # its turn in the batch has not come: another caller may compute it
                 other.answer(error=Retry())
         if self.task is not None:
             self.task.cancel()
@@ -363,10 +363,10 @@ class Flight:
         self.give_up_alone()
 
     def give_up_alone(self) -> None:
-        """End here if nobody waits, which nobody may be about to do."""
+        """Cancel this flight if it has no waiters. Do not call while a caller may still join."""
         if self.waiters or self.landing or self._held or self.finish or self._answered:
             return
-        # Out of the map first: a caller who comes before the task has noticed must not join a dying flight.
+        # Out of the map first: a caller that comes before the task has noticed must not join a dying flight.
         self.detach()
         self.flights.abandoned(self)
 
@@ -376,7 +376,7 @@ _current: ContextVar[Flight | None] = ContextVar("cachecore_flight", default=Non
 
 @contextmanager
 def computing(flight: Flight) -> Iterator[None]:
-    """Mark what runs inside as the factory of `flight`."""
+    """Mark the code inside as the factory of `flight`."""
     token = _current.set(flight)
     try:
         yield
@@ -385,16 +385,16 @@ def computing(flight: Flight) -> Iterator[None]:
 
 
 def enter(flight: Flight | None) -> None:
-    """Mark what this context asks for from now on as asked by the factory of `flight`, or by none."""
+    """Mark later calls of this context as calls of the factory of `flight`, or of none."""
     _current.set(flight)
 
 
 def current_flight() -> Flight | None:
-    """Return the flight whose factory is running in this context."""
+    """Return the flight of the factory that runs in this context."""
     return _current.get()
 
 
 def working_flight() -> Flight | None:
-    """Return the flight whose factory asks; None also in a task that a factory left behind: no flight waits for it."""
+    """Return the flight of the running factory; None in a task that a factory left behind: no flight waits for it."""
     running = _current.get()
     return None if running is None or running.landing or running.answered else running

@@ -33,10 +33,10 @@ class Flights:
         return self._by_key.get(key)
 
     def to_join(self, key: str, tags: Iterable[str]) -> Flight | None:
-        """Return the flight of `key` for a caller whose answer depends on `tags`: to join, or to wait for if landing.
+        """Return the flight of `key` for a caller that depends on `tags`: to join, or to wait for if landing.
 
         A flight that lacks one of the tags may have begun before an invalidation of it, which did not concern the
-        flight but concerns this caller: nobody joins it any more.
+        flight but concerns this caller: it is detached.
         """
         flight = self._by_key.get(key)
         if flight is None or flight.landing or flight.join_keys.issuperset(tags):
@@ -54,7 +54,7 @@ class Flights:
                 raise FlightCycleError(CYCLE)
 
     def open(self, key: str, join_keys: Iterable[str]) -> Flight:
-        """Return a new flight of `key` that callers can join; `run` gives it what computes it."""
+        """Return a new flight of `key` that callers can join; `run` starts its computation."""
         flight = self._by_key[key] = Flight(self, key, frozenset(join_keys))
         return flight
 
@@ -74,17 +74,17 @@ class Flights:
     def run(self, flights: Collection[Flight], compute: Callable[[], Awaitable[None]]) -> None:
         """Run `compute` for these flights in a task of its own; it answers each of them.
 
-        The task inherits a copy of the caller's context. What it raises is answered to those it has not answered yet.
+        The task inherits a copy of the caller's context. Its exception is answered to flights without an answer.
         """
         task = asyncio.get_running_loop().create_task(_fly(flights, compute))
-        waits: set[Flight] = set()  # what one of them waits for, all of them wait for
+        waits: set[Flight] = set()  # shared: a flight that one of them waits for, all of them wait for
         for flight in flights:
             flight.task, flight.group, flight.depends_on = task, flights, waits
         self._tasks[task] = flights
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        # A cancelled task keeps the exception, whose frames know the flights. On Python 3.11 the garbage collector does
+        # A cancelled task keeps the exception, and its frames the flights. On Python 3.11 the garbage collector does
         # not see that reference: were the task known to its flights, they would all be there for ever.
         for flight in self._tasks.pop(task):
             flight.task, flight.group = None, ()
@@ -96,17 +96,17 @@ class Flights:
             self._by_key.pop(flight.key, None)  # another thread may have been faster
 
     def abandoned(self, flight: Flight) -> None:
-        """Cancel the task of `flight` once none of the flights it computes has anybody left."""
+        """Cancel the task of `flight` once none of the flights it computes has callers left."""
         flight.deserted = True
         flight.answer(error=asyncio.CancelledError())
         if flight.task is not None and all(other.answered for other in flight.group):
             flight.task.cancel()
 
     def detach_keys(self, keys: Collection[str], *, supersede: bool = False, pushed: bool = False) -> None:
-        """Let nobody join the flights of these keys any more. May be called from another thread.
+        """Detach the flights of these keys. May be called from another thread.
 
-        With `supersede` their answers are not to be stored either. What the store `pushed` may be a sign of life of
-        the computation that a flight follows, or of the flight's own claim: servers echo what a script of ours wrote.
+        With `supersede` their answers are not to be stored either. A change that the feed `pushed` may be a sign of
+        life of the computation that a flight follows, or of its own claim: servers echo writes of our scripts.
         The claim itself finds out if it is gone.
         """
         for key in keys:
@@ -120,9 +120,9 @@ class Flights:
                 flight.detach()
 
     def detach_tags(self, tags: Collection[str], *, pushed: bool = False) -> None:
-        """Let nobody join the flights that carry one of these tags any more.
+        """Detach the flights that carry one of these tags.
 
-        What the store `pushed` may be that a stamp was created: the flight keeps its lease and stores its answer. A
+        A change that the feed `pushed` may be a stamp's creation: the flight keeps its lease and stores its answer. A
         stream lets callers in that prove its stamps by a read of their own (`LiveStream.admits`): the first stream of
         a new tag creates that tag's stamp, and is told so.
         """
@@ -134,11 +134,11 @@ class Flights:
                         flight.doubted = True
                         continue
                 else:
-                    flight.superseded |= flight.late  # its stamps were read before: what it stored would be dead
+                    flight.superseded |= flight.late  # its stamps were read before: its entry would be dead
                 flight.detach()
 
     def detach_all(self) -> None:
-        """Let nobody join any flight any more.
+        """Detach all flights.
 
         The feed has begun, or has missed something: no tag is known to be invalid, and each flight keeps its claim.
         """
@@ -151,7 +151,7 @@ class Flights:
                 flight.detach()
 
     async def drain(self, seconds: float) -> None:
-        """Wait up to `seconds` for what is under way, then cancel what nobody waits for.
+        """Wait up to `seconds` for the flights under way, then cancel those without callers.
 
         A computation that has callers is theirs: it goes on, and its answer reaches them.
         """
@@ -182,5 +182,5 @@ async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None
             flight.answer(error=error)
         raise
     finally:
-        for flight in flights:  # a computation that ended without an answer is a bug; nobody may wait for ever
+        for flight in flights:  # a computation that ended without an answer is a bug; no caller may wait for ever
             flight.answer(error=RuntimeError("the computation ended without an answer"))

@@ -1,7 +1,7 @@
-"""A swap whose outcome decides whether others compute: it is not given up because a live store was late once.
+"""A swap that decides whether others compute: it is not given up because a live store was late once.
 
 The first calls of a process on a busy machine, or a file that another process has locked, may miss the deadline of a
-computed value's write. Then the store is asked what became of the swap: a store that answers is worth another attempt,
+computed value's write. Then the store is asked for the outcome: a store that answers is worth another attempt,
 and one that does not costs no more than that question.
 """
 
@@ -36,7 +36,7 @@ class Insisting:
     async def swap(self, key: str, old: bytes | None, new: bytes, *, ttl: float | None) -> bool:
         """Make the value `new`, which is unlike any other, if it is `old` now; return whether it is there.
 
-        Raises BackendError: the store failed, and it is not known what became of it.
+        Raises BackendError: the store failed, and the outcome is not known.
         """
         ends = self._monotonic() + self._patience
         tries = 0

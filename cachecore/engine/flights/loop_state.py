@@ -1,4 +1,4 @@
-"""What one event loop has of its own; state of one loop is never touched from another."""
+"""The state of one event loop; it is never touched from another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cachecore.engine.flights.wakeups import Wakeups
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the running event loop. Raises CacheError, with what is needed, if there is none."""
+    """Return the running event loop. Raises CacheError with the way out if there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -29,7 +29,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 class LoopState:
-    """What one event loop has of its own."""
+    """The state of one event loop."""
 
     __slots__ = (
         "__weakref__",
@@ -55,7 +55,7 @@ class LoopState:
         self.wakeups = Wakeups(loop)
         self.tasks: set[asyncio.Task[Any]] = set()
         self.prolonging: dict[tuple[str, bytes], asyncio.Task[None]] = {}
-        """Stamps (stamp key, stamp) whose lives are being prolonged, and the tasks that do it."""
+        """Stamps (stamp key, stamp) that are being prolonged, and the tasks that do it."""
         self.background = 0
         """Refreshes under way behind answers already given."""
         self.measuring: asyncio.Task[None] | None = None

@@ -1,7 +1,7 @@
 """An exception for each caller of one failed computation.
 
 A raised exception is changed by its raising: its traceback grows with each frame it passes, `from` and notes are added.
-So callers who share a failure get an exception of their own, equal to the factory's in type, text and attributes, with
+So callers that share a failure get an exception of their own, equal to the factory's in type, text and attributes, with
 the factory's frames, cause, context and notes. A class that cannot be copied so is left alone: its callers share one.
 """
 

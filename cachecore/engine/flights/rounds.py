@@ -1,7 +1,7 @@
 """Refreshes of one key: those that come while one is under way share the next.
 
 A refresh never joins a computation that began before it. But however many come at one moment, they need at most two:
-the one under way, and the next, which begins when that has ended and which all who came meanwhile share.
+the one under way, and the next, which begins when that has ended and which all later callers share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cachecore.contract.errors import FlightCycleError
 from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
 
 Place = tuple[str, tuple[str, ...]]
-"""A key, and what a caller must have in common with others to share an answer."""
+"""A key, and the stamp keys and kind of value that callers must have in common to share an answer."""
 
 
 class Round:
@@ -30,8 +30,8 @@ class Round:
         return await asyncio.shield(self._started)
 
     async def begin(self) -> None:
-        """Wait until the earlier one has ended; from then on nobody joins."""
-        await asyncio.sleep(0)  # all who ask in this turn of the loop are one
+        """Wait until the earlier one has ended; from then on no caller can join."""
+        await asyncio.sleep(0)  # all callers of this turn of the loop share one
         earlier = self._rounds.running.get(self.place)
         flight = None if earlier is None else await earlier.flight()
         if flight is not None:
