@@ -1,7 +1,7 @@
 """The path of an answer once the factory has returned: admitted, encoded, stored, handed out.
 
-Nothing here loses a paid answer: one that cannot be stored is returned all the same, and counted. The owner of the factory
-gets the very object it made; every other caller gets a copy of its own.
+Nothing here loses a paid answer: one that cannot be stored is returned all the same, and counted. The owner of the
+factory gets the very object it made; every other caller gets a copy of its own.
 """
 
 from __future__ import annotations
