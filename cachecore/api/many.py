@@ -10,10 +10,11 @@ from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
-from cachecore.engine.batch import lookup_many
+from cachecore.engine.batch import BatchCall
 from cachecore.engine.batch_computation import ABSENT, check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.factories import awaited
+from cachecore.engine.question import question
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import stored_tags
 
@@ -51,7 +52,7 @@ class Many(Reads[V]):
         if missing:
             with self._span("cachecore.get_many"):
                 state = self._engine.state()
-                reads = (read(scope, state, keys[name], scope.tagset(keys[name], tags)) for name in missing)
+                reads = (read(question(scope, state, keys[name], tags)) for name in missing)
                 for name, found in zip(missing, await asyncio.gather(*reads), strict=True):
                     answers[name] = take(scope, found)
                     self._counts.misses += answers[name] is UNSET
@@ -123,7 +124,7 @@ class Many(Reads[V]):
         by_name = {name: self._key_of(request) for name, request in named.items()}
         for name, key in by_name.items():
             names.setdefault(key, name)
-        answers = await lookup_many(self._scope, names, tags, factory, self._checked(ttl))
+        answers = await BatchCall(self._scope, names, tags, factory, self._checked(ttl)).answers()
         return {name: answers[key] for name, key in by_name.items() if answers[key] is not ABSENT}
 
 

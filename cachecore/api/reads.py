@@ -14,9 +14,10 @@ from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, on_miss
+from cachecore.engine.question import question
 from cachecore.engine.read import fetch, read
 from cachecore.engine.refresh import refresh
-from cachecore.engine.scope import Scope, stored_tags
+from cachecore.engine.scope import Scope, checked_tags, stored_tags
 from cachecore.engine.stream import StreamCall
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
@@ -59,10 +60,10 @@ class Reads(View[V]):
             return answer
         if not bypassed():
             if not scope.telemetry.tracing:  # a context manager that does nothing takes as long as reading ten clocks
-                value, _ = await fetch(scope, self._engine.state(), key, scope.tagset(key, tags))
+                value, _ = await fetch(question(scope, self._engine.state(), key, tags))
             else:
                 with scope.telemetry.span("cachecore.get"):
-                    value, _ = await fetch(scope, self._engine.state(), key, scope.tagset(key, tags))
+                    value, _ = await fetch(question(scope, self._engine.state(), key, tags))
             if value is not UNSET:
                 found: V = value
                 return found
@@ -84,7 +85,7 @@ class Reads(View[V]):
         copy = scope.find_copy(key, stored)
         if copy is not None:
             return True
-        return (await read(scope, self._engine.state(), key, scope.tagset(key, tags))).state == "fresh"
+        return (await read(question(scope, self._engine.state(), key, tags))).state == "fresh"
 
     def peek(self, request: Any = UNSET, default: D | None = None, *, key: str | None = None) -> V | D | None:
         """Return the fresh answer that is in this process's memory, or `default`. Synchronous; does not ask the store.
@@ -160,12 +161,12 @@ class Reads(View[V]):
             return value
         copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
-            checked, state = self._checked(ttl), self._engine.state()
-            value, found = await fetch(scope, state, key, scope.tagset(key, tags))
+            asked = question(scope, self._engine.state(), key, tags, self._checked(ttl))
+            value, found = await fetch(asked)
             if found is not None and value is UNSET:
                 if refresh_factory is not None:
                     _check_behind(factory, refresh_factory)
-                value = (await on_miss(scope, state, found, factory, checked, behind=refresh_factory)).value
+                value = (await on_miss(asked, found, factory, behind=refresh_factory)).value
             return value
         return (await self._lookup(scope, key, copy, factory, ttl, tags, behind=refresh_factory)).value
 
@@ -209,8 +210,8 @@ class Reads(View[V]):
             self._counts.bypassed += 1
             return cast("V", plain(await awaited(factory)))
         with self._span("cachecore.refresh"):
-            tagset = self._scope.tagset(key, tags)
-            return cast("V", await refresh(self._scope, key, tagset, factory, self._checked(ttl)))
+            asked = question(self._scope, self._engine.state(), key, tags, self._checked(ttl))
+            return cast("V", await refresh(asked, factory))
 
     def stream(
         self,
@@ -244,9 +245,8 @@ class Reads(View[V]):
         for name, given in (("factory", factory), ("assemble", assemble), ("replay", replay)):
             if not callable(given):
                 raise OptionsError(f"{name} must be a function, not a {type(given).__name__}")
-        key, stored = self._key_of(request), stored_tags(tags) if tags else ()
-        tagset = self._scope.tagset(key, tags)
-        return Stream(StreamCall(self._scope, key, stored, tagset, factory, assemble, replay, self._checked(ttl)))
+        key = self._key_of(request)
+        return Stream(StreamCall(self._scope, key, checked_tags(tags), factory, assemble, replay, self._checked(ttl)))
 
     async def _lookup(
         self,
@@ -268,11 +268,11 @@ class Reads(View[V]):
             if factory is None:
                 return Lookup(value=None, outcome="miss", key=key, reason="bypass")
             return Lookup(value=plain(await awaited(factory)), outcome="bypass", key=key)
-        tagset = scope.tagset(key, tags)
+        asked = question(scope, self._engine.state(), key, tags, checked)
         if copy is not None:
-            return await lookup(scope, key, tagset, copy, factory, checked, stale=stale, behind=behind)
+            return await lookup(asked, copy, factory, stale=stale, behind=behind)
         with self._span("cachecore.lookup"):
-            return await lookup(scope, key, tagset, None, factory, checked, stale=stale, behind=behind)
+            return await lookup(asked, None, factory, stale=stale, behind=behind)
 
 
 def _check_behind(factory: Factory | None, behind: Any) -> None:

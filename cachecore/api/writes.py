@@ -16,6 +16,7 @@ from cachecore.engine import write as writing
 from cachecore.engine.compute import pin_tag
 from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.invalidate import delete_entries, invalidate_stamps
+from cachecore.engine.question import Question
 from cachecore.engine.scope import Scope, checked_tags
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import carried
@@ -76,9 +77,8 @@ class Writes(View[V]):
             seen = since.version
             if not isinstance(seen, StoreRead) or seen.key != key:
                 raise OptionsError("since must be what `lookup` found of the same request, not what it computed")
-            return await carried(
-                state, writing.store_since(self._scope, state, key, computed, life, seen, required=required)
-            )
+            question = Question(self._scope, state, key, seen.tagset, life)
+            return await carried(state, writing.store_since(question, computed, seen, required=required))
 
     async def set_many(
         self,

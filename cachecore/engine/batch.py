@@ -21,9 +21,9 @@ from cachecore.engine.apart import computes_apart
 from cachecore.engine.batch_computation import ABSENT, BatchComputation, BatchKey, FactoryMany
 from cachecore.engine.computation import Computation
 from cachecore.engine.flights.flight import Flight, Retry
-from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.lookup import Ttl, rescue, serve_stale
+from cachecore.engine.lookup import may_refresh, rescue, run_behind, serve_stale
 from cachecore.engine.publish import FlightAnswer
+from cachecore.engine.question import Question, Ttl, question
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
@@ -32,52 +32,11 @@ _NO_COPY: Final = object()
 """The result of a key that another caller computes and whose value cannot be copied."""
 
 
-async def lookup_many(
-    scope: Scope, keys: Mapping[str, Hashable], tags: Sequence[str], factory: FactoryMany, ttl: Ttl
-) -> dict[str, Any]:
-    """Return the answers under `keys` (key to the name the factory knows it by); `ABSENT` for those left out."""
-    state = scope.engine.state()
-    in_memory = [seen for key in keys if (seen := _remembered(scope, key, tags)) is not None]
-    answers = {seen.found.key: seen.value for seen in in_memory}
-    _refresh_behind(scope, state, keys, in_memory, factory, ttl)
-    open_keys = [key for key in keys if key not in answers]
-    if open_keys:
-        with scope.telemetry.span("cachecore.get_or_set_many"):
-            await _answer(scope, state, keys, open_keys, tags, factory, ttl, answers)
-    return answers
-
-
-async def _answer(
-    scope: Scope,
-    state: LoopState,
-    names: Mapping[str, Hashable],
-    open_keys: list[str],
-    tags: Sequence[str],
-    factory: FactoryMany,
-    ttl: Ttl,
-    answers: dict[str, Any],
-) -> None:
-    """Add the answers under `open_keys`, which are not in memory, to `answers`."""
-    while open_keys:
-        read_now = await asyncio.gather(*(_read(scope, state, key, tags) for key in open_keys))
-        answers.update({seen.found.key: seen.value for seen in read_now if seen.value is not UNSET})
-        _refresh_behind(scope, state, names, read_now, factory, ttl)
-        missing = {seen.found.key: (names[seen.found.key], seen.found) for seen in read_now if seen.value is UNSET}
-        results = await _compute(scope, state, missing, factory, ttl) if missing else {}
-        open_keys = []
-        for key, result in results.items():
-            if not isinstance(result, _Failure):
-                answers[key] = result
-            elif isinstance(result.error, Retry):  # an invalidation came in between
-                open_keys.append(key)
-            else:
-                raise result.error.with_traceback(result.frames)
-
-
 @dataclass(slots=True)
 class _Seen:
     """The state of a key at the first read."""
 
+    question: Question
     found: StoreRead
     value: Any
     """The value that may be served; UNSET: none."""
@@ -85,147 +44,161 @@ class _Seen:
     """Not None: a new answer is due behind this one; see `Computation.newer_than`."""
 
 
-def _remembered(scope: Scope, key: str, tags: Sequence[str]) -> _Seen | None:
-    """Return the copy in memory, if it may be served."""
-    tagset = scope.tagset(key, tags)
-    copy = scope.find_copy(key, tagset.tags if tags else ())
-    if copy is None:
-        return None
-    value = scope.reader.value_of(copy)
-    if value is UNSET:
-        return None
-    scope.telemetry.counts.hits_l1 += 1
-    seen = _Seen(StoreRead(key, tagset, None), value)
-    if copy.claim_refresh(scope.engine.monotonic()):
-        seen.newer_than = copy.entry.created
-    return seen
+@dataclass(slots=True)
+class BatchCall:
+    """One call for many keys: `names` maps each key to the name under which the factory knows it."""
 
+    scope: Scope
+    names: Mapping[str, Hashable]
+    tags: Sequence[str]
+    factory: FactoryMany
+    ttl: Ttl
 
-async def _read(scope: Scope, state: LoopState, key: str, tags: Sequence[str]) -> _Seen:
-    """Return the stored entry, with its value if it may be served."""
-    tagset = scope.tagset(key, tags)
-    found = await read(scope, state, key, tagset)
-    seen = _Seen(found, take(scope, found))
-    stale = found.state == "stale"
-    if seen.value is UNSET and found.entry is not None and (stale or scope.engine.recently_failed(key)):
-        seen.value = reading.load(scope, found)
-        if seen.value is not UNSET:
-            serve_stale(scope, found, seen.value, "stale" if stale else "rescued")
-            seen.newer_than = -math.inf if stale else None
-    return seen
+    async def answers(self) -> dict[str, Any]:
+        """Return the answer of each key; `ABSENT` for those that the factory left out."""
+        questions = self._questions()
+        in_memory = [seen for asked in questions if (seen := self._remembered(asked)) is not None]
+        answers = {seen.question.key: seen.value for seen in in_memory}
+        self._refresh_behind(in_memory)
+        unanswered = [asked for asked in questions if asked.key not in answers]
+        if unanswered:
+            with self.scope.telemetry.span("cachecore.get_or_set_many"):
+                await self._answer(unanswered, answers)
+        return answers
 
+    def _questions(self) -> list[Question]:
+        scope, state = self.scope, self.scope.engine.state()
+        return [question(scope, state, key, self.tags, self.ttl) for key in self.names]
 
-def _refresh_behind(
-    scope: Scope, state: LoopState, names: Mapping[str, Hashable], due: Sequence[_Seen], factory: FactoryMany, ttl: Ttl
-) -> None:
-    """Start one background computation for the keys in `due` that need a refresh."""
-    engine = scope.engine
-    due = [seen for seen in due if seen.newer_than is not None]
-    if not due or state.background >= engine.store.max_background:
-        return
-    ones: list[BatchKey] = []
-    for seen in due:
-        found, key = seen.found, seen.found.key
-        if seen.newer_than is None or state.flights.get(key) or engine.recently_failed(key):
-            continue
-        flight = state.flights.open(key, scope.concerns(found.tagset))
-        flight.hold()
-        work = Computation(
-            scope, state, flight, found, _nothing, scope.policy, ttl, behind=True, newer_than=seen.newer_than,
-            batch_factory=factory,
-        )  # fmt: skip
-        ones.append(BatchKey(names[key], work))
-    if not ones:
-        return
-    flights = [one.computation.flight for one in ones]
-    state.flights.run(flights, BatchComputation(scope, ones, factory).run)
-    state.background += 1
-    task = flights[0].task
-    if task is None:
-        return
+    async def _answer(self, unanswered: list[Question], answers: dict[str, Any]) -> None:
+        """Add the answers to keys that are not in memory to `answers`."""
+        while unanswered:
+            reads = await asyncio.gather(*map(self._read, unanswered))
+            answers.update({seen.question.key: seen.value for seen in reads if seen.value is not UNSET})
+            self._refresh_behind(reads)
+            missing = [seen for seen in reads if seen.value is UNSET]
+            results = await self._compute(missing) if missing else {}
+            unanswered = []
+            for seen in missing:
+                result = results[seen.question.key]
+                if not isinstance(result, _Failure):
+                    answers[seen.question.key] = result
+                elif isinstance(result.error, Retry):  # an invalidation came in between
+                    unanswered.append(seen.question)
+                else:
+                    raise result.error.with_traceback(result.frames)
 
-    def ended(_: object) -> None:
-        state.background -= 1
-        for flight in flights:
-            if flight.failed:
-                engine.note_failure(flight.key, scope.policy.retry_after)
+    def _remembered(self, asked: Question) -> _Seen | None:
+        """Return the copy in memory, if it may be served."""
+        scope = self.scope
+        copy = scope.find_copy(asked.key, asked.tagset.tags if self.tags else ())
+        if copy is None:
+            return None
+        value = scope.reader.value_of(copy)
+        if value is UNSET:
+            return None
+        scope.telemetry.counts.hits_l1 += 1
+        seen = _Seen(asked, StoreRead(asked.key, asked.tagset, None), value)
+        if copy.claim_refresh(scope.engine.monotonic()):
+            seen.newer_than = copy.entry.created
+        return seen
 
-    task.add_done_callback(ended)
+    async def _read(self, asked: Question) -> _Seen:
+        """Return the stored entry, with its value if it may be served."""
+        scope = self.scope
+        found = await read(asked)
+        seen = _Seen(asked, found, take(scope, found))
+        stale = found.state == "stale"
+        if seen.value is UNSET and found.entry is not None and (stale or scope.engine.recently_failed(asked.key)):
+            seen.value = reading.load(scope, found)
+            if seen.value is not UNSET:
+                serve_stale(scope, found, seen.value, "stale" if stale else "rescued")
+                seen.newer_than = -math.inf if stale else None
+        return seen
 
+    def _refresh_behind(self, due: Sequence[_Seen]) -> None:
+        """Start one background computation for the keys in `due` that need a refresh."""
+        ones: list[BatchKey] = []
+        for seen in due:
+            if seen.newer_than is not None and may_refresh(seen.question):
+                flight = self._open(seen, behind=True)
+                flight.computation.newer_than = seen.newer_than
+                ones.append(flight)
+        if not ones:
+            return
+        flights = [one.computation.flight for one in ones]
+        state = ones[0].computation.state
+        state.flights.run(flights, BatchComputation(self.scope, ones, self.factory).run)
+        run_behind(ones[0].computation.question, *flights)
 
-async def _compute(
-    scope: Scope,
-    state: LoopState,
-    missing: Mapping[str, tuple[Hashable, StoreRead]],
-    factory: FactoryMany,
-    ttl: Ttl,
-    *,
-    alone: bool = False,
-) -> dict[str, Any]:
-    """Join or start the flights of `missing`, or compute `alone`; return value or exception of each."""
-    own: dict[str, BatchKey] = {}
-    waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
-    beside = computes_apart()
-    for key, (_, found) in missing.items():
-        state.flights.refuse_cycle(key, scope.concerns(found.tagset))
-    unshared = alone or scope.engine.unshared.lately(scope.keys.namespace, factory)
-    for key, (name, found) in missing.items():
-        concerns = scope.concerns(found.tagset)
-        flight = None if alone or beside else state.flights.to_join(key, concerns)
-        if flight is None or unshared:
-            single = alone or flight is not None
-            flight = state.flights.open_alone(key, concerns) if single or beside else state.flights.open(key, concerns)
-            work = Computation(
-                scope, state, flight, found, _nothing, scope.policy, ttl, alone=single, batch_factory=factory
-            )
-            flight.finish = scope.policy.finish
-            own[key] = BatchKey(name, work)
-            waits[key] = asyncio.ensure_future(_outcome(flight.join))  # joins before the batch can answer
-        elif flight.landing:
-            waits[key] = asyncio.ensure_future(_outcome(partial(_landed, flight)))
-        else:
-            waits[key] = asyncio.ensure_future(_outcome(partial(_joined, flight)))
-    if own:
-        batch = BatchComputation(scope, list(own.values()), factory)
-        state.flights.run([one.computation.flight for one in own.values()], batch.run)
-    try:
-        outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
-    except asyncio.CancelledError:
-        for one in own.values():  # cancelled before it joined: no caller is left to give the flight up
-            one.computation.flight.give_up_alone()
-        raise
-    results: dict[str, Any] = {}
-    for key, outcome in zip(waits, outcomes, strict=True):
-        results[key] = await _result(scope, state, missing[key][1], outcome, mine=key in own)
-    left = {key: missing[key] for key, result in results.items() if result is _NO_COPY}
-    if left:
-        results.update(await _compute(scope, state, left, factory, ttl, alone=True))
-    return results
+    def _open(self, seen: _Seen, *, behind: bool = False, alone: bool = False) -> BatchKey:
+        """Return a key of this batch with a flight of its own."""
+        asked, flights = seen.question, seen.question.state.flights
+        beside = alone or (computes_apart() and not behind)
+        flight = (flights.open_alone if beside else flights.open)(asked.key, asked.concerns)
+        work = Computation(asked, flight, seen.found, _nothing, behind, alone=alone, batch_factory=self.factory)
+        return BatchKey(self.names[asked.key], work)
 
+    async def _compute(self, missing: Sequence[_Seen], *, alone: bool = False) -> dict[str, Any]:
+        """Join or start the flights of `missing`, or compute `alone`; return value or failure of each key."""
+        own: dict[str, BatchKey] = {}
+        waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
+        for seen in missing:
+            seen.question.state.flights.refuse_cycle(seen.question.key, seen.question.concerns)
+        unshared = alone or self.scope.engine.unshared.lately(self.scope.keys.namespace, self.factory)
+        joins = not alone and not computes_apart()
+        for seen in missing:
+            key = seen.question.key
+            flight = seen.question.state.flights.to_join(key, seen.question.concerns) if joins else None
+            if flight is None or unshared:
+                own[key] = one = self._open(seen, alone=alone or flight is not None)
+                one.computation.flight.finish = self.scope.policy.finish
+                # Joins before the batch can answer.
+                waits[key] = asyncio.ensure_future(_outcome(one.computation.flight.join))
+            elif flight.landing:
+                waits[key] = asyncio.ensure_future(_outcome(partial(_landed, flight)))
+            else:
+                waits[key] = asyncio.ensure_future(_outcome(partial(_joined, flight)))
+        if own:
+            batch = BatchComputation(self.scope, list(own.values()), self.factory)
+            missing[0].question.state.flights.run([one.computation.flight for one in own.values()], batch.run)
+        try:
+            outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
+        except asyncio.CancelledError:
+            for one in own.values():  # cancelled before it joined: no caller is left to give the flight up
+                one.computation.flight.give_up_alone()
+            raise
+        results: dict[str, Any] = {}
+        for seen, outcome in zip(missing, outcomes, strict=True):
+            results[seen.question.key] = await self._result(seen, outcome, mine=seen.question.key in own)
+        left = [seen for seen in missing if results[seen.question.key] is _NO_COPY]
+        if left:
+            results.update(await self._compute(left, alone=True))
+        return results
 
-async def _result(scope: Scope, state: LoopState, found: StoreRead, outcome: Any, *, mine: bool) -> Any:
-    counts = scope.telemetry.counts
-    if isinstance(outcome, FlightAnswer):
-        lookup = outcome.lookup if mine else outcome.for_joiner()
-        if lookup is None:
-            return _NO_COPY
-        if lookup.outcome == "hit":
-            counts.hits_l2 += 1
-        elif lookup.outcome == "miss":
-            counts.misses += 1
-            return ABSENT
-        else:
-            counts.computed += 1
-            counts.joined += lookup.joined
-        return lookup.value
-    if isinstance(outcome, BaseException):
-        raise outcome
-    if not isinstance(outcome.error, Retry | FlightCycleError):
-        rescued = await rescue(scope, state, found, outcome.error)
-        if rescued is not None:
-            return rescued.value
-        counts.failed += 1
-    return outcome
+    async def _result(self, seen: _Seen, outcome: Any, *, mine: bool) -> Any:
+        counts = self.scope.telemetry.counts
+        if isinstance(outcome, FlightAnswer):
+            lookup = outcome.lookup if mine else outcome.for_joiner()
+            if lookup is None:
+                return _NO_COPY
+            if lookup.outcome == "hit":
+                counts.hits_l2 += 1
+            elif lookup.outcome == "miss":
+                counts.misses += 1
+                return ABSENT
+            else:
+                counts.computed += 1
+                counts.joined += lookup.joined
+            return lookup.value
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if not isinstance(outcome.error, Retry | FlightCycleError):
+            rescued = await rescue(seen.question, seen.found, outcome.error)
+            if rescued is not None:
+                return rescued.value
+            counts.failed += 1
+        return outcome
 
 
 @dataclass(frozen=True, slots=True)

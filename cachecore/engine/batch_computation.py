@@ -111,7 +111,7 @@ class BatchComputation:
             one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
         self.scope.telemetry.counts.factory_calls += 1
         first = wanted[0].computation  # all have one policy and one ttl
-        life = longest_life(first.policy, first.chosen_ttl)
+        life = longest_life(first.policy, first.question.lasts)
         keeper = StampKeeper(self.scope, first.state, [one.computation.flight for one in wanted], life)
         began = engine.monotonic()
         keeper.start()

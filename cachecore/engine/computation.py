@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachecore.contract.options import Policy
-from cachecore.contract.results import UNSET, Unset
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.question import Question
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 
@@ -22,14 +22,11 @@ Factory = Callable[[], Awaitable[Any]]
 class Computation:
     """One key, its factory and the flight of its callers."""
 
-    scope: Scope
-    state: LoopState
+    question: Question
     flight: Flight
     found: StoreRead
     """The latest read of the key: the caller's at first, read again before the factory runs."""
     factory: Factory
-    policy: Policy
-    ttl: float | Unset | None = UNSET
     behind: bool = False
     """Whether it runs behind an answer already given: then it waits for no other process."""
     newer_than: float = -math.inf
@@ -46,6 +43,21 @@ class Computation:
     """The claim of a holder that fell silent: it may be taken over."""
     kept: bool = False
     """Whether a copy was kept in memory as it was written, with the feed to tell of every later change."""
+
+    @property
+    def scope(self) -> Scope:
+        """The view whose answer it is."""
+        return self.question.scope
+
+    @property
+    def state(self) -> LoopState:
+        """The state of the loop that it runs in."""
+        return self.question.state
+
+    @property
+    def policy(self) -> Policy:
+        """How long its answer holds."""
+        return self.question.scope.policy
 
     @property
     def waits(self) -> bool:
@@ -78,8 +90,3 @@ class Computation:
             return "newer"
         unclaimed = self.found.claimable and (self.claim is None or self.base is None)
         return "changed" if self.flight.superseded or unclaimed else None
-
-    @property
-    def chosen_ttl(self) -> float | None:
-        """Return the ttl of the call, or of the policy if the call gave none; seconds, None for ever."""
-        return self.policy.ttl if isinstance(self.ttl, Unset) else self.ttl

@@ -144,7 +144,7 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
 
 def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim:
     engine = computation.scope.engine
-    life = longest_life(computation.policy, computation.chosen_ttl)
+    life = longest_life(computation.policy, computation.question.lasts)
     return Claim(
         engine.insisting,
         place,
@@ -239,10 +239,7 @@ def _waited_for(computation: Computation) -> FlightAnswer | None:
 async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -> None:
     """Read entry and stamps as they are now, from the store."""
     computation.flight.reading()
-    found = computation.found
-    computation.found = await read(
-        computation.scope, computation.state, found.key, found.tagset, stamps_too=True, extra=extra
-    )
+    computation.found = await read(computation.question, stamps_too=True, extra=extra)
 
 
 async def _stamps_now(computation: Computation) -> StoreRead:
@@ -268,7 +265,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     limit = computation.policy.factory_timeout
     flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
     computation.scope.telemetry.counts.factory_calls += 1
-    life = longest_life(computation.policy, computation.chosen_ttl)
+    life = longest_life(computation.policy, computation.question.lasts)
     keeper = StampKeeper(computation.scope, computation.state, [flight], life)
     began = engine.monotonic()
     keeper.start()
@@ -295,7 +292,7 @@ async def pin(computation: Computation) -> None:
     if stamps is None or computation.alone:
         return
     scope = computation.scope
-    life = longest_life(computation.policy, computation.chosen_ttl)
+    life = longest_life(computation.policy, computation.question.lasts)
     try:
         computation.flight.pins.update(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
     except BackendError as error:

@@ -10,6 +10,7 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import SupportsScan
 from cachecore.contract.results import UNSET
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.question import question
 from cachecore.engine.read import load, read
 from cachecore.engine.scope import Scope
 
@@ -34,7 +35,7 @@ async def contents(scope: Scope, state: LoopState, most: int) -> AsyncIterator[t
             looked += len(keys)
             for start in range(0, len(keys), _PAGE):
                 page = keys[start : start + _PAGE]
-                reads = await asyncio.gather(*(read(scope, state, key, scope.tagset(key)) for key in page))
+                reads = await asyncio.gather(*(read(question(scope, state, key)) for key in page))
                 for one in reads:
                     value = load(scope, one) if one.state != "dead" else UNSET
                     if value is not UNSET:

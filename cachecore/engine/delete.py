@@ -13,6 +13,7 @@ from cachecore.contract.results import UNSET
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import sealed_expired
+from cachecore.engine.question import question
 from cachecore.engine.read import completed, read
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
@@ -72,7 +73,7 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
         try:
             async with engine.explicit.within("expire"):
                 for _ in range(_TRIES):
-                    found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True)
+                    found = await read(question(scope, state, key), stamps_too=True, explicit=True)
                     if found.error is not None:
                         raise found.error
                     value = reading.load(scope, found)
@@ -116,16 +117,15 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     tombstone = engine.bury(key)
     beside, item = engine.marks.beside, entries([key], scope.parents())
     existed = False
+    asked = question(scope, state, key)
     try:
         for _ in range(_TRIES):
-            found = await read(scope, state, key, scope.tagset(key), stamps_too=True, explicit=True, whole=False)
+            found = await read(asked, stamps_too=True, explicit=True, whole=False)
             if found.error is not None:
                 raise found.error
             # At once: on a slow link each further round trip may be the one too many.
             swap = partial(engine.explicit.swap, key, found.raw, tombstone.data, ttl=tombstone.ttl)
-            swapped, whole = await asyncio.gather(
-                beside(item, swap), completed(scope, state, found), return_exceptions=True
-            )
+            swapped, whole = await asyncio.gather(beside(item, swap), completed(asked, found), return_exceptions=True)
             existed = isinstance(whole, StoreRead) and whole.entry is not None
             for outcome in (whole, swapped):  # a full store refuses the tombstone; the answer was there
                 if isinstance(outcome, BaseException):

@@ -217,11 +217,11 @@ class Engine:
         values = batch.values
         prefix = self._stamp_prefix
         stamps = {key: sound(values[key]) for key in batch.stamp_keys if key.startswith(prefix)}
-        self._learn(stamps, batch, batch.epoch)
+        self._learn(stamps, batch)
 
-    def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket, epoch: int) -> None:
-        """Take over stamps that were read under `ticket`, opened in the feed's `epoch`."""
-        if epoch != self.feed_state.epoch:
+    def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket) -> None:
+        """Take over stamps that were read under `ticket`."""
+        if ticket.epoch != self.feed_state.epoch:
             return  # a change may have gone untold since it was asked
         withheld = self.outbox.withholds
         self.book.learn({key: stamp for key, stamp in stamps.items() if ticket.covers(key) and not withheld(key)})
@@ -243,10 +243,10 @@ class Engine:
         missing = [key for key, stamp in stamps.items() if stamp is None]
         if not missing:
             return dict(stamps)
-        ticket, epoch = Ticket(missing), self.feed_state.epoch
+        ticket = Ticket(missing, epoch=self.feed_state.epoch)
         self.feed_state.tickets.open(ticket)
         complete = await self.book.create_missing(backend or self.backend, stamps, ttl=ttl)
-        self._learn({key: complete[key] for key in missing}, ticket, epoch)
+        self._learn({key: complete[key] for key in missing}, ticket)
         return complete
 
     # Events of the feed (feed.Listener)

@@ -12,65 +12,58 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from cachecore.contract.errors import FlightCycleError
-from cachecore.contract.results import UNSET, Lookup, Unset
+from cachecore.contract.results import UNSET, Lookup
 from cachecore.engine import read as reading
 from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Computation, Factory
 from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
-from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import lookup_of, lookup_of_entry
+from cachecore.engine.question import Question
 from cachecore.engine.read import read, take
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
-
-Ttl = float | Unset | None
 
 MOST_RETRIES: Final = 3
 """After so many flights that a caller came too late for, it starts its own."""
 
 
 async def lookup(
-    scope: Scope,
-    key: str,
-    tagset: TagSet,
+    question: Question,
     copy: Copy | None,
     factory: Factory | None,
-    ttl: Ttl,
     *,
     stale: bool = False,
     behind: Factory | None = None,
 ) -> Lookup[Any]:
-    """Return the answer under `key`; `copy` is the copy in memory that may be served, if there is one.
+    """Return the answer to `question`; `copy` is the copy in memory that may be served, if there is one.
 
     `behind` computes instead of `factory` where the caller is answered already.
     """
-    engine = scope.engine
+    scope = question.scope
     counts = scope.telemetry.counts
-    state = engine.state()
     if copy is not None:
         value = scope.reader.value_of(copy)
         if value is not UNSET:
             counts.hits_l1 += 1
-            if factory is not None and copy.claim_refresh(engine.monotonic()):
+            key, tagset = question.key, question.tagset
+            if factory is not None and copy.claim_refresh(scope.engine.monotonic()):
                 nothing = StoreRead(key, tagset, None)
-                _refresh_behind(scope, state, nothing, behind or factory, ttl, copy.entry.created)
+                _refresh_behind(question, nothing, behind or factory, copy.entry.created)
             seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
-    found = await read(scope, state, key, tagset)
+    found = await read(question)
     hit = take(scope, found)
     if hit is not UNSET:
         return lookup_of(scope, found, hit, "hit")
-    return await on_miss(scope, state, found, factory, ttl, stale=stale, behind=behind)
+    return await on_miss(question, found, factory, stale=stale, behind=behind)
 
 
 async def on_miss(
-    scope: Scope,
-    state: LoopState,
+    question: Question,
     found: StoreRead,
     factory: Factory | None,
-    ttl: Ttl,
     *,
     stale: bool = False,
     behind: Factory | None = None,
@@ -78,25 +71,24 @@ async def on_miss(
     """Return an answer where the store has `found` no fresh one; `behind` as for `lookup`."""
     if found.state == "fresh":  # so its payload could not be decoded
         found = found.without_entry()
-    key, counts = found.key, scope.telemetry.counts
+    scope = question.scope
     if found.state == "stale" or (stale and found.entry is not None):
         value = reading.load(scope, found)
         if value is not UNSET:
             if factory is not None:
-                _refresh_behind(scope, state, found, behind or factory, ttl, -math.inf)
+                _refresh_behind(question, found, behind or factory, -math.inf)
             return serve_stale(scope, found, value, "stale")
     if factory is None:
-        counts.misses += 1
-        return Lookup(value=None, outcome="miss", key=key, reason=found.reason or "expired", version=found)
-    return await compute(scope, state, found, factory, ttl)
+        scope.telemetry.counts.misses += 1
+        reason = found.reason or "expired"
+        return Lookup(value=None, outcome="miss", key=question.key, reason=reason, version=found)
+    return await compute(question, found, factory)
 
 
 def start(
-    scope: Scope,
-    state: LoopState,
+    question: Question,
     found: StoreRead,
     factory: Factory,
-    ttl: Ttl,
     *,
     behind: bool = False,
     newer_than: float = -math.inf,
@@ -107,19 +99,19 @@ def start(
     One that is `alone` no other caller joins and nothing of it is stored; one of a caller that computes apart is only
     not joined.
     """
-    concerns = scope.concerns(found.tagset)
+    flights = question.state.flights
     beside = alone or (computes_apart() and not behind)
-    flight = state.flights.open_alone(found.key, concerns) if beside else state.flights.open(found.key, concerns)
-    flight.finish = scope.policy.finish
-    computation = Computation(scope, state, flight, found, factory, scope.policy, ttl, behind, newer_than, alone)
-    state.flights.run([flight], partial(run, computation))
+    flight = (flights.open_alone if beside else flights.open)(question.key, question.concerns)
+    flight.finish = question.scope.policy.finish
+    computation = Computation(question, flight, found, factory, behind, newer_than, alone)
+    flights.run([flight], partial(run, computation))
     return flight
 
 
-async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl) -> Lookup[Any]:
+async def compute(question: Question, found: StoreRead, factory: Factory) -> Lookup[Any]:
     """Return the answer of the key's flight: one under way, or one started here."""
-    key, counts = found.key, scope.telemetry.counts
-    state.flights.refuse_cycle(key, scope.concerns(found.tagset))
+    scope, key, flights = question.scope, question.key, question.state.flights
+    flights.refuse_cycle(key, question.concerns)
     if found.entry is not None and scope.engine.recently_failed(key):
         value = reading.load(scope, found)
         if value is not UNSET:
@@ -128,26 +120,26 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
     alone = waited = False
     while True:
         share = retries < MOST_RETRIES and not alone and not computes_apart()
-        flight = state.flights.to_join(key, scope.concerns(found.tagset)) if share else None
+        flight = flights.to_join(key, question.concerns) if share else None
         if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
             flight, alone = None, True
         mine = flight is None
         try:
             if flight is None:
-                flight = start(scope, state, found, factory, ttl, alone=alone)
+                flight = start(question, found, factory, alone=alone)
             elif flight.landing:
                 await flight.landed()
                 raise Retry
             answer = await flight.join(None if found.entry is None else scope.policy.soft_timeout)
             if answer is LATER:
-                old = await old_answer(scope, state, found, "stale")
+                old = await old_answer(question, found, "stale")
                 if old is not None:
                     return old
                 answer = await flight.join()
         except Retry:
             retries += 1
             waited |= flight is not None and flight.called
-            found = await read(scope, state, key, found.tagset)
+            found = await read(question)
             value = take(scope, found, counted=not waited)
             if value is not UNSET:
                 return joined_late(scope, found, value) if waited else lookup_of(scope, found, value, "hit")
@@ -156,9 +148,9 @@ async def compute(scope: Scope, state: LoopState, found: StoreRead, factory: Fac
             raise
         except Exception as error:
             frames = error.__traceback__
-            rescued = await rescue(scope, state, found, error)
+            rescued = await rescue(question, found, error)
             if rescued is None:
-                counts.failed += 1
+                scope.telemetry.counts.failed += 1
                 error.__traceback__ = frames  # callers that share it have raised it meanwhile
                 raise
             return rescued
@@ -193,16 +185,17 @@ def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
     return replace(lookup_of(scope, found, value, "computed"), tier=None, joined=True)
 
 
-async def rescue(scope: Scope, state: LoopState, found: StoreRead, error: Exception) -> Lookup[Any] | None:
+async def rescue(question: Question, found: StoreRead, error: Exception) -> Lookup[Any] | None:
     """Return the old answer, its stamps verified again now, because computing a new one failed with `error`.
 
     None if there is none, or if `error` is one that no old answer may cover.
     """
+    scope = question.scope
     if not _may_rescue(scope, error):
         return None
-    old = await old_answer(scope, state, found, "rescued")
+    old = await old_answer(question, found, "rescued")
     if old is not None and old.outcome == "rescued":
-        scope.engine.note_failure(found.key, scope.policy.retry_after)
+        scope.engine.note_failure(question.key, scope.policy.retry_after)
     return old
 
 
@@ -213,11 +206,10 @@ def _may_rescue(scope: Scope, error: Exception) -> bool:
         return False
 
 
-async def old_answer(
-    scope: Scope, state: LoopState, found: StoreRead, outcome: Literal["stale", "rescued"]
-) -> Lookup[Any] | None:
+async def old_answer(question: Question, found: StoreRead, outcome: Literal["stale", "rescued"]) -> Lookup[Any] | None:
     """Return the stored answer, fresh or as `outcome`; None if it cannot be served, or not be verified."""
-    again = await read(scope, state, found.key, found.tagset)
+    scope = question.scope
+    again = await read(question)
     if again.error is not None and scope.policy.rescue_unverified:
         again = found
     hit = take(scope, again)  # another process may have stored one meanwhile
@@ -227,37 +219,37 @@ async def old_answer(
     return None if value is UNSET else serve_stale(scope, again, value, outcome)
 
 
-def _refresh_behind(
-    scope: Scope, state: LoopState, found: StoreRead, factory: Factory, ttl: Ttl, newer_than: float
-) -> None:
+def _refresh_behind(question: Question, found: StoreRead, factory: Factory, newer_than: float) -> None:
     """Start a background computation, unless one is under way or there are too many."""
-    if not may_refresh(scope, state, found.key):
-        return
-    run_behind(scope, state, start(scope, state, found, factory, ttl, behind=True, newer_than=newer_than))
+    if may_refresh(question):
+        run_behind(question, start(question, found, factory, behind=True, newer_than=newer_than))
 
 
-def may_refresh(scope: Scope, state: LoopState, key: str) -> bool:
+def may_refresh(question: Question) -> bool:
     """Return whether a refresh behind may start: none is under way, there are not too many, and none failed lately."""
-    engine = scope.engine
+    engine, state, key = question.scope.engine, question.state, question.key
     return state.background < engine.store.max_background and not (
         state.flights.get(key) or engine.recently_failed(key)
     )
 
 
-def run_behind(scope: Scope, state: LoopState, flight: Flight) -> None:
-    """Let `flight` go on without callers, counted as a background refresh."""
-    engine = scope.engine
-    flight.hold()
-    state.background += 1
-    if flight.task is None:
+def run_behind(question: Question, *flights: Flight) -> None:
+    """Let `flights`, which one task computes, go on without callers, counted as one background refresh."""
+    scope, state = question.scope, question.state
+    for flight in flights:
+        flight.hold()
+    task = flights[0].task
+    if task is None:
         return
+    state.background += 1
 
     def ended(_: object) -> None:
         state.background -= 1
-        if flight.failed:
-            engine.note_failure(flight.key, scope.policy.retry_after)
+        for flight in flights:
+            if flight.failed:
+                scope.engine.note_failure(flight.key, scope.policy.retry_after)
 
-    flight.task.add_done_callback(ended)
+    task.add_done_callback(ended)
 
 
 def serve_stale(scope: Scope, found: StoreRead, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:

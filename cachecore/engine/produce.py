@@ -148,7 +148,7 @@ async def _run(live: LiveStream) -> float:
     await pin(computation)
     live.began_at = began = engine.monotonic()
     telemetry.counts.factory_calls += 1
-    life = longest_life(computation.policy, computation.chosen_ttl)
+    life = longest_life(computation.policy, computation.question.lasts)
     keeper = StampKeeper(computation.scope, computation.state, [flight], life)
     keeper.start()
     try:

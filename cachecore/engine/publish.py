@@ -18,8 +18,8 @@ from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.flights.claim import Claim
-from cachecore.engine.flights.flight import Flight
 from cachecore.engine.freshness import expired, lifetime, stale_window
+from cachecore.engine.question import Question
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.storable import unstorable
@@ -116,7 +116,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     if computation.claim is not None and not await _settled(computation.claim):
         refused = refused or "store"
     refused = refused or computation.refused
-    lasts = _ttl_of(computed, computation.policy, computation.ttl)
+    lasts = _ttl_of(computed, computation.question)
     if lasts is not None and not 0 < lasts < math.inf:
         refused = refused or _unstored(computation, "ttl", f"its ttl is {lasts:g} seconds")
         answer.lookup, lasts = replace(answer.lookup, fresh_for=min(0.0, lasts)), None
@@ -184,13 +184,12 @@ async def _sealed(
 
     A value that is not stored is encoded all the same if possible: each joiner gets a copy of its own.
     """
-    scope, key, policy = computation.scope, computation.found.key, computation.policy
+    scope, question = computation.scope, computation.question
     refused: str | None = None
     try:
-        life = longest_life(policy, lasts)
-        tags, stamps = await _stamps_for(scope, computation.flight, computation.found, computed, life)
+        tags, stamps = await _stamps_for(computation, computed, longest_life(scope.policy, lasts))
         refused = None if stamps is not None else "store"
-        return seal_value(scope, key, computed, policy, lasts, tags, stamps or {}, seconds), refused
+        return seal_value(question, computed, lasts, tags, stamps or {}, seconds), refused
     except OptionsError as error:
         refused = _unstored(computation, "tags", "its tags are none", error)
     except TooLargeError as error:
@@ -200,7 +199,7 @@ async def _sealed(
         # A value that is not to be stored may be of any type.
         refused = refused or (_unstored(computation, "encoding", why, error) if computed.store else "encoding")
     try:
-        return seal_value(scope, key, Computed(computed.value), policy, lasts, (), {}, seconds), refused
+        return seal_value(question, Computed(computed.value), lasts, (), {}, seconds), refused
     except EncodingError:
         if type(computed.value) not in _PLAIN:
             scope.engine.unshared.note(scope.keys.namespace, computation.maker)
@@ -221,19 +220,18 @@ def _unstored(computation: Computation, reason: str, why: str, error: Exception 
 
 
 def seal_value(
-    scope: Scope,
-    key: str,
+    question: Question,
     computed: Computed[Any],
-    policy: Policy,
     ttl: float | None,
     tags: tuple[str, ...],
     stamps: dict[str, bytes],
     seconds: float,
 ) -> Sealed:
-    """Return the entry of `computed` under `key`. Raises EncodingError."""
+    """Return the entry of `computed` with `ttl` seconds, computed in `seconds`. Raises EncodingError."""
+    scope, key = question.scope, question.key
     engine = scope.engine
     now = engine.store_clock.now()
-    times = lifetime(now, ttl, engine.chance.random(), policy)
+    times = lifetime(now, ttl, engine.chance.random(), scope.policy)
     shard = scope.keys.shard_of(key) if engine.shards else None
     made = draft(
         key,
@@ -282,20 +280,20 @@ def longest_life(policy: Policy, ttl: float | None) -> float | None:
     return None if ttl is None else ttl + stale_window(policy) + TTL_SLACK
 
 
-def _ttl_of(computed: Computed[Any], policy: Policy, ttl: float | Unset | None) -> float | None:
+def _ttl_of(computed: Computed[Any], question: Question) -> float | None:
     """Return the ttl of an answer in seconds, None for ever. One that the answer itself gives may be any number."""
     if not isinstance(computed.ttl, Unset):
         lasts = None if computed.ttl is None else as_seconds("ttl", computed.ttl)
         return None if lasts is not None and FOR_EVER_SECONDS <= lasts < math.inf else lasts
-    if computed.value is None and policy.negative_ttl is not None:
-        return policy.negative_ttl
-    return policy.ttl if isinstance(ttl, Unset) else ttl
+    negative_ttl = question.scope.policy.negative_ttl
+    return negative_ttl if computed.value is None and negative_ttl is not None else question.lasts
 
 
 async def _stamps_for(
-    scope: Scope, flight: Flight, found: StoreRead, computed: Computed[Any], life: float | None
+    computation: Computation, computed: Computed[Any], life: float | None
 ) -> tuple[tuple[str, ...], dict[str, bytes] | None]:
     """Return all tags of the answer and their stamps; no stamps if one of them could not be had."""
+    scope, flight, found = computation.scope, computation.flight, computation.found
     engine = scope.engine
     own = scope.tagset(found.key, tuple(computed.tags))
     tags = tuple(dict.fromkeys((*found.tagset.tags, *flight.pinned_tags, *own.tags)))
@@ -337,21 +335,20 @@ async def _store(computation: Computation, sealed: Sealed) -> str | None:
     )
     if not alive:
         return "changed"
-    asked_at, epoch = engine.monotonic(), engine.feed_state.epoch
     fed = engine.feed_state.live
-    ticket = engine.feed_state.tickets.open_write((key,))
+    ticket = engine.feed_state.open_write((key,))
     try:
         stored = await engine.insisting.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)
-    if stored and fed and epoch == engine.feed_state.epoch:
-        keep_written(scope, key, sealed, asked_at=asked_at, epoch=epoch, ticket=ticket)
+    if stored and fed and ticket.epoch == engine.feed_state.epoch:
+        keep_written(scope, key, sealed, ticket)
         computation.kept = True
     return None if stored else "changed"
 
 
-def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epoch: int, ticket: Ticket) -> None:
+def keep_written(scope: Scope, key: str, sealed: Sealed, ticket: Ticket) -> None:
     """Keep a copy in memory of an entry that this process has just written, unless the key was changed meanwhile.
 
     Its value is decoded from the bytes, so that a hit from memory and one from the store are the same.
@@ -362,16 +359,7 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, *, asked_at: float, epo
     found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
     loaded = reading.load(scope, found)
     if loaded is not UNSET:
-        reading.put(
-            scope,
-            entry,
-            sealed.data,
-            loaded,
-            tuple(sealed.stamps.items()),
-            asked_at=asked_at,
-            epoch=epoch,
-            ticket=ticket,
-        )
+        reading.put(scope, entry, sealed.data, loaded, tuple(sealed.stamps.items()), ticket)
 
 
 async def _still_right(computation: Computation, answer: FlightAnswer, *, stored: bool) -> bool:
@@ -383,7 +371,7 @@ async def _still_right(computation: Computation, answer: FlightAnswer, *, stored
     scope, flight, found = computation.scope, computation.flight, computation.found
     if found.error is not None or (not flight.joined_late and (computation.kept or not stored)):
         return True
-    again = await read(scope, computation.state, found.key, found.tagset, stamps_too=True)
+    again = await read(computation.question, stamps_too=True)
     if again.error is not None:
         return True
     if not stored or answer.sealed is None:

@@ -16,8 +16,8 @@ from cachecore.contract.errors import EncodingError
 from cachecore.contract.results import UNSET, Unset
 from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch, Coalescer
-from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
+from cachecore.engine.question import Question
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.tickets import Ticket
@@ -31,98 +31,93 @@ _SMALL: Final = 256
 
 
 async def read(
-    scope: Scope,
-    state: LoopState,
-    key: str,
-    tagset: TagSet,
+    question: Question,
     *,
     stamps_too: bool = False,
     extra: tuple[str, ...] = (),
     explicit: bool = False,
     whole: bool = True,
 ) -> StoreRead:
-    """Read `key` from the store and check it. One round trip, shared with every other read of this tick.
+    """Read a key from the store and check it. One round trip, shared with every other read of this tick.
 
     With `stamps_too` the stamps come from the store even where the table of a live feed has them; `extra` are further
     keys of the same node to read along, found in `StoreRead.batch.values`. An `explicit` read has the time of a write.
     Unless `whole`, an entry with tags that were not asked for is left unjudged (`unknown_stamps`), for `completed`.
     """
+    state = question.state
     coalescer = state.explicit if explicit else state.coalescer
-    batch = await _asked(scope, state, coalescer, key, tagset, stamps_too, extra)
-    if scope.engine.store_clock.unmeasured:
-        await scope.engine.measured(state)
-    found = check(scope, key, tagset, batch)
-    if whole and found.reason == "unknown_stamps":
-        found = await _with_stamps_of_its_own(scope, coalescer, key, tagset, batch)
-    return found
+    batch = await _request(question, coalescer, stamps_too, extra)
+    engine = question.scope.engine
+    if engine.store_clock.unmeasured:
+        await engine.measured(state)
+    result = check(question, batch)
+    if whole and result.reason == "unknown_stamps":
+        result = await _with_stamps_of_its_own(question, coalescer, batch)
+    return result
 
 
-async def completed(scope: Scope, state: LoopState, found: StoreRead) -> StoreRead:
+async def completed(question: Question, found: StoreRead) -> StoreRead:
     """Complete an explicit read that was not `whole`: read its missing stamps, too."""
     if found.reason != "unknown_stamps" or found.batch is None:
         return found
-    return await _with_stamps_of_its_own(scope, state.explicit, found.key, found.tagset, found.batch)
+    return await _with_stamps_of_its_own(question, question.state.explicit, found.batch)
 
 
-async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tuple[Any, StoreRead | None]:
-    """Read `key` as `read` does; return its value if it is fresh, counted and kept in memory, else UNSET and the read.
+async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
+    """Read a key as `read` does; return its value if it is fresh, counted and kept in memory, else UNSET and the read.
 
     The hot path of a hit in the store: nothing is made for it that only a miss needs.
     """
-    batch = await _asked(scope, state, state.coalescer, key, tagset)
+    scope, state = question.scope, question.state
+    batch = await _request(question, state.coalescer)
     if scope.engine.store_clock.unmeasured:
         await scope.engine.measured(state)
-    if key in batch.shared:
-        entry, judged, reason = _shared(scope, key, tagset, batch)
+    if question.key in batch.shared:
+        entry, judged, reason = _shared(question, batch)
     else:
-        entry, judged, reason = _judge(scope, key, tagset, batch, None)
+        entry, judged, reason = _judge(question, batch, None)
     if judged == "fresh" and entry is not None:
         try:
             value = scope.serializer.loads(entry.payload, entry)
         except EncodingError:
             entry, judged, reason = None, "dead", _rejected(scope, "payload")
         else:
-            _keep(scope, tagset, batch, entry, value)
+            _keep(scope, question.tagset, batch, entry, value)
             scope.telemetry.counts.hits_l2 += 1
             return value, None
     if reason == "unknown_stamps":
-        found = await _with_stamps_of_its_own(scope, state.coalescer, key, tagset, batch)
-        return take(scope, found), found
-    return UNSET, _found(scope, key, tagset, batch, entry, judged, reason, None)
+        result = await _with_stamps_of_its_own(question, state.coalescer, batch)
+        return take(scope, result), result
+    return UNSET, _store_read(question, batch, entry, judged, reason, None)
 
 
-def _shared(scope: Scope, key: str, tagset: TagSet, batch: Batch) -> tuple[Entry | None, State, str | None]:
+def _shared(question: Question, batch: Batch) -> tuple[Entry | None, State, str | None]:
     """Judge for one of several readers: a fresh entry is fresh for all of them, until it ends or a stamp changes."""
-    engine = scope.engine
+    engine, key, tagset = question.scope.engine, question.key, question.tagset
     generation = engine.book.generation
     known = batch.shared[key]
     if known is not None and known[0] is tagset and known[1] == generation and not engine.outbox.busy:
         entry: Entry = known[2]
         if entry.fresh_until is None or engine.store_clock.now() < entry.fresh_until:
             return entry, "fresh", None
-    verdict = _judge(scope, key, tagset, batch, None)
+    verdict = _judge(question, batch, None)
     if verdict[1] == "fresh":
         batch.shared[key] = tagset, generation, verdict[0]
     return verdict
 
 
-def _asked(
-    scope: Scope,
-    state: LoopState,
-    coalescer: Coalescer,
-    key: str,
-    tagset: TagSet,
-    stamps_too: bool = False,
-    extra: tuple[str, ...] = (),
+def _request(
+    question: Question, coalescer: Coalescer, stamps_too: bool = False, extra: tuple[str, ...] = ()
 ) -> asyncio.Future[Batch]:
-    """Ask the store for `key` and those stamps that are not known already.
+    """Ask the store for a key and those stamps that are not known already.
 
     Its clock, if that is due, is asked for at the same time, so that a store that hangs costs one deadline.
     """
+    scope, tagset = question.scope, question.tagset
     engine = scope.engine
     now = engine.monotonic()
     if now >= engine.store_clock.due_at:
-        engine.measure(state)
+        engine.measure(question.state)
     if now >= scope.telemetry.look_at:
         scope.telemetry.look(now)
     wanted = tagset.stamp_keys
@@ -137,7 +132,7 @@ def _asked(
             wanted = tuple(name for name in wanted if name not in current)
             if not wanted:
                 tagset.complete_at = generation
-    return coalescer.read(key, wanted + extra if extra else wanted)
+    return coalescer.read(question.key, wanted + extra if extra else wanted)
 
 
 def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
@@ -147,38 +142,36 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
     warmth.note_stamps(name for name, _ in tagset.held[1])
 
 
-def check(
-    scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None = None
-) -> StoreRead:
-    """Judge the bytes of `key` in `batch`; `later` has stamps that were read after it."""
-    return _found(scope, key, tagset, batch, *_judge(scope, key, tagset, batch, later), later)
+def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
+    """Judge the bytes of the key in `batch`; `later` has stamps that were read after it."""
+    return _store_read(question, batch, *_judge(question, batch, later), later)
 
 
-def _found(
-    scope: Scope,
-    key: str,
-    tagset: TagSet,
+def _store_read(
+    question: Question,
     batch: Batch,
     entry: Entry | None,
     state: State,
     reason: str | None,
     later: Mapping[str, bytes | None] | None,
 ) -> StoreRead:
-    found = StoreRead(key, tagset, batch, batch.values[key], entry, state, reason, batch.error)
+    key, tagset = question.key, question.tagset
+    result = StoreRead(key, tagset, batch, batch.values[key], entry, state, reason, batch.error)
     if state != "fresh" and batch.error is None:
         # The stamps that were not read because they are known: a computation will need them.
         unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
-            engine = scope.engine
+            engine = question.scope.engine
             table = later or (engine.book.current if engine.feed_state.live else {})
-            found.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
-    return found
+            result.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
+    return result
 
 
 def _judge(
-    scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None
+    question: Question, batch: Batch, later: Mapping[str, bytes | None] | None
 ) -> tuple[Entry | None, State, str | None]:
     """Return the entry if everything about it is right but perhaps its age, its state, and why there is none."""
+    scope, key = question.scope, question.key
     raw = batch.values[key]
     if raw is None:
         return None, "dead", "absent" if batch.error is None else "store"
@@ -195,7 +188,7 @@ def _judge(
         return None, "dead", _rejected(scope, "clock")
     if entry.serializer != scope.serializer.name:
         return None, "dead", _rejected(scope, "serializer")
-    verdict = _stamps_hold(scope, entry, tagset, batch, later)
+    verdict = _stamps_hold(scope, entry, question.tagset, batch, later)
     if verdict is not None:
         return None, "dead", verdict
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
@@ -252,20 +245,18 @@ def _stamps_hold(
     return None
 
 
-async def _with_stamps_of_its_own(
-    scope: Scope, coalescer: Coalescer, key: str, tagset: TagSet, batch: Batch
-) -> StoreRead:
+async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batch: Batch) -> StoreRead:
     """Check an entry with tags that were unknown before the read: their stamps cost a second round trip."""
-    engine = scope.engine
+    scope, key = question.scope, question.key
     entry = decode(batch.values[key] or b"", key)
     if isinstance(entry, Rejected):
-        return check(scope, key, tagset, batch)
-    shard = scope.keys.shard_of(key) if engine.shards else None
+        return check(question, batch)
+    shard = scope.keys.shard_of(key) if scope.engine.shards else None
     names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
     second = await coalescer.read(None, names)
     if second.error is not None:
-        return StoreRead(key, tagset, batch, batch.values[key], error=second.error, reason="store")
-    return check(scope, key, tagset, batch, second.values)
+        return StoreRead(key, question.tagset, batch, batch.values[key], error=second.error, reason="store")
+    return check(question, batch, second.values)
 
 
 def load(scope: Scope, found: StoreRead) -> Any:
@@ -307,7 +298,7 @@ def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) 
         shard = scope.keys.shard_of(entry.key) if scope.engine.shards else None
         stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
     raw = batch.values.get(entry.key)
-    put(scope, entry, raw, value, stamps, asked_at=batch.asked_at, epoch=batch.epoch, ticket=batch)
+    put(scope, entry, raw, value, stamps, batch)
 
 
 def put(
@@ -316,12 +307,9 @@ def put(
     raw: bytes | None,
     value: Any | Unset,
     stamps: tuple[tuple[str, bytes], ...],
-    *,
-    asked_at: float,
-    epoch: int,
     ticket: Ticket,
 ) -> None:
-    """Put a copy of `entry`, the bytes `raw`, into L1, as of the monotonic second `asked_at` and the feed's `epoch`."""
+    """Put a copy of `entry`, the bytes `raw`, into L1, as of the second and the feed's epoch of `ticket`."""
     engine = scope.engine
     feed_state, book = engine.feed_state, engine.book
     generation = book.generation
@@ -329,10 +317,10 @@ def put(
         return
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
-    fed = epoch == feed_state.epoch and feed_state.live
+    fed = ticket.epoch == feed_state.epoch and feed_state.live
     deadline = engine.deadline_at(entry.fresh_until)
     if not fed and engine.local is None:
-        deadline = min(deadline, asked_at + feed_state.max_age)
+        deadline = min(deadline, ticket.asked_at + feed_state.max_age)
     if not engine.monotonic() < deadline:
         return
     early = math.inf
@@ -341,7 +329,7 @@ def put(
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
         early = at if at == math.inf else engine.deadline_at(at)
     kept = value if (engine.local is None or len(entry.payload) <= _SMALL) and is_immutable(value) else UNSET
-    look_at = engine.warmth.look_at(deadline, asked_at) if fed else deadline
+    look_at = engine.warmth.look_at(deadline, ticket.asked_at) if fed else deadline
     copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)
     if engine.local is not None:
         there = engine.local.look(entry.key)

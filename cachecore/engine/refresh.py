@@ -8,27 +8,26 @@ from typing import Any
 from cachecore.engine.apart import computes_apart
 from cachecore.engine.computation import Factory
 from cachecore.engine.flights.flight import Flight, Retry
-from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.flights.rounds import Round
-from cachecore.engine.lookup import Ttl, start
+from cachecore.engine.lookup import start
 from cachecore.engine.publish import FlightAnswer
+from cachecore.engine.question import Question
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 
 
-async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Any:
+async def refresh(question: Question, factory: Factory) -> Any:
     """Return a new answer, of a computation that begins now or later. Raises the factory's own exception."""
-    state, counts = scope.engine.state(), scope.telemetry.counts
+    rounds, counts = question.state.rounds, question.scope.telemetry.counts
     if computes_apart():
-        answer: FlightAnswer = await (await _started(scope, state, key, tagset, factory, ttl)).join()
+        answer: FlightAnswer = await (await _started(question, factory)).join()
         counts.computed += 1
         return answer.lookup.value
-    place = (key, scope.concerns(tagset))
+    place = (question.key, question.concerns)
     while True:
-        shared = state.rounds.to_join(place)
+        shared = rounds.to_join(place)
         if shared is None:
-            flight = await _begun(scope, state, state.rounds.new(place), tagset, factory, ttl)
+            flight = await _begun(question, rounds.new(place), factory)
             answer = await flight.join()
             counts.computed += 1
             return answer.lookup.value
@@ -46,17 +45,18 @@ async def refresh(scope: Scope, key: str, tagset: TagSet, factory: Factory, ttl:
         counts.joined += 1
         return copy.value
     # Its value cannot be copied: each caller computes for itself.
-    flight = start(scope, state, StoreRead(key, tagset, None), factory, ttl, newer_than=math.inf, alone=True)
+    nothing = StoreRead(question.key, question.tagset, None)
+    flight = start(question, nothing, factory, newer_than=math.inf, alone=True)
     answer = await flight.join()
     counts.computed += 1
     return answer.lookup.value
 
 
-async def _begun(scope: Scope, state: LoopState, mine: Round, tagset: TagSet, factory: Factory, ttl: Ttl) -> Flight:
+async def _begun(question: Question, mine: Round, factory: Factory) -> Flight:
     """Return the computation of a round, of which this caller is the first. It must join at once."""
     try:
         await mine.begin()
-        flight = await _started(scope, state, mine.place[0], tagset, factory, ttl)
+        flight = await _started(question, factory)
     except BaseException:  # a cancellation too: others of the round begin one of their own
         mine.give_up()
         raise
@@ -64,13 +64,13 @@ async def _begun(scope: Scope, state: LoopState, mine: Round, tagset: TagSet, fa
     return flight
 
 
-async def _started(scope: Scope, state: LoopState, key: str, tagset: TagSet, factory: Factory, ttl: Ttl) -> Flight:
+async def _started(question: Question, factory: Factory) -> Flight:
     """Return a computation that begins now. The caller must join it at once."""
-    engine = scope.engine
+    engine, key = question.scope.engine, question.key
     engine.detach_keys([key], supersede=True)
-    under_way = state.flights.get(key)
+    under_way = question.state.flights.get(key)
     if under_way is not None and not computes_apart():  # landing: our answer is stored over its entry
         await under_way.landed()
-    found = await read(scope, state, key, tagset, stamps_too=True)
+    found = await read(question, stamps_too=True)
     engine.detach_keys([key], supersede=True)  # a computation that began while we read began before us
-    return start(scope, state, found, factory, ttl, newer_than=math.inf)
+    return start(question, found, factory, newer_than=math.inf)

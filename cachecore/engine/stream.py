@@ -15,19 +15,19 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import FlightCycleError
-from cachecore.contract.results import UNSET, Lookup, Unset
+from cachecore.contract.results import UNSET, Lookup
 from cachecore.engine import read as reading
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Computation
 from cachecore.engine.factories import streamed
 from cachecore.engine.flights.broadcast import NOTHING, Reader
 from cachecore.engine.flights.flight import Flight, Retry
-from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.lookup import MOST_RETRIES, may_refresh, old_answer, rescue, run_behind, serve_stale
 from cachecore.engine.produce import Assemble, LiveStream, produce
 from cachecore.engine.publish import lookup_of, lookup_of_entry
+from cachecore.engine.question import Question, Ttl, question
 from cachecore.engine.read import read, take
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Scope, stored_tags
 from cachecore.engine.store_read import StoreRead
 
 _END: Final = object()
@@ -42,12 +42,10 @@ class StreamCall:
     scope: Scope
     key: str
     tags: Sequence[str]
-    """Tags of the call, as entries store them."""
-    tagset: TagSet
     factory: Callable[[], Any]
     assemble: Assemble
     replay: Replay
-    ttl: float | Unset | None
+    ttl: Ttl
 
 
 class Source(Protocol):
@@ -193,16 +191,16 @@ async def begin(call: StreamCall) -> Source:
         counts.bypassed += 1
         return Direct(await streamed(call.factory), key)
     asked_at = engine.monotonic()
-    state = engine.state()
-    copy = scope.find_copy(key, call.tags)
+    asked = question(scope, engine.state(), key, call.tags, call.ttl)
+    copy = scope.find_copy(key, stored_tags(call.tags) if call.tags else ())
     if copy is not None:
         value = scope.reader.value_of(copy)
         if value is not UNSET:
             counts.hits_l1 += 1
             if copy.claim_refresh(asked_at):
-                _refresh_behind(call, state, StoreRead(key, call.tagset, None), copy.entry.created)
+                _refresh_behind(call, asked, StoreRead(key, asked.tagset, None), copy.entry.created)
             return Replayed(lookup_of_entry(scope, copy.entry, value, "hit", "l1"), call.replay)
-    found = await read(scope, state, key, call.tagset)
+    found = await read(asked)
     value = take(scope, found)
     if value is not UNSET:
         return Replayed(lookup_of(scope, found, value, "hit"), call.replay)
@@ -211,12 +209,12 @@ async def begin(call: StreamCall) -> Source:
     if found.state == "stale":
         value = reading.load(scope, found)
         if value is not UNSET:
-            _refresh_behind(call, state, found, -math.inf)
+            _refresh_behind(call, asked, found, -math.inf)
             return Replayed(serve_stale(scope, found, value, "stale"), call.replay)
-    return await _live(call, state, found, asked_at)
+    return await _live(call, asked, found, asked_at)
 
 
-async def _live(call: StreamCall, state: LoopState, found: StoreRead, asked_at: float) -> Source:
+async def _live(call: StreamCall, question: Question, found: StoreRead, asked_at: float) -> Source:
     """Return the key's stream, joined or started here; or an old answer, if it does not come to a first chunk."""
     scope, counts = call.scope, call.scope.telemetry.counts
     if found.entry is not None and scope.engine.recently_failed(call.key):
@@ -224,27 +222,27 @@ async def _live(call: StreamCall, state: LoopState, found: StoreRead, asked_at: 
         if value is not UNSET:
             return Replayed(serve_stale(scope, found, value, "rescued"), call.replay)
     for turn in itertools.count():
-        flight = state.flights.to_join(call.key, scope.concerns(call.tagset)) if turn < MOST_RETRIES else None
+        flight = question.state.flights.to_join(call.key, question.concerns) if turn < MOST_RETRIES else None
         if flight is not None:
             flight.refuse_cycle()
         if flight is not None and flight.landing:
             await flight.landed()
         else:
-            live = _join(call, state, found, asked_at, flight)
-            source = await _begun(call, state, found, live)
+            live = _join(call, question, found, asked_at, flight)
+            source = await _begun(call, question, found, live)
             if source is live:
                 counts.computed += 1
                 counts.joined += live.joined
             if source is not None:
                 return source
-        found = await read(scope, state, call.key, call.tagset)
+        found = await read(question)
         value = take(scope, found)
         if value is not UNSET:
             return Replayed(lookup_of(scope, found, value, "hit"), call.replay)
     raise AssertionError  # a count has no end
 
 
-def _join(call: StreamCall, state: LoopState, found: StoreRead, asked_at: float, flight: Flight | None) -> Live:
+def _join(call: StreamCall, question: Question, found: StoreRead, asked_at: float, flight: Flight | None) -> Live:
     """Return a reader of the stream under way, or of one that is started here."""
     takes_over: bytes | None = None
     if flight is not None and isinstance(flight.stream, LiveStream):
@@ -253,15 +251,14 @@ def _join(call: StreamCall, state: LoopState, found: StoreRead, asked_at: float,
         # Something was invalidated or written: it is of no use to later callers either.
         takes_over = flight.stream.token
         flight.detach()
-    flight, stream = _new_flight(call, state, found, takes_over=takes_over)
-    live = Live(
-        flight, stream.open(), joined=False
-    )  # before the first step of the producer, which ends if there is no reader
-    state.flights.run([flight], partial(produce, stream))
+    flight, stream = _new_flight(call, question, found, takes_over=takes_over)
+    # Opened before the first step of the producer, which ends if there is no reader.
+    live = Live(flight, stream.open(), joined=False)
+    question.state.flights.run([flight], partial(produce, stream))
     return live
 
 
-async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Live) -> Source | None:
+async def _begun(call: StreamCall, question: Question, found: StoreRead, live: Live) -> Source | None:
     """Return `live` once its first chunk has come, or an old answer instead; None: look again.
 
     Raises the factory's own exception, if there is no old answer.
@@ -269,7 +266,7 @@ async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Liv
     scope = call.scope
     try:
         if not await live.first(None if found.entry is None else scope.policy.soft_timeout):
-            old = await old_answer(scope, state, found, "stale")
+            old = await old_answer(question, found, "stale")
             if old is not None:
                 live.hold()
                 live.leave()
@@ -284,7 +281,7 @@ async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Liv
     except Exception as error:
         live.leave()
         frames = error.__traceback__
-        rescued = await rescue(scope, state, found, error)
+        rescued = await rescue(question, found, error)
         if rescued is None:
             scope.telemetry.counts.failed += 1
             error.__traceback__ = frames
@@ -298,25 +295,24 @@ async def _begun(call: StreamCall, state: LoopState, found: StoreRead, live: Liv
 
 def _new_flight(
     call: StreamCall,
-    state: LoopState,
+    question: Question,
     found: StoreRead,
     *,
     behind: bool = False,
     newer_than: float = -math.inf,
     takes_over: bytes | None = None,
 ) -> tuple[Flight, LiveStream]:
-    scope = call.scope
-    flight = state.flights.open(found.key, scope.concerns(found.tagset))
-    flight.finish = scope.policy.finish
-    computation = Computation(scope, state, flight, found, call.factory, scope.policy, call.ttl, behind, newer_than)
+    flight = question.state.flights.open(question.key, question.concerns)
+    flight.finish = question.scope.policy.finish
+    computation = Computation(question, flight, found, call.factory, behind, newer_than)
     stream = flight.stream = LiveStream(computation, call.assemble, takes_over)
     return flight, stream
 
 
-def _refresh_behind(call: StreamCall, state: LoopState, found: StoreRead, newer_than: float) -> None:
+def _refresh_behind(call: StreamCall, question: Question, found: StoreRead, newer_than: float) -> None:
     """Start a stream without a reader, unless a computation is under way or there are too many."""
-    if not may_refresh(call.scope, state, found.key):
+    if not may_refresh(question):
         return
-    flight, stream = _new_flight(call, state, found, behind=True, newer_than=newer_than)
-    state.flights.run([flight], partial(produce, stream))
-    run_behind(call.scope, state, flight)
+    flight, stream = _new_flight(call, question, found, behind=True, newer_than=newer_than)
+    question.state.flights.run([flight], partial(produce, stream))
+    run_behind(question, flight)

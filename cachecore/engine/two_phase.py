@@ -16,8 +16,9 @@ from cachecore.contract.results import UNSET, Computed, Lookup
 from cachecore.engine.apart import apart, computes_apart
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.flights.flight import Flight, Retry, current_flight, enter, working_flight
-from cachecore.engine.lookup import Ttl, compute
+from cachecore.engine.lookup import compute
 from cachecore.engine.publish import lookup_of, lookup_of_entry
+from cachecore.engine.question import Ttl, question
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope, stored_tags
 
@@ -127,14 +128,14 @@ class TwoPhase:
 
     async def _ask(self) -> Lookup[Any]:
         scope = self.scope
-        state, tagset = scope.engine.state(), scope.tagset(self.key, self.tags)
-        found = await read(scope, state, self.key, tagset)
+        asked = question(scope, scope.engine.state(), self.key, self.tags, self.ttl)
+        found = await read(asked)
         value = take(scope, found)
         if value is not UNSET:
             return lookup_of(scope, found, value, "hit")
         if found.state == "fresh":  # its payload could not be decoded
             found = found.without_entry()
-        return await compute(scope, state, found, self._held, self.ttl)
+        return await compute(asked, found, self._held)
 
     async def _held(self) -> Any:
         """Return the answer that the holder stores: the factory of the computation."""

@@ -15,8 +15,9 @@ from cachecore.contract.results import Computed, Unset
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value, too_large
+from cachecore.engine.question import Question, question
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope, TagSet, checked_tags
+from cachecore.engine.scope import Scope, checked_tags
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, unacknowledged
@@ -62,19 +63,21 @@ async def store(
         InvalidationPending: `required`, and one of them is not stored.
     """
     engine, tags = scope.engine, checked_tags(tags)
-    tagsets = {key: scope.tagset(key, (*tags, *computed.tags)) for key, computed in items.items()}
-    ttls = {key: _ttl_of(computed, ttl) for key, computed in items.items()}
-    timed = [one for one in ttls.values() if one is not None]
-    most = max(timed) if len(timed) == len(ttls) else None
+    questions = {
+        key: question(scope, state, key, (*tags, *computed.tags), _ttl_of(computed, ttl))
+        for key, computed in items.items()
+    }
+    timed = [one.lasts for one in questions.values() if one.lasts is not None]
+    most = max(timed) if len(timed) == len(questions) else None
     engine.measure(state)
     parts = [_Part(part, engine.explicit.within("set", keys=len(part))) for part in _by_node(engine.partition, items)]
     life = longest_life(scope.policy, most)
-    await _each(parts, lambda part: _prepare(scope, state, part, tagsets, life))
+    await _each(parts, lambda part: _prepare(part, [questions[key] for key in part.items], life))
     if not all(part.error for part in parts):
         await engine.measured(state)
     # Also where the store is away: a value that would have been refused anyway leaves the old one alone.
     sealed = {
-        key: _sized(scope, _sealed(scope, key, computed, tagsets[key], part.stamps, ttls[key]))
+        key: _sized(scope, _sealed(questions[key], computed, part.stamps))
         for part in parts
         for key, computed in part.items.items()
     }
@@ -108,15 +111,11 @@ async def _each(parts: Sequence[_Part], step: Callable[[_Part], Awaitable[None]]
         await asyncio.gather(*map(step, parts))
 
 
-async def _prepare(
-    scope: Scope, state: LoopState, part: _Part, tagsets: Mapping[str, TagSet], life: float | None
-) -> None:
+async def _prepare(part: _Part, questions: Sequence[Question], life: float | None) -> None:
     """Read the stamps, and the bytes under the keys."""
     try:
         async with part.within:
-            part.stamps, _ = await asyncio.gather(
-                _stamps_of(scope, state, {key: tagsets[key] for key in part.items}, life), _look(scope, part)
-            )
+            part.stamps, _ = await asyncio.gather(_stamps_of(questions, life), _look(questions[0].scope, part))
     except BackendError as error:
         part.error = error
 
@@ -146,25 +145,17 @@ async def _write(scope: Scope, part: _Part, sealed: Mapping[str, Sealed]) -> Non
             return
     engine.outbox.settle(mine)
     for key, one in mine.items():
-        keep_written(scope, key, one, asked_at=writing.asked_at, epoch=writing.epoch, ticket=writing.ticket)
+        keep_written(scope, key, one, writing.ticket)
     counts.stored += len(mine)
 
 
-async def store_since(
-    scope: Scope,
-    state: LoopState,
-    key: str,
-    computed: Computed[Any],
-    ttl: float | None,
-    seen: StoreRead,
-    *,
-    required: bool = False,
-) -> bool:
+async def store_since(question: Question, computed: Computed[Any], seen: StoreRead, *, required: bool = False) -> bool:
     """Store a value if the key and its stamps are still as `seen`; return whether it was stored.
 
     Where the store does not take it, what was seen to be no answer stays none, and nothing pends.
     """
-    refused, error = await _store_since(scope, state, key, computed, ttl, seen)
+    scope = question.scope
+    refused, error = await _store_since(question, computed, seen)
     if refused is not None:
         scope.telemetry.counts.not_stored[refused] += 1
     if error is not None and required:
@@ -173,10 +164,11 @@ async def store_since(
 
 
 async def _store_since(
-    scope: Scope, state: LoopState, key: str, computed: Computed[Any], ttl: float | None, seen: StoreRead
+    question: Question, computed: Computed[Any], seen: StoreRead
 ) -> tuple[str | None, BackendError | None]:
     """Return why the value was not stored, if it was not, and the error of the store, if that is why."""
-    engine, tagset = scope.engine, seen.tagset
+    scope, key = question.scope, question.key
+    engine = scope.engine
     # An entry tells by itself whether its stamps are current; those that a live feed knew were not read with it.
     stamps = {} if seen.entry is not None else seen.stamps()
     if not seen.replaceable or stamps is None:
@@ -186,7 +178,7 @@ async def _store_since(
     with Writing(scope, (key,)) as writing:
         try:
             async with engine.explicit.within("set"):
-                again = await read(scope, state, key, tagset, stamps_too=True, explicit=True)
+                again = await read(question, stamps_too=True, explicit=True)
                 if again.error is not None:
                     raise again.error
                 current = again.stamps() or {}
@@ -195,10 +187,10 @@ async def _store_since(
                 if any(stamp not in (None, current.get(name)) for name, stamp in stamps.items()):
                     return "changed", None
                 known = await engine.create_stamps(
-                    stamps or current, scope.stamp_ttl(longest_life(scope.policy, ttl)), engine.explicit
+                    stamps or current, scope.stamp_ttl(longest_life(scope.policy, question.lasts)), engine.explicit
                 )
                 had = {name: stamp for name, stamp in known.items() if stamp is not None}
-                one = _sized(scope, _sealed(scope, key, computed, tagset, had, ttl))
+                one = _sized(scope, _sealed(question, computed, had))
                 life = one.life
                 if len(had) < len(known) or not await engine.book.prolong(
                     engine.explicit, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
@@ -213,7 +205,7 @@ async def _store_since(
                 await leave_pending(scope, [key], error)
             return "store", error
     engine.outbox.settle([key])
-    keep_written(scope, key, one, asked_at=writing.asked_at, epoch=writing.epoch, ticket=writing.ticket)
+    keep_written(scope, key, one, writing.ticket)
     scope.telemetry.counts.stored += 1
     return None, None
 
@@ -242,17 +234,16 @@ async def _look(scope: Scope, part: _Part) -> None:
     part.replaced = [key for key in part.occupied if key not in marks]
 
 
-async def _stamps_of(
-    scope: Scope, state: LoopState, tagsets: Mapping[str, TagSet], life: float | None
-) -> dict[str, bytes]:
-    """Return the stamps of all these tags, by stamp key.
+async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[str, bytes]:
+    """Return the stamps of all tags of these keys, by stamp key.
 
     Raises:
         BackendError: the store failed, or refuses one of them: an answer stored without it would outlive
             every invalidation of its tag.
     """
+    scope, state = questions[0].scope, questions[0].state
     had: dict[str, bytes | None] = {}
-    names = list(dict.fromkeys(name for tagset in tagsets.values() for name in tagset.stamp_keys))
+    names = list(dict.fromkeys(name for question in questions for name in question.tagset.stamp_keys))
     # A read like any other, so that its stamps are void if they are old by the time they come.
     for batch in await asyncio.gather(*state.explicit.read_stamps(names)):
         if batch.error is not None:
@@ -266,16 +257,14 @@ async def _stamps_of(
     raise BackendError("set", transient=False, reason="stamps")
 
 
-def _sealed(
-    scope: Scope, key: str, computed: Computed[Any], tagset: TagSet, stamps: dict[str, bytes], ttl: float | None
-) -> Sealed:
-    own = {name: stamps[name] for name in tagset.stamp_keys if name in stamps}
+def _sealed(question: Question, computed: Computed[Any], stamps: dict[str, bytes]) -> Sealed:
+    own = {name: stamps[name] for name in question.tagset.stamp_keys if name in stamps}
     try:
-        return seal_value(scope, key, computed, scope.policy, ttl, tagset.tags, own, 0.0)
+        return seal_value(question, computed, question.lasts, question.tagset.tags, own, 0.0)
     except TooLargeError:
         raise
     except EncodingError as error:
-        raise EncodingError(f"{error}: {unstorable(computed.value, scope.serializer.name)}") from error
+        raise EncodingError(f"{error}: {unstorable(computed.value, question.scope.serializer.name)}") from error
 
 
 def _sized(scope: Scope, sealed: Sealed) -> Sealed:

@@ -43,14 +43,9 @@ class Writing:
         self._engine = scope.engine
         self._keys = keys
         self.ticket: Ticket
-        self.epoch = -1
-        self.asked_at = 0.0
 
     def __enter__(self) -> Self:
-        engine = self._engine
-        self.epoch = engine.feed_state.epoch
-        self.asked_at = engine.monotonic()
-        self.ticket = engine.feed_state.tickets.open_write(self._keys)
+        self.ticket = self._engine.feed_state.open_write(self._keys)
         self._forget()
         return self
 

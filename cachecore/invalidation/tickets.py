@@ -21,12 +21,16 @@ _SHORT: Final = 8
 class Ticket:
     """One read or write under way, and which of its keys have changed meanwhile. In force while it is referenced."""
 
-    __slots__ = ("__weakref__", "keys", "void", "writes")
+    __slots__ = ("__weakref__", "asked_at", "epoch", "keys", "void", "writes")
 
-    def __init__(self, keys: Collection[str], *, writes: bool = False) -> None:
+    def __init__(self, keys: Collection[str], *, writes: bool = False, epoch: int = -1, asked_at: float = 0.0) -> None:
         self.keys = keys
         """Covered keys; fixed once the ticket is opened."""
         self.writes = writes
+        self.epoch = epoch
+        """The feed's epoch when the ticket was opened; see `FeedState.epoch`."""
+        self.asked_at = asked_at
+        """Monotonic second just before the store was asked."""
         self.void: set[str] | None = None
         """Keys that changed; None while there are none, which is nearly always."""
 
@@ -60,12 +64,12 @@ class Tickets:
         with self._lock:
             self._enter(ticket)
 
-    def open_write(self, keys: Collection[str]) -> Ticket:
+    def open_write(self, keys: Collection[str], *, epoch: int = -1, asked_at: float = 0.0) -> Ticket:
         """Return the ticket of a write of `keys`; tickets that cover one of them are void for it from now on.
 
         Two writes of one key at the same time void each other: which of them the store saw last is not known here.
         """
-        ticket = Ticket(frozenset(keys), writes=True)
+        ticket = Ticket(frozenset(keys), writes=True, epoch=epoch, asked_at=asked_at)
         with self._lock:
             for other, shared in self._concerned(ticket.keys).items():
                 other.cancel(shared)

@@ -162,10 +162,10 @@ def joins_in_spite_of_tags(patch: pytest.MonkeyPatch) -> None:
 def refresh_joins(patch: pytest.MonkeyPatch) -> None:
     refresh = refreshing.refresh
 
-    async def joining(scope: Any, key: str, tagset: Any, factory: Any, ttl: Any) -> Any:
-        flight = scope.engine.state().flights.get(key)
+    async def joining(question: Any, factory: Any) -> Any:
+        flight = question.state.flights.get(question.key)
         if flight is None or flight.landing:
-            return await refresh(scope, key, tagset, factory, ttl)
+            return await refresh(question, factory)
         return (await flight.join()).for_joiner().value
 
     for module in _importers("refresh"):

@@ -31,20 +31,16 @@ _NO_STAMPS: Final[tuple[str, ...]] = ()
 class Batch(Ticket):
     """One `get_many` and its result; also the ticket of all reads in it."""
 
-    __slots__ = ("asked_at", "entries", "epoch", "error", "marks", "shared", "stamp_keys", "values", "waiters")
+    __slots__ = ("entries", "error", "marks", "shared", "stamp_keys", "values", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: int) -> None:
         self.values: dict[str, bytes | None] = {}
         """Keys, in the order asked, to their bytes in the store; entries and stamps together."""
-        super().__init__(self.values.keys())
+        super().__init__(self.values.keys(), epoch=epoch)
         self.waiters: list[asyncio.Future[Batch]] = []
         self.stamp_keys: list[str] = []
         """Those of the keys that were asked for beside the entries."""
         self.entries = 0
-        self.epoch = -1
-        """The feed's epoch when the batch was opened; see `FeedState.epoch`."""
-        self.asked_at = 0.0
-        """Monotonic second just before the store was asked."""
         self.error: BackendError | None = None
         """Why there are no values, if there are none."""
         self.marks: Mapping[Mark, int] = {}
@@ -102,8 +98,7 @@ class Coalescer:
         name = "" if self._partition is None else self._partition(key or stamp_keys[0])
         batch = self._collecting.get(name)
         if batch is None:
-            batch = self._collecting[name] = Batch()
-            batch.epoch = self._feed_state.epoch
+            batch = self._collecting[name] = Batch(self._feed_state.epoch)
         values = batch.values
         if key is not None:
             if key in values:
