@@ -80,6 +80,12 @@ class Computation:
         return "changed" if self.flight.superseded or unclaimed else None
 
     @property
+    def shared(self) -> bool:
+        """Whether a copy of the answer may be needed: by who joined beside its one caller, or may yet, as a refresh."""
+        alone = not self.behind and self.newer_than < math.inf and self.flight.stream is None
+        return not alone or self.flight.joins > 1
+
+    @property
     def chosen_ttl(self) -> float | None:
         """Return the ttl of the call, or of the policy if the call gave none; seconds, None for ever."""
         return self.policy.ttl if isinstance(self.ttl, Unset) else self.ttl
