@@ -90,3 +90,9 @@ class Computation:
             return "newer"
         unclaimed = self.found.claimable and (self.claim is None or self.base is None)
         return "changed" if self.flight.superseded or unclaimed else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether a copy of the answer may be needed: by a joined caller, or by a later one, as for a refresh."""
+        alone = not self.behind and self.newer_than < math.inf and self.flight.stream is None
+        return not alone or self.flight.joins > 1

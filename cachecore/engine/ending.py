@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import warnings
 import weakref
@@ -32,6 +33,8 @@ class Owner:
 logger = logging.getLogger("cachecore")
 
 _DRAIN_SECONDS: Final = 1.0
+_dropped: Final = itertools.count(1)
+"""Numbers the caches of this process that were dropped without being closed; safe to use from threads."""
 _closing: Final[LoopLocal[set[asyncio.Task[None]]]] = LoopLocal()
 
 
@@ -71,7 +74,10 @@ def owner_of(engine: Engine) -> Owner:
 
 
 def _abandoned(engine: Engine) -> None:
-    """Close an engine without views. Called in any thread, in the middle of anything: only schedules."""
+    """Close an engine without views. Called in any thread, in the middle of anything: only schedules.
+
+    The first one of a process is no leak: a script that makes one cache ends so. A second one may be one for each call.
+    """
     loops = [state.loop for state in engine.states()]
     if engine.closed or engine.local is not None or not loops:
         return  # nothing is open: memory needs no closing, and a loop that has ended has closed its connections
@@ -80,10 +86,10 @@ def _abandoned(engine: Engine) -> None:
     loop = reader if reader is not None and reader in running else (running or loops)[0]
     with contextlib.suppress(RuntimeError):  # it was closed just now
         loop.call_soon_threadsafe(_close, loop, engine)
-    if engine.owns_backend:
+    if engine.owns_backend and (number := next(_dropped)) > 1:
         warnings.warn(
-            f"unclosed cache on {engine.raw!r}: make one for the whole process, or close each with `async with` or "
-            "`await cache.aclose()`",
+            f"unclosed cache on {engine.raw!r}, number {number} in this process: make one for the whole process, or "
+            "close each with `async with` or `await cache.aclose()`",
             ResourceWarning,
             stacklevel=2,
             source=engine,

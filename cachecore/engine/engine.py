@@ -167,7 +167,9 @@ class Engine:
                 answered=self._answered,
                 marks=self.marks.of,
             )
-            state = LoopState(loop, make(self.backend.begin_read), make(self.explicit.begin_read))
+            state = LoopState(
+                loop, make(self.backend.begin_read, refused=self.backend.refused), make(self.explicit.begin_read)
+            )
             self._states.set(loop, state)
             self.outbox.attend()
         if self.ended:

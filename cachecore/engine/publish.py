@@ -109,19 +109,20 @@ def answer_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
 
 async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     """Store `value`, which the factory returned after `seconds`; answer the flight; return whether it was stored."""
-    scope, flight = computation.scope, computation.flight
-    counts = scope.telemetry.counts
+    scope, flight, counts = computation.scope, computation.flight, computation.scope.telemetry.counts
     computed, refused = _admitted(computation, value)
-    answer = unstored_answer(computation, computed)
     if computation.claim is not None and not await _settled(computation.claim):
         refused = refused or "store"
     refused = refused or computation.refused
     lasts = _ttl_of(computed, computation.question)
-    if lasts is not None and not 0 < lasts < math.inf:
-        refused = refused or _unstored(computation, "ttl", f"its ttl is {lasts:g} seconds")
-        answer.lookup, lasts = replace(answer.lookup, fresh_for=min(0.0, lasts)), None
-    else:
-        answer.lookup = replace(answer.lookup, fresh_for=lasts)
+    over = None if lasts is None or 0 < lasts < math.inf else f"its ttl is {lasts:g} seconds"
+    answer = unstored_answer(computation, computed, lasts if over is None else min(0.0, lasts or 0.0))
+    if refused == "store" and computation.found.error is not None and not computation.shared:
+        counts.not_stored[refused] += 1  # while the store is away, and no caller needs a copy: it is not encoded
+        flight.answer(answer)
+        return False
+    if over is not None:
+        refused, lasts = refused or _unstored(computation, "ttl", over), None
     sealed, unsealed = await _sealed(computation, computed, lasts, seconds)
     answer.sealed, refused = sealed, refused or unsealed
     most = scope.engine.store.max_value_bytes
@@ -132,16 +133,15 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
             refused = await _store(computation, sealed)
         except BackendError:
             refused = "store"
-    if refused is None:
-        counts.stored += 1
-    else:
+    counts.stored += refused is None
+    if refused is not None:
         counts.not_stored[refused] += 1
     clean = await _still_right(computation, answer, stored=refused is None)
     flight.answer(answer, late_too=clean)
     return refused is None
 
 
-def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
+def unstored_answer(computation: Computation, value: Any, fresh_for: float | None = None) -> FlightAnswer:
     """Return a factory's value as the answer to its flight; it has no copies."""
     computed = value if isinstance(value, Computed) else Computed(value)
     return FlightAnswer(
@@ -150,6 +150,7 @@ def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
             value=computed.value,
             outcome="computed",
             age=0.0,
+            fresh_for=fresh_for,
             key=computation.found.key,
             served_by=computed.served_by,
             metadata=computed.metadata,

@@ -36,6 +36,8 @@ class StampKeeper:
         engine, permanent = self._scope.engine, self._scope.permanent
         if not engine.extends:
             return  # there, stamps live for a day at least
+        if not any(flight.pins for flight in self._flights):
+            return  # the store could not tell the stamps, as while it is away: nothing will be stored
         if self._life is not None:
             self._timer = self._state.loop.call_later(self._life / 2, self.start)
         under_way = self._state.prolonging

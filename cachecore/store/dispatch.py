@@ -109,14 +109,30 @@ class Dispatch:
         bulkhead = self._bulkheads.get(loop) or self.bulkhead(loop)
         ticket = partition.breaker.admit(explicit)
         if ticket is None:
-            ticket = partition.breaker.probe(self._now())
-            if ticket is not None:
-                # It may take longer than a read, since no caller waits for it: it connects, and it measures.
-                read = partial(self._backend.get_many, [key])
-                bulkhead.enter(Call("probe", partition, ticket, max(budget, partition.cap), read, None, key))
-            self._observer.backend_error(operation, "breaker_open")
-            raise BackendUnavailable(operation, reason="breaker_open")
+            raise self._refusal(operation, partition, budget, key)
         bulkhead.enter(Call(operation, partition, ticket, budget, start, waiter, key, size, explicit))
+
+    def refused(
+        self, budget: Callable[[Partition, int, bool], float], name: str, key: str
+    ) -> BackendUnavailable | None:
+        """Return the error of a read of `key`, in the partition `name`, if an open breaker refuses it, else None.
+
+        Counts and probes as `start` does and raises nothing: in an outage each lookup comes here.
+        """
+        partition = self._partitions.get(name)
+        if partition is None or partition.breaker.state == "closed" or self.closed:
+            return None
+        return self._refusal("get_many", partition, budget(partition, 1, False), key)
+
+    def _refusal(self, operation: str, partition: Partition, budget: float, key: str) -> BackendUnavailable:
+        """Return the error of a call that is not made, counted; if it is time to, `key` is read behind."""
+        ticket = partition.breaker.probe(self._now())
+        if ticket is not None:
+            # It may take longer than a read, since no caller waits for it: it connects, and it measures.
+            read, bulkhead = partial(self._backend.get_many, [key]), self.bulkhead(asyncio.get_running_loop())
+            bulkhead.enter(Call("probe", partition, ticket, max(budget, partition.cap), read, None, key))
+        self._observer.backend_error(operation, "breaker_open")
+        return BackendUnavailable(operation, reason="breaker_open")
 
     def _begin(self, bulkhead: Bulkhead, call: Call) -> None:
         """Carry `call` out: in a task of its own, or without one where the backend hands out a future by itself."""

@@ -99,6 +99,7 @@ class Guard:
         self._observer = observer
         self._write_timeout = options.write_timeout
         self._calls = Dispatch(backend, options, clock=clock, chance=chance, observer=observer)
+        self.refused = partial(self._calls.refused, self._read_budget)
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition

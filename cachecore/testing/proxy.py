@@ -238,6 +238,9 @@ class Proxy:
             while True:
                 raw, _ = listener.accept()
                 raw.setblocking(False)
+                # asyncio does so for sockets of its own making; else a second small reply waits for the first one's
+                # acknowledgement, 40 ms.
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 task = self._loop.create_task(self._serve(raw))
                 self._serving.add(task)
                 task.add_done_callback(partial(self._served, raw))

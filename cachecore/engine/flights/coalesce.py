@@ -7,6 +7,8 @@ They leave with the last of them: when no callback is left that could ask for mo
 turn of the loop is a fifth of what a lone read costs. Many readers are told in two halves, a turn apart, when nothing
 else is under way: what the first half asks for next is on its way while the second half runs, and the store need not
 stand idle: 4 to 8 % more reads a second from Redis.
+
+A read that the guard would refuse anyway, as while the store is away, is answered in the call itself.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class Coalescer:
         partition: names the node of a key; None where there is one node.
         answered: told of each answered batch before its readers are; may set its error.
         marks: returns the marks that a read of some keys carries, and their known numbers.
+        refused: returns why a read of a partition (its name) and key is not made, None if it is.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Coalescer:
         partition: Callable[[str], str] | None = None,
         answered: Callable[[Batch], None] | None = None,
         marks: Callable[[Iterable[str]], Mapping[Mark, int]] | None = None,
+        refused: Callable[[str, str], BackendError | None] | None = None,
     ) -> None:
         self._begin = begin
         self._feed_state = feed_state
@@ -79,6 +83,7 @@ class Coalescer:
         self._partition = partition
         self._answered = answered
         self._marks = marks
+        self._refused = refused
         self._loop = loop = asyncio.get_running_loop()
         self._ready = _ready_of(loop)
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
@@ -98,6 +103,9 @@ class Coalescer:
         name = "" if self._partition is None else self._partition(key or stamp_keys[0])
         batch = self._collecting.get(name)
         if batch is None:
+            error = None if self._refused is None else self._refused(name, key or stamp_keys[0])
+            if error is not None:
+                return self._not_asked(key, stamp_keys, error)
             batch = self._collecting[name] = Batch(self._feed_state.epoch)
         values = batch.values
         if key is not None:
@@ -120,6 +128,15 @@ class Coalescer:
         elif not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._send_all_later)
+        return future
+
+    def _not_asked(self, key: str | None, stamp_keys: tuple[str, ...], error: BackendError) -> asyncio.Future[Batch]:
+        """Return the answer to a read that is refused: no read is under way that a change could void."""
+        batch = Batch(self._feed_state.epoch)
+        batch.values.update(dict.fromkeys(stamp_keys if key is None else (key, *stamp_keys)))
+        batch.asked_at, batch.error = self._monotonic(), error
+        future: asyncio.Future[Batch] = self._loop.create_future()
+        future.set_result(batch)
         return future
 
     def read_stamps(self, names: Sequence[str]) -> list[asyncio.Future[Batch]]:
@@ -151,7 +168,8 @@ class Coalescer:
         try:
             self._begin(list(batch.values), partial(self._arrived, batch))
         except BackendError as error:
-            self._arrived(batch, [], error)
+            # Its frames know the batch, which keeps it: each refused read would be work for the garbage collector.
+            self._arrived(batch, [], error.with_traceback(None))
 
     def _arrived(self, batch: Batch, values: list[bytes | None], error: BackendError | None) -> None:
         self._under_way -= 1
