@@ -158,12 +158,12 @@ class CachedCalls:
             if kwargs or not bare:
                 args = spell(args, kwargs)
             try:
-                found = recall(args)
+                recalled = recall(args)
             except TypeError:  # an argument has no hash, so it cannot be recognised
                 return UNSET
-            if found is None:
+            if recalled is None:
                 return UNSET
-            kinds, key, tags, find_value = found
+            kinds, key, tags, find_value = recalled
             # The same as `kinds == tuple(map(type, args))`, in a third of the time for the usual one or two.
             count = len(kinds)
             if (

@@ -132,15 +132,15 @@ class _Source:
     """One place that names settings; errors say which. With `text`, numbers are written as text, as in variables."""
 
     place: str
-    found: Mapping[str, object] = field(repr=False)
+    table: Mapping[str, object] = field(repr=False)
     folder: Path
     variables: Mapping[str, str] = field(repr=False)
     text: bool = False
 
     def settings(self) -> dict[str, object]:
         """Return the settings of this source, read and checked."""
-        found = self._direct(self.found, SETTINGS)
-        return {name: self._read(name, value) for name, value in found.items()}
+        settings = self._direct(self.table, SETTINGS)
+        return {name: self._read(name, value) for name, value in settings.items()}
 
     def _where(self, name: str) -> str:
         return VARIABLE_PREFIX + name.upper() if self.text else self.place
@@ -226,10 +226,10 @@ def _file(folder: Path) -> Path | None:
 
 
 def _given_file(path: Path) -> Path:
-    found = _file(path) if path.is_dir() else path
-    if found is None or not found.is_file():
+    file = _file(path) if path.is_dir() else path
+    if file is None or not file.is_file():
         raise OptionsError(f"there are no settings at {path}")
-    return found
+    return file
 
 
 def _table(path: Path) -> Mapping[str, object]:
@@ -256,34 +256,34 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     """
     stat = path.stat()
     version = stat.st_mtime_ns, stat.st_size
-    found = _files.get(path)
-    if found is None or found[0] != version:
+    parsed = _files.get(path)
+    if parsed is None or parsed[0] != version:
         text = path.read_text(encoding="utf-8")
         other = path.name == "pyproject.toml" and "cachecore" not in text
-        found = _files[path] = version, {} if other else tomllib.loads(text)
-    return found[1]
+        parsed = _files[path] = version, {} if other else tomllib.loads(text)
+    return parsed[1]
 
 
 def _from_environment(variables: Mapping[str, str], referred: set[str]) -> dict[str, object]:
     """Return the settings of our variables. An empty one is ignored; one that a setting refers to is no setting."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for variable in sorted(variables.keys() - referred):  # so a plugin's name comes before its options
         if not _ours(variable) or not variables[variable]:
             continue
-        table = found
+        table = settings
         *steps, last = variable.removeprefix(VARIABLE_PREFIX).lower().split("__")
         for step in steps:
             if not isinstance(table.get(step), dict):
                 table[step] = {"name": table[step]} if step in table else {}
             table = table[step]
         table[last] = variables[variable]
-    return found
+    return settings
 
 
 def _referred(table: Mapping[str, object]) -> set[str]:
     """Return the variables that `table` takes values from."""
-    found = {value for name, value in table.items() if name.endswith("_env") and isinstance(value, str)}
-    return found.union(*(_referred(value) for value in table.values() if isinstance(value, Mapping)))
+    variables = {value for name, value in table.items() if name.endswith("_env") and isinstance(value, str)}
+    return variables.union(*(_referred(value) for value in table.values() if isinstance(value, Mapping)))
 
 
 def _ours(variable: str) -> bool:

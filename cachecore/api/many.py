@@ -53,8 +53,8 @@ class Many(Reads[V]):
             with self._span("cachecore.get_many"):
                 state = self._engine.state()
                 reads = (read(question(scope, state, keys[name], tags)) for name in missing)
-                for name, found in zip(missing, await asyncio.gather(*reads), strict=True):
-                    answers[name] = take(scope, found)
+                for name, snapshot in zip(missing, await asyncio.gather(*reads), strict=True):
+                    answers[name] = take(scope, snapshot)
                     self._counts.misses += answers[name] is UNSET
         return {name: cast("V", answer) for name, answer in answers.items() if answer is not UNSET}
 

@@ -108,10 +108,10 @@ class MethodObject:
     @functools.cached_property
     def _is_static(self) -> bool:
         """Whether the class, as far as it can be looked up, has the function as a static method."""
-        found: Any = inspect.getmodule(self._function)
+        holder: Any = inspect.getmodule(self._function)
         for name in self._owner.split("."):
-            found = getattr(found, name, None)
-        attribute = None if found is None else inspect.getattr_static(found, self._function.__name__, None)
+            holder = getattr(holder, name, None)
+        attribute = None if holder is None else inspect.getattr_static(holder, self._function.__name__, None)
         return isinstance(attribute, staticmethod)
 
 

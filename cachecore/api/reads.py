@@ -65,8 +65,8 @@ class Reads(View[V]):
                 with scope.telemetry.span("cachecore.get"):
                     value, _ = await fetch(question(scope, self._engine.state(), key, tags))
             if value is not UNSET:
-                found: V = value
-                return found
+                fresh: V = value
+                return fresh
             self._counts.misses += 1
             return default
         self._counts.bypassed += 1
@@ -162,11 +162,11 @@ class Reads(View[V]):
         copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
             asked = question(scope, self._engine.state(), key, tags, self._checked(ttl))
-            value, found = await fetch(asked)
-            if found is not None and value is UNSET:
+            value, snapshot = await fetch(asked)
+            if snapshot is not None and value is UNSET:
                 if refresh_factory is not None:
                     _check_behind(factory, refresh_factory)
-                value = (await on_miss(asked, found, factory, behind=refresh_factory)).value
+                value = (await on_miss(asked, snapshot, factory, behind=refresh_factory)).value
             return value
         return (await self._lookup(scope, key, copy, factory, ttl, tags, behind=refresh_factory)).value
 

@@ -41,12 +41,12 @@ def _system_monotonic() -> Callable[[], float]:
     if clock is None:
         return time.monotonic
     # Bound early: a hit reads the clock, and looking both up again would cost half as much as the reading.
-    found = partial(time.clock_gettime, clock)
+    read = partial(time.clock_gettime, clock)
     try:
-        found()
+        read()
     except OSError:  # the C library knows it, this kernel does not
         return time.monotonic
-    return found
+    return read
 
 
 monotonic: Final = _system_monotonic()

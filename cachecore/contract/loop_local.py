@@ -42,8 +42,8 @@ class LoopLocal(Generic[T]):
             states = loop._cachecore_states  # type: ignore[attr-defined] # noqa: SLF001 - set below
         except AttributeError:
             return None
-        found: T | None = states.get(self._number)
-        return found
+        state: T | None = states.get(self._number)
+        return state
 
     def set(self, loop: asyncio.AbstractEventLoop, value: T) -> None:
         """Let `loop` have `value`."""
@@ -58,18 +58,18 @@ class LoopLocal(Generic[T]):
 
     def pop(self, loop: asyncio.AbstractEventLoop) -> T | None:
         """Remove and return the state of `loop`."""
-        found: T | None = _states_of(loop).pop(self._number, None)
-        return found
+        state: T | None = _states_of(loop).pop(self._number, None)
+        return state
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
         """Return the loops that are alive and have a T, closed ones included."""
-        found = []
+        pairs = []
         for reference in list(self._loops.values()):
             loop = reference()
             value = None if loop is None else self.get(loop)
             if loop is not None and value is not None:
-                found.append((loop, value))
-        return found
+                pairs.append((loop, value))
+        return pairs
 
     def loops(self) -> list[asyncio.AbstractEventLoop]:
         """Return the loops that are alive and have a T, closed ones included."""

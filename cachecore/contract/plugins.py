@@ -187,10 +187,10 @@ def installed(group: str) -> dict[str, str]:
 
     Where several bring one name, all are given, separated by commas; asking for that name is an error.
     """
-    found: dict[str, list[str]] = {}
+    owners_of: dict[str, list[str]] = {}
     for entry in _entries(group):
-        found.setdefault(entry.name, []).append(_distribution(entry))
-    return {name: ", ".join(sorted(found[name])) for name in sorted(found)}
+        owners_of.setdefault(entry.name, []).append(_distribution(entry))
+    return {name: ", ".join(sorted(owners_of[name])) for name in sorted(owners_of)}
 
 
 _scanned: dict[str, tuple[list[str], list[EntryPoint]]] = {}  # group -> the path it was looked for on, and its plugins
@@ -219,23 +219,23 @@ def _distribution(entry: EntryPoint) -> str:
 def _load(group: str, name: str) -> Callable[..., Any]:
     word = _word(group)
     entries = _entries_with(group, name)
-    found = [entry for entry in entries if entry.name == name]
-    if not found:
+    matching = [entry for entry in entries if entry.name == name]
+    if not matching:
         known = ", ".join(sorted({entry.name for entry in entries})) or "none"
         install = _INSTALL.get(group, {}).get(name)
         hint = f"; to install it: {install}" if install else ""
         raise PluginNotFound(f"no {word} is called {name!r}; installed are: {known}{hint}")
-    if len(found) > 1:
-        owners = " and ".join(sorted(map(_distribution, found)))
+    if len(matching) > 1:
+        owners = " and ".join(sorted(map(_distribution, matching)))
         raise OptionsError(f"the {word} {name!r} is brought by more than one distribution: {owners}; uninstall one")
     try:
-        made = found[0].load()
+        made = matching[0].load()
     except Exception as error:
         raise PluginNotFound(
-            f"the {word} {name!r} of {_distribution(found[0])} cannot be imported: {type(error).__name__}: {error}"
+            f"the {word} {name!r} of {_distribution(matching[0])} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if not callable(made):
-        raise PluginNotFound(f"the {word} {name!r} of {_distribution(found[0])} is no callable but {type(made)!r}")
+        raise PluginNotFound(f"the {word} {name!r} of {_distribution(matching[0])} is no callable but {type(made)!r}")
     loaded: Callable[..., Any] = made
     return loaded
 
@@ -248,7 +248,7 @@ def _parameters(make: Callable[..., Any]) -> list[str]:
     from inspect import Parameter, signature
 
     named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    return [name for name, found in signature(make).parameters.items() if found.kind in named]
+    return [name for name, parameter in signature(make).parameters.items() if parameter.kind in named]
 
 
 def _takes(make: Callable[..., Any], option: str) -> bool:

@@ -254,8 +254,8 @@ def seal(made: Draft, payload: bytes) -> bytes:
 
 def is_mark(data: bytes, key: str) -> bool:
     """Return whether `data` under `key` is a tombstone or a claim, and no answer."""
-    found = decode(data, key)
-    return isinstance(found, Entry) and (found.tombstone or found.claim)
+    entry = decode(data, key)
+    return isinstance(entry, Entry) and (entry.tombstone or entry.claim)
 
 
 def encode(key: str, payload: bytes, **fields: Any) -> bytes:

@@ -63,16 +63,16 @@ def tail_of(
             known = made = None
         if made is not None:
             return made
-    found = dict(stamps)
-    if len(found) != len(stamps):
+    by_tag = dict(stamps)
+    if len(by_tag) != len(stamps):
         raise EncodingError("an entry must not name a tag twice")
     if metadata is not None:
         metadata = dict(metadata)
-    _check_header(serializer, found, metadata, served_by)
-    if metadata is None and served_by is None and (serializer, *found) in (("",), (_COMMONEST, ROOT_TAG)):
-        made = False, len(found), b"".join(found.values())
+    _check_header(serializer, by_tag, metadata, served_by)
+    if metadata is None and served_by is None and (serializer, *by_tag) in (("",), (_COMMONEST, ROOT_TAG)):
+        made = False, len(by_tag), b"".join(by_tag.values())
     else:
-        made = _with_array(serializer, found, metadata, served_by)
+        made = _with_array(serializer, by_tag, metadata, served_by)
     if known is not None and len(made[2]) <= _LONGEST_KEPT:
         if len(_tails_made) >= _MOST_KEPT:
             _tails_made.clear()

@@ -37,7 +37,7 @@ class _Seen:
     """The state of a key at the first read."""
 
     question: Question
-    found: StoreRead
+    snapshot: StoreRead
     value: Any
     """The value that may be served; UNSET: none."""
     newer_than: float | None = None
@@ -106,13 +106,13 @@ class BatchCall:
     async def _read(self, asked: Question) -> _Seen:
         """Return the stored entry, with its value if it may be served."""
         scope = self.scope
-        found = await read(asked)
-        seen = _Seen(asked, found, take(scope, found))
-        stale = found.state == "stale"
-        if seen.value is UNSET and found.entry is not None and (stale or scope.engine.recently_failed(asked.key)):
-            seen.value = reading.load(scope, found)
+        snapshot = await read(asked)
+        seen = _Seen(asked, snapshot, take(scope, snapshot))
+        stale = snapshot.state == "stale"
+        if seen.value is UNSET and snapshot.entry is not None and (stale or scope.engine.recently_failed(asked.key)):
+            seen.value = reading.load(scope, snapshot)
             if seen.value is not UNSET:
-                serve_stale(scope, found, seen.value, "stale" if stale else "rescued")
+                serve_stale(scope, snapshot, seen.value, "stale" if stale else "rescued")
                 seen.newer_than = -math.inf if stale else None
         return seen
 
@@ -136,7 +136,7 @@ class BatchCall:
         asked, flights = seen.question, seen.question.state.flights
         beside = alone or (computes_apart() and not behind)
         flight = (flights.open_alone if beside else flights.open)(asked.key, asked.concerns)
-        work = Computation(asked, flight, seen.found, _nothing, behind, alone=alone, batch_factory=self.factory)
+        work = Computation(asked, flight, seen.snapshot, _nothing, behind, alone=alone, batch_factory=self.factory)
         return BatchKey(self.names[asked.key], work)
 
     async def _compute(self, missing: Sequence[_Seen], *, alone: bool = False) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class BatchCall:
         if isinstance(outcome, BaseException):
             raise outcome
         if not isinstance(outcome.error, Retry | FlightCycleError):
-            rescued = await rescue(seen.question, seen.found, outcome.error)
+            rescued = await rescue(seen.question, seen.snapshot, outcome.error)
             if rescued is not None:
                 return rescued.value
             counts.failed += 1

@@ -139,7 +139,7 @@ class BatchComputation:
         work = one.computation
         value = values.get(one.name, ABSENT)
         if value is ABSENT:
-            work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.found.key)))
+            work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.snapshot.key)))
             return
         if work.alone:
             work.flight.answer(unstored_answer(work, value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cachecore.contract.options import Policy
@@ -24,7 +24,7 @@ class Computation:
 
     question: Question
     flight: Flight
-    found: StoreRead
+    snapshot: StoreRead
     """The latest read of the key: the caller's at first, read again before the factory runs."""
     factory: Factory
     behind: bool = False
@@ -41,23 +41,17 @@ class Computation:
     """Our claim on the key."""
     abandoned: bytes | None = None
     """The claim of a holder that fell silent: it may be taken over."""
+    scope: Scope = field(init=False)
+    """The view whose answer it is."""
+    state: LoopState = field(init=False)
+    """The state of the loop that it runs in."""
+    policy: Policy = field(init=False)
     kept: bool = False
     """Whether a copy was kept in memory as it was written, with the feed to tell of every later change."""
 
-    @property
-    def scope(self) -> Scope:
-        """The view whose answer it is."""
-        return self.question.scope
-
-    @property
-    def state(self) -> LoopState:
-        """The state of the loop that it runs in."""
-        return self.question.state
-
-    @property
-    def policy(self) -> Policy:
-        """How long its answer holds."""
-        return self.question.scope.policy
+    def __post_init__(self) -> None:
+        self.scope, self.state = self.question.scope, self.question.state
+        self.policy = self.scope.policy
 
     @property
     def waits(self) -> bool:
@@ -79,16 +73,16 @@ class Computation:
     def base(self) -> bytes | None:
         """The bytes that the answer replaces: our claim, or those that were read."""
         claim = self.claim
-        return claim.value if claim is not None and claim.in_place else self.found.raw
+        return claim.value if claim is not None and claim.in_place else self.snapshot.raw
 
     @property
     def refused(self) -> str | None:
         """Why the answer may not be stored, as far as that is known before there is one."""
-        if self.found.error is not None:
+        if self.snapshot.error is not None:
             return "store"
-        if not self.found.replaceable:
+        if not self.snapshot.replaceable:
             return "newer"
-        unclaimed = self.found.claimable and (self.claim is None or self.base is None)
+        unclaimed = self.snapshot.claimable and (self.claim is None or self.base is None)
         return "changed" if self.flight.superseded or unclaimed else None
 
     @property

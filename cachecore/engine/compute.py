@@ -79,38 +79,39 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
     """Claim the key; return the claim of another process that is to be waited for, if there is one.
 
     Afterwards `computation.claim` is ours, or there is none: then the answer may be returned but not stored, unless
-    there are bytes under the key to swap it from. `computation.found` may be newer than before.
+    there are bytes under the key to swap it from. `computation.snapshot` may be newer than before.
     """
-    if computation.found.batch is None:  # known from a copy in memory only
+    if computation.snapshot.batch is None:  # known from a copy in memory only
         await read_again(computation)
     try:
         for _ in range(_TRIES):
-            found = computation.found
-            if found.error is not None and found.error.reason == REWOUND:  # as a rule the next look is trusted again
+            snapshot = computation.snapshot
+            # As a rule the next look is trusted again.
+            if snapshot.error is not None and snapshot.error.reason == REWOUND:
                 await read_again(computation)
-                found = computation.found
-            if found.error is not None or served(computation) is not None:
+                snapshot = computation.snapshot
+            if snapshot.error is not None or served(computation) is not None:
                 return None
-            if not found.claimable:
+            if not snapshot.claimable:
                 holder = await _claim_beside(computation)
-                if holder is not None or not computation.found.claimable:
+                if holder is not None or not computation.snapshot.claimable:
                     return holder
                 await end_claim(computation, stored=True)  # the bytes went meanwhile: the key itself is to be claimed
                 computation.claim = None
                 continue
-            mark = found.claim
-            if mark is not None and not mark.ended and computation.waits and found.raw != computation.abandoned:
+            mark = snapshot.claim
+            if mark is not None and not mark.ended and computation.waits and snapshot.raw != computation.abandoned:
                 return None if computation.unshared else mark
-            claim = _new_claim(computation, found.key, in_place=True)
+            claim = _new_claim(computation, snapshot.key, in_place=True)
             # Stamps from the table of the feed may be out of date. They are read beside the claim, not after it: all
             # that counts is that both are there before the factory begins, and a round trip is saved.
-            stamps = None if found.known is None else asyncio.ensure_future(_stamps_now(computation))
+            stamps = None if snapshot.known is None else asyncio.ensure_future(_stamps_now(computation))
             try:
-                won = await claim.acquire(found.raw, guards=found.reason in ("deleted", "claimed"))
+                won = await claim.acquire(snapshot.raw, guards=snapshot.reason in ("deleted", "claimed"))
                 if won:
                     _hold(computation, claim)
                     if stamps is not None:
-                        computation.found = await stamps
+                        computation.snapshot = await stamps
                     return None
             finally:
                 if stamps is not None:
@@ -126,7 +127,7 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
     engine = computation.scope.engine
     if engine.store.lease_ttl is None:
         return None
-    place = computation.scope.keys.lease_key(computation.found.key)
+    place = computation.scope.keys.lease_key(computation.snapshot.key)
     base: bytes | None = None
     for _ in range(_TRIES):  # the holder may change between the two calls
         claim = _new_claim(computation, place, in_place=False)
@@ -178,9 +179,9 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
     a batch may still be waited for.
     """
     scope, flight = computation.scope, computation.flight
-    engine, key = scope.engine, computation.found.key
+    engine, key = scope.engine, computation.snapshot.key
     scope.telemetry.counts.lease_waits += 1
-    place = None if computation.found.claimable else scope.keys.lease_key(key)
+    place = None if computation.snapshot.claimable else scope.keys.lease_key(key)
     watch = HolderWatch(
         holder,
         interval=engine.store.lease_ttl or 0.0,
@@ -198,19 +199,19 @@ async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool
             await computation.state.wakeups.wait(key, wait * (0.8 + 0.3 * engine.chance.random()))
             wait = min(2 * wait, _LONGEST_FED_POLL if engine.feed_state.live else _LONGEST_POLL)
             await read_again(computation, extra=() if place is None else (place,))
-            found = computation.found
+            snapshot = computation.snapshot
             answer = _waited_for(computation)
-            if answer is not None or found.batch is None:
+            if answer is not None or snapshot.batch is None:
                 return answer
-            if found.error is not None:
+            if snapshot.error is not None:
                 # A late look, and one that is not trusted, say as little as a holder that is silent; a store that
                 # refuses will not have its answer.
-                vague = isinstance(found.error, BackendTimeout) or found.error.reason == REWOUND
+                vague = isinstance(snapshot.error, BackendTimeout) or snapshot.error.reason == REWOUND
                 if vague and watch.silence(engine.monotonic()) == "wait":
                     continue
                 return None
-            raw = found.raw if place is None else found.batch.values.get(place)
-            mark = found.claim if place is None else read_claim(raw, place)
+            raw = snapshot.raw if place is None else snapshot.batch.values.get(place)
+            mark = snapshot.claim if place is None else read_claim(raw, place)
             verdict = watch.judge(mark, present=raw is not None, now=engine.monotonic())
             if verdict == "wait":
                 continue
@@ -239,23 +240,23 @@ def _waited_for(computation: Computation) -> FlightAnswer | None:
 async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -> None:
     """Read entry and stamps as they are now, from the store."""
     computation.flight.reading()
-    computation.found = await read(computation.question, stamps_too=True, extra=extra)
+    computation.snapshot = await read(computation.question, stamps_too=True, extra=extra)
 
 
 async def _stamps_now(computation: Computation) -> StoreRead:
     """Return the earlier read of the key with the present stamps; the claim's swap checks its bytes."""
-    found = computation.found
-    batch = await computation.state.coalescer.read(None, found.tagset.stamp_keys)
-    return found if batch.error is not None else replace(found, batch=batch, known=None)
+    snapshot = computation.snapshot
+    batch = await computation.state.coalescer.read(None, snapshot.tagset.stamp_keys)
+    return snapshot if batch.error is not None else replace(snapshot, batch=batch, known=None)
 
 
 def served(computation: Computation) -> FlightAnswer | None:
     """Return the entry that was read, if it spares the computation."""
-    found = computation.found
-    if found.state != "fresh" or found.entry is None or not found.entry.created > computation.newer_than:
+    snapshot = computation.snapshot
+    if snapshot.state != "fresh" or snapshot.entry is None or not snapshot.entry.created > computation.newer_than:
         return None
-    value = reading.load(computation.scope, found)
-    return None if value is UNSET else answer_found(computation.scope, found, value)
+    value = reading.load(computation.scope, snapshot)
+    return None if value is UNSET else answer_found(computation.scope, snapshot, value)
 
 
 async def _call(computation: Computation) -> tuple[Any, float]:
@@ -288,7 +289,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
 
 async def pin(computation: Computation) -> None:
     """Have a stamp for each tag before the factory reads the data that the tags stand for."""
-    stamps = computation.found.stamps()
+    stamps = computation.snapshot.stamps()
     if stamps is None or computation.alone:
         return
     scope = computation.scope
@@ -296,7 +297,7 @@ async def pin(computation: Computation) -> None:
     try:
         computation.flight.pins.update(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
     except BackendError as error:
-        computation.found.error = error  # without stamps nothing is stored
+        computation.snapshot.error = error  # without stamps nothing is stored
 
 
 async def pin_tag(scope: Scope, state: LoopState, flight: Flight, tag: str) -> None:

@@ -30,8 +30,8 @@ async def contents(scope: Scope, state: LoopState, most: int) -> AsyncIterator[t
     prefix = scope.keys.scan_prefixes()[0]
     namespace = prefix[:-1].rpartition(":")[2] if scope.keys.namespace else ""
     try:
-        async for found in backend.scan(prefix):
-            keys = [key for key in found if key.split(":")[-2] == namespace][: most - looked]
+        async for snapshot in backend.scan(prefix):
+            keys = [key for key in snapshot if key.split(":")[-2] == namespace][: most - looked]
             looked += len(keys)
             for start in range(0, len(keys), _PAGE):
                 page = keys[start : start + _PAGE]

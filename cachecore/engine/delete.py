@@ -73,18 +73,18 @@ async def expire(scope: Scope, state: LoopState, key: str) -> bool:
         try:
             async with engine.explicit.within("expire"):
                 for _ in range(_TRIES):
-                    found = await read(question(scope, state, key), stamps_too=True, explicit=True)
-                    if found.error is not None:
-                        raise found.error
-                    value = reading.load(scope, found)
-                    entry = found.entry
+                    snapshot = await read(question(scope, state, key), stamps_too=True, explicit=True)
+                    if snapshot.error is not None:
+                        raise snapshot.error
+                    value = reading.load(scope, snapshot)
+                    entry = snapshot.entry
                     if value is UNSET or entry is None:
                         return False
                     data, life = sealed_expired(scope, entry, value)
                     try:
-                        write = partial(engine.explicit.swap, key, found.raw, data, ttl=life)
+                        write = partial(engine.explicit.swap, key, snapshot.raw, data, ttl=life)
                         if await engine.marks.beside(entries([key], scope.parents()), write):
-                            engine.outbox.note_entries({key: found.raw}, scope.parents())
+                            engine.outbox.note_entries({key: snapshot.raw}, scope.parents())
                             break
                     except BackendError as error:
                         if error.reason != FULL:
@@ -120,18 +120,20 @@ async def _bury(scope: Scope, state: LoopState, key: str) -> _Buried:
     asked = question(scope, state, key)
     try:
         for _ in range(_TRIES):
-            found = await read(asked, stamps_too=True, explicit=True, whole=False)
-            if found.error is not None:
-                raise found.error
+            snapshot = await read(asked, stamps_too=True, explicit=True, whole=False)
+            if snapshot.error is not None:
+                raise snapshot.error
             # At once: on a slow link each further round trip may be the one too many.
-            swap = partial(engine.explicit.swap, key, found.raw, tombstone.data, ttl=tombstone.ttl)
-            swapped, whole = await asyncio.gather(beside(item, swap), completed(asked, found), return_exceptions=True)
+            swap = partial(engine.explicit.swap, key, snapshot.raw, tombstone.data, ttl=tombstone.ttl)
+            swapped, whole = await asyncio.gather(
+                beside(item, swap), completed(asked, snapshot), return_exceptions=True
+            )
             existed = isinstance(whole, StoreRead) and whole.entry is not None
             for outcome in (whole, swapped):  # a full store refuses the tombstone; the answer was there
                 if isinstance(outcome, BaseException):
                     raise outcome
             if swapped:
-                return _Buried(existed, True, found.raw)
+                return _Buried(existed, True, snapshot.raw)
         await beside(item, partial(engine.explicit.set_many, {key: tombstone.data}, ttl=tombstone.ttl))
     except BackendError as error:
         if error.reason != FULL:

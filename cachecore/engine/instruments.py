@@ -154,7 +154,7 @@ if hasattr(os, "register_at_fork"):
 def instruments_of(meter: Meter) -> Instruments:
     """Return the instruments of a meter, which all caches that report through it share."""
     with _by_meter_lock:
-        found = _by_meter.get(meter)
-        if found is None:
-            found = _by_meter[meter] = Instruments(meter)
-        return found
+        instruments = _by_meter.get(meter)
+        if instruments is None:
+            instruments = _by_meter[meter] = Instruments(meter)
+        return instruments

@@ -59,8 +59,8 @@ async def delete_entries(
     complete, touched = True, False
     try:
         for prefix in scope.keys.scan_prefixes():
-            async for found in scope.engine.backend.scan(prefix):
-                page = found if wanted is None else [key for key in found if wanted(_path(key, below))]
+            async for listed in scope.engine.backend.scan(prefix):
+                page = listed if wanted is None else [key for key in listed if wanted(_path(key, below))]
                 for start in range(0, len(page), _PAGE):
                     touched = True
                     deleted += await _delete_page(scope, page[start : start + _PAGE])

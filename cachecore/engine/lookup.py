@@ -25,6 +25,8 @@ from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
 
+OldOutcome = Literal["stale", "rescued"]
+
 MOST_RETRIES: Final = 3
 """After so many flights that a caller came too late for, it starts its own."""
 
@@ -53,41 +55,41 @@ async def lookup(
                 _refresh_behind(question, nothing, behind or factory, copy.entry.created)
             seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
-    found = await read(question)
-    hit = take(scope, found)
+    snapshot = await read(question)
+    hit = take(scope, snapshot)
     if hit is not UNSET:
-        return lookup_of(scope, found, hit, "hit")
-    return await on_miss(question, found, factory, stale=stale, behind=behind)
+        return lookup_of(scope, snapshot, hit, "hit")
+    return await on_miss(question, snapshot, factory, stale=stale, behind=behind)
 
 
 async def on_miss(
     question: Question,
-    found: StoreRead,
+    snapshot: StoreRead,
     factory: Factory | None,
     *,
     stale: bool = False,
     behind: Factory | None = None,
 ) -> Lookup[Any]:
-    """Return an answer where the store has `found` no fresh one; `behind` as for `lookup`."""
-    if found.state == "fresh":  # so its payload could not be decoded
-        found = found.without_entry()
+    """Return an answer where `snapshot`, a read of the store, is no fresh one; `behind` as for `lookup`."""
+    if snapshot.state == "fresh":  # so its payload could not be decoded
+        snapshot = snapshot.without_entry()
     scope = question.scope
-    if found.state == "stale" or (stale and found.entry is not None):
-        value = reading.load(scope, found)
+    if snapshot.state == "stale" or (stale and snapshot.entry is not None):
+        value = reading.load(scope, snapshot)
         if value is not UNSET:
             if factory is not None:
-                _refresh_behind(question, found, behind or factory, -math.inf)
-            return serve_stale(scope, found, value, "stale")
+                _refresh_behind(question, snapshot, behind or factory, -math.inf)
+            return serve_stale(scope, snapshot, value, "stale")
     if factory is None:
         scope.telemetry.counts.misses += 1
-        reason = found.reason or "expired"
-        return Lookup(value=None, outcome="miss", key=question.key, reason=reason, version=found)
-    return await compute(question, found, factory)
+        reason = snapshot.reason or "expired"
+        return Lookup(value=None, outcome="miss", key=question.key, reason=reason, version=snapshot)
+    return await compute(question, snapshot, factory)
 
 
 def start(
     question: Question,
-    found: StoreRead,
+    snapshot: StoreRead,
     factory: Factory,
     *,
     behind: bool = False,
@@ -103,19 +105,19 @@ def start(
     beside = alone or (computes_apart() and not behind)
     flight = (flights.open_alone if beside else flights.open)(question.key, question.concerns)
     flight.finish = question.scope.policy.finish
-    computation = Computation(question, flight, found, factory, behind, newer_than, alone)
+    computation = Computation(question, flight, snapshot, factory, behind, newer_than, alone)
     flights.run([flight], partial(run, computation))
     return flight
 
 
-async def compute(question: Question, found: StoreRead, factory: Factory) -> Lookup[Any]:
+async def compute(question: Question, snapshot: StoreRead, factory: Factory) -> Lookup[Any]:
     """Return the answer of the key's flight: one under way, or one started here."""
     scope, key, flights = question.scope, question.key, question.state.flights
     flights.refuse_cycle(key, question.concerns)
-    if found.entry is not None and scope.engine.recently_failed(key):
-        value = reading.load(scope, found)
+    if snapshot.entry is not None and scope.engine.recently_failed(key):
+        value = reading.load(scope, snapshot)
         if value is not UNSET:
-            return serve_stale(scope, found, value, "rescued")
+            return serve_stale(scope, snapshot, value, "rescued")
     retries = 0
     alone = waited = False
     while True:
@@ -126,29 +128,29 @@ async def compute(question: Question, found: StoreRead, factory: Factory) -> Loo
         mine = flight is None
         try:
             if flight is None:
-                flight = start(question, found, factory, alone=alone)
+                flight = start(question, snapshot, factory, alone=alone)
             elif flight.landing:
                 await flight.landed()
                 raise Retry
-            answer = await flight.join(None if found.entry is None else scope.policy.soft_timeout)
+            answer = await flight.join(None if snapshot.entry is None else scope.policy.soft_timeout)
             if answer is LATER:
-                old = await old_answer(question, found, "stale")
+                old = await old_answer(question, snapshot, "stale")
                 if old is not None:
                     return old
                 answer = await flight.join()
         except Retry:
             retries += 1
             waited |= flight is not None and flight.called
-            found = await read(question)
-            value = take(scope, found, counted=not waited)
+            snapshot = await read(question)
+            value = take(scope, snapshot, counted=not waited)
             if value is not UNSET:
-                return joined_late(scope, found, value) if waited else lookup_of(scope, found, value, "hit")
+                return joined_late(scope, snapshot, value) if waited else lookup_of(scope, snapshot, value, "hit")
             continue
         except FlightCycleError:
             raise
         except Exception as error:
             frames = error.__traceback__
-            rescued = await rescue(question, found, error)
+            rescued = await rescue(question, snapshot, error)
             if rescued is None:
                 scope.telemetry.counts.failed += 1
                 error.__traceback__ = frames  # callers that share it have raised it meanwhile
@@ -178,14 +180,14 @@ def _counted(scope: Scope, lookup: Lookup[Any]) -> Lookup[Any]:
     return lookup
 
 
-def joined_late(scope: Scope, found: StoreRead, value: Any) -> Lookup[Any]:
+def joined_late(scope: Scope, snapshot: StoreRead, value: Any) -> Lookup[Any]:
     """Return the stored answer of a computation that this caller has waited for, counted by its outcome."""
     scope.telemetry.counts.computed += 1
     scope.telemetry.counts.joined += 1
-    return replace(lookup_of(scope, found, value, "computed"), tier=None, joined=True)
+    return replace(lookup_of(scope, snapshot, value, "computed"), tier=None, joined=True)
 
 
-async def rescue(question: Question, found: StoreRead, error: Exception) -> Lookup[Any] | None:
+async def rescue(question: Question, snapshot: StoreRead, error: Exception) -> Lookup[Any] | None:
     """Return the old answer, its stamps verified again now, because computing a new one failed with `error`.
 
     None if there is none, or if `error` is one that no old answer may cover.
@@ -193,7 +195,7 @@ async def rescue(question: Question, found: StoreRead, error: Exception) -> Look
     scope = question.scope
     if not _may_rescue(scope, error):
         return None
-    old = await old_answer(question, found, "rescued")
+    old = await old_answer(question, snapshot, "rescued")
     if old is not None and old.outcome == "rescued":
         scope.engine.note_failure(question.key, scope.policy.retry_after)
     return old
@@ -206,12 +208,14 @@ def _may_rescue(scope: Scope, error: Exception) -> bool:
         return False
 
 
-async def old_answer(question: Question, found: StoreRead, outcome: Literal["stale", "rescued"]) -> Lookup[Any] | None:
+async def old_answer(
+    question: Question, snapshot: StoreRead, outcome: Literal["stale", "rescued"]
+) -> Lookup[Any] | None:
     """Return the stored answer, fresh or as `outcome`; None if it cannot be served, or not be verified."""
     scope = question.scope
     again = await read(question)
     if again.error is not None and scope.policy.rescue_unverified:
-        again = found
+        again = snapshot
     hit = take(scope, again)  # another process may have stored one meanwhile
     if hit is not UNSET:
         return lookup_of(scope, again, hit, "hit")
@@ -219,10 +223,10 @@ async def old_answer(question: Question, found: StoreRead, outcome: Literal["sta
     return None if value is UNSET else serve_stale(scope, again, value, outcome)
 
 
-def _refresh_behind(question: Question, found: StoreRead, factory: Factory, newer_than: float) -> None:
+def _refresh_behind(question: Question, snapshot: StoreRead, factory: Factory, newer_than: float) -> None:
     """Start a background computation, unless one is under way or there are too many."""
     if may_refresh(question):
-        run_behind(question, start(question, found, factory, behind=True, newer_than=newer_than))
+        run_behind(question, start(question, snapshot, factory, behind=True, newer_than=newer_than))
 
 
 def may_refresh(question: Question) -> bool:
@@ -252,14 +256,14 @@ def run_behind(question: Question, *flights: Flight) -> None:
     task.add_done_callback(ended)
 
 
-def serve_stale(scope: Scope, found: StoreRead, value: Any, outcome: Literal["stale", "rescued"]) -> Lookup[Any]:
+def serve_stale(scope: Scope, snapshot: StoreRead, value: Any, outcome: OldOutcome) -> Lookup[Any]:
     """Return a stale answer, counted by its outcome."""
     counts = scope.telemetry.counts
     if outcome == "stale":
         counts.stale += 1
     else:
         counts.rescued += 1
-    lookup = lookup_of(scope, found, value, outcome)
+    lookup = lookup_of(scope, snapshot, value, outcome)
     if lookup.fresh_for is not None:
         scope.telemetry.stale_served(-lookup.fresh_for)
     return lookup

@@ -54,8 +54,8 @@ class LiveStream(Broadcast):
         claim = self.computation.claim
         return None if claim is None else claim.token
 
-    def admits(self, found: StoreRead, asked_at: float) -> bool:
-        """Return whether a caller may join that asked at the monotonic second `asked_at` and has read `found` since.
+    def admits(self, snapshot: StoreRead, asked_at: float) -> bool:
+        """Return whether a caller may join that asked at the monotonic second `asked_at` and has read `snapshot` since.
 
         Chunks go out before the end, when the stamps are read again. A caller that came after the factory began needs
         proof now that there was no invalidation in between: the same stamps, of all tags that the stream has, and the
@@ -66,20 +66,20 @@ class LiveStream(Broadcast):
         computation = self.computation
         if self.began_at is None or asked_at <= self.began_at:
             return True
-        if found.error is not None:
+        if snapshot.error is not None:
             return not computation.flight.doubted
-        pins, seen = computation.flight.pins, found.stamps()
-        if seen is None or seen != {name: pins.get(name) for name in found.tagset.stamp_keys}:
+        pins, seen = computation.flight.pins, snapshot.stamps()
+        if seen is None or seen != {name: pins.get(name) for name in snapshot.tagset.stamp_keys}:
             return False
         others = [(name, stamp) for name, stamp in pins.items() if name not in seen]
         if others and not _vouched_for(computation, others):
             return False
-        claim, mark, before = computation.claim, found.claim, computation.found.claim
+        claim, mark, before = computation.claim, snapshot.claim, computation.snapshot.claim
         if claim is not None and claim.in_place:
             return mark is not None and mark.token == claim.token
         if mark is not None and before is not None:
             return mark.token == before.token
-        return found.raw == computation.found.raw
+        return snapshot.raw == computation.snapshot.raw
 
 
 def _vouched_for(computation: Computation, stamps: list[tuple[str, bytes | None]]) -> bool:
@@ -129,10 +129,10 @@ async def _claimed_by_another(live: LiveStream) -> bool:
         holder = await take_claim(computation)
         if holder is None:
             return False
-        if not computation.found.claimable:  # beside bytes that stay; the answer is swapped from those
+        if not computation.snapshot.claimable:  # beside bytes that stay; the answer is swapped from those
             return True
         if holder.token == live.takes_over or engine.store_clock.now() - holder.time >= patience:
-            computation.abandoned = computation.found.raw
+            computation.abandoned = computation.snapshot.raw
         elif read_since:
             return True
         else:  # it may have ended since the caller's read

@@ -73,12 +73,12 @@ class Sealed:
     """Stamp keys to stamps."""
 
 
-def lookup_of(scope: Scope, found: StoreRead, value: Any, outcome: Outcome, tier: Tier = "l2") -> Lookup[Any]:
+def lookup_of(scope: Scope, snapshot: StoreRead, value: Any, outcome: Outcome, tier: Tier = "l2") -> Lookup[Any]:
     """Return the lookup of a stored entry."""
-    entry = found.entry
+    entry = snapshot.entry
     if entry is None:
-        return Lookup(value=None, outcome="miss", key=found.key, reason=found.reason, version=found)
-    return lookup_of_entry(scope, entry, value, outcome, tier, version=found)
+        return Lookup(value=None, outcome="miss", key=snapshot.key, reason=snapshot.reason, version=snapshot)
+    return lookup_of_entry(scope, entry, value, outcome, tier, version=snapshot)
 
 
 def lookup_of_entry(
@@ -99,12 +99,12 @@ def lookup_of_entry(
     )
 
 
-def answer_found(scope: Scope, found: StoreRead, value: Any) -> FlightAnswer:
-    """Return a found entry as the answer to a whole flight, and keep a copy of it in L1."""
-    reading.keep(scope, found, value)
-    entry = found.entry
+def answer_found(scope: Scope, snapshot: StoreRead, value: Any) -> FlightAnswer:
+    """Return a stored entry as the answer to a whole flight, and keep a copy of it in L1."""
+    reading.keep(scope, snapshot, value)
+    entry = snapshot.entry
     sealed = None if entry is None else Sealed(entry, entry.payload, b"", None, {})
-    return FlightAnswer(scope, lookup_of(scope, found, value, "hit"), sealed)
+    return FlightAnswer(scope, lookup_of(scope, snapshot, value, "hit"), sealed)
 
 
 async def publish(computation: Computation, value: Any, seconds: float) -> bool:
@@ -117,7 +117,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     lasts = _ttl_of(computed, computation.question)
     over = None if lasts is None or 0 < lasts < math.inf else f"its ttl is {lasts:g} seconds"
     answer = unstored_answer(computation, computed, lasts if over is None else min(0.0, lasts or 0.0))
-    if refused == "store" and computation.found.error is not None and not computation.shared:
+    if refused == "store" and computation.snapshot.error is not None and not computation.shared:
         counts.not_stored[refused] += 1  # while the store is away, and no caller needs a copy: it is not encoded
         flight.answer(answer)
         return False
@@ -151,7 +151,7 @@ def unstored_answer(computation: Computation, value: Any, fresh_for: float | Non
             outcome="computed",
             age=0.0,
             fresh_for=fresh_for,
-            key=computation.found.key,
+            key=computation.snapshot.key,
             served_by=computed.served_by,
             metadata=computed.metadata,
         ),
@@ -294,13 +294,13 @@ async def _stamps_for(
     computation: Computation, computed: Computed[Any], life: float | None
 ) -> tuple[tuple[str, ...], dict[str, bytes] | None]:
     """Return all tags of the answer and their stamps; no stamps if one of them could not be had."""
-    scope, flight, found = computation.scope, computation.flight, computation.found
+    scope, flight, snapshot = computation.scope, computation.flight, computation.snapshot
     engine = scope.engine
-    own = scope.tagset(found.key, tuple(computed.tags))
-    tags = tuple(dict.fromkeys((*found.tagset.tags, *flight.pinned_tags, *own.tags)))
-    if found.error is not None:
+    own = scope.tagset(snapshot.key, tuple(computed.tags))
+    tags = tuple(dict.fromkeys((*snapshot.tagset.tags, *flight.pinned_tags, *own.tags)))
+    if snapshot.error is not None:
         return tags, None
-    shard = scope.keys.shard_of(found.key) if engine.shards else None
+    shard = scope.keys.shard_of(snapshot.key) if engine.shards else None
     names = [scope.name(tag, shard) for tag in tags]
     stamps = {name: flight.pins.get(name) for name in names}
     unpinned = [name for name in names if name not in flight.pins]
@@ -325,7 +325,7 @@ async def _settled(claim: Claim) -> bool:
 
 async def _store(computation: Computation, sealed: Sealed) -> str | None:
     """Write the entry over our claim or over the bytes that were read; return None, or why it was not written."""
-    scope, key = computation.scope, computation.found.key
+    scope, key = computation.scope, computation.snapshot.key
     engine = scope.engine
     alive = await engine.book.prolong(
         engine.backend,
@@ -357,8 +357,8 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, ticket: Ticket) -> None
     entry = decode(sealed.data, key)
     if not isinstance(entry, Entry):
         return
-    found = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
-    loaded = reading.load(scope, found)
+    snapshot = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
+    loaded = reading.load(scope, snapshot)
     if loaded is not UNSET:
         reading.put(scope, entry, sealed.data, loaded, tuple(sealed.stamps.items()), ticket)
 
@@ -369,14 +369,14 @@ async def _still_right(computation: Computation, answer: FlightAnswer, *, stored
     Where the store cannot be asked it may: an outage costs one computation, not one for each caller. Nothing is read
     where no caller joined late and the feed vouches for the copy that was kept as it was written.
     """
-    scope, flight, found = computation.scope, computation.flight, computation.found
-    if found.error is not None or (not flight.joined_late and (computation.kept or not stored)):
+    scope, flight, snapshot = computation.scope, computation.flight, computation.snapshot
+    if snapshot.error is not None or (not flight.joined_late and (computation.kept or not stored)):
         return True
     again = await read(computation.question, stamps_too=True)
     if again.error is not None:
         return True
     if not stored or answer.sealed is None:
-        before = {name: flight.pins.get(name) for name in found.tagset.stamp_keys}
+        before = {name: flight.pins.get(name) for name in snapshot.tagset.stamp_keys}
         return again.raw == computation.base and again.stamps() == before
     if again.raw != answer.sealed.data or again.entry is None:
         return False

@@ -56,11 +56,11 @@ async def read(
     return result
 
 
-async def completed(question: Question, found: StoreRead) -> StoreRead:
+async def completed(question: Question, snapshot: StoreRead) -> StoreRead:
     """Complete an explicit read that was not `whole`: read its missing stamps, too."""
-    if found.reason != "unknown_stamps" or found.batch is None:
-        return found
-    return await _with_stamps_of_its_own(question, question.state.explicit, found.batch)
+    if snapshot.reason != "unknown_stamps" or snapshot.batch is None:
+        return snapshot
+    return await _with_stamps_of_its_own(question, question.state.explicit, snapshot.batch)
 
 
 async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
@@ -259,9 +259,9 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
     return check(question, batch, second.values)
 
 
-def load(scope: Scope, found: StoreRead) -> Any:
+def load(scope: Scope, snapshot: StoreRead) -> Any:
     """Return the value of the entry that was read, or UNSET if there is none or its payload cannot be decoded."""
-    entry = found.entry
+    entry = snapshot.entry
     if entry is None:
         return UNSET
     try:
@@ -271,21 +271,21 @@ def load(scope: Scope, found: StoreRead) -> Any:
         return UNSET
 
 
-def take(scope: Scope, found: StoreRead, *, counted: bool = True) -> Any:
-    """Return the value of a found entry if it is fresh, `counted` as a hit and kept in memory; else UNSET."""
-    if found.state != "fresh":
+def take(scope: Scope, snapshot: StoreRead, *, counted: bool = True) -> Any:
+    """Return the value of a read entry if it is fresh, `counted` as a hit and kept in memory; else UNSET."""
+    if snapshot.state != "fresh":
         return UNSET
-    value = load(scope, found)
+    value = load(scope, snapshot)
     if value is not UNSET:
-        keep(scope, found, value)
+        keep(scope, snapshot, value)
         scope.telemetry.counts.hits_l2 += counted
     return value
 
 
-def keep(scope: Scope, found: StoreRead, value: Any) -> None:
-    """Keep a copy of a fresh found entry in L1, if nothing has changed since it was read."""
-    if found.entry is not None and found.batch is not None and found.state == "fresh":
-        _keep(scope, found.tagset, found.batch, found.entry, value)
+def keep(scope: Scope, snapshot: StoreRead, value: Any) -> None:
+    """Keep a copy of a fresh entry in L1, if nothing has changed since it was read."""
+    if snapshot.entry is not None and snapshot.batch is not None and snapshot.state == "fresh":
+        _keep(scope, snapshot.tagset, snapshot.batch, snapshot.entry, value)
 
 
 def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) -> None:

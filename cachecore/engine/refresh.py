@@ -71,6 +71,6 @@ async def _started(question: Question, factory: Factory) -> Flight:
     under_way = question.state.flights.get(key)
     if under_way is not None and not computes_apart():  # landing: our answer is stored over its entry
         await under_way.landed()
-    found = await read(question, stamps_too=True)
+    snapshot = await read(question, stamps_too=True)
     engine.detach_keys([key], supersede=True)  # a computation that began while we read began before us
-    return start(question, found, factory, newer_than=math.inf)
+    return start(question, snapshot, factory, newer_than=math.inf)

@@ -112,12 +112,12 @@ class Scope:
 
     def aged(self, max_age: float) -> Scope:
         """Return the same view for a caller that takes nothing older than `max_age` seconds as fresh."""
-        found = self._aged.get(max_age)
-        if found is None:
+        scope = self._aged.get(max_age)
+        if scope is None:
             if len(self._aged) >= _MOST_AGES:
                 self._aged.clear()
-            found = self._aged[max_age] = replace(self, policy=replace(self.policy, max_age=max_age))
-        return found
+            scope = self._aged[max_age] = replace(self, policy=replace(self.policy, max_age=max_age))
+        return scope
 
     def tagset(self, key: str, tags: Sequence[str] = ()) -> TagSet:
         """Return the tags and stamp keys that an entry under `key` must have, `tags` of the call included."""
@@ -126,10 +126,10 @@ class Scope:
         shard = self.keys.shard_of(key)
         if tags or shard is None:
             return self._tagset(tags, shard)
-        found = self._sharded.get(shard)
-        if found is None:
-            found = self._sharded[shard] = self._tagset((), shard)
-        return found
+        tagset = self._sharded.get(shard)
+        if tagset is None:
+            tagset = self._sharded[shard] = self._tagset((), shard)
+        return tagset
 
     def name(self, tag: str, shard: int | None) -> str:
         """Return the stamp key of a tag as entries store it."""

@@ -200,27 +200,27 @@ async def begin(call: StreamCall) -> Source:
             if copy.claim_refresh(asked_at):
                 _refresh_behind(call, asked, StoreRead(key, asked.tagset, None), copy.entry.created)
             return Replayed(lookup_of_entry(scope, copy.entry, value, "hit", "l1"), call.replay)
-    found = await read(asked)
-    value = take(scope, found)
+    snapshot = await read(asked)
+    value = take(scope, snapshot)
     if value is not UNSET:
-        return Replayed(lookup_of(scope, found, value, "hit"), call.replay)
-    if found.state == "fresh":  # so its payload could not be decoded
-        found = found.without_entry()
-    if found.state == "stale":
-        value = reading.load(scope, found)
+        return Replayed(lookup_of(scope, snapshot, value, "hit"), call.replay)
+    if snapshot.state == "fresh":  # so its payload could not be decoded
+        snapshot = snapshot.without_entry()
+    if snapshot.state == "stale":
+        value = reading.load(scope, snapshot)
         if value is not UNSET:
-            _refresh_behind(call, asked, found, -math.inf)
-            return Replayed(serve_stale(scope, found, value, "stale"), call.replay)
-    return await _live(call, asked, found, asked_at)
+            _refresh_behind(call, asked, snapshot, -math.inf)
+            return Replayed(serve_stale(scope, snapshot, value, "stale"), call.replay)
+    return await _live(call, asked, snapshot, asked_at)
 
 
-async def _live(call: StreamCall, question: Question, found: StoreRead, asked_at: float) -> Source:
+async def _live(call: StreamCall, question: Question, snapshot: StoreRead, asked_at: float) -> Source:
     """Return the key's stream, joined or started here; or an old answer, if it does not come to a first chunk."""
     scope, counts = call.scope, call.scope.telemetry.counts
-    if found.entry is not None and scope.engine.recently_failed(call.key):
-        value = reading.load(scope, found)
+    if snapshot.entry is not None and scope.engine.recently_failed(call.key):
+        value = reading.load(scope, snapshot)
         if value is not UNSET:
-            return Replayed(serve_stale(scope, found, value, "rescued"), call.replay)
+            return Replayed(serve_stale(scope, snapshot, value, "rescued"), call.replay)
     for turn in itertools.count():
         flight = question.state.flights.to_join(call.key, question.concerns) if turn < MOST_RETRIES else None
         if flight is not None:
@@ -228,45 +228,45 @@ async def _live(call: StreamCall, question: Question, found: StoreRead, asked_at
         if flight is not None and flight.landing:
             await flight.landed()
         else:
-            live = _join(call, question, found, asked_at, flight)
-            source = await _begun(call, question, found, live)
+            live = _join(call, question, snapshot, asked_at, flight)
+            source = await _begun(call, question, snapshot, live)
             if source is live:
                 counts.computed += 1
                 counts.joined += live.joined
             if source is not None:
                 return source
-        found = await read(question)
-        value = take(scope, found)
+        snapshot = await read(question)
+        value = take(scope, snapshot)
         if value is not UNSET:
-            return Replayed(lookup_of(scope, found, value, "hit"), call.replay)
+            return Replayed(lookup_of(scope, snapshot, value, "hit"), call.replay)
     raise AssertionError  # a count has no end
 
 
-def _join(call: StreamCall, question: Question, found: StoreRead, asked_at: float, flight: Flight | None) -> Live:
+def _join(call: StreamCall, question: Question, snapshot: StoreRead, asked_at: float, flight: Flight | None) -> Live:
     """Return a reader of the stream under way, or of one that is started here."""
     takes_over: bytes | None = None
     if flight is not None and isinstance(flight.stream, LiveStream):
-        if flight.stream.admits(found, asked_at):
+        if flight.stream.admits(snapshot, asked_at):
             return Live(flight, flight.stream.open(), joined=True)
         # Something was invalidated or written: it is of no use to later callers either.
         takes_over = flight.stream.token
         flight.detach()
-    flight, stream = _new_flight(call, question, found, takes_over=takes_over)
+    flight, stream = _new_flight(call, question, snapshot, takes_over=takes_over)
     # Opened before the first step of the producer, which ends if there is no reader.
     live = Live(flight, stream.open(), joined=False)
     question.state.flights.run([flight], partial(produce, stream))
     return live
 
 
-async def _begun(call: StreamCall, question: Question, found: StoreRead, live: Live) -> Source | None:
+async def _begun(call: StreamCall, question: Question, snapshot: StoreRead, live: Live) -> Source | None:
     """Return `live` once its first chunk has come, or an old answer instead; None: look again.
 
     Raises the factory's own exception, if there is no old answer.
     """
     scope = call.scope
     try:
-        if not await live.first(None if found.entry is None else scope.policy.soft_timeout):
-            old = await old_answer(question, found, "stale")
+        if not await live.first(None if snapshot.entry is None else scope.policy.soft_timeout):
+            old = await old_answer(question, snapshot, "stale")
             if old is not None:
                 live.hold()
                 live.leave()
@@ -281,7 +281,7 @@ async def _begun(call: StreamCall, question: Question, found: StoreRead, live: L
     except Exception as error:
         live.leave()
         frames = error.__traceback__
-        rescued = await rescue(question, found, error)
+        rescued = await rescue(question, snapshot, error)
         if rescued is None:
             scope.telemetry.counts.failed += 1
             error.__traceback__ = frames
@@ -296,7 +296,7 @@ async def _begun(call: StreamCall, question: Question, found: StoreRead, live: L
 def _new_flight(
     call: StreamCall,
     question: Question,
-    found: StoreRead,
+    snapshot: StoreRead,
     *,
     behind: bool = False,
     newer_than: float = -math.inf,
@@ -304,15 +304,15 @@ def _new_flight(
 ) -> tuple[Flight, LiveStream]:
     flight = question.state.flights.open(question.key, question.concerns)
     flight.finish = question.scope.policy.finish
-    computation = Computation(question, flight, found, call.factory, behind, newer_than)
+    computation = Computation(question, flight, snapshot, call.factory, behind, newer_than)
     stream = flight.stream = LiveStream(computation, call.assemble, takes_over)
     return flight, stream
 
 
-def _refresh_behind(call: StreamCall, question: Question, found: StoreRead, newer_than: float) -> None:
+def _refresh_behind(call: StreamCall, question: Question, snapshot: StoreRead, newer_than: float) -> None:
     """Start a stream without a reader, unless a computation is under way or there are too many."""
     if not may_refresh(question):
         return
-    flight, stream = _new_flight(call, question, found, behind=True, newer_than=newer_than)
+    flight, stream = _new_flight(call, question, snapshot, behind=True, newer_than=newer_than)
     question.state.flights.run([flight], partial(produce, stream))
     run_behind(question, flight)

@@ -129,13 +129,13 @@ class TwoPhase:
     async def _ask(self) -> Lookup[Any]:
         scope = self.scope
         asked = question(scope, scope.engine.state(), self.key, self.tags, self.ttl)
-        found = await read(asked)
-        value = take(scope, found)
+        snapshot = await read(asked)
+        value = take(scope, snapshot)
         if value is not UNSET:
-            return lookup_of(scope, found, value, "hit")
-        if found.state == "fresh":  # its payload could not be decoded
-            found = found.without_entry()
-        return await compute(asked, found, self._held)
+            return lookup_of(scope, snapshot, value, "hit")
+        if snapshot.state == "fresh":  # its payload could not be decoded
+            snapshot = snapshot.without_entry()
+        return await compute(asked, snapshot, self._held)
 
     async def _held(self) -> Any:
         """Return the answer that the holder stores: the factory of the computation."""

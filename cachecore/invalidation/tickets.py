@@ -114,23 +114,23 @@ class Tickets:
                 index[key] = live = _live(others)
                 self._long[key] = 2 * len(live)  # as many new ones as this look was long
         if len(index) > self._look_at:
-            self._index = {key: live for key, found in index.items() if (live := _live(found))}
+            self._index = {key: live for key, tickets in index.items() if (live := _live(tickets))}
             self._long = {key: limit for key, limit in self._long.items() if key in self._index}
             self._look_at = max(_FEW, 2 * len(self._index))
 
     def _concerned(self, keys: Collection[str]) -> dict[Ticket, list[str]]:
         """Return the tickets that cover some of `keys`, and which."""
-        found: dict[Ticket, list[str]] = {}
+        concerned: dict[Ticket, list[str]] = {}
         for key in keys:
             for reference in self._index.get(key, ()):
                 ticket = reference()
                 if ticket is not None:
-                    found.setdefault(ticket, []).append(key)
-        return found
+                    concerned.setdefault(ticket, []).append(key)
+        return concerned
 
     def _all(self) -> Iterator[Ticket]:
-        for found in self._index.values():
-            for reference in found:
+        for tickets in self._index.values():
+            for reference in tickets:
                 ticket = reference()
                 if ticket is not None:
                     yield ticket

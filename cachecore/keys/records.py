@@ -48,8 +48,8 @@ class _Layout:
 
     def set_attributes(self, value: Any) -> dict[str, Any]:
         """Return the usual fields that are set: a field never set is a missing one."""
-        found = ((name, getattr(value, name, _MISSING)) for name in self.names)
-        return {name: field for name, field in found if field is not _MISSING}
+        fields = ((name, getattr(value, name, _MISSING)) for name in self.names)
+        return {name: field for name, field in fields if field is not _MISSING}
 
 
 def _attributes(layout: _Layout) -> Make:

@@ -65,14 +65,14 @@ class Copy:
 
     def raw(self) -> bytes | None:
         """Return the very bytes that a store in this process has; None if it has let them go, or is elsewhere."""
-        found = None if self.store is None else self.store.look(self.entry.key)
-        return found[0] if found is not None and found[1] == self.number else None
+        slot = None if self.store is None else self.store.look(self.entry.key)
+        return slot[0] if slot is not None and slot[1] == self.number else None
 
     def stands(self, store: SupportsLocal) -> bool:
         """Return whether the store in this process still has the entry, and all its stamps are current there."""
         version = store.version  # before the look: a change that comes between is looked at again
-        found = store.look(self.entry.key)
-        if found is None or found[1] != self.number:
+        slot = store.look(self.entry.key)
+        if slot is None or slot[1] != self.number:
             return False
         for name, stamp in self.stamps:
             current = store.look(name)

@@ -114,13 +114,13 @@ class CompressedSerializer:
         return inflated
 
     def _compressor(self) -> zstandard.ZstdCompressor:
-        found: zstandard.ZstdCompressor | None = getattr(self._local, "compressor", None)
-        if found is None:
-            found = self._local.compressor = self._zstd.ZstdCompressor(level=self._level)
-        return found
+        compressor: zstandard.ZstdCompressor | None = getattr(self._local, "compressor", None)
+        if compressor is None:
+            compressor = self._local.compressor = self._zstd.ZstdCompressor(level=self._level)
+        return compressor
 
     def _decompressor(self) -> zstandard.ZstdDecompressor:
-        found: zstandard.ZstdDecompressor | None = getattr(self._local, "decompressor", None)
-        if found is None:
-            found = self._local.decompressor = self._zstd.ZstdDecompressor(max_window_size=self._max_window)
-        return found
+        decompressor: zstandard.ZstdDecompressor | None = getattr(self._local, "decompressor", None)
+        if decompressor is None:
+            decompressor = self._local.decompressor = self._zstd.ZstdDecompressor(max_window_size=self._max_window)
+        return decompressor

@@ -120,11 +120,11 @@ def _without_text(data: bytes, max_elements: int) -> Iterator[bytes]:
         # First escapes, which could hide a quote; then all else, which makes most strings empty; then empty strings.
         marks = data[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_MARKS)
         marks = (b'"' + marks if within else marks).replace(b'""', b"")
-        found = marks.count(b'"')
-        quotes += found - within
+        count = marks.count(b'"')
+        quotes += count - within
         if quotes > 2 * max_elements:
             raise too_many_elements(max_elements)
-        within = found % 2 == 1
+        within = count % 2 == 1
         if within:  # the part so far is text
             marks = marks[: marks.rindex(b'"')]
         yield _STRINGS.sub(b"", marks)

@@ -122,7 +122,7 @@ def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:
     parts = (
         info if isinstance(info, tuple) else [getattr(info, name) for name in getattr(info, "__struct_fields__", ())]
     )
-    return {found for part in parts for found in _custom_classes(part, custom, seen)}
+    return {name for part in parts for name in _custom_classes(part, custom, seen)}
 
 
 def _through_pydantic(value_type: Any) -> _Codec:

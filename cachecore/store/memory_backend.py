@@ -44,10 +44,10 @@ class MemoryBackend:
 
     def look(self, key: str) -> tuple[bytes, int] | None:
         """Return the live value of `key` and the number of the write that put it there; None if there is none."""
-        found = self._values.get(key)
-        if found is None:
+        slot = self._values.get(key)
+        if slot is None:
             return None
-        value, ends, number = found
+        value, ends, number = slot
         return None if ends is not None and ends <= self._clock.monotonic() else (value, number)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -107,9 +107,9 @@ class MemoryBackend:
         """Yield the live keys that start with `prefix`, in pages."""
         with self._open("scan"):
             now = self._clock.monotonic()
-            found = [key for key in list(self._values) if key.startswith(prefix) and self._live(key, now) is not None]
-        for start in range(0, len(found), _PAGE):
-            yield found[start : start + _PAGE]
+            keys = [key for key in list(self._values) if key.startswith(prefix) and self._live(key, now) is not None]
+        for start in range(0, len(keys), _PAGE):
+            yield keys[start : start + _PAGE]
 
     async def sizes(self, keys: Sequence[str]) -> list[int]:
         """Return the length of each key's live value, 0 where there is none."""
@@ -135,10 +135,10 @@ class MemoryBackend:
         return self._lock
 
     def _live(self, key: str, now: float) -> bytes | None:
-        found = self._values.get(key)
-        if found is None:
+        slot = self._values.get(key)
+        if slot is None:
             return None
-        value, deadline, _ = found
+        value, deadline, _ = slot
         if deadline is not None and deadline <= now:
             self._drop(key)
             return None
@@ -154,10 +154,10 @@ class MemoryBackend:
             self._drop(next(iter(self._values)))
 
     def _drop(self, key: str) -> bool:
-        found = self._values.pop(key, None)
-        if found is None:
+        slot = self._values.pop(key, None)
+        if slot is None:
             return False
-        self._bytes -= len(key) + len(found[0])
+        self._bytes -= len(key) + len(slot[0])
         self.version += 1
         return True
 

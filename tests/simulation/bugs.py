@@ -87,7 +87,7 @@ def absence_is_evidence(patch: pytest.MonkeyPatch) -> None:
         return None
 
     def refused(self: Computation) -> str | None:
-        return "store" if self.found.error is not None else "newer" if not self.found.replaceable else None
+        return "store" if self.snapshot.error is not None else "newer" if not self.snapshot.replaceable else None
 
     patch.setattr(compute, "take_claim", unclaimed)
     patch.setattr(Computation, "refused", property(refused))

@@ -91,8 +91,8 @@ def _slots(cls: type[BaseException]) -> tuple[str, ...]:
     left_out = _OF_THE_RAISING
     if issubclass(cls, BaseExceptionGroup):
         left_out |= {"args", "exceptions"}  # they hold the copies
-    found = [name for base in cls.__mro__ for name, kept in vars(base).items() if isinstance(kept, _SLOTS)]
-    return tuple(name for name in dict.fromkeys(found) if name not in left_out)
+    names = [name for base in cls.__mro__ for name, kept in vars(base).items() if isinstance(kept, _SLOTS)]
+    return tuple(name for name in dict.fromkeys(names) if name not in left_out)
 
 
 def _alike(one: Any, other: Any) -> bool:

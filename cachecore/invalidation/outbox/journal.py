@@ -148,13 +148,13 @@ class Journal:
 
     def adopt(self) -> list[Invalidation]:
         """Take over the files of dead processes, and return their pending invalidations, now in this process's file."""
-        found: list[Invalidation] = []
+        pending: list[Invalidation] = []
         for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
             try:
-                found += self._take_over(path)
+                pending += self._take_over(path)
             except OSError as error:
                 logger.warning("a file of pending invalidations could not be taken over: %s", error.strerror)
-        return found
+        return pending
 
     def _take_over(self, path: Path) -> list[Invalidation]:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -135,8 +135,8 @@ class Sender:
 
     async def _send_what_came_back(self, items: Sequence[Invalidation]) -> None:
         """Remove the values that these had removed before and that are back, and no newer value."""
-        found = await self._backend.get_many([item.name for item in items])
-        for item, there in zip(items, found, strict=True):
+        values = await self._backend.get_many([item.name for item in items])
+        for item, there in zip(items, values, strict=True):
             if there is None or item.was is None:
                 continue
             if item.is_stamp and there in item.was:
