@@ -14,7 +14,7 @@ from cachecore.engine.batch import lookup_many
 from cachecore.engine.batch_computation import ABSENT, check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.factories import awaited
-from cachecore.engine.read import read, take
+from cachecore.engine.read import read_own, take
 from cachecore.engine.scope import stored_tags
 
 V = TypeVar("V")
@@ -51,7 +51,7 @@ class Many(Reads[V]):
         if missing:
             with self._span("cachecore.get_many"):
                 state = self._engine.state()
-                reads = (read(scope, state, keys[name], scope.tagset(keys[name], tags)) for name in missing)
+                reads = (read_own(scope, state, keys[name], scope.tagset(keys[name], tags)) for name in missing)
                 for name, found in zip(missing, await asyncio.gather(*reads), strict=True):
                     answers[name] = take(scope, found)
                     self._counts.misses += answers[name] is UNSET

@@ -86,6 +86,11 @@ class Computation:
         return not alone or self.flight.joins > 1
 
     @property
+    def prompt(self) -> bool:
+        """Whether callers may have the answer before it is stored: others find our claim until then, nothing older."""
+        return self.claim is not None and self.claim.in_place and self.newer_than < math.inf
+
+    @property
     def chosen_ttl(self) -> float | None:
         """Return the ttl of the call, or of the policy if the call gave none; seconds, None for ever."""
         return self.policy.ttl if isinstance(self.ttl, Unset) else self.ttl

@@ -20,7 +20,7 @@ from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import lookup_of, lookup_of_entry
-from cachecore.engine.read import read, take
+from cachecore.engine.read import read, read_own, take
 from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
@@ -58,7 +58,7 @@ async def lookup(
                 _refresh_behind(scope, state, nothing, behind or factory, ttl, copy.entry.created)
             seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
-    found = await read(scope, state, key, tagset)
+    found = await read_own(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:
         return lookup_of(scope, found, hit, "hit")

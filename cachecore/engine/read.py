@@ -88,7 +88,26 @@ async def fetch(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> tup
     if reason == "unknown_stamps":
         found = await _with_stamps_of_its_own(scope, state.coalescer, key, tagset, batch)
         return take(scope, found), found
+    if reason == "claimed" and await _stored_here(state, key):
+        return await fetch(scope, state, key, tagset)
     return UNSET, _found(scope, key, tagset, batch, entry, judged, reason, None)
+
+
+async def read_own(scope: Scope, state: LoopState, key: str, tagset: TagSet) -> StoreRead:
+    """Read `key` as `read` does, for a caller who may have its answer already: then it waits until that is stored."""
+    found = await read(scope, state, key, tagset)
+    if found.reason == "claimed" and await _stored_here(state, key):
+        return await read(scope, state, key, tagset)
+    return found
+
+
+async def _stored_here(state: LoopState, key: str) -> bool:
+    """Wait for an answer that callers of this loop have and the store has not acknowledged; return whether one was."""
+    flight = state.flights.get(key)
+    if flight is None or not flight.handed_out:
+        return False
+    await flight.landed()
+    return True
 
 
 def _shared(scope: Scope, key: str, tagset: TagSet, batch: Batch) -> tuple[Entry | None, State, str | None]:

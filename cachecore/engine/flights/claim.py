@@ -105,6 +105,14 @@ class Claim:
             await self._look()
         return self.value is not None
 
+    async def settled(self) -> bool:
+        """End the signs of life; return whether it is known what lies there."""
+        try:
+            await self.settle()
+        except BackendError:
+            return False
+        return True
+
     async def release(self) -> None:
         """Give the claim up without an answer, and say so to the processes that wait for one.
 

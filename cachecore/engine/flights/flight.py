@@ -22,8 +22,7 @@ from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
 
 _NOTHING: Final = object()
-_RESOLUTION: Final = 0.001
-"""Seconds by which a timer may strike early: loops round."""
+_RESOLUTION: Final = 0.001  # seconds by which a timer may strike early: loops round
 LATER: Final = object()
 """What `Flight.join` returns to a caller whose patience ended first."""
 CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
@@ -47,11 +46,9 @@ class Flight:
     """One computation under way; made by `flights.Flights.open`."""
 
     __slots__ = (
-        "_answered",
         "_done",
         "_due",
         "_error",
-        "_failed",
         "_handed",
         "_held",
         "_late_too",
@@ -60,14 +57,17 @@ class Flight:
         "_traceback",
         "_value",
         "_waiters",
+        "answered",
         "claimed",
         "depends_on",
         "deserted",
         "doubted",
+        "failed",
         "finish",
         "flights",
         "following",
         "group",
+        "handed_out",
         "join_keys",
         "joinable",
         "joins",
@@ -126,27 +126,21 @@ class Flight:
         """How many callers have joined so far."""
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
         self._held = False
-        self._answered = False
+        self.answered = False
+        """Whether its callers have their answer, or are all gone."""
         self._value: Any = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None  # of _error, as the factory left it
         self._handed = False  # _error itself has been given to a caller
         self._late_too = True
-        self._failed = False
+        self.failed = False
+        """Whether the answer is an exception of the factory's own."""
+        self.handed_out = False
+        """Whether callers have an answer that the store has not acknowledged yet."""
         self._timer: asyncio.TimerHandle | None = None
         self._limit = (0.0, "")
         self._due = 0.0
         self._done: list[asyncio.Future[None]] = []
-
-    @property
-    def answered(self) -> bool:
-        """Whether its callers have their answer, or are all gone."""
-        return self._answered
-
-    @property
-    def failed(self) -> bool:
-        """Whether the answer is an exception of the factory's own."""
-        return self._failed
 
     @property
     def called(self) -> bool:
@@ -193,9 +187,8 @@ class Flight:
         future: asyncio.Future[Any] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
         self.joins += 1
-        if self._answered:  # before the first caller joined, as under an eager task factory, or while one was away
-            again = self.deserted or (self._held and not self._late_too)
-            self._settle(future, retry=again)
+        if self.answered:  # before the first caller joined, as under an eager task factory, or while one was away
+            self._settle(future, retry=self.deserted or (self._held and not self._late_too))
         else:
             self._waiters[future] = self.late
             if patience is not None:
@@ -225,7 +218,7 @@ class Flight:
 
     async def landed(self) -> None:
         """Wait until a landing flight is done; its answer is then found in the cache, if anywhere."""
-        if self._answered:
+        if self.answered:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.append(future)
@@ -324,10 +317,10 @@ class Flight:
 
     def answer(self, value: Any = _NOTHING, *, error: BaseException | None = None, late_too: bool = True) -> None:
         """Give every waiter the value or the error; late ones `Retry` unless `late_too`. The first answer counts."""
-        if self._answered:
+        if self.answered:
             return
-        self._answered = True
-        self._failed = isinstance(error, Exception) and not isinstance(error, Retry)
+        self.answered = True
+        self.failed = isinstance(error, Exception) and not isinstance(error, Retry)
         self.joinable = False
         self.stop_timer()
         self.flights.release(self)
@@ -343,6 +336,13 @@ class Flight:
         stream, self.stream = self.stream, None  # readers hold it; the flight would keep its chunks
         if stream is not None:
             stream.end(error)
+
+    def hand_out(self, value: Any) -> None:
+        """Give the value to callers who came in time, unless they have it; late ones and new ones wait for `answer`."""
+        self.handed_out, self._value = True, value
+        for future in [future for future, late in self._waiters.items() if not late]:
+            del self._waiters[future]
+            self._settle(future, retry=False)
 
     def _settle(self, future: asyncio.Future[Any], *, retry: bool) -> None:
         error = self._error
@@ -364,7 +364,7 @@ class Flight:
 
     def give_up_alone(self) -> None:
         """End here if nobody waits, which nobody may be about to do."""
-        if self.waiters or self.landing or self._held or self.finish or self._answered:
+        if self.waiters or self.landing or self._held or self.finish or self.answered:
             return
         # Out of the map first: a caller who comes before the task has noticed must not join a dying flight.
         self.detach()
