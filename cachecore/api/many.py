@@ -15,7 +15,7 @@ from cachecore.engine.batch_computation import ABSENT, check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.factories import awaited
 from cachecore.engine.question import question
-from cachecore.engine.read import read, take
+from cachecore.engine.read import read_own, take
 from cachecore.engine.scope import stored_tags
 
 V = TypeVar("V")
@@ -52,7 +52,7 @@ class Many(Reads[V]):
         if missing:
             with self._span("cachecore.get_many"):
                 state = self._engine.state()
-                reads = (read(question(scope, state, keys[name], tags)) for name in missing)
+                reads = (read_own(question(scope, state, keys[name], tags)) for name in missing)
                 for name, snapshot in zip(missing, await asyncio.gather(*reads), strict=True):
                     answers[name] = take(scope, snapshot)
                     self._counts.misses += answers[name] is UNSET

@@ -15,7 +15,7 @@ from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, on_miss
 from cachecore.engine.question import question
-from cachecore.engine.read import fetch, read
+from cachecore.engine.read import fetch, read_own
 from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import Scope, checked_tags, stored_tags
 from cachecore.engine.stream import StreamCall
@@ -85,7 +85,7 @@ class Reads(View[V]):
         copy = scope.find_copy(key, stored)
         if copy is not None:
             return True
-        return (await read(question(scope, self._engine.state(), key, tags))).state == "fresh"
+        return (await read_own(question(scope, self._engine.state(), key, tags))).state == "fresh"
 
     def peek(self, request: Any = UNSET, default: D | None = None, *, key: str | None = None) -> V | D | None:
         """Return the fresh answer that is in this process's memory, or `default`. Synchronous; does not ask the store.

@@ -90,3 +90,8 @@ class Computation:
         """Whether a copy of the answer may be needed: by a joined caller, or by a later one, as for a refresh."""
         alone = not self.behind and self.newer_than < math.inf and self.flight.stream is None
         return not alone or self.flight.joins > 1
+
+    @property
+    def prompt(self) -> bool:
+        """Whether callers may have the answer before it is stored: others find our claim until then, nothing older."""
+        return self.claim is not None and self.claim.in_place and self.newer_than < math.inf

@@ -160,9 +160,8 @@ def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim
 def _hold(computation: Computation, claim: Claim) -> None:
     flight = computation.flight
     computation.claim = claim
-    flight.claimed = claim.in_place
     claim.on_lost = flight.lose_claim
-    flight.on_detach = partial(_give_up, computation, claim)
+    flight.hold_claim(partial(_give_up, computation, claim), in_place=claim.in_place)
 
 
 def _give_up(computation: Computation, claim: Claim) -> None:
@@ -295,9 +294,9 @@ async def pin(computation: Computation) -> None:
     scope = computation.scope
     life = longest_life(computation.policy, computation.question.lasts)
     try:
-        computation.flight.pins.update(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
+        computation.flight.pins.put(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
     except BackendError as error:
-        computation.snapshot.error = error  # without stamps nothing is stored
+        computation.snapshot = replace(computation.snapshot, error=error)  # without stamps nothing is stored
 
 
 async def pin_tag(scope: Scope, state: LoopState, flight: Flight, tag: str) -> None:
@@ -307,15 +306,12 @@ async def pin_tag(scope: Scope, state: LoopState, flight: Flight, tag: str) -> N
     """
     engine = scope.engine
     name = scope.name(tag, scope.keys.shard_of(flight.key) if engine.shards else None)
-    flight.pinned_tags.append(tag)
-    flight.join_keys |= {name}
-    flight.pins.setdefault(name, None)
+    flight.depend_on(tag, name)
     batch = await state.coalescer.read(None, (name,))
-    if batch.error is not None or flight.pins[name] is not None:
+    if batch.error is not None or flight.pins.stamps[name] is not None:
         return
     try:
         created = await engine.create_stamps({name: sound(batch.values[name])}, scope.stamp_ttl(scope.policy.ttl))
     except BackendError:
         return
-    if flight.pins[name] is None:  # the earliest counts
-        flight.pins[name] = created[name]
+    flight.pins.settle(name, created[name])

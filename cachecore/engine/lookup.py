@@ -20,7 +20,7 @@ from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.publish import lookup_of, lookup_of_entry
 from cachecore.engine.question import Question
-from cachecore.engine.read import read, take
+from cachecore.engine.read import read, read_own, take
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
@@ -55,7 +55,7 @@ async def lookup(
                 _refresh_behind(question, nothing, behind or factory, copy.entry.created)
             seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
             return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
-    snapshot = await read(question)
+    snapshot = await read_own(question)
     hit = take(scope, snapshot)
     if hit is not UNSET:
         return lookup_of(scope, snapshot, hit, "hit")

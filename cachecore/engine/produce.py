@@ -68,7 +68,7 @@ class LiveStream(Broadcast):
             return True
         if snapshot.error is not None:
             return not computation.flight.doubted
-        pins, seen = computation.flight.pins, snapshot.stamps()
+        pins, seen = computation.flight.pins.stamps, snapshot.stamps()
         if seen is None or seen != {name: pins.get(name) for name in snapshot.tagset.stamp_keys}:
             return False
         others = [(name, stamp) for name, stamp in pins.items() if name not in seen]

@@ -17,7 +17,6 @@ from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, U
 from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
-from cachecore.engine.flights.claim import Claim
 from cachecore.engine.freshness import expired, lifetime, stale_window
 from cachecore.engine.question import Question
 from cachecore.engine.read import read
@@ -29,6 +28,10 @@ from cachecore.invalidation.tickets import Ticket
 
 TTL_SLACK = 1.0
 """Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
+_PATIENCE: Final = 0.005
+"""Seconds for which callers wait until the store has acknowledged their answer: then it is far away, or busy."""
+_ON_ITS_WAY: Final = 65_536
+"""Bytes of an entry that leave this process at once, so that it is stored although the process may end by then."""
 _CLOCK_ERROR: Final = 0.1
 """Seconds by which two processes may disagree on the store's clock: each may be wrong by half of a slow round trip."""
 
@@ -111,7 +114,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
     """Store `value`, which the factory returned after `seconds`; answer the flight; return whether it was stored."""
     scope, flight, counts = computation.scope, computation.flight, computation.scope.telemetry.counts
     computed, refused = _admitted(computation, value)
-    if computation.claim is not None and not await _settled(computation.claim):
+    if computation.claim is not None and not await computation.claim.settled():
         refused = refused or "store"
     refused = refused or computation.refused
     lasts = _ttl_of(computed, computation.question)
@@ -130,7 +133,7 @@ async def publish(computation: Computation, value: Any, seconds: float) -> bool:
         refused = _unstored(computation, "size", str(too_large(len(sealed.data), most)))
     if refused is None and sealed is not None:
         try:
-            refused = await _store(computation, sealed)
+            refused = await _store(computation, sealed, answer)
         except BackendError:
             refused = "store"
     counts.stored += refused is None
@@ -297,13 +300,14 @@ async def _stamps_for(
     scope, flight, snapshot = computation.scope, computation.flight, computation.snapshot
     engine = scope.engine
     own = scope.tagset(snapshot.key, tuple(computed.tags))
-    tags = tuple(dict.fromkeys((*snapshot.tagset.tags, *flight.pinned_tags, *own.tags)))
+    tags = tuple(dict.fromkeys((*snapshot.tagset.tags, *flight.pins.tags, *own.tags)))
     if snapshot.error is not None:
         return tags, None
     shard = scope.keys.shard_of(snapshot.key) if engine.shards else None
     names = [scope.name(tag, shard) for tag in tags]
-    stamps = {name: flight.pins.get(name) for name in names}
-    unpinned = [name for name in names if name not in flight.pins]
+    pinned = flight.pins.stamps
+    stamps = {name: pinned.get(name) for name in names}
+    unpinned = [name for name in names if name not in pinned]
     if unpinned:  # tags named only now: they protect from later invalidations
         try:
             now = dict(zip(unpinned, map(sound, await engine.backend.get_many(unpinned)), strict=True))
@@ -314,17 +318,11 @@ async def _stamps_for(
     return tags, had if len(had) == len(stamps) else None
 
 
-async def _settled(claim: Claim) -> bool:
-    """Return whether the bytes under the claim's key are known."""
-    try:
-        await claim.settle()
-    except BackendError:
-        return False
-    return True
+async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer) -> str | None:
+    """Write the entry over our claim or over the bytes that were read; return None, or why it was not written.
 
-
-async def _store(computation: Computation, sealed: Sealed) -> str | None:
-    """Write the entry over our claim or over the bytes that were read; return None, or why it was not written."""
+    Callers that came in time do not wait for a store that is far away: the answer is right whether it is stored or not.
+    """
     scope, key = computation.scope, computation.snapshot.key
     engine = scope.engine
     alive = await engine.book.prolong(
@@ -338,6 +336,9 @@ async def _store(computation: Computation, sealed: Sealed) -> str | None:
         return "changed"
     fed = engine.feed_state.live
     ticket = engine.feed_state.open_write((key,))
+    if computation.prompt and len(sealed.data) <= _ON_ITS_WAY:
+        engine.l1.discard(key)  # an older copy must not be served beside the answer in hand
+        computation.state.loop.call_later(_PATIENCE, computation.flight.hand_out, answer)
     try:
         stored = await engine.insisting.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
@@ -376,7 +377,7 @@ async def _still_right(computation: Computation, answer: FlightAnswer, *, stored
     if again.error is not None:
         return True
     if not stored or answer.sealed is None:
-        before = {name: flight.pins.get(name) for name in snapshot.tagset.stamp_keys}
+        before = {name: flight.pins.stamps.get(name) for name in snapshot.tagset.stamp_keys}
         return again.raw == computation.base and again.stamps() == before
     if again.raw != answer.sealed.data or again.entry is None:
         return False

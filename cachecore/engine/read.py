@@ -88,7 +88,26 @@ async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
     if reason == "unknown_stamps":
         result = await _with_stamps_of_its_own(question, state.coalescer, batch)
         return take(scope, result), result
+    if reason == "claimed" and await _stored_here(question):
+        return await fetch(question)
     return UNSET, _store_read(question, batch, entry, judged, reason, None)
+
+
+async def read_own(question: Question) -> StoreRead:
+    """Read a key as `read` does, for a caller that may have its answer already: then it waits until that is stored."""
+    snapshot = await read(question)
+    if snapshot.reason == "claimed" and await _stored_here(question):
+        return await read(question)
+    return snapshot
+
+
+async def _stored_here(question: Question) -> bool:
+    """Wait for an answer that callers of this loop have and the store has not acknowledged; return whether one was."""
+    flight = question.state.flights.get(question.key)
+    if flight is None or not flight.handed_out:
+        return False
+    await flight.landed()
+    return True
 
 
 def _shared(question: Question, batch: Batch) -> tuple[Entry | None, State, str | None]:

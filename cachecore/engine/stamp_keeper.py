@@ -36,14 +36,14 @@ class StampKeeper:
         engine, permanent = self._scope.engine, self._scope.permanent
         if not engine.extends:
             return  # there, stamps live for a day at least
-        if not any(flight.pins for flight in self._flights):
+        if not any(flight.pins.stamps for flight in self._flights):
             return  # the store could not tell the stamps, as while it is away: nothing will be stored
         if self._life is not None:
             self._timer = self._state.loop.call_later(self._life / 2, self.start)
         under_way = self._state.prolonging
         ours: dict[str, bytes] = {}
         for flight in self._flights:
-            for key, stamp in engine.book.wanting(flight.pins, self._life, permanent).items():
+            for key, stamp in engine.book.wanting(flight.pins.stamps, self._life, permanent).items():
                 if (key, stamp) in under_way:
                     self._prolonging.add(under_way[key, stamp])
                 else:

@@ -69,7 +69,7 @@ def stamps_read_after_the_factory(patch: pytest.MonkeyPatch) -> None:
     publish = publishing.publish
 
     async def late(computation: Computation, value: Any, seconds: float) -> bool:
-        computation.flight.pins.clear()
+        computation.flight.pins.stamps.clear()
         return await publish(computation, value, seconds)
 
     patch.setattr(compute, "publish", late)

@@ -96,7 +96,7 @@ def stream_stays_joinable(patch: pytest.MonkeyPatch) -> None:
     detach = Flight.detach
 
     def stay(self: Flight) -> None:
-        if self.stream is None or self._answered or not self.waiters:
+        if self.stream is None or self.answered or not self.waiters:
             detach(self)
 
     patch.setattr(Flight, "detach", stay)

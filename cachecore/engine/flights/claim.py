@@ -2,7 +2,7 @@
 
 An absent key proves nothing, because a store that evicts makes absence: the tombstone of a deletion may be gone before
 the computation that it was to keep out. So a computation of an absent key first puts its claim under the entry's own
-key, and its answer is stored by a swap from the claim. A claim that is gone, for whatever reason, means that the answer
+key, and its answer is stored by a swap from the claim. A claim that is gone means that the answer
 is returned and not stored.
 
 The claim is the lease as well (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013): other processes wait for
@@ -104,6 +104,14 @@ class Claim:
         if self._unsure:
             await self._look()
         return self.value is not None
+
+    async def settled(self) -> bool:
+        """End the signs of life; return whether the bytes in its place are known."""
+        try:
+            await self.settle()
+        except BackendError:
+            return False
+        return True
 
     async def release(self) -> None:
         """Give the claim up without an answer, and say so to the processes that wait for one.

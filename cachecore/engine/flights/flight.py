@@ -20,10 +20,10 @@ from typing import Any, Final, Protocol
 from cachecore.contract.errors import FlightCycleError
 from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
+from cachecore.engine.flights.pins import Pins
 
 _NOTHING: Final = object()
-_RESOLUTION: Final = 0.001
-"""Seconds by which a timer may strike early: loops round."""
+_RESOLUTION: Final = 0.001  # seconds by which a timer may strike early: loops round
 LATER: Final = object()
 """Returned by `Flight.join` if the caller's patience ended first."""
 CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
@@ -47,11 +47,9 @@ class Flight:
     """One computation under way; made by `flights.Flights.open`."""
 
     __slots__ = (
-        "_answered",
         "_done",
         "_due",
         "_error",
-        "_failed",
         "_handed",
         "_held",
         "_late_too",
@@ -60,14 +58,17 @@ class Flight:
         "_traceback",
         "_value",
         "_waiters",
+        "answered",
         "claimed",
         "depends_on",
         "deserted",
         "doubted",
+        "failed",
         "finish",
         "flights",
         "following",
         "group",
+        "handed_out",
         "join_keys",
         "joinable",
         "joins",
@@ -75,7 +76,6 @@ class Flight:
         "landing",
         "late",
         "on_detach",
-        "pinned_tags",
         "pins",
         "stored",
         "stream",
@@ -104,10 +104,7 @@ class Flight:
         """Flights that this one's factory waits for, for finding cycles."""
         self.on_detach: Callable[[], None] | None = None
         """Called once, in any thread, when the flight is detached."""
-        self.pins: dict[str, bytes | None] = {}
-        """Stamp keys to the stamps that were current before the factory read the tagged data."""
-        self.pinned_tags: list[str] = []
-        """Tags that the factory pinned while it worked, as entries store them."""
+        self.pins = Pins()
         self.finish = False
         """Whether it goes on when its last caller has left."""
         self.doubted = False
@@ -126,27 +123,21 @@ class Flight:
         """How many callers have joined so far."""
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
         self._held = False
-        self._answered = False
+        self.answered = False
+        """Whether its callers have their answer, or are all gone."""
         self._value: Any = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None  # of _error, as the factory left it
         self._handed = False  # _error itself has been given to a caller
         self._late_too = True
-        self._failed = False
+        self.failed = False
+        """Whether the answer is an exception of the factory's own."""
+        self.handed_out = False
+        """Whether callers have an answer that the store has not acknowledged yet."""
         self._timer: asyncio.TimerHandle | None = None
         self._limit = (0.0, "")
         self._due = 0.0
         self._done: list[asyncio.Future[None]] = []
-
-    @property
-    def answered(self) -> bool:
-        """Whether its callers have their answer, or are all gone."""
-        return self._answered
-
-    @property
-    def failed(self) -> bool:
-        """Whether the answer is an exception of the factory's own."""
-        return self._failed
 
     @property
     def called(self) -> bool:
@@ -193,9 +184,8 @@ class Flight:
         future: asyncio.Future[Any] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
         self.joins += 1
-        if self._answered:  # before the first caller joined, as under an eager task factory, or while one was away
-            again = self.deserted or (self._held and not self._late_too)
-            self._settle(future, retry=again)
+        if self.answered:  # before the first caller joined, as under an eager task factory, or while one was away
+            self._settle(future, retry=self.deserted or (self._held and not self._late_too))
         else:
             self._waiters[future] = self.late
             if patience is not None:
@@ -225,7 +215,7 @@ class Flight:
 
     async def landed(self) -> None:
         """Wait until a landing flight is done; its answer is then found in the cache, if anywhere."""
-        if self._answered:
+        if self.answered:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.append(future)
@@ -258,6 +248,15 @@ class Flight:
         told, self.on_detach = self.on_detach, None
         if told is not None:
             told()
+
+    def hold_claim(self, give_up: Callable[[], None], *, in_place: bool) -> None:
+        """Note our claim, `in_place` under the key itself; `give_up` releases it when the flight is detached."""
+        self.claimed, self.on_detach = in_place, give_up
+
+    def depend_on(self, tag: str, stamp_key: str) -> None:
+        """Depend on a tag that the factory pins."""
+        self.pins.expect(tag, stamp_key)
+        self.join_keys |= {stamp_key}
 
     def lose_claim(self) -> None:
         """Refuse new callers and send late ones away: the key was written since the claim was put."""
@@ -324,10 +323,10 @@ class Flight:
 
     def answer(self, value: Any = _NOTHING, *, error: BaseException | None = None, late_too: bool = True) -> None:
         """Give every waiter the value or the error; late ones `Retry` unless `late_too`. The first answer counts."""
-        if self._answered:
+        if self.answered:
             return
-        self._answered = True
-        self._failed = isinstance(error, Exception) and not isinstance(error, Retry)
+        self.answered = True
+        self.failed = isinstance(error, Exception) and not isinstance(error, Retry)
         self.joinable = False
         self.stop_timer()
         self.flights.release(self)
@@ -343,6 +342,13 @@ class Flight:
         stream, self.stream = self.stream, None  # readers hold it; the flight would keep its chunks
         if stream is not None:
             stream.end(error)
+
+    def hand_out(self, value: Any) -> None:
+        """Give the value to callers that came in time; late and new callers wait for `answer`."""
+        self.handed_out, self._value = True, value
+        for future in [future for future, late in self._waiters.items() if not late]:
+            del self._waiters[future]
+            self._settle(future, retry=False)
 
     def _settle(self, future: asyncio.Future[Any], *, retry: bool) -> None:
         error = self._error
@@ -364,7 +370,7 @@ class Flight:
 
     def give_up_alone(self) -> None:
         """Cancel this flight if it has no waiters. Do not call while a caller may still join."""
-        if self.waiters or self.landing or self._held or self.finish or self._answered:
+        if self.waiters or self.landing or self._held or self.finish or self.answered:
             return
         # Out of the map first: a caller that comes before the task has noticed must not join a dying flight.
         self.detach()
