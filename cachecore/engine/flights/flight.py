@@ -105,33 +105,26 @@ class Flight:
         self.on_detach: Callable[[], None] | None = None
         """Called once, in any thread, when the flight is detached."""
         self.pins = Pins()
-        self.finish = False
-        """Whether it goes on when its last caller has left."""
+        self.finish = False  # whether it goes on when its last caller has left
         self.doubted = False
         """Whether the store has said that a stamp of this stream changed; it may be the creation of that stamp."""
         self.superseded = False
         """Whether its answer is not to be stored: a newer one was asked for on purpose, or it would be dead at once."""
-        self.stored = False
-        """Whether its answer was stored."""
-        self.deserted = False
-        """Whether it was given up because its last caller left."""
-        self.urgent = False
-        """Whether another flight's factory waits for this one."""
+        self.stored = False  # whether its answer was stored
+        self.deserted = False  # whether it was given up because its last caller left
+        self.urgent = False  # whether another flight's factory waits for this one
         self.stream: Broadcast | None = None
         """The chunks of its answer, if that is a stream; its readers are callers too."""
-        self.joins = 0
-        """How many callers have joined so far."""
+        self.joins = 0  # callers that have joined so far
         self._waiters: dict[asyncio.Future[Any], bool] = {}  # future -> came late
         self._held = False
-        self.answered = False
-        """Whether its callers have their answer, or are all gone."""
+        self.answered = False  # whether its callers have their answer, or are all gone
         self._value: Any = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None  # of _error, as the factory left it
         self._handed = False  # _error itself has been given to a caller
         self._late_too = True
-        self.failed = False
-        """Whether the answer is an exception of the factory's own."""
+        self.failed = False  # whether the answer is an exception of the factory's own
         self.handed_out = False
         """Whether callers have an answer that the store has not acknowledged yet."""
         self._timer: asyncio.TimerHandle | None = None
