@@ -53,6 +53,9 @@ class CacheConfig:
     normalise: bool | Collection[Rule] = False
     """Whether questions that differ only in `white_space`, in Unicode composition (`nfc`) or in their `end_punctuation`
     are one request: True, or the names of some of these. It concerns the key alone, and never letter case."""
+    field_digests: bool = True
+    """Whether digests of a request's fields are stored beside its answer, so that `explain` can say in which fields the
+    nearest stored request differs from one that misses: about 100 bytes for each answer, and 8 for each message."""
     allowed_tools: frozenset[str] = frozenset()
     """Names or kinds of tools that run at the provider, may act, and are cached all the same."""
     rules: AdmissionRules = BUILT_IN

@@ -15,13 +15,14 @@ from typing import Any, Literal, Self, overload
 from cachecore import Cache, InvalidationPending
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import positive
-from cachecore_llm.call_writer import CallWriter, request_of, streaming, with_text, with_transport
+from cachecore_llm.call_writer import CallWriter, call_of, request_of, streaming, with_text, with_transport
 from cachecore_llm.embeddings import Embeddings, embeddings_of
-from cachecore_llm.flow import Answer, response_of
+from cachecore_llm.flow import Answer, MissReport, response_of
+from cachecore_llm.flow.misses import MOST
 from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.responses import hit_response
 from cachecore_llm.llm_stream import LLMStream
-from cachecore_llm.policy.admission import unusable
+from cachecore_llm.policy.admission import judge_of
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.policy.tenants import checked_tenants, tenant_of
@@ -30,7 +31,7 @@ from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.upstream import FallbackOrchestrator, Provider, Sent, Streamed, WireProvider
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, UnreadableRequestError
+from cachecore_llm.wire import Call
 
 
 class LLMService:
@@ -304,6 +305,24 @@ class LLMService:
 
         return embeddings_of(await self._flow.answer_many(call, send, cache))
 
+    async def explain(
+        self,
+        *asked: Any,
+        tenant: str | None = None,
+        label: str | None = None,
+        cache: Controls = DEFAULT,
+        most: int = MOST,
+        **params: Any,
+    ) -> MissReport:
+        """Return why a request misses, and in which fields the nearest stored one differs from it. Asks no provider.
+
+        Arguments are those of `generate` or `chat`; or one `LLMRequest` or `Call`. At most `most` stored answers of the
+        tenant are looked at, those of the request's own namespace first. Raises OptionsError and UnknownParameterError.
+        """
+        call = call_of(self._writer, asked, params, tenant, label)
+        self._check_tenant(call.tenant)
+        return await self._flow.explain(call, cache, most=most)
+
     async def delete(
         self,
         system_prompt: str | Prompt,
@@ -369,24 +388,10 @@ class LLMService:
                 await self._cache.invalidate_selections([changed.outdated])
 
     async def _send(self, call: Call) -> Sent:
-        return await self._orchestrator.send(call, unusable=_judge(call))
+        return await self._orchestrator.send(call, unusable=judge_of(call))
 
     def _stream(self, keyed: Call, sent: Call, cache: Controls, before: Callable[[], Awaitable[None]]) -> LLMStream:
         def start(_: Call) -> Streamed:
-            return self._orchestrator.stream(sent, unusable=_judge(sent))
+            return self._orchestrator.stream(sent, unusable=judge_of(sent))
 
         return LLMStream(self._flow.stream(keyed, start, cache), keyed, before)
-
-
-def _judge(call: Call) -> Any:
-    """Return a function that says why the next provider should be asked instead of taking an answer to `call`."""
-    protocol = PROTOCOLS[call.protocol]
-    try:
-        facts = protocol.parse(call.body)
-    except UnreadableRequestError:  # the provider's own error says more
-        return None
-
-    def judge(body: JsonObject) -> str | None:
-        return unusable(protocol.facts(body), facts)
-
-    return judge

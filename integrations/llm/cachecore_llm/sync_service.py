@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, TypeVar, overload
 
 from cachecore import Cache, LoopThread
 from cachecore_llm.embeddings import Embeddings
-from cachecore_llm.flow import Answer
+from cachecore_llm.flow import Answer, MissReport
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
@@ -151,6 +151,10 @@ class SyncLLMService:
     def embed(self, texts: str | list[Any], **arguments: Any) -> Embeddings:
         """Return a vector for each of `texts`; see `LLMService.embed`."""
         return self._run(self._service.embed(texts, **arguments))
+
+    def explain(self, *asked: Any, **arguments: Any) -> MissReport:
+        """Return why a request misses, and in which fields the nearest stored one differs; see `LLMService.explain`."""
+        return self._run(self._service.explain(*asked, **arguments))
 
     def delete(self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any) -> bool:
         """Delete the answer to one request; see `LLMService.delete`."""
