@@ -79,7 +79,7 @@ class ResponseCache:
             "stale_if_error": config.stale_if_error,
             "stale_while_revalidate": config.stale_while_revalidate,
             "soft_timeout": config.soft_timeout,
-            "factory_timeout": config.factory_timeout,
+            "factory_timeout": config.gives_up_after,
         }
         if isinstance(store, Cache):
             if clock is not None:

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any, Literal, Self, overload
 
 from cachecore import Cache, InvalidationPending
-from cachecore.contract.errors import OptionsError
-from cachecore.contract.options import positive
 from cachecore_llm.call_writer import CallWriter, call_of, request_of, streaming, with_text, with_transport
 from cachecore_llm.embeddings import Embeddings, embeddings_of
 from cachecore_llm.flow import Answer, MissReport, response_of
@@ -64,12 +62,7 @@ class LLMService:
         asked: FallbackOrchestrator = given
         self._owned = not isinstance(cache, ResponseCache)
         kept = cache if isinstance(cache, ResponseCache) else ResponseCache(cache)
-        limit = positive("factory_timeout", kept.config.factory_timeout)
-        if asked.total_timeout >= limit:
-            raise OptionsError(
-                f"the providers may take {asked.total_timeout:g} s together, but the cache gives up after "
-                f"factory_timeout = {limit:g} s: raise it in CacheConfig, or lower theirs"
-            )
+        kept.config.check_providers(asked.total_timeout)
         self._orchestrator = asked
         self._cache = kept
         self._flow = kept.flow

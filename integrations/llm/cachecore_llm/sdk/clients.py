@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from cachecore import Cache
 from cachecore.contract.errors import OptionsError
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import httpx2
 
 Store = str | Cache[Any] | ResponseCache
-
-FACTORY_TIMEOUT: Final = 900.0
-"""Seconds after which a request is given up where no settings are given: both SDKs wait for 600 s."""
 
 
 @overload
@@ -164,5 +161,5 @@ def _answers(store: Store, config: CacheConfig | None) -> tuple[ResponseCache, R
         if config is not None:
             raise OptionsError("a ResponseCache has its own settings: give it the CacheConfig")
         return store, None
-    made = ResponseCache(store, config or CacheConfig(factory_timeout=FACTORY_TIMEOUT))
+    made = ResponseCache(store, config)
     return made, made
