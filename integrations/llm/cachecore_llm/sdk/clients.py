@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from cachecore import Cache
 from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration, positive
 from cachecore_llm.config import CacheConfig
+from cachecore_llm.flow.heartbeats import HEARTBEAT_SECONDS
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk.front import Front
 from cachecore_llm.sdk.libraries import LibraryName
@@ -31,6 +33,7 @@ def async_cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx2"] | None = None,
     transport: Any = None,
     **options: Any,
@@ -43,6 +46,7 @@ def async_cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx"],
     transport: Any = None,
     **options: Any,
@@ -60,6 +64,8 @@ def async_cached_client(store: Store, config: CacheConfig | None = None, **argum
             that returns the name from the headers of a request, with names in lower case.
         tenant: whose requests these are; tenants never share answers.
         digest_key: of the digests of credentials, at most 64 bytes; the same in all processes that share answers.
+        heartbeat: seconds after which a caller that waits for the next event of a stream gets a comment line, which the
+            SDKs drop, and between two of them; None for none. It moves no timeout.
         library: `httpx2` or `httpx`; the newer SDKs stand on the first. Not given: the one that is installed.
         transport: asked in place of the network.
         arguments: further ones are options of the client that asks the provider, such as `verify`, `proxy` or `limits`.
@@ -83,6 +89,7 @@ def cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx2"] | None = None,
     transport: Any = None,
     **options: Any,
@@ -95,6 +102,7 @@ def cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx"],
     transport: Any = None,
     **options: Any,
@@ -126,6 +134,7 @@ def _async_transport(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: LibraryName | None = None,
     transport: Any = None,
     **options: Any,
@@ -135,7 +144,12 @@ def _async_transport(
     front = Front(tenant=tenant, scope=scope, digest_key=digest_key)
     upstream = AsyncUpstream(chosen, transport, **options)
     made: AsyncCachedTransport = chosen.async_transport(AsyncCachedTransport)(
-        chosen, answers.flow, front, upstream, opened
+        chosen,
+        answers.flow,
+        front,
+        upstream,
+        opened,
+        None if heartbeat is None else positive("heartbeat", heartbeat),
     )
     return made
 
