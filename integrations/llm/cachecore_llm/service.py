@@ -312,53 +312,41 @@ class LLMService:
         Arguments are those of `generate` or `chat`; or one `LLMRequest` or `Call`. At most `most` stored answers of the
         tenant are looked at, those of the request's own namespace first. Raises OptionsError and UnknownParameterError.
         """
+        return await self._flow.explain(self._one(asked, params, tenant, label), cache, most=most)
+
+    async def delete(self, *asked: Any, tenant: str | None = None, label: str | None = None, **params: Any) -> bool:
+        """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`.
+
+        Arguments as in `explain`.
+        """
+        return await self._flow.delete(self._one(asked, params, tenant, label))
+
+    async def expire(self, *asked: Any, tenant: str | None = None, label: str | None = None, **params: Any) -> bool:
+        """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`.
+
+        Arguments as in `explain`.
+        """
+        return await self._flow.expire(self._one(asked, params, tenant, label))
+
+    async def refresh(self, *asked: Any, **arguments: Any) -> LLMResponse:
+        """Ask the providers for one request anew, store their answer for all, and return it; as `generate`.
+
+        Arguments as in `explain`.
+        """
+        refresh, first = Controls(refresh=True), asked[0] if asked else arguments.get("messages")
+        if isinstance(first, LLMRequest | Call):
+            self._one(asked, arguments, None, None)
+            return await self.ask(first, refresh)
+        if isinstance(first, list | tuple):
+            answered: LLMResponse = await self.chat(*asked, cache=refresh, **arguments)
+        else:
+            answered = await self.generate(*asked, cache=refresh, **arguments)
+        return answered
+
+    def _one(self, asked: tuple[Any, ...], params: dict[str, Any], tenant: str | None, label: str | None) -> Call:
         call = call_of(self._writer, asked, params, tenant, label)
         self._check_tenant(call.tenant)
-        return await self._flow.explain(call, cache, most=most)
-
-    async def delete(
-        self,
-        system_prompt: str | Prompt,
-        user_message: Any,
-        context: Any = None,
-        *,
-        tenant: str | None = None,
-        label: str | None = None,
-        **kwargs: Any,
-    ) -> bool:
-        """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`."""
-        return await self._flow.delete(
-            self._keyed(request_of(system_prompt, user_message, context, kwargs, tenant, label))
-        )
-
-    async def expire(
-        self,
-        system_prompt: str | Prompt,
-        user_message: Any,
-        context: Any = None,
-        *,
-        tenant: str | None = None,
-        label: str | None = None,
-        **kwargs: Any,
-    ) -> bool:
-        """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`."""
-        return await self._flow.expire(
-            self._keyed(request_of(system_prompt, user_message, context, kwargs, tenant, label))
-        )
-
-    async def refresh(
-        self,
-        system_prompt: str | Prompt,
-        user_message: Any,
-        context: Any = None,
-        *,
-        tenant: str | None = None,
-        label: str | None = None,
-        **kwargs: Any,
-    ) -> LLMResponse:
-        """Ask the providers for one request anew, store their answer for all, and return it; as `generate`."""
-        request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
-        return await self.ask(request, Controls(refresh=True))
+        return call
 
     def _keyed(self, request: LLMRequest) -> Call:
         self._check_tenant(request.tenant)
