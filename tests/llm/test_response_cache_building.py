@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cachecore import Cache, OptionsError
+from cachecore.serializers import EncryptedSerializer
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore_llm import CacheConfig, CacheMetrics, LLMResponse, ResponseCache
 
@@ -110,6 +111,20 @@ def test_without_any_store_the_error_names_the_ways(tmp_path: Path, monkeypatch:
 def test_wrong_settings_fail_while_building(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionsError, match=next(iter(wrong))):
         CacheConfig(**wrong)
+
+
+async def test_a_serializer_that_encrypts() -> None:
+    """Given as an object, to the cache of answers itself: what lies in the store cannot be read."""
+    store = MemoryBackend()
+    async with ResponseCache(store, serializer=EncryptedSerializer(keys={"k1": "ab" * 32})) as cache:
+        assert await cache.set(SYSTEM, USER, None, ANSWER)
+        found = await cache.get(SYSTEM, USER)
+        assert found is not None
+        assert found.content == "Paris."
+        assert cache.metrics.hits == 1
+        keys = [key async for page in store.scan("") for key in page]
+        assert keys
+        assert not any(b"Paris" in (value or b"") for value in await store.get_many(keys))
 
 
 def test_the_time_of_a_computation() -> None:

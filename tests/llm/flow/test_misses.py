@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachecore import Cache, OptionsError
+from cachecore import Cache, OptionsError, bypass
 from cachecore.keys.hashers import blake2b
+from cachecore.serializers import EncryptedSerializer
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.faulty import FaultyBackend
@@ -130,6 +131,30 @@ async def test_other_reasons_than_a_key_that_is_absent() -> None:
         bypass = await service.explain(Call(protocol="openai.responses", endpoint="e", body=body))
         assert (bypass.status, bypass.nearest) == ("bypass", None)
         assert "background" in str(bypass)
+
+
+async def test_a_block_that_bypasses_the_cache_is_the_reason() -> None:
+    async with caching() as cache:
+        service = LLMService(Scripted(), cache)
+        await service.generate("", "Where?")
+        with bypass():
+            assert str(await service.explain("", "Where?")) == "bypass: bypass()"
+        assert (await service.explain("", "Where?")).status == "hit"
+
+
+async def test_another_process_explains_with_the_same_store(redis_url: str) -> None:
+    """Its digests are the same, also under a secret and where entries are encrypted; it needs no provider."""
+    options: dict[str, Any] = {
+        "hasher": blake2b(secret="s" * 32),
+        "serializer": EncryptedSerializer(keys={"k1": "ab" * 32}),
+        "backend_timeout": 10,
+    }
+    call = Call(protocol="openai.chat", endpoint="e", body={"model": "m", "messages": TURNS})
+    async with ResponseCache(redis_url, **options) as one, ResponseCache(redis_url, **options) as other:
+        await LLMService(Scripted(), one).ask(call)
+        asked = Call(protocol="openai.chat", endpoint="e", body={**call.body, "temperature": 1})
+        assert paths(await other.flow.explain(asked)) == ["temperature (only asked)"]
+        assert (await other.flow.explain(call)).status == "hit"
 
 
 async def test_a_store_that_is_away_is_the_reason() -> None:

@@ -73,6 +73,8 @@ async def _explained(flow: Calls, asked: Asked, most: int) -> MissReport:
     max_age: Any = asked.controls.max_age
     found = await view.lookup(asked.request)
     key = found.key or view.key(asked.request)
+    if "bypass" in (found.outcome, found.reason):
+        return MissReport(status="bypass", reason="bypass()", key=key)
     if found.value is not None and not found.value.whole and not asked.facts.stream:
         return MissReport(status="miss", reason="stream only", key=key)
     if found.value is not None and max_age is not None and found.age is not None and found.age > max_age:
