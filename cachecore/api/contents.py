@@ -17,14 +17,15 @@ class Contents(View[V]):
 
     __slots__ = ()
 
-    def contents(self, *, most: int = 10_000) -> AsyncIterator[tuple[str, V]]:
-        """Yield key and value of each answer in this namespace, less those below it, that may be served.
+    def contents(self, *, most: int = 10_000, below: bool = False) -> AsyncIterator[tuple[str, V]]:
+        """Yield key and value of each answer in this namespace that may be served.
 
         Fresh and stale ones, checked as every read is, in no order; counted as no hit and kept nowhere. Ends early
         where the store stops answering, and yields nothing where it cannot list its keys.
 
         Args:
-            most: keys of this namespace that are looked at, at most.
+            most: keys that are looked at, at most.
+            below: whether the answers in the namespaces below this one are yielded as well.
 
         Raises:
             OptionsError: `most` is below 1.
@@ -32,4 +33,4 @@ class Contents(View[V]):
         """
         if most < 1:
             raise OptionsError(f"most must be 1 or more, not {most!r}")
-        return engine.contents(self._scope, self._open("contents"), most)
+        return engine.contents(self._scope, self._open("contents"), most, below)

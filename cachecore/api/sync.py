@@ -265,11 +265,11 @@ class SyncCache(SyncMany[V]):
         """Make the answer stale as of now; see `Cache.expire`."""
         return self._run(self._cache.expire(request))
 
-    def contents(self, *, most: int = 10_000) -> list[tuple[str, V]]:
+    def contents(self, *, most: int = 10_000, below: bool = False) -> list[tuple[str, V]]:
         """Return the keys and values of this namespace, all at once; see `Cache.contents`."""
 
         async def found() -> list[tuple[str, V]]:
-            return [pair async for pair in self._cache.contents(most=most)]
+            return [pair async for pair in self._cache.contents(most=most, below=below)]
 
         return self._run(found())
 

@@ -17,8 +17,8 @@ from cachecore.engine.scope import Scope
 _PAGE: Final = 64
 
 
-async def contents(scope: Scope, state: LoopState, most: int) -> AsyncIterator[tuple[str, Any]]:
-    """Yield keys and values of this namespace, not of those below, that may be served, stale ones included.
+async def contents(scope: Scope, state: LoopState, most: int, below: bool = False) -> AsyncIterator[tuple[str, Any]]:
+    """Yield keys and values of this namespace, and of those `below`, that may be served, stale ones included.
 
     Looks at `most` keys at most. Ends where the store cannot list its keys, or stops answering. Nothing is counted as a
     hit, and nothing is kept in memory.
@@ -27,20 +27,22 @@ async def contents(scope: Scope, state: LoopState, most: int) -> AsyncIterator[t
     if not isinstance(backend, SupportsScan):
         return
     looked = 0
-    prefix = scope.keys.scan_prefixes()[0]
-    namespace = prefix[:-1].rpartition(":")[2] if scope.keys.namespace else ""
+    prefixes = scope.keys.scan_prefixes()
+    namespace = prefixes[0][:-1].rpartition(":")[2] if scope.keys.namespace else ""
     try:
-        async for snapshot in backend.scan(prefix):
-            keys = [key for key in snapshot if key.split(":")[-2] == namespace][: most - looked]
-            looked += len(keys)
-            for start in range(0, len(keys), _PAGE):
-                page = keys[start : start + _PAGE]
-                reads = await asyncio.gather(*(read(question(scope, state, key)) for key in page))
-                for one in reads:
-                    value = load(scope, one) if one.state != "dead" else UNSET
-                    if value is not UNSET:
-                        yield one.key, value
-            if looked >= most:
-                return
+        for prefix in prefixes if below else prefixes[:1]:
+            async for listed in backend.scan(prefix):
+                keys = [key for key in listed if below or key.split(":")[-2] == namespace][: most - looked]
+                looked += len(keys)
+                for start in range(0, len(keys), _PAGE):
+                    # The stamps of namespaces below are among those that an entry carries, and are checked with it.
+                    page = keys[start : start + _PAGE]
+                    reads = await asyncio.gather(*(read(question(scope, state, key)) for key in page))
+                    for one in reads:
+                        value = load(scope, one) if one.state != "dead" else UNSET
+                        if value is not UNSET:
+                            yield one.key, value
+                if looked >= most:
+                    return
     except BackendError:
         return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cachecore import Cache, OptionsError
+from cachecore.serializers import EncryptedSerializer
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore_llm import CacheConfig, CacheMetrics, LLMResponse, ResponseCache
 
@@ -109,6 +111,44 @@ def test_without_any_store_the_error_names_the_ways(tmp_path: Path, monkeypatch:
 def test_wrong_settings_fail_while_building(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionsError, match=next(iter(wrong))):
         CacheConfig(**wrong)
+
+
+async def test_a_serializer_that_encrypts() -> None:
+    """Given as an object, to the cache of answers itself: what lies in the store cannot be read."""
+    store = MemoryBackend()
+    async with ResponseCache(store, serializer=EncryptedSerializer(keys={"k1": "ab" * 32})) as cache:
+        assert await cache.set(SYSTEM, USER, None, ANSWER)
+        found = await cache.get(SYSTEM, USER)
+        assert found is not None
+        assert found.content == "Paris."
+        assert cache.metrics.hits == 1
+        keys = [key async for page in store.scan("") for key in page]
+        assert keys
+        assert not any(b"Paris" in (value or b"") for value in await store.get_many(keys))
+
+
+def test_the_time_of_a_computation() -> None:
+    """900 s where none is given: 600 for the providers, as long as the SDKs wait, and the rest around them."""
+    default = CacheConfig()
+    assert (default.factory_timeout, default.gives_up_after) == (None, 900)
+    default.check_providers(600)
+    with pytest.raises(OptionsError, match=r"601 s together.*factory_timeout = 900 s, 600 s of it for them"):
+        default.check_providers(601)
+    given = replace(CacheConfig(factory_timeout="20m"), enabled=False)
+    assert (given.factory_timeout, given.gives_up_after) == (1200, 1200)
+    given.check_providers(1199)
+    with pytest.raises(OptionsError, match=r"1200 s together.*factory_timeout = 1200 s: give CacheConfig a longer one"):
+        given.check_providers(1200)
+
+
+async def test_the_time_of_a_computation_is_that_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a cache that was given, whose own default is shorter; what the application sets counts."""
+    async with Cache("memory://", ttl=60) as shared:
+        for config, seconds in [(None, 900), (CacheConfig(), 900), (CacheConfig(factory_timeout=700), 700)]:
+            assert ResponseCache(shared, config).flow.root._scope.policy.factory_timeout == seconds
+    monkeypatch.setenv("CACHECORE_FACTORY_TIMEOUT", "30")
+    async with ResponseCache("memory://") as cache:
+        assert cache.flow.root._scope.policy.factory_timeout == 30
 
 
 def test_defaults() -> None:

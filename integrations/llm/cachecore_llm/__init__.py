@@ -20,6 +20,8 @@ from cachecore_llm.errors import (
     UnsupportedRequestError,
     UnusableAnswerError,
 )
+from cachecore_llm.flow.misses import MissReport
+from cachecore_llm.flow.nearest import FieldDifference, NearestEntry
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.admission import AdmissionRules
 from cachecore_llm.policy.controls import Controls
@@ -50,12 +52,15 @@ __all__ = [
     "Controls",
     "Embeddings",
     "FallbackOrchestrator",
+    "FieldDifference",
     "LLMError",
     "LLMRequest",
     "LLMResponse",
     "LLMService",
     "LLMStream",
     "Ledger",
+    "MissReport",
+    "NearestEntry",
     "NotCachedError",
     "OpenAIProvider",
     "Prices",

@@ -26,6 +26,7 @@ _CONTROLS: Final = frozenset(
 )
 """Words that mean the cache. They are never sent to a provider."""
 
+_BY_POSITION: Final = ("messages", "system_prompt", "user_message", "context")
 _EXTRAS: Final = ("extra_body", "extra_headers", "extra_query")
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -177,6 +178,34 @@ def request_of(
         name = _name_of(system_prompt, label)
         return LLMRequest(system_prompt.text, user_message, context, params, tenant, name)
     return LLMRequest(system_prompt, user_message, context, params, tenant, label)
+
+
+def call_of(
+    writer: CallWriter, asked: Sequence[Any], params: dict[str, Any], tenant: str | None, label: str | None
+) -> Call:
+    """Return the keyed call of a face's arguments: those of `generate` or `chat`, or `asked` is a request or a call.
+
+    Raises OptionsError and UnknownParameterError.
+    """
+    named = [params[name] for name in _BY_POSITION if name in params]
+    params = {name: value for name, value in params.items() if name not in _BY_POSITION}
+    match (*asked, *named):
+        case [Call() | LLMRequest() as given] if params or tenant is not None or label is not None:
+            raise OptionsError(f"a {type(given).__name__} holds all of its request: give it alone")
+        case [Call() as call]:
+            return call
+        case [LLMRequest() as request]:
+            return writer.keyed(request)
+        case [list() | tuple() as messages]:
+            return writer.chat(messages, params, tenant, label)
+        case [str() | Prompt() as system_prompt, user_message, *context] if len(context) < 2:
+            return writer.keyed(
+                request_of(system_prompt, user_message, context[0] if context else None, params, tenant, label)
+            )
+    kinds = ", ".join(type(one).__name__ for one in (*asked, *named))
+    raise OptionsError(
+        f"give a system prompt and a question, or a list of messages, an LLMRequest or a Call, not ({kinds})"
+    )
 
 
 def _name_of(prompt: Prompt, label: str | None) -> str:

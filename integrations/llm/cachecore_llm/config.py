@@ -18,6 +18,11 @@ from cachecore_llm.response import LLMResponse
 from cachecore_llm.similar.protocol import SimilarityIndex
 from cachecore_llm.similar.shadow import ShadowCheck
 
+GIVES_UP_AFTER: Final = 900.0
+"""Seconds, where no `factory_timeout` is given."""
+PROVIDERS_WITHIN: Final = 600.0
+"""Seconds that providers may take together then: the timeout of both SDKs."""
+
 _OF_A_CACHE: Final = ("prefix", "stale_if_error", "stale_while_revalidate", "factory_timeout")
 
 
@@ -37,8 +42,9 @@ class CacheConfig:
     """For how long past its ttl an answer is served at once while a new one is made behind it."""
     fallback_ttl: Duration = 300.0
     """How long an answer of a provider other than the first is fresh, so that it does not outlive the outage."""
-    factory_timeout: Duration = 600.0
-    """Seconds after which a computation is given up; more than the time of all providers together."""
+    factory_timeout: Duration | None = None
+    """Seconds after which a computation is given up; more than the time of all providers together. None means 900 s, of
+    which providers may take 600 s together: so long the SDKs wait, and the rest is for all that stands around them."""
     soft_timeout: Duration | None = None
     """After how long an answer past its ttl is served, if there is one, while the providers work on behind."""
     live_ttl: Duration = 300.0
@@ -53,6 +59,9 @@ class CacheConfig:
     normalise: bool | Collection[Rule] = False
     """Whether questions that differ only in `white_space`, in Unicode composition (`nfc`) or in their `end_punctuation`
     are one request: True, or the names of some of these. It concerns the key alone, and never letter case."""
+    field_digests: bool = True
+    """Whether digests of a request's fields are stored beside its answer, so that `explain` can say in which fields the
+    nearest stored request differs from one that misses: about 100 bytes for each answer, and 8 for each message."""
     allowed_tools: frozenset[str] = frozenset()
     """Names or kinds of tools that run at the provider, may act, and are cached all the same."""
     rules: AdmissionRules = BUILT_IN
@@ -114,7 +123,8 @@ class CacheConfig:
         object.__setattr__(self, "ttl_seconds", lifetimes.ttl)
         for name in ("stale_if_error", "stale_while_revalidate", "fallback_ttl", "live_ttl", "max_retention"):
             object.__setattr__(self, name, getattr(lifetimes, name))
-        object.__setattr__(self, "factory_timeout", positive("factory_timeout", self.factory_timeout))
+        if self.factory_timeout is not None:
+            object.__setattr__(self, "factory_timeout", positive("factory_timeout", self.factory_timeout))
         if self.soft_timeout is not None:
             object.__setattr__(self, "soft_timeout", positive("soft_timeout", self.soft_timeout))
         try:
@@ -146,6 +156,21 @@ class CacheConfig:
         for name in ("similar_max_messages", "similar_max_chars", "similar_max_bytes"):
             if getattr(self, name) < 0:
                 raise OptionsError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+
+    @property
+    def gives_up_after(self) -> float:
+        """The seconds after which a computation is given up."""
+        return GIVES_UP_AFTER if self.factory_timeout is None else positive("factory_timeout", self.factory_timeout)
+
+    def check_providers(self, seconds: float) -> None:
+        """Raise OptionsError if providers that may take so many `seconds` together could be given up meanwhile."""
+        within = PROVIDERS_WITHIN if self.factory_timeout is None else self.gives_up_after
+        if seconds > within or seconds >= self.gives_up_after:
+            share = f", {within:g} s of it for them" if self.factory_timeout is None else ""
+            raise OptionsError(
+                f"the providers may take {seconds:g} s together, but the cache gives up after factory_timeout = "
+                f"{self.gives_up_after:g} s{share}: give CacheConfig a longer one, or the providers shorter timeouts"
+            )
 
 
 @dataclass(frozen=True, slots=True)

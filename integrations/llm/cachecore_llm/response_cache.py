@@ -79,7 +79,7 @@ class ResponseCache:
             "stale_if_error": config.stale_if_error,
             "stale_while_revalidate": config.stale_while_revalidate,
             "soft_timeout": config.soft_timeout,
-            "factory_timeout": config.factory_timeout,
+            "factory_timeout": config.gives_up_after,
         }
         if isinstance(store, Cache):
             if clock is not None:
@@ -88,15 +88,17 @@ class ResponseCache:
                 config.prefix, value_type=StoredAnswer, name="llm", **policy, **options
             )
         else:
-            self._root = self._opened = Cache(
+            # A serializer object has no value type, and a view makes it one of answers.
+            named = isinstance(options.get("serializer"), str | None)
+            further = {**policy, **options, **({"value_type": StoredAnswer} if named else {})}
+            self._opened = Cache(
                 store if isinstance(store, str | Unset) else _backend(store),
                 prefix=config.prefix,
-                value_type=StoredAnswer,
                 name="llm",
                 clock=clock,
-                **policy,
-                **options,
+                **further,
             )
+            self._root = self._opened if named else self._opened.scoped(value_type=StoredAnswer)
         self.flow = Flow(self._root, config, Costs(ledger))
         """The ways of calls through this cache, for faces that take calls of their own."""
         self._writer = CallWriter()

@@ -13,15 +13,14 @@ from functools import partial
 from typing import Any, Literal, Self, overload
 
 from cachecore import Cache, InvalidationPending
-from cachecore.contract.errors import OptionsError
-from cachecore.contract.options import positive
-from cachecore_llm.call_writer import CallWriter, request_of, streaming, with_text, with_transport
+from cachecore_llm.call_writer import CallWriter, call_of, request_of, streaming, with_text, with_transport
 from cachecore_llm.embeddings import Embeddings, embeddings_of
-from cachecore_llm.flow import Answer, response_of
+from cachecore_llm.flow import Answer, MissReport, response_of
+from cachecore_llm.flow.misses import MOST
 from cachecore_llm.flow.places import system_text
 from cachecore_llm.flow.responses import hit_response
 from cachecore_llm.llm_stream import LLMStream
-from cachecore_llm.policy.admission import unusable
+from cachecore_llm.policy.admission import judge_of
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.policy.tenants import checked_tenants, tenant_of
@@ -30,7 +29,7 @@ from cachecore_llm.request import LLMRequest
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.upstream import FallbackOrchestrator, Provider, Sent, Streamed, WireProvider
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, UnreadableRequestError
+from cachecore_llm.wire import Call
 
 
 class LLMService:
@@ -63,12 +62,7 @@ class LLMService:
         asked: FallbackOrchestrator = given
         self._owned = not isinstance(cache, ResponseCache)
         kept = cache if isinstance(cache, ResponseCache) else ResponseCache(cache)
-        limit = positive("factory_timeout", kept.config.factory_timeout)
-        if asked.total_timeout >= limit:
-            raise OptionsError(
-                f"the providers may take {asked.total_timeout:g} s together, but the cache gives up after "
-                f"factory_timeout = {limit:g} s: raise it in CacheConfig, or lower theirs"
-            )
+        kept.config.check_providers(asked.total_timeout)
         self._orchestrator = asked
         self._cache = kept
         self._flow = kept.flow
@@ -304,49 +298,55 @@ class LLMService:
 
         return embeddings_of(await self._flow.answer_many(call, send, cache))
 
-    async def delete(
+    async def explain(
         self,
-        system_prompt: str | Prompt,
-        user_message: Any,
-        context: Any = None,
-        *,
+        *asked: Any,
         tenant: str | None = None,
         label: str | None = None,
-        **kwargs: Any,
-    ) -> bool:
-        """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`."""
-        return await self._flow.delete(
-            self._keyed(request_of(system_prompt, user_message, context, kwargs, tenant, label))
-        )
+        cache: Controls = DEFAULT,
+        most: int = MOST,
+        **params: Any,
+    ) -> MissReport:
+        """Return why a request misses, and in which fields the nearest stored one differs from it. Asks no provider.
 
-    async def expire(
-        self,
-        system_prompt: str | Prompt,
-        user_message: Any,
-        context: Any = None,
-        *,
-        tenant: str | None = None,
-        label: str | None = None,
-        **kwargs: Any,
-    ) -> bool:
-        """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`."""
-        return await self._flow.expire(
-            self._keyed(request_of(system_prompt, user_message, context, kwargs, tenant, label))
-        )
+        Arguments are those of `generate` or `chat`; or one `LLMRequest` or `Call`. At most `most` stored answers of the
+        tenant are looked at, those of the request's own namespace first. Raises OptionsError and UnknownParameterError.
+        """
+        return await self._flow.explain(self._one(asked, params, tenant, label), cache, most=most)
 
-    async def refresh(
-        self,
-        system_prompt: str | Prompt,
-        user_message: Any,
-        context: Any = None,
-        *,
-        tenant: str | None = None,
-        label: str | None = None,
-        **kwargs: Any,
-    ) -> LLMResponse:
-        """Ask the providers for one request anew, store their answer for all, and return it; as `generate`."""
-        request = request_of(system_prompt, user_message, context, kwargs, tenant, label)
-        return await self.ask(request, Controls(refresh=True))
+    async def delete(self, *asked: Any, tenant: str | None = None, label: str | None = None, **params: Any) -> bool:
+        """Delete the answer to one request; return whether there was one. As `ResponseCache.delete`.
+
+        Arguments as in `explain`.
+        """
+        return await self._flow.delete(self._one(asked, params, tenant, label))
+
+    async def expire(self, *asked: Any, tenant: str | None = None, label: str | None = None, **params: Any) -> bool:
+        """Make the answer to one request stale as of now; return whether there was one. As `ResponseCache.expire`.
+
+        Arguments as in `explain`.
+        """
+        return await self._flow.expire(self._one(asked, params, tenant, label))
+
+    async def refresh(self, *asked: Any, **arguments: Any) -> LLMResponse:
+        """Ask the providers for one request anew, store their answer for all, and return it; as `generate`.
+
+        Arguments as in `explain`.
+        """
+        refresh, first = Controls(refresh=True), asked[0] if asked else arguments.get("messages")
+        if isinstance(first, LLMRequest | Call):
+            self._one(asked, arguments, None, None)
+            return await self.ask(first, refresh)
+        if isinstance(first, list | tuple):
+            answered: LLMResponse = await self.chat(*asked, cache=refresh, **arguments)
+        else:
+            answered = await self.generate(*asked, cache=refresh, **arguments)
+        return answered
+
+    def _one(self, asked: tuple[Any, ...], params: dict[str, Any], tenant: str | None, label: str | None) -> Call:
+        call = call_of(self._writer, asked, params, tenant, label)
+        self._check_tenant(call.tenant)
+        return call
 
     def _keyed(self, request: LLMRequest) -> Call:
         self._check_tenant(request.tenant)
@@ -369,24 +369,10 @@ class LLMService:
                 await self._cache.invalidate_selections([changed.outdated])
 
     async def _send(self, call: Call) -> Sent:
-        return await self._orchestrator.send(call, unusable=_judge(call))
+        return await self._orchestrator.send(call, unusable=judge_of(call))
 
     def _stream(self, keyed: Call, sent: Call, cache: Controls, before: Callable[[], Awaitable[None]]) -> LLMStream:
         def start(_: Call) -> Streamed:
-            return self._orchestrator.stream(sent, unusable=_judge(sent))
+            return self._orchestrator.stream(sent, unusable=judge_of(sent))
 
         return LLMStream(self._flow.stream(keyed, start, cache), keyed, before)
-
-
-def _judge(call: Call) -> Any:
-    """Return a function that says why the next provider should be asked instead of taking an answer to `call`."""
-    protocol = PROTOCOLS[call.protocol]
-    try:
-        facts = protocol.parse(call.body)
-    except UnreadableRequestError:  # the provider's own error says more
-        return None
-
-    def judge(body: JsonObject) -> str | None:
-        return unusable(protocol.facts(body), facts)
-
-    return judge

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self, TypeVar, overload
 
 from cachecore import Cache, LoopThread
 from cachecore_llm.embeddings import Embeddings
-from cachecore_llm.flow import Answer
+from cachecore_llm.flow import Answer, MissReport
 from cachecore_llm.llm_stream import LLMStream
 from cachecore_llm.policy.controls import DEFAULT, Controls
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
@@ -152,19 +152,21 @@ class SyncLLMService:
         """Return a vector for each of `texts`; see `LLMService.embed`."""
         return self._run(self._service.embed(texts, **arguments))
 
-    def delete(self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any) -> bool:
+    def explain(self, *asked: Any, **arguments: Any) -> MissReport:
+        """Return why a request misses, and in which fields the nearest stored one differs; see `LLMService.explain`."""
+        return self._run(self._service.explain(*asked, **arguments))
+
+    def delete(self, *asked: Any, **arguments: Any) -> bool:
         """Delete the answer to one request; see `LLMService.delete`."""
-        return self._run(self._service.delete(system_prompt, user_message, context, **arguments))
+        return self._run(self._service.delete(*asked, **arguments))
 
-    def expire(self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any) -> bool:
+    def expire(self, *asked: Any, **arguments: Any) -> bool:
         """Make the answer to one request stale as of now; see `LLMService.expire`."""
-        return self._run(self._service.expire(system_prompt, user_message, context, **arguments))
+        return self._run(self._service.expire(*asked, **arguments))
 
-    def refresh(
-        self, system_prompt: str | Prompt, user_message: Any, context: Any = None, **arguments: Any
-    ) -> LLMResponse:
+    def refresh(self, *asked: Any, **arguments: Any) -> LLMResponse:
         """Ask the providers for one request anew; see `LLMService.refresh`."""
-        return self._run(self._service.refresh(system_prompt, user_message, context, **arguments))
+        return self._run(self._service.refresh(*asked, **arguments))
 
     def invalidate_prompt(self, name_or_text: str | Prompt, text: str | None = None) -> int | None:
         """Make every answer to a prompt invalid; see `ResponseCache.invalidate_prompt`."""

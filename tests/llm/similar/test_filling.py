@@ -82,10 +82,24 @@ async def test_contents_are_those_of_the_namespace_alone() -> None:
         root.contents(most=0)
 
 
+async def test_contents_of_the_namespaces_below() -> None:
+    """They are yielded where that is asked for, unless they are invalid; namespaces that merely begin alike are not."""
+    async with Cache("memory://", ttl=60) as root:
+        here, beside = root.scoped("a"), root.scoped("a-b")
+        below, tagged = here.scoped("b/c"), here.scoped("d", tags=["t"])
+        for view, value in [(here, "here"), (below, "below"), (beside, "beside"), (tagged, "tagged")]:
+            await view.set({"q": 1}, value)
+        assert {value async for _, value in here.contents(below=True)} == {"here", "below", "tagged"}
+        assert len([pair async for pair in here.contents(most=2, below=True)]) == 2
+        await here.scoped("b").invalidate_all()
+        await root.invalidate_tags("t")
+        assert [value async for _, value in here.contents(below=True)] == ["here"]
+
+
 def test_contents_of_the_synchronous_face() -> None:
     with SyncCache("memory://", ttl=60) as cache:
         cache.set({"q": 1}, "here")
-        assert cache.contents() == [(cache.key({"q": 1}), "here")]
+        assert cache.contents() == cache.contents(below=True) == [(cache.key({"q": 1}), "here")]
 
 
 async def restarted(url: str) -> None:

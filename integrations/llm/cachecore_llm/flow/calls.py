@@ -12,6 +12,7 @@ from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.commit import Commit
 from cachecore_llm.flow.costs import Costs
+from cachecore_llm.flow.fields import FieldDigester
 from cachecore_llm.flow.places import Places
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.key import Bypass, key_of, normalised, simple_key, without
@@ -39,7 +40,8 @@ class Calls:
                 max_bytes=config.similar_max_bytes,
             )
         )
-        self.commit = Commit(config, self.questions)
+        self.fields = FieldDigester(self.root)
+        self.commit = Commit(config, self.questions, self.fields)
         self.places = Places(self.root, config)
         # What is read to find a similar answer is no request of any caller, so it is not counted among them.
         self._unasked = Places(self.root.scoped(name="llm.similar"), config)

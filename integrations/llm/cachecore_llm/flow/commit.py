@@ -9,6 +9,7 @@ from typing import Any
 from cachecore import Computed
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.fields import FieldDigester
 from cachecore_llm.flow.places import model_tag
 from cachecore_llm.flow.responses import response_in
 from cachecore_llm.flow.stored import StoredAnswer
@@ -24,9 +25,10 @@ logger = logging.getLogger("cachecore.llm")
 class Commit:
     """Judges answers and makes entries of those that are fit. Counts the others, by reason."""
 
-    def __init__(self, config: CacheConfig, questions: AnsweredQuestions) -> None:
+    def __init__(self, config: CacheConfig, questions: AnsweredQuestions, fields: FieldDigester) -> None:
         self._config = config
         self._questions = questions
+        self._fields = fields
         self.rejected: Counter[str] = Counter()
 
     def whole(self, asked: Asked, sent: Sent) -> Computed[StoredAnswer]:
@@ -40,14 +42,19 @@ class Commit:
     def judged(self, asked: Asked, body: JsonObject, **way: Any) -> Computed[StoredAnswer]:
         """Return the entry of a neutral `body`; `way`: further fields of `StoredAnswer`."""
         facts = asked.protocol.facts(body)
-        stored = StoredAnswer(
-            protocol=asked.call.protocol, body=dump(body), question=self._question(asked, facts), **way
-        )
-        served_by = stored.provider or None
         why = self.rejection(asked, facts, body, way)
         if why is not None:
             self.rejected[why] += 1
-        if why is not None or asked.controls.no_store:
+        kept = why is None and not asked.controls.no_store
+        stored = StoredAnswer(
+            protocol=asked.call.protocol,
+            body=dump(body),
+            question=self._question(asked, facts),
+            fields=self._fields.packed(asked.request) if kept and self._config.field_digests else None,
+            **way,
+        )
+        served_by = stored.provider or None
+        if not kept:
             return Computed(stored, store=False, served_by=served_by)
         tags = [model_tag(facts.model)] if stored.fallback and facts.model else []
         ttl = self._config.lifetimes.ttl_of(asked.facts, fallback=stored.fallback, controls=asked.controls)

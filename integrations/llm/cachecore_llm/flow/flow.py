@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from typing import Any
 
 from cachecore import Cache
-from cachecore_llm.flow import batch, ladder, whole
+from cachecore_llm.flow import batch, ladder, misses, whole
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
@@ -80,6 +80,10 @@ class Flow(Calls):
             return False
         ladder.remember(asked, self.questions, computed.value)
         return True
+
+    async def explain(self, call: Call, controls: Controls = DEFAULT, *, most: int = misses.MOST) -> misses.MissReport:
+        """Return why `call` misses, and in which fields the nearest stored request differs; see `misses.explain`."""
+        return await misses.explain(self, call, controls, most=most)
 
     async def delete(self, call: Call, controls: Controls = DEFAULT) -> bool:
         """Delete the answer to `call`; return whether there was one. Raises InvalidationPending."""

@@ -41,6 +41,8 @@ class StoredAnswer(msgspec.Struct, frozen=True, omit_defaults=True, eq=False, we
     """The question it answers; None if no other question may be answered with it."""
     headers: tuple[tuple[str, str], ...] = ()
     """What is kept of the provider's HTTP headers."""
+    fields: bytes | None = None
+    """Digests of the request's fields, packed: `flow.fields`."""
 
     def read(self) -> JsonObject:
         """Return the body, made anew. Raises UnreadableStreamError."""

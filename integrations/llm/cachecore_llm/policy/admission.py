@@ -16,7 +16,8 @@ from cachecore.contract.errors import OptionsError
 from cachecore_llm.policy.finish import End, end_of, plain_word
 from cachecore_llm.policy.phrases import dressed_text, plain_text
 from cachecore_llm.policy.structured import UNREADABLE, is_error_object, is_runnable, json_fault, parsed
-from cachecore_llm.wire.call import RequestFacts
+from cachecore_llm.wire import PROTOCOLS
+from cachecore_llm.wire.call import Call, JsonObject, RequestFacts, UnreadableRequestError
 from cachecore_llm.wire.facts import AnswerFacts, ChoiceFacts
 
 Rejection = Literal[
@@ -132,6 +133,23 @@ def unusable(answer: AnswerFacts, request: RequestFacts, rules: AdmissionRules =
         if choice.refusal or end in ("truncated", "refused") or not _is_empty(choice):
             return None
     return "empty"
+
+
+def judge_of(call: Call) -> Callable[[JsonObject], Unusable | None] | None:
+    """Return a function that says of an answer to `call` why the next provider should be asked instead.
+
+    None if the call cannot be read: then the provider's own error says more.
+    """
+    protocol = PROTOCOLS[call.protocol]
+    try:
+        facts = protocol.parse(call.body)
+    except UnreadableRequestError:
+        return None
+
+    def judge(body: JsonObject) -> Unusable | None:
+        return unusable(protocol.facts(body), facts)
+
+    return judge
 
 
 def _rejected_end(answer: AnswerFacts, request: RequestFacts, rules: AdmissionRules) -> Rejection | None:

@@ -12,6 +12,7 @@ from cachecore_llm.flow.batch import Batch
 from cachecore_llm.response import CacheStatus
 from cachecore_llm.sdk.answer_headers import NO_RETRY, age, cache_status
 from cachecore_llm.sdk.failures import HTTPFailure
+from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.wire import RequestFacts
 from cachecore_llm.wire.objects import dump
@@ -59,10 +60,11 @@ def headers_of(answer: Answer) -> dict[str, str]:
     )
 
 
-def stream_headers(stream: AnswerStream, response: Any) -> dict[str, str]:
-    """Return the headers of a stream. `response`: what the provider answered to this very request, or None."""
+def stream_headers(stream: AnswerStream, forward: Forward) -> dict[str, str]:
+    """Return the headers of a stream that begins, with an event or with a heartbeat."""
+    response = forward.response
     own = status_headers(
-        stream.status or "miss",
+        stream.status or ("miss" if forward.asked else "joined"),
         age_seconds=stream.age,
         fresh_for=stream.fresh_for,
         key=stream.key,

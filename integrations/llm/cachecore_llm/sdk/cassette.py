@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cachecore import OptionsError, explain
 from cachecore.keys import encode
+from cachecore_llm.flow.nearest import in_words, nearest_of
 from cachecore_llm.key import Bypass, Digester, RefusedFieldError, key_of
 from cachecore_llm.sdk.answer_headers import kept
 from cachecore_llm.sdk.exchange import Exchange, address_of, exchange_of, is_readable, shown_url
@@ -104,10 +105,11 @@ class Cassette:
         """
         head = f"no answer is recorded for {request.asked.method} {request.asked.url} in {self._path.name}"
         way_out = "record it: pytest --llm-cache=record"
-        nearest = min((_differences(request, other) for other, _ in self._records.values()), key=len, default=None)
-        if nearest is None:
+        alike = [other for other, _ in self._records.values() if _kind(other) == _kind(request)]
+        nearest = nearest_of(_differences(request, other) for other in alike)
+        if not self._records:
             return f"{head}, which is empty or not there; {way_out}"
-        return f"{head}; the nearest differs in {', '.join(nearest[:8])}; {way_out}"
+        return f"{head}; {in_words(nearest or ['the address'])}; {way_out}"
 
     def save(self) -> None:
         """Write the file, if anything was added. It is never left half written."""
@@ -168,9 +170,11 @@ def _identity(asked: Asked, exchange: Exchange | None) -> Any:
     return {"method": asked.method, "url": asked.url, "headers": dict(asked.headers), "body": body}
 
 
+def _kind(request: Request) -> str | None:
+    return None if request.exchange is None else request.exchange.call.protocol
+
+
 def _differences(request: Request, other: Request) -> list[str]:
-    if (request.exchange and request.exchange.call.protocol) != (other.exchange and other.exchange.call.protocol):
-        return ["the address", *("…",) * 100]  # another kind of request is never the nearest of its kind
     return [difference.path for difference in explain(request.identity, other.identity).differences]
 
 

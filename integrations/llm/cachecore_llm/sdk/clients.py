@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from cachecore import Cache
 from cachecore.contract.errors import OptionsError
+from cachecore.contract.options import Duration, positive
 from cachecore_llm.config import CacheConfig
+from cachecore_llm.flow.heartbeats import HEARTBEAT_SECONDS
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk.front import Front
 from cachecore_llm.sdk.libraries import LibraryName
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
 
 Store = str | Cache[Any] | ResponseCache
 
-FACTORY_TIMEOUT: Final = 900.0
-"""Seconds after which a request is given up where no settings are given: both SDKs wait for 600 s."""
-
 
 @overload
 def async_cached_client(
@@ -34,6 +33,7 @@ def async_cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx2"] | None = None,
     transport: Any = None,
     **options: Any,
@@ -46,6 +46,7 @@ def async_cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx"],
     transport: Any = None,
     **options: Any,
@@ -63,6 +64,8 @@ def async_cached_client(store: Store, config: CacheConfig | None = None, **argum
             that returns the name from the headers of a request, with names in lower case.
         tenant: whose requests these are; tenants never share answers.
         digest_key: of the digests of credentials, at most 64 bytes; the same in all processes that share answers.
+        heartbeat: seconds after which a caller that waits for the next event of a stream gets a comment line, which the
+            SDKs drop, and between two of them; None for none. It moves no timeout.
         library: `httpx2` or `httpx`; the newer SDKs stand on the first. Not given: the one that is installed.
         transport: asked in place of the network.
         arguments: further ones are options of the client that asks the provider, such as `verify`, `proxy` or `limits`.
@@ -86,6 +89,7 @@ def cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx2"] | None = None,
     transport: Any = None,
     **options: Any,
@@ -98,6 +102,7 @@ def cached_client(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: Literal["httpx"],
     transport: Any = None,
     **options: Any,
@@ -129,6 +134,7 @@ def _async_transport(
     scope: str | ScopeFunction | None = None,
     tenant: str | None = None,
     digest_key: bytes = b"",
+    heartbeat: Duration | None = HEARTBEAT_SECONDS,
     library: LibraryName | None = None,
     transport: Any = None,
     **options: Any,
@@ -138,7 +144,12 @@ def _async_transport(
     front = Front(tenant=tenant, scope=scope, digest_key=digest_key)
     upstream = AsyncUpstream(chosen, transport, **options)
     made: AsyncCachedTransport = chosen.async_transport(AsyncCachedTransport)(
-        chosen, answers.flow, front, upstream, opened
+        chosen,
+        answers.flow,
+        front,
+        upstream,
+        opened,
+        None if heartbeat is None else positive("heartbeat", heartbeat),
     )
     return made
 
@@ -164,5 +175,5 @@ def _answers(store: Store, config: CacheConfig | None) -> tuple[ResponseCache, R
         if config is not None:
             raise OptionsError("a ResponseCache has its own settings: give it the CacheConfig")
         return store, None
-    made = ResponseCache(store, config or CacheConfig(factory_timeout=FACTORY_TIMEOUT))
+    made = ResponseCache(store, config)
     return made, made

@@ -37,6 +37,8 @@ class Forward:
         self._library, self._upstream, self._request = library, upstream, request
         self._exchange, self._options = exchange, options
         self._protocol = PROTOCOLS[exchange.call.protocol]
+        self.asked = False
+        """Whether a stream of the provider's was asked for; if not, this caller gets another caller's."""
         self.response: Any = None
         """What the provider answered to this very request; None if it was not asked."""
         self.body: bytes | None = None
@@ -63,6 +65,7 @@ class Forward:
     async def events(self, call: Call) -> AsyncGenerator[JsonObject, None]:
         """Yield the events of the provider's stream. Raises what `whole` raises."""
         del call  # it is read from the request, whose bytes are sent
+        self.asked = True
         response = await self._begin()
         try:
             if "event-stream" not in response.headers.get("content-type", ""):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import NotCachedError
-from cachecore_llm.flow import AnswerStream, Flow
+from cachecore_llm.flow import Flow
+from cachecore_llm.flow.heartbeats import HEARTBEAT_SECONDS, HeartbeatStream
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk import answers
 from cachecore_llm.sdk.failures import HTTPFailure
 from cachecore_llm.sdk.forward import Forward
+from cachecore_llm.sdk.frames import Frames
 from cachecore_llm.sdk.front import Front, Question
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.upstream import AsyncUpstream
-from cachecore_llm.wire import PROTOCOLS, JsonObject
+from cachecore_llm.wire import PROTOCOLS
 
 T = TypeVar("T")
 
@@ -34,9 +36,11 @@ class AsyncCachedTransport:
         front: Front,
         upstream: AsyncUpstream,
         opened: ResponseCache | None = None,
+        heartbeat: float | None = HEARTBEAT_SECONDS,
     ) -> None:
-        """Ask `flow`. `opened`: the cache under it, if it is to be closed with this."""
+        """Ask `flow`. `opened`: the cache under it, if it is to be closed with this. `heartbeat`: seconds, or none."""
         self._library, self._flow, self._front, self._upstream, self._opened = library, flow, front, upstream, opened
+        self._heartbeat = heartbeat
 
     async def handle_async_request(self, request: Any) -> Any:
         """Return the answer to a request. Raises the library's errors."""
@@ -75,39 +79,19 @@ class AsyncCachedTransport:
 
     async def _streamed(self, question: Question, forward: Forward, request: Any) -> Any:
         stream = self._flow.stream(question.exchange.call, forward.events, question.controls)
+        events = HeartbeatStream(stream, every=self._heartbeat, limit=_read_timeout(request))
+        frames = Frames(self._library, PROTOCOLS[question.exchange.call.protocol], events, request)
         try:
-            first = await self._within(request, anext(stream, None))
+            await frames.begin(forward)
         except BaseException:
-            await stream.aclose()
+            await frames.aclose()
             raise
-        frames = self._frames(stream, first, question, request)
-        headers = answers.stream_headers(stream, forward.response)
+        headers = answers.stream_headers(stream, forward)
         return self._library.module.Response(200, headers=headers, stream=self._library.async_body(frames))
-
-    async def _frames(
-        self, stream: AnswerStream, first: JsonObject | None, question: Question, request: Any
-    ) -> AsyncIterator[bytes]:
-        """Yield the bytes of a stream. A stream that breaks ends as a connection that breaks, never as a whole one."""
-        protocol, event = PROTOCOLS[question.exchange.call.protocol], first
-        try:
-            while event is not None:
-                yield protocol.frame(event)
-                event = await self._within(request, anext(stream, None))
-        except Exception as error:
-            if isinstance(error, self._library.module.TransportError):
-                raise
-            raise self._library.module.RemoteProtocolError(
-                f"the provider's stream ended before its answer ({type(error).__name__})", request=request
-            ) from error
-        finally:
-            await stream.aclose()
-        if protocol.end_frame:
-            yield protocol.end_frame
 
     async def _within(self, request: Any, waited: Awaitable[T]) -> T:
         """Return what is waited for within the caller's read timeout; the flight goes on for those who wait longer."""
-        timeouts = request.extensions.get("timeout")
-        limit = timeouts.get("read") if isinstance(timeouts, dict) else None
+        limit = _read_timeout(request)
         if limit is None:
             return await waited
         bound = asyncio.timeout(limit)
@@ -130,3 +114,9 @@ class AsyncCachedTransport:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _read_timeout(request: Any) -> float | None:
+    """Return the seconds that the caller waits for the next bytes of an answer; None for as long as it takes."""
+    timeouts = request.extensions.get("timeout")
+    return timeouts.get("read") if isinstance(timeouts, dict) else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
 
 from cachecore_llm.errors import ProviderTimeoutError
 from cachecore_llm.wire import JsonObject
@@ -51,10 +51,20 @@ async def within(timeout: float, name: str, call: Callable[[], Awaitable[_T]], a
     return task.result()
 
 
-class Pump:
-    """Reads the events of a provider's stream in a task of its own, which also closes it."""
+class Events(Protocol):
+    """A stream of events that can be closed."""
 
-    def __init__(self, name: str, events: AsyncGenerator[JsonObject, None], abandoned: Abandoned) -> None:
+    def __aiter__(self) -> AsyncIterator[JsonObject]:
+        """Return the events."""
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+
+
+class Pump:
+    """Reads the events of a stream in a task of its own, which also closes it."""
+
+    def __init__(self, name: str, events: Events, abandoned: Abandoned) -> None:
         self._name = name
         self._events = events
         self._abandoned = abandoned
@@ -80,22 +90,28 @@ class Pump:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def next(self, timeout: float) -> JsonObject | None:
+    async def ready(self, timeout: float | None) -> bool:
+        """Wait for the next event or the end; return whether it came within `timeout` seconds. For one reader."""
+        if self._read or self._task.done():
+            return True
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        timer = None if timeout is None else loop.call_later(timeout, self._wake)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._waiter = None
+        return bool(self._read) or self._task.done()
+
+    async def next(self, timeout: float | None) -> JsonObject | None:
         """Return the next event, None at the end. Raises the stream's error, or ProviderTimeoutError.
 
         For one reader.
         """
-        if not self._read and not self._task.done():
-            loop = asyncio.get_running_loop()
-            self._waiter = waiter = loop.create_future()
-            timer = loop.call_later(timeout, self._wake)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
-                self._waiter = None
-            if not self._read and not self._task.done():
-                raise ProviderTimeoutError(self._name, timeout)
+        if not await self.ready(timeout) and timeout is not None:
+            raise ProviderTimeoutError(self._name, timeout)
         if self._read:
             event = self._read.popleft()
             if len(self._read) < _AHEAD:
@@ -111,3 +127,9 @@ class Pump:
             self._abandoned.add(self._task)
         elif not self._task.cancelled():
             self._task.exception()
+
+    async def aclose(self) -> None:
+        """Stop reading, and wait until the stream is closed."""
+        self.close()
+        if not self._task.done():
+            await asyncio.wait({self._task})
