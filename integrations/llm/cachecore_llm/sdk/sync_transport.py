@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 from cachecore import LoopThread
+from cachecore_llm.sdk.answers import told
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.transport import AsyncCachedTransport
 
@@ -27,7 +28,10 @@ class CachedTransport:
         if response.is_stream_consumed or response.is_closed:
             return response
         return self._library.module.Response(
-            response.status_code, headers=response.headers, stream=self._library.sync_body(self._chunks(response))
+            response.status_code,
+            headers=response.headers,
+            stream=self._library.sync_body(self._chunks(response)),
+            extensions=told(response),
         )
 
     def _chunks(self, response: Any) -> Iterator[bytes]:

@@ -81,8 +81,7 @@ class AsyncCachedTransport:
             await stream.aclose()
             raise
         frames = self._frames(stream, first, question, request)
-        headers = answers.stream_headers(stream, forward.response)
-        return self._library.module.Response(200, headers=headers, stream=self._library.async_body(frames))
+        return answers.stream(self._library, stream, forward.response, self._library.async_body(frames))
 
     async def _frames(
         self, stream: AnswerStream, first: JsonObject | None, question: Question, request: Any
