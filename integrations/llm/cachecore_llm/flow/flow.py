@@ -75,7 +75,7 @@ class Flow(Calls):
         asked = self.ask(call, controls)
         if asked.bypass is not None:
             return False
-        computed = self.commit.whole(asked, sent)
+        computed, _ = self.commit.whole(asked, sent)
         if not computed.store or not await asked.view.set(asked.request, computed):
             return False
         ladder.remember(asked, self.questions, computed.value)

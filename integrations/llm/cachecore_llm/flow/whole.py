@@ -31,8 +31,9 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
     """Return the answer to `asked`. See `Flow.answer`."""
     asked.check()
     if asked.bypass is not None:
-        stored = sent_as_is(asked, await flow.costs.timed(asked.call, send))
-        flow.costs.spent(asked, stored)
+        sent = await flow.costs.timed(asked.call, send)
+        stored = sent_as_is(asked, sent)
+        flow.costs.spent(asked, stored, asked.protocol.facts(sent.body))
         return flow.passed_by(asked, stored)
     controls = asked.controls
     shadow = first.drawn(flow, asked) if similar else None
@@ -164,8 +165,8 @@ async def _made_whole(
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
     """Ask for an answer; return its entry."""
-    computed = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
-    flow.costs.spent(asked, computed.value)
+    computed, facts = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
+    flow.costs.spent(asked, computed.value, facts)
     if computed.store:
         ladder.remember(asked, flow.questions, computed.value)
     return computed
