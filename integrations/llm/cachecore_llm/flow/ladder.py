@@ -56,7 +56,7 @@ async def similar(
 
 def remember(asked: Asked, questions: AnsweredQuestions, stored: StoredAnswer | None) -> None:
     """Remember the question of an answer that lies in the store, if it may answer others."""
-    if stored is None or stored.question is None:
+    if stored is None or stored.question is None or not questions.takes(stored.question):
         return
     question = asked.question
     if question is not None:
