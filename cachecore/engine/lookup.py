@@ -47,22 +47,29 @@ async def lookup(
     `behind` computes instead of `factory` where the caller is answered already.
     """
     engine = scope.engine
-    counts = scope.telemetry.counts
     state = engine.state()
     if copy is not None:
-        value = scope.reader.value_of(copy)
-        if value is not UNSET:
-            counts.hits_l1 += 1
+        known = lookup_copy(scope, key, tagset, copy)
+        if known is not None:
             if factory is not None and copy.claim_refresh(engine.monotonic()):
                 nothing = StoreRead(key, tagset, None)
                 _refresh_behind(scope, state, nothing, behind or factory, ttl, copy.entry.created)
-            seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
-            return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
+            return known
     found = await read(scope, state, key, tagset)
     hit = take(scope, found)
     if hit is not UNSET:
         return lookup_of(scope, found, hit, "hit")
     return await on_miss(scope, state, found, factory, ttl, stale=stale, behind=behind)
+
+
+def lookup_copy(scope: Scope, key: str, tagset: TagSet, copy: Copy) -> Lookup[Any] | None:
+    """Return the answer in a copy that may be served, counted as a hit; None if it cannot be decoded. Any thread."""
+    value = scope.reader.value_of(copy)
+    if value is UNSET:
+        return None
+    scope.telemetry.counts.hits_l1 += 1
+    seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
+    return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
 
 
 async def on_miss(

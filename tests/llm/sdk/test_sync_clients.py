@@ -69,6 +69,36 @@ def test_twenty_threads_are_one_call(threaded: Threaded) -> None:
         assert provider.calls == 2
 
 
+def test_hit_in_memory_is_given_in_the_callers_thread() -> None:
+    """Also while the thread of the cache stands still; a request for something newer goes to the provider."""
+    with LocalProvider() as provider, cached_transport("memory://") as transport:
+        client = OpenAI(
+            base_url=provider.openai_url, api_key="k", http_client=httpx2.Client(transport=transport), max_retries=0
+        )
+        wanted = asked(client, "Hi")
+        reached, release = threading.Event(), threading.Event()
+
+        async def stand_still() -> None:
+            reached.set()
+            release.wait(30)
+
+        blocked = transport._thread.submit(stand_still())  # noqa: SLF001 - no public way makes it stand still
+        try:
+            assert reached.wait(30)
+            raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"))
+            assert raw.parse() == wanted
+            assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
+            assert raw.headers["age"] == "0"
+        finally:
+            release.set()
+            blocked.result(30)
+        assert provider.calls == 1
+        asked(client, "Hi", extra_headers={"Cache-Control": "no-cache"})
+        assert provider.calls == 2
+        with pytest.raises(openai.BadRequestError, match="renewed every few minutes"):
+            asked(client, "Hi", extra_headers={"Authorization": "AWS4-HMAC-SHA256 Credential=x"})
+
+
 def test_errors_and_breaks_are_the_providers_own(threaded: Threaded) -> None:
     """An HTTP error before the stream, a connection that breaks within it."""
     provider, client, _ = threaded

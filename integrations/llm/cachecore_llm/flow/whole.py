@@ -156,6 +156,17 @@ async def quick(
     return stored, found.age
 
 
+def in_memory(flow: Calls, asked: Asked) -> Answer | None:
+    """Return the fresh answer to `asked` that is in memory, or None. See `Flow.in_memory`."""
+    controls = asked.controls
+    if asked.bypass is not None or controls.refresh or controls.max_age is not None:
+        return None
+    found = asked.view.peek_lookup(asked.request)
+    if found is None or found.value is None or not found.value.whole:
+        return None
+    return told(flow, asked, found)
+
+
 async def _made_whole(
     view: Cache[StoredAnswer], request: JsonObject, factory: Callable[[], Awaitable[Computed[StoredAnswer]]]
 ) -> Lookup[StoredAnswer]:

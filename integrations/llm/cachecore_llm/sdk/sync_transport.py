@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
-from cachecore import LoopThread
-from cachecore_llm.sdk.answers import told
+from cachecore import LoopThread, OptionsError
+from cachecore_llm.sdk.answers import refused, told
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.transport import AsyncCachedTransport
 
@@ -14,7 +14,8 @@ from cachecore_llm.sdk.transport import AsyncCachedTransport
 class CachedTransport:
     """A transport of `httpx2` or `httpx` for threads that answers calls to models from a cache.
 
-    Threads that ask the same at the same time share one request. Where an event loop runs in the caller's thread, a
+    An answer in memory is given in the caller's own thread. Threads that ask the same at the same time share one
+    request. Where an event loop runs in the caller's thread, a
     call blocks it, as any other blocking call does.
     """
 
@@ -24,7 +25,15 @@ class CachedTransport:
     def handle_request(self, request: Any) -> Any:
         """Return the answer to a request. Raises the library's errors."""
         request.read()
-        response = self._thread.submit(self._inner.handle_async_request(request)).result()
+        try:
+            question = self._inner.question_in(request)
+            known = None if question is None else self._inner.in_memory(question)
+        except OptionsError as error:
+            return refused(self._library, error)
+        if known is not None:
+            return known
+        asked = self._inner.sent(request) if question is None else self._inner.answered(question, request)
+        response = self._thread.submit(asked).result()
         if response.is_stream_consumed or response.is_closed:
             return response
         return self._library.module.Response(
