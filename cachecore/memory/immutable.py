@@ -41,7 +41,7 @@ def is_immutable(value: Any, _depth: int = 0) -> bool:
 
 
 def _all_immutable(parts: Iterable[Any], depth: int) -> bool:
-    for part in parts:  # most are atoms, and a call for each would take longer than all else here
+    for part in parts:  # noqa: SIM110 - most are atoms, and a generator would cost more than all else here
         if type(part) not in _ATOMS and not is_immutable(part, depth + 1):
             return False
     return True

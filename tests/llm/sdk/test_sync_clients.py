@@ -82,7 +82,7 @@ def test_hit_in_memory_is_given_in_the_callers_thread() -> None:
             reached.set()
             release.wait(30)
 
-        blocked = transport._thread.submit(stand_still())  # noqa: SLF001 - no public way makes it stand still
+        blocked = transport._thread.submit(stand_still())
         try:
             assert reached.wait(30)
             raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"))

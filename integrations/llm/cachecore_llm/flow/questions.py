@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from cachecore_llm.wire import JsonObject, ProtocolName, RequestFacts
 
-
 _COMPARED: Final = frozenset({"openai.chat", "plain"})
 
 
