@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from cachecore_llm.sdk import async_cached_client, cached_client
-from tests.llm.sdk.conftest import messages, text_of
+from tests.llm.sdk.conftest import Clients, messages, text_of
 
 NAME = "Zoë GmbH"
 """A name of an organisation, which gateways put into headers in UTF-8."""
@@ -102,3 +103,33 @@ def test_headers_that_are_not_ascii_reach_threads() -> None:
         with pytest.raises(openai.APIStatusError) as failed:
             raw.create(model="m", messages=messages("fail"))
         assert failed.value.response.headers["openai-organization"] == NAME
+
+
+async def test_one_embedding_is_told_as_shared(clients: Clients) -> None:
+    """A single input has what a whole answer has: callers that share one request are told so."""
+    client = await clients.openai()
+
+    async def asked_for(text: str, **more: Any) -> Any:
+        return await client.embeddings.with_raw_response.create(model="e", input=text, **more)
+
+    clients.provider.hold()
+    both = [asyncio.create_task(asked_for("shared")) for _ in range(2)]
+    await clients.provider.until(lambda: clients.provider.held == 1)
+    clients.provider.release()
+    told = sorted([(await one).headers["cache-status"] for one in both])
+    assert clients.provider.calls == 1
+    assert told[0].startswith("cachecore; fwd=miss; collapsed; key=")
+    assert told[1] == "cachecore; fwd=miss; stored"
+
+
+async def test_raw_responses_tell_how_long_they_took(clients: Clients) -> None:
+    """As those of the SDK's own client do: of the provider's answer and of one from the cache, whole and embedded."""
+    client = await clients.openai()
+    for _ in range(2):
+        whole = await client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"))
+        vector = await client.embeddings.with_raw_response.create(model="e", input="a")
+        assert 0 < whole.elapsed.total_seconds() < 60
+        assert 0 < vector.elapsed.total_seconds() < 60
+    with pytest.raises(openai.APIStatusError) as failed:
+        await client.chat.completions.create(model="m", messages=messages("[[error 418]] Hi"))
+    assert failed.value.response.elapsed.total_seconds() > 0

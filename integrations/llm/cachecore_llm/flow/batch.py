@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from cachecore import Cache, Computed
+from cachecore import Cache, Computed, Lookup
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
@@ -29,6 +29,8 @@ class Batch:
     bypass: str | None = None
     provider: str = ""
     fallback: bool = False
+    lookup: Lookup[StoredAnswer] | None = None
+    """How the answer came, where there is one input."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,10 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         facts = {place: OPENAI_EMBEDDINGS.facts(body) for place, body in bodies.items()}
         return {place: flow.commit.judged(parts[place], body, facts[place], **way) for place, body in bodies.items()}
 
+    async def one() -> Computed[StoredAnswer]:
+        return (await compute([0]))[0]
+
+    lookup: Lookup[StoredAnswer] | None = None
     if controls.refresh or controls.no_store or controls.only_if_cached or controls.max_age is not None:
         found = {} if controls.refresh else await _stored(whole.view, requests, controls)
         missing = [place for place in requests if place not in found]
@@ -84,6 +90,9 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
             found[place] = computed.value
             if computed.store:
                 await whole.view.set(requests[place], computed)
+    elif len(parts) == 1:
+        lookup = await whole.view.lookup(requests[0], one, ttl=controls.ttl)
+        found = {0: lookup.value} if lookup.value is not None else {}
     else:
         found = await whole.view.get_or_set_many(requests, compute, ttl=controls.ttl)
     for place, stored in found.items():
@@ -95,6 +104,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         computed=frozenset(billed.computed),
         provider=billed.provider or found[0].provider,
         fallback=billed.fallback,
+        lookup=lookup,
     )
 
 

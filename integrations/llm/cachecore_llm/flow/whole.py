@@ -54,7 +54,8 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
     try:
         if controls.refresh:
             stored = await asked.view.refresh(asked.request, factory)
-            found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", joined=computed is None)
+            key = asked.view.key(asked.request)
+            found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", key=key, joined=computed is None)
         elif controls.no_store or controls.only_if_cached:
             found = await _unstored(asked, factory, max_age)
         else:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import Answer, AnswerStream
 from cachecore_llm.flow.batch import Batch
+from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
 from cachecore_llm.sdk.answer_headers import NO_RETRY, age, cache_status
 from cachecore_llm.sdk.failures import HTTPFailure
@@ -82,6 +83,19 @@ def stream(library: Library, events: AnswerStream, response: Any, body: Any) -> 
 def batch(library: Library, made: Batch, request: RequestFacts, forward: Any) -> Any:
     """Return the answers to many inputs as one. Its usage is what was billed now."""
     computed, inputs = len(made.computed), request.n
+    if made.lookup is not None and not computed:
+        one = made.lookup
+        own = status_headers(
+            "joined" if one.joined else STATUS[one.outcome],
+            age_seconds=one.age,
+            fresh_for=one.fresh_for,
+            key=one.key,
+            stored=False,
+            reason=None,
+        )
+        return library.module.Response(
+            200, headers={"content-type": "application/json", **own}, content=dump(made.body)
+        )
     if made.bypass is not None:
         word = cache_status(forward="bypass", detail=_word(made.bypass))
     elif not computed:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from cachecore.contract.errors import OptionsError
@@ -69,11 +71,23 @@ class AsyncCachedTransport:
         call = question.exchange.call
         if question.exchange.streams or call.protocol == "openai.embeddings":
             return None
+        began = time.perf_counter()
         answer = self._flow.in_memory(call, question.controls)
-        return None if answer is None else answers.whole(self._library, answer)
+        if answer is None:
+            return None
+        response = answers.whole(self._library, answer)
+        response.elapsed = timedelta(seconds=time.perf_counter() - began)
+        return response
 
     async def answered(self, question: Question, request: Any) -> Any:
         """Return the answer to a request that asks `question`. Raises the library's errors."""
+        began = time.perf_counter()
+        response = await self._answered(question, request)
+        if response.is_stream_consumed:  # of a stream the library tells when it has ended
+            response.elapsed = timedelta(seconds=time.perf_counter() - began)
+        return response
+
+    async def _answered(self, question: Question, request: Any) -> Any:
         forward = Forward(self._library, self._upstream, request, question.exchange, question.options)
         try:
             if question.exchange.streams:
