@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,11 +14,18 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from cachecore_llm.sdk import async_cached_client, cached_client
+from cachecore_llm.testing.recorded import RecordedAnswers
 from tests.llm.sdk.conftest import Clients, messages, text_of
 
 NAME = "Zoë GmbH"
 """A name of an organisation, which gateways put into headers in UTF-8."""
-SENT = [(b"OpenAI-Organization", NAME.encode()), (b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2")]
+REQUEST_ID = "ë-1"
+SENT = [
+    (b"OpenAI-Organization", NAME.encode()),
+    (b"X-Request-Id", REQUEST_ID.encode()),
+    (b"Set-Cookie", b"a=1"),
+    (b"Set-Cookie", b"b=2"),
+]
 ANSWER = {
     "id": "c",
     "object": "chat.completion",
@@ -88,6 +96,20 @@ async def test_headers_that_are_not_ascii_reach_the_caller(store: str | None) ->
         await asked(store, "fail")
     assert failed.value.status_code == 418
     assert failed.value.response.headers["openai-organization"] == NAME
+
+
+def test_headers_that_are_not_ascii_reach_the_caller_while_recording(tmp_path: Path) -> None:
+    """And those that are kept come back: what is not ASCII is no error."""
+    for mode in ("record", "replay"):
+        answers = RecordedAnswers(tmp_path / "answers.json", mode)
+        http = answers.client(transport=Gateway())
+        client = OpenAI(base_url="https://api.test/v1", api_key="k", http_client=http, max_retries=0)
+        raw = client.chat.completions.with_raw_response
+        whole = raw.create(model="m", messages=messages("Hi"))
+        streamed = raw.create(model="m", messages=messages("Hi stream"), stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed.parse()) == "Hello"
+        assert whole.headers["x-request-id"] == streamed.headers["x-request-id"] == REQUEST_ID
+        answers.close()
 
 
 def test_headers_that_are_not_ascii_reach_threads() -> None:

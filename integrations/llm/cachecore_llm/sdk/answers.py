@@ -11,15 +11,12 @@ from cachecore_llm.flow import Answer, AnswerStream
 from cachecore_llm.flow.batch import Batch
 from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
-from cachecore_llm.sdk.answer_headers import NO_RETRY, age, cache_status
+from cachecore_llm.sdk.answer_headers import NO_RETRY, PACKING, age, as_sent, cache_status, encoded
 from cachecore_llm.sdk.failures import HTTPFailure
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.wire import RequestFacts
 from cachecore_llm.wire.objects import dump
 
-_PACKING: Final = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
-"""Headers of how a body travelled, which is unpacked here and has another length."""
-_PACKING_BYTES: Final = frozenset(name.encode() for name in _PACKING)
 _TOLD: Final = frozenset({"http_version", "reason_phrase"})
 """What is kept of a response's extensions; the others are its connection."""
 
@@ -76,7 +73,7 @@ def stream(library: Library, events: AnswerStream, response: Any, body: Any) -> 
     if response is None:
         headers = {"content-type": "text/event-stream; charset=utf-8", **own}
         return library.module.Response(200, headers=headers, stream=body)
-    headers = _as_sent(library, response, own)
+    headers = as_sent(library.module, response, own)
     return library.module.Response(200, headers=headers, stream=body, extensions=told(response))
 
 
@@ -113,7 +110,7 @@ def whole(library: Library, answer: Answer) -> Any:
     body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
     headers = {**dict(answer.stored.headers), "content-type": "application/json", **headers_of(answer)}
     headers["content-length"] = str(len(body))  # the library adds it at twice the price
-    return library.module.Response(200, headers=_encoded(library, headers), content=body)
+    return library.module.Response(200, headers=encoded(library.module, headers), content=body)
 
 
 def as_it_came(library: Library, response: Any, body: bytes, own: Mapping[str, str]) -> Any:
@@ -121,7 +118,7 @@ def as_it_came(library: Library, response: Any, body: bytes, own: Mapping[str, s
 
     It is the response itself, which no other caller has, with what is true of an unpacked body of length `body`.
     """
-    response.headers = _as_sent(library, response, {**own, "content-length": str(len(body))})
+    response.headers = as_sent(library.module, response, {**own, "content-length": str(len(body))})
     response.extensions = told(response)
     response.stream = library.module.ByteStream(body)  # the body of both kinds of client
     return response
@@ -134,9 +131,9 @@ def told(response: Any) -> dict[str, Any]:
 
 def failed(library: Library, failure: HTTPFailure) -> Any:
     """Return what the provider answered in place of an answer, as it came."""
-    headers = {name: value for name, value in failure.headers.items() if name not in _PACKING}
+    headers = {name: value for name, value in failure.headers.items() if name not in PACKING}
     headers["cache-status"] = cache_status(forward="miss", forward_status=failure.status_code)
-    return library.module.Response(failure.status_code, headers=_encoded(library, headers), content=failure.body)
+    return library.module.Response(failure.status_code, headers=encoded(library.module, headers), content=failure.body)
 
 
 def not_cached(library: Library, error: NotCachedError) -> Any:
@@ -147,17 +144,6 @@ def not_cached(library: Library, error: NotCachedError) -> Any:
 def refused(library: Library, error: Exception) -> Any:
     """Return an error of our own about the request. It is not worth a second try."""
     return _own(library, 400, "cachecore_refused", str(error))
-
-
-def _as_sent(library: Library, response: Any, own: Mapping[str, str]) -> Any:
-    """Return the headers of a response byte for byte, less those of its packing, and ours."""
-    sent = [pair for pair in response.headers.raw if pair[0].lower() not in _PACKING_BYTES]
-    return library.module.Headers([*sent, *((name.encode(), value.encode()) for name, value in own.items())])
-
-
-def _encoded(library: Library, headers: Mapping[str, str]) -> Any:
-    """Return headers that were read as text: a provider's need not be ASCII, which a library's own encoding is."""
-    return library.module.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
 
 
 def _own(library: Library, status: int, kind: str, message: str) -> Any:
