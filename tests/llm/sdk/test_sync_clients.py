@@ -124,8 +124,14 @@ class Slow(httpx2.SyncByteStream):
 
 def test_chunks_come_one_by_one_or_together_as_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk waits for no other, a stored stream takes a few trips between the threads, a break comes where it was."""
-    trips, submit = [], LoopThread.submit
-    monkeypatch.setattr(LoopThread, "submit", lambda self, call: trips.append(1) or submit(self, call))
+    trips: list[None] = []
+    submit = LoopThread.submit
+
+    def counted(thread: LoopThread, call: Any) -> Any:
+        trips.append(None)
+        return submit(thread, call)
+
+    monkeypatch.setattr(LoopThread, "submit", counted)
     for end in (None, httpx2.ReadError("cut")):
         read, texts = threading.Event(), []
 
