@@ -32,7 +32,7 @@ def as_sent(module: Any, response: Any, own: Mapping[str, str] | None = None) ->
 
 def encoded(module: Any, headers: Mapping[str, str]) -> Any:
     """Return headers that were read as text: a provider's need not be ASCII, which a library's own encoding is."""
-    return module.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+    return module.Headers(headers, encoding="utf-8")
 
 
 def cache_status(
