@@ -13,7 +13,7 @@ from cachecore.contract.results import UNSET, Computed, Lookup, Unset
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
-from cachecore.engine.lookup import lookup, on_miss
+from cachecore.engine.lookup import lookup, lookup_copy, on_miss
 from cachecore.engine.question import question
 from cachecore.engine.read import fetch, read_own
 from cachecore.engine.refresh import refresh
@@ -99,6 +99,19 @@ class Reads(View[V]):
             return default
         answer: V = value  # not `cast`, which is a call
         return answer
+
+    def peek_lookup(self, request: Any) -> Lookup[V] | None:
+        """Return the fresh answer that is in this process's memory, with its age, or None. Synchronous; asks nobody.
+
+        An answer whose early refresh is due counts as none, so that the caller goes on to `lookup`, which starts it.
+        Any thread may call.
+
+        Raises:
+            UnkeyableError: `request` has no canonical form.
+        """
+        key, scope = self._key_of(request), self._scope
+        copy = scope.find_copy(key, (), True)
+        return None if copy is None else lookup_copy(scope, key, scope.tagset(key), copy)
 
     @overload
     async def get_or_set(

@@ -137,6 +137,10 @@ class SyncCache(SyncMany[V]):
         """Return the fresh answer that is in memory, or `default`; see `Cache.peek`."""
         return self._cache.peek(request, default, key=key)
 
+    def peek_lookup(self, request: Any) -> Lookup[V] | None:
+        """Return the fresh answer that is in memory, with its age, or None; see `Cache.peek_lookup`."""
+        return self._cache.peek_lookup(request)
+
     def get(
         self, request: Any, default: D | None = None, *, tags: Sequence[str] = (), max_age: Duration | None = None
     ) -> V | D | None:
@@ -207,6 +211,10 @@ class SyncCache(SyncMany[V]):
         """Return the answer together with where it came from; see `Cache.lookup`."""
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "stale": stale, "max_age": max_age}
         options["refresh_factory"] = behind_in_a_thread(refresh_factory)
+        if not (tags or stale or refresh_factory) and max_age is None:
+            known = self._cache.peek_lookup(request)
+            if known is not None:
+                return known
         if factory is None:
             return self._run(self._cache.lookup(request, **options))
         return self._with_factory(factory, lambda carried: self._cache.lookup(request, carried, **options))

@@ -21,7 +21,7 @@ from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.publish import lookup_of, lookup_of_entry
 from cachecore.engine.question import Question
 from cachecore.engine.read import read, read_own, take
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
 
@@ -44,22 +44,28 @@ async def lookup(
     `behind` computes instead of `factory` where the caller is answered already.
     """
     scope = question.scope
-    counts = scope.telemetry.counts
     if copy is not None:
-        value = scope.reader.value_of(copy)
-        if value is not UNSET:
-            counts.hits_l1 += 1
-            key, tagset = question.key, question.tagset
+        known = lookup_copy(scope, question.key, question.tagset, copy)
+        if known is not None:
             if factory is not None and copy.claim_refresh(scope.engine.monotonic()):
-                nothing = StoreRead(key, tagset, None)
+                nothing = StoreRead(question.key, question.tagset, None)
                 _refresh_behind(question, nothing, behind or factory, copy.entry.created)
-            seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
-            return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
+            return known
     snapshot = await read_own(question)
     hit = take(scope, snapshot)
     if hit is not UNSET:
         return lookup_of(scope, snapshot, hit, "hit")
     return await on_miss(question, snapshot, factory, stale=stale, behind=behind)
+
+
+def lookup_copy(scope: Scope, key: str, tagset: TagSet, copy: Copy) -> Lookup[Any] | None:
+    """Return the answer in a copy that may be served, counted as a hit; None if it cannot be decoded. Any thread."""
+    value = scope.reader.value_of(copy)
+    if value is UNSET:
+        return None
+    scope.telemetry.counts.hits_l1 += 1
+    seen = StoreRead(key, tagset, None, copy.raw(), copy.entry, state="fresh", reason=None)
+    return lookup_of_entry(scope, copy.entry, value, "hit", "l1", version=seen)
 
 
 async def on_miss(

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import enum
 import uuid
+from collections.abc import Iterable
 from typing import Any, Final
 
 _ATOMS: Final = frozenset(
@@ -29,11 +30,18 @@ def is_immutable(value: Any, _depth: int = 0) -> bool:
     if _depth >= _DEEPEST:
         return False
     if kind is tuple or kind is frozenset:
-        return all(is_immutable(item, _depth + 1) for item in value)
+        return _all_immutable(value, _depth)
     parameters = getattr(kind, "__dataclass_params__", None)
     if parameters is not None and parameters.frozen and not hasattr(value, "__dict__"):
-        return all(is_immutable(getattr(value, field.name), _depth + 1) for field in dataclasses.fields(value))
+        return _all_immutable([getattr(value, field.name) for field in dataclasses.fields(value)], _depth)
     config = getattr(kind, "__struct_config__", None)
     if config is not None and config.frozen and not hasattr(value, "__dict__"):
-        return all(is_immutable(getattr(value, name), _depth + 1) for name in kind.__struct_fields__)
+        return _all_immutable([getattr(value, name) for name in kind.__struct_fields__], _depth)
     return False
+
+
+def _all_immutable(parts: Iterable[Any], depth: int) -> bool:
+    for part in parts:  # noqa: SIM110 - most are atoms, and a generator would cost more than all else here
+        if type(part) not in _ATOMS and not is_immutable(part, depth + 1):
+            return False
+    return True

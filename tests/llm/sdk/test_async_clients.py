@@ -76,7 +76,11 @@ async def test_embeddings_are_kept_one_by_one(clients: Clients) -> None:
     (sent,) = clients.provider.requests
     assert sent.body["input"] == "c" or sent.body["input"] == ["c"]
     raw = await client.embeddings.with_raw_response.create(model="e", input="a")
+    assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
+    assert raw.headers["age"] == "0"
+    raw = await client.embeddings.with_raw_response.create(model="e", input=["a", "b"])
     assert raw.headers["cache-status"] == "cachecore; hit"
+    assert len(clients.provider.requests) == 1
 
 
 async def test_one_call_for_twenty_callers(clients: Clients) -> None:
@@ -309,7 +313,13 @@ async def test_stale_answer_covers_an_outage_and_no_mistake() -> None:
         async with async_cached_client("memory://", config) as http:
             client = AsyncOpenAI(base_url=provider.openai_url, api_key="k", http_client=http, max_retries=0)
             text, _ = await status(client, "Hi")
+            vector = await client.embeddings.create(model="e", input="Hi")
             await asyncio.sleep(0.06)  # the ttl is what is waited for
+            provider.queue("[[error 503]]")
+            raw = await client.embeddings.with_raw_response.create(model="e", input="Hi")
+            assert raw.parse().data == vector.data
+            assert raw.headers["cache-status"].endswith("detail=stale")
+            assert raw.headers["age"] == "0"
             provider.queue("[[error 503]]", "[[error 401]]")
             again, told = await status(client, "Hi")
             assert again == text

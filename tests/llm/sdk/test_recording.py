@@ -163,6 +163,17 @@ def test_answer(llm_cache, text):
 """
 
 
+METHODS = """
+class TestA:
+    def test_method(self, llm_cache):
+        llm_cache.path.parent.mkdir(exist_ok=True)
+        llm_cache.path.touch()
+
+class TestB(TestA):
+    pass
+"""
+
+
 async def pytest_run(folder: Path, *options: str) -> tuple[int, str]:
     """Run the tests in `folder` in a process of their own."""
     import sys
@@ -190,10 +201,13 @@ async def test_fixture_in_a_run_of_its_own(tmp_path: Path) -> None:
     """Recorded with the option, replayed without it; a changed prompt fails its test with the field that changed."""
     async with LocalProvider() as provider:
         test, url = tmp_path / "test_app.py", provider.openai_url
-        test.write_text(TEST.format(url=url, texts=["Hello"]))
+        test.write_text(TEST.format(url=url, texts=["Hello", "a/b", "a b"]) + METHODS)
         assert (await pytest_run(tmp_path, "--llm-cache=record"))[0] == 0
-        assert provider.calls == 1
-    (kept,) = (tmp_path / "llm_answers").iterdir()
+        assert provider.calls == 3
+    files = sorted((tmp_path / "llm_answers").iterdir())
+    assert len(files) == 5  # each test has its own, whatever letters tell it from another
+    assert [one.name for one in files[:2]] == ["test_app.TestA.test_method.json", "test_app.TestB.test_method.json"]
+    (kept,) = (one for one in files if one.name == "test_app.test_answer_Hello_.json")
     kept.with_name(kept.name.replace("Hello", "Goodbye")).write_text(kept.read_text())
     test.write_text(TEST.format(url=url, texts=["Hello", "Goodbye"]))
     status, told = await pytest_run(tmp_path)

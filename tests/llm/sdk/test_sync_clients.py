@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
-from cachecore import OptionsError
+from cachecore import LoopThread, OptionsError
 from cachecore_llm import CacheConfig, ResponseCache
 from cachecore_llm.sdk import async_cached_client, cached_client, cached_transport
 from cachecore_llm.testing.provider import LocalProvider
@@ -67,6 +68,89 @@ def test_twenty_threads_are_one_call(threaded: Threaded) -> None:
         provider.release()
         assert len({future.result() for future in streams}) == 1
         assert provider.calls == 2
+
+
+def test_hit_in_memory_is_given_in_the_callers_thread() -> None:
+    """Also while the thread of the cache stands still; a request for something newer goes to the provider."""
+    with LocalProvider() as provider, cached_transport("memory://") as transport:
+        client = OpenAI(
+            base_url=provider.openai_url, api_key="k", http_client=httpx2.Client(transport=transport), max_retries=0
+        )
+        wanted = asked(client, "Hi")
+        reached, release = threading.Event(), threading.Event()
+
+        async def stand_still() -> None:
+            reached.set()
+            release.wait(30)
+
+        blocked = transport._thread.submit(stand_still())
+        try:
+            assert reached.wait(30)
+            raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"))
+            assert raw.parse() == wanted
+            assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
+            assert raw.headers["age"] == "0"
+        finally:
+            release.set()
+            blocked.result(30)
+        assert provider.calls == 1
+        asked(client, "Hi", extra_headers={"Cache-Control": "no-cache"})
+        assert provider.calls == 2
+        with pytest.raises(openai.BadRequestError, match="renewed every few minutes"):
+            asked(client, "Hi", extra_headers={"Authorization": "AWS4-HMAC-SHA256 Credential=x"})
+
+
+class Slow(httpx2.SyncByteStream):
+    """Sends the second chunk of a stream when it is told that the first one was read."""
+
+    def __init__(self, read: threading.Event, end: Exception | None) -> None:
+        self._read, self._end = read, end
+
+    def __iter__(self) -> Any:
+        for text in ("one", "two", *["more"] * 200):
+            yield self._event({"role": "assistant", "content": text}, None)
+            if text == "one" and not self._read.wait(30):
+                raise AssertionError("the first chunk was held back")
+        if self._end is not None:
+            raise self._end
+        yield self._event({}, "stop")
+        yield b"data: [DONE]\n\n"
+
+    def _event(self, delta: dict[str, str], finish: str | None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+        return f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+def test_chunks_come_one_by_one_or_together_as_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk waits for no other, a stored stream takes a few trips between the threads, a break comes where it was."""
+    trips: list[None] = []
+    submit = LoopThread.submit
+
+    def counted(thread: LoopThread, call: Any) -> Any:
+        trips.append(None)
+        return submit(thread, call)
+
+    monkeypatch.setattr(LoopThread, "submit", counted)
+    for end in (None, httpx2.ReadError("cut")):
+        read, texts = threading.Event(), []
+
+        def answer(_: httpx2.Request, read: threading.Event = read, end: Any = end) -> httpx2.Response:
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Slow(read, end))
+
+        http = cached_client("memory://", transport=httpx2.MockTransport(answer))
+        with OpenAI(base_url="https://api.test/v1", api_key="k", http_client=http, max_retries=0) as client:
+            try:
+                for chunk in asked(client, "Hi", stream=True):
+                    texts.append(chunk.choices[0].delta.content)
+                    read.set()
+            except openai.APIConnectionError:
+                assert end is not None
+            assert texts[:202] == ["one", "two", *["more"] * 200]
+            if end is None:
+                trips.clear()
+                assert len(text_of(asked(client, "Hi", stream=True))) == 806
+                assert len(trips) < 10
 
 
 def test_errors_and_breaks_are_the_providers_own(threaded: Threaded) -> None:

@@ -18,6 +18,7 @@ async def test_every_way_of_asking_misses_and_every_factory_runs(scene: Scene) -
         assert await cache.get("q", "none") == "none"
         assert cache.peek("q", "none") == "none"
         assert cache.peek(key=cache.key("q")) is None
+        assert cache.peek_lookup("q") is None
         assert await cache.get_or_set("q", factory) == 1
         assert await cache.refresh("q", factory) == 2
         assert await cache.get_many(["q"]) == {}

@@ -35,7 +35,11 @@ def test_a_hit_in_memory_never_enters_the_loop(cache: SyncCache[object]) -> None
     reader: SyncCache[object] = SyncCache(shared)
     assert reader.get("q") == 1
     assert reader.get_or_set("q", lambda: 2) == 1
+    for known in (reader.lookup("q"), reader.lookup("q", lambda: 2), reader.peek_lookup("q")):
+        assert known is not None
+        assert (known.value, known.outcome, known.tier) == (1, "hit", "l1")
     assert threading.active_count() == before
+    assert reader.stats.hits_l1 == 5
 
 
 def test_the_factory_runs_in_its_callers_thread(cache: SyncCache[object]) -> None:

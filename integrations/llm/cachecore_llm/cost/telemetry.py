@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ def operation_of(protocol: ProtocolName) -> str:
     return _OPERATIONS.get(protocol, "chat")
 
 
+@lru_cache(maxsize=256)
 def provider_of(name: str, endpoint: str | None) -> str:
     """Return `gen_ai.provider.name`: the well-known one at `endpoint`, else the provider's own `name`."""
     host = "" if not endpoint else urlsplit(endpoint).hostname or ""

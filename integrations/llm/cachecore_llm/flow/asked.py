@@ -51,7 +51,7 @@ class Asked:
         """The question by which another request's answer may stand in for this one's; None if none may."""
         if not self._looked:
             self._looked = True
-            self._question = question_in(self.call.protocol, self.request, self.facts)
+            self._question = question_in(self.call.protocol, self.request, lambda: self.facts)
         return self._question
 
     def check(self) -> None:

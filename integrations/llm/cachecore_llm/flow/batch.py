@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from cachecore import Cache, Computed
+from cachecore import Cache, Computed, Lookup
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
 from cachecore_llm.flow.stored import StoredAnswer
-from cachecore_llm.flow.whole import sent_as_is
 from cachecore_llm.policy.controls import Controls
 from cachecore_llm.upstream import Sent, fault_of
 from cachecore_llm.wire import OPENAI_EMBEDDINGS, Call, JsonObject
@@ -30,6 +29,8 @@ class Batch:
     bypass: str | None = None
     provider: str = ""
     fallback: bool = False
+    lookup: Lookup[StoredAnswer] | None = None
+    """How the answer came, where there is one input."""
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
     whole.check()
     if whole.bypass is not None:
         sent = await flow.costs.timed(call, send)
-        flow.costs.spent(whole, sent_as_is(whole, sent))
+        _spent(flow, whole, sent)
         every = frozenset(range(whole.facts.n)) if whole.bypass != "unreadable" else frozenset[int]()
         return Batch(
             body=sent.body, computed=every, bypass=whole.bypass, provider=sent.provider, fallback=sent.fallback
@@ -70,10 +71,15 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         billed.computed.update(places)
         billed.provider, billed.fallback = sent.provider, sent.fallback
         billed.add(sent.body.get("usage"))
-        flow.costs.spent(whole, sent_as_is(whole, sent))
+        _spent(flow, whole, sent)
         way: dict[str, Any] = {"provider": sent.provider, "fallback": sent.fallback, "latency": sent.latency}
-        return {place: flow.commit.judged(parts[place], body, **way) for place, body in bodies.items()}
+        facts = {place: OPENAI_EMBEDDINGS.facts(body) for place, body in bodies.items()}
+        return {place: flow.commit.judged(parts[place], body, facts[place], **way) for place, body in bodies.items()}
 
+    async def one() -> Computed[StoredAnswer]:
+        return (await compute([0]))[0]
+
+    lookup: Lookup[StoredAnswer] | None = None
     if controls.refresh or controls.no_store or controls.only_if_cached or controls.max_age is not None:
         found = {} if controls.refresh else await _stored(whole.view, requests, controls)
         missing = [place for place in requests if place not in found]
@@ -84,6 +90,9 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
             found[place] = computed.value
             if computed.store:
                 await whole.view.set(requests[place], computed)
+    elif len(parts) == 1:
+        lookup = await whole.view.lookup(requests[0], one, ttl=controls.ttl)
+        found = {0: lookup.value} if lookup.value is not None else {}
     else:
         found = await whole.view.get_or_set_many(requests, compute, ttl=controls.ttl)
     for place, stored in found.items():
@@ -95,7 +104,16 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         computed=frozenset(billed.computed),
         provider=billed.provider or found[0].provider,
         fallback=billed.fallback,
+        lookup=lookup,
     )
+
+
+def _spent(flow: Calls, whole: Asked, sent: Sent) -> None:
+    """Count what was billed. The vectors are no part of that, so they are not written out for it."""
+    paid = StoredAnswer(
+        protocol=whole.call.protocol, body=b"", provider=sent.provider, fallback=sent.fallback, latency=sent.latency
+    )
+    flow.costs.spent(whole, paid, whole.protocol.facts(sent.body))
 
 
 async def _stored(

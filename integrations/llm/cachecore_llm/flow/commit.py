@@ -31,17 +31,16 @@ class Commit:
         self._fields = fields
         self.rejected: Counter[str] = Counter()
 
-    def whole(self, asked: Asked, sent: Sent) -> Computed[StoredAnswer]:
-        """Return the entry of a whole answer."""
+    def whole(self, asked: Asked, sent: Sent) -> tuple[Computed[StoredAnswer], AnswerFacts]:
+        """Return the entry of a whole answer, and the facts of its body."""
         body = asked.protocol.neutral(sent.body)
-        headers = tuple(sorted(getattr(sent, "headers", {}).items()))
-        return self.judged(
-            asked, body, provider=sent.provider, fallback=sent.fallback, latency=sent.latency, headers=headers
-        )
-
-    def judged(self, asked: Asked, body: JsonObject, **way: Any) -> Computed[StoredAnswer]:
-        """Return the entry of a neutral `body`; `way`: further fields of `StoredAnswer`."""
         facts = asked.protocol.facts(body)
+        headers = tuple(sorted(getattr(sent, "headers", {}).items()))
+        way = {"provider": sent.provider, "fallback": sent.fallback, "latency": sent.latency, "headers": headers}
+        return self.judged(asked, body, facts, **way), facts
+
+    def judged(self, asked: Asked, body: JsonObject, facts: AnswerFacts, **way: Any) -> Computed[StoredAnswer]:
+        """Return the entry of a neutral `body` with these `facts`; `way`: further fields of `StoredAnswer`."""
         why = self.rejection(asked, facts, body, way)
         if why is not None:
             self.rejected[why] += 1

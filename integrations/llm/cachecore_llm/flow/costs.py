@@ -41,9 +41,12 @@ class Costs:
         self._charges: dict[_Whose, Charge] = {}
         self.ledger.collect_from(self.settle)
 
-    def spent(self, asked: Asked, stored: StoredAnswer) -> None:
-        """Count an answer that was made: also one that was refused, broken off, or made behind a stale one."""
-        call, facts = asked.call, _facts(stored)
+    def spent(self, asked: Asked, stored: StoredAnswer, facts: AnswerFacts | None = None) -> None:
+        """Count an answer that was made: also one that was refused, broken off, or made behind a stale one.
+
+        `facts`: those of its body, where they are at hand.
+        """
+        call, facts = asked.call, facts or _facts(stored)
         charge = _charge(call, stored, facts)
         self.ledger.spent(charge)
         model = system_text(call)[1]

@@ -41,6 +41,13 @@ class Flow(Calls):
         """
         return await whole.answer(self, self.ask(call, controls), send, similar=similar)
 
+    def in_memory(self, call: Call, controls: Controls = DEFAULT) -> Answer | None:
+        """Return the fresh answer to `call` that is in this process's memory, counted as a hit, or None: `answer` then.
+
+        Synchronous; any thread may call. Raises the errors of `ask`, and UnkeyableError.
+        """
+        return whole.in_memory(self, self.ask(call, controls))
+
     def quick(
         self, view: Cache[StoredAnswer], request: JsonObject, ask: Callable[[], Asked], send: Send
     ) -> Coroutine[Any, Any, Answer | tuple[StoredAnswer, float | None]]:
@@ -75,7 +82,7 @@ class Flow(Calls):
         asked = self.ask(call, controls)
         if asked.bypass is not None:
             return False
-        computed = self.commit.whole(asked, sent)
+        computed, _ = self.commit.whole(asked, sent)
         if not computed.store or not await asked.view.set(asked.request, computed):
             return False
         ladder.remember(asked, self.questions, computed.value)

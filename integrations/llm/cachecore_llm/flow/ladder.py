@@ -9,6 +9,7 @@ from __future__ import annotations
 from cachecore import Cache, Lookup
 from cachecore_llm.errors import ProviderTimeoutError
 from cachecore_llm.flow.asked import Asked
+from cachecore_llm.flow.questions import split
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.similar import AnsweredQuestions, SimilarAnswer
 from cachecore_llm.similar.answers import FILL_WAIT
@@ -56,11 +57,18 @@ async def similar(
 
 def remember(asked: Asked, questions: AnsweredQuestions, stored: StoredAnswer | None) -> None:
     """Remember the question of an answer that lies in the store, if it may answer others."""
-    if stored is None or stored.question is None:
+    if stored is None or stored.question is None or not questions.takes(stored.question):
         return
-    question = asked.question
-    if question is not None:
-        questions.remember(asked.view.key(asked.keyed(question.rest)), stored.question)
+    found = split(asked.call.protocol, asked.request)
+    if found is None:
+        return
+    last = questions.last
+    if last is None or last[0] != found.rest:  # a service asks many questions about one and the same rest
+        question = asked.question
+        partition = None if question is None else asked.view.key(asked.keyed(question.rest))
+        last = questions.last = found.rest, partition
+    if last[1] is not None:
+        questions.remember(last[1], stored.question)
 
 
 def is_from_store(found: Lookup[StoredAnswer]) -> bool:

@@ -293,9 +293,11 @@ class _Producer:
             flow.commit.rejected["unfinished"] += 1
             raise CutStreamError("the stream ended before its answer")
         pieces, kept = packed(asked.call.protocol, events, recording)
+        facts = asked.protocol.facts(recording.body)
         computed = flow.commit.judged(
             asked,
             recording.body,
+            facts,
             whole=recording.whole,
             provider=way[0],
             fallback=way[1],
@@ -304,7 +306,7 @@ class _Producer:
             pieces=pieces,
             events=kept,
         )
-        flow.costs.spent(asked, computed.value)
+        flow.costs.spent(asked, computed.value, facts)
         if computed.store:
             ladder.remember(asked, flow.questions, computed.value)
         return computed

@@ -31,8 +31,9 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
     """Return the answer to `asked`. See `Flow.answer`."""
     asked.check()
     if asked.bypass is not None:
-        stored = sent_as_is(asked, await flow.costs.timed(asked.call, send))
-        flow.costs.spent(asked, stored)
+        sent = await flow.costs.timed(asked.call, send)
+        stored = sent_as_is(asked, sent)
+        flow.costs.spent(asked, stored, asked.protocol.facts(sent.body))
         return flow.passed_by(asked, stored)
     controls = asked.controls
     shadow = first.drawn(flow, asked) if similar else None
@@ -53,7 +54,8 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
     try:
         if controls.refresh:
             stored = await asked.view.refresh(asked.request, factory)
-            found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", joined=computed is None)
+            key = asked.view.key(asked.request)
+            found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", key=key, joined=computed is None)
         elif controls.no_store or controls.only_if_cached:
             found = await _unstored(asked, factory, max_age)
         else:
@@ -155,6 +157,17 @@ async def quick(
     return stored, found.age
 
 
+def in_memory(flow: Calls, asked: Asked) -> Answer | None:
+    """Return the fresh answer to `asked` that is in memory, or None. See `Flow.in_memory`."""
+    controls = asked.controls
+    if asked.bypass is not None or controls.refresh or controls.max_age is not None:
+        return None
+    found = asked.view.peek_lookup(asked.request)
+    if found is None or found.value is None or not found.value.whole:
+        return None
+    return told(flow, asked, found)
+
+
 async def _made_whole(
     view: Cache[StoredAnswer], request: JsonObject, factory: Callable[[], Awaitable[Computed[StoredAnswer]]]
 ) -> Lookup[StoredAnswer]:
@@ -164,8 +177,8 @@ async def _made_whole(
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
     """Ask for an answer; return its entry."""
-    computed = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
-    flow.costs.spent(asked, computed.value)
+    computed, facts = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
+    flow.costs.spent(asked, computed.value, facts)
     if computed.store:
         ladder.remember(asked, flow.questions, computed.value)
     return computed

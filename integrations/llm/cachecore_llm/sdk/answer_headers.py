@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 KEPT: Final = frozenset({"content-type", "openai-model", "openai-version", "request-id", "x-request-id"})
 """Headers of a provider's answer that are true of it for ever. All others tell of one exchange: limits that are left,
 the time, the customer, how the bytes were packed."""
+
+PACKING: Final = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
+"""Headers of how a body travelled, which is unpacked here and has another length."""
+_PACKING_BYTES: Final = frozenset(name.encode() for name in PACKING)
 
 NO_RETRY: Final = {"x-should-retry": "false"}
 """What both SDKs heed: an error of the cache's own is not asked for three times."""
@@ -18,6 +22,17 @@ Forward = Literal["bypass", "miss", "partial", "stale", "request"]
 def kept(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of a provider's answer that are stored with it. Names are in lower case."""
     return {name: value for name, value in headers.items() if name in KEPT}
+
+
+def as_sent(module: Any, response: Any, own: Mapping[str, str] | None = None) -> Any:
+    """Return the headers of a response byte for byte, less those of its packing, and ours. `module`: its library."""
+    sent = [pair for pair in response.headers.raw if pair[0].lower() not in _PACKING_BYTES]
+    return module.Headers([*sent, *((name.encode(), value.encode()) for name, value in (own or {}).items())])
+
+
+def encoded(module: Any, headers: Mapping[str, str]) -> Any:
+    """Return headers that were read as text: a provider's need not be ASCII, which a library's own encoding is."""
+    return module.Headers(headers, encoding="utf-8")
 
 
 def cache_status(

@@ -9,16 +9,17 @@ from typing import Any, Final
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import Answer, AnswerStream
 from cachecore_llm.flow.batch import Batch
+from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
-from cachecore_llm.sdk.answer_headers import NO_RETRY, age, cache_status
+from cachecore_llm.sdk.answer_headers import NO_RETRY, PACKING, age, as_sent, cache_status, encoded
 from cachecore_llm.sdk.failures import HTTPFailure
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.wire import RequestFacts
 from cachecore_llm.wire.objects import dump
 
-_PACKING: Final = ("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding")
-"""Headers of how a body travelled, which is unpacked here and has another length."""
+_TOLD: Final = frozenset({"http_version", "reason_phrase"})
+"""What is kept of a response's extensions; the others are its connection."""
 
 
 def status_headers(
@@ -33,16 +34,16 @@ def status_headers(
     """Return `Cache-Status` and, where the answer came from the cache, `Age`."""
     digest = key.rpartition(":")[2].rpartition("}")[2] or None
     if status == "hit":
-        told = cache_status(hit=True, ttl=fresh_for, key=digest)
+        word = cache_status(hit=True, ttl=fresh_for, key=digest)
     elif status == "stale":
-        told = cache_status(hit=True, ttl=fresh_for, key=digest, detail="stale")
+        word = cache_status(hit=True, ttl=fresh_for, key=digest, detail="stale")
     elif status == "similar":
-        told = cache_status(forward="miss", key=digest, detail="similar")
+        word = cache_status(forward="miss", key=digest, detail="similar")
     elif status == "bypass":
-        told = cache_status(forward="bypass", detail=_word(reason))
+        word = cache_status(forward="bypass", detail=_word(reason))
     else:
-        told = cache_status(forward="miss", stored=stored, collapsed=status == "joined", key=digest)
-    headers = {"cache-status": told}
+        word = cache_status(forward="miss", stored=stored, collapsed=status == "joined", key=digest)
+    headers = {"cache-status": word}
     if status in ("hit", "stale", "similar") and age_seconds is not None:
         headers["age"] = age(age_seconds)
     return headers
@@ -60,55 +61,81 @@ def headers_of(answer: Answer) -> dict[str, str]:
     )
 
 
-def stream_headers(stream: AnswerStream, forward: Forward) -> dict[str, str]:
-    """Return the headers of a stream that begins, with an event or with a heartbeat."""
+def stream(library: Library, events: AnswerStream, forward: Forward, body: Any) -> Any:
+    """Return a stream of the bytes `body` that begins, with an event or with a heartbeat."""
     response = forward.response
     own = status_headers(
-        stream.status or ("miss" if forward.asked else "joined"),
-        age_seconds=stream.age,
-        fresh_for=stream.fresh_for,
-        key=stream.key,
+        events.status or ("miss" if forward.asked else "joined"),
+        age_seconds=events.age,
+        fresh_for=events.fresh_for,
+        key=events.key,
         stored=False,
         reason=None,
     )
     if response is None:
-        return {"content-type": "text/event-stream; charset=utf-8", **own}
-    return {**{name: value for name, value in response.headers.items() if name.lower() not in _PACKING}, **own}
+        headers = {"content-type": "text/event-stream; charset=utf-8", **own}
+        return library.module.Response(200, headers=headers, stream=body)
+    headers = as_sent(library.module, response, own)
+    return library.module.Response(200, headers=headers, stream=body, extensions=told(response))
 
 
 def batch(library: Library, made: Batch, request: RequestFacts, forward: Any) -> Any:
     """Return the answers to many inputs as one. Its usage is what was billed now."""
     computed, inputs = len(made.computed), request.n
+    if made.lookup is not None and not computed:
+        one = made.lookup
+        own = status_headers(
+            "joined" if one.joined else STATUS[one.outcome],
+            age_seconds=one.age,
+            fresh_for=one.fresh_for,
+            key=one.key,
+            stored=False,
+            reason=None,
+        )
+        return library.module.Response(
+            200, headers={"content-type": "application/json", **own}, content=dump(made.body)
+        )
     if made.bypass is not None:
-        told = cache_status(forward="bypass", detail=_word(made.bypass))
+        word = cache_status(forward="bypass", detail=_word(made.bypass))
     elif not computed:
-        told = cache_status(hit=True)
+        word = cache_status(hit=True)
     else:
-        told = cache_status(forward="partial" if computed < inputs else "miss", stored=True)
-    headers = {"content-type": "application/json", "cache-status": told}
+        word = cache_status(forward="partial" if computed < inputs else "miss", stored=True)
+    headers = {"content-type": "application/json", "cache-status": word}
     if forward.body is not None and forward.response is not None and computed == inputs:
-        return as_it_came(library, forward.response, forward.body, {"cache-status": told})
+        return as_it_came(library, forward.response, forward.body, {"cache-status": word})
     return library.module.Response(200, headers=headers, content=dump(made.body))
 
 
 def whole(library: Library, answer: Answer) -> Any:
     """Return an answer that came from the cache, or from another caller's request."""
-    headers = {**dict(answer.stored.headers), "content-type": "application/json", **headers_of(answer)}
     body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
-    return library.module.Response(200, headers=headers, content=body)
+    headers = {**dict(answer.stored.headers), "content-type": "application/json", **headers_of(answer)}
+    headers["content-length"] = str(len(body))  # the library adds it at twice the price
+    return library.module.Response(200, headers=encoded(library.module, headers), content=body)
 
 
 def as_it_came(library: Library, response: Any, body: bytes, own: Mapping[str, str]) -> Any:
-    """Return the provider's own answer to this very request, with headers of ours beside its own."""
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _PACKING]
-    return library.module.Response(response.status_code, headers=[*headers, *own.items()], content=body)
+    """Return the provider's own answer to this very request, with headers of ours beside its own.
+
+    It is the response itself, which no other caller has, with what is true of an unpacked body of length `body`.
+    """
+    response.headers = as_sent(library.module, response, {**own, "content-length": str(len(body))})
+    response.extensions = told(response)
+    response.stream = library.module.ByteStream(body)  # the body of both kinds of client
+    return response
+
+
+def told(response: Any) -> dict[str, Any]:
+    """Return what a response says of itself beside its headers: the version of HTTP and the phrase of its status."""
+    return {name: value for name, value in response.extensions.items() if name in _TOLD}
 
 
 def failed(library: Library, failure: HTTPFailure) -> Any:
     """Return what the provider answered in place of an answer, as it came."""
-    headers = {name: value for name, value in failure.headers.items() if name not in _PACKING}
+    headers = {name: value for name, value in failure.headers.items() if name not in PACKING}
     headers["cache-status"] = cache_status(forward="miss", forward_status=failure.status_code)
-    return library.module.Response(failure.status_code, headers=headers, content=failure.body)
+    return library.module.Response(failure.status_code, headers=encoded(library.module, headers), content=failure.body)
 
 
 def not_cached(library: Library, error: NotCachedError) -> Any:

@@ -52,14 +52,15 @@ class Forward:
             body = await response.aread()
         finally:
             await response.aclose()
-        content = self._read(response, body)
+        headers = _lower(response.headers)
+        content = _read(response, headers, body)
         self.response, self.body = response, body
         return Sent(
             body=content,
             provider=urlsplit(call.endpoint).hostname or "",
             fallback=False,
             latency=time.perf_counter() - started,
-            headers=kept(_lower(response.headers)),
+            headers=kept(headers),
         )
 
     async def events(self, call: Call) -> AsyncGenerator[JsonObject, None]:
@@ -70,7 +71,7 @@ class Forward:
         try:
             if "event-stream" not in response.headers.get("content-type", ""):
                 body = await response.aread()
-                for event in self._protocol.events_of(self._read(response, body)):
+                for event in self._protocol.events_of(_read(response, _lower(response.headers), body)):
                     yield event
                 return
             self.response = response
@@ -103,43 +104,50 @@ class Forward:
                 if event is not None:
                     yield event
 
-    def _whole_body(self, call: Call) -> bytes:
-        """Return the caller's bytes, unless the flow asks for a part of what they ask for."""
+    def _whole_body(self, call: Call) -> bytes | None:
+        """Return None for the caller's own bytes, or the body if the flow asks for a part of what they ask for."""
         if call is self._exchange.call:
-            return bytes(self._request.content)
+            return None
         return json.dumps(call.body, ensure_ascii=False).encode(errors="surrogatepass")
 
-    def _streamed_body(self) -> bytes:
-        """Return the caller's bytes, with the options of the stream that this endpoint takes."""
+    def _streamed_body(self) -> bytes | None:
+        """Return the caller's bytes with the options of the stream that this endpoint takes; None if they have them."""
         body, content = self._request.content, self._exchange.call.body
         wanted = self._options.added_to(content)
         if wanted.get("stream_options") == content.get("stream_options"):
-            return bytes(body)
+            return None
         if "stream_options" in content or "stream_options" not in wanted:
             return json.dumps(wanted, ensure_ascii=False).encode(errors="surrogatepass")
         # Before the caller's own fields, whose bytes stay: JSON of SDKs holds what cannot be encoded again (1e999).
         added = b'{"stream_options": ' + json.dumps(wanted["stream_options"]).encode() + b", "
         return added + bytes(body).lstrip()[1:]
 
-    def _copy(self, body: bytes) -> Any:
+    def _copy(self, body: bytes | None) -> Any:
+        """Return the caller's request without its read timeout, with another `body` if one is given."""
         request = self._request
         timeouts = request.extensions.get("timeout")
         extensions = dict(request.extensions)
         if isinstance(timeouts, dict):
             extensions["timeout"] = {**timeouts, "read": None}
+        made = self._library.module.Request
+        if body is None:  # with its stream, which was read: headers and body are not taken apart and put together again
+            same = made(
+                request.method, request.url, headers=request.headers, stream=request.stream, extensions=extensions
+            )
+            same.read()
+            return same
         headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
-        return self._library.module.Request(
-            request.method, request.url, headers=headers, content=body, extensions=extensions
-        )
+        return made(request.method, request.url, headers=headers, content=body, extensions=extensions)
 
-    def _read(self, response: Any, body: bytes) -> JsonObject:
-        headers = _lower(response.headers)
-        if response.status_code >= 400:
-            raise HTTPFailure(response.status_code, headers, body)
-        try:
-            return load(body)
-        except UnreadableStreamError:
-            raise UnreadableAnswer(response.status_code, headers, body) from None
+
+def _read(response: Any, headers: Mapping[str, str], body: bytes) -> JsonObject:
+    """Return the body of an answer whose headers have names in lower case. Raises HTTPFailure and UnreadableAnswer."""
+    if response.status_code >= 400:
+        raise HTTPFailure(response.status_code, headers, body)
+    try:
+        return load(body)
+    except UnreadableStreamError:
+        raise UnreadableAnswer(response.status_code, headers, body) from None
 
 
 class _Refusal:

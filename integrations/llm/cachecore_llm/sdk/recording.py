@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, NoReturn, Self
 
+from cachecore_llm.sdk.answer_headers import as_sent, encoded
 from cachecore_llm.sdk.cassette import Answered, Cassette, Request, answered_of
 from cachecore_llm.sdk.exchange import Exchange
 from cachecore_llm.sdk.libraries import Library
@@ -98,15 +99,18 @@ class AsyncRecordingTransport:
         if answered is not None:
             return respond(self._library, answered, asked)
         response = await self._upstream.send(request)
+        headers = as_sent(self._library.module, response)
         stream = self._recorder.stream_of(asked, response)
         if stream is not None:
             chunks = _recorded(response, stream)
             return self._library.module.Response(
-                response.status_code, headers=_unpacked(response.headers), stream=self._library.async_body(chunks)
+                response.status_code,
+                headers=headers,
+                stream=self._library.async_body(chunks),
             )
         data = await response.aread()
         self._recorder.cassette.add(asked, answered_of(response.status_code, dict(response.headers), data, asked))
-        return self._library.module.Response(response.status_code, headers=_unpacked(response.headers), content=data)
+        return self._library.module.Response(response.status_code, headers=headers, content=data)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -133,15 +137,18 @@ class RecordingTransport:
         if answered is not None:
             return respond(self._library, answered, asked)
         response = self._upstream.send(request)
+        headers = as_sent(self._library.module, response)
         stream = self._recorder.stream_of(asked, response)
         if stream is not None:
             chunks = _recorded_in_thread(response, stream)
             return self._library.module.Response(
-                response.status_code, headers=_unpacked(response.headers), stream=self._library.sync_body(chunks)
+                response.status_code,
+                headers=headers,
+                stream=self._library.sync_body(chunks),
             )
         data = response.read()
         self._recorder.cassette.add(asked, answered_of(response.status_code, dict(response.headers), data, asked))
-        return self._library.module.Response(response.status_code, headers=_unpacked(response.headers), content=data)
+        return self._library.module.Response(response.status_code, headers=headers, content=data)
 
     def close(self) -> None:
         """Close the connections."""
@@ -156,7 +163,7 @@ class RecordingTransport:
 
 def respond(library: Library, answered: Answered, request: Request) -> Any:
     """Return a recorded answer as a response of the library."""
-    headers = dict(answered.headers)
+    headers = encoded(library.module, answered.headers)
     if answered.events is not None and request.exchange is not None:
         protocol = PROTOCOLS[request.exchange.call.protocol]
         content = b"".join([*map(protocol.frame, answered.events), protocol.end_frame])
@@ -169,12 +176,6 @@ def respond(library: Library, answered: Answered, request: Request) -> Any:
 
 def _with_events(answered: Answered, events: list[JsonObject]) -> Answered:
     return Answered(status=answered.status, headers=answered.headers, events=events)
-
-
-def _unpacked(headers: Any) -> dict[str, str]:
-    """Return the headers of an answer whose body has been unpacked and has no length that is known."""
-    gone = ("content-encoding", "content-length", "transfer-encoding")
-    return {name: value for name, value in headers.items() if name not in gone}
 
 
 async def _recorded(response: Any, stream: StreamRecorder) -> AsyncIterator[bytes]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from cachecore.contract.errors import OptionsError
@@ -44,13 +46,52 @@ class AsyncCachedTransport:
 
     async def handle_async_request(self, request: Any) -> Any:
         """Return the answer to a request. Raises the library's errors."""
-        body = await request.aread()
+        await request.aread()
         try:
-            question = self._front.read(request.method, str(request.url), request.headers.raw, body)
+            question = self.question_in(request)
         except OptionsError as error:
             return answers.refused(self._library, error)
         if question is None:
-            return await self._upstream.send(request)
+            return await self.sent(request)
+        return await self.answered(question, request)
+
+    async def sent(self, request: Any) -> Any:
+        """Return the provider's answer to a request that the cache is not asked. Raises the library's errors."""
+        return await self._upstream.send(request)
+
+    def question_in(self, request: Any) -> Question | None:
+        """Return what a request, whose body was read, asks of the cache; None if it is to be sent on as it is.
+
+        Raises:
+            RotatingCredentialError: its credential is renewed by itself, and no scope is given.
+        """
+        return self._front.read(request.method, str(request.url), request.headers.raw, request.content)
+
+    def in_memory(self, question: Question) -> Any:
+        """Return the answer to `question` that is in this process's memory, or None. Any thread may call.
+
+        Raises OptionsError as the flow does.
+        """
+        call = question.exchange.call
+        if question.exchange.streams or call.protocol == "openai.embeddings":
+            return None
+        began = time.perf_counter()
+        answer = self._flow.in_memory(call, question.controls)
+        if answer is None:
+            return None
+        response = answers.whole(self._library, answer)
+        response.elapsed = timedelta(seconds=time.perf_counter() - began)
+        return response
+
+    async def answered(self, question: Question, request: Any) -> Any:
+        """Return the answer to a request that asks `question`. Raises the library's errors."""
+        began = time.perf_counter()
+        response = await self._answered(question, request)
+        if response.is_stream_consumed:  # of a stream the library tells when it has ended
+            response.elapsed = timedelta(seconds=time.perf_counter() - began)
+        return response
+
+    async def _answered(self, question: Question, request: Any) -> Any:
         forward = Forward(self._library, self._upstream, request, question.exchange, question.options)
         try:
             if question.exchange.streams:
@@ -86,8 +127,7 @@ class AsyncCachedTransport:
         except BaseException:
             await frames.aclose()
             raise
-        headers = answers.stream_headers(stream, forward)
-        return self._library.module.Response(200, headers=headers, stream=self._library.async_body(frames))
+        return answers.stream(self._library, stream, forward, self._library.async_body(frames))
 
     async def _within(self, request: Any, waited: Awaitable[T]) -> T:
         """Return what is waited for within the caller's read timeout; the flight goes on for those who wait longer."""

@@ -77,7 +77,9 @@ class InThreads:
         """Return the answer, whose body is not read yet. Raises the library's errors."""
         response = await asyncio.to_thread(self._transport.handle_request, request)
         body = self._library.async_body(self._chunks(response))
-        return self._library.module.Response(response.status_code, headers=response.headers, stream=body)
+        return self._library.module.Response(
+            response.status_code, headers=response.headers, stream=body, extensions=response.extensions
+        )
 
     async def _chunks(self, response: Any) -> AsyncIterator[bytes]:
         chunks = iter(response.stream)

@@ -38,6 +38,8 @@ class AnsweredQuestions:
 
     def __init__(self, index: SimilarityIndex) -> None:
         self.index = index
+        self.last: tuple[dict[str, Any], str | None] | None = None
+        """The rest of the request that was noted last, and its partition; None if its question is not compared."""
         self._filler = Filler(index)
 
     def takes(self, question: str) -> bool:

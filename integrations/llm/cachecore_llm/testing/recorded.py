@@ -10,6 +10,7 @@ fails its test; `off` asks the provider and keeps nothing.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cachecore_llm.sdk.libraries import LibraryName
 
 _FOLDER: Final = "llm_answers"
+_LONGEST: Final = 120
 _MODES: Final = ("record", "replay", "off")
 
 
@@ -89,13 +91,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("llm_cache", "the default of --llm-cache", default="replay")
 
 
+def _name_of(test: Any) -> str:
+    """Return a name for the file of a test, one that no other test beside it has."""
+    classes = (part.name for part in test.listchain() if isinstance(part, pytest.Class))
+    own = ".".join([test.path.stem, *classes, test.name]).replace("[", "_").replace("]", "_")
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", own)
+    if name == own and len(name) <= _LONGEST:
+        return name
+    # Arguments of tests that differ in letters which no file's name has.
+    return f"{name[:_LONGEST]}-{hashlib.blake2b(own.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
+
+
 @pytest.fixture
 def llm_cache(request: pytest.FixtureRequest) -> Iterator[RecordedAnswers]:
     """Return HTTP clients whose answers are recorded for this test."""
     mode = request.config.getoption("--llm-cache") or request.config.getini("llm_cache")
     if mode not in _MODES:
         raise pytest.UsageError(f"llm_cache must be one of {', '.join(_MODES)}, not {mode!r}")
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{request.path.stem}.{request.node.name}")[:150]
-    answers = RecordedAnswers(request.path.parent / _FOLDER / f"{name}.json", mode)
+    answers = RecordedAnswers(request.path.parent / _FOLDER / f"{_name_of(request.node)}.json", mode)
     yield answers
     answers.close()
