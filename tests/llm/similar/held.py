@@ -1,7 +1,8 @@
-"""Pairs of questions that were written down before the laws were loosened: paraphrases as users write them, and traps.
+"""Pairs of questions to measure the laws by: paraphrases as users write them, and traps that look as alike.
 
-`held_pairs.csv`: 100 pairs that one answer is right for and 100 that look as alike and mean different things, of six
-topics, each with the kind of its difference. No word list of the laws is made from them.
+`held_pairs.csv`: 100 pairs that one answer is right for and 100 that mean different things, of six topics, each with the
+kind of its difference, written `before` the laws were loosened; and 60 and 60 written `after`, the traps against what the
+laws now allow. No word list of the laws is made from them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ PAIRS = Path(__file__).with_name("held_pairs.csv")
 class Held(NamedTuple):
     """One pair."""
 
+    written: str
+    """`before` or `after` the laws were loosened."""
     topic: str
     kind: str
     a: str
@@ -41,4 +44,4 @@ def held() -> list[Held]:
     """Return the pairs."""
     with PAIRS.open(encoding="utf-8", newline="") as file:
         rows = [tuple(row.values()) for row in csv.DictReader(file)]
-    return [Held(topic, kind, a, b, same == "1") for topic, kind, a, b, same in rows]
+    return [Held(written, topic, kind, a, b, same == "1") for written, topic, kind, a, b, same in rows]

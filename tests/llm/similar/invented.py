@@ -72,8 +72,16 @@ def how(chance: Random) -> Pair:
 
 def contraction(chance: Random) -> Pair:
     _, rest, _ = question(chance)
-    whole, short = chance.choice((("does not", "doesn't"), ("is not", "isn't"), ("can not", "can't")))
-    return f"Why {whole} it {rest}?", f"Why {short} it {rest}?"
+    whole, short = chance.choice(
+        (
+            ("Why does not it", "Why doesn't it"),
+            ("Why is not it", "Why isn't it"),
+            ("Why can not it", "Why cant it"),
+            ("What is it to", "Whats it to"),
+            ("I am to", "Im to"),
+        )
+    )
+    return f"{whole} {rest} from the {rest[:5]}?", f"{short} {rest} from the {rest[:5]}?"
 
 
 def plural(chance: Random) -> Pair:
@@ -97,13 +105,183 @@ def thanks(chance: Random) -> Pair:
 
 def spelling(chance: Random) -> Pair:
     opening, rest, (verb, _, _) = question(chance)
-    british, american = chance.choice((("ise", "ize"), ("ised", "ized"), ("ising", "izing"), ("our", "or")))
+    british, american = chance.choice(
+        (("ise", "ize"), ("ised", "ized"), ("ising", "izing"), ("our", "or"), ("tre", "ter"), ("elled", "eled"))
+    )
     return tuple(f"{opening} {rest.replace(verb, verb + one)}?" for one in (british, american))  # type: ignore[return-value]
+
+
+def manner(chance: Random) -> Pair:
+    _, rest, _ = question(chance)
+    frame = chance.choice(("What is the best way to", "What are the best ways to", "What should I do to"))
+    return (
+        f"{chance.choice(('How do I', 'How can I', 'How should I', 'How does one', 'How to'))} {rest}?",
+        f"{frame} {rest}?",
+    )
+
+
+def own_person(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"How do I {verb} my {noun} at my {place}?", f"How can you {verb} your {noun} at your {place}?"
+
+
+def interrogative(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    rest = chance.choice((f"{noun} should I {verb}", f"{noun} is {verb}", f"is the best {noun} to {verb}"))
+    return f"What {rest}?", f"Which {rest}?"
+
+
+def existence(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    a, b = chance.sample(("Are there any", "Are there some", "Are there"), 2)
+    return (f"{a} {noun}s in the {place}?", f"{b} {noun}s in the {place}?")
+
+
+def some_of(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    a, b = chance.sample(("What are some", "What are the", "What are", "What are some of the"), 2)
+    return f"{a} {noun}s of {place}?", f"{b} {noun}s of {place}?"
+
+
+def progressive(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Why does my {noun} {verb} in the {place}?", f"Why is my {noun} {verb}ing in the {place}?"
+
+
+def perfect(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Why has my {noun} been {verb}ed in {place}?", f"Why was my {noun} {verb}ed in {place}?"
+
+
+def case_put(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    a, b = chance.sample(("What happens if", "What will happen if", "What happens when", "What would happen if"), 2)
+    return f"{a} I {verb} the {noun} of {place}?", f"{b} I {verb} the {noun} of {place}?"
+
+
+def going_to(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Who is going to {verb} the {noun} in {place}?", f"Who will {verb} the {noun} in {place}?"
+
+
+def obliged(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Do I have to {verb} a {noun} for {place}?", f"Do I need to {verb} a {noun} for {place}?"
+
+
+def gerund(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return chance.choice(
+        (
+            (f"Is it {place} to {verb} the {noun}?", f"Is it {place} {verb}ing the {noun}?"),
+            (f"What is the {place} way to {verb} a {noun}?", f"What is the {place} way of {verb}ing a {noun}?"),
+            (f"Do I need a {noun} to {verb} in {place}?", f"Do I need a {noun} for {verb}ing in {place}?"),
+        )
+    )
+
+
+def sides(chance: Random) -> Pair:
+    a, b, more = words(chance, 3)
+    return chance.choice(
+        (
+            (
+                f"What is the difference between {a} {more} and {b}?",
+                f"What's the difference between {b} and {a} {more}?",
+            ),
+            (f"Which is {more}, the {a} or the {b}?", f"Which is {more}, the {b} or the {a}?"),
+            (
+                f"Is it better to {more} {a.title()} or {b.title()}?",
+                f"Is it better to {more} {b.title()} or {a.title()}?",
+            ),
+        )
+    )
+
+
+def phrases(chance: Random) -> Pair:
+    verb, a, b = words(chance, 3)
+    one, other = chance.sample(("from", "to", "with", "in", "by"), 2)
+    return f"How do I {verb} {one} the {a} {other} {b}?", f"How do I {verb} {other} {b} {one} the {a}?"
+
+
+def moved_not(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    do, short = chance.choice((("does", "doesn't"), ("can", "can't"), ("will", "won't")))
+    return f"Why {short} my {noun} {verb} in {place}?", f"Why {do} my {noun} not {verb} in {place}?"
+
+
+def asking_last(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return chance.choice(
+        (
+            (f"Why is the {noun} {verb} in {place}?", f"The {noun} is {verb} in {place}, why?"),
+            (f"At which {noun} should I {verb} my {place}?", f"Which {noun} should I {verb} my {place} at?"),
+            (f"Which {noun} is best for {place}?", f"What is the best {noun} for {place}?"),
+        )
+    )
+
+
+def in_two(chance: Random) -> Pair:
+    opening, rest, (verb, _, _) = question(chance)
+    more = word(chance)
+    return f"{opening} {rest.replace(verb, verb + more)}?", f"{opening} {rest.replace(verb, f'{verb} {more}')}?"
+
+
+def likeness(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    a, b = chance.sample(("What is it like to", "What does it feel like to", "How does it feel to"), 2)
+    return f"{a} {verb} the {noun}?", f"{b} {verb} the {noun}?"
+
+
+def place_of_name(chance: Random) -> Pair:
+    verb, noun, name = words(chance, 3)
+    a, b = chance.sample(("in", "on", "at"), 2)
+    return f"How do I {verb} a {noun} {a} {name.title()}?", f"How do I {verb} a {noun} {b} {name.title()}?"
+
+
+def apart(chance: Random) -> Pair:
+    opening, rest, _ = question(chance)
+    return f"{opening} {rest}?", f"{opening} {rest} ?"
+
+
+def old_plural(chance: Random) -> Pair:
+    opening, rest, (_, noun, _) = question(chance)
+    one, many = chance.choice((("man", "men"), ("fe", "ves"), ("f", "ves"), ("sis", "ses"), ("dy", "dies")))
+    return f"{opening} {rest.replace(noun, noun + one)}?", f"{opening} {rest.replace(noun, noun + many)}?"
 
 
 TRUE: dict[str, Maker] = {
     make.__name__: make
-    for make in (punctuation, articles, politeness, how, contraction, plural, digits, thanks, spelling)
+    for make in (
+        punctuation,
+        articles,
+        politeness,
+        how,
+        contraction,
+        plural,
+        digits,
+        thanks,
+        spelling,
+        manner,
+        own_person,
+        interrogative,
+        existence,
+        some_of,
+        progressive,
+        perfect,
+        case_put,
+        going_to,
+        obliged,
+        gerund,
+        sides,
+        phrases,
+        moved_not,
+        asking_last,
+        in_two,
+        likeness,
+        place_of_name,
+        apart,
+        old_plural,
+    )
 }
 """What may share an answer, by why."""
 
@@ -245,6 +423,60 @@ def language(chance: Random) -> Pair:
     return f"what is {noun} in {noun}?", f"was ist {noun} in {noun}?"
 
 
+def noun_gerund(chance: Random) -> Pair:
+    noun, verb = words(chance, 2)
+    return chance.choice(
+        (
+            (f"How much does {noun} {verb}?", f"How much does {noun}ing {verb}?"),
+            (f"Is {noun} {verb} here?", f"Is {noun}ing {verb} here?"),
+            (f"Should I stop to {verb} the {noun}?", f"Should I stop {verb}ing the {noun}?"),
+        )
+    )
+
+
+def sequence(chance: Random) -> Pair:
+    a, b, verb = words(chance, 3)
+    return chance.choice(
+        (
+            (f"Should I {verb} the {a} and then the {b}?", f"Should I {verb} the {b} and then the {a}?"),
+            (f"Is a {verb} {a} and {b} enough?", f"Is a {verb} {b} and {a} enough?"),
+            (f"Is it not the {a} and the {b}?", f"Is it not the {b} and the {a}?"),
+            (f"How do I {verb} to the {a} to the {b}?", f"How do I {verb} to the {b} to the {a}?"),
+        )
+    )
+
+
+def clauses(chance: Random) -> Pair:
+    a, b = words(chance, 2)
+    return chance.choice(
+        (
+            (f"Why don't people who {a} {b}?", f"Why do people who don't {a} {b}?"),
+            (f"Why isn't it {a} to {b}?", f"Why is it {a} not to {b}?"),
+        )
+    )
+
+
+def few(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    return f"Are there few {noun}s in {place}?", f"Are there a few {noun}s in {place}?"
+
+
+def other_way(chance: Random) -> Pair:
+    verb, noun, which = words(chance, 3)
+    return f"What is the {which} way to {verb} a {noun}?", f"What is the best way to {verb} a {noun}?"
+
+
+def other_person(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    return chance.choice(
+        (
+            (f"How do I {verb} your {noun}?", f"How do you {verb} my {noun}?"),
+            (f"How much {noun} do you {verb}?", f"How much {noun} do I {verb}?"),
+            (f"Can you {verb} a {noun}?", f"Can I {verb} a {noun}?"),
+        )
+    )
+
+
 FORBIDDEN: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -268,6 +500,12 @@ FORBIDDEN: dict[str, Maker] = {
         voice,
         having,
         language,
+        noun_gerund,
+        sequence,
+        clauses,
+        few,
+        other_way,
+        other_person,
     )
 }
 """What may share no answer, by the law that forbids it."""

@@ -56,6 +56,12 @@ LAWS: dict[str, Law] = {
     "having": tense.disagreement,
     "person": persons.disagreement,
     "language": languages.disagreement,
+    "noun_gerund": unpaired.disagreement,
+    "sequence": order.disagreement,
+    "clauses": order.disagreement,
+    "few": unpaired.disagreement,
+    "other_way": unpaired.disagreement,
+    "other_person": persons.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
 
