@@ -80,8 +80,9 @@ class Controls:
         """Return the controls that the value of a `Cache-Control` request header asks for.
 
         `no-store`, `no-cache`, `max-age`, `only-if-cached`, `stale-if-error` (RFC 9111, 5861); and as extensions (RFC
-        9111, section 5.2.3) `ttl` and `sample` with a number, `similar` and `no-similar` (which wins). Any other directive is ignored, and so is a value that cannot be read; of two with one name the
-        first counts. Never raises.
+        9111, section 5.2.3) `ttl` and `sample` with a number, `similar` and `no-similar` (which wins). Any other
+        directive is ignored, and so is a value that cannot be read; of two with one name the first counts. Never
+        raises.
         """
         given: dict[str, Any] = {}
         for name, value in _directives(header):
