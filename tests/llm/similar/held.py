@@ -1,8 +1,8 @@
 """Pairs of questions to measure the laws by: paraphrases as users write them, and traps that look as alike.
 
-`held_pairs.csv`: 100 pairs that one answer is right for and 100 that mean different things, of six topics, each with the
-kind of its difference, written `before` the laws were loosened; and 60 and 60 written `after`, the traps against what the
-laws now allow. No word list of the laws is made from them.
+`held_pairs.csv`: 100 pairs that one answer is right for and 100 that mean different things, of six topics, each with
+the kind of its difference, written `before` the laws were loosened; and 60 and 60 written `after`, the traps against
+what the laws now allow. No word list of the laws is made from them.
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ def word(chance: Random) -> str:
 
 
 def words(chance: Random, count: int) -> list[str]:
-    """Return `count` words that there are not, no two alike."""
+    """Return `count` words that there are not, none of them part of another."""
     found: list[str] = []
     while len(found) < count:
         made = word(chance)
-        if made not in found:
+        if not any(made in one or one in made for one in found):
             found.append(made)
     return found
 
@@ -249,6 +249,18 @@ def old_plural(chance: Random) -> Pair:
     return f"{opening} {rest.replace(noun, noun + one)}?", f"{opening} {rest.replace(noun, noun + many)}?"
 
 
+def request(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    ask = chance.choice(("Can you", "Could you please", "Would you"))
+    return f"{ask} {verb} my {noun} with the {place}?", f"{verb.capitalize()} my {noun} with the {place}."
+
+
+def purpose(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    end = chance.choice((f"to {verb} in the {place}", f"for the {verb} of {place}"))
+    return f"Do I need a {noun} {end}?", f"Do you need a {noun} {end}?"
+
+
 TRUE: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -281,6 +293,8 @@ TRUE: dict[str, Maker] = {
         place_of_name,
         apart,
         old_plural,
+        request,
+        purpose,
     )
 }
 """What may share an answer, by why."""
@@ -473,6 +487,8 @@ def other_person(chance: Random) -> Pair:
             (f"How do I {verb} your {noun}?", f"How do you {verb} my {noun}?"),
             (f"How much {noun} do you {verb}?", f"How much {noun} do I {verb}?"),
             (f"Can you {verb} a {noun}?", f"Can I {verb} a {noun}?"),
+            (f"Do you need my {noun} to {verb}?", f"Do I need your {noun} to {verb}?"),
+            (f"Do you need a {verb} {noun}?", f"Do I need a {verb} {noun}?"),
         )
     )
 

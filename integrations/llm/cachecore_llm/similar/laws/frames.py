@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 _TELL: Final = "tell me|let me know|explain to me|explain|show me|help me to|help me|advise me|clarify|remind me"
-_WISH: Final = "want to|need to|wish to|would like to|am trying to"
+_WISH: Final = "want to|need to|have to|wish to|would like to|am trying to"
 _LEARN: Final = "know|understand|ask|find out|learn|check"
 
 

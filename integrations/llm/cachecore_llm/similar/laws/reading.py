@@ -27,6 +27,7 @@ from cachecore_llm.similar.laws.vocabulary import (
 )
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
+_REQUESTS: Final = frozenset({"can", "could", "would"})
 NOT: Final = "not"
 
 
@@ -68,6 +69,10 @@ class Reading:
     """Whether a frame asked for an ability."""
     subject: str | None = None
     """Of a question with `how` or `should`: the person that follows it."""
+    requests: bool = False
+    """Whether it begins with `Can you`, `Could you` or `Would you`."""
+    orders: bool = False
+    """Whether it begins with a word of weight that asks nothing: `Write …`."""
     being: bool = False
     """Whether a form of `be` has been read in this sentence."""
 
@@ -99,6 +104,7 @@ def read(text: str) -> Reading:
     reading = Reading(text, language=language)
     skipped, asked = _frames(cut, reading) if language == "en" else (set(), {})
     weightless = WEIGHTLESS.get(language or "", frozenset())
+    begun = False
     for place, token in enumerate(cut):
         if token.starts:
             reading.being = False
@@ -107,6 +113,9 @@ def read(text: str) -> Reading:
         if place in skipped:
             continue
         before = cut[place - 1] if place else None
+        if not begun:
+            begun = True
+            _begin(reading, token, cut[place + 1] if place + 1 < len(cut) else None)
         if token.kind == "number":
             reading.terms.append(Term(token.text.replace(",", ""), token))
         elif token.kind == "sign":
@@ -114,6 +123,14 @@ def read(text: str) -> Reading:
         else:
             _take(reading, token, before, weightless)
     return reading
+
+
+def _begin(reading: Reading, token: Token, following: Token | None) -> None:
+    """Note whether an English text begins with a request or with an order."""
+    if reading.language != "en" or token.kind != "word":
+        return
+    reading.requests = token.folded in _REQUESTS and following is not None and following.folded == "you"
+    reading.orders = token.folded not in WEIGHTLESS["en"] | INTERROGATIVES
 
 
 def language_of(words: list[str]) -> str | None:

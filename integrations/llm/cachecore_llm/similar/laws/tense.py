@@ -2,10 +2,11 @@
 of what is or of what is had; and a verb stands in both in the active or in both in the passive.
 
 `Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. Where the forms make no difference they say
-nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`; the future
-where `if` puts a case (`What will happen if …`). The perfect is a past (`has been declined`, `was declined`), and the
-progressive the present (`is rising`, `does rise`). `Who has …` is not `Who is …`, `Can I be refunded?` not `Can I
-refund?`. Obligation (`must`, `should`, `need`) is a word of weight.
+nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`, or in a
+request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
+The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
+rise`). `Who has …` is not `Who is …`, `Can I be refunded?` not `Can I refund?`. Obligation (`must`, `should`, `need`)
+is a word of weight.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def disagreement(a: Reading, b: Reading) -> str | None:
 def _unsaid(a: Reading, b: Reading) -> set[str]:
     """Return what the forms of two texts do not tell, as both ask for a manner, a place or a case."""
     unsaid = {"ability", "future"} if a.asks_how and b.asks_how else set()
+    if (a.requests and b.orders) or (a.orders and b.requests):
+        unsaid.add("ability")
     both = set(a.values) & set(b.values)
     if "where" in both and not _ANYBODY.isdisjoint(a.light) and not _ANYBODY.isdisjoint(b.light):
         unsaid.add("ability")
