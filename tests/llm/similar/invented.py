@@ -245,7 +245,9 @@ def apart(chance: Random) -> Pair:
 
 def old_plural(chance: Random) -> Pair:
     opening, rest, (_, noun, _) = question(chance)
-    one, many = chance.choice((("man", "men"), ("fe", "ves"), ("f", "ves"), ("sis", "ses"), ("dy", "dies")))
+    one, many = chance.choice(
+        (("man", "men"), ("knife", "knives"), ("shelf", "shelves"), ("sis", "ses"), ("dy", "dies"))
+    )
     return f"{opening} {rest.replace(noun, noun + one)}?", f"{opening} {rest.replace(noun, noun + many)}?"
 
 
@@ -456,6 +458,9 @@ def sequence(chance: Random) -> Pair:
             (f"Is a {verb} {a} and {b} enough?", f"Is a {verb} {b} and {a} enough?"),
             (f"Is it not the {a} and the {b}?", f"Is it not the {b} and the {a}?"),
             (f"How do I {verb} to the {a} to the {b}?", f"How do I {verb} to the {b} to the {a}?"),
+            (f"Is the {verb} in the {a} on the {b}?", f"Is the {verb} on the {b} in the {a}?"),
+            (f"Is the {a} {verb} than the {b} and her?", f"Is her and the {a} {verb} than the {b}?"),
+            (f"Don't all {a}s {verb} {b}?", f"Do all {a}s not {verb} {b}?"),
         )
     )
 

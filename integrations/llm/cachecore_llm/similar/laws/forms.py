@@ -26,6 +26,8 @@ _DOUBLED: Final = re.compile(r"(?<=[aeiou])([^aeiou]+[ae]l)l(ed|ing|er|ers)\Z")
 _LONG: Final = 9
 """Letters from which on a word with two neighbours exchanged, or one letter doubled, is hardly another word."""
 _VOWELS: Final = "aeiou"
+_IN_VES: Final = re.compile(r"(?:cal|hal|lea|loa|sel|shel|shea|thie|wol|hoo|scar)f\Z|(?:kni|li|wi)fe\Z")
+"""Nouns with a plural in -ves; not belief, safe, proof."""
 _SHORT: Final = re.compile(r"(?<![aeiou])[aeiou][^aeiouy]\Z")
 
 
@@ -56,7 +58,7 @@ def _is_plural(base: str, form: str) -> bool:
         return True
     if len(base) < 3:
         return base == "go" and form == "goes"
-    if base.endswith(("f", "fe")) and form == base.rstrip("e")[:-1] + "ves":
+    if _IN_VES.search(base) and form == base.rstrip("e")[:-1] + "ves":
         return True
     if base.endswith("sis"):
         return form == base[:-2] + "es"

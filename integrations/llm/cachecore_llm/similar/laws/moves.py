@@ -7,7 +7,16 @@ from typing import Final
 
 from cachecore_llm.similar.laws.pairing import alike
 from cachecore_llm.similar.laws.reading import NOT, Term
-from cachecore_llm.similar.laws.vocabulary import BEING, INTERROGATIVES, MOTION, NEGATIONS, SCOPE, WEIGHTLESS, listed
+from cachecore_llm.similar.laws.vocabulary import (
+    BEING,
+    INTERROGATIVES,
+    MOTION,
+    NEGATIONS,
+    PLACES,
+    SCOPE,
+    WEIGHTLESS,
+    listed,
+)
 
 _BOTH: Final = listed("and or vs versus")
 _LONGEST_SIDE: Final = 4
@@ -16,7 +25,8 @@ _MOST_TERMS: Final = 32
 _ARTICLES: Final = listed("a an the my our your")
 _INWARD: Final = WEIGHTLESS["en"] | MOTION | listed("between of than about")
 """Words behind which a side of `and` begins; behind another it may be the end of a longer one."""
-_CLAUSES: Final = SCOPE | INTERROGATIVES
+_HOLDING: Final = SCOPE | MOTION | frozenset({"than"})
+"""Words that a side of `and` does not carry along: `better than A and B` is not `B and better than A`."""
 _LAST: Final = listed("why when where")
 
 
@@ -37,10 +47,15 @@ def _moves(terms: list[Term]) -> Iterator[list[Term]]:
     if NEGATIONS.isdisjoint(term.value for term in terms):
         yield from _exchanged_sides(terms)
     begins = [place for place, term in enumerate(terms) if term.value in MOTION]
-    if len(begins) == 2 and terms[begins[0]].value != terms[begins[1]].value:
+    if len(begins) == 2 and _are_apart(*(terms[place].value for place in begins)):
         head, first, second = terms[: begins[0]], terms[begins[0] : begins[1]], terms[begins[1] :]
         if len(first) > 1 and len(second) > 1 and head:
             yield head + second + first
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Return whether phrases of two prepositions belong to the verb each: of two places one may lie in the other."""
+    return one != other and not {one, other} <= PLACES
 
 
 def _said_of_it(terms: list[Term]) -> Iterator[list[Term]]:
@@ -73,7 +88,7 @@ def _is_whole(terms: list[Term], at: int, left: int, right: int) -> bool:
     """Return whether the sides of an `and` begin behind a small word and end before one, or are a name each."""
     first, end = terms[at - left], at + 1 + right
     sides = terms[at - left : at] + terms[at + 1 : end]
-    if any(one.token.kind != "word" or one.value in SCOPE for one in sides):
+    if any(one.token.kind != "word" or one.value in _HOLDING for one in sides):
         return False
     if left == right == 1 and all(one.is_name for one in sides):
         return True
@@ -95,5 +110,6 @@ def _not_moved(a: Sequence[Term], b: Sequence[Term]) -> bool:
     behind = a[places[0][0] + 1 :] if free is here else b[places[1][0] + 1 :]
     if not behind or behind[0].value in MOTION or behind[0].before == "to":
         return False
-    clauses = sum(term.value in _CLAUSES for term in rows[0])
-    return clauses <= 1 and alike(*rows)
+    values = [term.value for term in rows[0]]
+    one_clause = SCOPE.isdisjoint(values) and sum(value in INTERROGATIVES for value in values) <= 1
+    return one_clause and alike(*rows)
