@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 from benchmarks.similar_recall import FOLDER, banking, clinc
 from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import disagreement
+from tests.llm.similar.forbidden import FORBIDDEN
 from tests.llm.similar.held import held
-from tests.llm.similar.invented import FORBIDDEN, TRUE
+from tests.llm.similar.invented import TRUE
 
 RESULTS = Path(__file__).parent / "results" / "similar_laws.json"
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9)

@@ -33,7 +33,8 @@ from cachecore_llm.similar.laws import (
     unpaired,
 )
 from cachecore_llm.similar.laws.reading import Reading, read
-from tests.llm.similar.invented import FORBIDDEN, TRUE
+from tests.llm.similar.forbidden import FORBIDDEN
+from tests.llm.similar.invented import TRUE
 
 Law = Callable[[Reading, Reading], str | None]
 LAWS: dict[str, Law] = {
