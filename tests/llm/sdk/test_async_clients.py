@@ -293,6 +293,23 @@ async def test_cache_control_of_a_request(clients: Clients) -> None:
     assert "hit" in (await told("unheard-of, max-age=60", "other") or "")
 
 
+async def test_similar_answers_by_the_cache_control_of_a_request(clients: Clients) -> None:
+    """`similar` allows one before the provider is asked, `no-similar` forbids it where it is switched on for all."""
+    client = await clients.openai()
+    known = await status(client, "How do I order a card?")
+    text, told = await status(client, "How can I order the card?", extra_headers={"Cache-Control": "similar"})
+    assert (text, clients.provider.calls) == (known[0], 1)
+    assert told is not None
+    assert told.endswith("detail=similar")
+    assert "fwd=miss; stored" in ((await status(client, "How can I order the card?"))[1] or "")
+    async with ResponseCache("memory://", CacheConfig(similar_first=True), **PATIENT) as store:
+        on = await clients.openai(store=store)
+        await status(on, "How do I order a card?")
+        forbidden = await status(on, "How can I order a card?", extra_headers={"Cache-Control": "no-similar"})
+        assert "stored" in (forbidden[1] or "")
+        assert "similar" in ((await status(on, "How would I order a card?"))[1] or "")
+
+
 async def test_callers_own_timeout_bounds_its_wait_and_leaves_the_call(clients: Clients) -> None:
     """One caller gives up as with the SDK's own client; the other gets the answer of the same call."""
     patient, hasty = await clients.openai(), await clients.openai(timeout=0.05)

@@ -1,4 +1,4 @@
-"""Pairs of questions over words that are made up on the spot: what may share an answer, and what each law forbids.
+"""Pairs of questions over words that are made up on the spot: those that may share an answer.
 
 Made up, so that no list of words can know them: a pair that a law forbids differs by the law alone.
 """
@@ -21,11 +21,11 @@ def word(chance: Random) -> str:
 
 
 def words(chance: Random, count: int) -> list[str]:
-    """Return `count` words that there are not, no two alike."""
+    """Return `count` words that there are not, none of them part of another."""
     found: list[str] = []
     while len(found) < count:
         made = word(chance)
-        if made not in found:
+        if not any(made in one or one in made for one in found):
             found.append(made)
     return found
 
@@ -37,13 +37,6 @@ def question(chance: Random) -> tuple[str, str, list[str]]:
         (f"{verb} the {noun} of my {place}", f"{verb} my {noun} with the {place}", f"{verb} a {noun} from the {place}")
     )
     return chance.choice(("How do I", "Why should I", "When do I", "Do I")), rest, [verb, noun, place]
-
-
-def _swap(text: str, a: str, b: str) -> str:
-    return text.replace(a, "\0").replace(b, a).replace("\0", b)
-
-
-# What may share an answer.
 
 
 def punctuation(chance: Random) -> Pair:
@@ -72,8 +65,16 @@ def how(chance: Random) -> Pair:
 
 def contraction(chance: Random) -> Pair:
     _, rest, _ = question(chance)
-    whole, short = chance.choice((("does not", "doesn't"), ("is not", "isn't"), ("can not", "can't")))
-    return f"Why {whole} it {rest}?", f"Why {short} it {rest}?"
+    whole, short = chance.choice(
+        (
+            ("Why does not it", "Why doesn't it"),
+            ("Why is not it", "Why isn't it"),
+            ("Why can not it", "Why cant it"),
+            ("What is it to", "Whats it to"),
+            ("I am to", "Im to"),
+        )
+    )
+    return f"{whole} {rest} from the {rest[:5]}?", f"{short} {rest} from the {rest[:5]}?"
 
 
 def plural(chance: Random) -> Pair:
@@ -97,177 +98,198 @@ def thanks(chance: Random) -> Pair:
 
 def spelling(chance: Random) -> Pair:
     opening, rest, (verb, _, _) = question(chance)
-    british, american = chance.choice((("ise", "ize"), ("ised", "ized"), ("ising", "izing"), ("our", "or")))
+    british, american = chance.choice(
+        (("ise", "ize"), ("ised", "ized"), ("ising", "izing"), ("our", "or"), ("tre", "ter"), ("elled", "eled"))
+    )
     return tuple(f"{opening} {rest.replace(verb, verb + one)}?" for one in (british, american))  # type: ignore[return-value]
+
+
+def manner(chance: Random) -> Pair:
+    _, rest, _ = question(chance)
+    frame = chance.choice(("What is the best way to", "What are the best ways to", "What should I do to"))
+    return (
+        f"{chance.choice(('How do I', 'How can I', 'How should I', 'How does one', 'How to'))} {rest}?",
+        f"{frame} {rest}?",
+    )
+
+
+def own_person(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"How do I {verb} my {noun} at my {place}?", f"How can you {verb} your {noun} at your {place}?"
+
+
+def interrogative(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    rest = chance.choice((f"{noun} should I {verb}", f"{noun} is {verb}", f"is the best {noun} to {verb}"))
+    return f"What {rest}?", f"Which {rest}?"
+
+
+def existence(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    a, b = chance.sample(("Are there any", "Are there some", "Are there"), 2)
+    return (f"{a} {noun}s in the {place}?", f"{b} {noun}s in the {place}?")
+
+
+def some_of(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    a, b = chance.sample(("What are some", "What are the", "What are", "What are some of the"), 2)
+    return f"{a} {noun}s of {place}?", f"{b} {noun}s of {place}?"
+
+
+def progressive(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Why does my {noun} {verb} in the {place}?", f"Why is my {noun} {verb}ing in the {place}?"
+
+
+def perfect(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Why has my {noun} been {verb}ed in {place}?", f"Why was my {noun} {verb}ed in {place}?"
+
+
+def case_put(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    a, b = chance.sample(("What happens if", "What will happen if", "What happens when", "What would happen if"), 2)
+    return f"{a} I {verb} the {noun} of {place}?", f"{b} I {verb} the {noun} of {place}?"
+
+
+def going_to(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Who is going to {verb} the {noun} in {place}?", f"Who will {verb} the {noun} in {place}?"
+
+
+def obliged(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"Do I have to {verb} a {noun} for {place}?", f"Do I need to {verb} a {noun} for {place}?"
+
+
+def gerund(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return chance.choice(
+        (
+            (f"Is it {place} to {verb} the {noun}?", f"Is it {place} {verb}ing the {noun}?"),
+            (f"What is the {place} way to {verb} a {noun}?", f"What is the {place} way of {verb}ing a {noun}?"),
+            (f"Do I need a {noun} to {verb} in {place}?", f"Do I need a {noun} for {verb}ing in {place}?"),
+        )
+    )
+
+
+def sides(chance: Random) -> Pair:
+    a, b, more = words(chance, 3)
+    return chance.choice(
+        (
+            (
+                f"What is the difference between {a} {more} and {b}?",
+                f"What's the difference between {b} and {a} {more}?",
+            ),
+            (f"Which is {more}, the {a} or the {b}?", f"Which is {more}, the {b} or the {a}?"),
+            (
+                f"Is it better to {more} {a.title()} or {b.title()}?",
+                f"Is it better to {more} {b.title()} or {a.title()}?",
+            ),
+        )
+    )
+
+
+def phrases(chance: Random) -> Pair:
+    verb, a, b = words(chance, 3)
+    one, other = chance.sample(("from", "to", "with", "in", "by"), 2)
+    return f"How do I {verb} {one} the {a} {other} {b}?", f"How do I {verb} {other} {b} {one} the {a}?"
+
+
+def moved_not(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    do, short = chance.choice((("does", "doesn't"), ("can", "can't"), ("will", "won't")))
+    return f"Why {short} my {noun} {verb} in {place}?", f"Why {do} my {noun} not {verb} in {place}?"
+
+
+def asking_last(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return chance.choice(
+        (
+            (f"Why is the {noun} {verb} in {place}?", f"The {noun} is {verb} in {place}, why?"),
+            (f"At which {noun} should I {verb} my {place}?", f"Which {noun} should I {verb} my {place} at?"),
+            (f"Which {noun} is best for {place}?", f"What is the best {noun} for {place}?"),
+        )
+    )
+
+
+def in_two(chance: Random) -> Pair:
+    opening, rest, (verb, _, _) = question(chance)
+    more = word(chance)
+    return f"{opening} {rest.replace(verb, verb + more)}?", f"{opening} {rest.replace(verb, f'{verb} {more}')}?"
+
+
+def likeness(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    a, b = chance.sample(("What is it like to", "What does it feel like to", "How does it feel to"), 2)
+    return f"{a} {verb} the {noun}?", f"{b} {verb} the {noun}?"
+
+
+def place_of_name(chance: Random) -> Pair:
+    verb, noun, name = words(chance, 3)
+    a, b = chance.sample(("in", "on", "at"), 2)
+    return f"How do I {verb} a {noun} {a} {name.title()}?", f"How do I {verb} a {noun} {b} {name.title()}?"
+
+
+def apart(chance: Random) -> Pair:
+    opening, rest, _ = question(chance)
+    return f"{opening} {rest}?", f"{opening} {rest} ?"
+
+
+def old_plural(chance: Random) -> Pair:
+    opening, rest, (_, noun, _) = question(chance)
+    one, many = chance.choice(
+        (("man", "men"), ("knife", "knives"), ("shelf", "shelves"), ("sis", "ses"), ("dy", "dies"))
+    )
+    return f"{opening} {rest.replace(noun, noun + one)}?", f"{opening} {rest.replace(noun, noun + many)}?"
+
+
+def request(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    ask = chance.choice(("Can you", "Could you please", "Would you"))
+    return f"{ask} {verb} my {noun} with the {place}?", f"{verb.capitalize()} my {noun} with the {place}."
+
+
+def purpose(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    end = chance.choice((f"to {verb} in the {place}", f"for the {verb} of {place}"))
+    return f"Do I need a {noun} {end}?", f"Do you need a {noun} {end}?"
 
 
 TRUE: dict[str, Maker] = {
     make.__name__: make
-    for make in (punctuation, articles, politeness, how, contraction, plural, digits, thanks, spelling)
+    for make in (
+        punctuation,
+        articles,
+        politeness,
+        how,
+        contraction,
+        plural,
+        digits,
+        thanks,
+        spelling,
+        manner,
+        own_person,
+        interrogative,
+        existence,
+        some_of,
+        progressive,
+        perfect,
+        case_put,
+        going_to,
+        obliged,
+        gerund,
+        sides,
+        phrases,
+        moved_not,
+        asking_last,
+        in_two,
+        likeness,
+        place_of_name,
+        apart,
+        old_plural,
+        request,
+        purpose,
+    )
 }
 """What may share an answer, by why."""
-
-# What each law forbids.
-
-
-def case(chance: Random) -> Pair:
-    opening, rest, found = question(chance)
-    one = chance.choice(found)
-    other = chance.choice((one.title(), one.upper(), one[:-1] + one[-1].upper(), one[0] + one[1].upper() + one[2:]))
-    if chance.random() < 0.5:
-        return f"{opening} {rest}?", f"{opening} {rest.replace(one, other)}?"
-    letter = chance.choice("bcdfrxz")
-    mark = chance.choice(("-", "\\", "%", "--"))
-    return f"What does {found[0]} {mark}{letter} do?", f"What does {found[0]} {mark}{letter.upper()} do?"
-
-
-def added_word(chance: Random) -> Pair:
-    opening, rest, found = question(chance)
-    more = next(one for one in iter(lambda: word(chance), "") if one not in found)
-    at = chance.choice(found[1:])
-    return f"{opening} {rest}?", f"{opening} {rest.replace(at, f'{more} {at}')}?"
-
-
-def exchanged_word(chance: Random) -> Pair:
-    opening, rest, found = question(chance)
-    one = chance.choice(found)
-    other = chance.choice(("un", "re", "de", "mis")) + one if chance.random() < 0.5 else one[:-1] + "x"
-    return f"{opening} {rest}?", f"{opening} {rest.replace(one, other)}?"
-
-
-def exchanged_letter(chance: Random) -> Pair:
-    opening, rest, found = question(chance)
-    one = chance.choice(found)
-    other = one[:2] + chance.choice("jqwxy") + one[3:]
-    return f"{opening} {rest}?", f"{opening} {rest.replace(one, other)}?"
-
-
-def number(chance: Random) -> Pair:
-    opening, rest, (_, noun, _) = question(chance)
-    a = chance.randrange(2, 5000)
-    b = chance.choice((a + 1, a * 10, a // 2))
-    return tuple(f"{opening} {rest.replace(noun, f'{one} {noun}')}?" for one in (a, b))  # type: ignore[return-value]
-
-
-def unit(chance: Random) -> Pair:
-    opening, rest, (_, noun, _) = question(chance)
-    a, b = chance.choice(
-        (("am", "pm"), ("Mbps", "MBps"), ("km", "mi"), ("g", "kg"), ("m", "M"), ("s", "ms"), ("am", ""))
-    )
-    size = chance.randrange(2, 12)
-    return tuple(f"{opening} {rest.replace(noun, f'{noun} at {size} {one}')}?" for one in (a, b))  # type: ignore[return-value]
-
-
-def date(chance: Random) -> Pair:
-    opening, rest, _ = question(chance)
-    days = ("Monday", "Sunday", "March", "May", "today", "tomorrow", "yesterday", "tonight", "June", "July", "now")
-    a, b = chance.sample(days, 2)
-    return f"{opening} {rest} {a}?", f"{opening} {rest} {b}?"
-
-
-def negated(chance: Random) -> Pair:
-    _, rest, _ = question(chance)
-    a, b = chance.choice((("does", "doesn't"), ("does", "does not"), ("can", "can never"), ("is", "isn't")))
-    return f"Why {a} it {rest}?", f"Why {b} it {rest}?"
-
-
-def moved_negation(chance: Random) -> Pair:
-    a, b = words(chance, 2)
-    return f"Why can I {a} but not {b}?", f"Why can I not {a} but {b}?"
-
-
-def scope(chance: Random) -> Pair:
-    opening, rest, (verb, _, place) = question(chance)
-    limit = chance.choice(("only", "all", "except", "always", "also", "another", "every", "some"))
-    if chance.random() < 0.5:
-        return f"{opening} {rest}?", f"{opening} {rest.replace(verb, f'{limit} {verb}')}?"
-    a, b = chance.sample(("before", "after", "since", "until", "unless", "if", "and", "or"), 2)
-    return f"{opening} {rest} {a} {place}?", f"{opening} {rest} {b} {place}?"
-
-
-def name(chance: Random) -> Pair:
-    opening, rest, _ = question(chance)
-    a, b = (one.title() for one in words(chance, 2))
-    return f"{opening} {rest} in {a}?", f"{opening} {rest}{chance.choice(('', f' in {b}', f' in {a}s'))}?"
-
-
-def operator(chance: Random) -> Pair:
-    a, b = words(chance, 2)
-    one, other = chance.sample(("+", "-", "*", "/", "<", ">", "<=", "==", "=", "!=", "&", "|", "&&", "**", "%", "^"), 2)
-    return f"What does {a} {one} {b} mean?", f"What does {a} {other} {b} mean?"
-
-
-def bracket(chance: Random) -> Pair:
-    a, b, c = words(chance, 3)
-    return f"What is {a}*({b}+{c})?", f"What is ({a}*{b})+{c}?"
-
-
-def script(chance: Random) -> Pair:
-    opening, rest, found = question(chance)
-    one = chance.choice([one for one in found if "a" in one or "o" in one] or [found[0] + "a"])
-    alike = one.replace("a", "\u0430").replace("o", "\u043e")
-    return f"{opening} {rest} {one}?", f"{opening} {rest} {alike}?"
-
-
-def order(chance: Random) -> Pair:
-    a, b, verb = words(chance, 3)
-    text = chance.choice(
-        (f"How do I {verb} from {a} to {b}?", f"Can the {a} {verb} a {b}?", f"Why is my {a} in the {b}?")
-    )
-    return text, _swap(text, a, b)
-
-
-def tense(chance: Random) -> Pair:
-    verb, noun, place = words(chance, 3)
-    a, b = chance.sample(("is", "was", "will", "can"), 2)
-    return f"Who {a} the {noun} of {place} {verb}?", f"Who {b} the {noun} of {place} {verb}?"
-
-
-def person(chance: Random) -> Pair:
-    verb, noun = words(chance, 2)
-    text = chance.choice((f"What is my {noun} {verb}?", f"Can I {verb} your {noun}?", f"Did you {verb} my {noun}?"))
-    swapped = {"I": "you", "you": "I", "my": "your", "your": "my"}
-    return text, " ".join(swapped.get(one, one) for one in text.split())
-
-
-def voice(chance: Random) -> Pair:
-    verb, noun = words(chance, 2)
-    return f"Can I {verb} by the {noun}?", f"Can I be {verb}ed by the {noun}?"
-
-
-def having(chance: Random) -> Pair:
-    noun, place = words(chance, 2)
-    return f"Who has a {noun} in the {place}?", f"Who is a {noun} in the {place}?"
-
-
-def language(chance: Random) -> Pair:
-    noun = word(chance).title()
-    return f"what is {noun} in {noun}?", f"was ist {noun} in {noun}?"
-
-
-FORBIDDEN: dict[str, Maker] = {
-    make.__name__: make
-    for make in (
-        case,
-        added_word,
-        exchanged_word,
-        exchanged_letter,
-        number,
-        unit,
-        date,
-        negated,
-        moved_negation,
-        scope,
-        name,
-        operator,
-        bracket,
-        script,
-        order,
-        tense,
-        person,
-        voice,
-        having,
-        language,
-    )
-}
-"""What may share no answer, by the law that forbids it."""

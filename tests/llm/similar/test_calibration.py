@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from cachecore import OptionsError, cli
 from cachecore_llm.similar.calibration import Judged, calibrate
 from cachecore_llm.similar.intervals import lower_bound, needed, upper_bound
-from tests.llm.similar.invented import FORBIDDEN, TRUE
+from tests.llm.similar.forbidden import FORBIDDEN
+from tests.llm.similar.invented import TRUE
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,31 @@ async def test_the_shadow_compares_with_the_providers_own_answer() -> None:
     assert (shadow.report.judged, shadow.report.error, shadow.off) == (1, 0.0, False)
 
 
+@pytest.mark.parametrize("controls", [Controls(), Controls(refresh=True)])
+async def test_the_shadow_compares_the_answer_of_a_stream_when_it_is_whole(controls: Controls) -> None:
+    """Behind the caller; the answer of a stream that was cut is no answer to compare."""
+    seen: list[tuple[str, ...]] = []
+
+    def judge(*texts: str) -> bool:
+        seen.append(texts)
+        return False
+
+    shadow = ShadowCheck(judge, share=1.0)
+    bank = Bank(similar_first=True, similar_shadow=shadow)
+    await checked(bank, shadow, KNOWN)
+    bank.provider.cut_after = 2
+    cut = bank.service.stream("Bank.", "How would I order a card?", model="m", cache=controls)
+    assert len([piece async for piece in cut]) < len("Answer 1.")
+    bank.provider.cut_after = None
+    stream = bank.service.stream("Bank.", ASKED, model="m", cache=controls)
+    own = "".join([piece async for piece in stream])
+    assert (await stream.response()).cache_status == "miss"
+    while first.RUNNING:
+        await asyncio.wait(set(first.RUNNING))
+    assert seen == [(ASKED, KNOWN, "Answer 0.", own)]
+    assert shadow.off
+
+
 async def test_above_its_limit_the_rung_switches_itself_off() -> None:
     async def wrong(*_: str) -> bool:
         return False

@@ -33,7 +33,8 @@ from cachecore_llm.similar.laws import (
     unpaired,
 )
 from cachecore_llm.similar.laws.reading import Reading, read
-from tests.llm.similar.invented import FORBIDDEN, TRUE
+from tests.llm.similar.forbidden import FORBIDDEN
+from tests.llm.similar.invented import TRUE
 
 Law = Callable[[Reading, Reading], str | None]
 LAWS: dict[str, Law] = {
@@ -56,6 +57,12 @@ LAWS: dict[str, Law] = {
     "having": tense.disagreement,
     "person": persons.disagreement,
     "language": languages.disagreement,
+    "noun_gerund": unpaired.disagreement,
+    "sequence": order.disagreement,
+    "clauses": order.disagreement,
+    "few": unpaired.disagreement,
+    "other_way": unpaired.disagreement,
+    "other_person": persons.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
 

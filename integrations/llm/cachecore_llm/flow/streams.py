@@ -19,6 +19,7 @@ from cachecore_llm.flow.calls import Calls
 from cachecore_llm.flow.stored import StoredAnswer, packed
 from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
+from cachecore_llm.similar.shadow import ShadowCheck
 from cachecore_llm.wire import Assembly, Call, JsonObject, RequestFacts
 from cachecore_llm.wire.objects import dump, load
 
@@ -93,16 +94,18 @@ class AnswerStream:
                 return
             if controls.only_if_cached:
                 raise NotCachedError("absent")
-        instead = await first.instead(self._flow, asked) if first.is_first(self._flow, asked) else None
+        shadow = first.drawn(self._flow, asked)
+        is_first = shadow is None and first.is_first(self._flow, asked)
+        instead = await first.instead(self._flow, asked) if is_first else None
         if instead is not None:
             for event in self._similar(instead):
                 yield event
             return
+        producer = _Producer(self._flow, asked, self._start, shadow)
         if controls.no_store or controls.refresh:
-            async for event in self._alone():
+            async for event in self._alone(producer):
                 yield event
             return
-        producer = _Producer(self._flow, asked, self._start)
         stream: Stream[Chunk] = asked.view.stream(
             asked.request, producer.chunks, assemble=producer.assemble, replay=self._replay, ttl=controls.ttl
         )
@@ -216,10 +219,9 @@ class AnswerStream:
             await _close(source)
             self._flow.costs.spent(self._asked, self._made(assembly.recording().body or {}))
 
-    async def _alone(self) -> AsyncGenerator[JsonObject, None]:
+    async def _alone(self, producer: _Producer) -> AsyncGenerator[JsonObject, None]:
         """Yield a new stream that no other caller shares; store its answer, unless that is not wanted."""
         asked = self._asked
-        producer = _Producer(self._flow, asked, self._start)
         chunks: list[Chunk] = []
         async for chunk in producer.chunks():
             chunks.append(chunk)
@@ -239,12 +241,19 @@ class AnswerStream:
 
 
 class _Producer:
-    """Makes the chunks of one stream, and the entry of its answer."""
+    """Makes the chunks of one stream, and the entry of its answer; `shadow` has it compared with a similar one."""
 
-    def __init__(self, flow: Calls, asked: Asked, start: Callable[[Call], AsyncIterable[JsonObject]]) -> None:
+    def __init__(
+        self,
+        flow: Calls,
+        asked: Asked,
+        start: Callable[[Call], AsyncIterable[JsonObject]],
+        shadow: ShadowCheck | None,
+    ) -> None:
         self._flow = flow
         self._asked = asked
         self._start = start
+        self._shadow = shadow
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Yield the way of the stream, then its events, neutral and as JSON."""
@@ -309,6 +318,8 @@ class _Producer:
         flow.costs.spent(asked, computed.value, facts)
         if computed.store:
             ladder.remember(asked, flow.questions, computed.value)
+            if self._shadow is not None:
+                first.check(flow, asked, self._shadow, computed.value)
         return computed
 
 

@@ -79,15 +79,18 @@ class Controls:
     def from_cache_control(cls, header: str) -> Controls:
         """Return the controls that the value of a `Cache-Control` request header asks for.
 
-        `no-store`, `no-cache`, `max-age`, `only-if-cached`, `stale-if-error` (RFC 9111, 5861), and `ttl` and `sample`
-        with a number. Any other directive is ignored, and so is a value that cannot be read; of two with one name the
-        first counts. Never raises.
+        `no-store`, `no-cache`, `max-age`, `only-if-cached`, `stale-if-error` (RFC 9111, 5861); and as extensions (RFC
+        9111, section 5.2.3) `ttl` and `sample` with a number, `similar` and `no-similar` (which wins). Any other
+        directive is ignored, and so is a value that cannot be read; of two with one name the first counts. Never
+        raises.
         """
         given: dict[str, Any] = {}
         for name, value in _directives(header):
             read = _READ.get(name)
             if read is None or (told := read[1](value)) is None:
                 continue
+            if name == "no-similar":  # the careful one wins, wherever it stands
+                given[read[0]] = told
             given.setdefault(read[0], told)
         if given.get("only_if_cached") and given.pop("refresh", False):
             given["max_age"] = 0.0  # RFC 9111: no stored answer satisfies both, and no provider may be asked
@@ -122,6 +125,10 @@ def _flag(value: str | None) -> bool | None:
     return True if not value else None
 
 
+def _not_flag(value: str | None) -> bool | None:
+    return None if value else False
+
+
 def _whole_number(value: str | None) -> int | None:
     # RFC 9111: delta-seconds are decimal digits; more than nine of them mean "very long".
     return min(int(value), 10**9) if value and value.isascii() and value.isdigit() and len(value) <= 18 else None
@@ -142,6 +149,8 @@ _READ: Final[dict[str, tuple[str, Callable[[str | None], Any]]]] = {
     "only-if-cached": ("only_if_cached", _flag),
     "max-age": ("max_age", _seconds),
     "stale-if-error": ("stale_if_error", _seconds),
+    "similar": ("similar", _flag),
+    "no-similar": ("similar", _not_flag),
     "ttl": ("ttl", _ttl),
     "sample": ("sample", _whole_number),
 }

@@ -23,7 +23,7 @@ def chosen_index(
     made = plugins.made(GROUP, index, **options) if isinstance(index, str) else index
     if not isinstance(made, SimilarityIndex):
         raise OptionsError(
-            f"similar_index must be an entry point of {GROUP} or an object with add, discard, search and takes, "
-            f"not {made!r}"
+            f"similar_index must be an entry point of {GROUP} or an object with takes, add, discard, search, "
+            f"size_bytes and a length (see SimilarityIndex), not {made!r}"
         )
     return made

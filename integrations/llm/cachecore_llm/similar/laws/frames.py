@@ -1,7 +1,10 @@
 """The frames of English questions: openings that say only that a question comes.
 
 `Could you tell me how I can …`, `I would like to know how to …` and `How do I …` ask the same. A frame is taken off
-where a sentence begins with it, and nowhere else: in `Did I tell you …` the same words carry weight.
+where a sentence begins with it, and nowhere else: in `Did I tell you …` the same words carry weight. A frame may ask
+for a manner: `What is the best way to …` and `What should I do to …` are `How do I …`; the fastest way is another.
+`What does it feel like to …` is `What is it like to …`, and `What is meant by …` is `What is …`. Behind the word that
+asks, `do you think` says nothing either.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 _TELL: Final = "tell me|let me know|explain to me|explain|show me|help me to|help me|advise me|clarify|remind me"
-_WISH: Final = "want to|need to|wish to|would like to|am trying to"
+_WISH: Final = "want to|need to|have to|wish to|would like to|am trying to"
 _LEARN: Final = "know|understand|ask|find out|learn|check"
 
 
@@ -31,18 +34,35 @@ def _by_first(*frames: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
 
 _EMPTY: Final = _by_first(
     *_each("hi|hello|hey|please|thanks|thank you|kindly|ok|okay|so"),
-    *_each("can you|could you|would you|will you", "|please|kindly", _TELL),
+    *_each("can you|could you|would you|will you|can someone|can anyone|can anybody", "|please|kindly", _TELL),
     *_each(_TELL),
-    *_each("do you know|i was wondering|i wonder|just wondering|i'm wondering|any idea|does anyone know"),
+    *_each("do you know|i was wondering|i wonder|just wondering|i'm wondering|any idea"),
+    *_each("does anyone know|does anybody know"),
     *_each("i|we", _WISH, "|" + _LEARN),
     *_each("i'd|we'd", "like to", "|" + _LEARN),
     *_each("i'm|we're", "trying to"),
 )
 _ABLE: Final = _by_first(
-    *_each("is it possible to|is it possible for me to|am i able to"),
+    *_each("is it possible to|is it possible for me to|am i able to|am i allowed to|is it allowed to"),
     *_each("is there a way to|is there any way to|is there a way for me to|is there any way for me to"),
 )
-LONGEST: Final = max(len(frame) for frames in (_EMPTY, _ABLE) for alike in frames.values() for frame in alike)
+_BEST: Final = "|best|good|right"
+_MANNER: Final = _by_first(
+    *_each("what is the|what's the|whats the|which is the|what is a|what's a", _BEST, "way", "to|of"),
+    *_each("what are|which are", "|the|some", _BEST, "ways", "to|of"),
+    *_each("what should|what can", "i|we|you|one", "do to"),
+    *_each("what do", "i|we|you", "need to do to|have to do to"),
+)
+_LIKENESS: Final = _by_first(
+    *_each("what does|what did", "it feel like to"),
+    *_each("how does|how did", "it feel to"),
+    *_each("what is|what's|whats", "it like", "to|"),
+)
+_MEANT: Final = _by_first(*_each("what is meant by|what's meant by|what do you mean by|what do we mean by"))
+_NO_VERBS: Final = frozenset({"a", "an", "the", "my", "our", "your", "this", "that", "be"})
+"""Behind `the way to` these begin a place, not a deed; `to be` is kept."""
+_FRAMES: Final = ((_MANNER, "how"), (_LIKENESS, "like"), (_MEANT, "what"), (_ABLE, None), (_EMPTY, None))
+LONGEST: Final = max(len(frame) for frames, _ in _FRAMES for alike in frames.values() for frame in alike)
 """Words of the longest frame."""
 
 
@@ -54,16 +74,29 @@ def tail_of(words: list[str]) -> int:
     return next((len(tail) for tail in _TAILS if tuple(words[-len(tail) :]) == tail), 0)
 
 
-def unframed(words: list[str]) -> tuple[int, bool]:
-    """Return how many of the first words of a sentence are frames, and whether one asks for an ability."""
+def unframed(words: list[str]) -> tuple[int, bool, str | None]:
+    """Return how many of the first words of a sentence are frames, whether one asks for an ability, and the word that
+    asks in its place: `how` for a manner, `like` for what it is like, `what` for what is meant by it, or None.
+    """
     taken, able = 0, False
     while taken < len(words):
-        for frames, asks in ((_ABLE, True), (_EMPTY, False)):
+        for frames, asks in _FRAMES:
             here = frames.get(words[taken], [])
             found = next((one for one in here if tuple(words[taken : taken + len(one)]) == one), None)
-            if found is not None:
-                taken, able = taken + len(found), able or asks
-                break
+            end = taken + len(found or ())
+            if found is None or (asks and (end == len(words) or (asks == "how" and words[end] in _NO_VERBS))):
+                continue
+            taken, able = end, able or frames is _ABLE
+            if asks:
+                return taken, able, asks
+            break
         else:
             break
-    return taken, able
+    return taken, able, None
+
+
+def inner(words: list[str]) -> int:
+    """Return how many words from here on, inside a sentence, say nothing: `(Who) do you think (will …)`."""
+    if words[:3] == ["do", "you", "think"] and len(words) > 3 and words[3] not in ("about", "of", "that", ""):
+        return 3
+    return 2 if words[:3] == ["in", "order", "to"] else 0

@@ -1,52 +1,68 @@
-"""Which two words may stand for each other: the same word, its plural or its regular forms, and one slip of the pen.
+"""Which terms of two texts are one: the same word, a form of it, and one word that is written in two.
 
-An ending may be British or American. Names, units, numbers and signs pair with themselves alone. Of a verb its base
-pairs with its regular forms, but these not with one another: bored is not boring. Endings that make another word (-ly,
--er, -ment) pair with nothing.
+Names, units, numbers and signs pair with themselves alone. Of a verb its base pairs with its regular forms, but these
+not with one another: bored is not boring. A form in -ing pairs with its base where it is a verb: behind a preposition
+(`by paying`), with `be` against a simple form (`is rising`, `does rise`), or against an infinitive (`safe to pay`,
+`safe paying`), and not as a noun: paint is not painting. Behind the verbs whose sense turns (`stop to eat`, `stop
+eating`) the infinitive stays one.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from cachecore_llm.similar.laws.forms import form_of
 from cachecore_llm.similar.laws.reading import Reading, Term
-from cachecore_llm.similar.laws.vocabulary import CARDINALS, DATES, NEGATIONS, SCOPE, listed
+from cachecore_llm.similar.laws.vocabulary import CARDINALS, DATES, GERUND, NEGATIONS, SCOPE, TURNING
 
 _FIXED: Final = NEGATIONS | SCOPE | DATES | frozenset(CARDINALS)
-_NO_PLURALS: Final = listed("news means goods customs")
-_SPELT: Final = 6
-"""Letters from which on an ending may be British or American; below there are words such as four and for."""
-_ENDINGS: Final = {"is": "iz", "ys": "yz", "our": "or"}
-_BRITISH: Final = re.compile(r"(?<=[a-z]{3})(is|ys|our)(e|ed|es|er|ers|ing|ation|ations|s|ite|)\Z")
 _MOST_FORMS: Final = 32
 """Words in other forms that are matched with one another; texts with more of them have too little in common."""
-_LONG: Final = 9
-"""Letters from which on a word with two neighbours exchanged, or one letter doubled, is hardly another word."""
+_IN_TWO: Final = 5
+"""Letters of a word that may be written in two: login, log in."""
 
 
 def paired(a: Term, b: Term) -> bool:
     """Return whether two terms are one. Symmetric."""
     if a.value == b.value:
         return a.token.kind == b.token.kind or "number" in (a.token.kind, b.token.kind)
-    if a.token.kind != "word" or b.token.kind != "word" or a.is_name or b.is_name:
+    if not (_is_plain(a) and _is_plain(b)):
         return False
-    if not (a.value.isascii() and b.value.isascii()) or a.value in _FIXED or b.value in _FIXED:
-        return False
-    short, long = sorted((a.value, b.value), key=lambda word: (len(word), word))
-    return _is_form(short, long) or _is_slip(short, long) or _american(a.value) == _american(b.value)
+    form = form_of(a.value, b.value)
+    if form != "ing":
+        return form is not None
+    base, verb = (a, b) if b.value.endswith("ing") and len(b.value) > len(a.value) else (b, a)
+    return verb.before in GERUND or base.before == "to" or (verb.behind_be and not base.behind_be)
 
 
 def aligned(a: Reading, b: Reading) -> bool:
     """Return whether both have the same terms in the same order."""
-    return len(a.terms) == len(b.terms) and all(map(paired, a.terms, b.terms))
+    return alike(*reconciled(a, b))
+
+
+def alike(a: Sequence[Term], b: Sequence[Term]) -> bool:
+    """Return whether two rows of terms are one by one the same."""
+    return len(a) == len(b) and all(map(paired, a, b))
+
+
+def reconciled(a: Reading, b: Reading) -> tuple[list[Term], list[Term]]:
+    """Return the terms of both, where one writes a word in two or an infinitive for a gerund as the other does."""
+    if len(a.terms) == len(b.terms) and all(map(paired, a.terms, b.terms)):
+        return a.terms, b.terms
+    mine, other = _joined(a.terms, b.terms), _joined(b.terms, a.terms)
+    if max(len(_without(mine, other)), len(_without(other, mine))) > _MOST_FORMS:
+        return mine, other
+    mine, other = _as_gerund(mine, other)
+    other, mine = _as_gerund(other, mine)
+    return mine, other
 
 
 def unpaired(a: Reading, b: Reading) -> tuple[list[Term], list[Term]]:
     """Return the terms of either that have no partner in the other, wherever it stands."""
-    mine, other = _without(a.terms, b.values), _without(b.terms, a.values)
+    first, second = reconciled(a, b)
+    mine, other = _without(first, second), _without(second, first)
     if max(len(mine), len(other)) > _MOST_FORMS:
         return mine, other
     left: list[Term] = []
@@ -57,18 +73,6 @@ def unpaired(a: Reading, b: Reading) -> tuple[list[Term], list[Term]]:
         else:
             other.remove(found)
     return left, other
-
-
-def _without(terms: list[Term], values: list[str]) -> list[Term]:
-    """Return the terms that are left when each of `values` has taken its like."""
-    taken = Counter(values)
-    left: list[Term] = []
-    for term in terms:
-        if taken[term.value] > 0:
-            taken[term.value] -= 1
-        else:
-            left.append(term)
-    return left
 
 
 def differ(a: Sequence[str], b: Sequence[str]) -> str | None:
@@ -83,37 +87,59 @@ def differ(a: Sequence[str], b: Sequence[str]) -> str | None:
     return f"{rest} / nothing" if longer is a else f"nothing / {rest}"
 
 
-def _is_form(base: str, form: str) -> bool:
-    """Return whether `form` is the plural of `base`, or a regular form of the verb `base`."""
-    if base in _NO_PLURALS or form in _NO_PLURALS or len(base) < 3:
-        return False
-    if form == base + "s":
-        return not base.endswith("s")
-    if form == base + "es":
-        return base.endswith(("s", "x", "z", "ch", "sh", "o"))
-    if base.endswith("y") and base[-2] not in "aeiou":
-        return form in (base[:-1] + "ies", base[:-1] + "ied") or (len(base) > 3 and form == base + "ing")
-    if len(base) < 4:
-        return False
-    if base.endswith("e"):
-        return form in (base + "d", base[:-1] + "ing")
-    return form in {base + "ed", base + "ing", base + base[-1] + "ed", base + base[-1] + "ing"}
+def _is_plain(term: Term) -> bool:
+    """Return whether a term is an English-looking word that may have forms."""
+    return term.token.kind == "word" and not term.is_name and term.value.isascii() and term.value not in _FIXED
 
 
-def _american(word: str) -> str:
-    """Return a word of six letters or more with the American form of an ending: -ize, -yze, -or."""
-    return _BRITISH.sub(lambda found: _ENDINGS[found[1]] + found[2], word) if len(word) >= _SPELT else word
+def _joined(terms: list[Term], others: list[Term]) -> list[Term]:
+    """Return `terms` with two neighbours as one where the other text has them as one word."""
+    wanted = {one.value for one in others if one.token.kind == "word"} - {one.value for one in terms}
+    if not wanted:
+        return terms
+    made: list[Term] = []
+    for term in terms:
+        last = made[-1] if made else None
+        if last is not None and _is_plain(last) and _is_plain(term) and term.before == last.token.folded:
+            both = last.value + term.value
+            if both in wanted and len(both) >= _IN_TWO:
+                made[-1] = Term(both, last.token, before=last.before, behind_be=last.behind_be)
+                continue
+        made.append(term)
+    return made
 
 
-def _is_slip(short: str, long: str) -> bool:
-    """Return whether one word is the other with `ie` and `ei` exchanged, or a long one with one slip inside."""
-    first = next((place for place, pair in enumerate(zip(short, long, strict=False)) if pair[0] != pair[1]), len(short))
-    if len(short) == len(long):
-        exchanged = short[:first] + short[first : first + 2][::-1] + short[first + 2 :] == long
-        inside = 0 < first < len(short) - 2
-        return exchanged and inside and (len(short) >= _LONG or {short[first], long[first]} == {"i", "e"})
-    doubled = len(long) == len(short) + 1 and short[:first] + long[first] + short[first:] == long
-    if not doubled or len(short) < _LONG or not 1 < first < len(short):
-        return False
-    # A consonant doubled before an ending is another word: scraping, scrapping.
-    return long[first] == short[first - 1] and not short[first:].startswith(("ed", "ing", "er"))
+def _as_gerund(terms: list[Term], others: list[Term]) -> tuple[list[Term], list[Term]]:
+    """Return both without the `to` of an infinitive in `terms` and the preposition of the gerund in `others`."""
+    values = {one.value for one in others}
+    for place, term in enumerate(terms):
+        if term.before != "to" or term.value in values:
+            continue
+        at = next((at for at, one in enumerate(others) if one.value != term.value and _is_gerund(term, one)), None)
+        if at is None:
+            continue
+        bare = place > 0 and terms[place - 1].value == "to"
+        if bare and place > 1 and terms[place - 2].value in TURNING:
+            continue
+        held = at > 0 and others[at - 1].value in ("of", "for") and others[at - 1].value == others[at].before
+        return (
+            terms[: place - 1] + terms[place:] if bare else terms,
+            others[: at - 1] + others[at:] if held else others,
+        )
+    return terms, others
+
+
+def _is_gerund(base: Term, one: Term) -> bool:
+    return one.value.endswith("ing") and len(one.value) > len(base.value) and paired(base, one)
+
+
+def _without(terms: Sequence[Term], others: Sequence[Term]) -> list[Term]:
+    """Return the terms that are left when each of `others` has taken its like."""
+    taken = Counter(one.value for one in others)
+    left: list[Term] = []
+    for term in terms:
+        if taken[term.value] > 0:
+            taken[term.value] -= 1
+        else:
+            left.append(term)
+    return left

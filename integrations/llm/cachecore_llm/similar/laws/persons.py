@@ -1,25 +1,47 @@
-"""Persons: `I` and `you` stand in the same order in both texts, unless one names no person at all.
+"""Persons: `I` and `you` stand in the same order in both texts, unless one text names no person at all.
 
-`What is my name?` is not `What is your name?`. The subject of a question with `how` says nothing: `How do you …`,
-`How do I …` and `How to …` ask the same.
+`What is my name?` is not `What is your name?`. The subject of a question with `how` or `should` says nothing: `How do
+you …`, `How do I …` and `How to …` ask the same, and so do its own words with it: `How do you lower your …`, `How do
+I lower my …`. Nor does it say who needs a thing for a purpose (`Do you need a … to …`), nor the `you` of a request
+against an order (`Can you write …`, `Write …`).
 """
 
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Final
 
 from cachecore_llm.similar.laws.reading import Reading
 from cachecore_llm.similar.laws.vocabulary import FIRST, SECOND
+
+_PURPOSE: Final = frozenset({"for", "to"})
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
     """Return the persons of two English texts if both name some and differ, else None."""
     if a.language != "en" or b.language != "en":
         return None
-    here, there = _persons(a), _persons(b)
-    return f"{' '.join(here)} / {' '.join(there)}" if here and there and here != there else None
+    here, there = _persons(a, request=b.orders), _persons(b, request=a.orders)
+    if not here or not there or here == there or (_is_own(a, here) and _is_own(b, there)):
+        return None
+    return f"{' '.join(here)} / {' '.join(there)}"
 
 
-def _persons(reading: Reading) -> list[str]:
-    named = ["I" if word in FIRST else "you" for word in reading.light if word in FIRST | SECOND]
+def _persons(reading: Reading, *, request: bool) -> list[str]:
+    """Return the persons in their order; that of a request is left out against an order."""
+    named = [_person(word) for word in reading.light if word in FIRST | SECOND]
+    if request and reading.requests and named[:1] == ["you"]:
+        del named[0]
     return [person for person, _ in groupby(named)]
+
+
+def _is_own(reading: Reading, persons: list[str]) -> bool:
+    """Return whether every person of a text is its subject, or the one who needs a thing for a purpose."""
+    if reading.subject is not None:
+        return set(persons) == {_person(reading.subject)}
+    values = reading.values
+    return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") :])
+
+
+def _person(word: str) -> str:
+    return "I" if word in FIRST else "you"

@@ -7,30 +7,27 @@ not known every word has weight.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cachecore_llm.similar.laws.frames import LONGEST, tail_of, unframed
+from cachecore_llm.similar.laws.contractions import contracted, parts
+from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here
+from cachecore_llm.similar.laws.frames import LONGEST, inner, tail_of, unframed
 from cachecore_llm.similar.laws.tokens import Token, tokens
-from cachecore_llm.similar.laws.vocabulary import CARDINALS, FIRST, MARKS, SECOND, WEIGHTLESS, listed
+from cachecore_llm.similar.laws.vocabulary import (
+    BEING,
+    CARDINALS,
+    FIRST,
+    INTERROGATIVES,
+    MARKS,
+    PLACES,
+    SECOND,
+    WEIGHTLESS,
+)
 
-_SUFFIX: Final = re.compile(r"['’ʼ＇](?:s|re|ve|d|ll|m)\Z")
-_NOT: Final = re.compile(r"n['’ʼ＇]t\Z")
-_BARE_NOT: Final = {
-    word: word[:-2]
-    for word in listed(
-        """
-        dont doesnt didnt cant couldnt wont wouldnt shouldnt isnt arent wasnt werent hasnt havent hadnt mustnt
-        """
-    )
-}
-_STEMS: Final = {"ca": "can", "wo": "will", "sha": "shall", "can": "can"}
-_BEFORE_IS: Final = listed("what who where when how why it that there here he she")
-_ENDINGS: Final = {"ll": ["will"], "re": ["are"], "m": ["am"], "ve": ["have"]}
 _ARTICLES: Final = frozenset({"a", "an", "the"})
-_BEFORE_INFINITIVE: Final = listed("how want need like able wish going way possible have has had")
+_REQUESTS: Final = frozenset({"can", "could", "would"})
 NOT: Final = "not"
 
 
@@ -43,6 +40,10 @@ class Term:
     token: Token
     unit: bool = False
     """Whether it stands behind a number."""
+    before: str = ""
+    """The word before it, folded, weightless ones too; empty where a sentence begins."""
+    behind_be: bool = False
+    """Whether a form of `be` stands before it in its sentence."""
 
     @property
     def is_name(self) -> bool:
@@ -67,7 +68,18 @@ class Reading:
     able: bool = False
     """Whether a frame asked for an ability."""
     subject: str | None = None
-    """Of a question with `how`: the person that follows it."""
+    """Of a question with `how` or `should`: the person that follows it."""
+    requests: bool = False
+    """Whether it begins with `Can you`, `Could you` or `Would you`."""
+    orders: bool = False
+    """Whether it begins with a word of weight that asks nothing: `Write …`."""
+    being: bool = False
+    """Whether a form of `be` has been read in this sentence."""
+
+    @property
+    def last(self) -> str:
+        """The last value so far, empty before the first."""
+        return self.terms[-1].value if self.terms else ""
 
     @property
     def values(self) -> list[str]:
@@ -90,12 +102,20 @@ def read(text: str) -> Reading:
     cut = tokens(text)
     language = language_of([token.folded for token in cut if token.kind == "word"])
     reading = Reading(text, language=language)
-    skipped = _frames(cut, reading) if language == "en" else set()
+    skipped, asked = _frames(cut, reading) if language == "en" else (set(), {})
     weightless = WEIGHTLESS.get(language or "", frozenset())
+    begun = False
     for place, token in enumerate(cut):
+        if token.starts:
+            reading.being = False
+        if place in asked:
+            reading.terms.append(Term(asked[place], token))
         if place in skipped:
             continue
         before = cut[place - 1] if place else None
+        if not begun:
+            begun = True
+            _begin(reading, token, cut[place + 1] if place + 1 < len(cut) else None)
         if token.kind == "number":
             reading.terms.append(Term(token.text.replace(",", ""), token))
         elif token.kind == "sign":
@@ -105,6 +125,14 @@ def read(text: str) -> Reading:
     return reading
 
 
+def _begin(reading: Reading, token: Token, following: Token | None) -> None:
+    """Note whether an English text begins with a request or with an order."""
+    if reading.language != "en" or token.kind != "word":
+        return
+    reading.requests = token.folded in _REQUESTS and following is not None and following.folded == "you"
+    reading.orders = token.folded not in WEIGHTLESS["en"] | INTERROGATIVES
+
+
 def language_of(words: list[str]) -> str | None:
     """Return the language most of whose frequent words are among `words`; None for none, or for two alike."""
     known = set(words)
@@ -112,69 +140,71 @@ def language_of(words: list[str]) -> str | None:
     return ranked[0][0] if ranked[0][1] > ranked[1][1] else None
 
 
-def _frames(cut: list[Token], reading: Reading) -> set[int]:
-    """Return the places of words that only say that a question comes."""
+def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str]]:
+    """Return the places of words that only say that a question comes, and the words that ask in place of some."""
     skipped: set[int] = set()
+    asked: dict[int, str] = {}
+    words = [one.folded.replace("’", "'") if one.kind == "word" else "" for one in cut]
     for place, token in enumerate(cut):
         if token.starts and token.kind == "word":
-            words = [
-                one.folded.replace("’", "'") if one.kind == "word" else "" for one in cut[place : place + 3 * LONGEST]
-            ]
-            taken, able = unframed(words)
+            taken, able, asks = unframed(words[place : place + 3 * LONGEST])
             if 0 < taken < len(cut):  # a text of nothing but frames is what it is
                 skipped.update(range(place, place + taken))
                 reading.able = reading.able or able
-    tail = tail_of([one.folded if one.kind == "word" else "" for one in cut[-4:]])
+                if asks:
+                    asked[place] = asks
+        elif place and (words[place] == "in" or words[place - 1] in INTERROGATIVES):
+            skipped.update(range(place, place + inner(words[place : place + 4])))
+    tail = tail_of(words[-4:])
     skipped.update(range(len(cut) - tail, len(cut)))
-    return skipped if len(skipped) < len(cut) else set()
+    return (skipped, asked) if len(skipped) < len(cut) else (set(), {})
 
 
 def _take(reading: Reading, token: Token, before: Token | None, weightless: frozenset[str]) -> None:
-    word, negated = _parts(token.folded, english=reading.language == "en")
-    reading.light += _contracted(token.folded) if reading.language == "en" else []
+    english = reading.language == "en"
+    word, negated = parts(token.folded) if english else (token.folded, False)
+    reading.light += contracted(token.folded) if english else []
     counted = before is not None and before.kind == "number"
-    unit = counted or (before is not None and reading.language == "en" and before.folded in CARDINALS)
-    heavy = word not in weightless or counted or token.beside_sign or _is_marked(token, before)
-    infinitive = (
-        word == "to"
-        and reading.language == "en"
-        and before is not None
-        and before.folded in _BEFORE_INFINITIVE
-        and not token.beside_sign
-    )
-    if heavy and not infinitive:
-        value = CARDINALS.get(word, word) if reading.language == "en" else word
-        reading.terms.append(Term(value, token, unit))
-    elif not infinitive:
-        if word in FIRST | SECOND and reading.subject is None and reading.values[-1:] == ["how"]:
+    previous = "" if before is None or token.starts else before.folded
+    unit = counted or (english and CARDINALS.get(previous, "") == reading.last != "")
+    marked = counted or token.beside_sign or _is_marked(token, before) or (english and is_heavy_here(word, previous))
+    if english and not marked and (is_light_here(word, previous, reading.last) or _turned(reading, token, previous)):
+        return
+    if word not in weightless or marked:
+        value = canonical(word, previous, reading.last) if english else word
+        _append(reading, Term(value, token, unit, previous, reading.being))
+    else:
+        reading.being = reading.being or word in BEING
+        if word in FIRST | SECOND and reading.subject is None and reading.last in ("how", "should"):
             reading.subject = word
         else:
             reading.light.append(word)
     if negated:
-        reading.terms.append(Term(NOT, token))
+        reading.terms.append(Term(NOT, token, before=previous))
 
 
-def _contracted(word: str) -> list[str]:
-    """Return the auxiliary that the ending of an English word stands for; after a noun it is a possessive."""
-    stem, mark, ending = word.replace("’", "'").partition("'")
-    if mark and ending == "s":
-        return ["is"] if stem in _BEFORE_IS else []
-    return _ENDINGS.get(ending, []) if mark else []
+def _append(reading: Reading, term: Term) -> None:
+    """Append a term; of `in`, `on` and `at` before a name makes one word."""
+    if term.is_name and reading.language == "en" and reading.last in PLACES:
+        place = reading.terms[-1]
+        if term.before in (place.token.folded, "the"):
+            reading.terms[-1] = replace(place, value="at")
+    reading.terms.append(term)
 
 
-def _parts(word: str, *, english: bool) -> tuple[str, bool]:
-    """Return a folded word without its ending, and whether the ending was a negation."""
-    if english:
-        if _NOT.search(word):
-            stem = _NOT.sub("", word)
-            return _STEMS.get(stem, stem), True
-        if word in _BARE_NOT:
-            stem = _BARE_NOT[word]
-            return _STEMS.get(stem, stem), True
-        if word == "cannot":
-            return "can", True
-        return _SUFFIX.sub("", word), False
-    return word, False
+def _turned(reading: Reading, token: Token, previous: str) -> bool:
+    """Return whether a `to` makes a future of `going` before it, or a need of `have`, and note it."""
+    if token.folded != "to":
+        return False
+    if previous == "going" == reading.last and reading.being:
+        reading.terms.pop()
+        reading.light.append("will")
+        return True
+    if previous in ("have", "has") and reading.light[-1:] == [previous]:
+        reading.light.pop()
+        reading.terms.append(Term("need", token, before=previous))
+        return True
+    return False
 
 
 def _is_marked(token: Token, before: Token | None) -> bool:

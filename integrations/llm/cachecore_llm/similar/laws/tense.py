@@ -1,30 +1,47 @@
 """Tense, ability and voice: both texts speak of the past, of the future, or of neither; of what can be, or of what is;
-of what is or of what is had; and where a verb stands in two forms, both have a form of `be` beside it or neither.
+of what is or of what is had; and a verb stands in both in the active or in both in the passive.
 
-`Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. In a question with `how` ability and future say
-nothing, in one with `where … I` ability: `How can I …` and `How do I …` ask the same. `Who has …` is not `Who is …`,
-`Can I be refunded?` not `Can I refund?`. Obligation (`must`, `should`, `need`) is a word of weight.
+`Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. Where the forms make no difference they say
+nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`, or in a
+request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
+The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
+rise`). `Who has …` is not `Who is …`, `Can I be refunded?` not `Can I refund?`. Obligation (`must`, `should`, `need`)
+is a word of weight.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+from cachecore_llm.similar.laws.pairing import paired
 from cachecore_llm.similar.laws.reading import Reading
 from cachecore_llm.similar.laws.vocabulary import ABILITY, BEING, FUTURE, HAVING, PAST
+
+_ANYBODY: Final = frozenset({"i", "you", "we", "one"})
+_DOING: Final = frozenset({"do", "does", "did"})
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
     """Return the tenses or abilities of two English texts if they differ, else None."""
     here, there = _told(a), _told(b)
-    if a.asks_how and b.asks_how:
-        here, there = here - {"ability", "future"}, there - {"ability", "future"}
-    elif "where" in a.values and "where" in b.values and "i" in a.light and "i" in b.light:
-        here, there = here - {"ability"}, there - {"ability"}
+    unsaid = _unsaid(a, b)
+    here, there = here - unsaid, there - unsaid
     if {_verb(a), _verb(b)} == {"be", "have"}:
         return f"{_verb(a)} / {_verb(b)}"
     if here == there:
-        voiced = a.values == b.values or a.language != "en" or b.language != "en"
-        return None if voiced or _is_passive(a) == _is_passive(b) else "be / nothing"
+        return "be / nothing" if _turns(a, b) else None
     return f"{', '.join(sorted(here)) or 'neither'} / {', '.join(sorted(there)) or 'neither'}"
+
+
+def _unsaid(a: Reading, b: Reading) -> set[str]:
+    """Return what the forms of two texts do not tell, as both ask for a manner, a place or a case."""
+    unsaid = {"ability", "future"} if a.asks_how and b.asks_how else set()
+    if (a.requests and b.orders) or (a.orders and b.requests):
+        unsaid.add("ability")
+    both = set(a.values) & set(b.values)
+    if "where" in both and not _ANYBODY.isdisjoint(a.light) and not _ANYBODY.isdisjoint(b.light):
+        unsaid.add("ability")
+    return unsaid | {"future"} if "if" in both else unsaid
 
 
 def _told(reading: Reading) -> set[str]:
@@ -32,7 +49,16 @@ def _told(reading: Reading) -> set[str]:
         return set()
     words = set(reading.light)
     told = {name for name, marks in (("past", PAST), ("future", FUTURE)) if words & marks}
+    if _is_perfect(reading, words):
+        told.add("past")
     return told | ({"ability"} if reading.able or words & ABILITY else set())
+
+
+def _is_perfect(reading: Reading, words: set[str]) -> bool:
+    """Return whether a text says that something has been, or has -ed."""
+    if words.isdisjoint(("have", "has")) or not words.isdisjoint(_DOING):
+        return False
+    return "been" in words or any(term.value.endswith("ed") for term in reading.terms)
 
 
 def _verb(reading: Reading) -> str | None:
@@ -40,6 +66,20 @@ def _verb(reading: Reading) -> str | None:
     words = set(reading.light) if reading.language == "en" else set()
     be, have = bool(words & BEING), bool(words & HAVING)
     return None if be == have else "be" if be else "have"
+
+
+def _turns(a: Reading, b: Reading) -> bool:
+    """Return whether a verb in -ed stands beside `be` in the one and in another form without it in the other."""
+    if a.language != "en" or b.language != "en" or _is_passive(a) == _is_passive(b):
+        return False
+    known, others = set(a.values), set(b.values)
+    mine = [term for term in a.terms if term.value not in others]
+    other = [term for term in b.terms if term.value not in known]
+    if max(len(mine), len(other)) > len(a.terms) // 2 + 2:
+        return True  # another question anyway
+    return any(
+        one.value.endswith("ed") != two.value.endswith("ed") and paired(one, two) for one in mine for two in other
+    )
 
 
 def _is_passive(reading: Reading) -> bool:

@@ -1,8 +1,9 @@
 """How a text is cut: words, numbers and signs, as they are written.
 
-A word is a run of letters with their marks; a digit run is a number of its own, so that `5GB` and `5 GB` are cut alike.
-Every other character is a sign and counts, but for space, quotes around words, and the punctuation of prose:
-`. , ; : ? !` behind a word and before a space or the end. A hyphen between two letters joins them and is none.
+A word is a run of letters with their marks; a digit run is a number of its own, so that `5GB` and `5 GB` are cut
+alike. Every other character is a sign and counts, but for space, quotes around words, and the punctuation of prose:
+`. , ; : ? !` behind a word and before a space or the end, `?` and `!` at the end of a text behind a space too. A
+hyphen between two letters joins them and is none.
 """
 
 from __future__ import annotations
@@ -122,6 +123,8 @@ def _is_prose(text: str, at: int) -> bool:
         return True
     if ord(text[at]) > 0x2E7F or text[at] in "،؟।":  # scripts that set no space behind
         return True
+    if text[at] in "?!" and before.isspace() and not text[last:].strip():
+        return True  # the end of a text, set apart
     closes = after.isspace() or after in _QUOTES or after in ")]}"
     return closes and not before.isspace() and (before in _QUOTES or before in ")]}%" or before.isalnum() or first == 0)
 

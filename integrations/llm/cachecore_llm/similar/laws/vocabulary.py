@@ -15,7 +15,7 @@ WEIGHTLESS: Final = {
         """
         a an the is are was were be been being am do does did have has had can could will would shall may might
         i me my mine we us our ours you your yours it its that there please thanks thank hi hello hey so very really
-        actually kindly then well ok okay
+        actually kindly then well ok okay pls plz exactly basically
         """
     ),
     "de": listed("der die das den dem des ein eine einen einem einer bitte danke hallo"),
@@ -94,3 +94,12 @@ HAVING: Final = listed("have has had having")
 BEING: Final = listed("is are am was were be been being")
 FIRST: Final = listed("i me my mine we us our ours")
 SECOND: Final = listed("you your yours")
+MOTION: Final = listed("in on at from to for with by into onto via during instead")
+"""Prepositions that begin a phrase which may stand before or behind another."""
+GERUND: Final = MOTION | listed("of after before without while when about than and or like")
+"""Words behind which a form in -ing is a verb."""
+TURNING: Final = listed("stop stops stopped remember remembered forget forgot try tried regret used mean")
+"""Verbs with which an infinitive and a form in -ing say two things."""
+INTERROGATIVES: Final = listed("what when where who whom why how")
+PLACES: Final = listed("in on at")
+"""Prepositions that say one thing before a name."""

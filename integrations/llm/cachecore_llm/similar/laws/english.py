@@ -1,0 +1,55 @@
+"""What an English word is where it stands: without weight behind certain words, and one word with another.
+
+`some` and `any` say no more than an article where existence is asked for (`What are some …`, `Are there any …`, `Do
+you have any …`). `a few` is not `few`, and `and then` not `and`. `one` behind an auxiliary of a question with `how`
+or `where` is a person, and `should` behind `how` asks for a manner like `do`. `to` of an infinitive behind `how`,
+`want`, `way` is no direction. `which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What
+happens when …` is `What happens if …`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cachecore_llm.similar.laws.vocabulary import BEING, CARDINALS, HAVING, listed
+
+_BEFORE_INFINITIVE: Final = listed("how want need like able wish way ways possible had")
+_AUXILIARIES: Final = listed("can could do does did should would might may must will")
+_ALIKE: Final = {
+    "which": "what",
+    "whether": "if",
+    "whom": "who",
+    "somebody": "someone",
+    "anybody": "anyone",
+    "everybody": "everyone",
+}
+_FEW: Final = frozenset({"few", "little"})
+_HAPPENS: Final = frozenset({"happens", "happen"})
+
+
+def is_light_here(word: str, before: str, last: str) -> bool:
+    """Return whether a folded word has no weight behind the word `before`, where `last` is the last term."""
+    if word in ("some", "any"):
+        asks_what = before in BEING and last == "what"
+        return before == "there" or asks_what or (word == "any" and before in HAVING)
+    if word == "one":
+        return before in _AUXILIARIES and (last in ("how", "where") or before == "should")
+    if word == "of":  # some of the
+        return before == "some" and last == "what"
+    if word == "should":
+        return before == "how"
+    return word == "to" and before in _BEFORE_INFINITIVE
+
+
+def is_heavy_here(word: str, before: str) -> bool:
+    """Return whether a folded word that has no weight elsewhere has some behind the word `before`: `and then`."""
+    return word == "then" and before in ("and", "or", "but")
+
+
+def canonical(word: str, before: str, last: str) -> str:
+    """Return the value by which a folded word pairs behind the word `before`, where `last` is the last term."""
+    if word in _FEW and before == "a":
+        return f"a {word}"
+    if word == "when" and last in _HAPPENS:
+        return "if"
+    return CARDINALS.get(word) or _ALIKE.get(word, word)
