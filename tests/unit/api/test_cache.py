@@ -289,31 +289,6 @@ async def test_early_refresh_is_drawn_once_for_each_copy_in_memory(scene: Scene)
 
 
 @virtual
-async def test_peek_lookup_is_the_lookup_of_what_is_in_memory(scene: Scene) -> None:
-    """It tells and counts the same, asks no store, and leaves an answer that is due for `lookup` to refresh."""
-    cache, other = scene.cache(), scene.cache(l1_max_entries=0)
-    assert cache.peek_lookup("q") is None
-    await other.set("q", 1)
-    assert cache.peek_lookup("q") is None
-    await cache.get("q")
-    await asyncio.sleep(0.5)
-    known = cache.peek_lookup("q")
-    assert known is not None
-    assert known == await cache.lookup("q")
-    assert told(known) == ("hit", "l1", 1, 0.5, 59.5, None)
-    assert (cache.stats.hits_l1, cache.stats.misses) == (2, 0)
-    assert await cache.set("q", 2, since=known)
-    due, factory = scene.cache(ttl=60, refresh_ahead=1e9), Answer(1)
-    await due.get_or_set("due", factory)
-    assert due.peek_lookup("due") is None
-    assert told(await due.lookup("due", factory))[:2] == ("hit", "l1")
-    await asyncio.sleep(2)
-    assert factory.calls == 2
-    await asyncio.sleep(60)
-    assert cache.peek_lookup("q") is None
-
-
-@virtual
 async def test_an_early_refresh_that_brings_nothing_is_not_drawn_again(scene: Scene) -> None:
     cache, calls = scene.cache(refresh_ahead=1e6, l1_max_age=60), 0
 
