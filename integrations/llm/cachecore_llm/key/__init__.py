@@ -1,4 +1,4 @@
-"""What a call to a provider is keyed by. Pure: no core, no SDK, no I/O, no clock."""
+"""The canonical request that a call to a provider is keyed by. Pure: no core, no SDK, no I/O, no clock."""
 
 from cachecore_llm.key.canonical import Bypass, Keyed, RefusedFieldError, key_of, simple_key, unkeyed
 from cachecore_llm.key.fields import TABLE, Row, Verdict

@@ -1,7 +1,7 @@
 """Messages, content blocks and tools as they are keyed: without marks, media by content, ids by their names.
 
-Only fields that hold blocks or tools are looked into. What a tool takes and gives is data, and stays as it is: a tool
-may well have an argument called `cache_control`.
+Only fields that hold blocks or tools are looked into. The arguments and results of a tool are data, and stay as they
+are: a tool may well have an argument called `cache_control`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from cachecore_llm.wire.call import ProtocolName
 
 
 class Verdict(Enum):
-    """What becomes of a parameter."""
+    """How a parameter is keyed."""
 
     KEYED = "keyed"
     NOT_KEYED = "not keyed"
@@ -221,7 +221,7 @@ REAL_FIELDS: Final = frozenset(
 """Parameters that are real numbers: 0 and 0.0 are one request."""
 
 UNORDERED_FIELDS: Final = frozenset({"anthropic_beta", "betas", "include", "modalities"})
-"""Parameters that are lists of words whose order and repetition mean nothing."""
+"""Parameters that are sets of words: order and repetition mean nothing."""
 
 UNORDERED_HEADERS: Final = frozenset({"anthropic-beta", "openai-beta"})
 """Headers that are such lists, separated by commas."""

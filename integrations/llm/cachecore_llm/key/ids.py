@@ -40,7 +40,7 @@ class Names(NamedTuple):
     """Whether a result names a call that the body does not hold."""
 
     def at(self, owner: JsonObject, field: str) -> Any:
-        """Return what is keyed for a field of an object of the body."""
+        """Return the keyed form of a field of an object of the body."""
         number = self.numbers.get((id(owner), field))
         return owner[field] if number is None else [b"id", number]
 

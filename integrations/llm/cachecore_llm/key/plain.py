@@ -1,6 +1,6 @@
 """The key of a call of the protocol `plain`: all of it, less the fields for transport.
 
-Values need not be JSON. What has no canonical form stays as it is, and the core's error names where it is.
+Values need not be JSON. A value without a canonical form stays as it is, and the core's error names its place.
 """
 
 from __future__ import annotations

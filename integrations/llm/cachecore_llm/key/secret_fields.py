@@ -36,7 +36,7 @@ class Digester:
         self._key = key
 
     def digest(self, secret: Any) -> list[Any]:
-        """Return what is keyed in place of a JSON value. The order of fields does not count."""
+        """Return the digest that is keyed in place of a JSON value. The order of fields does not count."""
         data = json.dumps(secret, sort_keys=True, separators=(",", ":")).encode()
         return [b"secret", hashlib.blake2b(data, digest_size=32, key=self._key).digest()]
 

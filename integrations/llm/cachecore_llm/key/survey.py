@@ -13,16 +13,16 @@ OBJECT_FIELDS: Final = frozenset(
         *("file_id", "file_ids", "vector_store_ids", "skill_id", "tunnel_id", "connector_id", "memory_store_id"),
     }
 )
-"""Fields whose text, or whose list of texts, is the id of something that the provider keeps for its customer."""
+"""Fields with the id, or a list of ids, of something that the provider keeps for its customer."""
 
 _TYPES: Final = frozenset({"item_reference", "reasoning"})
-"""Types of items whose `id` is such an id."""
+"""Types of items with such an id in `id`."""
 
 _POINTERS: Final = OBJECT_FIELDS | {"audio", "id", "prompt"}
 
 
 class Survey(NamedTuple):
-    """What a walk over a body found."""
+    """The result of a walk over a body."""
 
     texts: list[str]
     """Each text, as a value or as a name of a field, as often as it occurs."""
@@ -31,7 +31,7 @@ class Survey(NamedTuple):
 
 
 def survey(protocol: str, body: JsonObject) -> Survey:
-    """Return what there is in `body`. O(its size). Raises UnreadableRequestError if it nests too deeply."""
+    """Return the survey of `body`. O(its size). Raises UnreadableRequestError if it nests too deeply."""
     texts: list[str] = []
     objects: set[str] = set()
     level: list[Any] = [body]

@@ -22,7 +22,7 @@ FILL_WAIT: Final = 1.0
 
 
 class SimilarAnswer(NamedTuple, Generic[V]):
-    """What was found in place of an answer."""
+    """A stored answer to a similar question."""
 
     found: Lookup[V]
     similarity: float

@@ -1,4 +1,4 @@
-"""Which threshold keeps the error of similar answers below a wanted one, judged by pairs whose answer is known.
+"""Which threshold keeps the error of similar answers below a wanted one, judged by pairs with known answers.
 
 The error is the part of the answers served that are wrong. A threshold is recommended only if the upper end of its
 confidence interval is below the wanted error. Several thresholds are tried on one sample, so each is held to its share
@@ -41,14 +41,14 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one threshold would do to the sample."""
+    """The effect of one threshold on the sample."""
 
     threshold: float
     served: int
     """Pairs of which one would get the other's answer."""
     wrong: int
     same: int
-    """Pairs in the sample whose answers are the same."""
+    """Pairs in the sample with the same answer."""
     bound: float
     """The error that the sample does not rule out, at the confidence of one threshold."""
     recall_low: float
@@ -74,7 +74,7 @@ class Calibration:
     error: float
     confidence: float
     chosen: Row | None
-    """The lowest threshold whose error the sample bounds by the wanted one; None if it supports none."""
+    """The lowest threshold with an error that the sample bounds by the wanted one; None if it supports none."""
     needed: int
     """Served answers without a wrong one that it would take to support a threshold."""
 
@@ -99,7 +99,7 @@ def read_pairs(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Pair]:
 
 
 def judged(pairs: Iterable[Pair], similarities: Iterable[float]) -> list[Judged]:
-    """Return the pairs with their likeness and what the laws say; two equal texts are no pair and left out."""
+    """Return the pairs with their likeness and the laws' verdicts; two equal texts are no pair and left out."""
     return [
         Judged(similarity, disagreement(pair.a, pair.b) is None, pair.same)
         for pair, similarity in zip(pairs, similarities, strict=True)
@@ -115,7 +115,7 @@ def calibrate(
     thresholds: Sequence[float] = THRESHOLDS,
     laws: bool = True,
 ) -> Calibration:
-    """Return what each threshold does to `sample`, and the lowest that keeps `error` with `confidence`.
+    """Return the effect of each threshold on `sample`, and the lowest that keeps `error` with `confidence`.
 
     Raises OptionsError.
     """
@@ -155,7 +155,7 @@ def _row(sample: Sequence[Judged], threshold: float, confidence: float, laws: bo
 
 
 def lines(found: Calibration) -> Iterator[str]:
-    """Yield what a calibration says, as text."""
+    """Yield the lines of a calibration's report."""
     yield f"{'threshold':>9} {'served':>7} {'wrong':>6} {'precision':>10} {'error at most':>14} {'recall':>7}"
     for row in found.rows:
         precision = "-" if row.precision is None else f"{row.precision:.2%}"

@@ -15,7 +15,7 @@ def chosen_index(
 
     Raises:
         PluginNotFound: no plugin is called that, or it cannot be imported.
-        OptionsError: what it made is no index, or it does not take the bounds.
+        OptionsError: the plugin's object is no index, or it does not take the bounds.
     """
     options = {"threshold": threshold, "max_messages": max_messages, "max_chars": max_chars, "max_bytes": max_bytes}
     if index == "grams":  # the usual one, without reading what is installed

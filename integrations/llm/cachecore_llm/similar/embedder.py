@@ -1,4 +1,4 @@
-"""What makes vectors of texts: any callable, in batches, off the loop, and cached as embeddings are."""
+"""Vectors of texts by any callable, in batches, off the loop, and cached as embeddings are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Embedder:
         self._cache = cache
 
     async def vectors(self, texts: Sequence[str]) -> list[bytes]:
-        """Return the vector of each text. Raises EmbeddingError, and what the callable raises."""
+        """Return the vector of each text. Raises EmbeddingError, and the callable's own exceptions."""
         if self._cache is None:
             return await self._made(texts)
         found = await self._cache.get_or_set_many(texts, self._missing)

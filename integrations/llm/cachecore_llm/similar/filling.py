@@ -22,7 +22,7 @@ logger = logging.getLogger("cachecore.llm")
 MOST: Final = 10_000
 """Entries that are looked at for one partition."""
 TIMEOUT: Final = 30.0
-"""Seconds after which a filling ends with what it has."""
+"""Seconds after which a filling ends with the questions it has."""
 AGAIN: Final = 300.0
 """Seconds after which a partition is filled once more, when it is searched."""
 _MOST_PARTITIONS: Final = 4096

@@ -46,14 +46,14 @@ class GramIndex:
         self._lock = threading.Lock()
         self._partitions: OrderedDict[str, _Partition] = OrderedDict()  # guarded by _lock
         self._count = 0  # guarded by _lock
-        self._bytes = 0  # of texts and of what is built; guarded by _lock
+        self._bytes = 0  # of texts and postings; guarded by _lock
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def size_bytes(self) -> int:
-        """The memory that texts and what is built of them take, in bytes, estimated."""
+        """The memory of texts and postings in bytes, estimated."""
         return self._bytes
 
     def takes(self, question: str) -> bool:
@@ -61,7 +61,7 @@ class GramIndex:
         return self._max_messages > 0 and 0 < len(question) <= self._max_chars
 
     def add(self, partition: str, question: str) -> None:
-        """Remember `question`. O(1); what is over the bounds is forgotten."""
+        """Remember `question`. O(1); questions over the bounds are forgotten."""
         if not self.takes(question):
             return
         with self._lock:
@@ -94,7 +94,7 @@ class GramIndex:
         return [] if found is None else await self._worker.run(self.job(found, question))
 
     def job(self, found: _Partition, question: str) -> Job[list[Match]]:
-        """Bring what is built of a partition up to date, then search it."""
+        """Bring the postings of a partition up to date, then search it."""
         postings = yield from self._built(found)
         return (yield from postings.search(question, self._threshold))
 
@@ -125,7 +125,7 @@ class GramIndex:
             yield
 
     def _make_room_for(self, building: _Partition) -> None:
-        """Forget other partitions, the oldest first; then of this one what is not built yet, which is its oldest."""
+        """Forget other partitions, the oldest first; then of this one its oldest questions, which are not built yet."""
         while self._bytes > self._max_bytes:
             name, oldest = next(iter(self._partitions.items()))
             if oldest is not building:
@@ -134,7 +134,7 @@ class GramIndex:
             else:
                 gone = [question for question, known in building.news if known and question in building.questions]
                 building.news.clear()
-                if not gone:  # texts were added that leave no room for what is built
+                if not gone:  # texts were added that leave no room for the postings
                     self._make_room()
                     return
             for question in gone:
@@ -149,7 +149,7 @@ class GramIndex:
                 self._forget_oldest(max(1, len(oldest.questions) // 8))
 
     def _give_up(self, found: _Partition) -> None:
-        """Drop what is built of a partition: its bytes come back only all together. The next search builds it anew."""
+        """Drop the postings of a partition: their bytes come back only all together. The next search builds them."""
         self._bytes -= found.built_bytes
         found.postings, found.built_bytes = None, 0
         found.news.clear()
@@ -171,14 +171,14 @@ class GramIndex:
 
 
 class _Partition:
-    """The questions of one partition, oldest first, and what was built of them."""
+    """The questions of one partition, oldest first, and their postings."""
 
     def __init__(self) -> None:
         self.questions: dict[str, None] = {}
         self.postings: Postings | None = None
         self.built_bytes = 0
         self.news: deque[tuple[str, bool]] = deque()
-        """What was added (True) or forgotten since it was built; empty while nothing is built."""
+        """Questions added (True) or forgotten since the postings were built; empty while there are none."""
 
     def add(self, question: str) -> bool:
         if question in self.questions:

@@ -50,7 +50,7 @@ def _solved(too_low: Callable[[float], bool]) -> float:
 
 
 def _at_most(seen: int, of: int) -> Callable[[float], float]:
-    """Return what gives the probability of `seen` or fewer cases among `of`, for a rate."""
+    """Return the function from a rate to the probability of `seen` or fewer cases among `of`."""
     few = seen < of / 2  # the shorter sum
     counts = range(seen + 1) if few else range(seen + 1, of + 1)
     total = math.lgamma(of + 1)

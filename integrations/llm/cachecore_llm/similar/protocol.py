@@ -1,4 +1,4 @@
-"""What an index of questions promises, so that another may take its place: entry points of `cachecore.similarity`."""
+"""The contract of an index of questions, for replacements by entry points of `cachecore.similarity`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SimilarityIndex(Protocol):
     async def search(self, partition: str, question: str) -> Sequence[Match]:
         """Return remembered questions alike to `question`, the most alike first; itself left out.
 
-        What takes longer than a millisecond happens off the event loop.
+        Work of more than a millisecond happens off the event loop.
         """
 
 

@@ -32,7 +32,7 @@ WINDOW: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """What the check has found so far."""
+    """The result of the check so far."""
 
     judged: int
     wrong: int
@@ -126,7 +126,7 @@ class ShadowCheck:
 
     @property
     def report(self) -> ShadowReport:
-        """Return what the check has found; a snapshot."""
+        """Return the result so far; a snapshot."""
         judged, wrong = len(self._wrong), sum(self._wrong)
         return ShadowReport(
             judged=judged,
@@ -139,6 +139,6 @@ class ShadowCheck:
         )
 
     def reset(self) -> None:
-        """Forget what was judged, and switch similar answers on again."""
+        """Forget all judgements, and switch similar answers on again."""
         self._wrong.clear()
         self.off = False

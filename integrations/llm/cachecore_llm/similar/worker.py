@@ -33,7 +33,7 @@ class Worker:
         self._pid = 0  # of the process whose thread serves the queue; guarded by _lock
 
     async def run(self, job: Job[T]) -> T:
-        """Return what `job` returns, run off the loop. Cancelled, the job ends after its present slice."""
+        """Return the result of `job`, run off the loop. Cancelled, the job ends after its present slice."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -86,7 +86,7 @@ def sliced(job: Job[T], cancelled: Callable[[], bool] = lambda: False) -> T | No
 
 
 def at_once(job: Job[T]) -> T:
-    """Return what `job` returns, run here and now."""
+    """Return the result of `job`, run here and now."""
     while True:
         try:
             next(job)

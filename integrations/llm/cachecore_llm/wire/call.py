@@ -1,4 +1,4 @@
-"""What a caller asks, as data: the call itself, and what can be read from its body without knowing the provider."""
+"""A request as data: the call itself, and the facts of its body that do not depend on the provider."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ToolOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
-    """What the flow needs to know of a request body. Whether the body may be cached is decided elsewhere."""
+    """The facts of a request body that the flow needs. Whether the body may be cached is decided elsewhere."""
 
     model: str | None
     stream: bool = False

@@ -1,4 +1,4 @@
-"""What an answer says of itself, in one form for all protocols. Nothing here is judged: admission does that."""
+"""The facts of an answer, in one form for all protocols. Nothing here is judged: admission does that."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ErrorFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFacts:
-    """What the flow, admission and cost need to know of an answer's body."""
+    """The facts of an answer's body that the flow, admission and cost need."""
 
     id: str | None = None
     model: str | None = None

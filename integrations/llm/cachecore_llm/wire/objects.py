@@ -27,7 +27,7 @@ def dump(value: Any) -> bytes:
 
 
 def dump_text(value: Any) -> str:
-    """Return what `dump` returns, as text."""
+    """Return the JSON of `dump` as text."""
     return dump(value).decode()
 
 
@@ -46,7 +46,7 @@ def load(data: str | bytes) -> dict[str, Any]:
 
 
 def _load_loosely(data: str | bytes) -> Any:
-    """Read what the SDKs read although it is no JSON, or none that UTF-8 can carry: NaN, 1e999, lone surrogates."""
+    """Read text that the SDKs read although it is no JSON, or none that UTF-8 can carry: NaN, 1e999, surrogates."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -101,7 +101,7 @@ class OpenAIChat:
         return replay.events_of(body, pieces)
 
     def neutral(self, event: JsonObject) -> JsonObject:
-        """Return an event or a body without what it says to one caller only."""
+        """Return an event or a body without the parts that are for one caller only."""
         if "obfuscation" in event or event.get("usage", "") is None or event.get("metadata") is not None:
             event = {key: value for key, value in event.items() if key != "obfuscation"}
             if event.get("usage", "") is None:

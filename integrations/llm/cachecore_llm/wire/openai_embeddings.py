@@ -25,7 +25,7 @@ class NoStreamError(TypeError):
 
 
 class OpenAIEmbeddings:
-    """`WireProtocol` of embeddings. What concerns streams raises NoStreamError."""
+    """`WireProtocol` of embeddings. Methods for streams raise NoStreamError."""
 
     name: ProtocolName = "openai.embeddings"
     end_frame = b""
@@ -86,7 +86,7 @@ class OpenAIEmbeddings:
     def joined(self, answers: Sequence[JsonObject], usage: JsonObject | None) -> JsonObject:
         """Return one answer to many inputs from the answer to each, in their order.
 
-        `usage` is what was billed now; None stands for nothing billed. Raises ValueError if there are no answers.
+        `usage` is the usage billed now; None stands for nothing billed. Raises ValueError if there are no answers.
         """
         if not answers:
             raise ValueError("no answers to join; give at least one")

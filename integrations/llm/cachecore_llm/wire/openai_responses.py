@@ -123,7 +123,7 @@ class OpenAIResponses:
         return replay.events_of(body, pieces)
 
     def neutral(self, event: JsonObject) -> JsonObject:
-        """Return an event or a body without what it says to one caller only."""
+        """Return an event or a body without the parts that are for one caller only."""
         if "obfuscation" in event:
             event = {key: value for key, value in event.items() if key != "obfuscation"}
         response = event.get("response")

@@ -108,7 +108,7 @@ class Pieces:
 
     @classmethod
     def decode(cls, data: bytes) -> Pieces:
-        """Return what `encode` was given. Raises UnreadablePiecesError; never takes more memory than the bounds."""
+        """Return the pieces that `encode` took. Raises UnreadablePiecesError; memory is bounded."""
         try:
             return cls._decode(data)
         except (ValueError, IndexError, zlib.error, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What every wire protocol can do, so that service, SDK transport and gateway are written once for all of them.
+"""The interface of all wire protocols, so that service, SDK transport and gateway are written once for all of them.
 
 An *event* is the JSON object of one data event of a stream. `pieces` say in which pieces the text of an answer came.
 Everything is pure: no I/O, no clock, no SDK.
@@ -20,7 +20,7 @@ from cachecore_llm.wire.sse import ServerEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What a stream amounts to, as far as it was seen."""
+    """The answer assembled from a stream so far."""
 
     body: JsonObject | None
     """The answer as the provider would have sent it whole; None if no event said anything about one."""
@@ -40,7 +40,7 @@ class Assembly(Protocol):
     def feed(self, event: JsonObject) -> None:
         """Take the next event, neutral, as `load` reads it, and not changed afterwards: the body shares its objects.
 
-        Never raises, whatever the shape. Amortised O(size of the event).
+        Never raises, also for an unknown shape. Amortised O(size of the event).
         """
 
     def end(self) -> None:
@@ -54,7 +54,7 @@ class Assembly(Protocol):
         """
 
     def recording(self) -> Recording:
-        """Return what has been seen so far. May be called at any time, and again."""
+        """Return the answer so far. May be called at any time, and again."""
 
 
 class WireProtocol(Protocol):
@@ -68,7 +68,7 @@ class WireProtocol(Protocol):
         """Return the facts of a request body. Raises UnreadableRequestError."""
 
     def facts(self, body: JsonObject) -> AnswerFacts:
-        """Return the facts of an answer's body, whatever its shape. Never raises."""
+        """Return the facts of an answer's body. Never raises, also for an unknown shape."""
 
     def assembly(self, request: RequestFacts | None = None) -> Assembly:
         """Return a new assembly of the answer to `request`."""
@@ -81,7 +81,7 @@ class WireProtocol(Protocol):
         """
 
     def neutral(self, event: JsonObject) -> JsonObject:
-        """Return an event or a body without what it says to one caller only.
+        """Return an event or a body without the parts that are for one caller only.
 
         Cut are echoes of fields that are not keyed, secrets of tools, obfuscation and `usage: null`. The argument is
         not changed; it is returned itself if there is nothing to cut. Record and share only neutral events.

@@ -42,7 +42,7 @@ class EventDecoder:
         self._event = b""
         self._size = 0  # bytes of the event that has not ended
         self._after_cr = False
-        self._first: bytes | None = b""  # what has come while it may still be a byte order mark
+        self._first: bytes | None = b""  # the bytes so far while they may still be a byte order mark
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
         """Return the events that `chunk` ends. Raises UnreadableStreamError; the decoder is then of no more use."""
@@ -142,7 +142,7 @@ def encode_event(data: str, *, event: str = "") -> bytes:
 
 
 def encode_object(value: dict[str, Any], *, event: str = "") -> bytes:
-    """Return a server-sent event whose data is a JSON object on one line."""
+    """Return a server-sent event with a JSON object on one line as its data."""
     return _named(event) + b"data: " + dump(value) + b"\n\n"
 
 

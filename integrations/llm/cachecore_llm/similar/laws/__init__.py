@@ -2,7 +2,7 @@
 
 Two questions can differ in three letters and mean the opposite. Each law stands in a file of its own and is stated in
 `docs/similar.md`; two questions that break none of them differ in nothing that carries weight. A law costs a right
-answer now and then; without it somebody is told how to *close* an account they asked to open.
+answer now and then; without it a user is told how to *close* an account they asked to open.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Broken(NamedTuple):
 
     law: LawName
     where: str
-    """What stands in the one and in the other, as `left / right`; words of the questions, so not for a log."""
+    """The differing parts, as `left / right`; words of the questions, so not for a log."""
 
 
 class Asked:

@@ -32,7 +32,7 @@ _SHORT: Final = re.compile(r"(?<![aeiou])[aeiou][^aeiouy]\Z")
 
 
 def form_of(a: str, b: str) -> Form | None:
-    """Return what makes one of two folded words a form of the other, or None if they are two words. Symmetric."""
+    """Return the rule by which one of two folded words is a form of the other, or None. Symmetric."""
     short, long = sorted((a, b), key=lambda word: (len(word), word))
     if short in _NO_PLURALS or long in _NO_PLURALS:
         return None

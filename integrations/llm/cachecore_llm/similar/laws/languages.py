@@ -1,4 +1,4 @@
-"""Languages: two texts whose languages are both known are in the same one.
+"""Languages: two texts in known languages are in the same one.
 
 A language is known by its frequent words; where they do not tell, by py3langid if that is installed (the extra
 `languages`), of texts of 20 letters or more and with 95 % certainty.
@@ -34,7 +34,7 @@ def _language(reading: Reading) -> str | None:
 
 @cache
 def _identifier() -> Callable[[str], tuple[str, float]] | None:
-    """Return what identifies languages, loaded once: 1.4 s, in the thread that compares questions."""
+    """Return the identifier of languages, loaded once: 1.4 s, in the thread that compares questions."""
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:

@@ -76,7 +76,7 @@ def unpaired(a: Reading, b: Reading) -> tuple[list[Term], list[Term]]:
 
 
 def differ(a: Sequence[str], b: Sequence[str]) -> str | None:
-    """Return what stands where two sequences part, as `left / right`; None if they are the same."""
+    """Return the items where two sequences part, as `left / right`; None if they are the same."""
     for left, right in zip(a, b, strict=False):
         if left != right:
             return f"{left} / {right}"

@@ -1,4 +1,4 @@
-"""What the laws see of a text: its words of weight in their order, and what its other words tell.
+"""A text as the laws see it: its words of weight in their order, and the facts that its other words tell.
 
 A word has weight unless it is in the list of its text's language, and even then where it is a name, unit or operand:
 with a capital inside a sentence, behind a number, beside a sign, an article at the end. In a text of a language that is
@@ -36,7 +36,7 @@ class Term:
     """A word of weight, a number or a sign."""
 
     value: str
-    """What pairs: folded, without a possessive ending; digits of a number; the sign itself."""
+    """The form that is compared: folded, without a possessive ending; digits of a number; the sign itself."""
     token: Token
     unit: bool = False
     """Whether it stands behind a number."""
@@ -60,7 +60,7 @@ class Reading:
 
     text: str = ""
     terms: list[Term] = field(default_factory=list)
-    """What carries weight, in its order."""
+    """The words of weight, in their order."""
     light: list[str] = field(default_factory=list)
     """The words without weight, folded, less those of frames."""
     language: str | None = None
@@ -83,7 +83,7 @@ class Reading:
 
     @property
     def values(self) -> list[str]:
-        """What pairs, in its order."""
+        """The compared forms, in their order."""
         return [term.value for term in self.terms]
 
     @property
@@ -98,7 +98,7 @@ def is_titled(text: str) -> bool:
 
 
 def read(text: str) -> Reading:
-    """Return what the laws see of `text`."""
+    """Return the reading of `text`."""
     cut = tokens(text)
     language = language_of([token.folded for token in cut if token.kind == "word"])
     reading = Reading(text, language=language)
@@ -134,7 +134,7 @@ def _begin(reading: Reading, token: Token, following: Token | None) -> None:
 
 
 def language_of(words: list[str]) -> str | None:
-    """Return the language most of whose frequent words are among `words`; None for none, or for two alike."""
+    """Return the language with most frequent words among `words`; None for none, or for two alike."""
     known = set(words)
     ranked = Counter({name: len(known & marks) for name, marks in MARKS.items()}).most_common(2)
     return ranked[0][0] if ranked[0][1] > ranked[1][1] else None

@@ -89,7 +89,7 @@ class ChatAssembly:
         self._ended = True
 
     def recording(self) -> Recording:
-        """Return what the chunks amount to so far."""
+        """Return the answer assembled from the chunks so far."""
         if not self._chunks:
             return Recording(body=None, pieces=None, complete=False, whole=False, error=self._error)
         self._count_repeated()
@@ -280,7 +280,7 @@ class ChatAssembly:
         if type(old) is not Grown or old.text:
             old = self._start(node, key, old, text=False)
         if slot == choice.delta + "content":
-            self._known = False  # text is what content is known to be
+            self._known = False  # content is known to be text only
         old.append(entries)
         self._log.add(slot, len(entries))
 
@@ -302,7 +302,7 @@ def _has_whole_audio(choice: _Choice) -> bool:
 
 
 def _place_of_call(calls: _Indexed, entry: dict[str, Any], aliases: dict[int, int]) -> int:
-    """Return the place of a fragment of a tool call, whatever the server says of it.
+    """Return the place of a fragment of a tool call, also where the server names none.
 
     Some servers leave out the index, some give index 0 to every call, some repeat the id in each fragment.
     """

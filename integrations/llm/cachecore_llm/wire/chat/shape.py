@@ -1,4 +1,4 @@
-"""Where text grows in a streamed chat answer, and what each place is called.
+"""The places where text grows in a streamed chat answer, and their names.
 
 A slot of the chat protocol is `usage`, `-` (an event without choices), `0` (choice 0, nothing in it), `0/d/<path>` (a
 place in the delta, which is the message of the body) or `0/c/<path>` (a place in the choice beside it). Lists with
@@ -16,7 +16,7 @@ from cachecore_llm.wire.pieces import NULL, SET
 USAGE, NO_CHOICES = "usage", "-"
 
 ONCE = frozenset({"id", "name", "role", "type", "index", "object", "format", "finish_reason", "native_finish_reason"})
-"""Fields whose text never grows. Compatible servers repeat them in each chunk."""
+"""Fields with text that never grows. Compatible servers repeat them in each chunk."""
 
 CONSTANT = ("id", "created", "model", "service_tier", "system_fingerprint")
 """Fields that OpenAI puts into every chunk."""
@@ -29,12 +29,12 @@ KNOWN = frozenset(
         *("data", "transcript", "expires_at", "text", "summary", "signature"),
     }
 )
-"""Fields of a delta whose meaning is known, at any depth."""
+"""Known fields of a delta, at any depth."""
 
 CHOICE_KNOWN = frozenset(
     {"finish_reason", "logprobs", "content", "refusal", "content_filter_results", "native_finish_reason"}
 )
-"""Fields of a choice beside its delta whose meaning is known, and those of its `logprobs`."""
+"""Known fields of a choice beside its delta, and those of its `logprobs`."""
 
 
 def child(prefix: str, key: str) -> str:
@@ -50,7 +50,7 @@ def path_of(slot: str) -> tuple[str, ...]:
 
 
 def is_indexed(entries: list[Any]) -> bool:
-    """Whether a list is one whose entries say their place, so that later fragments find them."""
+    """Whether the entries of a list carry their place, so that later fragments find them."""
     return bool(entries) and all(isinstance(entry, dict) and type(entry.get("index")) is int for entry in entries)
 
 

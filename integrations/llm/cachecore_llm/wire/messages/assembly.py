@@ -87,7 +87,7 @@ class AnthropicAssembly:
         """Say that the body ended. Only `message_stop` ends a message, so that nothing follows from it."""
 
     def recording(self) -> Recording:
-        """Return what the events amount to so far."""
+        """Return the answer assembled from the events so far."""
         if self._start is None and not self._blocks:
             return Recording(body=None, pieces=None, complete=False, whole=False, error=self._error)
         self._readable = True
@@ -174,7 +174,7 @@ class AnthropicAssembly:
             self._unknown(block, delta)
 
     def _unknown(self, block: _Block, delta: JsonObject) -> None:
-        """Keep what a delta of an unknown type says: text is joined, of anything else the last counts."""
+        """Keep the content of a delta of an unknown type: text is joined, of anything else the last counts."""
         self._known = self._repeatable = False
         self.started = True
         for key, value in delta.items():
@@ -207,7 +207,7 @@ class AnthropicAssembly:
             return block.start.get("input", {})
 
     def _pieces(self, body: JsonObject) -> Pieces | None:
-        """Return the steps, and what a replay cannot read from the body: how message and blocks began."""
+        """Return the steps, and how message and blocks began, which a replay cannot read from the body."""
         if self._start is None or not self._repeatable:
             return None
         usage, begun = as_object(body.get("usage")), as_object(self._start.get("usage"))

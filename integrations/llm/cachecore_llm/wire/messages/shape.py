@@ -41,7 +41,7 @@ _JSON_STYLES: tuple[tuple[tuple[str, str], bool], ...] = (
 
 
 def takes_input(block: JsonObject) -> bool:
-    """Whether the block is a tool call, whose input is streamed as JSON text."""
+    """Whether the block is a tool call: its input is streamed as JSON text."""
     kind = block.get("type")
     return isinstance(kind, str) and kind.endswith("tool_use") and isinstance(block.get("input"), dict)
 

@@ -87,7 +87,7 @@ class ResponsesAssembly:
         """Say that the body ended. Only `response.completed` ends a response, so that nothing follows from it."""
 
     def recording(self) -> Recording:
-        """Return what the events amount to so far."""
+        """Return the answer assembled from the events so far."""
         body = self._body()
         ok = self._completed and self._error is None
         return Recording(

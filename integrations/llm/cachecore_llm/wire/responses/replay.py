@@ -32,7 +32,7 @@ _PART_GROWTH = {
     "reasoning_text": "reasoning_text",
     "summary_text": "reasoning_summary_text",
 }
-"""Type of a part -> what its deltas are called."""
+"""Type of a part -> the name of its deltas."""
 
 _ITEM_GROWTH = {
     "function_call": "function_call_arguments",

@@ -1,4 +1,4 @@
-"""The events of a streamed response, and where in its body each of them finds what it says.
+"""The events of a streamed response, and the place in the body that each of them changes.
 
 A slot is an event's type without `response.`, the index of its item, and, where it has them, the index of its part and
 of its annotation: `output_text.delta:0:0`. What begins empty and fills up is written here as it begins; where a server
@@ -15,7 +15,7 @@ from cachecore_llm.wire.facts import as_object, as_objects
 PREFIX = "response."
 LOGPROBS = "logprobs"
 NAMED = "function_call_arguments"
-"""What grows with events whose last one may repeat the name of the tool: OpenAI's do, its SDK's type does not."""
+"""Parts that grow with events; the last event may repeat the name of the tool: OpenAI's do, its SDK's type does not."""
 
 BEGINNING = ("created", "queued", "in_progress")
 ENDING = ("completed", "failed", "incomplete")
@@ -115,7 +115,7 @@ def begun_part(part: JsonObject) -> JsonObject:
 
 
 def difference(guess: JsonObject, real: JsonObject) -> list[Any]:
-    """Return what must be set in `guess` and taken out of it to get `real`."""
+    """Return the fields to set in `guess` and to remove from it to get `real`."""
     changed = {key: value for key, value in real.items() if key not in guess or guess[key] != value}
     return [changed, [key for key in guess if key not in real]]
 
