@@ -141,7 +141,11 @@ class Activity:
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time, rows: int = MAX_ROWS
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        rows: int = MAX_ROWS,
     ) -> None:
         self.clock = clock
         self.wall = wall
