@@ -51,8 +51,8 @@ class Lookup(Generic[V_co]):
     joined: bool = False
     """Whether it was computed by another caller's factory, at the same time."""
     reason: str | None = None
-    """Why it is a miss, or was computed: `absent`, `expired`, `max_age`, `deleted`, `claimed` (by a computation elsewhere),
-    `invalidated`, `store`, or the reason of a rejected entry. None where that is not known, as in a batch."""
+    """Why it is a miss, or was computed: `absent`, `expired`, `max_age`, `deleted`, `claimed` (by a computation
+    elsewhere), `invalidated`, `store`, or the reason of a rejected entry. None where it is not known, as in a batch."""
     version: Any = field(default=None, repr=False, compare=False)
     """What `set(since=…)` compares with: what lay in the store, and the stamps, when this lookup read it."""
 
