@@ -25,7 +25,7 @@ HOST = "http://localhost:9000"
 
 
 class Scene:
-    """One gateway's cache and record. `clock` moves the store's time, `now` that of the record."""
+    """One gateway's cache and record, both on `clock`."""
 
     def __init__(self, store: Any = "memory://", options: PageOptions | None = None) -> None:
         self.clock = FakeClock()
@@ -33,8 +33,7 @@ class Scene:
         self.cache = ResponseCache(
             store, CacheConfig(ttl_seconds=3600, stale_if_error=86_400), ledger=Ledger(prices), clock=self.clock
         )
-        self.now = 1000.0
-        self.activity = Activity(clock=lambda: self.now, wall=lambda: 1_000_000 + self.now)
+        self.activity = Activity(clock=self.clock.monotonic, wall=self.clock.time)
         self.options = options or PageOptions(token=TOKEN)
         self.app = admin_app(self.cache, self.activity, self.options)
 
@@ -69,7 +68,7 @@ class Scene:
 
     def client(self, **options: Any) -> httpx2.AsyncClient:
         """Return a browser that has not logged in."""
-        transport = httpx2.ASGITransport(app=self.app)  # type: ignore[arg-type]  # its own names for the same types
+        transport = httpx2.ASGITransport(app=self.app)
         return httpx2.AsyncClient(transport=transport, base_url=HOST, **options)
 
     @asynccontextmanager

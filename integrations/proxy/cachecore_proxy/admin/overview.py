@@ -35,8 +35,6 @@ class Times(NamedTuple):
     """Seconds that so many of the requests did not exceed; None without any."""
 
     half: float | None
-    most: float | None
-    """95 of 100."""
     nearly_all: float | None
     """99 of 100."""
 
@@ -160,9 +158,7 @@ def paid(cache: ResponseCache) -> list[tuple[str, Row]]:
 def last_misses(activity: Activity, most: int) -> list[tuple[Miss, float]]:
     """Return the last misses, the newest first, with their ages in seconds."""
     now = activity.wall()
-    return [
-        (miss, max(0.0, now - miss.at)) for miss, _ in zip(reversed(activity.misses), range(most), strict=False)
-    ]
+    return [(miss, max(0.0, now - miss.at)) for miss, _ in zip(reversed(activity.misses), range(most), strict=False)]
 
 
 def _bars(steps: Iterable[Step], now: int, window: int) -> list[Bar]:
@@ -184,7 +180,7 @@ def _bars(steps: Iterable[Step], now: int, window: int) -> list[Bar]:
 
 def _times(many: Iterable[dict[int, int]]) -> Times:
     times = _sum(many)
-    return Times(quantile(times, 0.5), quantile(times, 0.95), quantile(times, 0.99))
+    return Times(quantile(times, 0.5), quantile(times, 0.99))
 
 
 def _sum(many: Iterable[dict[K, int]]) -> dict[K, int]:

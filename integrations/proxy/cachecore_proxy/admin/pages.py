@@ -162,7 +162,7 @@ class Pages:
 
     async def requests(self, _: Request, session: Session) -> Response:
         """Show requests by model, tenant and prompt, and what was paid."""
-        by = {field: groups(self.cache, self.activity, field)[:_MOST_ROWS] for field in ("model", "tenant", "prompt")}  # type: ignore[arg-type]  # the three fields
+        by = {field: groups(self.cache, self.activity, field)[:_MOST_ROWS] for field in ("model", "tenant", "prompt")}
         return self.show("requests.html", session, groups=by, paid=paid(self.cache)[:_MOST_ROWS], page="requests")
 
     async def misses(self, _: Request, session: Session) -> Response:
@@ -297,7 +297,9 @@ def _age(text: str) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise OptionsError(f"an age is a number of seconds, or of minutes, hours or days such as 15m, 2h, 3d; not {text!r}")
+        raise OptionsError(
+            f"an age is a number of seconds, or of minutes, hours or days such as 15m, 2h, 3d; not {text!r}"
+        )
     return seconds
 
 
