@@ -30,9 +30,8 @@ class Scene:
     def __init__(self, store: Any = "memory://", options: PageOptions | None = None) -> None:
         self.clock = FakeClock()
         prices = Prices({"m-2026": Rates(input=2.0, output=10.0), "m": Rates(input=2.0, output=10.0)})
-        self.cache = ResponseCache(
-            store, CacheConfig(ttl_seconds=3600, stale_if_error=86_400), ledger=Ledger(prices), clock=self.clock
-        )
+        config = CacheConfig(ttl_seconds=3600, stale_if_error=86_400)
+        self.cache = ResponseCache(store, config, ledger=Ledger(prices), clock=self.clock, jitter=0)
         self.activity = Activity(clock=self.clock.monotonic, wall=self.clock.time)
         self.options = options or PageOptions(token=TOKEN)
         self.app = admin_app(self.cache, self.activity, self.options)
@@ -66,9 +65,9 @@ class Scene:
         self.activity.ended(found.status, seconds if found.status == "miss" else 0.0004, **name)
         return found.status
 
-    def client(self, **options: Any) -> httpx2.AsyncClient:
-        """Return a browser that has not logged in."""
-        transport = httpx2.ASGITransport(app=self.app)
+    def client(self, address: str = "127.0.0.1", **options: Any) -> httpx2.AsyncClient:
+        """Return a browser at `address` that has not logged in."""
+        transport = httpx2.ASGITransport(app=self.app, client=(address, 40_000))
         return httpx2.AsyncClient(transport=transport, base_url=HOST, **options)
 
     @asynccontextmanager
