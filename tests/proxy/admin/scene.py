@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
+from cachecore.contract import SystemClock
 from cachecore.testing.clocks import FakeClock
 from cachecore_llm import CacheConfig, Ledger, Prices, Rates, ResponseCache
 from cachecore_llm.upstream import Sent
@@ -25,14 +26,19 @@ HOST = "http://localhost:9000"
 
 
 class Scene:
-    """One gateway's cache and record, both on `clock`."""
+    """One gateway's cache and record, both on `clock` unless they run in real time."""
 
-    def __init__(self, store: Any = "memory://", options: PageOptions | None = None) -> None:
+    def __init__(
+        self, store: Any = "memory://", options: PageOptions | None = None, *, real_time: bool = False
+    ) -> None:
         self.clock = FakeClock()
+        clock = SystemClock() if real_time else self.clock
         prices = Prices({"m-2026": Rates(input=2.0, output=10.0), "m": Rates(input=2.0, output=10.0)})
         config = CacheConfig(ttl_seconds=3600, stale_if_error=86_400)
-        self.cache = ResponseCache(store, config, ledger=Ledger(prices), clock=self.clock, jitter=0)
-        self.activity = Activity(clock=self.clock.monotonic, wall=self.clock.time)
+        self.cache = ResponseCache(
+            store, config, ledger=Ledger(prices), clock=None if real_time else self.clock, jitter=0
+        )
+        self.activity = Activity(clock=clock.monotonic, wall=clock.time)
         self.options = options or PageOptions(token=TOKEN)
         self.app = admin_app(self.cache, self.activity, self.options)
 

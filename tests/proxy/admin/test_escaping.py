@@ -6,6 +6,7 @@ import html
 import re
 from html.parser import HTMLParser
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
@@ -18,7 +19,7 @@ ATTACKS: Final = [
     "' autofocus onfocus='alert(1)",
     "</textarea></title></pre><svg onload=alert(1)>",
     "javascript:alert(1)",
-    "{{ 7 * 7 }}{% raw %}",
+    "{{ 7919 * 7907 }}{% raw %}",
     "\u202eevil\u2066",
     "a\x00b\r\nset-cookie: x=y",
 ]
@@ -88,7 +89,7 @@ def check(text: str) -> None:
             assert link is None or not link.startswith("//"), link
         if tag == "script":
             assert attributes["src"] == "/static/page.js"
-    assert "49" not in text or "{{ 7" in html.unescape(text)
+    assert "62615533" not in text
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -153,9 +154,7 @@ async def test_the_record_of_the_gateway_is_shown_as_text(attack: str) -> None:
 async def test_a_path_or_a_login_is_shown_as_text(attack: str) -> None:
     scene = Scene()
     async with scene.client() as client:
-        for response in (
-            await client.get("/" + attack.replace("/", "")),
-            await client.post("/login", data={"secret": attack}),
-        ):
+        for response in (await client.get("/" + quote(attack)), await client.post("/login", data={"secret": attack})):
+            assert response.status_code in (403, 404)
             check(response.text)
-            assert "alert" not in response.text
+            assert "alert(1)" not in response.text

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -50,32 +51,12 @@ class Pages:
     guesses: Guesses = field(init=False)
     purges: Purges = field(init=False)
     listings: Listings = field(init=False)
-    _templates: Environment = field(init=False)
     _checking: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.sessions, self.guesses = Sessions(self.activity.clock), Guesses(self.activity.clock)
         self.purges, self.listings = Purges(self.cache), Listings(self.cache.flow.root)
         self._checking = asyncio.Semaphore(1)  # a password takes a core for 50 ms
-        self._templates = Environment(
-            loader=PackageLoader("cachecore_proxy.admin"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters.update(
-            number=wording.number,
-            duration=wording.duration,
-            ago=wording.ago,
-            size=wording.bytes_,
-            dollars=wording.dollars,
-            tokens=wording.tokens,
-            until=wording.until,
-            why=wording.reason,
-            query=_query,
-        )
-        self._templates.globals.update(share=wording.share, windows=WINDOWS)
 
     def show(self, template: str, session: Session | None, status: int = 200, **parts: Any) -> HTMLResponse:
         """Return a page."""
@@ -83,7 +64,7 @@ class Pages:
         if session is not None and not template.startswith("_"):
             news, session.news = session.news, ""
         csrf = "" if session is None else session.csrf
-        text = self._templates.get_template(template).render(csrf=csrf, news=news, inside=session is not None, **parts)
+        text = _templates().get_template(template).render(csrf=csrf, news=news, inside=session is not None, **parts)
         return HTMLResponse(text, status_code=status)
 
     def refuse(self, session: Session | None, status: int, why: str) -> HTMLResponse:
@@ -248,6 +229,32 @@ class Pages:
                 return self.refuse(session, 400, str(error))
 
         return handle
+
+
+@cache
+def _templates() -> Environment:
+    """Return the templates, which are compiled once in a process."""
+    templates = Environment(
+        loader=PackageLoader("cachecore_proxy.admin"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    templates.filters.update(
+        number=wording.number,
+        duration=wording.duration,
+        ago=wording.ago,
+        size=wording.bytes_,
+        dollars=wording.dollars,
+        tokens=wording.tokens,
+        until=wording.until,
+        why=wording.reason,
+        query=_query,
+    )
+    templates.globals.update(share=wording.share, windows=WINDOWS)
+    return templates
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
