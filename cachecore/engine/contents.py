@@ -1,17 +1,21 @@
-"""The answers that lie in one namespace of the store, read page by page: for what has to know them all."""
+"""The answers that lie in the store, read page by page: for an index, an export, an operator's list."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import SupportsScan
-from cachecore.contract.results import UNSET
+from cachecore.contract.results import UNSET, StoredEntry
+from cachecore.encoding.entry import Entry
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.read import load, read
 from cachecore.engine.scope import Scope
+from cachecore.engine.store_read import StoreRead
+from cachecore.keys.keyspace import given_tag
 
 _PAGE: Final = 64
 
@@ -43,3 +47,60 @@ async def contents(scope: Scope, state: LoopState, most: int) -> AsyncIterator[t
                 return
     except BackendError:
         return
+
+
+async def entries(
+    scope: Scope, state: LoopState, keys: Sequence[str] | None, where: Callable[[str], bool] | None, most: int
+) -> AsyncIterator[StoredEntry[Any]]:
+    """Yield the entries of this namespace and those below it that may be served, stale ones included.
+
+    Looks at `most` of them at most: those of `keys`, else those in namespaces for which `where` returns True. Ends as
+    `contents` does. Nothing is counted as a hit, and nothing is kept in memory.
+    """
+    looked = 0
+    try:
+        async for found in _pages(scope, keys):
+            page = found if where is None else [key for key in found if where(scope.namespace_of(key))]
+            page = page[: most - looked]
+            looked += len(page)
+            for start in range(0, len(page), _PAGE):
+                part = page[start : start + _PAGE]
+                for one in await asyncio.gather(*(read(scope, state, key, scope.tagset(key)) for key in part)):
+                    if one.entry is not None and one.state != "dead":
+                        yield _told(scope, one, one.entry)
+            if looked >= most:
+                return
+    except BackendError:
+        return
+
+
+async def _pages(scope: Scope, keys: Sequence[str] | None) -> AsyncIterator[Sequence[str]]:
+    """Yield keys of this namespace and those below it, a page at a time. Raises BackendError."""
+    prefixes = scope.keys.scan_prefixes()
+    if keys is not None:
+        yield [key for key in keys if key.startswith(prefixes)]
+        return
+    backend = scope.engine.backend
+    if isinstance(backend, SupportsScan):
+        for prefix in prefixes:
+            async for found in backend.scan(prefix):
+                yield found
+
+
+def _told(scope: Scope, found: StoreRead, entry: Entry) -> StoredEntry[Any]:
+    now = scope.engine.store_clock.now()
+    return StoredEntry(
+        key=entry.key,
+        namespace=scope.namespace_of(entry.key),
+        tags=tuple(given for tag, _ in entry.stamps if (given := given_tag(tag)) is not None),
+        age=max(0.0, now - entry.created),
+        fresh_for=None if entry.fresh_until is None else entry.fresh_until - now,
+        size_bytes=len(found.raw or b""),
+        served_by=entry.served_by,
+        load=partial(_value, scope, found),
+    )
+
+
+def _value(scope: Scope, found: StoreRead) -> Any:
+    value = load(scope, found)
+    return None if value is UNSET else value

@@ -153,6 +153,7 @@ def unstored_answer(computation: Computation, value: Any) -> FlightAnswer:
             key=computation.found.key,
             served_by=computed.served_by,
             metadata=computed.metadata,
+            reason=computation.found.reason,
         ),
     )
 

@@ -141,7 +141,11 @@ class Activity:
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time, rows: int = MAX_ROWS
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        rows: int = MAX_ROWS,
     ) -> None:
         self.clock = clock
         self.wall = wall
@@ -185,7 +189,12 @@ class Activity:
             prompt: the name of the prompt.
         """
         self.under_way -= 1
-        row = self._row(model, tenant, prompt)
+        asked = (model or "", tenant or "", prompt or "")
+        row = self.rows.get(asked)  # type: ignore[call-overload]  # equal to a `Name`, which takes longer to make
+        if row is None:
+            row = self._new_row(_name(*asked))
+        else:
+            self.rows.move_to_end(asked)  # type: ignore[arg-type]  # as above
         row.outcomes[outcome] = row.outcomes.get(outcome, 0) + 1
         row.seconds += seconds
         number = int(self.clock() / STEP)
@@ -227,7 +236,7 @@ class Activity:
     def stream_opened(
         self, outcome: Outcome, *, model: str | None = None, tenant: str | None = None, prompt: str | None = None
     ) -> Stream:
-        """Record a stream to a client; `stream_closed` must follow. The gateway may add to `sent` of what it returns."""
+        """Record a stream to a client; `stream_closed` must follow. The gateway adds to `sent` of what it returns."""
         stream = Stream(_name(model, tenant, prompt), self.clock(), outcome)
         self.streams_open += 1
         if len(self._streams) < MAX_STREAMS:
@@ -265,12 +274,9 @@ class Activity:
         first = int((self.clock() - seconds) / STEP) + 1
         return [step for step in self._steps if step.number >= first]
 
-    def _row(self, model: str | None, tenant: str | None, prompt: str | None) -> Row:
-        name = _name(model, tenant, prompt)
-        row = self.rows.get(name)
-        if row is not None:
-            self.rows.move_to_end(name)
-            return row
+    def _new_row(self, name: Name) -> Row:
+        if name in self.rows:  # it was too long
+            return self.rows[name]
         while len(self.rows) >= self._max_rows:  # one more than that if there is no row of the others yet
             self._fold()
         row = self.rows[name] = Row()

@@ -25,7 +25,7 @@ async def test_lookup_tells_where_each_answer_came_from(scene: Scene) -> None:
     cache, other = scene.cache(), scene.cache(l1_max_entries=0)
     assert told(await cache.lookup("q")) == ("miss", None, None, None, None, "absent")
     computed = await cache.lookup("q", Answer())
-    assert told(computed) == ("computed", None, 1, 0, 60, None)
+    assert told(computed) == ("computed", None, 1, 0, 60, "absent")
     assert (computed.found, computed.cached, computed.joined, computed.key) == (True, False, False, cache.key("q"))
     await asyncio.sleep(0.5)
     assert told(await cache.lookup("q", Answer())) == ("hit", "l1", 1, 0.5, 59.5, None)

@@ -27,7 +27,7 @@ class Answer:
     rescued: bool = False
     """With `stale`: whether the providers were asked, and failed."""
     reason: str | None = None
-    """With `bypass`: why the cache was not asked."""
+    """With `bypass`: why the cache was not asked. With `miss`: why it had no answer, in `cachecore.Lookup`'s words."""
     similarity: float | None = None
     matched_message: str | None = None
     facts: RequestFacts | None = None

@@ -58,6 +58,8 @@ class AnswerStream:
         self.age: float | None = None
         self.fresh_for: float | None = None
         self.key = ""
+        self.reason: str | None = asked.bypass
+        """As `Answer.reason`."""
         self.headers: tuple[tuple[str, str], ...] = ()
         """What is kept of the provider's HTTP headers."""
         self._hit: StoredAnswer | None = None
@@ -177,6 +179,7 @@ class AnswerStream:
         self.age, self.fresh_for, self.key = lookup.age, lookup.fresh_for, lookup.key
         if status == "miss":
             self.age = self.age if lookup.joined else None
+            self.reason = None if lookup.joined else lookup.reason
         if status == "bypass":
             self._flow.bypassed["bypass()"] += 1
 

@@ -126,6 +126,7 @@ def told(
             fresh_for=found.fresh_for,
             key=found.key,
             stored_now=computed is not None and computed.store,
+            reason=None if found.joined else found.reason,
             facts=asked.read_facts,
         )
     flow.costs.saved(asked, stored)

@@ -1,0 +1,68 @@
+// Replaces the parts of the overview that changed. The page works without it: it shows what was when it was loaded.
+"use strict";
+
+(() => {
+  const live = document.getElementById("live");
+  if (!live) return;
+  const pause = document.getElementById("pause");
+  const news = document.getElementById("news");
+  const EVERY = 2000; // milliseconds
+  const PATIENCE = 10000;
+  let paused = false;
+  let lost = false;
+  let told = alarmIn(live);
+
+  function alarmIn(root) {
+    const alarm = root.querySelector("[data-alarm]");
+    return alarm ? [...alarm.children].map((line) => line.textContent.replace(/ Asked again.*/, "").trim()).join(" ") : "";
+  }
+
+  // Screen readers hear of what changes for the worse or the better, not of every figure.
+  function tell(text) {
+    news.textContent = text;
+    news.className = text ? "news" : "";
+  }
+
+  function replace(text) {
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    for (const part of live.querySelectorAll("[data-live]")) {
+      const next = fresh.getElementById(part.id);
+      // A part in which the keyboard or a selection is stays as it is until it is left.
+      const selection = document.getSelection();
+      const inUse = part.contains(document.activeElement) || (selection && !selection.isCollapsed && part.contains(selection.anchorNode));
+      if (next && !inUse && next.innerHTML !== part.innerHTML) part.replaceWith(document.adoptNode(next));
+    }
+    const alarm = alarmIn(fresh);
+    if (alarm !== told) {
+      tell(alarm || "All is well again.");
+      told = alarm;
+    }
+  }
+
+  async function refresh() {
+    if (!paused && !document.hidden) {
+      try {
+        const answer = await fetch(live.dataset.url, { signal: AbortSignal.timeout(PATIENCE), redirect: "error" });
+        if (answer.status === 401) {
+          location.assign("/login");
+          return;
+        }
+        if (!answer.ok) throw new Error(String(answer.status));
+        replace(await answer.text());
+        if (lost) tell("The gateway answers again.");
+        lost = false;
+      } catch {
+        if (!lost) tell("The gateway does not answer: these figures are old.");
+        lost = true;
+      }
+    }
+    setTimeout(refresh, EVERY);
+  }
+
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.setAttribute("aria-pressed", String(paused));
+  });
+  setTimeout(refresh, EVERY);
+})();
