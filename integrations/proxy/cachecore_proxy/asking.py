@@ -1,7 +1,7 @@
 """Who asks, and for whom: read from the headers of a request.
 
-A key is the gateway's own, which is exchanged for a credential of the settings, or the caller's at the provider, which is
-forwarded. A key in the address is refused: addresses are written into logs on their way.
+A key is the gateway's own, which is exchanged for a credential of the settings, or the caller's at the provider, which
+is forwarded. A key in the address is refused: addresses are written into logs on their way.
 """
 
 from __future__ import annotations
@@ -105,9 +105,11 @@ class Asking:
             headers.setdefault(lowered, value.decode("latin-1"))
         key = self._own_key(headers)
         if key is None and not self._access.forwards:
-            raise AccessError(401, "authentication_error", "no key of this gateway: send one as Authorization: Bearer …")
+            raise AccessError(
+                401, "authentication_error", "no key of this gateway: send one as Authorization: Bearer …"
+            )
         directives = headers.get("cache-control")
-        about = {
+        about: dict[str, object] = {
             "family": family,
             "shaping": {name: headers[name] for name in sorted(self._shaping) if name in headers},
             "controls": DEFAULT if directives is None else Controls.from_cache_control(directives),
@@ -181,7 +183,9 @@ class Asking:
                 raise AccessError(400, "invalid_request_error", f"the header {header} is missing: it names the tenant")
             return None
         if len(value) > _MAX_TENANT or not value.isprintable():
-            raise AccessError(400, "invalid_request_error", f"the header {header} must be at most {_MAX_TENANT} letters")
+            raise AccessError(
+                400, "invalid_request_error", f"the header {header} must be at most {_MAX_TENANT} letters"
+            )
         return value.strip()
 
     def _prompt(self, headers: Mapping[str, str]) -> str | None:
@@ -202,6 +206,6 @@ def check_query(query: bytes) -> None:
             raise AccessError(
                 400,
                 "invalid_request_error",
-                f"the address holds the parameter {name[:40]!r}, which looks like a credential; addresses are written into "
-                "logs, so send it as a header, such as Authorization",
+                f"the address holds the parameter {name[:40]!r}, which looks like a credential; addresses are written "
+                "into logs, so send it as a header, such as Authorization",
             )

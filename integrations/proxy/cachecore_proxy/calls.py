@@ -55,9 +55,7 @@ class Calls:
 
     # Whole answers
 
-    async def _whole(
-        self, incoming: Incoming, client: Client, call: GatewayCall, family: Family, known: bool
-    ) -> None:
+    async def _whole(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family, known: bool) -> None:
         trip, controls = call.trip, call.trip.sender.controls
 
         async def send(asked: Call) -> Sent:
@@ -71,10 +69,8 @@ class Calls:
                 raise
             answer = await self._waited(client, self._flow.alone(call, send, controls))
         incoming.reason = answer.reason
-        if answer.status == "miss":
-            self._missed(incoming, answer.key)
-        elif answer.status == "bypass":
-            self._missed(incoming, "", answer.reason)
+        if answer.status in ("miss", "bypass"):
+            self._missed(incoming, answer.key, answer.reason)
         if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
             await client.whole(trip.status, [*(trip.headers or []), *_encoded(told_of(answer, trip))], trip.body)
         else:

@@ -35,12 +35,13 @@ class BodyError(Exception):
 class Client:
     """The client of the request of `scope`. `receive` and `send` are those of ASGI."""
 
-    __slots__ = ("_bounds", "_receive", "_send", "_sending", "_transport", "body_ended", "sent", "started")
+    __slots__ = ("_awaited", "_bounds", "_receive", "_send", "_transport", "body_ended", "sent", "started")
 
     def __init__(self, scope: Message, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._receive, self._send, self._bounds = receive, send, bounds
         self._transport: asyncio.Transport | None = scope.get(TRANSPORT)
         self.body_ended = False
+        self._awaited: asyncio.Future[None] | None = None
         self.started = False
         """Whether an answer has begun."""
         self.sent = 0
@@ -54,7 +55,7 @@ class Client:
         message = await self._first_part()
         part: bytes = message.get("body", b"")
         if not message.get("more_body"):
-            self.body_ended = True
+            self.ended()
             if len(part) > most:
                 raise BodyError(413, f"the body is larger than {most} bytes")
             return part
@@ -68,7 +69,7 @@ class Client:
                         raise BodyError(413, f"the body is larger than {most} bytes")
         except TimeoutError:
             raise BodyError(408, f"the body took more than {self._bounds.body_timeout:g} s") from None
-        self.body_ended = True
+        self.ended()
         return bytes(content)
 
     async def parts(self) -> AsyncIterator[bytes]:
@@ -86,7 +87,7 @@ class Client:
                 raise BodyError(413, f"the body is larger than {most} bytes")
             if part:
                 yield part
-        self.body_ended = True
+        self.ended()
 
     async def discard(self) -> None:
         """Read and drop the rest of a refused body for a while: a client that still writes would not see its answer."""
@@ -111,8 +112,17 @@ class Client:
             raise ClientGoneError
         return message
 
+    def ended(self) -> None:
+        """Say that the body has been read, or that there is none."""
+        self.body_ended = True
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
     async def left(self) -> None:
-        """Return when the client has left. Only after its body has ended."""
+        """Return when the client has left. While its body is read, the reader learns it."""
+        if not self.body_ended:
+            self._awaited = asyncio.get_running_loop().create_future()
+            await self._awaited
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -138,13 +148,17 @@ class Client:
             async with asyncio.timeout(self._bounds.send_timeout):
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
         except TimeoutError:
-            if self._transport is not None:
-                self._transport.abort()  # closing would wait for the client to read
+            self.abort()  # closing would wait for the client to read
             raise ClientGoneError from None
 
     async def end(self) -> None:
         """Send the end of an answer in parts."""
         await self._send({"type": "http.response.body", "body": b""})
+
+    def abort(self) -> None:
+        """Break the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
     async def cut(self) -> None:
         """Break the connection after what was sent: a clean end would look like a whole answer."""

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from cachecore.contract.errors import OptionsError
 from cachecore_llm import CacheConfig
 from cachecore_llm.policy.prompts import Prompt
+from cachecore_proxy.admin.options import PageOptions
 from cachecore_proxy.settings import (
     AccessSettings,
     Bounds,
@@ -25,24 +26,68 @@ T = TypeVar("T")
 
 _SERVER: Final = {"host": str, "port": int, "access_log": bool, "metrics": bool}
 _UPSTREAM: Final = {
-    **{"name": str, "url": str, "protocols": list, "credential_env": str, "credential_file": str},
-    **{"credential_header": str, "forward_keys": bool, "models": dict},
-    **{"timeout": float, "first_content_timeout": float, "idle_timeout": float},
+    "name": str,
+    "url": str,
+    "protocols": list,
+    "credential_env": str,
+    "credential_file": str,
+    "credential_header": str,
+    "forward_keys": bool,
+    "models": dict,
+    "timeout": float,
+    "first_content_timeout": float,
+    "idle_timeout": float,
 }
 _KEY: Final = {"name": str, "sha256": str, "tenant": str}
 _ACCESS: Final = {
-    **{"forward_keys": bool, "scope": str, "tenant_header": str, "tenant_required": bool, "prompt_header": str},
-    **{"digest_key_env": str, "keyed_headers": list},
+    "forward_keys": bool,
+    "scope": str,
+    "tenant_header": str,
+    "tenant_required": bool,
+    "prompt_header": str,
+    "digest_key_env": str,
+    "keyed_headers": list,
+}
+_ADMIN: Final = {
+    "host": str,
+    "port": int,
+    "token_env": str,
+    "password_hash": str,
+    "hosts": list,
+    "https": bool,
 }
 _PROMPT: Final = {"name": str, "text": str, "file": str}
 _CACHE: Final = {
-    **{"ttl": object, "prefix": str, "enabled": bool, "stale_if_error": object, "stale_while_revalidate": object},
-    **{"fallback_ttl": object, "soft_timeout": object, "live_ttl": object, "max_retention": object},
-    **{"normalise": object, "allowed_tools": list, "ignore": list, "similar": bool, "similar_first": bool},
-    **{"similar_threshold": float, "similar_ttl": object},
+    "ttl": object,
+    "prefix": str,
+    "enabled": bool,
+    "stale_if_error": object,
+    "stale_while_revalidate": object,
+    "fallback_ttl": object,
+    "soft_timeout": object,
+    "live_ttl": object,
+    "max_retention": object,
+    "normalise": object,
+    "allowed_tools": list,
+    "ignore": list,
+    "similar": bool,
+    "similar_first": bool,
+    "similar_threshold": float,
+    "similar_ttl": object,
 }
 _BOUNDS: Final = {name: int if name.startswith("max_") else float for name in Bounds.__slots__}
-_TABLES: Final = ("store", "server", "upstreams", "keys", "access", "bounds", "cache", "store_options", "prompts", "admin")
+_TABLES: Final = (
+    "store",
+    "server",
+    "upstreams",
+    "keys",
+    "access",
+    "bounds",
+    "cache",
+    "store_options",
+    "prompts",
+    "admin",
+)
 
 
 def read(path: Path, *, environment: Mapping[str, str] = os.environ, **options: Any) -> Settings:
@@ -55,7 +100,9 @@ def read(path: Path, *, environment: Mapping[str, str] = os.environ, **options: 
         with path.open("rb") as file:
             content = tomllib.load(file)
     except OSError as error:
-        raise OptionsError(f"{path}: cannot be read ({error.strerror}): give --config the path of a TOML file") from None
+        raise OptionsError(
+            f"{path}: cannot be read ({error.strerror}): give --config the path of a TOML file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionsError(f"{path}: is no TOML: {error}") from None
     return Reader(str(path), path.parent, environment).settings(content, options)
@@ -78,7 +125,7 @@ class Reader:
         given["bounds"] = self._made("[bounds]", lambda: Bounds(**self._table(content, "bounds", _BOUNDS)))
         given["cache"] = self._cache(content)
         given["store_options"] = dict(self._any_table(content, "store_options"))
-        given["admin"] = dict(self._any_table(content, "admin"))
+        given["admin"] = self._admin(content)
         given["prompts"] = tuple(map(self._prompt, self._tables(content, "prompts", _PROMPT)))
         chosen = {name: value for name, value in options.items() if value is not None}
         return self._made("the settings", lambda: Settings(**{**given, **chosen, "source": self._source}))
@@ -103,11 +150,11 @@ class Reader:
         if variable is not None and file is not None:
             raise self._wrong(place, "has credential_env and credential_file: give one of them")
         if variable is not None:
-            return self._variable(place, "credential_env", variable)
+            return self._variable(place, "credential_env", str(variable))
         if file is None:
             return None
         try:
-            secret = (self._folder / file).read_text().strip()
+            secret: str = (self._folder / file).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise self._wrong(place, f"credential_file={file!r} cannot be read ({type(error).__name__})") from None
         if not secret or not secret.isprintable():
@@ -117,7 +164,9 @@ class Reader:
     def _variable(self, place: str, key: str, variable: str) -> str:
         secret = self._environment.get(variable, "").strip()
         if not secret or not secret.isprintable():
-            raise self._wrong(place, f"{key}={variable!r}: the environment has no such variable, or nothing in it; set it")
+            raise self._wrong(
+                place, f"{key}={variable!r}: the environment has no such variable, or nothing in it; set it"
+            )
         return secret
 
     def _access(self, content: Mapping[str, Any]) -> AccessSettings:
@@ -127,14 +176,28 @@ class Reader:
         headers = tuple(table.pop("keyed_headers", ()))
         if not all(isinstance(one, str) for one in headers):
             raise self._wrong("[access]", f"keyed_headers must be names of headers, not {headers!r}")
-        keys = tuple(
-            self._made(f"[[keys]] {one.get('name')!r}", lambda one=one: KeySettings(**{"name": "", "sha256": "", **one}))  # type: ignore[misc]  # bound as the default
-            for one in self._tables(content, "keys", _KEY)
-        )
+        keys = tuple(map(self._key, self._tables(content, "keys", _KEY)))
         lowered = tuple(one.lower() for one in headers)
         return self._made(
             "[access]", lambda: AccessSettings(**table, keys=keys, digest_key=secret, keyed_headers=lowered)
         )
+
+    def _key(self, table: dict[str, Any]) -> KeySettings:
+        given = {"name": "", "sha256": "", **table}
+        return self._made(f"[[keys]] {given['name']!r}", lambda: KeySettings(**given))
+
+    def _admin(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        table = self._table(content, "admin", _ADMIN)
+        if not table:
+            return {}
+        variable = table.pop("token_env", None)
+        if variable is not None:
+            table["token"] = self._variable("[admin]", "token_env", variable)
+        if "hosts" in table:
+            table["hosts"] = tuple(table["hosts"])
+        given = {name: value for name, value in table.items() if name not in ("host", "port")}
+        self._made("[admin]", lambda: PageOptions(**given))
+        return table
 
     def _cache(self, content: Mapping[str, Any]) -> dict[str, Any]:
         table = self._table(content, "cache", _CACHE)

@@ -1,6 +1,6 @@
 """The HTTP connections of the gateway: uvicorn's, with bounds on the head of a request that it does not have.
 
-A connection that sends nothing, or a head byte by byte, is closed after a deadline; a head over its bound is answered 431.
+A connection that sends nothing, or a head byte by byte, is closed after a deadline; a head over its bound gets a 431.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from cachecore_proxy.settings import Bounds
 
 TRANSPORT: Final = "cachecore.transport"
 """Where the scope of a request has its connection, so that a client that does not read can be cut off."""
 
-_TOO_LARGE: Final = b'{"error": {"message": "cachecore: the head of the request is too large", "type": "invalid_request_error"}}'
+_TOO_LARGE: Final = (
+    b'{"error": {"message": "cachecore: the head of the request is too large", "type": "invalid_request_error"}}'
+)
 
 
 def protocol_of(bounds: Bounds) -> type[asyncio.Protocol]:
@@ -63,7 +65,7 @@ class Connection(HttpToolsProtocol):
         self._head_is_there()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.bounds.max_head_bytes:
-            self.app = _too_large  # type: ignore[assignment]  # it is an ASGI application
+            self.app = _too_large
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -84,7 +86,8 @@ class Connection(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._deadline = None
-        if self.cycle is None or self.cycle.response_complete:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
             self.transport.abort()
         else:
             self._await_head()  # the head of the next request, while this one is answered

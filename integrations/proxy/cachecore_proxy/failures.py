@@ -16,6 +16,7 @@ from cachecore_proxy.clients import BodyError
 from cachecore_proxy.provider import HOP_BY_HOP
 from cachecore_proxy.replies import error_body, error_headers
 from cachecore_proxy.settings import Family
+from cachecore_proxy.slots import OverloadError
 from cachecore_proxy.trips import Pairs
 
 _PACKING: Final = HOP_BY_HOP | {"content-encoding"}
@@ -27,10 +28,6 @@ class Reply(NamedTuple):
     status: int
     headers: Pairs
     body: bytes
-
-
-class OverloadError(Exception):
-    """Too many requests or streams are under way."""
 
 
 def reply_to(error: BaseException, family: Family) -> Reply:

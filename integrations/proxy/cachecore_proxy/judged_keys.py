@@ -1,4 +1,4 @@
-"""Keys that callers bring: only the provider can judge them, and its judgement holds for five minutes, in every process.
+"""Keys that callers bring: only the provider can judge them, and its judgement holds for 5 minutes, in every process.
 
 A key is good for that long after a success with it; a 401 or 403 ends it at once. What is stored is a digest.
 """

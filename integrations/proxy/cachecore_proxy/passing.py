@@ -40,9 +40,25 @@ class Passing:
         sender = incoming.sender
         if sender is None:
             raise RuntimeError("a request is passed on for a caller that is known")
+        async with While(client):
+            await self._passed(incoming, client, provider, path, sender, body, detail)
+
+    async def _passed(
+        self,
+        incoming: Incoming,
+        client: Client,
+        provider: HttpProvider,
+        path: str,
+        sender: Sender,
+        body: bytes | None,
+        detail: str | None,
+    ) -> None:
         response = await self._begun(incoming, client, provider, path, sender, body)
         try:
-            headers = [*raw_headers(response), (b"cache-status", cache_status(forward="bypass", detail=detail).encode())]
+            headers = [
+                *raw_headers(response),
+                (b"cache-status", cache_status(forward="bypass", detail=detail).encode()),
+            ]
             await client.start(response.status_code, headers)
             incoming.answered("passed" if body is None else "bypass", response.status_code)
             async with asyncio.timeout(None) as idle:
@@ -61,7 +77,7 @@ class Passing:
         if body is None and _has_body(incoming):
             content = client.parts()
         elif body is None:
-            client.body_ended = True
+            client.ended()
         request = httpx2.Request(
             incoming.scope["method"],
             provider.address(path, query),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
 import httpx2
@@ -38,8 +39,8 @@ _SPEAKS: Final[dict[Family, frozenset[ProtocolName]]] = {
     "openai": frozenset({"openai.chat", "openai.responses", "openai.embeddings"}),
     "anthropic": frozenset({"anthropic.messages"}),
 }
-_CONNECT_TIMEOUT: Final = 5.0
-_WRITE_TIMEOUT: Final = 60.0
+_TIMEOUT: Final = {"connect": 5.0, "pool": 5.0, "write": 60.0, "read": None}
+"""Seconds. Deadlines for answers are the orchestrator's: others may wait for the same one."""
 
 
 class HttpProvider:
@@ -126,8 +127,11 @@ class HttpProvider:
         trip.asked = True
         headers = [("content-type", "application/json"), ("accept", "application/json"), *trip.sender.shaping.items()]
         headers += self.credentials(trip.sender).items()
-        request = self._client.build_request("POST", self.address(trip.path, trip.query), headers=headers, content=body)
-        response = await self._client.send(request, stream=True)
+        # Made by hand: the client's own way would add the cookies of other callers.
+        request = httpx2.Request(
+            "POST", self.address(trip.path, trip.query), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
+        )
+        response = await self.pass_on(request)
         await self.judge(trip.sender, response.status_code)
         return response
 
@@ -147,6 +151,10 @@ class HttpProvider:
                 await response.aclose()
             if not options.refused(Refusal(response.status_code, content)):
                 raise HTTPFailure(response.status_code, _lower(response), content)
+
+    async def pass_on(self, request: httpx2.Request) -> httpx2.Response:
+        """Return the answer that begins. Raises httpx2.TransportError."""
+        return await self._client.send(request, stream=True)
 
     async def judge(self, sender: Sender, status: int) -> None:
         """Record what a status says of a caller's own key."""
@@ -198,12 +206,12 @@ class HttpProvider:
             raise
 
 
-def client_of(settings: UpstreamSettings) -> httpx2.AsyncClient:
-    """Return a client for a provider. Deadlines for answers are not its business: others may wait for the same one."""
-    del settings
-    timeout = httpx2.Timeout(None, connect=_CONNECT_TIMEOUT, write=_WRITE_TIMEOUT, pool=_CONNECT_TIMEOUT)
+def client_of() -> httpx2.AsyncClient:
+    """Return a client for one provider. It keeps no cookies: they would be of one caller and go out with another's."""
     limits = httpx2.Limits(max_connections=5_000, max_keepalive_connections=200)
-    return httpx2.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False, headers={"user-agent": "cachecore-proxy"})
+    client = httpx2.AsyncClient(timeout=None, limits=limits, follow_redirects=False)
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
 
 
 def unpacked_headers(response: httpx2.Response) -> Pairs:

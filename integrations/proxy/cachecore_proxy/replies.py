@@ -1,4 +1,4 @@
-"""Answers of the gateway's own making: errors in the form of the caller's protocol, and headers that tell of the cache."""
+"""Answers that the gateway makes: errors in the form of the caller's protocol, and headers that tell of the cache."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _rescued(key: str, fresh_for: float | None, trip: Trip) -> str:
 
 
 def _pairs(headers: Mapping[str, str], *left_out: str) -> Pairs:
-    """Return headers as bytes. One that no HTTP server could have sent is dropped: stored bytes may be another program's."""
+    """Return headers as bytes, less those that no server could have sent: stored bytes may be of another program."""
     return [
         (name.encode("latin-1"), value.encode("latin-1"))
         for name, value in headers.items()

@@ -19,7 +19,6 @@ FAMILIES: Final[tuple[Family, ...]] = ("openai", "anthropic")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _HEADER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def checked_name(option: str, value: object) -> str:
@@ -41,7 +40,7 @@ class UpstreamSettings:
     credential: str | None = field(default=None, repr=False)
     """The gateway's own key at this provider; None: it has none."""
     credential_header: str | None = None
-    """Where that key goes; None: `authorization`, with `Bearer`, for OpenAI's protocols, and `x-api-key` for Anthropic's."""
+    """Where that key goes; None: `authorization`, with `Bearer`, for OpenAI, `x-api-key` for Anthropic."""
     forward_keys: bool | None = None
     """Whether keys of callers are sent to it; None: only if it is the first of its family. A key is a secret between a
     caller and one provider."""
@@ -51,7 +50,7 @@ class UpstreamSettings:
     """Until a stream has content."""
     idle_timeout: float = 120.0
     """Between two events of a stream after that."""
-    models: Mapping[str, str] = _NOTHING
+    models: Mapping[str, str] = field(default_factory=dict)
     """The model that a request names -> this provider's own; `*` is every other."""
 
     def __post_init__(self) -> None:
@@ -69,11 +68,16 @@ class UpstreamSettings:
         if not self.families:
             object.__setattr__(self, "families", _families(parts.hostname))
         if unknown := [family for family in self.families if family not in FAMILIES]:
-            raise OptionsError(f"protocols of the upstream {self.name!r} are of {', '.join(FAMILIES)}, not {unknown[0]!r}")
+            raise OptionsError(
+                f"protocols of the upstream {self.name!r} are of {', '.join(FAMILIES)}, not {unknown[0]!r}"
+            )
         if self.credential_header is not None and not _HEADER.fullmatch(self.credential_header):
-            raise OptionsError(f"credential_header of {self.name!r} must be a name in lower case, not {self.credential_header!r}")
+            raise OptionsError(
+                f"credential_header of {self.name!r} must be a name in lower case, not {self.credential_header!r}"
+            )
         for asked, own in self.models.items():
-            if not isinstance(own, str) or not own or not asked:
+            given: object = own  # the annotation is not checked at run time
+            if not isinstance(given, str) or not given or not asked:
                 raise OptionsError(f"models of the upstream {self.name!r} map names to names, not {asked!r} to {own!r}")
         object.__setattr__(self, "models", MappingProxyType(dict(self.models)))
 
@@ -103,11 +107,13 @@ class KeySettings:
         checked_name("the name of a key", self.name)
         if not _DIGEST.fullmatch(self.sha256):
             raise OptionsError(
-                f"sha256 of the key {self.name!r} must be 64 hexadecimal digits in lower case, and never the key itself: "
+                f"sha256 of the key {self.name!r} must be 64 hexadecimal digits in lower case, never the key itself: "
                 "`cachecore proxy --new-key NAME` makes both"
             )
         if self.tenant is not None and not self.tenant:
-            raise OptionsError(f"tenant of the key {self.name!r} must not be empty; leave it out for the key's own name")
+            raise OptionsError(
+                f"tenant of the key {self.name!r} must not be empty; leave it out for the key's own name"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,22 +217,24 @@ class Settings:
     port: int = 8080
     access: AccessSettings = AccessSettings()
     bounds: Bounds = Bounds()
-    cache: Mapping[str, Any] = MappingProxyType({})
+    cache: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `CacheConfig`."""
-    store_options: Mapping[str, Any] = MappingProxyType({})
+    store_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the store, such as `l1_max_bytes`."""
     prompts: tuple[PromptSettings, ...] = ()
     access_log: bool = True
     metrics: bool = True
     """Whether `/metrics` is served."""
-    admin: Mapping[str, Any] = MappingProxyType({})
+    admin: Mapping[str, Any] = field(default_factory=dict)
     """The table `[admin]`, for the page."""
     source: str = "the command line"
     """Where they were read, for errors."""
 
     def __post_init__(self) -> None:
         if not self.upstreams:
-            raise OptionsError("a gateway needs an upstream: --upstream https://api.openai.com, or [[upstreams]] in the file")
+            raise OptionsError(
+                "a gateway needs an upstream: --upstream https://api.openai.com, or [[upstreams]] in the file"
+            )
         names = [upstream.name for upstream in self.upstreams]
         if len(set(names)) < len(names):
             raise OptionsError(f"the names of upstreams must differ: {', '.join(names)}")
@@ -246,6 +254,6 @@ class Settings:
             first = self.of_family(family)[:1]
             if first and first[0].credential is None and self.access.forward_keys is not True:
                 raise OptionsError(
-                    f"[[keys]] are exchanged for the credential of the upstream {first[0].name!r}, which has none: give it "
-                    "credential_env='NAME_OF_A_VARIABLE' (or credential_file)"
+                    f"[[keys]] are exchanged for the credential of the upstream {first[0].name!r}, which has none: "
+                    "give it credential_env='NAME_OF_A_VARIABLE' (or credential_file)"
                 )

@@ -13,7 +13,7 @@ Pairs = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True, eq=False)
 class Trip:
-    """What the call's own request to a provider was, and became. Callers that joined another's call have an empty one."""
+    """The call's own request to a provider, and its answer. Callers that joined another's call have an empty one."""
 
     sender: Sender
     path: str

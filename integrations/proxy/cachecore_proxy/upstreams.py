@@ -22,9 +22,7 @@ class Upstreams:
     """Sends calls to the providers of `settings`. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, keys: JudgedKeys, activity: Activity) -> None:
-        self._clients: dict[str, httpx2.AsyncClient] = {
-            upstream.name: client_of(upstream) for upstream in settings.upstreams
-        }
+        self._clients: dict[str, httpx2.AsyncClient] = {upstream.name: client_of() for upstream in settings.upstreams}
         self._providers: dict[Family, tuple[HttpProvider, ...]] = {}
         self._orders: dict[Family, FallbackOrchestrator] = {}
         for family in FAMILIES:
