@@ -1,4 +1,4 @@
-"""Who asks: keys of callers, judged upstream; the gateway's own keys; tenants. Nothing crosses unless the file says so."""
+"""Who asks: keys of callers, judged upstream; the gateway's own keys; tenants. Nothing crosses unasked."""
 
 from __future__ import annotations
 

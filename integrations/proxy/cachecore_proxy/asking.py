@@ -37,9 +37,9 @@ _MOST_SENDER_BYTES: Final = 4096
 _MAX_TENANT: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sender:
-    """What the headers of a request say of its caller."""
+    """What the headers of a request say of its caller. Equal only to itself, so that it can be a key."""
 
     family: Family
     tenant: str | None

@@ -20,6 +20,7 @@ from cachecore_proxy.activity import Activity, Outcome
 from cachecore_proxy.clients import Client, ClientGoneError, While
 from cachecore_proxy.heartbeat import Heartbeat
 from cachecore_proxy.judged_keys import JudgedKeys
+from cachecore_proxy.remembered import Requests
 from cachecore_proxy.replies import JSON, stream_headers, told_of, whole_headers
 from cachecore_proxy.requests import Incoming
 from cachecore_proxy.settings import Bounds, Family
@@ -35,9 +36,11 @@ _REPLAYED_BYTES = 64 * 1024
 class Calls:
     """Answers calls to models."""
 
-    def __init__(self, flow: Flow, upstreams: Upstreams, keys: JudgedKeys, activity: Activity, bounds: Bounds) -> None:
+    def __init__(
+        self, flow: Flow, upstreams: Upstreams, keys: JudgedKeys, activity: Activity, bounds: Bounds, known: Requests
+    ) -> None:
         self._flow, self._upstreams, self._keys = flow, upstreams, keys
-        self._activity, self._bounds = activity, bounds
+        self._activity, self._bounds, self._known = activity, bounds, known
 
     async def answer(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family) -> None:
         """Answer a call. Raises the errors of the flow before the answer has begun, and ClientGoneError."""
@@ -77,6 +80,8 @@ class Calls:
             body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
             await client.whole(200, whole_headers(answer, trip), body)
         incoming.answered(answer.status, trip.status or 200)
+        if answer.status == "hit":
+            self._known.remember(call, trip.query.encode("latin-1"), answer.key, streams=False)
 
     def _asked(self, call: GatewayCall, send: object, controls: Controls, known: bool) -> Awaitable[Answer]:
         asked = self._flow.answer if known else self._flow.alone
@@ -120,6 +125,8 @@ class Calls:
             incoming.answered(outcome, 200)
             if outcome in ("miss", "bypass"):
                 self._missed(incoming, stream.key)
+            elif outcome == "hit":
+                self._known.remember(call, trip.query.encode("latin-1"), stream.key, streams=True)
             shown = self._activity.stream_opened(
                 outcome, model=incoming.model, tenant=incoming.tenant, prompt=incoming.prompt
             )

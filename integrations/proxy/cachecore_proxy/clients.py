@@ -50,9 +50,9 @@ class Client:
     async def body(self, length: bytes | None) -> bytes:
         """Return the whole body; `length` is the header. Raises BodyError and ClientGoneError."""
         most = self._bounds.max_body_bytes
-        if length is not None and (not length.isdigit() or int(length[:18]) > most):
+        if length is not None and int(length[:18]) > most:  # the parser refuses what is no number
             raise BodyError(413, f"the body is larger than {most} bytes")
-        message = await self._first_part()
+        message = await self._part()  # the connection ends one that stands still
         part: bytes = message.get("body", b"")
         if not message.get("more_body"):
             self.ended()
@@ -98,13 +98,6 @@ class Client:
                     message = await self._part()
                     size += len(message.get("body", b""))
                     more = message.get("more_body", False)
-
-    async def _first_part(self) -> Message:
-        try:
-            async with asyncio.timeout(self._bounds.body_timeout):
-                return await self._part()
-        except TimeoutError:
-            raise BodyError(408, f"the body took more than {self._bounds.body_timeout:g} s") from None
 
     async def _part(self) -> Message:
         message = await self._receive()

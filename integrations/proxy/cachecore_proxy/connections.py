@@ -1,6 +1,7 @@
 """The HTTP connections of the gateway: uvicorn's, with bounds on the head of a request that it does not have.
 
-A connection that sends nothing, or a head byte by byte, is closed after a deadline; a head over its bound gets a 431.
+A connection that sends nothing, a head byte by byte, or a body that stands still, is closed after a deadline; a head
+over its bound gets a 431.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._deadline: asyncio.TimerHandle | None = None
+        self._in_body = False
+        self._last_part = 0.0
+        self._body_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a head."""
@@ -44,6 +48,9 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the deadline."""
         self._head_is_there()
+        self._in_body = False
+        if self._body_deadline is not None:
+            self._body_deadline.cancel()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
@@ -51,6 +58,10 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._in_body:
+            self._last_part = self.loop.time()
+            if self._body_deadline is None:
+                self._body_deadline = self.loop.call_later(self.bounds.body_timeout, self._look_at_body)
         if self._in_head and self._head_bytes > self.bounds.max_head_bytes and not self.transport.is_closing():
             self._refuse()
 
@@ -63,6 +74,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the request, unless its head is over the bound: then it is answered here."""
         self._head_is_there()
+        self._in_body = True
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.bounds.max_head_bytes:
             self.app = _too_large
@@ -71,7 +83,20 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Count anew for the next request."""
         super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._in_body = True, 0, False
+
+    def _look_at_body(self) -> None:
+        """Close a connection whose body stands still, unless it is the provider that does not take it."""
+        self._body_deadline = None
+        if not self._in_body or self.transport.is_closing():
+            return
+        idle = self.loop.time() - self._last_part
+        if self.flow.read_paused:
+            idle = 0.0
+        if idle >= self.bounds.body_timeout:
+            self.transport.abort()
+        else:
+            self._body_deadline = self.loop.call_later(self.bounds.body_timeout - idle, self._look_at_body)
 
     def _await_head(self) -> None:
         self._in_head = True

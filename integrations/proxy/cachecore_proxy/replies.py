@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from cachecore_llm.flow import Answer, AnswerStream
+from cachecore_llm.flow import Answer, AnswerStream, StoredAnswer
 from cachecore_llm.http.answer_headers import cache_status
 from cachecore_llm.http.told import headers_of, status_headers
 from cachecore_proxy.settings import Family
@@ -47,10 +47,15 @@ def error_headers(*, detail: str | None = None, retry_after: float | None = None
     return headers
 
 
+def stored_headers(stored: StoredAnswer, *, streams: bool) -> Pairs:
+    """Return the headers of a stored answer that are the same for all its callers."""
+    kept = _pairs(dict(stored.headers), "content-type")
+    return [EVENTS, (b"cache-control", b"no-store"), *kept] if streams else [JSON, *kept]
+
+
 def whole_headers(answer: Answer, trip: Trip) -> Pairs:
     """Return the headers of a whole answer that came from the cache, or from another caller's request."""
-    headers = [JSON, *_pairs(dict(answer.stored.headers), "content-type")]
-    return [*headers, *_pairs(told_of(answer, trip))]
+    return [*stored_headers(answer.stored, streams=False), *_pairs(told_of(answer, trip))]
 
 
 def told_of(answer: Answer, trip: Trip) -> dict[str, str]:
