@@ -14,6 +14,7 @@ from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, on_miss
+from cachecore.engine.publish import lookup_of_entry
 from cachecore.engine.read import fetch, read
 from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import Scope, stored_tags
@@ -98,6 +99,20 @@ class Reads(View[V]):
             return default
         answer: V = value  # not `cast`, which is a call
         return answer
+
+    def peek_lookup(self, key: str) -> Lookup[V] | None:
+        """Return the fresh answer under `key` that is in this process's memory, as `lookup` does, or None.
+
+        None also where its refresh is due, so that a call with a factory can begin it. Synchronous; asks nobody. `key`
+        is that of a request: `cache.key(request)`.
+        """
+        scope = self._scope
+        copy = scope.find_copy(key, (), True)
+        value = UNSET if copy is None else scope.reader.value_of(copy)
+        if copy is None or value is UNSET:
+            return None
+        self._counts.hits_l1 += 1
+        return lookup_of_entry(scope, copy.entry, value, "hit", "l1")
 
     @overload
     async def get_or_set(

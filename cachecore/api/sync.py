@@ -137,6 +137,10 @@ class SyncCache(SyncMany[V]):
         """Return the fresh answer that is in memory, or `default`; see `Cache.peek`."""
         return self._cache.peek(request, default, key=key)
 
+    def peek_lookup(self, key: str) -> Lookup[V] | None:
+        """Return the fresh answer that is in memory, as `lookup` does; see `Cache.peek_lookup`."""
+        return self._cache.peek_lookup(key)
+
     def get(
         self, request: Any, default: D | None = None, *, tags: Sequence[str] = (), max_age: Duration | None = None
     ) -> V | D | None:

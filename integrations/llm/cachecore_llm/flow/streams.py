@@ -8,7 +8,7 @@ from the caller's own request afterwards.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
-from typing import Any, Self
+from typing import Self
 
 from cachecore import Computed, Stream
 from cachecore_llm.errors import NotCachedError
@@ -16,6 +16,7 @@ from cachecore_llm.flow import first, ladder
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.freshness import acceptable
 from cachecore_llm.flow.stored import StoredAnswer, packed
 from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
@@ -48,6 +49,8 @@ class AnswerStream:
         """Facts of the request."""
         self._events = self._all()
         self.status: CacheStatus | None = None
+        self.rescued = False
+        """With the status `stale`: whether the providers were asked, and failed."""
         self.provider: str | None = None
         self.fallback = False
         self.latency: float | None = None
@@ -87,7 +90,13 @@ class AnswerStream:
             async for event in self._direct():
                 yield event
             return
-        if controls.only_if_cached or controls.no_store or controls.refresh or controls.max_age is not None:
+        if (
+            controls.only_if_cached
+            or controls.no_store
+            or controls.refresh
+            or controls.max_age is not None
+            or controls.bounds_freshness
+        ):
             found = None if controls.refresh else await self._stored()
             if found is not None:
                 for event in self._replayed(found):
@@ -100,7 +109,7 @@ class AnswerStream:
             for event in self._similar(instead):
                 yield event
             return
-        if controls.no_store or controls.refresh:
+        if controls.no_store or controls.refresh or controls.min_fresh is not None:
             async for event in self._alone():
                 yield event
             return
@@ -166,6 +175,7 @@ class AnswerStream:
             return
         status = STATUS.get(lookup.outcome, "miss")
         self.status = "joined" if status == "miss" and lookup.joined else status
+        self.rescued = lookup.outcome == "rescued"
         self.age, self.fresh_for, self.key = lookup.age, lookup.fresh_for, lookup.key
         if status == "miss":
             self.age = self.age if lookup.joined else None
@@ -186,11 +196,11 @@ class AnswerStream:
         return self._asked.protocol.shown_to(event, self.facts)
 
     async def _stored(self) -> StoredAnswer | None:
-        max_age: Any = self._asked.controls.max_age
-        found = await self._asked.view.lookup(self._asked.request, max_age=max_age)
-        if found.outcome != "hit" or found.value is None:
+        found = await acceptable(self._asked.view, self._asked.request, self._asked.controls)
+        if found is None or found.value is None:
             return None
-        self.status, self.age, self.fresh_for, self.key = "hit", found.age, found.fresh_for, found.key
+        self.status = "hit" if found.outcome == "hit" else "stale"
+        self.age, self.fresh_for, self.key = found.age, found.fresh_for, found.key
         self._flow.costs.saved(self._asked, found.value)
         return found.value
 

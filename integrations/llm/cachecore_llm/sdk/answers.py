@@ -9,54 +9,15 @@ from typing import Any, Final
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import Answer, AnswerStream
 from cachecore_llm.flow.batch import Batch
-from cachecore_llm.response import CacheStatus
-from cachecore_llm.sdk.answer_headers import NO_RETRY, age, cache_status
-from cachecore_llm.sdk.failures import HTTPFailure
+from cachecore_llm.http.answer_headers import NO_RETRY, cache_status
+from cachecore_llm.http.failures import HTTPFailure
+from cachecore_llm.http.told import batch_status, headers_of, status_headers
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.wire import RequestFacts
 from cachecore_llm.wire.objects import dump
 
 _PACKING: Final = ("connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding")
 """Headers of how a body travelled, which is unpacked here and has another length."""
-
-
-def status_headers(
-    status: CacheStatus,
-    *,
-    age_seconds: float | None,
-    fresh_for: float | None,
-    key: str,
-    stored: bool,
-    reason: str | None,
-) -> dict[str, str]:
-    """Return `Cache-Status` and, where the answer came from the cache, `Age`."""
-    digest = key.rpartition(":")[2].rpartition("}")[2] or None
-    if status == "hit":
-        told = cache_status(hit=True, ttl=fresh_for, key=digest)
-    elif status == "stale":
-        told = cache_status(hit=True, ttl=fresh_for, key=digest, detail="stale")
-    elif status == "similar":
-        told = cache_status(forward="miss", key=digest, detail="similar")
-    elif status == "bypass":
-        told = cache_status(forward="bypass", detail=_word(reason))
-    else:
-        told = cache_status(forward="miss", stored=stored, collapsed=status == "joined", key=digest)
-    headers = {"cache-status": told}
-    if status in ("hit", "stale", "similar") and age_seconds is not None:
-        headers["age"] = age(age_seconds)
-    return headers
-
-
-def headers_of(answer: Answer) -> dict[str, str]:
-    """Return the headers of `answer` that are the cache's own."""
-    return status_headers(
-        answer.status,
-        age_seconds=answer.age,
-        fresh_for=answer.fresh_for,
-        key=answer.key,
-        stored=answer.stored_now,
-        reason=answer.reason,
-    )
 
 
 def stream_headers(stream: AnswerStream, response: Any) -> dict[str, str]:
@@ -76,15 +37,9 @@ def stream_headers(stream: AnswerStream, response: Any) -> dict[str, str]:
 
 def batch(library: Library, made: Batch, request: RequestFacts, forward: Any) -> Any:
     """Return the answers to many inputs as one. Its usage is what was billed now."""
-    computed, inputs = len(made.computed), request.n
-    if made.bypass is not None:
-        told = cache_status(forward="bypass", detail=_word(made.bypass))
-    elif not computed:
-        told = cache_status(hit=True)
-    else:
-        told = cache_status(forward="partial" if computed < inputs else "miss", stored=True)
+    told = batch_status(made, request.n)
     headers = {"content-type": "application/json", "cache-status": told}
-    if forward.body is not None and forward.response is not None and computed == inputs:
+    if forward.body is not None and forward.response is not None and len(made.computed) == request.n:
         return as_it_came(library, forward.response, forward.body, {"cache-status": told})
     return library.module.Response(200, headers=headers, content=dump(made.body))
 
@@ -123,8 +78,3 @@ def _own(library: Library, status: int, kind: str, message: str) -> Any:
     body = {"error": {"message": f"cachecore: {message}", "type": kind, "code": kind, "param": None}}
     headers = {"content-type": "application/json", "cache-status": cache_status(detail=kind), **NO_RETRY}
     return library.module.Response(status, headers=headers, content=json.dumps(body).encode())
-
-
-def _word(reason: str | None) -> str | None:
-    """Return a reason as one word of a header."""
-    return None if reason is None else "".join(letter if letter.isalnum() else "_" for letter in reason.lower())[:60]

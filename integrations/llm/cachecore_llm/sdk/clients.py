@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from cachecore import Cache
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.config import CacheConfig
+from cachecore_llm.http.scope import ScopeFunction
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk.front import Front
 from cachecore_llm.sdk.libraries import LibraryName
 from cachecore_llm.sdk.libraries import library as library_named
-from cachecore_llm.sdk.scope import ScopeFunction
 from cachecore_llm.sdk.sync_transport import CachedTransport
 from cachecore_llm.sdk.transport import AsyncCachedTransport
 from cachecore_llm.sdk.upstream import AsyncUpstream, InThreads, limits, timeout

@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import AnswerStream, Flow
+from cachecore_llm.http.failures import HTTPFailure
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk import answers
-from cachecore_llm.sdk.failures import HTTPFailure
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.front import Front, Question
 from cachecore_llm.sdk.libraries import Library
