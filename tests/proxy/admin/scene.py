@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -91,8 +91,9 @@ class Browser:
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self.client = client
 
-    async def get(self, path: str, status: int = 200, **params: str) -> str:
-        """Return the text of a page."""
+    async def get(self, path: str, query: Mapping[str, str] | None = None, *, status: int = 200, **more: str) -> str:
+        """Return the text of a page; `query` and `more` are the fields of the link."""
+        params = {**(query or {}), **more}
         response = await self.client.get(path, params=params or None)
         assert response.status_code == status, response.text
         return response.text

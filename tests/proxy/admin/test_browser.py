@@ -50,9 +50,7 @@ class Tab:
         self.complaints: list[str] = []
         page.on("request", self._requested)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text)
-        )
+        page.on("console", self._said)
         page.on("dialog", lambda dialog: self.complaints.append(f"a dialog: {dialog.message}"))
 
     def _requested(self, request: Any) -> None:

@@ -115,7 +115,8 @@ async def test_a_store_that_is_away_is_an_alarm_and_the_page_goes_on() -> None:
     scene = Scene(store)
     await scene.ask()
     async with scene.inside() as browser:
-        store.fail("get_many", "scan")
+        for operation in ("get_many", "scan"):
+            store.fail(operation)
         seen = words(await browser.get("/live"))
         assert "The store does not answer" in seen
         assert "0 entries" in words(await browser.get("/entries"))
@@ -184,7 +185,7 @@ async def test_entries_are_found_by_what_they_are(wanted: dict[str, str], found:
     scene = Scene()
     await filled(scene)
     async with scene.inside() as browser:
-        text = await browser.get("/entries", **wanted)
+        text = await browser.get("/entries", wanted)
     listed = rows(text, "</form>\n") if found else []
     # The ages tell the entries apart: the first is six minutes old.
     assert {6 - int(match[1]) for row in listed if (match := re.search(r" (\d) min for ", row))} == found
@@ -305,7 +306,7 @@ async def test_a_slow_store_ends_a_listing(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_wrong_filters_are_named(wanted: dict[str, str], named: str) -> None:
     scene = Scene()
     async with scene.inside() as browser:
-        text = await browser.get("/entries", status=400, **wanted)
+        text = await browser.get("/entries", wanted, status=400)
     assert named in words(text)
     assert f'value="{html.escape(next(iter(wanted.values())))}"' in text
 
@@ -316,7 +317,7 @@ async def test_names_that_lie_in_the_store_as_digests_are_shown_as_names() -> No
     await scene.ask(tenant=tenant, prompt=prompt)
     async with scene.inside() as browser:
         for wanted in ({}, {"tenant": tenant}, {"prompt": prompt}, {"prompt": "Häufige Fragen"}):
-            (row,) = rows(await browser.get("/entries", **wanted), "</form>\n")
+            (row,) = rows(await browser.get("/entries", wanted), "</form>\n")
             assert f"{prompt} " in row
             assert f" {tenant} " in row
 
@@ -331,7 +332,7 @@ async def test_digests_of_names_that_this_process_has_not_seen_can_be_given_as_t
         assert prompt is not None
         assert tenant is not None
         for wanted in ({"tenant": tenant[0]}, {"prompt": prompt[0]}):
-            assert rows(await browser.get("/entries", **wanted), "</form>\n") == [row]
+            assert rows(await browser.get("/entries", wanted), "</form>\n") == [row]
 
 
 async def test_an_answer_of_another_protocol_and_a_broken_body_are_shown() -> None:
