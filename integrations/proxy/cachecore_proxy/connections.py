@@ -62,14 +62,16 @@ class Connection(HttpToolsProtocol):
             self._last_part = self.loop.time()
             if self._body_deadline is None:
                 self._body_deadline = self.loop.call_later(self.bounds.body_timeout, self._look_at_body)
+        if self._in_head and self._head_bytes:
+            self._await_head()
         if self._in_head and self._head_bytes > self.bounds.max_head_bytes and not self.transport.is_closing():
             self._refuse()
 
     def on_message_begin(self) -> None:
-        """Begin a request; the deadline of its head runs."""
+        """Begin a request."""
         super().on_message_begin()
         self.scope[TRANSPORT] = self.transport  # type: ignore[typeddict-unknown-key]  # a name of our own
-        self._await_head()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """Begin the request, unless its head is over the bound: then it is answered here."""

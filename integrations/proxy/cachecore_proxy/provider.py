@@ -27,10 +27,10 @@ from cachecore_proxy.trips import GatewayCall, Pairs, Trip
 HOP_BY_HOP: Final = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
-        *("transfer-encoding", "upgrade", "content-length"),
+        *("transfer-encoding", "upgrade", "content-length", "date"),
     }
 )
-"""Headers of one connection (RFC 9110, 7.6.1), and the length, which each side writes by itself."""
+"""Headers of one connection (RFC 9110, 7.6.1), and length and date, which each side writes by itself."""
 
 _PACKED: Final = HOP_BY_HOP | {"content-encoding"}
 """The same where the body is unpacked."""
