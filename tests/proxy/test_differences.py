@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cachecore_proxy.differences import Differences
+from cachecore_llm.wire import Call
+from cachecore_proxy.differences import Differences, parts_of
 
 
 def request(*texts: str, **fields: Any) -> dict[str, Any]:
@@ -84,3 +85,26 @@ def test_digests_of_two_processes_differ() -> None:
     for one in (first, second):
         one.seen("g", request("a"))
     assert first._groups["g"] != second._groups["g"]
+
+
+def call(**body: Any) -> Call:
+    return Call(protocol="openai.chat", endpoint="e", body={"model": "m", "messages": [{"content": "a"}], **body})
+
+
+def test_what_is_not_keyed_makes_no_difference() -> None:
+    differences = Differences()
+    first, second = parts_of(call(user="one", stream=True)), parts_of(call(user="two", temperature=1))
+    assert first is not None
+    assert second is not None
+    differences.seen("g", first)
+    assert differences.seen("g", second) == "temperature"
+
+
+def test_a_very_large_request_is_not_compared() -> None:
+    assert parts_of(call(tools=["x" * 100_000])) is not None
+    assert parts_of(call(tools=[{"picture": "x" * 300_000}])) is None
+    assert parts_of(call(tools=list(range(300_000)))) is None
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert parts_of(call(tools=deep)) is None

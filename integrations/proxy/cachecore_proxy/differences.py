@@ -13,14 +13,46 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Final
 
+from cachecore_llm.key import Verdict
+from cachecore_llm.key.fields import named
+from cachecore_llm.wire import Call
+
 _MOST_GROUPS: Final = 500
 _MOST_OF_A_GROUP: Final = 20
 _MOST_PARTS: Final = 128
 _MOST_MESSAGES: Final = 64
+_MOST_CHARACTERS: Final = 256 * 1024
 _MOST_SHOWN: Final = 4
 _MOST_NAME: Final = 40
 
 _Parts = dict[str, bytes]
+
+
+def parts_of(call: Call) -> dict[str, Any] | None:
+    """Return those parts of a call that may keep it from being a hit, for `Differences.seen`.
+
+    None if it is very large or nested very deeply. O(number of its values), not of their lengths.
+    """
+    try:
+        if _size(call.body, _MOST_CHARACTERS) < 0:
+            return None
+    except RecursionError:
+        return None
+    left_out = named(call.protocol, Verdict.NOT_KEYED)
+    body = {name: value for name, value in call.body.items() if name not in left_out}
+    return {"body": body, "headers": call.headers, "scope": call.scope, "endpoint": call.endpoint}
+
+
+def _size(value: object, left: int) -> int:
+    """Return what is left of `left` characters when `value` is written; below 0 as soon as there are none."""
+    if isinstance(value, str):
+        return left - len(value)
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in items:
+        left = _size(item, left - 1)
+        if left < 0:
+            break
+    return left
 
 
 class Differences:
@@ -68,9 +100,9 @@ class Differences:
 
 def _named(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in fields.items():
-        if isinstance(value, dict) and name in ("body", "params"):
+        if isinstance(value, Mapping) and name in ("body", "params"):
             yield from _named(value)
-        elif isinstance(value, dict) and name == "headers":
+        elif isinstance(value, Mapping) and name == "headers":
             yield from ((f"header {header}", text) for header, text in value.items())
         elif isinstance(value, list) and name in ("messages", "input"):
             yield from ((f"{name}[{number}]", item) for number, item in enumerate(value[:_MOST_MESSAGES]))
