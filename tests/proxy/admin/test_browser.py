@@ -64,6 +64,7 @@ class Tab:
     async def login(self) -> None:
         """Log in as a person does: the field has the focus."""
         await self.page.goto(self.url)
+        await self.page.locator("#secret:focus").wait_for()
         await self.page.keyboard.type(TOKEN)
         await self.page.keyboard.press("Enter")
         await self.page.wait_for_selector("#figures")

@@ -264,7 +264,9 @@ async def test_the_order_of_entries() -> None:
 
 
 async def test_a_listing_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cachecore_proxy.admin.listing.entries_of.__kwdefaults__", {"most": 30, "seconds": 5.0})
+    monkeypatch.setattr(
+        "cachecore_proxy.admin.listing.entries_of.__kwdefaults__", {"most": 30, "keep": 30, "seconds": 5.0}
+    )
     assert MOST == 5000
     scene = Scene()
     for number in range(40):
@@ -276,7 +278,9 @@ async def test_a_listing_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_slow_store_ends_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cachecore_proxy.admin.listing.entries_of.__kwdefaults__", {"most": 5000, "seconds": 0.05})
+    monkeypatch.setattr(
+        "cachecore_proxy.admin.listing.entries_of.__kwdefaults__", {"most": 5000, "keep": 5000, "seconds": 0.05}
+    )
     scene = Scene()
     await scene.ask()
     forever = asyncio.Event()

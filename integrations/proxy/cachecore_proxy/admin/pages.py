@@ -22,16 +22,17 @@ from cachecore_proxy.admin import wording
 from cachecore_proxy.admin.content import content_of
 from cachecore_proxy.admin.listing import PAGE, Listing, Listings, Order, Wanted, ordered
 from cachecore_proxy.admin.options import PageOptions
-from cachecore_proxy.admin.overview import WINDOWS, groups, last_misses, overview, paid
+from cachecore_proxy.admin.overview import WINDOWS, last_misses, overview
 from cachecore_proxy.admin.purging import Purges, count, target_of
 from cachecore_proxy.admin.sessions import COOKIE, LIFE, Guesses, Session, Sessions, is_own_form
+from cachecore_proxy.admin.sums import Sums
 
 logger = logging.getLogger("cachecore.proxy.page")
 
 Handler = Callable[[Request, Session], Awaitable[Response]]
 
 _MOST_FORM: Final = 16 * 1024
-_MOST_ROWS: Final = 500
+_MOST_ROWS: Final = 200
 _MOST_MISSES: Final = 200
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -51,11 +52,13 @@ class Pages:
     guesses: Guesses = field(init=False)
     purges: Purges = field(init=False)
     listings: Listings = field(init=False)
+    sums: Sums = field(init=False)
     _checking: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.sessions, self.guesses = Sessions(self.activity.clock), Guesses(self.activity.clock)
         self.purges, self.listings = Purges(self.cache), Listings(self.cache.flow.root)
+        self.sums = Sums(self.cache, self.activity)
         self._checking = asyncio.Semaphore(1)  # a password takes a core for 50 ms
 
     def show(self, template: str, session: Session | None, status: int = 200, **parts: Any) -> HTMLResponse:
@@ -138,13 +141,13 @@ class Pages:
     async def _figures(self, request: Request, session: Session, template: str) -> Response:
         given = request.query_params.get("window", "300")
         window = int(given) if given in map(str, WINDOWS) else 300
-        figures = await overview(self.cache, self.activity, window)
+        figures = await overview(self.cache, self.activity, self.sums, window)
         return self.show(template, session, now=figures, page="overview", rejected=_reasons(figures.stats))
 
     async def requests(self, _: Request, session: Session) -> Response:
         """Show requests by model, tenant and prompt, and what was paid."""
-        by = {field: groups(self.cache, self.activity, field)[:_MOST_ROWS] for field in ("model", "tenant", "prompt")}
-        return self.show("requests.html", session, groups=by, paid=paid(self.cache)[:_MOST_ROWS], page="requests")
+        summed = await self.sums.now()
+        return self.show("requests.html", session, now=summed, most=_MOST_ROWS, page="requests")
 
     async def misses(self, _: Request, session: Session) -> Response:
         """Show the last misses and their reasons."""
