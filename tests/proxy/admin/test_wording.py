@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cachecore_llm.cost.ledger import Totals
 from cachecore_proxy.admin import wording
 
 
@@ -64,6 +65,20 @@ def test_sizes(size: int | None, words: str) -> None:
 )
 def test_money(value: float | None, words: str) -> None:
     assert wording.dollars(value) == words
+
+
+@pytest.mark.parametrize(
+    ("totals", "words"),
+    [
+        (None, "–"),
+        (Totals(), "$0.00"),
+        (Totals(calls=2, dollars=1.5), "$1.50"),
+        (Totals(calls=2, dollars=1.5, unpriced=1), "≥ $1.50"),
+        (Totals(calls=2, unpriced=2), "–"),
+    ],
+)
+def test_an_unknown_price_is_not_nothing(totals: Totals | None, words: str) -> None:
+    assert wording.money(totals) == words
 
 
 @pytest.mark.parametrize(

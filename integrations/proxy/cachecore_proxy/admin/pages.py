@@ -250,7 +250,7 @@ def _templates() -> Environment:
         duration=wording.duration,
         ago=wording.ago,
         size=wording.bytes_,
-        dollars=wording.dollars,
+        money=wording.money,
         tokens=wording.tokens,
         until=wording.until,
         why=wording.reason,

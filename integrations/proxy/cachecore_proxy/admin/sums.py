@@ -63,11 +63,13 @@ class Sums:
     async def now(self) -> Summed:
         """Return the sums, as old as the time that they take allows."""
         async with self._making:
-            if self._made is None or time.perf_counter() >= self._due:
+            made = self._made
+            if made is None or time.perf_counter() >= self._due:
                 asked = [(name, dict(row.outcomes), row.seconds) for name, row in self._activity.rows.items()]
-                self._made, seconds = await asyncio.to_thread(self._timed, asked)
+                fresh, seconds = await asyncio.to_thread(self._timed, asked)
+                self._made = made = fresh
                 self._due = time.perf_counter() + _REST * seconds
-            return self._made
+            return made
 
     def _timed(self, asked: _Asked) -> tuple[Summed, float]:
         """Return the sums, and the seconds of a core that they took."""

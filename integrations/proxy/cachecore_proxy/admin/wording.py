@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from cachecore_llm.cost.ledger import Totals
+
 NONE: Final = "–"
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -66,6 +68,13 @@ def dollars(value: float | None) -> str:
     if 0 < abs(value) < 0.1:
         return f"${value:.4f}"
     return f"${value:,.2f}"
+
+
+def money(totals: Totals | None) -> str:
+    """Return what the calls have cost: a dash if no price is known, `≥ $1.23` if some are not."""
+    if totals is None or (totals.calls and totals.unpriced == totals.calls):
+        return NONE
+    return f"≥ {dollars(totals.dollars)}" if totals.unpriced else dollars(totals.dollars)
 
 
 def tokens(value: float | None) -> str:
