@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from cachecore.keys import MAX_KEY_BYTES
 from cachecore.testing.clocks import FakeClock
 from cachecore_proxy.activity import (
     BOUNDS,
@@ -101,7 +102,8 @@ def test_long_names_are_cut() -> None:
         activity.missed("absent", prompt="z" * 100_000, key="k" * 100_000)
     assert activity.rows.keys() == {Name("x" * MAX_NAME, "y" * MAX_NAME, "")}
     assert activity.rows[Name("x" * MAX_NAME, "y" * MAX_NAME, "")].requests == 2
-    assert max(len(activity.misses[-1].name.prompt), len(activity.misses[-1].key)) == MAX_NAME
+    assert len(activity.misses[-1].name.prompt) == MAX_NAME
+    assert len(activity.misses[-1].key) == MAX_KEY_BYTES
 
 
 def test_misses_are_bounded_and_the_newest_is_last() -> None:

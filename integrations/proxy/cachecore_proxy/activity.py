@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from cachecore.keys import MAX_KEY_BYTES
 from cachecore_proxy.differences import Differences
 
 Outcome = Literal[
@@ -231,7 +232,7 @@ class Activity:
         counted = reason[:MAX_NAME] if known else OTHERS
         self.reasons[counted] = self.reasons.get(counted, 0) + 1
         differs = "" if request is None else self._differences.seen(name, request)
-        self.misses.append(Miss(self.wall(), name, counted, key[:MAX_NAME], differs))
+        self.misses.append(Miss(self.wall(), name, counted, key[:MAX_KEY_BYTES], differs))
 
     def stream_opened(
         self, outcome: Outcome, *, model: str | None = None, tenant: str | None = None, prompt: str | None = None

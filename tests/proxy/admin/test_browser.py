@@ -26,7 +26,7 @@ Scheme = Literal["light", "dark"]
 
 _SCRIPTS: Final = Path(__file__).parent
 _CONTRAST: Final = (_SCRIPTS / "contrast.js").read_text()
-"""Returns the number of texts on the page, and those whose contrast is below 4.5."""
+"""Returns the number of texts on the page, and those with a contrast below 4.5."""
 _NAMES: Final = (_SCRIPTS / "names.js").read_text()
 """Returns what a screen reader has no name for."""
 _FOCUS: Final = """() => {

@@ -38,7 +38,7 @@ async def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9000", "localhost.evil.example", "", "localhost@evil"])
 async def test_a_foreign_host_is_refused(host: str) -> None:
-    """A site whose name points at this machine cannot use the browser of an operator to reach the page."""
+    """A site cannot let its own name point here and reach the page through the browser of an operator."""
     scene = Scene()
     async with scene.inside() as browser:
         response = await browser.client.get("/", headers={"host": host})

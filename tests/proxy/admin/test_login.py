@@ -1,4 +1,4 @@
-"""Who is let in: by token or password, with a limit on guesses, for a bounded time."""
+"""Access to the page: by token or password, with a limit on guesses, for a bounded time."""
 
 from __future__ import annotations
 

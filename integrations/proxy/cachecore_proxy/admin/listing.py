@@ -69,9 +69,9 @@ class Wanted:
 
         def may(namespace: str) -> bool:
             segments = namespace.split("/")
-            whose = segments[0] if segments[0].startswith(("t-", "x-")) else None
-            own = segments[1:] if whose is not None else segments
-            return (tenant is None or whose == tenant) and tuple(own[: len(prompt)]) == prompt
+            owner = segments[0] if segments[0].startswith(("t-", "x-")) else None
+            own = segments[1:] if owner is not None else segments
+            return (tenant is None or owner == tenant) and tuple(own[: len(prompt)]) == prompt
 
         return may
 
@@ -132,12 +132,12 @@ async def entries_of(
 
 def line_of(entry: StoredEntry[Any], places: Places) -> Line:
     """Return the facts of an entry, names cut to a bounded length."""
-    whose = places.read(entry.namespace)
+    place = places.read(entry.namespace)
     return Line(
         key=entry.key,
-        tenant=whose.tenant[:_MOST_TEXT],
-        prompt=whose.prompt[:_MOST_TEXT],
-        text=whose.text,
+        tenant=place.tenant[:_MOST_TEXT],
+        prompt=place.prompt[:_MOST_TEXT],
+        text=place.text,
         model=models_of(entry.tags)[:_MOST_TEXT],
         tags=tuple(tag[:_MOST_TEXT] for tag in entry.tags[:20]),
         provider=(entry.served_by or "")[:_MOST_TEXT],
@@ -155,7 +155,7 @@ def ordered(lines: list[Line], order: str) -> list[Line]:
 
 
 class Listings:
-    """Listings whose pages are being turned. One is made at a time, whoever asks."""
+    """The last listings, kept while their pages are turned. One is made at a time."""
 
     def __init__(self, root: Cache[Any]) -> None:
         self._root = root

@@ -54,12 +54,14 @@ class Pages:
     listings: Listings = field(init=False)
     sums: Sums = field(init=False)
     _checking: asyncio.Semaphore = field(init=False)
+    _counting: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.sessions, self.guesses = Sessions(self.activity.clock), Guesses(self.activity.clock)
         self.purges, self.listings = Purges(self.cache), Listings(self.cache.flow.root)
         self.sums = Sums(self.cache, self.activity)
         self._checking = asyncio.Semaphore(1)  # a password takes a core for 50 ms
+        self._counting = asyncio.Semaphore(1)  # as listings: a store is read by one of them at a time
 
     def show(self, template: str, session: Session | None, status: int = 200, **parts: Any) -> HTMLResponse:
         """Return a page."""
@@ -205,7 +207,8 @@ class Pages:
         if "kind" not in given:
             return self.show("purge.html", session, target=None, counted=None, page="purge")
         target = target_of(given["kind"], given.get("name", "").strip())
-        counted = await count(self.cache.flow.root, target, self.activity.rows)
+        async with self._counting:
+            counted = await count(self.cache.flow.root, target, tuple(self.activity.rows))
         return self.show("purge.html", session, target=target, counted=counted, page="purge")
 
     async def purge(self, request: Request, session: Session) -> Response:
@@ -216,7 +219,7 @@ class Pages:
         return RedirectResponse("/purge", 303)
 
     def inside(self, handler: Handler, *, live: bool = False) -> Callable[[Request], Awaitable[Response]]:
-        """Return a handler for those who have logged in; a form must be one of their own."""
+        """Return a handler for open sessions; a form must carry the secret of its session."""
 
         async def handle(request: Request) -> Response:
             session = self.sessions.find(request.cookies.get(COOKIE))

@@ -18,7 +18,7 @@ _HASHED: Final = re.compile(r"[xm]-[A-Za-z0-9_-]{22}")
 _MODEL: Final = "model:"
 
 
-class Whose(NamedTuple):
+class Place(NamedTuple):
     """What a namespace says of the answers in it."""
 
     tenant: str
@@ -44,7 +44,7 @@ class Places:
         if _HASHED.fullmatch(segment):
             self._names[segment] = text
 
-    def read(self, namespace: str) -> Whose:
+    def read(self, namespace: str) -> Place:
         """Return what `namespace`, below that of the cache, says."""
         tenant, prompt, text = "", [], ""
         for segment in namespace.split("/") if namespace else ():
@@ -55,7 +55,7 @@ class Places:
                 tenant = rest if kind == "t-" else self._names.get(segment, segment)
             elif kind in ("l-", "m-"):
                 prompt.append(rest if kind == "l-" else self._names.get(segment, segment))
-        return Whose(tenant, "/".join(prompt), text)
+        return Place(tenant, "/".join(prompt), text)
 
 
 def models_of(tags: Iterable[str]) -> str:

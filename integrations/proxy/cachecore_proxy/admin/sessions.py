@@ -1,4 +1,4 @@
-"""Who is let in: sessions by cookie, a secret in each form, and a limit on wrong guesses."""
+"""Access to the page: sessions by cookie, a secret in each form, and a limit on wrong guesses."""
 
 from __future__ import annotations
 

@@ -2,10 +2,16 @@
 "use strict";
 
 (() => {
+  const news = document.getElementById("news");
+  if (news && news.textContent) {
+    // Screen readers tell what is put into a status, not what was in it when the page came.
+    const text = news.textContent;
+    news.textContent = "";
+    setTimeout(() => tell(text), 150);
+  }
   const live = document.getElementById("live");
   if (!live) return;
   const pause = document.getElementById("pause");
-  const news = document.getElementById("news");
   const EVERY = 2000; // milliseconds
   const PATIENCE = 10000;
   let paused = false;
