@@ -130,9 +130,7 @@ class FallbackOrchestrator:
         """Return how the providers are now, in the order they are asked."""
         now = self._clock.monotonic()
         return [
-            ProviderState(
-                member.name, member.answers.is_open, member.answers.retry_in(now), member.answers.last_error
-            )
+            ProviderState(member.name, member.answers.is_open, member.answers.retry_in(now), member.answers.last_error)
             for member in self._members
         ]
 
