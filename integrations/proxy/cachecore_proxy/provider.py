@@ -131,9 +131,7 @@ class HttpProvider:
         request = httpx2.Request(
             "POST", self.address(trip.path, trip.query), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
         )
-        response = await self.pass_on(request)
-        await self.judge(trip.sender, response.status_code)
-        return response
+        return await self.pass_on(request, trip.sender)
 
     async def _begin_stream(self, trip: Trip, call: Call) -> httpx2.Response:
         """Return the answer that begins, asked for with the stream options that the endpoint takes."""
@@ -152,11 +150,17 @@ class HttpProvider:
             if not options.refused(Refusal(response.status_code, content)):
                 raise HTTPFailure(response.status_code, _lower(response), content)
 
-    async def pass_on(self, request: httpx2.Request) -> httpx2.Response:
-        """Return the answer that begins. Raises httpx2.TransportError."""
-        return await self._client.send(request, stream=True)
+    async def pass_on(self, request: httpx2.Request, sender: Sender) -> httpx2.Response:
+        """Return the answer that begins, and record what it says of the key. Raises httpx2.TransportError."""
+        response = await self._client.send(request, stream=True)
+        try:
+            await self._judge(sender, response.status_code)
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
 
-    async def judge(self, sender: Sender, status: int) -> None:
+    async def _judge(self, sender: Sender, status: int) -> None:
         """Record what a status says of a caller's own key."""
         if sender.digest is None or not self.forwards:
             return
