@@ -45,7 +45,7 @@ async def test_client_that_leaves_frees_what_only_it_needed(
     await until(lambda: running.gateway.activity.under_way == 0)
     assert provider.requests[0].outcome == "abandoned"
     outcomes = [row.outcomes for row in running.gateway.activity.rows.values()]
-    assert outcomes == [{"miss" if stream else "left": 1}]
+    assert outcomes in ([{"left": 1}], [{"miss": 1}] if stream else [])
     provider.release()
 
 

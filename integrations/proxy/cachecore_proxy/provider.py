@@ -126,7 +126,7 @@ class HttpProvider:
         """Return the answer that begins. Raises httpx2.TransportError."""
         trip.asked = True
         headers = [("content-type", "application/json"), ("accept", "application/json"), *trip.sender.shaping.items()]
-        headers += self.credentials(trip.sender).items()
+        headers += self.credentials(trip.sender, known=trip.known).items()
         # Made by hand: the client's own way would add the cookies of other callers.
         request = httpx2.Request(
             "POST", self.address(trip.path, trip.query), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
@@ -169,14 +169,15 @@ class HttpProvider:
         elif 200 <= status < 300:
             await self._keys.succeeded(self.family, sender.digest)
 
-    def credentials(self, sender: Sender) -> Mapping[str, str]:
+    def credentials(self, sender: Sender, *, known: bool) -> Mapping[str, str]:
         """Return the headers by which this provider knows who asks.
 
-        Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider.
+        Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider, and the gateway's own
+        credential is for callers that are known.
         """
         if sender.forwarded and self.forwards:
             return sender.credentials
-        if self.settings.credential is None:
+        if self.settings.credential is None or (sender.forwarded and not known):
             raise UnsupportedRequestError(f"{self.name} has no credential for this caller")
         header = self.settings.credential_header
         if header is None:
