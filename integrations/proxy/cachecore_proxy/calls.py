@@ -18,6 +18,7 @@ from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
 from cachecore_llm.wire.objects import dump
 from cachecore_proxy.activity import Activity, Outcome
 from cachecore_proxy.clients import Client, ClientGoneError, While
+from cachecore_proxy.differences import parts_of
 from cachecore_proxy.heartbeat import Heartbeat
 from cachecore_proxy.judged_keys import JudgedKeys
 from cachecore_proxy.remembered import Requests
@@ -74,7 +75,7 @@ class Calls:
             answer = await self._waited(client, self._flow.alone(call, send, controls))
         incoming.reason = answer.reason
         if answer.status in ("miss", "bypass"):
-            self._missed(incoming, answer.key, answer.reason)
+            self._missed(incoming, call, answer.key, answer.reason)
         if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
             await client.whole(trip.status, [*(trip.headers or []), *_encoded(told_of(answer, trip))], trip.body)
         else:
@@ -102,7 +103,7 @@ class Calls:
         incoming.reason = batch.bypass
         outcome: Outcome = "bypass" if batch.bypass is not None else "miss" if batch.computed else "hit"
         if outcome != "hit":
-            self._missed(incoming, "", batch.bypass)
+            self._missed(incoming, call, "", batch.bypass)
         if trip.body is not None and trip.status is not None and len(batch.computed) in (0, inputs):
             await client.whole(trip.status, [*(trip.headers or []), *told], trip.body)
         else:
@@ -125,7 +126,7 @@ class Calls:
             outcome: Outcome = stream.status or "miss"
             incoming.answered(outcome, 200)
             if outcome in ("miss", "bypass"):
-                self._missed(incoming, stream.key)
+                self._missed(incoming, call, stream.key, stream.reason)
             elif outcome == "hit":
                 self._known.remember(call, trip.query.encode("latin-1"), stream.key, streams=True)
             shown = self._activity.stream_opened(
@@ -187,9 +188,14 @@ class Calls:
         async with While(client), asyncio.timeout(self._bounds.answer_timeout):
             return await answer
 
-    def _missed(self, incoming: Incoming, key: str, reason: str | None = None) -> None:
+    def _missed(self, incoming: Incoming, call: GatewayCall, key: str, reason: str | None) -> None:
         self._activity.missed(
-            reason or "absent", model=incoming.model, tenant=incoming.tenant, prompt=incoming.prompt, key=key
+            reason or "absent",
+            model=incoming.model,
+            tenant=incoming.tenant,
+            prompt=incoming.prompt,
+            key=key,
+            request=parts_of(call),
         )
 
 

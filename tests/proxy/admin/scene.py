@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import uvicorn
 
+from cachecore.contract import SystemClock
 from cachecore.testing.clocks import FakeClock
 from cachecore_llm import CacheConfig, Ledger, Prices, Rates, ResponseCache
 from cachecore_llm.upstream import Sent
@@ -25,16 +26,19 @@ HOST = "http://localhost:9000"
 
 
 class Scene:
-    """One gateway's cache and record. `clock` moves the store's time, `now` that of the record."""
+    """One gateway's cache and record, both on `clock` unless they run in real time."""
 
-    def __init__(self, store: Any = "memory://", options: PageOptions | None = None) -> None:
+    def __init__(
+        self, store: Any = "memory://", options: PageOptions | None = None, *, real_time: bool = False
+    ) -> None:
         self.clock = FakeClock()
+        clock = SystemClock() if real_time else self.clock
         prices = Prices({"m-2026": Rates(input=2.0, output=10.0), "m": Rates(input=2.0, output=10.0)})
+        config = CacheConfig(ttl_seconds=3600, stale_if_error=86_400)
         self.cache = ResponseCache(
-            store, CacheConfig(ttl_seconds=3600, stale_if_error=86_400), ledger=Ledger(prices), clock=self.clock
+            store, config, ledger=Ledger(prices), clock=None if real_time else self.clock, jitter=0
         )
-        self.now = 1000.0
-        self.activity = Activity(clock=lambda: self.now, wall=lambda: 1_000_000 + self.now)
+        self.activity = Activity(clock=clock.monotonic, wall=clock.time)
         self.options = options or PageOptions(token=TOKEN)
         self.app = admin_app(self.cache, self.activity, self.options)
 
@@ -67,9 +71,9 @@ class Scene:
         self.activity.ended(found.status, seconds if found.status == "miss" else 0.0004, **name)
         return found.status
 
-    def client(self, **options: Any) -> httpx2.AsyncClient:
-        """Return a browser that has not logged in."""
-        transport = httpx2.ASGITransport(app=self.app)  # type: ignore[arg-type]  # its own names for the same types
+    def client(self, address: str = "127.0.0.1", **options: Any) -> httpx2.AsyncClient:
+        """Return a browser at `address` that has not logged in."""
+        transport = httpx2.ASGITransport(app=self.app, client=(address, 40_000))
         return httpx2.AsyncClient(transport=transport, base_url=HOST, **options)
 
     @asynccontextmanager
@@ -87,8 +91,9 @@ class Browser:
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self.client = client
 
-    async def get(self, path: str, status: int = 200, **params: str) -> str:
-        """Return the text of a page."""
+    async def get(self, path: str, query: Mapping[str, str] | None = None, *, status: int = 200, **more: str) -> str:
+        """Return the text of a page; `query` and `more` are the fields of the link."""
+        params = {**(query or {}), **more}
         response = await self.client.get(path, params=params or None)
         assert response.status_code == status, response.text
         return response.text

@@ -24,7 +24,7 @@ MOST: Final = 5000
 SECONDS: Final = 5.0
 """After which it ends with what it has."""
 PAGE: Final = 50
-_KEPT: Final = 8
+_KEPT: Final = 4
 _MOST_TEXT: Final = 300
 
 Order = ("newest", "oldest", "largest")
@@ -90,6 +90,8 @@ class Listing:
     """What was found."""
 
     lines: list[Line] = field(default_factory=list)
+    matched: int = 0
+    """Entries that are wanted; `lines` may be fewer."""
     looked: int = 0
     """Entries that were looked at."""
     complete: bool = False
@@ -100,9 +102,18 @@ class Listing:
 
 
 async def entries_of(
-    root: Cache[Any], wanted: Wanted, names: Iterable[Name], *, most: int = MOST, seconds: float = SECONDS
+    root: Cache[Any],
+    wanted: Wanted,
+    names: Iterable[Name],
+    *,
+    most: int = MOST,
+    keep: int = MOST,
+    seconds: float = SECONDS,
 ) -> Listing:
-    """Return the wanted entries, in no order. Raises OptionsError if a name can be none."""
+    """Return the wanted entries, in no order. Raises OptionsError if a name can be none.
+
+    Looks at `most` entries for `seconds`, and keeps the lines of the first `keep`.
+    """
     places = Places(names)
     found = Listing(at=time.time())
     where = wanted.namespaces()
@@ -112,7 +123,9 @@ async def entries_of(
             async for entry in entries:
                 found.looked += 1
                 if wanted.holds(entry):
-                    found.lines.append(line_of(entry, places))
+                    found.matched += 1
+                    if len(found.lines) < keep:
+                        found.lines.append(line_of(entry, places))
             found.complete = found.looked < most
     return found
 

@@ -30,8 +30,8 @@ class PageOptions:
     password_hash: str = field(default="", repr=False)
     """What `password_hash(password)` returned."""
     hosts: tuple[str, ...] = LOCAL_HOSTS
-    """Names under which the page is reached, without ports: a request with another `Host` is refused, so that no site in
-    a browser can reach the page by a name of its own."""
+    """Names under which the page is reached, without ports. A request with another `Host` is refused, so that no site
+    can reach the page through a browser by a name of its own."""
     https: bool = False
     """Whether the page is reached through a server that adds TLS: its cookie then never leaves without."""
 
@@ -48,13 +48,14 @@ class PageOptions:
             )
         if self.password_hash:
             _read(self.password_hash)
-        if isinstance(self.hosts, str) or not self.hosts or not all(map(_is_host, self.hosts)):
+        hosts: object = self.hosts
+        if not isinstance(hosts, tuple) or not hosts or not all(map(_is_host, hosts)):
             raise OptionsError(
                 f"hosts must be names without ports, such as ('admin.example', '10.0.0.7', '[::1]'), not {self.hosts!r}"
             )
 
     def admits(self, given: str) -> bool:
-        """Return whether `given` is the token or the password. Takes as long for a wrong one; a password, about 50 ms."""
+        """Return whether `given` is the token or the password; of a password, in about 50 ms."""
         data = given.encode("utf-8", "surrogatepass")
         if self.token:
             return hmac.compare_digest(hashlib.sha256(data).digest(), hashlib.sha256(self.token.encode()).digest())

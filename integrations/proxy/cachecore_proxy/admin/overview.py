@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from cachecore_llm import ResponseCache
-from cachecore_llm.cost.ledger import By, Row, Totals
+from cachecore_llm.cost.ledger import By, Row
 from cachecore_proxy.activity import (
     FROM_CACHE,
     LOOKED_UP,
@@ -20,8 +20,7 @@ from cachecore_proxy.activity import (
     UpstreamState,
     quantile,
 )
-
-K = TypeVar("K")
+from cachecore_proxy.admin.sums import Group, Sums, total_of
 
 WINDOWS: Final = {60: "1 min", 300: "5 min", 3600: "1 h"}
 """Seconds that can be looked at, and how they are called."""
@@ -35,8 +34,6 @@ class Times(NamedTuple):
     """Seconds that so many of the requests did not exceed; None without any."""
 
     half: float | None
-    most: float | None
-    """95 of 100."""
     nearly_all: float | None
     """99 of 100."""
 
@@ -52,20 +49,6 @@ class Bar(NamedTuple):
     def total(self) -> int:
         """Return all of them."""
         return sum(self)
-
-
-class Group(NamedTuple):
-    """Requests of one model, tenant or prompt since the start."""
-
-    name: str
-    requests: int
-    cached: int
-    asked: int
-    """For which the cache was asked."""
-    seconds: float
-    """In the mean."""
-    saved: Totals | None
-    """None where the ledger counts by other names: a model is paid under the name that answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +82,15 @@ class Overview:
     """Seconds that are recorded."""
 
 
-async def overview(cache: ResponseCache, activity: Activity, window: int) -> Overview:
+async def overview(cache: ResponseCache, activity: Activity, sums: Sums, window: int) -> Overview:
     """Return the figures of the last `window` seconds, one of `WINDOWS`. Asks the store how it is; never raises."""
     store = await cache.flow.root.health()
+    summed = await sums.now()
     steps = activity.steps(window)
-    outcomes = _sum(step.outcomes for step in steps)
+    outcomes = total_of(step.outcomes for step in steps)
     requests = sum(outcomes.values())
     now, wall = activity.clock(), activity.wall()
     since = max(0.0, wall - activity.started_at)
-    ledger = cache.ledger
     return Overview(
         window=window,
         requests=requests,
@@ -124,9 +107,9 @@ async def overview(cache: ResponseCache, activity: Activity, window: int) -> Ove
         upstreams=[
             (state, activity.upstream_counts.get(state.name, UpstreamCounts())) for state in activity.upstreams()
         ],
-        total=ledger.total(),
-        groups={by: groups(cache, activity, by)[:_MOST_ROWS] for by in ("model", "tenant", "prompt")},
-        paid=paid(cache)[:_MOST_ROWS],
+        total=summed.total,
+        groups={by: groups[:_MOST_ROWS] for by, groups in summed.groups.items()},
+        paid=summed.paid[:_MOST_ROWS],
         store=store,
         stats=cache.metrics,
         misses=last_misses(activity, _MOST_MISSES),
@@ -135,34 +118,10 @@ async def overview(cache: ResponseCache, activity: Activity, window: int) -> Ove
     )
 
 
-def groups(cache: ResponseCache, activity: Activity, by: By) -> list[Group]:
-    """Return the requests since the start by model, tenant or prompt, the most frequent first."""
-    found: dict[str, tuple[dict[str, int], float]] = {}
-    for name, row in activity.rows.items():
-        outcomes, seconds = found.get(getattr(name, by), ({}, 0.0))
-        found[getattr(name, by)] = _sum((outcomes, row.outcomes)), seconds + row.seconds
-    money = {} if by == "model" else {name or "": row.saved for name, row in cache.ledger.by(by).items()}
-    made = []
-    for given, (outcomes, seconds) in found.items():
-        requests = sum(outcomes.values())
-        cached = sum(outcomes.get(outcome, 0) for outcome in FROM_CACHE)
-        asked = sum(outcomes.get(outcome, 0) for outcome in LOOKED_UP)
-        made.append(Group(given, requests, cached, asked, seconds / max(1, requests), money.get(given)))
-    return sorted(made, key=lambda group: (-group.requests, group.name))
-
-
-def paid(cache: ResponseCache) -> list[tuple[str, Row]]:
-    """Return tokens and money by the model that answered, the most saved first."""
-    rows = [(name or "", row) for name, row in cache.ledger.by("model").items()]
-    return sorted(rows, key=lambda one: (-one[1].saved.dollars, -one[1].saved.calls, one[0]))
-
-
 def last_misses(activity: Activity, most: int) -> list[tuple[Miss, float]]:
     """Return the last misses, the newest first, with their ages in seconds."""
     now = activity.wall()
-    return [
-        (miss, max(0.0, now - miss.at)) for miss, _ in zip(reversed(activity.misses), range(most), strict=False)
-    ]
+    return [(miss, max(0.0, now - miss.at)) for miss, _ in zip(reversed(activity.misses), range(most), strict=False)]
 
 
 def _bars(steps: Iterable[Step], now: int, window: int) -> list[Bar]:
@@ -183,13 +142,5 @@ def _bars(steps: Iterable[Step], now: int, window: int) -> list[Bar]:
 
 
 def _times(many: Iterable[dict[int, int]]) -> Times:
-    times = _sum(many)
-    return Times(quantile(times, 0.5), quantile(times, 0.95), quantile(times, 0.99))
-
-
-def _sum(many: Iterable[dict[K, int]]) -> dict[K, int]:
-    total: dict[K, int] = {}
-    for one in many:
-        for key, value in one.items():
-            total[key] = total.get(key, 0) + value
-    return total
+    times = total_of(many)
+    return Times(quantile(times, 0.5), quantile(times, 0.99))

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,16 +22,17 @@ from cachecore_proxy.admin import wording
 from cachecore_proxy.admin.content import content_of
 from cachecore_proxy.admin.listing import PAGE, Listing, Listings, Order, Wanted, ordered
 from cachecore_proxy.admin.options import PageOptions
-from cachecore_proxy.admin.overview import WINDOWS, groups, last_misses, overview, paid
+from cachecore_proxy.admin.overview import WINDOWS, last_misses, overview
 from cachecore_proxy.admin.purging import Purges, count, target_of
 from cachecore_proxy.admin.sessions import COOKIE, LIFE, Guesses, Session, Sessions, is_own_form
+from cachecore_proxy.admin.sums import Sums
 
 logger = logging.getLogger("cachecore.proxy.page")
 
 Handler = Callable[[Request, Session], Awaitable[Response]]
 
 _MOST_FORM: Final = 16 * 1024
-_MOST_ROWS: Final = 500
+_MOST_ROWS: Final = 200
 _MOST_MISSES: Final = 200
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -50,32 +52,14 @@ class Pages:
     guesses: Guesses = field(init=False)
     purges: Purges = field(init=False)
     listings: Listings = field(init=False)
-    _templates: Environment = field(init=False)
+    sums: Sums = field(init=False)
     _checking: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.sessions, self.guesses = Sessions(self.activity.clock), Guesses(self.activity.clock)
         self.purges, self.listings = Purges(self.cache), Listings(self.cache.flow.root)
+        self.sums = Sums(self.cache, self.activity)
         self._checking = asyncio.Semaphore(1)  # a password takes a core for 50 ms
-        self._templates = Environment(
-            loader=PackageLoader("cachecore_proxy.admin"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters.update(
-            number=wording.number,
-            duration=wording.duration,
-            ago=wording.ago,
-            size=wording.bytes_,
-            dollars=wording.dollars,
-            tokens=wording.tokens,
-            until=wording.until,
-            why=wording.reason,
-            query=_query,
-        )
-        self._templates.globals.update(share=wording.share, windows=WINDOWS)
 
     def show(self, template: str, session: Session | None, status: int = 200, **parts: Any) -> HTMLResponse:
         """Return a page."""
@@ -83,7 +67,7 @@ class Pages:
         if session is not None and not template.startswith("_"):
             news, session.news = session.news, ""
         csrf = "" if session is None else session.csrf
-        text = self._templates.get_template(template).render(csrf=csrf, news=news, inside=session is not None, **parts)
+        text = _templates().get_template(template).render(csrf=csrf, news=news, inside=session is not None, **parts)
         return HTMLResponse(text, status_code=status)
 
     def refuse(self, session: Session | None, status: int, why: str) -> HTMLResponse:
@@ -157,13 +141,13 @@ class Pages:
     async def _figures(self, request: Request, session: Session, template: str) -> Response:
         given = request.query_params.get("window", "300")
         window = int(given) if given in map(str, WINDOWS) else 300
-        figures = await overview(self.cache, self.activity, window)
+        figures = await overview(self.cache, self.activity, self.sums, window)
         return self.show(template, session, now=figures, page="overview", rejected=_reasons(figures.stats))
 
     async def requests(self, _: Request, session: Session) -> Response:
         """Show requests by model, tenant and prompt, and what was paid."""
-        by = {field: groups(self.cache, self.activity, field)[:_MOST_ROWS] for field in ("model", "tenant", "prompt")}  # type: ignore[arg-type]  # the three fields
-        return self.show("requests.html", session, groups=by, paid=paid(self.cache)[:_MOST_ROWS], page="requests")
+        summed = await self.sums.now()
+        return self.show("requests.html", session, now=summed, most=_MOST_ROWS, page="requests")
 
     async def misses(self, _: Request, session: Session) -> Response:
         """Show the last misses and their reasons."""
@@ -250,6 +234,32 @@ class Pages:
         return handle
 
 
+@cache
+def _templates() -> Environment:
+    """Return the templates, which are compiled once in a process."""
+    templates = Environment(
+        loader=PackageLoader("cachecore_proxy.admin"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    templates.filters.update(
+        number=wording.number,
+        duration=wording.duration,
+        ago=wording.ago,
+        size=wording.bytes_,
+        dollars=wording.dollars,
+        tokens=wording.tokens,
+        until=wording.until,
+        why=wording.reason,
+        query=_query,
+    )
+    templates.globals.update(share=wording.share, windows=WINDOWS)
+    return templates
+
+
 async def form_of(request: Request) -> Mapping[str, str]:
     """Return the fields of a form. Raises RefusedFormError if it is too large or none."""
     known: Mapping[str, str] | None = getattr(request.state, "form", None)
@@ -297,7 +307,9 @@ def _age(text: str) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise OptionsError(f"an age is a number of seconds, or of minutes, hours or days such as 15m, 2h, 3d; not {text!r}")
+        raise OptionsError(
+            f"an age is a number of seconds, or of minutes, hours or days such as 15m, 2h, 3d; not {text!r}"
+        )
     return seconds
 
 

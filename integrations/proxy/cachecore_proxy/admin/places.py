@@ -33,12 +33,16 @@ class Places:
 
     def __init__(self, seen: Iterable[Name]) -> None:
         self._names: dict[str, str] = {}
-        for name in seen:
-            tenants = tenant_segments(name.tenant or None)
-            prompts = name.prompt.split("/") if name.prompt else []
-            for segment, text in (*zip(tenants, [name.tenant], strict=False), *_labels(prompts)):
-                if _HASHED.fullmatch(segment):
-                    self._names[segment] = text
+        names = list(seen)
+        for tenant in {name.tenant for name in names if name.tenant}:
+            self._note(tenant_segments(tenant)[0], tenant)
+        for prompt in {name.prompt for name in names if name.prompt}:
+            for segment, text in _labels(prompt.split("/")):
+                self._note(segment, text)
+
+    def _note(self, segment: str, text: str) -> None:
+        if _HASHED.fullmatch(segment):
+            self._names[segment] = text
 
     def read(self, namespace: str) -> Whose:
         """Return what `namespace`, below that of the cache, says."""
@@ -75,6 +79,6 @@ def prompt_segments(prompt: str) -> tuple[str, ...]:
 
 
 def _labels(parts: list[str]) -> list[tuple[str, str]]:
-    if not parts or not all(parts) or len(parts) > 4:  # the flow refuses it, so that nothing lies there
+    if not all(parts) or len(parts) > 4:  # the flow refuses it, so that nothing lies there
         return []
     return list(zip(label_segments("/".join(parts)), parts, strict=True))

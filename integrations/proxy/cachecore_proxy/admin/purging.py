@@ -76,8 +76,8 @@ async def count(root: Cache[Any], target: Target, names: Iterable[Name]) -> Coun
         "tag": Wanted(tag=target.name),
         "model": Wanted(model=target.name),
     }[target.kind]
-    found = await entries_of(root, wanted, names, most=MOST_COUNTED, seconds=COUNT_SECONDS)
-    return Counted(len(found.lines), found.complete, ordered(found.lines, "newest")[:_SHOWN])
+    found = await entries_of(root, wanted, names, most=MOST_COUNTED, keep=_SHOWN, seconds=COUNT_SECONDS)
+    return Counted(found.matched, found.complete, ordered(found.lines, "newest"))
 
 
 class Purges:

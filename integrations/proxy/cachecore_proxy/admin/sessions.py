@@ -85,14 +85,11 @@ class Guesses:
     _by_address: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
 
     def wait(self, address: str) -> float:
-        """Return the seconds for which no guess from `address` is looked at; 0 if it is now."""
+        """Return the seconds for which no guess from `address` is looked at; 0 or less if it is now."""
         now = self.clock()
         mine = self._by_address.get(address)
-        waits = [0.0]
-        for failures in (self._all, mine):
-            if failures is not None and len(failures) == failures.maxlen:
-                waits.append(failures[0] + WINDOW - now)
-        return max(waits)
+        full = [failures for failures in (self._all, mine) if failures and len(failures) == failures.maxlen]
+        return max((failures[0] + WINDOW - now for failures in full), default=0.0)
 
     def failed(self, address: str) -> None:
         """Count a guess. One under way counts as wrong, so that many at once are no way around the limit."""

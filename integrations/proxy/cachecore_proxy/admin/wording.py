@@ -29,7 +29,7 @@ def ago(seconds: float | None) -> str:
     if seconds is None:
         return NONE
     left = max(0, round(seconds))
-    words = []
+    words: list[str] = []
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if left >= size or (unit == "s" and not words):
             words.append(f"{left // size} {unit}")

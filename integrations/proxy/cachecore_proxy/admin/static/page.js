@@ -25,6 +25,7 @@
 
   function replace(text) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
+    const alarm = alarmIn(fresh); // read first: parts that are put into this page leave `fresh`
     for (const part of live.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(part.id);
       // A part in which the keyboard or a selection is stays as it is until it is left.
@@ -32,7 +33,6 @@
       const inUse = part.contains(document.activeElement) || (selection && !selection.isCollapsed && part.contains(selection.anchorNode));
       if (next && !inUse && next.innerHTML !== part.innerHTML) part.replaceWith(document.adoptNode(next));
     }
-    const alarm = alarmIn(fresh);
     if (alarm !== told) {
       tell(alarm || "All is well again.");
       told = alarm;
