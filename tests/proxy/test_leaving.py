@@ -97,7 +97,7 @@ async def test_client_that_does_not_read_is_cut_off(gateways: Gateways, provider
     text = "[[words 900000]] [[chunks 60]] Hi"  # more than the sockets hold
     reader, writer = await asked_by_hand(running.port, chat(text, stream=True), limit=1)
     await reader.read(1)
-    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+    writer.transport.pause_reading()
     said = await text_of(await client.chat.completions.create(model="m", messages=messages(text), stream=True))
     assert len(said) > 1_000_000
     await until(lambda: running.gateway.activity.under_way == 0)

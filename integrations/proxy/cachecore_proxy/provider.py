@@ -172,8 +172,8 @@ class HttpProvider:
     def credentials(self, sender: Sender, *, known: bool) -> Mapping[str, str]:
         """Return the headers by which this provider knows who asks.
 
-        Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider, and the gateway's own
-        credential is for callers that are known.
+        Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider, and the gateway's
+        own credential is for callers that are known.
         """
         if sender.forwarded and self.forwards:
             return sender.credentials
