@@ -50,7 +50,7 @@ class TestForwardedKeys:
             assert "hit" in await asked(good)
             for stream in (False, True):
                 with pytest.raises(openai.AuthenticationError):
-                    await bad.chat.completions.create(model="m", messages=messages("Hi"), stream=stream)  # type: ignore[call-overload]  # both
+                    await bad.chat.completions.create(model="m", messages=messages("Hi"), stream=stream)
             with pytest.raises(openai.InternalServerError) as raised:
                 await asked(bad, **{"cache-control": "only-if-cached"})
             assert raised.value.status_code == 504
@@ -67,9 +67,7 @@ class TestForwardedKeys:
         for stream in (False, True):
             text, calls = f"stream {stream}", provider.calls
             asking = [
-                asyncio.ensure_future(
-                    client.chat.completions.create(model="m", messages=messages(text), stream=stream)  # type: ignore[call-overload]  # both
-                )
+                asyncio.ensure_future(client.chat.completions.create(model="m", messages=messages(text), stream=stream))
                 for client in (good, new)
             ]
             await provider.until(lambda calls=calls: provider.calls == calls + 2)  # type: ignore[misc]  # bound as the default

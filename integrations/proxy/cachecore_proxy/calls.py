@@ -50,6 +50,7 @@ class Calls:
         if not known and sender.digest is not None:
             async with While(client):
                 known = await self._keys.is_good(family, sender.digest)
+        call.trip.known = known
         if call.body.get("stream") is True:
             await self._streamed(incoming, client, call, family, known)
         elif call.protocol == "openai.embeddings":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ def proxy(
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 if not given.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="8080 if not given; 0: a free one.")] = None,
+    log: Annotated[str, typer.Option(help="What is written to stderr: debug, info, warning or error.")] = "warning",
     check: Annotated[bool, typer.Option("--check", help="Check the settings, and serve nothing.")] = False,
     new_key: Annotated[
         str | None, typer.Option(help="Print a new key of that name, and its lines for the file.")
@@ -53,7 +53,7 @@ def proxy(
         if check:
             typer.echo(described(settings))
             return
-        _set_up_logging()
+        _set_up_logging(log)
         with _loop_runner() as runner:
             runner.run(serve(settings, read=None if config is None else read, ready=_announce))
     except (CacheError, OSError, ImportError) as error:
@@ -114,12 +114,11 @@ def _print_key(name: str) -> None:
     typer.echo(f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"')
 
 
-def _set_up_logging() -> None:
-    level = os.environ.get("CACHECORE_PROXY_LOG", "WARNING").upper()
-    known = logging.getLevelNamesMapping()
+def _set_up_logging(level: str) -> None:
+    known = {name: logging.getLevelNamesMapping()[name.upper()] for name in ("debug", "info", "warning", "error")}
     if level not in known:
-        raise OptionsError(f"CACHECORE_PROXY_LOG must be one of {', '.join(known)}, not {level!r}")
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        raise OptionsError(f"--log must be one of {', '.join(known)}, not {level!r}")
+    logging.basicConfig(level=known[level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(max(known[level], logging.WARNING))
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log addresses
 

@@ -7,7 +7,13 @@ from typing import Final, NamedTuple
 import httpx2
 
 from cachecore.contract.errors import CacheError, OptionsError
-from cachecore_llm.errors import NotCachedError, ProviderTimeoutError, ProviderUnavailableError, UnusableAnswerError
+from cachecore_llm.errors import (
+    NotCachedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    UnsupportedRequestError,
+    UnusableAnswerError,
+)
 from cachecore_llm.http.answer_headers import cache_status
 from cachecore_llm.http.failures import HTTPFailure
 from cachecore_llm.key import RefusedFieldError
@@ -54,6 +60,8 @@ def reply_to(error: BaseException, family: Family) -> Reply:
         return _own(family, 504, "the answer took too long", "timeout_error")
     if isinstance(error, httpx2.TransportError):
         return _own(family, 502, f"the provider cannot be reached ({type(error).__name__})")
+    if isinstance(error, UnsupportedRequestError):
+        return _own(family, 401, "no provider of this gateway takes this key", "authentication_error")
     if isinstance(error, OptionsError | RefusedFieldError):
         return _own(family, 400, str(error))
     if isinstance(error, UnusableAnswerError):

@@ -108,4 +108,5 @@ def _head(name: str, kind: str, told: str) -> Iterator[str]:
 
 
 def _label(text: str) -> str:
-    return text[:100].replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[:100])
+    return shown.replace("\\", "\\\\").replace('"', '\\"')

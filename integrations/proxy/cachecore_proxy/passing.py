@@ -85,12 +85,10 @@ class Passing:
             content=content,
             extensions={"timeout": _timeouts(provider)},
         )
-        response = await provider.pass_on(request)
-        await provider.judge(sender, response.status_code)
-        return response
+        return await provider.pass_on(request, sender)
 
     def _headers(self, incoming: Incoming, provider: HttpProvider, sender: Sender) -> list[tuple[str, str]]:
-        own = provider.credentials(sender)
+        own = provider.credentials(sender, known=False)
         named = {one.strip().lower() for one in (incoming.header(b"connection") or b"").decode("latin-1").split(",")}
         passed = [
             (name, value.decode("latin-1"))

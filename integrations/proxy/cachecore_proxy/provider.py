@@ -126,14 +126,12 @@ class HttpProvider:
         """Return the answer that begins. Raises httpx2.TransportError."""
         trip.asked = True
         headers = [("content-type", "application/json"), ("accept", "application/json"), *trip.sender.shaping.items()]
-        headers += self.credentials(trip.sender).items()
+        headers += self.credentials(trip.sender, known=trip.known).items()
         # Made by hand: the client's own way would add the cookies of other callers.
         request = httpx2.Request(
             "POST", self.address(trip.path, trip.query), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
         )
-        response = await self.pass_on(request)
-        await self.judge(trip.sender, response.status_code)
-        return response
+        return await self.pass_on(request, trip.sender)
 
     async def _begin_stream(self, trip: Trip, call: Call) -> httpx2.Response:
         """Return the answer that begins, asked for with the stream options that the endpoint takes."""
@@ -152,11 +150,17 @@ class HttpProvider:
             if not options.refused(Refusal(response.status_code, content)):
                 raise HTTPFailure(response.status_code, _lower(response), content)
 
-    async def pass_on(self, request: httpx2.Request) -> httpx2.Response:
-        """Return the answer that begins. Raises httpx2.TransportError."""
-        return await self._client.send(request, stream=True)
+    async def pass_on(self, request: httpx2.Request, sender: Sender) -> httpx2.Response:
+        """Return the answer that begins, and record what it says of the key. Raises httpx2.TransportError."""
+        response = await self._client.send(request, stream=True)
+        try:
+            await self._judge(sender, response.status_code)
+        except BaseException:
+            await response.aclose()
+            raise
+        return response
 
-    async def judge(self, sender: Sender, status: int) -> None:
+    async def _judge(self, sender: Sender, status: int) -> None:
         """Record what a status says of a caller's own key."""
         if sender.digest is None or not self.forwards:
             return
@@ -165,14 +169,15 @@ class HttpProvider:
         elif 200 <= status < 300:
             await self._keys.succeeded(self.family, sender.digest)
 
-    def credentials(self, sender: Sender) -> Mapping[str, str]:
+    def credentials(self, sender: Sender, *, known: bool) -> Mapping[str, str]:
         """Return the headers by which this provider knows who asks.
 
-        Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider.
+        Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider, and the gateway's
+        own credential is for callers that are known.
         """
         if sender.forwarded and self.forwards:
             return sender.credentials
-        if self.settings.credential is None:
+        if self.settings.credential is None or (sender.forwarded and not known):
             raise UnsupportedRequestError(f"{self.name} has no credential for this caller")
         header = self.settings.credential_header
         if header is None:

@@ -1,7 +1,7 @@
 """Requests that came before, byte for byte: their hits are found without reading them again.
 
-Programs send repeats in the same bytes. What was worked out of them, the key of the answer and the bytes for the caller,
-is kept for those that hit once already; whether the answer may be served is asked of the cache each time.
+Programs send repeats in the same bytes. The key of the answer, and the bytes for the caller, are kept for requests that
+hit once already; whether the answer may be served is asked of the cache each time.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ class Trip:
     """The body as the caller wrote it."""
     content: JsonObject
     """The same, read."""
+    known: bool = False
+    """Whether the caller's key is the gateway's own, or one that a provider has judged good."""
     asked: bool = False
     """Whether a provider was asked for this very request."""
     status: int | None = None

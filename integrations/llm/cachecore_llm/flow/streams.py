@@ -8,6 +8,7 @@ from the caller's own request afterwards.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+from contextlib import aclosing
 from typing import Self
 
 from cachecore import Computed, Stream
@@ -87,8 +88,9 @@ class AnswerStream:
         asked, controls = self._asked, self._asked.controls
         asked.check()
         if asked.bypass is not None:
-            async for event in self._direct():
-                yield event
+            async with aclosing(self._direct()) as events:
+                async for event in events:
+                    yield event
             return
         if (
             controls.only_if_cached
@@ -110,16 +112,18 @@ class AnswerStream:
                 yield event
             return
         if controls.no_store or controls.refresh or controls.min_fresh is not None:
-            async for event in self._alone():
-                yield event
+            async with aclosing(self._alone()) as events:
+                async for event in events:
+                    yield event
             return
         producer = _Producer(self._flow, asked, self._start)
         stream: Stream[Chunk] = asked.view.stream(
             asked.request, producer.chunks, assemble=producer.assemble, replay=self._replay, ttl=controls.ttl
         )
         try:
-            async for event in self._shared(stream):
-                yield event
+            async with aclosing(self._shared(stream)) as events:
+                async for event in events:
+                    yield event
         finally:
             await stream.aclose()
 
@@ -234,15 +238,16 @@ class AnswerStream:
         asked = self._asked
         producer = _Producer(self._flow, asked, self._start)
         chunks: list[Chunk] = []
-        async for chunk in producer.chunks():
-            chunks.append(chunk)
-            if isinstance(chunk, tuple):
-                self.status = "miss"
-                self.provider, self.fallback, self.latency, self.headers = chunk
-                continue
-            shown = self._shown(load(chunk))
-            if shown is not None:
-                yield shown
+        async with aclosing(producer.chunks()) as made:  # a reader that leaves ends the provider's stream at once
+            async for chunk in made:
+                chunks.append(chunk)
+                if isinstance(chunk, tuple):
+                    self.status = "miss"
+                    self.provider, self.fallback, self.latency, self.headers = chunk
+                    continue
+                shown = self._shown(load(chunk))
+                if shown is not None:
+                    yield shown
         try:
             computed = producer.assemble(chunks)
         except CutStreamError:
