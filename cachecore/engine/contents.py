@@ -60,16 +60,18 @@ async def entries(
     looked = 0
     try:
         async for found in _pages(scope, keys):
-            page = found if where is None else [key for key in found if where(scope.namespace_of(key))]
-            page = page[: most - looked]
-            looked += len(page)
-            for start in range(0, len(page), _PAGE):
-                part = page[start : start + _PAGE]
+            for start in range(0, len(found), _PAGE):
+                part = found[start : start + _PAGE]
+                if where is not None:
+                    part = [key for key in part if where(scope.namespace_of(key))]
+                    await asyncio.sleep(0)  # a store in this process gives all its keys in one page
+                part = part[: most - looked]
+                looked += len(part)
                 for one in await asyncio.gather(*(read(scope, state, key, scope.tagset(key)) for key in part)):
                     if one.entry is not None and one.state != "dead":
                         yield _told(scope, one, one.entry)
-            if looked >= most:
-                return
+                if looked >= most:
+                    return
     except BackendError:
         return
 

@@ -60,6 +60,7 @@ class Pages:
         self.sessions, self.guesses = Sessions(self.activity.clock), Guesses(self.activity.clock)
         self.purges, self.listings = Purges(self.cache), Listings(self.cache.flow.root)
         self.sums = Sums(self.cache, self.activity)
+        _templates()
         self._checking = asyncio.Semaphore(1)  # a password takes a core for 50 ms
         self._counting = asyncio.Semaphore(1)  # as listings: a store is read by one of them at a time
 
@@ -260,6 +261,8 @@ def _templates() -> Environment:
         query=_query,
     )
     templates.globals.update(share=wording.share, windows=WINDOWS)
+    for name in templates.list_templates():
+        templates.get_template(name)  # compiled now, not while requests wait
     return templates
 
 
