@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy import config_file
 from tests.proxy.conftest import Gateways, chat
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "gateway.md"
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "gateway"
 
 
@@ -36,6 +38,25 @@ def test_commented_file_is_right_and_complete(tmp_path: Path) -> None:
     assert shown == set(config_file._UPSTREAM)
     bounds = config_file.Bounds()
     assert known["bounds"] == {name: getattr(bounds, name) for name in config_file._BOUNDS}
+
+
+def test_example_of_the_guide_is_right(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.+?)```", GUIDE.read_text(), flags=re.DOTALL)
+    path = tmp_path / "gateway.toml"
+    path.write_text(example)
+    settings = config_file.read(path, environment={"OPENAI_API_KEY": "k"})
+    assert settings.access.keys[0].sha256 == hashlib.sha256(b"foo").hexdigest()
+
+
+async def test_page_is_on_a_port_of_its_own_and_off_by_default(gateways: Gateways, provider: LocalProvider) -> None:
+    assert (await gateways.start()).admin_port is None
+    running = await gateways.start(admin={"port": 0, "token": "t" * 32})
+    assert running.admin_port is not None
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.admin_port}") as http:
+        assert (await http.get("/login")).status_code == 200
+        assert (await http.get("/entries")).status_code in (302, 303, 401, 403)
+    http = await gateways.http(running)
+    assert (await http.get("/login")).status_code == 404  # the provider's word
 
 
 async def test_demonstration_prints_two_lines_and_hits() -> None:

@@ -71,7 +71,7 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the lines that wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

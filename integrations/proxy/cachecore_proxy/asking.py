@@ -1,4 +1,4 @@
-"""Who asks, and for whom: read from the headers of a request.
+"""The caller of a request and its tenant, read from the headers.
 
 A key is the gateway's own, which is exchanged for a credential of the settings, or the caller's at the provider, which
 is forwarded. A key in the address is refused: addresses are written into logs on their way.
@@ -39,7 +39,7 @@ _MAX_TENANT: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sender:
-    """What the headers of a request say of its caller. Equal only to itself, so that it can be a key."""
+    """The caller of a request, by its headers. Equal only to itself, so that it can be a key."""
 
     family: Family
     tenant: str | None

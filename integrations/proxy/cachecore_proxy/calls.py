@@ -184,7 +184,7 @@ class Calls:
     # Both
 
     async def _waited(self, client: Client, answer: Awaitable[T]) -> T:
-        """Return what is waited for, while the client stays and within its time; the flight goes on for others."""
+        """Return the result of `answer` within its time, while the client stays; the flight goes on for others."""
         async with While(client), asyncio.timeout(self._bounds.answer_timeout):
             return await answer
 

@@ -1,4 +1,4 @@
-"""The client of one request: its body within bounds, its leaving, and what it is sent within its time."""
+"""The client of one request: its body within bounds, its leaving, and answers within its time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LET_GO_SECONDS: Final = 5.0
 
 
 class ClientGoneError(Exception):
-    """The client has left, or does not take what it is sent."""
+    """The client has left, or does not read its answer."""
 
 
 class BodyError(Exception):
@@ -154,7 +154,7 @@ class Client:
             self._transport.abort()
 
     async def cut(self) -> None:
-        """Break the connection after what was sent: a clean end would look like a whole answer."""
+        """Break the connection after the parts that were sent: a clean end would look like a whole answer."""
         if self._transport is None:
             return
         self._transport.close()

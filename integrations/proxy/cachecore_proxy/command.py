@@ -30,7 +30,9 @@ def proxy(
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 if not given.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="8080 if not given; 0: a free one.")] = None,
-    log: Annotated[str, typer.Option(help="What is written to stderr: debug, info, warning or error.")] = "warning",
+    log: Annotated[
+        str, typer.Option(help="The least that is written to stderr: debug, info, warning or error.")
+    ] = "warning",
     check: Annotated[bool, typer.Option("--check", help="Check the settings, and serve nothing.")] = False,
     new_key: Annotated[
         str | None, typer.Option(help="Print a new key of that name, and its lines for the file.")
@@ -82,7 +84,7 @@ def upstream_of(text: str, place: int = 0) -> UpstreamSettings:
 
 
 def described(settings: Settings) -> str:
-    """Return what was read, without secrets."""
+    """Return a description of settings, without secrets."""
     lines = [f"store      {redact_url(settings.store)}", f"listens    {settings.host}:{settings.port}"]
     for one in settings.upstreams:
         key = "a key of its own" if one.credential is not None else "the caller's key"

@@ -218,7 +218,7 @@ class Gateway:
         await send({"type": "http.response.body", "body": body})
 
     async def cache_health(self) -> Mapping[str, object]:
-        """Return what works now of cache and store."""
+        """Return the state of cache and store; see `Cache.health`."""
         return await self._store.health()
 
     async def take(self, settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """Keys that callers bring: only the provider can judge them, and its judgement holds for 5 minutes, in every process.
 
-A key is good for that long after a success with it; a 401 or 403 ends it at once. What is stored is a digest.
+A key is good for that long after a success with it; a 401 or 403 ends it at once. The store has a digest of it.
 """
 
 from __future__ import annotations

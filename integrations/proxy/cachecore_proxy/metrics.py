@@ -17,7 +17,7 @@ CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counts requests, and tells of them and of what others count."""
+    """Counts requests, and tells of them and of the counts of others."""
 
     def __init__(self, activity: Activity, cache: ResponseCache) -> None:
         self._activity, self._cache = activity, cache
@@ -35,7 +35,7 @@ class Metrics:
         self._sums[source] += incoming.seconds
 
     def text(self, health: Mapping[str, object]) -> bytes:
-        """Return all metrics. `health`: what the cache says of its store."""
+        """Return all metrics. `health`: the state of cache and store."""
         return (
             "\n".join([*self._of_requests(), *self._of_upstreams(), *self._of_costs(), *_store(health)]) + "\n"
         ).encode()

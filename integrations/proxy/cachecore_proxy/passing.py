@@ -36,7 +36,7 @@ class Passing:
         body: bytes | None = None,
         detail: str | None = None,
     ) -> None:
-        """Pass a request on; `body`: what was read of it already, all of it. Raises httpx2.TransportError."""
+        """Pass a request on; `body`: all of it, if it was read already. Raises httpx2.TransportError."""
         sender = incoming.sender
         if sender is None:
             raise RuntimeError("a request is passed on for a caller that is known")

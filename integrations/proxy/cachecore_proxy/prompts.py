@@ -1,4 +1,4 @@
-"""Prompts by name: which one a request has, and what happens when the text under a name changes."""
+"""Prompts by name: which one a request has, and the end of its answers when the text under a name changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Prompts:
         return self._names.get(system_text(call)[0]) if self._names else None
 
     async def replace(self, prompts: Sequence[PromptSettings]) -> int:
-        """Take prompts anew; return how many texts have changed. Raises nothing: what is pending is delivered later."""
+        """Take prompts anew; return how many texts have changed. Raises nothing: a pending invalidation is delivered later."""
         outdated = self._take(prompts)
         if not outdated:
             return 0

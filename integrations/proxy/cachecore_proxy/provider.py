@@ -44,7 +44,7 @@ _TIMEOUT: Final = {"connect": 5.0, "pool": 5.0, "write": 60.0, "read": None}
 
 
 class HttpProvider:
-    """A `WireProvider` that sends what callers of the gateway wrote. Takes calls of the class `GatewayCall`."""
+    """A `WireProvider` that sends the bytes of callers. Takes calls of the class `GatewayCall`."""
 
     model: str | None = None
     scope: str | None = None
@@ -151,7 +151,7 @@ class HttpProvider:
                 raise HTTPFailure(response.status_code, _lower(response), content)
 
     async def pass_on(self, request: httpx2.Request, sender: Sender) -> httpx2.Response:
-        """Return the answer that begins, and record what it says of the key. Raises httpx2.TransportError."""
+        """Return the answer that begins, and record its judgement of the key. Raises httpx2.TransportError."""
         response = await self._client.send(request, stream=True)
         try:
             await self._judge(sender, response.status_code)
@@ -161,7 +161,7 @@ class HttpProvider:
         return response
 
     async def _judge(self, sender: Sender, status: int) -> None:
-        """Record what a status says of a caller's own key."""
+        """Record the judgement of a caller's own key that a status is."""
         if sender.digest is None or not self.forwards:
             return
         if status in (401, 403):
@@ -170,7 +170,7 @@ class HttpProvider:
             await self._keys.succeeded(self.family, sender.digest)
 
     def credentials(self, sender: Sender, *, known: bool) -> Mapping[str, str]:
-        """Return the headers by which this provider knows who asks.
+        """Return the headers by which this provider knows the caller.
 
         Raises UnsupportedRequestError if it is not to be asked: a caller's key is for one provider, and the gateway's
         own credential is for callers that are known.

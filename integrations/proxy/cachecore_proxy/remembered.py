@@ -129,7 +129,7 @@ class Requests:
         self._make_room()
 
     def forget(self) -> None:
-        """Forget all requests: what they mean may have changed."""
+        """Forget all requests: their prompts may have changed."""
         self._known.clear()
         self._bytes = 0
 

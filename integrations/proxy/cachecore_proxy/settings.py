@@ -36,7 +36,7 @@ class UpstreamSettings:
     url: str
     """Where its API begins, with or without `/v1`."""
     families: tuple[Family, ...] = ()
-    """What it speaks; empty: as its address says, both where that is not known."""
+    """The protocols that it speaks; empty: as its address says, both where that is not known."""
     credential: str | None = field(default=None, repr=False)
     """The gateway's own key at this provider; None: it has none."""
     credential_header: str | None = None
@@ -118,7 +118,7 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
-    """Who may ask, and who shares answers with whom."""
+    """The callers that may ask, and those that share answers."""
 
     keys: tuple[KeySettings, ...] = ()
     forward_keys: bool | None = None
@@ -160,7 +160,7 @@ class AccessSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What a client may take."""
+    """Bounds on the clients."""
 
     max_body_bytes: int = 32 * 1024 * 1024
     """Of a call to a model."""
@@ -178,7 +178,7 @@ class Bounds:
     body_timeout: float = 60.0
     """For the whole body of a call to a model, and for each part of another request's."""
     send_timeout: float = 30.0
-    """For a client to take what it is sent."""
+    """For a client to read a part of its answer."""
     answer_timeout: float = 900.0
     """From the end of the body to the answer, or the first event."""
     keep_alive: float = 75.0

@@ -12,14 +12,14 @@ class OverloadError(Exception):
 class Slots:
     """So many places: `with slots:` takes one. Raises OverloadError. For one event loop."""
 
-    __slots__ = ("_most", "_what", "taken")
+    __slots__ = ("_most", "_name", "taken")
 
-    def __init__(self, most: int, what: str) -> None:
-        self._most, self._what, self.taken = most, what, 0
+    def __init__(self, most: int, name: str) -> None:
+        self._most, self._name, self.taken = most, name, 0
 
     def __enter__(self) -> None:
         if self.taken >= self._most:
-            raise OverloadError(f"{self._most} {self._what} are under way already")
+            raise OverloadError(f"{self._most} {self._name} are under way already")
         self.taken += 1
 
     def __exit__(

@@ -84,7 +84,7 @@ class Upstreams:
 
 
 class EventSource:
-    """The events of a stream, as the flow reads them: it also tells who answers, and with which headers."""
+    """The events of a stream, as the flow reads them: it also names the provider that answers, and its headers."""
 
     def __init__(self, streamed: Streamed, trip: Trip) -> None:
         self._streamed, self._trip = streamed, trip
