@@ -15,6 +15,7 @@ import pytest
 from cachecore.testing import servers
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy import config_file
+from cachecore_proxy.settings import Bounds
 from tests.proxy.conftest import Gateways, chat
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "gateway.md"
@@ -36,7 +37,7 @@ def test_commented_file_is_right_and_complete(tmp_path: Path) -> None:
         assert set(known[place]) == set(fields), place
     shown = set().union(*known["upstreams"]) | {"credential_file"}
     assert shown == set(config_file._UPSTREAM)
-    bounds = config_file.Bounds()
+    bounds = Bounds()
     assert known["bounds"] == {name: getattr(bounds, name) for name in config_file._BOUNDS}
 
 
