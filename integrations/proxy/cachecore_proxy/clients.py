@@ -18,6 +18,8 @@ Send = Callable[[Message], Awaitable[None]]
 _DRAIN_SECONDS: Final = 2.0
 _DRAIN_BYTES: Final = 256 * 1024 * 1024
 _LET_GO_SECONDS: Final = 5.0
+_LOW_WATER: Final = 16 * 1024
+"""Bytes that wait for a client up to which its connection is not paused (asyncio's own): then sending does not wait."""
 
 
 class ClientGoneError(Exception):
@@ -137,6 +139,9 @@ class Client:
     async def part(self, body: bytes) -> None:
         """Send a part of an answer. Raises ClientGoneError if the client does not take it in its time."""
         self.sent += len(body)
+        if self._transport is not None and self._transport.get_write_buffer_size() <= _LOW_WATER:
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            return
         try:
             async with asyncio.timeout(self._bounds.send_timeout):
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
