@@ -24,9 +24,9 @@
   }
 
   // Screen readers hear of what changes for the worse or the better, not of every figure.
-  function tell(text) {
+  function tell(text, seen = true) {
     news.textContent = text;
-    news.className = text ? "news" : "";
+    news.className = text && (seen ? "news" : "unseen");
   }
 
   function replace(text) {
@@ -40,7 +40,8 @@
       if (next && !inUse && next.innerHTML !== part.innerHTML) part.replaceWith(document.adoptNode(next));
     }
     if (alarm !== told) {
-      tell(alarm || "All is well again.");
+      if (alarm) tell(alarm, false); // the eye has the alarm itself
+      else tell("All is well again.");
       told = alarm;
     }
   }
