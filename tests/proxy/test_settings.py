@@ -157,6 +157,8 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = CliRunner().invoke(app(), ["proxy", "--upstream", "nonsense", "--check"])
     assert wrong.exit_code == 2
     assert "must be http(s)://host[/path], not 'nonsense'" in wrong.output
+    secret = CliRunner().invoke(app(), ["proxy", "--upstream", "https://u:s3cret@host/v1?key=s3cret", "--check"])
+    assert (secret.exit_code, "s3cret" in secret.output) == (2, False)
     none = CliRunner().invoke(app(), ["proxy", "--check"])
     assert (none.exit_code, "needs an upstream" in none.output) == (2, True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -179,6 +180,25 @@ class TestOwnKeys:
         http = await gateways.http(running, None)
         assert (await http.post("/v1/chat/completions", json=chat())).status_code == 401
         assert provider.calls == 1
+
+    async def test_revoked_key_is_refused_and_never_sent_on(self, gateways: Gateways, provider: LocalProvider) -> None:
+        """Also where other keys are forwarded: it is the gateway's, and no provider's business. Its hits are gone."""
+        settings = {"keys": (own(key="cck-one"), own("b", "cck-two")), "forward_keys": True}
+        running = await self.start(gateways, **settings)
+        client = await gateways.openai(running, "cck-one")
+        await asked(client)
+        assert "hit" in await asked(client)
+        assert "hit" in await asked(client)
+        access = AccessSettings(**{**settings, "keys": settings["keys"][1:]})  # type: ignore[index]  # a tuple
+        await running.gateway.take(replace(running.gateway.settings, access=access))
+        for stream in (False, True):
+            with pytest.raises(openai.AuthenticationError):
+                await client.chat.completions.create(model="m", messages=messages("Hi"), stream=stream)
+        with pytest.raises(openai.AuthenticationError):
+            [model async for model in client.models.list()]
+        assert "fwd=miss" in await asked(await gateways.openai(running, "cck-two"))
+        assert provider.calls == 2
+        assert not any("cck-" in str(call.headers) for call in provider.requests)
 
     async def test_each_key_is_a_tenant(self, gateways: Gateways, provider: LocalProvider) -> None:
         """Keys of one tenant share answers; those of another do not, unless the file says so."""

@@ -22,6 +22,8 @@ from cachecore_proxy.settings import AccessSettings, Family, KeySettings
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 _KEYS: Final = ("authorization", "x-api-key", "api-key")
+OWN_KEY: Final = "cck-"
+"""How the keys begin that `cachecore proxy --new-key` makes."""
 _SHAPING: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """Headers that shape answers. They are keyed and forwarded, with those of the settings; any other is neither."""
 _OF_ONE_REQUEST: Final = frozenset(
@@ -104,6 +106,9 @@ class Asking:
                 raise AccessError(400, "invalid_request_error", f"the header {lowered} is there twice: send it once")
             headers.setdefault(lowered, value.decode("latin-1"))
         key = self._own_key(headers)
+        if key is None and any(_bare(headers[name]).startswith(OWN_KEY) for name in _KEYS if name in headers):
+            # One that was taken out of the file, perhaps: the provider has no business with it.
+            raise AccessError(401, "authentication_error", "this key of the gateway is not, or no more, a good one")
         if key is None and not self._access.forwards:
             raise AccessError(
                 401, "authentication_error", "no key of this gateway: send one as Authorization: Bearer …"
@@ -125,9 +130,7 @@ class Asking:
             value = headers.get(header)
             if value is None:
                 continue
-            kind, space, rest = value.strip().partition(" ")
-            bare = rest.strip() if space and kind.lower() == "bearer" else value.strip()
-            digest = hashlib.sha256(bare.encode("latin-1")).hexdigest()
+            digest = hashlib.sha256(_bare(value).encode("latin-1")).hexdigest()
             found = self._own.get(digest)
             if found is not None and hmac.compare_digest(found.sha256, digest):
                 return found
@@ -194,6 +197,11 @@ class Asking:
         if value is not None and not is_name(value):
             raise AccessError(400, "invalid_request_error", f"the header {header} must be the name of a prompt")
         return value
+
+
+def _bare(value: str) -> str:
+    kind, space, key = value.strip().partition(" ")
+    return key.strip() if space and kind.lower() == "bearer" else value.strip()
 
 
 def check_query(query: bytes) -> None:

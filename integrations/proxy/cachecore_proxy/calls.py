@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
 
-from cachecore_llm.errors import ReportedError
+from cachecore_llm.errors import NotCachedError, ReportedError
 from cachecore_llm.flow import Answer, AnswerStream, Flow
 from cachecore_llm.flow.batch import Batch
 from cachecore_llm.http.failures import HTTPFailure
@@ -51,6 +51,8 @@ class Calls:
             async with While(client):
                 known = await self._keys.is_good(family, sender.digest)
         call.trip.known = known
+        if not known and sender.controls.only_if_cached:
+            raise NotCachedError("the key is not known yet")
         if call.body.get("stream") is True:
             await self._streamed(incoming, client, call, family, known)
         elif call.protocol == "openai.embeddings":
@@ -222,8 +224,6 @@ def _controls(call: GatewayCall, known: bool) -> Controls:
     controls = call.trip.sender.controls
     if known:
         return controls
-    if controls.only_if_cached:
-        return replace(controls, max_age=0.0)
     return replace(controls, refresh=True, similar=False)
 
 

@@ -15,6 +15,7 @@ import typer
 from cachecore.contract import redact_url
 from cachecore.contract.errors import CacheError, OptionsError
 from cachecore_proxy import config_file
+from cachecore_proxy.asking import OWN_KEY
 from cachecore_proxy.server import Running, serve
 from cachecore_proxy.settings import FAMILIES, Family, Settings, UpstreamSettings, checked_name
 
@@ -111,7 +112,7 @@ def _announce(running: Running) -> None:
 
 
 def _print_key(name: str) -> None:
-    key = "cck-" + secrets.token_urlsafe(32)
+    key = OWN_KEY + secrets.token_urlsafe(32)
     typer.echo(f"the key, shown this once: {key}", err=True)
     typer.echo(f'[[keys]]\nname = "{name}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"')
 

@@ -56,8 +56,9 @@ class UpstreamSettings:
     def __post_init__(self) -> None:
         checked_name("the name of an upstream", self.name)
         parts = urlsplit(self.url)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise OptionsError(f"url of the upstream {self.name!r} must be http(s)://host[/path], not {self.url!r}")
+            raise OptionsError(f"url of the upstream {self.name!r} must be http(s)://host[/path], not {shown!r}")
         if parts.username or parts.password:
             raise OptionsError(
                 f"url of the upstream {self.name!r} holds a credential: name the environment variable that holds it, "
