@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 # Half of a run is waiting for servers, clocks and disks: four workers keep two cores busy. Each begins with a quarter of
 # the tests in order, so that a file stays with one worker, and takes from another when it has none left.
 WORKERS ?= 4
-MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]'
+MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]' -e integrations/proxy
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo test unit sdks check format bench soak clean help
+.PHONY: demo gateway test unit sdks check format bench soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,6 +36,9 @@ $(VENV)/.soak: $(VENV)/.dev
 
 demo: $(VENV)/.installed ## replay real customer questions through the cache; no server, no key
 	@$(BIN)/python examples/demo.py
+
+gateway: $(VENV)/.installed ## the gateway in front of a simulated provider, until Ctrl-C: make gateway PORT=8080
+	@$(BIN)/python examples/gateway/demo.py $(or $(PORT),8080)
 
 test: $(VENV)/.dev ## every test, on a real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10

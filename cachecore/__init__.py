@@ -26,7 +26,7 @@ from cachecore.contract.errors import (
     StreamLagged,
     UnkeyableError,
 )
-from cachecore.contract.results import Computed, Lookup
+from cachecore.contract.results import Computed, Lookup, StoredEntry
 from cachecore.engine.bypass import bypass
 from cachecore.engine.counts import Stats
 from cachecore.keys.explain import Explanation, explain
@@ -50,6 +50,7 @@ __all__ = [
     "OptionsError",
     "PluginNotFound",
     "Stats",
+    "StoredEntry",
     "Stream",
     "StreamLagged",
     "SyncCache",

@@ -18,6 +18,7 @@ MEMBERS = {
     "cachecore-redis": ROOT / "backends" / "redis",
     "cachecore-sqlite": ROOT / "backends" / "sqlite",
     "cachecore-llm": ROOT / "integrations" / "llm",
+    "cachecore-proxy": ROOT / "integrations" / "proxy",
 }
 ASK = """
 import json, sys
@@ -100,7 +101,7 @@ def test_plugins_are_found_in_an_empty_environment(wheels: dict[str, Path], tmp_
     assert {"sha256", "blake2b", "xxh3_128", "blake3"} <= set(found["cachecore.hashers"])
     assert {"msgpack", "json", "typed", "compressed", "encrypted"} <= set(found["cachecore.serializers"])
     assert {"lru", "adaptive"} <= set(found["cachecore.eviction"])
-    assert {"replay"} <= set(found["cachecore.commands"])
+    assert {"proxy", "replay"} <= set(found["cachecore.commands"])
 
 
 def test_members_move_in_lock_step() -> None:

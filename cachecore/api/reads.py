@@ -100,16 +100,18 @@ class Reads(View[V]):
         answer: V = value  # not `cast`, which is a call
         return answer
 
-    def peek_lookup(self, request: Any) -> Lookup[V] | None:
-        """Return the fresh answer that is in this process's memory, with its age, or None. Synchronous; asks nobody.
+    def peek_lookup(self, request: Any = UNSET, *, key: str | None = None) -> Lookup[V] | None:
+        """Return the fresh answer that is in this process's memory, with its age, or None. Synchronous; any thread.
 
         An answer whose early refresh is due counts as none, so that the caller goes on to `lookup`, which starts it.
-        Any thread may call.
+        `key` may be given instead of the request, if it is at hand (`cache.key(request)`).
 
         Raises:
             UnkeyableError: `request` has no canonical form.
         """
-        key, scope = self._key_of(request), self._scope
+        if key is None:
+            key = self._key_of(request)
+        scope = self._scope
         copy = scope.find_copy(key, (), True)
         return None if copy is None else lookup_copy(scope, key, scope.tagset(key), copy)
 

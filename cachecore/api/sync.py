@@ -34,7 +34,7 @@ from cachecore.api.thread_factories import behind_in_a_thread
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
-from cachecore.contract.results import UNSET, Computed, Lookup, Unset
+from cachecore.contract.results import UNSET, Computed, Lookup, StoredEntry, Unset
 from cachecore.engine.counts import Stats
 from cachecore.keys.explain import Explanation, explain
 
@@ -137,9 +137,9 @@ class SyncCache(SyncMany[V]):
         """Return the fresh answer that is in memory, or `default`; see `Cache.peek`."""
         return self._cache.peek(request, default, key=key)
 
-    def peek_lookup(self, request: Any) -> Lookup[V] | None:
+    def peek_lookup(self, request: Any = UNSET, *, key: str | None = None) -> Lookup[V] | None:
         """Return the fresh answer that is in memory, with its age, or None; see `Cache.peek_lookup`."""
-        return self._cache.peek_lookup(request)
+        return self._cache.peek_lookup(request, key=key)
 
     def get(
         self, request: Any, default: D | None = None, *, tags: Sequence[str] = (), max_age: Duration | None = None
@@ -280,6 +280,20 @@ class SyncCache(SyncMany[V]):
             return [pair async for pair in self._cache.contents(most=most, below=below)]
 
         return self._run(found())
+
+    def entries(
+        self, *, keys: Sequence[str] | None = None, where: Callable[[str], bool] | None = None, most: int = 10_000
+    ) -> list[StoredEntry[V]]:
+        """Return the facts of what is stored here and below, all at once; see `Cache.entries`."""
+
+        async def found() -> list[StoredEntry[V]]:
+            return [one async for one in self._cache.entries(keys=keys, where=where, most=most)]
+
+        return self._run(found())
+
+    def delete_key(self, key: str) -> bool:
+        """Delete the answer under `key`; see `Cache.delete_key`."""
+        return self._run(self._cache.delete_key(key))
 
     def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
         """Return whether there is a fresh answer, uncounted; see `Cache.exists`."""

@@ -42,7 +42,7 @@ from cachecore.contract.protocols import (
     SupportsTouch,
 )
 from cachecore.contract.redaction import redact_url
-from cachecore.contract.results import Computed, Lookup, Outcome
+from cachecore.contract.results import Computed, Lookup, Outcome, StoredEntry
 
 __all__ = [
     "Alive",
@@ -77,6 +77,7 @@ __all__ = [
     "Serializer",
     "Size",
     "StoreOptions",
+    "StoredEntry",
     "SupportsAbout",
     "SupportsExtend",
     "SupportsFeed",

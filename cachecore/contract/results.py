@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -51,8 +51,8 @@ class Lookup(Generic[V_co]):
     joined: bool = False
     """Whether it was computed by another caller's factory, at the same time."""
     reason: str | None = None
-    """Why it is a miss: `absent`, `expired`, `max_age`, `deleted`, `invalidated`, `store`, or the reason of a rejected
-    entry."""
+    """Why it is a miss, or was computed: `absent`, `expired`, `max_age`, `deleted`, `claimed` (by a computation
+    elsewhere), `invalidated`, `store`, or the reason of a rejected entry. None where it is not known, as in a batch."""
     version: Any = field(default=None, repr=False, compare=False)
     """The bytes in the store and the stamps at the time of this lookup, which `set(since=…)` compares with."""
 
@@ -65,6 +65,26 @@ class Lookup(Generic[V_co]):
     def cached(self) -> bool:
         """Whether the answer came from the cache, not from a factory."""
         return self.outcome in ("hit", "stale", "rescued")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEntry(Generic[V_co]):
+    """What lies in the store under a key and may be served, as a listing tells it: no request, and no value yet."""
+
+    key: str
+    namespace: str
+    """Below the namespace of the cache that lists it; empty for its own."""
+    tags: tuple[str, ...]
+    """Those that were given, not those of namespaces."""
+    age: float
+    """Seconds since it was computed, by the store's clock."""
+    fresh_for: float | None
+    """Seconds for which it stays fresh, negative for how long it has been stale; None: for ever."""
+    size_bytes: int
+    """Of the entry as it is stored, less what a store adds."""
+    served_by: str | None
+    load: Callable[[], V_co | None] = field(repr=False, compare=False)
+    """Decodes the value; None where it cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)

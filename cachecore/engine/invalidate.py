@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
-from urllib.parse import unquote
 
 from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.contract.protocols import SupportsScan, SupportsSizes
@@ -54,13 +53,12 @@ async def delete_entries(
     """
     if not isinstance(scope.engine.backend, SupportsScan):
         return None
-    below = 0 if not scope.keys.namespace else len(scope.keys.namespace.split("/"))
     deleted = 0
     complete, touched = True, False
     try:
         for prefix in scope.keys.scan_prefixes():
             async for listed in scope.engine.backend.scan(prefix):
-                page = listed if wanted is None else [key for key in listed if wanted(_path(key, below))]
+                page = listed if wanted is None else [key for key in listed if wanted(scope.namespace_of(key))]
                 for start in range(0, len(page), _PAGE):
                     touched = True
                     deleted += await _delete_page(scope, page[start : start + _PAGE])
@@ -78,14 +76,6 @@ async def delete_entries(
 
 async def _invalidate_again(scope: Scope, state: LoopState, kind: str, tags: Sequence[str]) -> None:
     await carried(state, invalidate_stamps(scope, tags, kind, again=True))
-
-
-def _path(key: str, below: int) -> str:
-    """Return the namespace in an entry's key `prefix:e:namespace:digest`, less its first `below` segments.
-
-    A prefix may have colons of its own.
-    """
-    return "/".join(unquote(segment) for segment in key.split(":")[-2].split("/")[below:])
 
 
 async def _delete_page(scope: Scope, keys: Sequence[str]) -> int:

@@ -157,6 +157,7 @@ def unstored_answer(computation: Computation, value: Any, fresh_for: float | Non
             key=computation.snapshot.key,
             served_by=computed.served_by,
             metadata=computed.metadata,
+            reason=computation.snapshot.reason,
         ),
     )
 

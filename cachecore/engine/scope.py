@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Policy
@@ -159,6 +160,11 @@ class Scope:
     def permanent(self) -> frozenset[str]:
         """Stamp keys without a ttl: the root's, and where lives cannot be lengthened the namespaces' too."""
         return self._permanent
+
+    def namespace_of(self, key: str) -> str:
+        """Return the namespace in an entry's key, below that of this view. A prefix may have colons of its own."""
+        below = 0 if not self.keys.namespace else len(self.keys.namespace.split("/"))
+        return "/".join(unquote(segment) for segment in key.split(":")[-2].split("/")[below:])
 
     def parents(self) -> Parents:
         """Return the stamp keys of the namespaces this view lies in, nearest first."""

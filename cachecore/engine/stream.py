@@ -126,10 +126,11 @@ class Direct:
 class Live:
     """The chunks of a stream under way, shared with its other readers."""
 
-    __slots__ = ("_flight", "_loop", "_reader", "joined")
+    __slots__ = ("_flight", "_loop", "_reader", "_why", "joined")
 
-    def __init__(self, flight: Flight, reader: Reader, *, joined: bool) -> None:
+    def __init__(self, flight: Flight, reader: Reader, why: str | None, *, joined: bool) -> None:
         self._flight = flight
+        self._why = why
         self._reader = reader
         self._loop = asyncio.get_running_loop()
         self.joined = joined
@@ -138,7 +139,8 @@ class Live:
     @property
     def lookup(self) -> Lookup[None]:
         """How the reader is answered."""
-        return Lookup(value=None, outcome="computed", age=0.0, key=self._flight.key, joined=self.joined)
+        key, why = self._flight.key, self._why
+        return Lookup(value=None, outcome="computed", age=0.0, key=key, joined=self.joined, reason=why)
 
     async def next(self) -> Any:
         """Return the next chunk."""
@@ -247,13 +249,13 @@ def _join(call: StreamCall, question: Question, snapshot: StoreRead, asked_at: f
     takes_over: bytes | None = None
     if flight is not None and isinstance(flight.stream, LiveStream):
         if flight.stream.admits(snapshot, asked_at):
-            return Live(flight, flight.stream.open(), joined=True)
+            return Live(flight, flight.stream.open(), snapshot.reason, joined=True)
         # Something was invalidated or written: it is of no use to later callers either.
         takes_over = flight.stream.token
         flight.detach()
     flight, stream = _new_flight(call, question, snapshot, takes_over=takes_over)
     # Opened before the first step of the producer, which ends if there is no reader.
-    live = Live(flight, stream.open(), joined=False)
+    live = Live(flight, stream.open(), snapshot.reason, joined=False)
     question.state.flights.run([flight], partial(produce, stream))
     return live
 

@@ -103,6 +103,11 @@ def user_tag(tag: str) -> str:
     return f"t/{tag}"
 
 
+def given_tag(stored: str) -> str | None:
+    """Return the caller's tag that is stored as `stored`; None if it is that of a namespace."""
+    return stored[2:] if stored.startswith("t/") else None
+
+
 @lru_cache(maxsize=16_384)
 def _stamp_key(start: str, tag: str) -> str:
     text = _encoded("a tag", tag)

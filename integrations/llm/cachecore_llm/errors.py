@@ -82,6 +82,9 @@ class ProviderTimeoutError(LLMError, TimeoutError):
 class UnusableAnswerError(LLMError):
     """The provider answered in a form that holds no answer; `reason` says in a word what was wrong."""
 
+    came: object = None
+    """What the provider sent, for faces that pass it on; no part of the text, because it may hold a prompt."""
+
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(provider, reason)
         self.provider = provider

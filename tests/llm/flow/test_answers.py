@@ -395,3 +395,12 @@ async def test_what_has_no_canonical_form_is_the_callers_mistake() -> None:
     async with caching() as cache:
         with pytest.raises(UnkeyableError, match="seed"):
             await LLMService(Scripted(), cache).generate("", "Hi", seed=object())
+
+
+async def test_a_miss_says_why_and_an_answer_from_the_cache_does_not() -> None:
+    async with caching() as cache:
+        service = LLMService(Scripted(), cache)
+        assert (await service.answer(chat())).reason == "absent"
+        assert (await service.answer(chat())).reason is None
+        assert await cache.flow.delete(chat())
+        assert (await service.answer(chat())).reason == "deleted"

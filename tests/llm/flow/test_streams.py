@@ -262,3 +262,18 @@ async def test_a_bypassed_stream_is_not_shared(fields: Any) -> None:
             assert await text_of(stream) == TEXT
             assert stream.cache_status == "bypass"
         assert len(provider.calls) == 2
+
+
+async def test_a_stream_says_why_it_was_no_hit() -> None:
+    provider = Scripted(completion(TEXT))
+    reasons = []
+    async with caching() as cache:
+        for _ in range(2):
+            async with cache.flow.stream(chat(), provider.stream) as stream:
+                assert [event async for event in stream]
+            reasons.append((stream.status, stream.reason))
+        await cache.flow.delete(chat())
+        async with cache.flow.stream(chat(), provider.stream) as stream:
+            assert [event async for event in stream]
+        reasons.append((stream.status, stream.reason))
+    assert reasons == [("miss", "absent"), ("hit", None), ("miss", "deleted")]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachecore import OptionsError
-from cachecore_llm.sdk.answer_headers import age, cache_status, kept
-from cachecore_llm.sdk.exchange import Exchange, address_of, exchange_of, is_readable
-from cachecore_llm.sdk.scope import RotatingCredentialError, scope_of
+from cachecore_llm.http.answer_headers import age, cache_status, kept
+from cachecore_llm.http.exchange import Exchange, address_of, exchange_of, is_readable
+from cachecore_llm.http.scope import RotatingCredentialError, scope_of
 from cachecore_llm.upstream.headers import shaping
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}

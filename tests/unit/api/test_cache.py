@@ -25,7 +25,7 @@ async def test_lookup_tells_where_each_answer_came_from(scene: Scene) -> None:
     cache, other = scene.cache(), scene.cache(l1_max_entries=0)
     assert told(await cache.lookup("q")) == ("miss", None, None, None, None, "absent")
     computed = await cache.lookup("q", Answer())
-    assert told(computed) == ("computed", None, 1, 0, 60, None)
+    assert told(computed) == ("computed", None, 1, 0, 60, "absent")
     assert (computed.found, computed.cached, computed.joined, computed.key) == (True, False, False, cache.key("q"))
     await asyncio.sleep(0.5)
     assert told(await cache.lookup("q", Answer())) == ("hit", "l1", 1, 0.5, 59.5, None)
@@ -413,3 +413,22 @@ def _saying(value: Any, seconds: float = 0.0) -> Any:
         return value
 
     return say
+
+
+@virtual
+async def test_peek_lookup_tells_of_a_copy_in_memory_as_lookup_does(scene: Scene) -> None:
+    """Nothing for what is not in memory, is invalid, or is due for a refresh that a factory could begin."""
+    cache, eager = scene.cache(ttl=10), scene.cache(ttl=10, refresh_ahead=1e9)
+    key = cache.key("q")
+    assert cache.peek_lookup(key=key) is None
+    await cache.set("q", "a", tags=["t"])
+    found, before = cache.peek_lookup(key=key), cache.stats.hits_l1
+    assert found is not None
+    assert told(found) == told(await cache.lookup("q")) == ("hit", "l1", "a", 0, 10, None)
+    assert cache.stats.hits_l1 == before + 1
+    await cache.invalidate_tags("t")
+    assert cache.peek_lookup(key=key) is None
+    assert await eager.get_or_set("q", Answer(1)) == 1
+    await asyncio.sleep(0.1)
+    assert eager.peek("q") == 1
+    assert eager.peek_lookup(key=key) is None, "its refresh is due"

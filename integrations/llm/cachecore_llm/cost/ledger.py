@@ -73,6 +73,19 @@ class Totals:
         else:
             self.dollars += times * dollars
 
+    def copied(self) -> Totals:
+        """Return the same sums. Written out: a reader copies ten thousand while writers wait."""
+        return Totals(
+            self.calls,
+            self.input_tokens,
+            self.cached_input_tokens,
+            self.output_tokens,
+            self.reasoning_tokens,
+            self.dollars,
+            self.unpriced,
+            self.uncounted,
+        )
+
     def plus(self, other: Totals) -> Totals:
         """Return the sums of both."""
         return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
@@ -125,7 +138,7 @@ class Ledger:
         for settle in self._collectors:
             settle()
         with self._lock:
-            return {key: row.plus(empty_row()) for key, row in self._rows.items()}
+            return {key: Row(row.spent.copied(), row.saved.copied()) for key, row in self._rows.items()}
 
     def by(self, field: By) -> dict[str | None, Row]:
         """Return the sums per model, tenant or prompt; a snapshot."""

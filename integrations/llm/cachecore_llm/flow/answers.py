@@ -24,8 +24,10 @@ class Answer:
     """The key of the entry; empty for a bypass."""
     stored_now: bool = False
     """Whether it was judged fit to be stored just now. Whether the store took it, its metrics tell."""
+    rescued: bool = False
+    """With `stale`: whether the providers were asked, and failed."""
     reason: str | None = None
-    """With `bypass`: why the cache was not asked."""
+    """With `bypass`: why the cache was not asked. With `miss`: why it had no answer, in `cachecore.Lookup`'s words."""
     similarity: float | None = None
     matched_message: str | None = None
     facts: RequestFacts | None = None

@@ -12,6 +12,7 @@ from cachecore import Cache, Computed, Lookup
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.freshness import acceptable
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.policy.controls import Controls
 from cachecore_llm.upstream import Sent, fault_of
@@ -80,7 +81,13 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         return (await compute([0]))[0]
 
     lookup: Lookup[StoredAnswer] | None = None
-    if controls.refresh or controls.no_store or controls.only_if_cached or controls.max_age is not None:
+    if (
+        controls.refresh
+        or controls.no_store
+        or controls.only_if_cached
+        or controls.max_age is not None
+        or controls.bounds_freshness
+    ):
         found = {} if controls.refresh else await _stored(whole.view, requests, controls)
         missing = [place for place in requests if place not in found]
         if missing and controls.only_if_cached:
@@ -120,11 +127,14 @@ async def _stored(
     view: Cache[StoredAnswer], requests: dict[int, JsonObject], controls: Controls
 ) -> dict[int, StoredAnswer]:
     """Return the answers that are stored, fresh, and as young as `controls` wants them."""
-    if controls.max_age is None:
+    if controls.max_age is None and not controls.bounds_freshness:
         return await view.get_many(requests)
-    max_age: Any = controls.max_age
-    found = await asyncio.gather(*(view.lookup(request, max_age=max_age) for request in requests.values()))
-    return {place: one.value for place, one in zip(requests, found, strict=True) if one.value is not None}
+    found = await asyncio.gather(*(acceptable(view, request, controls) for request in requests.values()))
+    return {
+        place: one.value
+        for place, one in zip(requests, found, strict=True)
+        if one is not None and one.value is not None
+    }
 
 
 async def _sent(

@@ -48,6 +48,14 @@ class Flow(Calls):
         """
         return whole.in_memory(self, self.ask(call, controls))
 
+    async def alone(self, call: Call, send: Send, controls: Controls = DEFAULT) -> Answer:
+        """Return the answer of `send`, made for this caller alone; it is stored if it is fit to be.
+
+        For a caller that may not have stored answers, or those of other callers' requests, but whose own may be kept.
+        Raises NotCachedError as `answer` does, and the errors of `send`.
+        """
+        return await whole.alone(self, self.ask(call, controls), send)
+
     def quick(
         self, view: Cache[StoredAnswer], request: JsonObject, ask: Callable[[], Asked], send: Send
     ) -> Coroutine[Any, Any, Answer | tuple[StoredAnswer, float | None]]:

@@ -8,7 +8,8 @@ from the caller's own request afterwards.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
-from typing import Any, Self
+from contextlib import aclosing
+from typing import Self
 
 from cachecore import Computed, Stream
 from cachecore_llm.errors import NotCachedError
@@ -16,6 +17,7 @@ from cachecore_llm.flow import first, ladder
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.freshness import acceptable
 from cachecore_llm.flow.stored import StoredAnswer, packed
 from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
@@ -49,6 +51,8 @@ class AnswerStream:
         """Facts of the request."""
         self._events = self._all()
         self.status: CacheStatus | None = None
+        self.rescued = False
+        """With the status `stale`: whether the providers were asked, and failed."""
         self.provider: str | None = None
         self.fallback = False
         self.latency: float | None = None
@@ -56,6 +60,8 @@ class AnswerStream:
         self.age: float | None = None
         self.fresh_for: float | None = None
         self.key = ""
+        self.reason: str | None = asked.bypass
+        """As `Answer.reason`."""
         self.headers: tuple[tuple[str, str], ...] = ()
         """What is kept of the provider's HTTP headers."""
         self._hit: StoredAnswer | None = None
@@ -83,10 +89,17 @@ class AnswerStream:
         asked, controls = self._asked, self._asked.controls
         asked.check()
         if asked.bypass is not None:
-            async for event in self._direct():
-                yield event
+            async with aclosing(self._direct()) as events:
+                async for event in events:
+                    yield event
             return
-        if controls.only_if_cached or controls.no_store or controls.refresh or controls.max_age is not None:
+        if (
+            controls.only_if_cached
+            or controls.no_store
+            or controls.refresh
+            or controls.max_age is not None
+            or controls.bounds_freshness
+        ):
             found = None if controls.refresh else await self._stored()
             if found is not None:
                 for event in self._replayed(found):
@@ -102,16 +115,18 @@ class AnswerStream:
                 yield event
             return
         producer = _Producer(self._flow, asked, self._start, shadow)
-        if controls.no_store or controls.refresh:
-            async for event in self._alone(producer):
-                yield event
+        if controls.no_store or controls.refresh or controls.min_fresh is not None:
+            async with aclosing(self._alone(producer)) as events:
+                async for event in events:
+                    yield event
             return
         stream: Stream[Chunk] = asked.view.stream(
             asked.request, producer.chunks, assemble=producer.assemble, replay=self._replay, ttl=controls.ttl
         )
         try:
-            async for event in self._shared(stream):
-                yield event
+            async with aclosing(self._shared(stream)) as events:
+                async for event in events:
+                    yield event
         finally:
             await stream.aclose()
 
@@ -167,9 +182,11 @@ class AnswerStream:
             return
         status = STATUS.get(lookup.outcome, "miss")
         self.status = "joined" if status == "miss" and lookup.joined else status
+        self.rescued = lookup.outcome == "rescued"
         self.age, self.fresh_for, self.key = lookup.age, lookup.fresh_for, lookup.key
         if status == "miss":
             self.age = self.age if lookup.joined else None
+            self.reason = None if lookup.joined else lookup.reason
         if status == "bypass":
             self._flow.bypassed["bypass()"] += 1
 
@@ -186,11 +203,11 @@ class AnswerStream:
         return self._asked.protocol.shown_to(event, self.facts)
 
     async def _stored(self) -> StoredAnswer | None:
-        max_age: Any = self._asked.controls.max_age
-        found = await self._asked.view.lookup(self._asked.request, max_age=max_age)
-        if found.outcome != "hit" or found.value is None:
+        found = await acceptable(self._asked.view, self._asked.request, self._asked.controls)
+        if found is None or found.value is None:
             return None
-        self.status, self.age, self.fresh_for, self.key = "hit", found.age, found.fresh_for, found.key
+        self.status = "hit" if found.outcome == "hit" else "stale"
+        self.age, self.fresh_for, self.key = found.age, found.fresh_for, found.key
         self._flow.costs.saved(self._asked, found.value)
         return found.value
 
@@ -223,15 +240,16 @@ class AnswerStream:
         """Yield a new stream that no other caller shares; store its answer, unless that is not wanted."""
         asked = self._asked
         chunks: list[Chunk] = []
-        async for chunk in producer.chunks():
-            chunks.append(chunk)
-            if isinstance(chunk, tuple):
-                self.status = "miss"
-                self.provider, self.fallback, self.latency, self.headers = chunk
-                continue
-            shown = self._shown(load(chunk))
-            if shown is not None:
-                yield shown
+        async with aclosing(producer.chunks()) as made:  # a reader that leaves ends the provider's stream at once
+            async for chunk in made:
+                chunks.append(chunk)
+                if isinstance(chunk, tuple):
+                    self.status = "miss"
+                    self.provider, self.fallback, self.latency, self.headers = chunk
+                    continue
+                shown = self._shown(load(chunk))
+                if shown is not None:
+                    yield shown
         try:
             computed = producer.assemble(chunks)
         except CutStreamError:

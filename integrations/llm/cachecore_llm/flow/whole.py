@@ -12,6 +12,7 @@ from cachecore_llm.flow import first, ladder
 from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
+from cachecore_llm.flow.freshness import acceptable
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.response import CacheStatus
 from cachecore_llm.upstream import Sent
@@ -51,8 +52,14 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
         return computed
 
     max_age: Any = controls.max_age
+    if controls.bounds_freshness and not controls.refresh:
+        enough = await acceptable(asked.view, asked.request, controls)
+        if enough is not None and enough.value is not None and enough.value.whole:
+            return told(flow, asked, enough)
+        if controls.only_if_cached:
+            raise NotCachedError("not fresh enough")
     try:
-        if controls.refresh:
+        if controls.refresh or controls.min_fresh is not None:
             stored = await asked.view.refresh(asked.request, factory)
             key = asked.view.key(asked.request)
             found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", key=key, joined=computed is None)
@@ -79,6 +86,27 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
     return told(flow, asked, found, computed)
 
 
+async def alone(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Answer:
+    """Return an answer made for this caller alone, and store it. See `Flow.alone`."""
+    asked.check()
+    if asked.bypass is not None:
+        stored = sent_as_is(asked, await flow.costs.timed(asked.call, send))
+        flow.costs.spent(asked, stored)
+        return flow.passed_by(asked, stored)
+    if asked.controls.only_if_cached:
+        raise NotCachedError("absent")
+    computed = await _made(flow, asked, send)
+    if computed.store:
+        await asked.view.set(asked.request, computed)
+    return Answer(
+        stored=computed.value,
+        status="miss",
+        key=asked.view.key(asked.request),
+        stored_now=computed.store,
+        facts=asked.read_facts,
+    )
+
+
 def told(
     flow: Calls, asked: Asked, found: Lookup[StoredAnswer], computed: Computed[StoredAnswer] | None = None
 ) -> Answer:
@@ -100,6 +128,7 @@ def told(
             fresh_for=found.fresh_for,
             key=found.key,
             stored_now=computed is not None and computed.store,
+            reason=None if found.joined else found.reason,
             facts=asked.read_facts,
         )
     flow.costs.saved(asked, stored)
@@ -111,6 +140,7 @@ def told(
         age=found.age,
         fresh_for=found.fresh_for,
         key=found.key,
+        rescued=outcome == "rescued",
         facts=asked.read_facts,
     )
 

@@ -32,6 +32,10 @@ class Controls:
     """Ask the provider although a fresh answer is stored, and replace it."""
     max_age: Duration | None = None
     """Take a stored answer only if it is at most this old; None: as old as its ttl allows."""
+    max_stale: Duration | None = None
+    """Take a stored answer that is past its ttl by at most this, and ask no provider; None: as configured."""
+    min_fresh: Duration | None = None
+    """Take a stored answer only if it stays fresh for at least this; None: as long as it is fresh at all."""
     only_if_cached: bool = False
     """Never ask a provider: the answer is in the cache, or there is none."""
     stale_if_error: Duration | None = None
@@ -56,7 +60,7 @@ class Controls:
     def __post_init__(self) -> None:
         if not isinstance(self.ttl, Unset):
             object.__setattr__(self, "ttl", lifetime("ttl", self.ttl))
-        for name in ("max_age", "stale_if_error"):
+        for name in ("max_age", "max_stale", "min_fresh", "stale_if_error"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _window(name, value))
@@ -79,10 +83,10 @@ class Controls:
     def from_cache_control(cls, header: str) -> Controls:
         """Return the controls that the value of a `Cache-Control` request header asks for.
 
-        `no-store`, `no-cache`, `max-age`, `only-if-cached`, `stale-if-error` (RFC 9111, 5861); and as extensions (RFC
-        9111, section 5.2.3) `ttl` and `sample` with a number, `similar` and `no-similar` (which wins). Any other
-        directive is ignored, and so is a value that cannot be read; of two with one name the first counts. Never
-        raises.
+        `no-store`, `no-cache`, `max-age`, `max-stale`, `min-fresh`, `only-if-cached`, `stale-if-error` (RFC 9111 and
+        5861); and as extensions (RFC 9111, section 5.2.3) `ttl` and `sample` with a number, `similar` and `no-similar`
+        (which wins). Any other directive is ignored, and so is a value that cannot be read; of two with one name the
+        first counts. Never raises.
         """
         given: dict[str, Any] = {}
         for name, value in _directives(header):
@@ -95,6 +99,11 @@ class Controls:
         if given.get("only_if_cached") and given.pop("refresh", False):
             given["max_age"] = 0.0  # RFC 9111: no stored answer satisfies both, and no provider may be asked
         return cls(**given) if given else DEFAULT
+
+    @property
+    def bounds_freshness(self) -> bool:
+        """Whether the call says how fresh a stored answer must be."""
+        return self.max_stale is not None or self.min_fresh is not None
 
 
 DEFAULT: Final = Controls()
@@ -139,6 +148,10 @@ def _seconds(value: str | None) -> float | None:
     return None if number is None else float(number)
 
 
+def _staleness(value: str | None) -> float | None:
+    return _seconds(value) if value else 1e9  # RFC 9111: without a value, however stale
+
+
 def _ttl(value: str | None) -> float | None:
     return _seconds(value) or None  # a ttl of 0 is none; `no-store` is the way to say it
 
@@ -148,6 +161,8 @@ _READ: Final[dict[str, tuple[str, Callable[[str | None], Any]]]] = {
     "no-cache": ("refresh", _flag),
     "only-if-cached": ("only_if_cached", _flag),
     "max-age": ("max_age", _seconds),
+    "max-stale": ("max_stale", _staleness),
+    "min-fresh": ("min_fresh", _seconds),
     "stale-if-error": ("stale_if_error", _seconds),
     "similar": ("similar", _flag),
     "no-similar": ("similar", _not_flag),

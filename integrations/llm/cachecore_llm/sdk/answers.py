@@ -9,10 +9,9 @@ from typing import Any, Final
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import Answer, AnswerStream
 from cachecore_llm.flow.batch import Batch
-from cachecore_llm.flow.whole import STATUS
-from cachecore_llm.response import CacheStatus
-from cachecore_llm.sdk.answer_headers import NO_RETRY, PACKING, age, as_sent, cache_status, encoded
-from cachecore_llm.sdk.failures import HTTPFailure
+from cachecore_llm.http.answer_headers import NO_RETRY, PACKING, as_sent, cache_status, encoded
+from cachecore_llm.http.failures import HTTPFailure
+from cachecore_llm.http.told import batch_headers, headers_of, status_headers
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.wire import RequestFacts
@@ -20,45 +19,6 @@ from cachecore_llm.wire.objects import dump
 
 _TOLD: Final = frozenset({"http_version", "reason_phrase"})
 """What is kept of a response's extensions; the others are its connection."""
-
-
-def status_headers(
-    status: CacheStatus,
-    *,
-    age_seconds: float | None,
-    fresh_for: float | None,
-    key: str,
-    stored: bool,
-    reason: str | None,
-) -> dict[str, str]:
-    """Return `Cache-Status` and, where the answer came from the cache, `Age`."""
-    digest = key.rpartition(":")[2].rpartition("}")[2] or None
-    if status == "hit":
-        word = cache_status(hit=True, ttl=fresh_for, key=digest)
-    elif status == "stale":
-        word = cache_status(hit=True, ttl=fresh_for, key=digest, detail="stale")
-    elif status == "similar":
-        word = cache_status(forward="miss", key=digest, detail="similar")
-    elif status == "bypass":
-        word = cache_status(forward="bypass", detail=_word(reason))
-    else:
-        word = cache_status(forward="miss", stored=stored, collapsed=status == "joined", key=digest)
-    headers = {"cache-status": word}
-    if status in ("hit", "stale", "similar") and age_seconds is not None:
-        headers["age"] = age(age_seconds)
-    return headers
-
-
-def headers_of(answer: Answer) -> dict[str, str]:
-    """Return the headers of `answer` that are the cache's own."""
-    return status_headers(
-        answer.status,
-        age_seconds=answer.age,
-        fresh_for=answer.fresh_for,
-        key=answer.key,
-        stored=answer.stored_now,
-        reason=answer.reason,
-    )
 
 
 def stream(library: Library, events: AnswerStream, forward: Forward, body: Any) -> Any:
@@ -81,29 +41,10 @@ def stream(library: Library, events: AnswerStream, forward: Forward, body: Any) 
 
 def batch(library: Library, made: Batch, request: RequestFacts, forward: Any) -> Any:
     """Return the answers to many inputs as one. Its usage is what was billed now."""
-    computed, inputs = len(made.computed), request.n
-    if made.lookup is not None and not computed:
-        one = made.lookup
-        own = status_headers(
-            "joined" if one.joined else STATUS[one.outcome],
-            age_seconds=one.age,
-            fresh_for=one.fresh_for,
-            key=one.key,
-            stored=False,
-            reason=None,
-        )
-        return library.module.Response(
-            200, headers={"content-type": "application/json", **own}, content=dump(made.body)
-        )
-    if made.bypass is not None:
-        word = cache_status(forward="bypass", detail=_word(made.bypass))
-    elif not computed:
-        word = cache_status(hit=True)
-    else:
-        word = cache_status(forward="partial" if computed < inputs else "miss", stored=True)
-    headers = {"content-type": "application/json", "cache-status": word}
-    if forward.body is not None and forward.response is not None and computed == inputs:
-        return as_it_came(library, forward.response, forward.body, {"cache-status": word})
+    own = batch_headers(made, request.n)
+    if forward.body is not None and forward.response is not None and len(made.computed) == request.n:
+        return as_it_came(library, forward.response, forward.body, own)
+    headers = {"content-type": "application/json", **own}
     return library.module.Response(200, headers=headers, content=dump(made.body))
 
 
@@ -152,8 +93,3 @@ def _own(library: Library, status: int, kind: str, message: str) -> Any:
     body = {"error": {"message": f"cachecore: {message}", "type": kind, "code": kind, "param": None}}
     headers = {"content-type": "application/json", "cache-status": cache_status(detail=kind), **NO_RETRY}
     return library.module.Response(status, headers=headers, content=json.dumps(body).encode())
-
-
-def _word(reason: str | None) -> str | None:
-    """Return a reason as one word of a header."""
-    return None if reason is None else "".join(letter if letter.isalnum() else "_" for letter in reason.lower())[:60]

@@ -15,9 +15,9 @@ from typing import Any, Final
 from cachecore import OptionsError, explain
 from cachecore.keys import encode
 from cachecore_llm.flow.nearest import in_words, nearest_of
+from cachecore_llm.http.answer_headers import kept
+from cachecore_llm.http.exchange import Exchange, address_of, exchange_of, is_readable, shown_url
 from cachecore_llm.key import Bypass, Digester, RefusedFieldError, key_of
-from cachecore_llm.sdk.answer_headers import kept
-from cachecore_llm.sdk.exchange import Exchange, address_of, exchange_of, is_readable, shown_url
 from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.wire import PROTOCOLS, JsonObject, UnreadableRequestError, assemble
 from cachecore_llm.wire.objects import UnreadableStreamError, load

@@ -9,11 +9,11 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration, positive
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow.heartbeats import HEARTBEAT_SECONDS
+from cachecore_llm.http.scope import ScopeFunction
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk.front import Front
 from cachecore_llm.sdk.libraries import LibraryName
 from cachecore_llm.sdk.libraries import library as library_named
-from cachecore_llm.sdk.scope import ScopeFunction
 from cachecore_llm.sdk.sync_transport import CachedTransport
 from cachecore_llm.sdk.transport import AsyncCachedTransport
 from cachecore_llm.sdk.upstream import AsyncUpstream, InThreads, limits, timeout

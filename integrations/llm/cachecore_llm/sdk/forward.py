@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
-from cachecore_llm.sdk.answer_headers import kept
-from cachecore_llm.sdk.exchange import Exchange
-from cachecore_llm.sdk.failures import HTTPFailure, UnreadableAnswer
+from cachecore_llm.http.answer_headers import kept
+from cachecore_llm.http.event_stream import decoded, drained
+from cachecore_llm.http.exchange import Exchange
+from cachecore_llm.http.failures import HTTPFailure, UnreadableAnswer
+from cachecore_llm.http.sent_body import Refusal, encoded, streamed_body
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.upstream import AsyncUpstream
 from cachecore_llm.upstream import Sent
 from cachecore_llm.upstream.stream_options import StreamOptions
-from cachecore_llm.wire import PROTOCOLS, Call, EventDecoder, JsonObject
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
 from cachecore_llm.wire.objects import UnreadableStreamError, load
-
-_DRAIN_SECONDS: Final = 0.02
-"""How long the end of a body is waited for after its last event: a connection that is read to its end is used again."""
 
 
 class Forward:
@@ -76,9 +72,9 @@ class Forward:
                 return
             self.response = response
             chunks = response.aiter_bytes()
-            async for event in self._decoded(chunks):
+            async for event in decoded(self._protocol, chunks):
                 yield event
-            await _drained(chunks)
+            await drained(chunks)
         finally:
             await response.aclose()
 
@@ -91,36 +87,18 @@ class Forward:
             body = await response.aread()
             await response.aclose()
             failure = HTTPFailure(response.status_code, _lower(response.headers), body)
-            if not self._options.refused(_Refusal(response.status_code, body)):
+            if not self._options.refused(Refusal(response.status_code, body)):
                 raise failure
-
-    async def _decoded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[JsonObject]:
-        decoder = EventDecoder()
-        async for chunk in chunks:
-            for sent in decoder.feed(chunk):
-                if self._protocol.is_end(sent):
-                    return
-                event = self._protocol.event_of(sent)
-                if event is not None:
-                    yield event
 
     def _whole_body(self, call: Call) -> bytes | None:
         """Return None for the caller's own bytes, or the body if the flow asks for a part of what they ask for."""
-        if call is self._exchange.call:
-            return None
-        return json.dumps(call.body, ensure_ascii=False).encode(errors="surrogatepass")
+        return None if call is self._exchange.call else encoded(call.body)
 
     def _streamed_body(self) -> bytes | None:
         """Return the caller's bytes with the options of the stream that this endpoint takes; None if they have them."""
-        body, content = self._request.content, self._exchange.call.body
-        wanted = self._options.added_to(content)
-        if wanted.get("stream_options") == content.get("stream_options"):
-            return None
-        if "stream_options" in content or "stream_options" not in wanted:
-            return json.dumps(wanted, ensure_ascii=False).encode(errors="surrogatepass")
-        # Before the caller's own fields, whose bytes stay: JSON of SDKs holds what cannot be encoded again (1e999).
-        added = b'{"stream_options": ' + json.dumps(wanted["stream_options"]).encode() + b", "
-        return added + bytes(body).lstrip()[1:]
+        own = bytes(self._request.content)
+        body = streamed_body(own, self._exchange.call.body, self._options)
+        return None if body is own else body
 
     def _copy(self, body: bytes | None) -> Any:
         """Return the caller's request without its read timeout, with another `body` if one is given."""
@@ -148,20 +126,6 @@ def _read(response: Any, headers: Mapping[str, str], body: bytes) -> JsonObject:
         return load(body)
     except UnreadableStreamError:
         raise UnreadableAnswer(response.status_code, headers, body) from None
-
-
-class _Refusal:
-    """An HTTP error in the form that stream options are judged by."""
-
-    def __init__(self, status_code: int, body: bytes) -> None:
-        self.status_code, self.body = status_code, body[:4096]
-
-
-async def _drained(chunks: AsyncIterator[bytes]) -> None:
-    with contextlib.suppress(Exception):  # the answer is whole; a connection that breaks now is not used again
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in chunks:
-                pass
 
 
 def _lower(headers: Any) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 from cachecore_llm.flow.heartbeats import HEARTBEAT, Heartbeat, HeartbeatStream, WaitedTooLong
-from cachecore_llm.sdk.failures import HTTPFailure
+from cachecore_llm.http.failures import HTTPFailure
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.wire import JsonObject, WireProtocol, encode_comment

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cachecore.contract.errors import OptionsError
+from cachecore_llm.http.exchange import Address, Exchange, address_of, exchange_of, is_readable
+from cachecore_llm.http.scope import Scope, ScopeFunction, scope_of
 from cachecore_llm.policy.controls import DEFAULT, Controls
-from cachecore_llm.sdk.exchange import Address, Exchange, address_of, exchange_of, is_readable
-from cachecore_llm.sdk.scope import Scope, ScopeFunction, scope_of
 from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.upstream.stream_options import StreamOptions
 

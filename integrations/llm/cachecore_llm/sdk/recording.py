@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, NoReturn, Self
 
-from cachecore_llm.sdk.answer_headers import as_sent, encoded
+from cachecore_llm.http.answer_headers import as_sent, encoded
+from cachecore_llm.http.exchange import Exchange
 from cachecore_llm.sdk.cassette import Answered, Cassette, Request, answered_of
-from cachecore_llm.sdk.exchange import Exchange
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.upstream import AsyncUpstream, Upstream
 from cachecore_llm.wire import PROTOCOLS, EventDecoder, JsonObject

@@ -12,9 +12,10 @@ from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow import Flow
 from cachecore_llm.flow.heartbeats import HEARTBEAT_SECONDS, HeartbeatStream
+from cachecore_llm.http.failures import HTTPFailure
+from cachecore_llm.http.told import headers_of
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.sdk import answers
-from cachecore_llm.sdk.failures import HTTPFailure
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.frames import Frames
 from cachecore_llm.sdk.front import Front, Question
@@ -110,7 +111,7 @@ class AsyncCachedTransport:
             return await self._embedded(question, forward, request)
         answer = await self._within(request, self._flow.answer(call, forward.whole, question.controls))
         if forward.response is not None and forward.body is not None and answer.status in ("miss", "bypass"):
-            return answers.as_it_came(self._library, forward.response, forward.body, answers.headers_of(answer))
+            return answers.as_it_came(self._library, forward.response, forward.body, headers_of(answer))
         return answers.whole(self._library, answer)
 
     async def _embedded(self, question: Question, forward: Forward, request: Any) -> Any:

@@ -50,6 +50,8 @@ def error_in(event: JsonObject) -> ErrorFacts | None:
     return error_facts(event) if kind == "error" or event.get("object") == "error" else None
 
 
-def reported(provider: str, error: ErrorFacts) -> ReportedError:
-    """Return the error to raise."""
-    return ReportedError(provider, error.status, error.kind, error.code)
+def reported(provider: str, error: ErrorFacts, event: JsonObject | None = None) -> ReportedError:
+    """Return the error to raise. `event`: that of a stream which carried it."""
+    made = ReportedError(provider, error.status, error.kind, error.code)
+    made.came = event
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.errors import OptionsError
@@ -39,6 +39,17 @@ class Sent:
     """Headers of the HTTP answer that are kept with it; empty for the providers of this package."""
 
 
+class ProviderState(NamedTuple):
+    """One provider as it is now, by the breaker of its answers."""
+
+    name: str
+    is_open: bool
+    """Whether it is taken for dead."""
+    retry_in: float
+    """Seconds until it is asked again."""
+    last_error: Exception | None
+
+
 class FallbackOrchestrator:
     """Asks its providers in order until one answers.
 
@@ -53,8 +64,8 @@ class FallbackOrchestrator:
         *,
         timeout: float = 60.0,
         timeouts: Mapping[str, float] | None = None,
-        first_content_timeout: float | None = None,
-        idle_timeout: float | None = None,
+        first_content_timeout: float | Mapping[str, float] | None = None,
+        idle_timeout: float | Mapping[str, float] | None = None,
         models: ModelMap | None = None,
         breaker: BreakerOptions | None = None,
         clock: Clock | None = None,
@@ -66,7 +77,8 @@ class FallbackOrchestrator:
             timeout: seconds each provider may take for a whole answer.
             timeouts: seconds by provider name, for those that may take more or less.
             first_content_timeout: seconds until a stream has content; the provider's timeout if None.
-            idle_timeout: seconds between two events of a stream after that; the provider's timeout if None.
+            idle_timeout: seconds between two events of a stream after that; the provider's timeout if None. Both may be
+                given by provider name.
             models: which model a provider is asked for, by its name and the model that the call names.
             breaker: when a provider is taken for dead, and for how long.
             clock: measures latency, and the pauses of providers that are taken for dead.
@@ -86,8 +98,9 @@ class FallbackOrchestrator:
         wires = [wired(provider) for provider in providers]
         table = Models(wires[0], mapped)
 
-        def within_its_time(option: str, value: float | None, name: str) -> float:
-            return positive(option, chosen.get(name, timeout) if value is None else value)
+        def within_its_time(option: str, value: float | Mapping[str, float] | None, name: str) -> float:
+            own = value.get(name) if isinstance(value, Mapping) else value
+            return positive(option, chosen.get(name, timeout) if own is None else own)
 
         self._members = tuple(
             Member(
@@ -112,6 +125,14 @@ class FallbackOrchestrator:
     def first(self) -> WireProvider:
         """Return the provider that calls are written for."""
         return self._members[0].provider
+
+    def states(self) -> list[ProviderState]:
+        """Return how the providers are now, in the order they are asked."""
+        now = self._clock.monotonic()
+        return [
+            ProviderState(member.name, member.answers.is_open, member.answers.retry_in(now), member.answers.last_error)
+            for member in self._members
+        ]
 
     @property
     def total_timeout(self) -> float:

@@ -119,7 +119,7 @@ class Streamed:
             if event is None:
                 return False, self._ended(member, assembly)
             if (error := error_in(event)) is not None:
-                raise reported(member.name, error)
+                raise reported(member.name, error, event)
             held.append(event)
             assembly.feed(protocol.neutral(event))
             if assembly.started:
@@ -151,7 +151,7 @@ class Streamed:
                 if event_or_end is None:
                     return
                 if (error := error_in(event_or_end)) is not None:
-                    raise reported(member.name, error)
+                    raise reported(member.name, error, event_or_end)
                 yield event_or_end
         finally:
             _close(pump)

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from cachecore_llm.sdk.scope import Scope
+from cachecore_llm.http.scope import Scope
 from cachecore_llm.upstream.headers import is_credential
 from cachecore_llm.wire import PROTOCOLS
 from cachecore_llm.wire.call import Call, ProtocolName, RequestFacts, UnreadableRequestError
