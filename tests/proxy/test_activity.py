@@ -136,6 +136,8 @@ def test_streams_under_way() -> None:
     assert activity.streams(1) == [first]
     activity.stream_closed(first)
     assert (activity.streams(), activity.streams_open) == ([second], 1)
+    counted = activity.stream_opened("hit", counts=lambda: 4096)
+    assert (first.size, counted.size) == (100, 4096)
 
 
 def test_more_streams_than_are_listed_are_still_counted(monkeypatch: pytest.MonkeyPatch) -> None:

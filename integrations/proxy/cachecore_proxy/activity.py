@@ -100,7 +100,7 @@ class Miss(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """A stream under way. The gateway adds to `sent`."""
+    """A stream under way. The gateway adds to `sent`, or gives a function that counts."""
 
     name: Name
     began: float
@@ -108,6 +108,13 @@ class Stream:
     outcome: Outcome
     sent: int = 0
     """Bytes."""
+    counts: Callable[[], int] | None = None
+    """Returns the bytes that were sent until now."""
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that were sent until now."""
+        return self.sent if self.counts is None else self.counts()
 
 
 class UpstreamState(NamedTuple):
@@ -235,10 +242,19 @@ class Activity:
         self.misses.append(Miss(self.wall(), name, counted, key[:MAX_KEY_BYTES], differs))
 
     def stream_opened(
-        self, outcome: Outcome, *, model: str | None = None, tenant: str | None = None, prompt: str | None = None
+        self,
+        outcome: Outcome,
+        *,
+        model: str | None = None,
+        tenant: str | None = None,
+        prompt: str | None = None,
+        counts: Callable[[], int] | None = None,
     ) -> Stream:
-        """Record a stream to a client; `stream_closed` must follow. The gateway adds to `sent` of what it returns."""
-        stream = Stream(_name(model, tenant, prompt), self.clock(), outcome)
+        """Record a stream to a client; `stream_closed` must follow.
+
+        `counts` returns the bytes that were sent until now. Without it the gateway adds to `sent` of the result.
+        """
+        stream = Stream(_name(model, tenant, prompt), self.clock(), outcome, counts=counts)
         self.streams_open += 1
         if len(self._streams) < MAX_STREAMS:
             self._streams[stream] = None

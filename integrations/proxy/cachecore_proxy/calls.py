@@ -132,14 +132,17 @@ class Calls:
             elif outcome == "hit":
                 self._known.remember(call, trip.query.encode("latin-1"), stream.key, streams=True)
             shown = self._activity.stream_opened(
-                outcome, model=incoming.model, tenant=incoming.tenant, prompt=incoming.prompt
+                outcome,
+                model=incoming.model,
+                tenant=incoming.tenant,
+                prompt=incoming.prompt,
+                counts=lambda: client.sent,
             )
             try:
                 async with While(client):
                     await client.start(200, stream_headers(stream, trip, incoming.reason))
                     await self._events(client, stream, first, call)
             finally:
-                shown.sent = client.sent
                 self._activity.stream_closed(shown)
         finally:
             await stream.aclose()
