@@ -324,6 +324,10 @@ class SyncCache(SyncMany[V]):
             return sync_cached_function(function, call_options, scope, self._on)
         return lambda decorated: sync_cached_function(decorated, call_options, scope, self._on)
 
+    def delete_keys(self, keys: Sequence[str]) -> int:
+        """Delete the answers under these keys; see `Cache.delete_keys`."""
+        return self._run(self._cache.delete_keys(keys))
+
     def invalidate_tags(self, *tags: str) -> None:
         """Make every answer that carries one of `tags` invalid; see `Cache.invalidate_tags`."""
         self._run(self._cache.invalidate_tags(*tags))
