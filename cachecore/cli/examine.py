@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -250,19 +249,18 @@ async def _sample(store: Store, most: int) -> tuple[dict[str, Any], list[Finding
     for_ever, short, rejected = 0, 0, Counter[str]()
     now = await store.now()
     looked = 0
-    async with aclosing(store.stored()) as pages:
-        async for found in pages:
-            for one, valid in zip(found, await store.valid(found), strict=True):
-                looked += 1
-                states[one.state(now, valid)] += 1
-                if one.rejected:
-                    rejected[one.rejected] += 1
-                if one.entry is not None and not (one.entry.tombstone or one.entry.claim):
-                    serializers[one.entry.serializer] += 1
-                    for_ever += one.entry.dead_until is None
-                    short += _is_short(one)
-            if looked >= most:
-                break
+    async for found in store.stored():
+        for one, valid in zip(found, await store.valid(found), strict=True):
+            looked += 1
+            states[one.state(now, valid)] += 1
+            if one.rejected:
+                rejected[one.rejected] += 1
+            if one.entry is not None and not (one.entry.tombstone or one.entry.claim):
+                serializers[one.entry.serializer] += 1
+                for_ever += one.entry.dead_until is None
+                short += _is_short(one)
+        if looked >= most:
+            break
     facts = {
         "looked_at": looked,
         "states": dict(states),

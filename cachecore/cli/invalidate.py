@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -81,13 +80,13 @@ def command() -> Callable[..., None]:
         for name, text in selector.options.items()
     ]
 
-    @wraps(invalidate)
     def with_options(**given: Any) -> None:
         invalidate(**given)
 
-    with_options.__signature__ = signature.replace(parameters=[*own, *more])
+    with_options.__doc__ = invalidate.__doc__
     with_options.__annotations__ = {one.name: one.annotation for one in (*own, *more)}
-    del with_options.__wrapped__  # type: ignore[attr-defined]  # or typer reads the signature behind it
+    made: Any = with_options  # a function, but for what typer reads of it
+    made.__signature__ = signature.replace(parameters=[*own, *more])
     return with_options
 
 
