@@ -158,6 +158,10 @@ async def _ask(line: Line, service: LLMService, provider: CountedProvider | None
         tally.requests += 1
         tally.failures.update(type(cause).__name__ for cause in error.causes[:1])
         return
+    except _NoAnswerError as error:
+        tally.requests += 1
+        tally.failures[str(error)] += 1
+        return
     except (UnkeyableError, OptionsError, UnreadableRequestError, RefusedFieldError) as error:  # a label that is none
         tally.skip(line.number, str(error))
         return
@@ -171,10 +175,17 @@ async def _ask(line: Line, service: LLMService, provider: CountedProvider | None
         tally.miss_latencies.append(took)
 
 
+class _NoAnswerError(Exception):
+    """A provider gave no answer to a call; the text is the kind of its error."""
+
+
 async def _answered(
     request: LLMRequest | Call, service: LLMService, provider: CountedProvider | None
 ) -> tuple[str, float]:
-    """Return how `request` was answered, and the seconds that its answer had taken. Raises AllProvidersFailedError."""
+    """Return how `request` was answered, and the seconds that its answer had taken.
+
+    Raises AllProvidersFailedError and _NoAnswerError.
+    """
     if isinstance(request, LLMRequest) or provider is None:
         answer = await service.ask(request)
         return answer.cache_status, answer.latency
@@ -183,7 +194,7 @@ async def _answered(
     except (UnkeyableError, OptionsError, UnreadableRequestError, RefusedFieldError):
         raise
     except Exception as error:  # whatever a provider's SDK raises
-        raise AllProvidersFailedError([error]) from error
+        raise _NoAnswerError(type(error).__name__) from error
     return found.status, found.stored.latency
 
 
