@@ -38,7 +38,7 @@ def analysed(path: Path, *options: str, env: dict[str, str] | None = None) -> An
 def test_digests_say_what_the_whole_would(tmp_path: Path) -> None:
     """By default no text is kept; rates and the change that pays most are those of the requests themselves."""
     for keep in ("digests", "plain"):
-        asked(Recorder(tmp_path / keep, sample=1, keep=keep), QUESTIONS, temperature=0)  # type: ignore[arg-type]
+        asked(Recorder(tmp_path / keep, sample=1, keep=keep), QUESTIONS, temperature=0)
     kept = (tmp_path / "digests").read_text()
     assert "customer" not in kept
     assert "brief" not in kept

@@ -14,7 +14,7 @@ _WRITER = CallWriter()
 def keyed(request: LLMRequest | Call) -> JsonObject | str:
     """Return the value that `request` is keyed by, or the reason for which it passes the cache by."""
     try:
-        call = _WRITER.keyed(request) if isinstance(request, LLMRequest) else request
+        call = call_of(request)
         simple = simple_key(call)
         if simple is not None:
             return simple
@@ -24,3 +24,8 @@ def keyed(request: LLMRequest | Call) -> JsonObject | str:
     except (OptionsError, RefusedFieldError) as error:
         return str(error)
     return found.reason if isinstance(found, Bypass) else found.request
+
+
+def call_of(request: LLMRequest | Call) -> Call:
+    """Return the call that `request` is keyed by. Raises OptionsError."""
+    return _WRITER.keyed(request) if isinstance(request, LLMRequest) else request
