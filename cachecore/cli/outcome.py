@@ -31,7 +31,7 @@ STORE: Final = 3
 DECLINED: Final = 4
 INTERRUPTED: Final = 130
 
-_WORDS: Final = {OK: "ok", NO: "no", USAGE: "usage", STORE: "store", DECLINED: "declined", INTERRUPTED: "interrupted"}
+WORDS: Final = {OK: "ok", NO: "no", USAGE: "usage", STORE: "store", DECLINED: "declined", INTERRUPTED: "interrupted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def conclude(ended: Ended, facts: Mapping[str, Any], show: Callable[[], None], *
     With `as_json` one object is printed: `facts`, `ended` (a word for the status) and `problem`.
     """
     if as_json:
-        said = {**facts, "ended": _WORDS[ended.status], "problem": ended.problem}
+        said = {**facts, "ended": WORDS[ended.status], "problem": ended.problem}
         typer.echo(json.dumps(said, ensure_ascii=False, indent=2, default=readable))
     else:
         if ended.status in (OK, NO, STORE, INTERRUPTED):

@@ -132,6 +132,10 @@ def _sorted(table: dict[str, list[int]]) -> list[tuple[str, list[int]]]:
     return sorted(table.items(), key=lambda row: (-row[1][1], row[0]))
 
 
+def _ranked(counts: Counter[str]) -> dict[str, list[int]]:
+    return {name or "(none)": [n, 0] for name, n in sorted(counts.items(), key=lambda row: (-row[1], row[0]))}
+
+
 def _histogram(bounds: tuple[float, ...] | tuple[int, ...], counts: list[int]) -> list[dict[str, float | int | None]]:
     return [{"up_to": bound, "entries": n} for bound, n in zip([*bounds, None], counts, strict=True)]
 
@@ -142,10 +146,10 @@ def _show(counts: Counts, rows: int) -> None:
     if not counts.complete:
         console.print("(not all of them: the rest was not read)")
     for title, table in (
-        ("state", {name: [n, 0] for name, n in counts.states.most_common()}),
+        ("state", _ranked(counts.states)),
         ("namespace", dict(_sorted(counts.namespaces))),
         ("tag", dict(_sorted(counts.tags))),
-        ("serializer", {name or "(none)": [n, 0] for name, n in counts.serializers.most_common()}),
+        ("serializer", _ranked(counts.serializers)),
     ):
         if table:
             console.print(_table(title, table, rows))

@@ -131,7 +131,7 @@ async def run_replay(file: Path, settings: Settings, console: Console) -> Report
     """
     url = settings.backend or default_backend()
     async with AsyncExitStack() as stack:
-        provider = await _provider(settings, stack)
+        provider = await open_provider(settings, stack)
         cache = await stack.enter_async_context(open_cache(url, settings))
         console.print(f"answers are kept in {redact_url(url)}", markup=False, highlight=False, soft_wrap=True)
         if isinstance(provider, SimulatedProvider):
@@ -198,7 +198,8 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path.absolute()))}"
 
 
-async def _provider(settings: Settings, stack: AsyncExitStack) -> Provider:
+async def open_provider(settings: Settings, stack: AsyncExitStack) -> Provider:
+    """Return the provider that `settings` name, open until `stack` ends. Raises typer.BadParameter."""
     if settings.provider is ProviderChoice.SIMULATED:
         return SimulatedProvider(speed=settings.speed, flawed=settings.flaws, seed=settings.seed)
     if settings.model is None:

@@ -50,6 +50,20 @@ class CountedProvider:
         """Return the inner provider's own settings, or else a text that tells its answers from those of others."""
         return self._identity
 
+    def placed(self, call: Call) -> Call:
+        """Return `call` as a service with the inner provider would key it, where that speaks its protocol."""
+        provider = wired(self._inner)
+        if call.protocol not in provider.speaks:
+            return call
+        model = {} if provider.model is None else {"model": provider.model}
+        return replace(
+            call,
+            endpoint=provider.endpoint,
+            scope=provider.scope,
+            headers=dict(provider.shaping),
+            body={**model, **call.body},
+        )
+
     async def send(self, call: Call) -> Sent:
         """Count, and return the answer to a call of any protocol.
 
@@ -60,7 +74,7 @@ class CountedProvider:
         provider = wired(self._inner)
         began = time.perf_counter()
         if call.protocol in provider.speaks and call.protocol != "plain":
-            body = await provider.send(replace(call, endpoint=provider.endpoint))
+            body = await provider.send(call)
         else:
             told, _ = system_text(call)
             response = await self._inner.generate(told, dump_text(call.body))
@@ -190,7 +204,7 @@ async def _answered(
         answer = await service.ask(request)
         return answer.cache_status, answer.latency
     try:
-        found = await service.cache.flow.answer(request, provider.send)
+        found = await service.cache.flow.answer(provider.placed(request), provider.send)
     except (UnkeyableError, OptionsError, UnreadableRequestError, RefusedFieldError):
         raise
     except Exception as error:  # whatever a provider's SDK raises
