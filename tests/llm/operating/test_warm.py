@@ -36,7 +36,7 @@ def test_what_is_repeated_is_asked_once(tmp_path: Path) -> None:
 
     async def asked() -> list[str]:
         async with LLMService(SimulatedProvider(speed=1000.0), url) as service:
-            found = []
+            found: list[str] = []
             for one in ("a?", "c?", "d?"):
                 record = chat(one)
                 answer = await service.chat(record["messages"], model=record["model"], temperature=0)
