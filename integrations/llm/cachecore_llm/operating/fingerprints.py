@@ -38,6 +38,8 @@ _IDS: Final = re.compile(
     r"|\b(?:req|trace|span|session|sess|conv|run|call|msg|user|id|txn)[_-][A-Za-z0-9]{6,}\b"
 )
 _RULES: Final = frozenset(RULES)
+_TYPED_BY_PEOPLE: Final = frozenset({"messages", "input", "user_message", "context"})
+"""Fields in which typing may vary without meaning."""
 _MOST_KNOWN: Final = 50_000
 
 
@@ -61,7 +63,8 @@ class Fingerprinter:
         exact = self._digest(name, data)
         known = self._known.get(exact)
         if known is None:
-            known = (exact, *(self._varied(name, value, data, change) for change in _CHANGES))
+            changes = _OF_PEOPLE if name in _TYPED_BY_PEOPLE else _OF_PROGRAMS
+            known = (exact, *(self._varied(name, value, data, change) for change in changes))
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[exact] = known
@@ -139,8 +142,26 @@ def _spelled(text: str) -> str:
     return normalised_text(text, _RULES)
 
 
-def _plain(value: Any) -> Any:
-    return _sorted(_texts(lambda text: _spelled(without_ids(without_times(text))))(value))
+def _impersonal(text: str) -> str:
+    return without_ids(without_times(text))
 
 
-_CHANGES: Final = (_texts(without_times), _texts(without_ids), _sorted, _texts(_spelled), _plain)
+def _nothing(value: Any) -> Any:
+    return value
+
+
+_OF_PEOPLE: Final = (
+    _texts(without_times),
+    _texts(without_ids),
+    _sorted,
+    _texts(_spelled),
+    lambda value: _sorted(_texts(lambda text: _spelled(_impersonal(text)))(value)),
+)
+_OF_PROGRAMS: Final = (
+    _texts(without_times),
+    _texts(without_ids),
+    _sorted,
+    _nothing,
+    lambda value: _sorted(_texts(_impersonal)(value)),
+)
+"""What each of `VARIANTS` does to a field that people type, and to any other."""
