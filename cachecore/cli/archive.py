@@ -5,8 +5,8 @@
     ["s", {key of a stamp: stamp, …}]                           the stamps that were current when all was read
     ["end", answers, digest]                                    last; xxh3_128 of all keys, values and stamps
 
-The stamps come last, because an answer that was read before an invalidation is invalid all the same: who imports reads
-the file twice, first to check it and to learn the stamps. An archive without its end is incomplete; it can be gone on
+The stamps come last, because an answer that was read before an invalidation is invalid all the same. So an import reads
+the file twice: first to check it and to learn the stamps. An archive without its end is incomplete; it can be gone on
 with. Each answer carries a checksum of its own as well. The file holds answers, so only its owner can read it.
 """
 

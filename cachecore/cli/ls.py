@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from cachecore.cli import outcome
-from cachecore.cli.store import Json, Namespace, Prefix, Url, opened
+from cachecore.cli.store import STATES, Json, Namespace, Prefix, Url, opened
 from cachecore.keys import user_tag
 
 
@@ -17,9 +17,7 @@ def ls(
     prefix: Prefix = None,
     namespace: Namespace = "",
     tag: Annotated[str | None, typer.Option(help="Only answers that carry this tag.")] = None,
-    state: Annotated[
-        str | None, typer.Option(help="Only those: fresh, stale, dead, invalid, deleted, computing, unreadable.")
-    ] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only those: {', '.join(STATES)}.")] = None,
     most: Annotated[int, typer.Option(min=1, help="How many to list at most.")] = 100,
     as_json: Json = False,
 ) -> None:
@@ -27,6 +25,8 @@ def ls(
 
     Exits with 0, with 1 if there are none, with 3 if the store does not answer.
     """
+    if state is not None and state not in STATES:
+        outcome.refuse(f"--state {state}: there are {', '.join(STATES)}", as_json=as_json)
     rows: list[dict[str, Any]] = []
     ended = outcome.run(_list(rows, url, prefix, namespace, tag, state, most))
     outcome.conclude(ended, {"answers": rows}, lambda: _show(rows, most), as_json=as_json)

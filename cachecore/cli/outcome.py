@@ -96,7 +96,7 @@ def refuse(problem: str, *, as_json: bool = False) -> NoReturn:
 
 
 def agreed(question: str, *, yes: bool) -> bool:
-    """Return whether a person says yes to `question`, or has said `--yes`. Where nobody can answer, it is no."""
+    """Return whether a person says yes to `question`, or has said `--yes`. Without a terminal it is no."""
     if yes:
         return True
     if not sys.stdin.isatty():

@@ -42,6 +42,8 @@ class Counts:
     sizes: list[int] = field(default_factory=lambda: [0] * (len(_SIZES) + 1))
     largest: list[tuple[int, str]] = field(default_factory=list)
     without_expiry: int = 0
+    other_prefixes: list[str] = field(default_factory=list)
+    """Where there is nothing: prefixes under which the store has answers."""
     complete: bool = False
     """Whether all keys have been looked at."""
 
@@ -72,6 +74,7 @@ class Counts:
         """Return the counts as plain data; bytes are those of values without keys, ages seconds."""
         return {
             "complete": self.complete,
+            "other_prefixes": self.other_prefixes,
             "entries": self.entries,
             "bytes": self.bytes,
             "states": dict(self.states),
@@ -112,6 +115,8 @@ async def _count(
             async for found in store.stored(namespace):
                 await _add(counts, store, found, now, largest)
                 advance(sum(counts.states.values()))
+        if not counts.states:
+            counts.other_prefixes = await store.other_prefixes()
     counts.complete = True
 
 
@@ -143,6 +148,8 @@ def _histogram(bounds: tuple[float, ...] | tuple[int, ...], counts: list[int]) -
 def _show(counts: Counts, rows: int) -> None:
     console = outcome.printer()
     console.print(f"{counts.entries:,} answers, {outcome.size_of(counts.bytes)}")
+    for name in counts.other_prefixes:
+        console.print(f"there are answers under --prefix {outcome.shown(name)}")
     if not counts.complete:
         console.print("(not all of them: the rest was not read)")
     for title, table in (

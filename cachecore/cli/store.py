@@ -42,9 +42,12 @@ Namespace = Annotated[str, typer.Option(help="Only this namespace and those belo
 
 PATIENCE: Final = 5.0
 """Seconds that one step may take."""
+STATES: Final = ("fresh", "stale", "dead", "invalid", "deleted", "computing", "unreadable")
+"""What can be said of the bytes under a key."""
 _STEP_KEYS: Final = 64
 _STEP_BYTES: Final = 8 * MIB
 _MOST_STAMPS: Final = 100_000
+_MOST_PAGES: Final = 20
 T = TypeVar("T")
 
 
@@ -66,6 +69,18 @@ class Store:
     def keys_of(self, shards: int) -> KeySpace:
         """Return the names of keys under the same prefix in a store with so many hash tags."""
         return KeySpace(self.prefix, "", sha256(), shards=shards)
+
+    async def other_prefixes(self) -> list[str]:
+        """Return prefixes of caches among the first keys of the store, for an operator who named another one."""
+        found: set[str] = set()
+        if isinstance(self.backend, SupportsScan):
+            pages = 0
+            async for page in _within_patience(self.backend.scan("")):
+                found.update(unquote(key.partition(":e:")[0]) for key in page if ":e:" in key)
+                pages += 1
+                if pages == _MOST_PAGES:
+                    break
+        return sorted(found - {self.prefix})
 
     def invalidating(self) -> Cache[Any]:
         """Return a cache on this store, for deletions and invalidations alone."""
@@ -220,7 +235,7 @@ class Stored:
         }
 
     def state(self, now: float, valid: bool) -> str:
-        """Return `fresh`, `stale`, `dead`, `invalid`, `deleted`, `computing`, or `unreadable`."""
+        """Return one of `STATES`; `valid` says whether its stamps are current."""
         entry = self.entry
         if entry is None:
             return "unreadable"

@@ -24,7 +24,7 @@ _AT_ONCE: Final = 32
 _MAX_AHEAD: Final = 1.0
 """Seconds that an answer may come from the future of the store's clock, as for every reader."""
 _MOVABLE: Final = ("msgpack", "json", "typed-", "zstd+")
-"""How the names of serializers begin whose bytes are bound to no key."""
+"""Beginnings of the names of serializers that bind their bytes to no key."""
 
 REASONS: Final = {
     "already": "were there already",
@@ -51,7 +51,7 @@ class Importer:
     Args:
         stamps: by the key of a stamp at the source, the stamp that was current there.
         shards: how many hash tags the source's keys have; 0: none.
-        restamp: whether answers whose tags have other stamps in the store get those.
+        restamp: whether an answer gets the store's stamps where its own are others.
         overwrite: whether an older answer that the store has makes way.
         dry: whether nothing is written.
     """
@@ -224,7 +224,7 @@ class Importer:
         return "older" if old.created < new.created else "newer"
 
     async def void(self, names: Iterable[str]) -> int:
-        """Make answers invalid whose stamps at the source are no longer those that were copied; return how many tags.
+        """Invalidate the tags whose stamps changed at the source after they were copied; return how many.
 
         `names` are keys of stamps at the source. Raises BackendError.
         """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from cachecore import Cache
 from cachecore.testing.servers import free_port
 from tests.integration.operating.conftest import Run, fill
 
@@ -111,3 +113,29 @@ def test_which_store(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     fill(url, "shop")
     (tmp_path / "cachecore.toml").write_text(f'backend = "{url}"\nprefix = "shop"\n')
     assert run("stats", "--json").json["entries"] == 3
+
+
+def test_another_prefix_is_told(url: str, run: Run) -> None:
+    """A store without answers under the prefix says under which it has some."""
+    fill(url, "my app")
+    done = run("stats", url)
+    assert "there are answers under --prefix my app" in done.out
+    assert run("stats", url, "--json").json["other_prefixes"] == ["my app"]
+    wrong = run("ls", url, "--state", "nonsense")
+    assert wrong.status == 2
+    assert "fresh, stale, dead" in wrong.err
+
+
+def test_what_is_in_the_store_cannot_write_to_the_terminal(url: str, run: Run) -> None:
+    """Control characters of a tag are escaped, and markup is text."""
+
+    async def put() -> None:
+        async with Cache(url, ttl=60) as cache:
+            await cache.set("q", 1, tags=["\x1b[31mred", "[bold]x[/bold]"], required=True)
+
+    asyncio.run(put())
+    for command in (["stats", url], ["ls", url], ["ls", url, "--tag", "[bold]x[/bold]"]):
+        out = run(*command).out
+        assert "\x1b" not in out
+    assert "[bold]x[/bold]" in run("stats", url).out
+    assert "\\x1b[31mred" in run("stats", url).out
