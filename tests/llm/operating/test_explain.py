@@ -69,6 +69,13 @@ def test_a_request_of_the_service(tmp_path: Path) -> None:
     assert (status, [d["path"] for d in told["differences"]]) == (1, ["tenant"])
 
 
+def test_a_request_of_another_kind_is_compared_as_json(tmp_path: Path) -> None:
+    """Fields that look like those of a model's request make no such request of it."""
+    one, other = {"messages": ["a", "b"], "user": "u1"}, {"messages": ["a", "b"], "user": "u2"}
+    status, told, _ = run("explain", *files(tmp_path, one, other))
+    assert (status, told["kind"], [d["path"] for d in told["differences"]]) == (1, None, ["user"])
+
+
 def test_a_request_that_never_comes_from_a_cache(tmp_path: Path) -> None:
     bypassed = {"model": "m", "input": "x", "background": True}
     status, _, err = run("explain", *files(tmp_path, bypassed, bypassed))

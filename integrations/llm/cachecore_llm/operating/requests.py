@@ -78,7 +78,7 @@ def _untold(difference: Mapping[str, Any]) -> bool:
 
 
 def _request_of(request: Any) -> LLMRequest | Call | None:
-    """Return the request in JSON; None if it is none. Raises OptionsError if it is a broken one."""
+    """Return the request in JSON; None if it is none. Raises OptionsError."""
     if not isinstance(request, Mapping):
         return None
     if request.get("protocol") in PROTOCOLS and isinstance(request.get("body"), dict):
@@ -92,8 +92,8 @@ def _request_of(request: Any) -> LLMRequest | Call | None:
         return None
     try:
         call, _ = request_in(request, form)
-    except UnreadableRecordError as error:
-        raise OptionsError(f"a request that cannot be read: {error}") from None
+    except UnreadableRecordError:
+        return None  # fields that look like it, of another kind of request
     return dataclasses.replace(call, endpoint="")
 
 
