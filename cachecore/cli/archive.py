@@ -3,7 +3,7 @@
     ["cachecore-archive", 1, {"prefix", "shards", "created"}]   first
     ["e", key, bytes]                                           an answer as it lies in the store, for each
     ["s", {key of a stamp: stamp, …}]                           the stamps that were current when all was read
-    ["end", answers, digest]                                    last; xxh3_128 of all keys, values and stamps
+    ["end", answers, digest]                                    last; xxh3_128 of all that is before
 
 The stamps come last, because an answer that was read before an invalidation is invalid all the same. So an import reads
 the file twice: first to check it and to learn the stamps. An archive without its end is incomplete; it can be gone on
@@ -29,9 +29,11 @@ from cachecore.contract.options import MIB
 MAGIC: Final = "cachecore-archive"
 VERSION: Final = 1
 _STAMPS_TOGETHER: Final = 1000
+_MOST_SHARDS: Final = 16_384
 _MOST_BUFFERED: Final = 256 * MIB
 """The largest record that is read."""
 _LENGTHS = struct.Struct(">II")
+_HEAD = struct.Struct(">Hd")
 
 
 class DamagedArchiveError(CacheError):
@@ -41,8 +43,9 @@ class DamagedArchiveError(CacheError):
 class Digest:
     """The digest over what an archive holds, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str, shards: int, created: float) -> None:
         self._hash = xxh3_128()
+        self.add(prefix, _HEAD.pack(shards, created))
 
     def add(self, name: str, value: bytes) -> None:
         """Take a key and its value, or a stamp's key and the stamp."""
@@ -88,7 +91,7 @@ class ArchiveWriter:
         self.part = path.with_name(path.name + ".part")
         if path.exists():
             raise OptionsError(f"{path} is there already: give another name, or remove it")
-        self._digest = Digest()
+        self._digest = Digest(prefix, shards, created)
         self.answers = 0
         self._keys: set[int] = set()
         if resume and self.part.exists():
@@ -102,9 +105,13 @@ class ArchiveWriter:
     def _continued(self, prefix: str, shards: int) -> IO[bytes]:
         content = Content("", 0, 0.0)
         for key, value in read(self.part, content, whole=False):
+            if not self.answers:  # the head has been read by now
+                self._digest = Digest(content.prefix, content.shards, content.created)
             self._digest.add(key, value)
             self._keys.add(hash(key))
             self.answers += 1
+        if not self.answers:
+            self._digest = Digest(content.prefix, content.shards, content.created)
         if (content.prefix, content.shards) != (prefix, shards):
             raise OptionsError(f"{self.part} was begun for another store: remove it, or export under another name")
         file = self.part.open("r+b")
@@ -157,7 +164,6 @@ def read(path: Path, content: Content, *, whole: bool = True) -> Iterator[tuple[
         DamagedArchiveError: it is no archive, of a newer version, ends early, or is not what was written.
         OSError: it cannot be read.
     """
-    digest = Digest()
     with path.open("rb") as file:
         unpacker = msgpack.Unpacker(file, raw=False, max_buffer_size=_MOST_BUFFERED)
         first = _next(unpacker, path)
@@ -166,6 +172,7 @@ def read(path: Path, content: Content, *, whole: bool = True) -> Iterator[tuple[
         if first[1] != VERSION:
             raise DamagedArchiveError(f"{path} is an archive of version {first[1]!r}; this version reads {VERSION}")
         _head(content, first[2], path)
+        digest = Digest(content.prefix, content.shards, content.created)
         content.good_bytes = unpacker.tell()
         while (record := _next(unpacker, path, content)) is not None:
             match record:
@@ -193,7 +200,7 @@ def read(path: Path, content: Content, *, whole: bool = True) -> Iterator[tuple[
 
 def _head(content: Content, told: dict[str, Any], path: Path) -> None:
     match told:
-        case {"prefix": str(prefix), "shards": int(shards), "created": float(created)}:
+        case {"prefix": str(prefix), "shards": int(shards), "created": float(created)} if 0 <= shards <= _MOST_SHARDS:
             content.prefix, content.shards, content.created = prefix, shards, created
         case _:
             raise DamagedArchiveError(f"{path} is no archive of cachecore")

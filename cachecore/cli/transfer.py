@@ -106,7 +106,7 @@ class Importer:
 
     def _unfit(self, one: Stored, now: float) -> str | None:
         entry = one.entry
-        if entry is None:
+        if entry is None or not one.key.startswith(self._store.entry_prefix):
             return "damaged"
         if entry.tombstone or entry.claim:
             return "no_answer"

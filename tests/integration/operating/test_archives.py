@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cachecore import Cache
-from cachecore.cli.archive import ArchiveWriter
+from cachecore.cli.archive import ArchiveWriter, Content, DamagedArchiveError, read
+from cachecore.cli.transfer import Importer
 from cachecore.serializers import EncryptedSerializer
 from cachecore.testing.groups import Cluster
 from tests.conftest import SERVERS
@@ -177,3 +180,53 @@ def test_encrypted_answers_are_copied_but_not_restamped(run: Run, tmp_path: Path
     asyncio.run(put(two, "b"))
     done = run("copy", one, two, "--restamp", "--json")
     assert (done.status, done.json["outcomes"]) == (1, {"sealed": 1})
+
+
+def test_what_is_invalidated_during_a_copy(url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag that is invalidated at the source after its answers were copied is made invalid in the target too."""
+    other = f"sqlite:///{tmp_path}/other.sqlite"
+    fill(url)
+    put = Importer.put
+
+    async def then_invalidate(self: Importer, records: list[tuple[str, bytes]]) -> None:
+        await put(self, records)
+        async with Cache(url, ttl=60) as cache:
+            await cache.invalidate_tags("doc:1")
+
+    monkeypatch.setattr(Importer, "put", then_invalidate)
+    done = run("copy", url, other, "--json")
+    assert (done.status, done.json["tags_invalidated_meanwhile"]) == (0, 1)
+    assert answers(other) == [None, "secon", "third"]
+
+
+@given(st.data())
+def test_no_bytes_whatever_are_taken_for_an_archive(
+    tmp_path_factory: pytest.TempPathFactory, whole_archive: bytes, data: st.DataObject
+) -> None:
+    """Changed, cut or lengthened anywhere, it is refused, or says what it said before."""
+    changed = bytearray(whole_archive)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        changed[at] = data.draw(st.integers(0, 255))
+    del changed[data.draw(st.integers(len(changed) // 2, len(changed))) :]
+    path = tmp_path_factory.mktemp("archive") / "a"
+    path.write_bytes(changed)
+    content = Content("", 0, 0.0)
+    try:
+        found = list(read(path, content))
+    except DamagedArchiveError:
+        return
+    path.write_bytes(whole_archive)
+    before = Content("", 0, 0.0)
+    assert found == list(read(path, before))
+    assert content == before
+
+
+@pytest.fixture(scope="module")
+def whole_archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("whole")
+    with ArchiveWriter(folder / "a", prefix="cc", shards=0, created=1.0) as writer:
+        for number in range(3):
+            writer.add(f"cc:e::{number:064x}", bytes([number]) * 20)
+        writer.finish({"cc:s:n": b"12345678", "cc:s:t%2Fx": b"87654321"})
+    return (folder / "a").read_bytes()
