@@ -24,6 +24,8 @@ class Done:
     selections: list[str] = field(default_factory=list)
     matched: int | None = None
     """Answers that were found to be meant before anything was done; None: they were not counted."""
+    by_key: bool = False
+    """Whether keys were counted, without looking at what lies under them: deleted ones count until they expire."""
     invalidated: list[str] = field(default_factory=list)
     """The selections that are invalid in every process by now."""
     freed: int = 0
@@ -58,7 +60,7 @@ def invalidate(
         counted = outcome.run(_count(done, url, named, selections, as_json))
         if counted.status != outcome.OK:
             outcome.conclude(counted, _facts(done), lambda: None, as_json=as_json)
-        meant = "some answers" if done.matched is None else f"{done.matched:,} answers"
+        meant = "some answers" if done.matched is None else f"{done.matched:,} {'keys' if done.by_key else 'answers'}"
         if not outcome.agreed(f"Invalidate {'; '.join(done.selections)} ({meant})?", yes=False):
             outcome.conclude(outcome.Ended(outcome.DECLINED), _facts(done), lambda: None, as_json=as_json)
     ended = outcome.run(_invalidate(done, url, named, selections, as_json))
@@ -115,9 +117,9 @@ async def _count(done: Done, url: str | None, prefix: str | None, selections: li
         if not isinstance(store.backend, SupportsScan):
             return
         done.matched = 0
-        by_key = all(one.tag is None or one.holds is not None for one in selections)
+        done.by_key = all(one.tag is None or one.holds is not None for one in selections)
         with outcome.progress("counting", None, quiet=quiet) as advance:
-            if by_key:
+            if done.by_key:
                 async for page in store.pages():
                     done.matched += sum(_by_namespace(store, key, selections) for key in page)
                     advance(done.matched)
