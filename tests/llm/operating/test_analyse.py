@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import random
 from collections import OrderedDict
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 from cachecore import cli
 from cachecore_llm.operating.fingerprints import without_ids, without_times
 from cachecore_llm.operating.reuse import hits_with_ttl, reuse_bytes
-from cachecore_llm.workload import zipf_mix
+from cachecore_llm.workload import repeated_part, zipf_mix
 from tests.llm.replay_logs import LOGS, chat
 
 REQUESTS = 800
@@ -205,3 +207,16 @@ def test_ids_are_seen_and_words_are_not() -> None:
         assert without_ids(f"id: {text}.") == "id: #."
     for text in ("acknowledgement", "user id", "effacedeffaced", "12345678", "run-time"):
         assert without_ids(text) == text
+
+
+def test_real_questions_of_customers(tmp_path: Path, shared_data: Path) -> None:
+    """Questions that customers of a bank typed, in a declared mix, under a prompt with the seconds: 0 % and why."""
+    with gzip.open(shared_data / "faq" / "banking77_train.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        known = list(dict.fromkeys(row["text"] for row in csv.DictReader(file)))
+    mix = zipf_mix(known, requests=5000, one_off=0.5, exponent=1.0, chance=random.Random(7), popular=1000)
+    path = written(tmp_path / "log.jsonl", [with_clock(one, n) for n, one in enumerate(mix)])
+    found = run("analyse", path, "--json")
+    assert found["exact_hit_rate"] == 0
+    assert (found["pays_most"]["name"], found["pays_most"]["fields"]) == ("times", ["system prompt"])
+    assert found["pays_most"]["hit_rate"] == pytest.approx(repeated_part(mix), abs=0.005)
+    assert found["best_hit_rate"] >= found["pays_most"]["hit_rate"]
