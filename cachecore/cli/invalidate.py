@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from cachecore import Cache
 from cachecore.cli import outcome
 from cachecore.cli.selectors import Selection, Selector, installed
 from cachecore.cli.store import Json, Prefix, Store, Url, opened
-from cachecore.contract.errors import BackendError, OptionsError
+from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import SupportsScan
 from cachecore.keys import user_tag
 
@@ -152,25 +153,28 @@ async def _invalidate(
     async with opened(url, prefix) as store, store.invalidating() as cache:
         with outcome.progress("giving memory back", None, quiet=quiet) as advance:
             for one in selections:
-                before = done.freed
+                await _invalidate_one(done, cache, one, advance)
 
-                def told(number: int, before: int = before) -> None:
-                    done.freed = before + number
-                    advance(done.freed)
 
-                done.invalidated.append(one.words)
-                try:
-                    if one.namespace is not None:
-                        await cache.invalidate_prefix(one.namespace, progress=told)
-                    elif one.tag is None:
-                        await cache.invalidate_all(progress=told)
-                    elif one.holds is not None:
-                        await cache.sweep_tag(one.tag, one.holds, progress=told)
-                    else:
-                        await cache.invalidate_tags(one.tag)
-                except BackendError:
-                    done.invalidated.pop()
-                    raise
+async def _invalidate_one(done: Done, cache: Cache[Any], one: Selection, advance: Callable[[float], None]) -> None:
+    """Make one selection invalid and count it as such once the store has acknowledged. Raises InvalidationPending."""
+    before = done.freed
+
+    def told(number: int) -> None:  # called behind the acknowledgement
+        if one.words not in done.invalidated:
+            done.invalidated.append(one.words)
+        done.freed = before + number
+        advance(done.freed)
+
+    if one.namespace is not None:
+        await cache.invalidate_prefix(one.namespace, progress=told)
+    elif one.tag is None:
+        await cache.invalidate_all(progress=told)
+    elif one.holds is not None:
+        await cache.sweep_tag(one.tag, one.holds, progress=told)
+    else:
+        await cache.invalidate_tags(one.tag)
+    told(done.freed - before)
 
 
 def _facts(done: Done) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def run(work: Coroutine[Any, Any, int | None]) -> Ended:
     except KeyboardInterrupt:
         return Ended(INTERRUPTED, "interrupted")
     except InvalidationPending as error:
-        return Ended(STORE, str(error))
+        # What it says of delivery is for processes that go on.
+        return Ended(STORE, f"the store did not acknowledge ({error.reason}): run the command again once it answers")
     except BackendError as error:
         return Ended(STORE, f"the store does not answer: {error.reason}")
     except CacheError as error:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+
+import pytest
 
 from cachecore import Cache
+from cachecore.testing.servers import free_port
 from tests.integration.operating.conftest import Run, answers, fill
 
 
@@ -73,3 +77,33 @@ def test_json_is_all_that_is_on_stdout(url: str, run: Run) -> None:
     fill(url)
     for command in (["stats"], ["ls"], ["invalidate", "--all", "--yes"]):
         json.loads(run(command[0], url, *command[1:], "--json").out)
+
+
+def test_a_store_that_does_not_acknowledge(run: Run) -> None:
+    """Nothing is called invalid that may not be, and the status says why."""
+    for command in (["invalidate", "--all", "--yes"], ["invalidate", "--tag", "t", "--yes"]):
+        done = run(command[0], f"redis://127.0.0.1:{free_port()}/0", *command[1:], "--json")
+        assert (done.status, done.json["ended"], done.json["invalidated"]) == (3, "store", [])
+        assert "run the command again" in done.json["problem"]
+
+
+def test_an_interrupt_before_the_acknowledgement_claims_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """And one behind it says what is invalid and how much was freed."""
+    fill(url)
+
+    async def before(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cache, "invalidate_all", before)
+    done = run("invalidate", url, "--all", "--yes", "--json")
+    assert (done.status, done.json["invalidated"], done.json["freed"]) == (130, [], 0)
+
+    async def behind(self: object, namespace: str, *, progress: Callable[[int], None]) -> None:
+        progress(2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cache, "invalidate_prefix", behind)
+    done = run("invalidate", url, "--namespace", "faq", "--yes", "--json")
+    assert (done.status, len(done.json["invalidated"]), done.json["freed"]) == (130, 1, 2)
