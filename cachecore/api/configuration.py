@@ -71,12 +71,41 @@ def load(
         OptionsError: a setting is unknown, of the wrong type or out of its limits; says where it stands.
         PluginNotFound: no hasher or serializer is called that.
     """
+    settings: dict[str, object] = {}
+    for origin in _sources(source, environment, folder):
+        for name, value in origin.settings().items():
+            if isinstance(value, dict) and "name" not in value:  # options of what an earlier source named
+                value = {**cast("dict[str, Any]", settings.get(name, {})), **value}
+            settings[name] = value
+    for kind in TABLES & settings.keys():
+        settings[kind] = _built(kind, cast("dict[str, Any]", settings[kind]), value_type)  # _plugin made it
+    return settings
+
+
+def origins(source: str | Path | None = None) -> dict[str, tuple[object, str]]:
+    """Return each setting that file and environment name, as it was read, and the place that decides it.
+
+    Hashers and serializers are tables of their options: not to be shown as they are, nor is the backend. Raises as
+    `load`.
+    """
+    found: dict[str, tuple[object, str]] = {}
+    for origin in _sources(source, None, None):
+        for name, value in origin.settings().items():
+            place = origin.place if not origin.text else VARIABLE_PREFIX + name.upper()
+            found[name] = value, place
+    return found
+
+
+def _sources(
+    source: str | Path | Mapping[str, object] | None, environment: Mapping[str, str] | None, folder: Path | None
+) -> list[_Source]:
+    """Return the places that name settings; a later one decides."""
     variables = os.environ if environment is None else environment
     folder = Path.cwd() if folder is None else folder
     given = dict(source) if isinstance(source, Mapping) else {}
     path = _file(folder) if source is None or isinstance(source, Mapping) else _given_file(Path(source))
     filed = _table(path) if path else {}
-    sources = [
+    return [
         _Source(str(path), filed, path.parent if path else folder, variables),
         _Source(
             "the environment",
@@ -87,15 +116,6 @@ def load(
         ),
         _Source("the settings given", given, folder, variables),
     ]
-    settings: dict[str, object] = {}
-    for origin in sources:
-        for name, value in origin.settings().items():
-            if isinstance(value, dict) and "name" not in value:  # options of the plugin that an earlier source named
-                value = {**cast("dict[str, Any]", settings.get(name, {})), **value}
-            settings[name] = value
-    for kind in TABLES & settings.keys():
-        settings[kind] = _built(kind, cast("dict[str, Any]", settings[kind]), value_type)  # _plugin made it
-    return settings
 
 
 def completed(arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from cachecore.api.view import View
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.results import StoredEntry
 from cachecore.engine import contents as engine
-from cachecore.engine import delete as deleting
-from cachecore.engine.writing import carried
 
 V = TypeVar("V")
 
@@ -63,19 +61,3 @@ class Contents(View[V]):
         if most < 1:
             raise OptionsError(f"most must be 1 or more, not {most!r}")
         return engine.entries(self._scope, self._open("entries"), keys, where, most)
-
-    async def delete_key(self, key: str) -> bool:
-        """Delete the answer under `key`, as `entries` tells it; return whether there was one.
-
-        Raises:
-            OptionsError: `key` is none of this namespace or of those below it.
-            InvalidationPending: as `delete`.
-        """
-        given: object = key
-        if not isinstance(given, str) or not key.startswith(self._scope.keys.scan_prefixes()):
-            prefix = self._scope.keys.scan_prefixes()[0]
-            raise OptionsError(f"delete_key takes keys of this cache, which begin with {prefix!r}, not {key!r}")
-        with self._span("cachecore.delete"):
-            return bool(
-                await carried(self._open("delete_key"), deleting.delete(self._scope, self._engine.state(), [key]))
-            )

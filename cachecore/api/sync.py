@@ -291,10 +291,6 @@ class SyncCache(SyncMany[V]):
 
         return self._run(found())
 
-    def delete_key(self, key: str) -> bool:
-        """Delete the answer under `key`; see `Cache.delete_key`."""
-        return self._run(self._cache.delete_key(key))
-
     def exists(self, request: Any, *, tags: Sequence[str] = ()) -> bool:
         """Return whether there is a fresh answer, uncounted; see `Cache.exists`."""
         return self._run(self._cache.exists(request, tags=tags))
@@ -345,6 +341,10 @@ class SyncCache(SyncMany[V]):
         if not isinstance(function, Unset):
             return sync_cached_function(function, call_options, scope, self._on)
         return lambda decorated: sync_cached_function(decorated, call_options, scope, self._on)
+
+    def delete_keys(self, keys: Sequence[str]) -> int:
+        """Delete the answers under these keys; see `Cache.delete_keys`."""
+        return self._run(self._cache.delete_keys(keys))
 
     def invalidate_tags(self, *tags: str) -> None:
         """Make every answer that carries one of `tags` invalid; see `Cache.invalidate_tags`."""

@@ -118,6 +118,22 @@ class Writes(View[V]):
             state = self._open("delete_many")
             return await carried(state, deleting.delete(self._scope, state, keys))
 
+    async def delete_keys(self, keys: Sequence[str]) -> int:
+        """Delete the answers under these keys, as `key` and `Cache-Status` give them; return how many there were.
+
+        For operators, who have the key of an answer and not its request. Raises what `delete` raises.
+
+        Raises:
+            OptionsError: a key is none of this cache's namespace or of those below it.
+        """
+        starts = self._scope.keys.scan_prefixes()
+        for key in keys:
+            if not key.startswith(starts):
+                raise OptionsError(f"{key!r} is no key of an answer here: those begin with {' or '.join(starts)}")
+        with self._span("cachecore.delete"):
+            state = self._open("delete_keys")
+            return await carried(state, deleting.delete(self._scope, state, list(dict.fromkeys(keys))))
+
     async def expire(self, request: Any) -> bool:
         """Make the answer stale as of now, keeping its bytes for rescue; return whether there was one.
 
@@ -146,38 +162,51 @@ class Writes(View[V]):
             with self._span("cachecore.invalidate_tags"):
                 await carried(self._open("invalidate_tags"), invalidate_stamps(self._scope, stored, "tags"))
 
-    async def invalidate_prefix(self, namespace: str) -> int | None:
+    async def invalidate_prefix(self, namespace: str, *, progress: Callable[[int], None] | None = None) -> int | None:
         """Make every answer of `namespace` (whole segments, below this cache's own) invalid, at once.
+
+        Then their memory is given back, page by page; `progress` is called with the number deleted so far. Who stops
+        waiting meanwhile leaves answers that are invalid, and go with their ttl.
 
         Returns how many entries were deleted to give their memory back: exact without concurrent writers, None where
         the store cannot list its keys. Raises as `invalidate_tags`.
         """
         if not namespace:
             raise OptionsError("namespace must not be empty here; `invalidate_all` invalidates everything")
-        return await self._invalidate_namespace(self._scope.keys.child(namespace), "prefix")
+        return await self._invalidate_namespace(self._scope.keys.child(namespace), "prefix", progress)
 
-    async def invalidate_all(self) -> int | None:
-        """Make every answer of this cache's namespace and those below it invalid; returns as `invalidate_prefix`."""
-        return await self._invalidate_namespace(self._scope.keys, "all")
+    async def invalidate_all(self, *, progress: Callable[[int], None] | None = None) -> int | None:
+        """Make every answer of this cache's namespace and those below it invalid; as `invalidate_prefix`."""
+        return await self._invalidate_namespace(self._scope.keys, "all", progress)
 
-    async def sweep_tag(self, tag: str, wanted: Callable[[str], bool]) -> int | None:
+    async def sweep_tag(
+        self, tag: str, wanted: Callable[[str], bool], *, progress: Callable[[int], None] | None = None
+    ) -> int | None:
         """Make every answer that carries `tag` invalid, at once, then delete those that lie in `wanted` namespaces.
 
         For tags whose answers the caller can find by namespace: `wanted` is given each namespace below this cache's own
-        (`faq/v3`) and says whether its entries carry the tag. Returns and raises as `invalidate_prefix`.
+        (`faq/v3`) and says whether its entries carry the tag. Otherwise as `invalidate_prefix`.
         """
-        return await self._sweep(self._scope, [user_tag(one) for one in checked_tags([tag])], "tags", wanted)
+        tags = [user_tag(one) for one in checked_tags([tag])]
+        return await self._sweep(self._scope, tags, "tags", wanted, progress)
 
-    async def _invalidate_namespace(self, keys: KeySpace, kind: str) -> int | None:
-        return await self._sweep(replace(self._scope, keys=keys), keys.namespace_tags()[-1:], kind)
+    async def _invalidate_namespace(
+        self, keys: KeySpace, kind: str, progress: Callable[[int], None] | None
+    ) -> int | None:
+        return await self._sweep(replace(self._scope, keys=keys), keys.namespace_tags()[-1:], kind, None, progress)
 
     async def _sweep(
-        self, scope: Scope, tags: Sequence[str], kind: str, wanted: Callable[[str], bool] | None = None
+        self,
+        scope: Scope,
+        tags: Sequence[str],
+        kind: str,
+        wanted: Callable[[str], bool] | None,
+        progress: Callable[[int], None] | None,
     ) -> int | None:
         with self._span("cachecore.invalidate"):
             state = self._open(f"invalidate_{kind}")
             await carried(state, invalidate_stamps(scope, tags, kind))
-            return await delete_entries(scope, state, kind, tags, wanted)
+            return await delete_entries(scope, state, kind, tags, wanted, progress)
 
     async def pin_tag(self, tag: str) -> None:
         """Inside a factory: depend on `tag` from now on. Call it before reading the data that the tag stands for.

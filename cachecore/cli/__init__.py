@@ -7,6 +7,7 @@ typer can call. One that does not load stays in the list, says so, and stands in
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final
@@ -16,9 +17,22 @@ if TYPE_CHECKING:
 
 GROUP: Final = "cachecore.commands"
 
-_BUILT_IN: Final = (
-    EntryPoint("doctor", "cachecore.cli.doctor:doctor", GROUP),
-    EntryPoint("explain", "cachecore.cli.explain:explain", GROUP),
+_BUILT_IN: Final = tuple(
+    EntryPoint(name, f"cachecore.cli.{module}", GROUP)
+    for name, module in (
+        ("config", "config:app"),
+        ("copy", "copy:copy"),
+        ("delete", "delete:delete"),
+        ("doctor", "doctor:doctor"),
+        ("explain", "explain:explain"),
+        ("export", "export:export"),
+        ("get", "get:get"),
+        ("import", "import_:import_"),
+        ("invalidate", "invalidate:joined"),
+        ("ls", "ls:ls"),
+        ("show", "show:show"),
+        ("stats", "stats:stats"),
+    )
 )
 
 
@@ -27,31 +41,51 @@ def main() -> None:
     if importlib.util.find_spec("typer") is None:
         sys.stderr.write("the cachecore command needs its extra: pip install 'cachecore-framework[cli]'\n")
         sys.exit(2)
-    app()()
+    asked = sys.argv[1] if len(sys.argv) > 1 and "_CACHECORE_COMPLETE" not in os.environ else None
+    app(only=asked)()
 
 
-def app() -> typer.Typer:
-    """Return the command line with every subcommand that is installed."""
+def app(only: str | None = None) -> typer.Typer:
+    """Return the command line with every subcommand that is installed.
+
+    With `only` the name of one, that one alone: importing all of them takes a second.
+    """
     import typer
 
     made = typer.Typer(
         name="cachecore",
-        help="Look into caches of LLM responses.",
+        help="Look into caches of LLM responses, move them, make answers invalid.",
+        context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
+        invoke_without_command=True,
         # A traceback with local variables would print prompts.
         pretty_exceptions_show_locals=False,
     )
 
     @made.callback()
-    def _root() -> None:
-        # With a callback a single subcommand keeps its name on the command line.
-        pass
+    def _root(
+        version: bool = typer.Option(False, "--version", help="Print the versions of cachecore and its plugins."),
+    ) -> None:
+        if version:
+            for name, number in versions().items():
+                typer.echo(f"{name} {number}")
+            raise typer.Exit
 
     built_in = {command.name for command in _BUILT_IN}
     found = [point for point in entry_points(group=GROUP) if point.name not in built_in]
-    for point in (*_BUILT_IN, *sorted(found, key=lambda point: point.name)):
+    points = (*_BUILT_IN, *sorted(found, key=lambda point: point.name))
+    for point in [one for one in points if one.name == only] or points:
         _add(made, point)
     return made
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the distributions that make up this installation, and of Python."""
+    groups = (GROUP, "cachecore.backends", "cachecore.hashers", "cachecore.serializers", "cachecore.eviction")
+    found = {
+        point.dist.name: point.dist.version for group in groups for point in entry_points(group=group) if point.dist
+    }
+    return {**dict(sorted(found.items())), "Python": sys.version.split()[0]}
 
 
 def _add(made: typer.Typer, point: EntryPoint) -> None:

@@ -199,6 +199,14 @@ class SupportsLinks(Protocol):
 
 
 @runtime_checkable
+class SupportsPresence(Protocol):
+    """A store that is made by its first use, such as a file, and can be looked for without making it."""
+
+    def absence(self) -> str | None:
+        """Return why there is nothing of ours to look at, in words for people; None if there is. Makes nothing."""
+
+
+@runtime_checkable
 class SupportsAbout(Protocol):
     """A store that can describe itself, for `cachecore doctor`."""
 

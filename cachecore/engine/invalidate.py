@@ -38,12 +38,17 @@ async def invalidate_stamps(scope: Scope, tags: Sequence[str], kind: str, *, aga
 
 
 async def delete_entries(
-    scope: Scope, state: LoopState, kind: str, tags: Sequence[str], wanted: Callable[[str], bool] | None = None
+    scope: Scope,
+    state: LoopState,
+    kind: str,
+    tags: Sequence[str],
+    wanted: Callable[[str], bool] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> int | None:
     """Delete every entry of this namespace and those below it, page by page; return how many there were.
 
     `tags` (as entries store them) have just been invalidated. With `wanted` only entries in namespaces for which
-    it returns True are deleted; it is given their path below this one.
+    it returns True are deleted; it is given their path below this one. `progress` is called with the number so far.
 
     The stamp is deleted before: the entries are dead already, this gives their memory back. None where the store
     cannot list its keys or stopped answering on the way.
@@ -62,6 +67,8 @@ async def delete_entries(
                 for start in range(0, len(page), _PAGE):
                     touched = True
                     deleted += await _delete_page(scope, page[start : start + _PAGE])
+                    if progress is not None:
+                        progress(deleted)
     except BackendError:
         complete = False
     except asyncio.CancelledError:

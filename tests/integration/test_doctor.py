@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 from typer.testing import CliRunner
 
+from cachecore import Cache
 from cachecore.cli import app
+from cachecore.contract import plugins
+from cachecore.encoding.entry import encode
 from cachecore.testing.groups import ask
 from cachecore.testing.servers import Server, free_port, installed, version
+from tests.integration.operating.conftest import fill
 
 run = CliRunner().invoke
 
@@ -20,7 +28,10 @@ def test_a_server_that_works(redis_url: str) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["answers"] is True
-    assert found["abilities"] == {"scan": True, "feed": True, "time": True, "touch": True, "partitions": False}
+    abilities = {"scan": True, "feed": True, "time": True, "touch": True, "marks": None, "partitions": False}
+    assert found["abilities"] == abilities, "a mark can only be tried by writing it"
+    assert found["read_deadline_seconds"] == max(0.05, min(0.5, 5 * found["read_seconds"]))
+    assert found["refused"] == {}
     assert abs(found["clock_ahead_seconds"]) < 5
     (said,) = found["servers"].values()
     assert said["feed"] == "client tracking"
@@ -91,6 +102,7 @@ def test_a_server_that_is_not_there() -> None:
     done = run(app(), ["doctor", f"redis://user:hunter2@127.0.0.1:{free_port()}/0"])
     assert done.exit_code == 1
     assert "does not answer: refused" in done.stdout
+    assert "feed" not in done.stdout, "of a dead store nothing is known"
     assert "hunter2" not in done.output
 
 
@@ -105,3 +117,100 @@ def test_memory_needs_nothing() -> None:
     done = run(app(), ["doctor", "memory://"])
     assert done.exit_code == 0
     assert "feed: no: copies in memory live for l1_max_age" in done.stdout
+
+
+def test_a_wrong_password(own_server: Server) -> None:
+    ask(own_server, "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all")
+    done = run(app(), ["doctor", own_server.url.replace("://", "://app:hunter2@")])
+    assert done.exit_code == 1
+    assert "does not answer: auth" in done.stdout
+    assert "hunter2" not in done.output
+
+
+def test_a_user_whose_commands_are_refused(own_server: Server) -> None:
+    """What the backend can do and this user may not is tried and told, with the remedy."""
+    if version(own_server.program)[1] < (7,):
+        pytest.skip("rules for subcommands came with version 7")
+    ask(own_server, "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-scan", "-touch", "-set", "-eval", "-evalsha")
+    found = json.loads(run(app(), ["doctor", own_server.url.replace("://", "://app:pw@"), "--json"]).stdout)
+    assert found["refused"] == {"scan": "auth", "touch": "auth"}
+    assert (found["abilities"]["scan"], found["abilities"]["touch"]) == (False, False)
+    assert any("let this user do it (scan)" in one["remedy"] for one in found["findings"])
+    ask(own_server, "ACL", "SETUSER", "app", "-get", "-mget")
+    done = run(app(), ["doctor", own_server.url.replace("://", "://app:pw@")])
+    assert done.exit_code == 1
+    assert "does not answer: auth" in done.stdout
+
+
+def test_it_writes_and_creates_nothing(tmp_path: Path, redis_url: str) -> None:
+    """A file that is not there is not made; one that is there, and a server, hold the same afterwards."""
+    done = run(app(), ["doctor", f"sqlite:///{tmp_path}/folder/none.sqlite"])
+    assert done.exit_code == 2
+    assert "there is no such file" in done.output
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other.txt").write_text("a file of another program")
+    assert "another program" in run(app(), ["doctor", f"sqlite:///{tmp_path}/other.txt"]).output
+    fill(f"sqlite:///{tmp_path}/answers.sqlite")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert run(app(), ["doctor", f"sqlite:///{tmp_path}/answers.sqlite"]).exit_code == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    fill(redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        held = {key: (client.dump(key), client.ttl(key) < 0) for key in client.scan_iter()}
+        assert run(app(), ["doctor", redis_url]).exit_code == 0
+        assert {key: (client.dump(key), client.ttl(key) < 0) for key in client.scan_iter()} == held
+
+
+def test_a_prefix_is_encoded_as_in_keys(redis_url: str) -> None:
+    fill(redis_url, "my app*")
+    found = json.loads(run(app(), ["doctor", redis_url, "--prefix", "my app*", "--json"]).stdout)
+    assert found["sample"]["looked_at"] == 3
+
+
+def test_what_the_answers_say(redis_url: str) -> None:
+    """Never expiring, expiring before they pay, several serializers, damaged: each with its remedy."""
+
+    async def answers() -> None:
+        async with Cache(redis_url, ttl=2) as cache:
+            await cache.set("for ever", 1, ttl=None, required=True)
+        async with Cache(redis_url, ttl=2, serializer="json") as cache:
+            await cache.set("other", 1, required=True)
+        key = "cc:e::" + "0" * 64
+        now = time.time()
+        slow = encode(
+            key,
+            b"\x01",
+            created=now,
+            compute_time=600.0,
+            fresh_until=now + 60,
+            dead_until=now + 60,
+            serializer="msgpack",
+        )
+        backend = plugins.backend_from_url(redis_url)
+        await backend.set_many({key: slow, "cc:e::" + "1" * 64: b"nonsense"}, ttl=60)
+        await backend.aclose()
+
+    asyncio.run(answers())
+    done = run(app(), ["doctor", redis_url])
+    assert done.exit_code == 1
+    for words in (
+        "1 of 4 answers never expire",
+        "1 of 4 answers live for less time than it took",
+        "answers are written by 2 serializers (json, msgpack)",
+        "problem: 1 of 4 answers are no entries of their key (magic)",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+def test_persistence_and_what_a_restart_brings_back(own_server: Server) -> None:
+    def said() -> tuple[str, bool]:
+        found = json.loads(run(app(), ["doctor", own_server.url, "--json"]).stdout)
+        (server,) = found["servers"].values()
+        return server["persistence"], any("writes snapshots" in one["what"] for one in found["findings"])
+
+    ask(own_server, "CONFIG", "SET", "save", "")
+    assert said() == ("none", False)
+    ask(own_server, "CONFIG", "SET", "save", "3600 1")
+    assert said() == ("snapshots (3600 1)", True)
+    ask(own_server, "CONFIG", "SET", "appendonly", "yes")
+    assert said() == ("appendonly (appendfsync everysec)", False)

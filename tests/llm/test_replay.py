@@ -198,7 +198,7 @@ def test_request_that_no_cache_could_take_is_a_bad_line(replay: Replay, tmp_path
 
 def test_log_that_is_wrong_as_a_whole_is_told_without_a_traceback(replay: Replay, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
-    path.write_text("question,answer\nq,a\n")
+    path.write_text("answer,score\na,1\n")
     result = replay(path, "--backend", "memory://")
     assert result.exit_code == 2
     assert "there is no system_prompt" in " ".join(result.stderr.split())

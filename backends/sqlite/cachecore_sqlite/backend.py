@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from cachecore.contract import BackendError, Clock, FeedEvent, Link, SystemClock
+from cachecore_sqlite.file.presence import absence, facts
 from cachecore_sqlite.options import SQLiteOptions, absolute, parse_url
 from cachecore_sqlite.table import rows
 from cachecore_sqlite.table.transaction import Transaction, cost
@@ -138,6 +139,14 @@ class SQLiteBackend:
     def limit_waits(self, *, connect: float, silence: float) -> None:
         """Let opening the file wait for other processes for `connect` seconds; a file cannot fall silent."""
         self._pool.limit_opening(connect)
+
+    def absence(self) -> str | None:
+        """Return why there is no cache at the path, in words for people; None if there is one. Makes nothing."""
+        return absence(self.path)
+
+    async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
+        """Return facts about the file, as text for people, under its name. Opens and writes nothing."""
+        return {os.path.basename(self.path): await asyncio.to_thread(facts, self.path, self.options)}
 
     async def time(self) -> float:
         """Return this machine's clock, Unix seconds: all users of the file are on one machine."""

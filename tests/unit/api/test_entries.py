@@ -85,12 +85,12 @@ async def test_an_entry_is_deleted_by_its_key() -> None:
     view = cache.scoped("faq")
     await view.set({"q": 1}, "wrong")
     assert await view.get({"q": 1}) == "wrong"
-    assert await cache.delete_key(view.key({"q": 1})) is True
+    assert await cache.delete_keys([view.key({"q": 1})]) == 1
     assert await view.get({"q": 1}) is None
-    assert await cache.delete_key(view.key({"q": 1})) is False
+    assert await cache.delete_keys([view.key({"q": 1})]) == 0
     for other in (cache.scoped("other").key({"q": 1}), "nonsense", ""):
-        with pytest.raises(OptionsError, match="keys of this cache, which begin with"):
-            await view.delete_key(other)
+        with pytest.raises(OptionsError, match="is no key of an answer here"):
+            await view.delete_keys([other])
 
 
 def test_the_synchronous_face() -> None:
@@ -98,7 +98,7 @@ def test_the_synchronous_face() -> None:
         cache.set({"q": 1}, "here")
         (entry,) = cache.entries()
         assert entry.load() == "here"
-        assert cache.delete_key(entry.key) is True
+        assert cache.delete_keys([entry.key]) == 1
         assert cache.entries() == []
 
 

@@ -1,7 +1,7 @@
 """Facts about a server and its abilities, for people: `cachecore doctor` prints them.
 
 They are read over a separate connection, by commands that an ordinary user may run: HELLO instead of INFO, which is
-asked for the memory limit alone and may be refused. Nothing is written.
+asked for memory and persistence alone and may be refused, as CONFIG may be. Nothing is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
     `prefix` is that of the cache's keys; `key` is a key of this server that has no other use.
 
     The result has `server`, `protocol`, `feed` and `swap`, and where the server tells them `role`, `mode`, `maxmemory`
-    (bytes; `0`: no limit) and `maxmemory_policy`.
+    (bytes; `0`: no limit), `maxmemory_policy`, `used_memory` and `persistence`.
 
     Raises:
         BackendError: the server cannot be reached.
@@ -43,6 +43,7 @@ async def about(dialer: Dialer, prefix: str, key: str) -> Mapping[str, str]:
         return {
             **facts,
             **await _memory(connection),
+            **await _persistence(connection),
             "feed": await _feed(connection, prefix, facts["protocol"]),
             "swap": await _swap(connection, key),
         }
@@ -64,10 +65,35 @@ async def _hello(connection: Connection) -> dict[str, str]:
 
 
 async def _memory(connection: Connection) -> dict[str, str]:
-    reply: Any = await connection.request(pack(("INFO", "memory")))
+    told = await _info(connection, "memory")
+    return {name: told[name] for name in ("maxmemory", "maxmemory_policy", "used_memory") if name in told}
+
+
+async def _info(connection: Connection, section: str) -> dict[str, str]:
+    reply: Any = await connection.request(pack(("INFO", section)))
     text = str(reply, "ascii", "replace") if isinstance(reply, bytes) else ""
-    told = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return {name: told[name] for name in ("maxmemory", "maxmemory_policy") if name in told}
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+async def _persistence(connection: Connection) -> dict[str, str]:
+    """Return what a restart brings back: `none`, `appendonly (appendfsync …)`, `snapshots (…)`; nothing if untold."""
+    told = await _info(connection, "persistence")
+    if "aof_enabled" not in told:
+        return {}
+    if told["aof_enabled"] == "1":
+        how = await _setting(connection, "appendfsync")
+        return {"persistence": f"appendonly (appendfsync {how or 'unknown'})"}
+    save = await _setting(connection, "save")
+    if save is None:
+        return {"persistence": "snapshots, or none (CONFIG is refused)"}
+    return {"persistence": f"snapshots ({save})" if save else "none"}
+
+
+async def _setting(connection: Connection, name: str) -> str | None:
+    reply: Any = await connection.request(pack(("CONFIG", "GET", name)))
+    if isinstance(reply, dict):
+        reply = [part for pair in reply.items() for part in pair]
+    return _text(reply[1]) if isinstance(reply, list) and len(reply) == 2 else None
 
 
 async def _feed(connection: Connection, prefix: str, protocol: str) -> str:

@@ -27,6 +27,14 @@ StreamFrom = Callable[[Call], AsyncIterable[JsonObject]]
 class Flow(Calls):
     """The ways of calls through a cache of answers."""
 
+    recorder: Callable[[Asked], None] | None = None
+    """Told every call that asks for an answer, before it is looked for; see `cachecore_llm.operating.Recorder`."""
+
+    def _noted(self, asked: Asked) -> Asked:
+        if self.recorder is not None:
+            self.recorder(asked)
+        return asked
+
     async def answer(self, call: Call, send: Send, controls: Controls = DEFAULT, *, similar: bool = True) -> Answer:
         """Return the stored answer to `call`, else the answer of `send`, which is stored if it is fit to be.
 
@@ -39,7 +47,7 @@ class Flow(Calls):
 
         Also the errors of `ask`, and UnkeyableError.
         """
-        return await whole.answer(self, self.ask(call, controls), send, similar=similar)
+        return await whole.answer(self, self._noted(self.ask(call, controls)), send, similar=similar)
 
     def in_memory(self, call: Call, controls: Controls = DEFAULT) -> Answer | None:
         """Return the fresh answer to `call` that is in this process's memory, counted as a hit, or None: `answer` then.
@@ -64,6 +72,8 @@ class Flow(Calls):
         Of a hit in memory, the stored answer and its age in seconds. `ask` gives the call on its way: it is needed
         only if the answer is not in memory.
         """
+        if self.recorder is not None:
+            self.recorder(ask())
         return whole.quick(self, view, request, ask, send)
 
     async def answer_many(self, call: Call, send: Send, controls: Controls = DEFAULT) -> batch.Batch:
@@ -71,6 +81,8 @@ class Flow(Calls):
 
         Raises as `answer` does.
         """
+        if self.recorder is not None:
+            self.recorder(self.ask(call, controls))
         return await batch.answer_many(self, call, send, controls)
 
     def stream(self, call: Call, start: StreamFrom, controls: Controls = DEFAULT) -> AnswerStream:
@@ -78,7 +90,7 @@ class Flow(Calls):
 
         Callers that ask the same at the same time share one stream. Raises as `answer` does.
         """
-        return AnswerStream(self, self.ask(call, controls), start)
+        return AnswerStream(self, self._noted(self.ask(call, controls)), start)
 
     async def find(self, call: Call, controls: Controls = DEFAULT) -> Answer | None:
         """Return the fresh answer to `call`, or None."""

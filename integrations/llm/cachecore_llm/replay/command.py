@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cachecore.contract import redact_url
 from cachecore.contract.clock import SystemClock
@@ -26,6 +27,7 @@ from cachecore_llm.cost.ledger import Ledger
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.replay.report import Report
 from cachecore_llm.replay.run import CountedProvider, Tally, replay_log
+from cachecore_llm.replay.shapes import FORMATS
 from cachecore_llm.response_cache import ResponseCache
 from cachecore_llm.service import LLMService
 from cachecore_llm.upstream import FallbackOrchestrator, Provider
@@ -58,10 +60,14 @@ class Settings:
     timeout: float = 60.0
     params: tuple[str, ...] = ()
     normalise: bool = False
+    form: str | None = None
+    """The form of the log's records; None: each is recognised."""
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A log of requests, JSON lines or CSV.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A log of requests: JSON lines, JSON, CSV or text.", exists=True, dir_okay=False)
+    ],
     backend: Annotated[
         str | None,
         typer.Option(help="Where answers are kept, a URL. A SQLite file if not given, so a second run finds them all."),
@@ -89,14 +95,19 @@ def replay(
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Take questions that were only typed otherwise for one.")
     ] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", help=f"The form of all records: {', '.join(FORMATS)}; else recognised.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Send a log of requests through the cache and show what it saves.
 
-    Fields of a line: system_prompt, user_message; optionally context, params, tenant, label.
+    Logs of OpenAI, Anthropic, LiteLLM, Langfuse, Helicone, OpenTelemetry; or lines with system_prompt and user_message.
     """
     params = tuple(param or ())
-    settings = Settings(backend, provider, model, concurrency, speed, flaws, seed, ttl, timeout, params, normalise)
+    settings = Settings(
+        backend, provider, model, concurrency, speed, flaws, seed, ttl, timeout, params, normalise, form
+    )
     console = Console(stderr=True, quiet=as_json)
     try:
         report = asyncio.run(run_replay(file, settings, console))
@@ -120,12 +131,12 @@ async def run_replay(file: Path, settings: Settings, console: Console) -> Report
     """
     url = settings.backend or default_backend()
     async with AsyncExitStack() as stack:
-        provider = await _provider(settings, stack)
+        provider = await open_provider(settings, stack)
         cache = await stack.enter_async_context(open_cache(url, settings))
         console.print(f"answers are kept in {redact_url(url)}", markup=False, highlight=False, soft_wrap=True)
         if isinstance(provider, SimulatedProvider):
             console.print(provider.description, markup=False, highlight=False, soft_wrap=True)
-        reader = LogReader(file, params=settings.params)
+        reader = LogReader(file, params=settings.params, form=settings.form)
         return await replay_through(cache, provider, reader, settings, console)
 
 
@@ -148,7 +159,15 @@ async def replay_through(
     before, saved_before = cache.metrics, cache.ledger.total().saved
     started = clock.monotonic()
     with _progress(console, reader, tally) as advance:
-        await replay_log(reader, service, concurrency=settings.concurrency, clock=clock, tally=tally, progress=advance)
+        await replay_log(
+            reader,
+            service,
+            provider=asked,
+            concurrency=settings.concurrency,
+            clock=clock,
+            tally=tally,
+            progress=advance,
+        )
     return Report(
         log=reader.path.name,
         backend=redact_url(settings.backend or default_backend()),
@@ -159,6 +178,7 @@ async def replay_through(
         seconds=clock.monotonic() - started,
         provider_calls=asked.calls,
         ignored_fields=dict(reader.ignored),
+        forms=dict(reader.forms),
         tally=tally,
         not_stored=cache.metrics.unstored_since(before),
         saved=cache.ledger.total().saved.minus(saved_before),
@@ -178,7 +198,8 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path.absolute()))}"
 
 
-async def _provider(settings: Settings, stack: AsyncExitStack) -> Provider:
+async def open_provider(settings: Settings, stack: AsyncExitStack) -> Provider:
+    """Return the provider that `settings` name, open until `stack` ends. Raises typer.BadParameter."""
     if settings.provider is ProviderChoice.SIMULATED:
         return SimulatedProvider(speed=settings.speed, flawed=settings.flaws, seed=settings.seed)
     if settings.model is None:
@@ -199,15 +220,19 @@ def _progress(console: Console, reader: LogReader, tally: Tally) -> Iterator[Cal
         TextColumn("replaying"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[requests]:,} requests, {task.fields[rate]:.1%} hits"),
+        TextColumn("{task.fields[requests]:,} requests, {task.fields[rate]:.1%} hits, {task.fields[speed]:,.0f}/s"),
         TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
     )
-    task = bar.add_task("", total=max(1, reader.size), requests=0, rate=0.0)
+    task = bar.add_task("", total=max(1, reader.size), requests=0, rate=0.0, speed=0.0)
+    began = time.monotonic()
 
     def advance() -> None:
-        bar.update(task, completed=reader.position, requests=tally.requests, rate=tally.hit_rate)
+        speed = tally.requests / max(0.001, time.monotonic() - began)
+        bar.update(task, completed=reader.position, requests=tally.requests, rate=tally.hit_rate, speed=speed)
 
     with bar:
         yield advance

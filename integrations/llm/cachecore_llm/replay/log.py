@@ -1,7 +1,9 @@
-"""Logs of requests: JSON lines or CSV, read line by line. What is wrong with a line is told with its number.
+"""Logs of requests: JSON lines, JSON, CSV or plain text, one record at a time. What is wrong with one is told with its
+number.
 
-Fields: `system_prompt`, `user_message`, and optionally `context`, `params` (an object, or JSON text in CSV), `tenant`,
-`label`. Other fields are not part of the request unless they are named as parameters; which were left out is counted.
+The form of a record is that of `shapes`, recognised by its fields. Fields of the form `own`: `system_prompt`,
+`user_message`, and optionally `context`, `params` (an object, or JSON text in CSV), `tenant`, `label`. Other fields are
+not part of the request unless they are named as parameters; which were left out is counted.
 """
 
 from __future__ import annotations
@@ -9,18 +11,26 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import MIB
+from cachecore_llm.replay.json_stream import BrokenJSONError, values_in
+from cachecore_llm.replay.shapes import FORMATS, NO_FACTS, Facts, parsed, recognised, request_in
+from cachecore_llm.replay.spans import spans_in
 from cachecore_llm.request import LLMRequest
+from cachecore_llm.wire import Call
 
 _FIELDS: Final = frozenset({"system_prompt", "user_message", "context", "params", "tenant", "label"})
 _REQUIRED: Final = ("system_prompt", "user_message")
 _MAX_FIELD: Final = 16 * MIB
+_QUESTIONS: Final = ("user_message", "prompt", "question", "query", "input", "text")
+"""Columns of CSV that hold the question where there is no column of a system prompt."""
+_TEXTS: Final = (".txt", ".text")
+_LINES: Final = (".csv", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +39,87 @@ class Line:
 
     number: int
     """From 1; in CSV the line on which the record ends."""
-    request: LLMRequest | None
+    request: LLMRequest | Call | None
     problem: str | None = None
+    """Why there is none: a reason, then perhaps `: ` and particulars."""
+    facts: Facts = field(default=NO_FACTS, compare=False)
+    """What the log says beside the request."""
 
 
 class LogReader:
     """Reads one log. Iterating opens it; `position` and `size` (bytes) tell how far that has come."""
 
-    def __init__(self, path: Path, *, params: Iterable[str] = ()) -> None:
-        """Read `path`; the fields named in `params` are parameters of the request, besides those in `params` itself."""
+    def __init__(self, path: Path, *, params: Iterable[str] = (), form: str | None = None) -> None:
+        """Read `path`.
+
+        Args:
+            path: the log.
+            params: fields that are parameters of the request, besides those in `params` itself; of the form `own`.
+            form: one of `FORMATS`, for all records; None: each is recognised by its fields.
+
+        Raises:
+            OptionsError: there is no such form.
+        """
+        if form is not None and form not in FORMATS:
+            raise OptionsError(f"there is no format {form!r}; there are {', '.join(FORMATS)}")
         self.path = path
         self.size = path.stat().st_size
         self.position = 0
         self.ignored: Counter[str] = Counter()
         """How many lines had a field that is not part of the request."""
+        self.forms: Counter[str] = Counter()
+        """How many requests were read of each form."""
         self._params = frozenset(params) - _FIELDS
+        self._form = form
 
     def __iter__(self) -> Iterator[Line]:
         with self.path.open("rb") as file:
-            yield from self._csv(file) if self._is_csv(file) else self._json_lines(file)
+            yield from self._kind(file)(file)
 
-    def _is_csv(self, file: IO[bytes]) -> bool:
+    def _kind(self, file: IO[bytes]) -> Callable[[IO[bytes]], Iterator[Line]]:
+        """Return what reads the file, by its name and its first bytes."""
         suffix = self.path.suffix.lower()
-        if suffix in (".csv", ".jsonl", ".ndjson"):
-            return suffix == ".csv"
-        start = file.read(4096)
+        if self._form == "text" or (suffix in _TEXTS and self._form is None):
+            return self._text
+        if suffix in _LINES:
+            return self._csv if suffix == ".csv" else self._json_lines
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
         file.seek(0)
-        return not start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+        if start.startswith(b"["):
+            return self._json
+        if start.startswith(b"{"):
+            return self._json if start.split(b"\n", 1)[0].strip() == b"{" else self._json_lines
+        return self._csv
 
     def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
         self.position = 0
         for line in file:
             yield line if self.position else line.removeprefix(b"\xef\xbb\xbf")
             self.position += len(line)
+
+    def _text(self, file: IO[bytes]) -> Iterator[Line]:
+        for number, data in enumerate(self._lines(file), 1):
+            try:
+                text = data.decode().strip()
+            except UnicodeDecodeError:
+                yield Line(number, None, "not UTF-8")
+                continue
+            if text:
+                self.forms["text"] += 1
+                yield Line(number, LLMRequest("", text))
+
+    def _json(self, file: IO[bytes]) -> Iterator[Line]:
+        number = 0
+        self.position = 0
+
+        def read(size: int) -> None:
+            self.position += size
+
+        try:
+            for number, found in enumerate(values_in(file, read), 1):
+                yield from self._records(number, found)
+        except BrokenJSONError as error:
+            yield Line(number + 1, None, f"{error}: nothing behind it can be read")
 
     def _json_lines(self, file: IO[bytes]) -> Iterator[Line]:
         for number, data in enumerate(self._lines(file), 1):
@@ -76,7 +134,7 @@ class LogReader:
             except RecursionError:
                 yield Line(number, None, "not JSON that can be read: nested too deeply")
             else:
-                yield self._line(number, found)
+                yield from self._records(number, found)
 
     def _csv(self, file: IO[bytes]) -> Iterator[Line]:
         csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD))
@@ -92,11 +150,7 @@ class LogReader:
                 yield Line(rows.line_num, None, f"not CSV: {error}")
                 continue
             if header is None:
-                header = [name.strip() for name in row]
-                if missing := [name for name in _REQUIRED if name not in header]:
-                    raise OptionsError(
-                        f"{self.path.name}: the first line of a CSV log names its columns; there is no {missing[0]}"
-                    )
+                header = self._header([name.strip() for name in row])
                 continue
             if not row:
                 continue
@@ -104,20 +158,49 @@ class LogReader:
                 yield Line(rows.line_num, None, f"{len(row)} columns where the first line names {len(header)}")
                 continue
             # An empty cell is a field that is not there.
-            yield self._line(
-                rows.line_num,
-                {n: cell for n, cell in zip(header, row, strict=True) if cell or n in _REQUIRED},
-                text=True,
-            )
+            yield self._row(rows.line_num, dict(zip(header, row, strict=True)))
+
+    def _header(self, names: list[str]) -> list[str]:
+        """Return the columns, by the names that fields have. Raises OptionsError if no request can be in them."""
+        missing = [name for name in _REQUIRED if name not in names]
+        if not missing or self._form not in (None, "own") or recognised(dict.fromkeys(names)) is not None:
+            return names
+        questions = [name for name in _QUESTIONS if name in names]
+        if "system_prompt" not in names and questions:
+            return ["user_message" if name == questions[0] else name for name in names]
+        raise OptionsError(f"{self.path.name}: the first line of a CSV log names its columns; there is no {missing[0]}")
+
+    def _row(self, number: int, cells: dict[str, str]) -> Line:
+        if "user_message" in cells and self._form in (None, "own"):
+            cells.setdefault("system_prompt", "")
+            own = {name: cell for name, cell in cells.items() if cell or name in _REQUIRED}
+            return self._line(number, own, text=True)
+        return self._line(number, {name: parsed(cell) for name, cell in cells.items() if cell})
+
+    def _records(self, number: int, found: object) -> Iterator[Line]:
+        spans = spans_in(found) if isinstance(found, dict) else None
+        if spans is None:
+            yield self._line(number, found)
+        else:
+            for span in spans:
+                yield self._line(number, span)
 
     def _line(self, number: int, found: object, *, text: bool = False) -> Line:
-        if not isinstance(found, dict):
+        if not isinstance(found, Mapping):
             return Line(number, None, f"a request is an object, not {_json_name(found)}")
+        form = self._form or recognised(found)
         try:
-            request = self._request(found, text=text)
-        except ValueError as error:
+            if form is None and _FIELDS.isdisjoint(found):
+                return Line(number, None, "a record of no known form")
+            if form in (None, "own"):
+                request: LLMRequest | Call = self._request(found, text=text)
+                self.forms["own"] += 1
+                return Line(number, request)
+            call, facts = request_in(found, form)
+        except ValueError as error:  # UnreadableRecordError among them
             return Line(number, None, str(error))
-        return Line(number, request)
+        self.forms[form] += 1
+        return Line(number, call, facts=facts)
 
     def _request(self, found: Mapping[str, Any], *, text: bool) -> LLMRequest:
         for name in _REQUIRED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rich.console import Console
@@ -36,6 +36,8 @@ class Report:
     """Answers that were not stored, by reason."""
     saved: Totals
     """The cost of the answers that came without a call: tokens and dollars when they were made."""
+    forms: dict[str, int] = field(default_factory=dict)
+    """Requests by the form of their record."""
 
     @property
     def answered(self) -> int:
@@ -87,6 +89,8 @@ class Report:
             "latency": {"hit": _latency(tally.hit_latencies), "miss": _latency(tally.miss_latencies)},
             "rejected": self.not_stored,
             "bad_lines": tally.bad_lines,
+            "bad_lines_by_reason": dict(tally.reasons),
+            "forms": self.forms,
             "first_bad_lines": [{"line": number, "problem": problem} for number, problem in tally.first_bad_lines],
             "ignored_fields": self.ignored_fields,
         }
@@ -122,6 +126,8 @@ class Report:
             table.add_row(f"[red]without an answer: {escape(why)}[/]", f"{number:,}")
         if tally.bad_lines:
             table.add_row("[yellow]bad lines skipped[/]", f"{tally.bad_lines:,}")
+            for why, number in tally.reasons.most_common(_SHOWN_BAD_LINES):
+                table.add_row(f"[yellow]  {escape(why)}[/]", f"{number:,}")
         table.add_row("time", f"{self.seconds:.1f} s")
         console.print(table)
         for number, problem in sorted(tally.first_bad_lines[:_SHOWN_BAD_LINES]):

@@ -123,7 +123,7 @@ async def _purged(cache: ResponseCache, target: Target) -> int | None:
     """Purge; return how many entries were deleted, None if that is not known. Raises InvalidationPending."""
     root, name = cache.flow.root, target.name
     if target.kind == "entry":
-        return int(await root.delete_key(name))
+        return await root.delete_keys([name])
     if target.kind == "prompt":
         segments = prompt_segments(name)
         return await cache.invalidate_selections([Selection("/".join(segments), "name", segments)])

@@ -1,0 +1,5 @@
+"""`python -m cachecore.cli`: the `cachecore` command, where scripts are not on the path."""
+
+from cachecore.cli import main
+
+main()

@@ -1,0 +1,141 @@
+"""Commands that look: they find what an application stored, show no content unasked, and make nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cachecore import Cache
+from cachecore.testing.servers import free_port
+from tests.integration.operating.conftest import Run, fill
+
+
+def test_stats_counts_what_is_there(url: str, run: Run) -> None:
+    fill(url)
+    done = run("stats", url, "--json")
+    assert done.status == 0, done.err
+    told = done.json
+    assert (told["ended"], told["complete"], told["entries"], told["without_expiry"]) == ("ok", True, 3, 1)
+    assert told["states"] == {"fresh": 3}
+    assert {name: row["entries"] for name, row in told["namespaces"].items()} == {"faq": 2, "faq/v3": 1}
+    assert {name: row["entries"] for name, row in told["tags"].items()} == {"shop": 3, "doc:1": 1, "doc:2": 1}
+    assert sum(row["entries"] for row in told["ages"]) == sum(row["entries"] for row in told["sizes"]) == 3
+    assert told["bytes"] == sum(row["bytes"] for row in told["namespaces"].values())
+    assert told["largest"][0]["key"].startswith("cc:e:faq/v3:")
+    below = run("stats", url, "--namespace", "faq/v3", "--json").json
+    assert below["entries"] == 1
+
+
+def test_stats_for_people(url: str, run: Run) -> None:
+    fill(url)
+    out = run("stats", url).out
+    assert "3 answers" in out
+    assert "doc:1" in out
+    assert "1 never expire" in out
+
+
+def test_stats_tells_what_is_invalid(url: str, run: Run) -> None:
+    """The bytes of an answer whose tag was invalidated are still there; it counts as invalid."""
+    fill(url)
+    assert run("invalidate", url, "--tag", "doc:1", "--yes").status == 0
+    assert run("stats", url, "--json").json["states"] == {"fresh": 2, "invalid": 1}
+
+
+def test_ls_lists_without_content(url: str, run: Run) -> None:
+    fill(url)
+    done = run("ls", url, "--json")
+    rows = done.json["answers"]
+    assert sorted(row["namespace"] for row in rows) == ["faq", "faq", "faq/v3"]
+    assert "the first" not in done.out
+    (row,) = run("ls", url, "--tag", "doc:1", "--json").json["answers"]
+    assert (row["state"], row["served_by"], sorted(row["tags"])) == ("fresh", "m1", ["doc:1", "shop"])
+    assert 0 <= row["age"] < 60
+    assert 3300 < row["fresh_until"] - row["created"] <= 3600
+    assert run("ls", url, "--tag", "no such").status == 1
+    assert "fresh" in run("ls", url).out
+
+
+def test_show_and_get_by_the_digits_of_cache_status(url: str, run: Run) -> None:
+    """Metadata without asking; content only with --reveal."""
+    fill(url)
+    (row,) = run("ls", url, "--tag", "doc:1", "--json").json["answers"]
+    digest = row["key"].rpartition(":")[2]
+    for name in (row["key"], digest, digest[:12]):
+        done = run("show", name, url, "--json")
+        assert done.status == 0, done.err
+        assert done.json["key"] == row["key"]
+        assert set(done.json["stamps"].values()) == {"current"}
+        assert "the first" not in done.out
+    assert run("show", digest, url, "--reveal", "--json").json["content"] == {"text": "the first"}
+    assert run("get", digest, url).status == 2
+    got = run("get", digest, url, "--reveal")
+    assert (got.status, got.json) == (0, {"text": "the first"})
+    assert run("show", "0" * 12, url).status == 1
+    assert run("get", "0" * 12, url, "--reveal").status == 1
+    bad = run("show", "nonsense", url)
+    assert bad.status == 2
+    assert "is no key" in bad.err
+
+
+def test_a_prefix_stands_in_keys_encoded(url: str, run: Run) -> None:
+    """The prefix is given as the application gives it."""
+    fill(url, "my app*")
+    assert run("stats", url, "--prefix", "my app*", "--json").json["entries"] == 3
+    assert run("stats", url, "--prefix", "my app", "--json").json["entries"] == 0
+
+
+@pytest.mark.parametrize(
+    "command", [["stats"], ["ls"], ["show", "12345678"], ["export", "x.archive"], ["invalidate", "--all", "--yes"]]
+)
+def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, run: Run, command: list[str]) -> None:
+    at = len(command) if command[0] != "invalidate" else 1
+    done = run(*command[:at], f"sqlite:///{tmp_path}/folder/none.sqlite", *command[at:])
+    assert done.status == 2
+    assert "there is no such file" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_does_not_answer(run: Run) -> None:
+    for command in (["stats"], ["ls"], ["show", "12345678"]):
+        done = run(*command, f"redis://user:hunter2@127.0.0.1:{free_port()}/0", "--json")
+        assert done.status == 3
+        assert done.json["problem"] == "the store does not answer: refused"
+        assert "hunter2" not in done.out + done.err
+
+
+def test_which_store(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a URL it is the configured one; without that, the error says what to do."""
+    monkeypatch.chdir(tmp_path)
+    assert "set CACHECORE_BACKEND" in run("stats").err
+    url = f"sqlite:///{tmp_path}/answers.sqlite"
+    fill(url, "shop")
+    (tmp_path / "cachecore.toml").write_text(f'backend = "{url}"\nprefix = "shop"\n')
+    assert run("stats", "--json").json["entries"] == 3
+
+
+def test_another_prefix_is_told(url: str, run: Run) -> None:
+    """A store without answers under the prefix says under which it has some."""
+    fill(url, "my app")
+    done = run("stats", url)
+    assert "there are answers under --prefix my app" in done.out
+    assert run("stats", url, "--json").json["other_prefixes"] == ["my app"]
+    wrong = run("ls", url, "--state", "nonsense")
+    assert wrong.status == 2
+    assert "fresh, stale, dead" in wrong.err
+
+
+def test_what_is_in_the_store_cannot_write_to_the_terminal(url: str, run: Run) -> None:
+    """Control characters of a tag are escaped, and markup is text."""
+
+    async def put() -> None:
+        async with Cache(url, ttl=60) as cache:
+            await cache.set("q", 1, tags=["\x1b[31mred", "[bold]x[/bold]"], required=True)
+
+    asyncio.run(put())
+    for command in (["stats", url], ["ls", url], ["ls", url, "--tag", "[bold]x[/bold]"]):
+        out = run(*command).out
+        assert "\x1b" not in out
+    assert "[bold]x[/bold]" in run("stats", url).out
+    assert "\\x1b[31mred" in run("stats", url).out
