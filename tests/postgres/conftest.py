@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.postgres.server import Server, missing
+from tests.postgres.server import Server, make_moved_database, missing
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,7 @@ def postgres() -> Iterator[Server]:
     if missing():
         pytest.skip(missing())
     with Server() as server:
+        make_moved_database(server)
         yield server
 
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import psycopg
 
-from cachecore.testing.servers import free_port
+from cachecore.testing.servers import Certificates, free_port
 
 PASSWORD = "pass/word"
 _QUICK = {  # a server that lives for a test run has nothing to lose
@@ -86,9 +86,15 @@ class Server:
         self.settings = _QUICK | (settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
-    def url(self, database: str = "postgres", query: str = "") -> str:
-        """Return the address of a database, as a superuser."""
-        return f"postgres://owner:pass%2Fword@127.0.0.1:{self.port}/{database}{'?' if query else ''}{query}"
+    def url(self, database: str = "postgres", query: str = "", user: str = "owner") -> str:
+        """Return the address of a database, as a superuser unless `user` is another; TLS only if `query` says so."""
+        tls = "" if "sslmode" in query else "sslmode=disable&"
+        return f"postgres://{user}:pass%2Fword@127.0.0.1:{self.port}/{database}?{tls}{query}"
+
+    @property
+    def verified(self) -> str:
+        """Return the query that asks for TLS and checks the server's certificate."""
+        return f"sslmode=verify-full&sslrootcert={self.folder / 'ca.pem'}"
 
     @property
     def pid(self) -> int:
@@ -105,10 +111,19 @@ class Server:
         command += ["--pwfile", str(secret), "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, **_as_user())
         assert done.returncode == 0, done.stderr
+        made = Certificates(self.folder)
+        user = _as_user()
+        for file in (made.certificate, made.key):
+            file.chmod(0o600)
+            if user:
+                os.chown(file, user["user"], user["group"])
 
     def start(self) -> None:
         """Start it, and return once it listens."""
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
+        for name, file in (("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")):
+            options += ["-c", f"{name}={self.folder / file}"]
+        options += ["-c", "ssl=on"]
         command = [program("postgres") or "", "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1"]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -150,7 +165,9 @@ class Server:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -163,10 +180,9 @@ class Bouncer:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        """Return the address of the database behind it."""
-        return f"postgres://owner:pass%2Fword@127.0.0.1:{self.port}/postgres"
+    def url(self, database: str = "postgres") -> str:
+        """Return the address of a database behind it."""
+        return f"postgres://owner:pass%2Fword@127.0.0.1:{self.port}/{database}"
 
     def __enter__(self) -> Self:
         users, settings, log = self.folder / "users", self.folder / "settings", self.folder / "log"
@@ -186,8 +202,30 @@ class Bouncer:
         wait_for_port(self.port, self._process, log)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_MOVED_CLOCK = """
+CREATE SCHEMA moved;
+CREATE TABLE moved.clock (ahead interval NOT NULL);
+INSERT INTO moved.clock VALUES ('0');
+CREATE FUNCTION moved.now() RETURNS timestamptz STABLE LANGUAGE sql
+    AS 'SELECT pg_catalog.now() + ahead FROM moved.clock';
+CREATE FUNCTION moved.clock_timestamp() RETURNS timestamptz VOLATILE LANGUAGE sql
+    AS 'SELECT pg_catalog.clock_timestamp() + ahead FROM moved.clock';
+ALTER DATABASE moved SET search_path = moved, pg_catalog;
+"""
+
+
+def make_moved_database(server: Server) -> None:
+    """Make the database `moved`: its functions `now` and `clock_timestamp` run ahead by what `moved.clock` says."""
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE moved")
+    with psycopg.connect(server.url("moved"), autocommit=True) as connection:
+        connection.execute(_MOVED_CLOCK)
