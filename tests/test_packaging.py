@@ -99,7 +99,9 @@ def test_plugins_are_found_in_an_empty_environment(wheels: dict[str, Path], tmp_
     found = json.loads(asked.stdout)
     assert found["where"].startswith(site)
     assert found["answer"] == 42
-    assert {"memory", "redis", "rediss", "unix", "sqlite", "postgres", "postgresql", "s3", "gs", "az", "file"} <= set(found["cachecore.backends"])
+    assert {"memory", "redis", "rediss", "unix", "sqlite", "postgres", "postgresql", "s3", "gs", "az", "file"} <= set(
+        found["cachecore.backends"]
+    )
     assert {"sha256", "blake2b", "xxh3_128", "blake3"} <= set(found["cachecore.hashers"])
     assert {"msgpack", "json", "typed", "compressed", "encrypted"} <= set(found["cachecore.serializers"])
     assert {"lru", "adaptive"} <= set(found["cachecore.eviction"])

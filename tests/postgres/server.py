@@ -151,6 +151,23 @@ class Server:
             self._process.wait(20)
             self._process = None
 
+    def signal_all(self, how: int) -> None:
+        """Send a signal to every process of the server; each is a process group of its own."""
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(status.read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):  # it has ended
+                continue
+            if parent == self.pid:
+                os.kill(int(status.parent.name), how)
+        os.kill(self.pid, how)
+
+    def ask(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Return the rows of a statement of the superuser."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
     def close(self) -> None:
         """Stop it and remove its folder."""
         self.stop(signal.SIGQUIT)
