@@ -17,6 +17,7 @@ from cachecore.contract.errors import BackendError, CacheError
 from cachecore.contract.protocols import (
     Alive,
     CacheBackend,
+    StatesLimits,
     SupportsAbout,
     SupportsFeed,
     SupportsPartitions,
@@ -66,6 +67,8 @@ def doctor(
 async def _examine(backend: CacheBackend, prefix: str) -> dict[str, Any]:
     abilities = {name: isinstance(backend, kind) for name, (kind, _, _) in _ABILITIES.items()}
     found: dict[str, Any] = {"answers": True}
+    if isinstance(backend, StatesLimits):
+        found["limits"] = list(backend.limits)
     try:
         async with asyncio.timeout(_PATIENCE):
             await backend.get_many([f"{prefix}:s:doctor"])  # connects
@@ -139,6 +142,8 @@ def _show(url: str, found: dict[str, Any]) -> None:
     for name, (_, there, absent) in _ABILITIES.items():
         has = found["abilities"][name]
         typer.echo(f"  {name}: {'yes' if has else 'no'}: {there if has else absent}")
+    for limit in found.get("limits", ()):
+        typer.echo(f"  limit: {limit}")
     for server, said in found.get("servers", {}).items():
         typer.echo(f"  {server}")
         for name, value in said.items():

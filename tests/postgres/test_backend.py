@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import psycopg
 import pytest
@@ -133,7 +133,7 @@ async def test_a_table_of_another_program_is_left_alone(backend: PostgresBackend
 async def test_batches_in_any_order_never_wait_for_each_other(backend: PostgresBackend) -> None:
     """Rows are locked in the order of their keys: no deadlock, which costs a second and an error."""
     keys = [f"k{i}" for i in range(40)]
-    calls = []
+    calls: list[Awaitable[object]] = []
     for turn in range(30):
         order = keys if turn % 2 else keys[::-1]
         calls += [backend.set_many(dict.fromkeys(order, b"v"), ttl=60), backend.delete_many(order)]
@@ -162,7 +162,8 @@ async def test_no_change_is_missing_before_the_heartbeat_that_covers_it(postgres
     """Each change that was acknowledged before a heartbeat was sent comes before it."""
     backend, other = PostgresBackend(postgres_url + "&heartbeat=1ms"), PostgresBackend(postgres_url)
     acknowledged: list[tuple[float, str]] = []
-    missing, told = 0, set()
+    missing = 0
+    told: set[str] = set()
 
     async def write() -> None:
         from cachecore.contract import monotonic

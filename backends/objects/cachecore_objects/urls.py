@@ -21,9 +21,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     Raises:
         OptionsError: the URL or a setting in it is wrong.
     """
+    from obstore import store as stores
     from obstore.exceptions import BaseError
-    from obstore.store import LocalStore
-    from obstore.store import from_url as store_from_url
 
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
@@ -34,7 +33,7 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     if not concurrency.isdecimal():
         raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
     plain = url.partition("?")[0]
-    client = {
+    client: dict[str, Any] = {
         "timeout": f"{round(timeout * _MILLISECONDS)}ms",
         "connect_timeout": f"{round(timeout * _MILLISECONDS)}ms",
     }
@@ -44,10 +43,11 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         if parts.scheme == "file":
             if given or parts.netloc or not parts.path.strip("/"):
                 raise OptionsError(f"a folder is named by file:///folder, with no options of obstore, not {plain!r}")
-            store: Any = LocalStore(unquote(parts.path), mkdir=True)
+            store: Any = stores.LocalStore(unquote(parts.path), mkdir=True)
         else:
             # No retries: whether a call is made again is decided above.
-            store = store_from_url(plain, config=given, client_options=client, retry_config={"max_retries": 0})
+            build: Any = stores.from_url  # its types name each kind of store
+            store = build(plain, config=given, client_options=client, retry_config={"max_retries": 0})
     except (BaseError, OSError, TypeError, ValueError) as error:
         if isinstance(error, OptionsError):
             raise
