@@ -45,7 +45,7 @@ _LONGEST_TTL: Final = 100 * 365.25 * 86_400
 class PyKeyValueBackend:
     """CacheBackend on a store of py-key-value, which the caller makes and closes.
 
-    A value is a dict of its key, its deadline and its bytes as base85 text. Its end is judged by this host's clock,
+    A value is a dict of its key, its deadline and its bytes as base64 text. Its end is judged by this host's clock,
     since many of these stores know whole seconds only. Use it in one event loop, unless the store may be used in more.
     """
 
@@ -116,7 +116,7 @@ class PyKeyValueBackend:
 
     async def _write(self, items: Mapping[str, bytes], ttl: float | None) -> None:
         ends = None if ttl is None or ttl > _LONGEST_TTL else self._clock.time() + ttl
-        values = [{"key": key, "ends": ends, "value": base64.b85encode(value).decode()} for key, value in items.items()]
+        values = [{"key": key, "ends": ends, "value": base64.b64encode(value).decode()} for key, value in items.items()]
         # A whole number above: many stores cut fractions, and the deadline within is the one that counts.
         kept = None if ttl is None or ends is None else math.ceil(ttl) + 1
         await self._store.put_many(list(items), values, collection=self._collection, ttl=kept)
@@ -157,7 +157,7 @@ def _alive(key: str, entry: Mapping[str, Any] | None, now: float) -> bytes | Non
     if not isinstance(text, str) or not (ends is None or (isinstance(ends, int | float) and ends > now)):
         return None
     try:
-        return base64.b85decode(text)
+        return base64.b64decode(text, validate=True)
     except ValueError:
         return None
 

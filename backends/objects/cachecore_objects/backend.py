@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -177,20 +177,17 @@ class ObjectBackend:
                 with translated(operation):
                     return await call(key)
 
-        tasks = [asyncio.ensure_future(self._whole(one(key)) if write else one(key)) for key in keys]
+        tasks = [asyncio.ensure_future(one(key)) for key in keys]
+        if write:  # goes on to its end even if its caller leaves: another may follow under the same lock
+            self._writes.update(tasks)
+            for task in tasks:
+                task.add_done_callback(self._writes.discard)
+            return list(await asyncio.shield(asyncio.gather(*tasks)))
         try:
             return list(await asyncio.gather(*tasks))
         finally:
             for task in tasks:
                 task.cancel()
-
-    async def _whole(self, write: Coroutine[Any, Any, T]) -> T:
-        """Carry out a write to its end even if its caller leaves: another may follow under the same lock."""
-        task = asyncio.ensure_future(write)
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # a caller that left asks no more
-        return await asyncio.shield(task)
 
     def _check(self, operation: str) -> None:
         if self._closed:

@@ -79,7 +79,8 @@ class Statements:
         self.sizes = sql("SELECT t.key, octet_length(t.value) FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
         self.put = sql("""
             WITH done AS (INSERT INTO TABLE_ (key, value, expires)
-                SELECT k, v, END_ FROM unnest(%s::text[], %b::bytea[]) AS new(k, v) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires)
+                SELECT k, v, END_ FROM unnest(%s::text[], %b::bytea[]) AS new(k, v)
+                ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires)
             TOLD_""")
         self.delete = sql("""
             WITH held AS (SELECT t.key FROM TABLE_ t WHERE t.key = ANY(%s::text[]) ORDER BY t.key FOR UPDATE),
@@ -107,7 +108,8 @@ class Statements:
         # Nothing is cast that is no number: CASE looks at one branch after the other.
         self.advance = sql("""
             INSERT INTO TABLE_ AS t (key, value) VALUES (%s, '1') ON CONFLICT (key)
-                DO UPDATE SET expires = NULL, value = CASE WHEN NOT LIVE_ OR octet_length(t.value) NOT BETWEEN 1 AND 18 THEN '1'
+                DO UPDATE SET expires = NULL, value =
+                CASE WHEN NOT LIVE_ OR octet_length(t.value) NOT BETWEEN 1 AND 18 THEN '1'
                      WHEN encode(t.value, 'escape') !~ '^[0-9]+$' THEN '1'
                      ELSE decode((encode(t.value, 'escape')::bigint + 1)::text, 'escape') END
             RETURNING value""")
