@@ -25,7 +25,8 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 0.8
 _ASK_AGAIN: Final = 30.0  # a server that cannot be listened to
 _LATE_BEATS: Final = 2  # heartbeats after which a feed without an answer is lost
-_SILENT_BEATS: Final = 8  # and after which its connection is given up
+_SILENT_BEATS: Final = 8  # and after which its connection is given up, but not
+_SILENT_SECONDS: Final = 1.0  # before these have passed
 _DURABILITY: Final = {"u": "unlogged: empty after a crash or a failover", "p": "logged", None: "not made yet"}
 
 Open = Callable[[], Awaitable[Connection]]
@@ -81,8 +82,8 @@ async def _events(
         sent = monotonic()
         beat = in_background(asyncio.create_task(_beat(connection)))
         try:
-            for beats in (_LATE_BEATS, _SILENT_BEATS):
-                if not (await asyncio.wait({beat}, timeout=beats * heartbeat))[0]:
+            for late in (_LATE_BEATS * heartbeat, max(_SILENT_BEATS * heartbeat, _SILENT_SECONDS)):
+                if not (await asyncio.wait({beat}, timeout=late))[0]:
                     yield Lost()
             if not beat.done():
                 raise TimeoutError
