@@ -93,9 +93,9 @@ _HEAD: Final = """\
 # Reliability
 
 What happens when the store, the network, the process or the data misbehaves, measured. Every row is a scenario under
-`tests/`, most of them on real servers (Redis, Valkey, SQLite) that are frozen, killed, filled and cut off. `make test`
-runs each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left over, how
-many calls and connections); `make soak` runs them at full size and writes this table, and
+`tests/`, most of them on real servers (Redis, Valkey, Postgres, SQLite) that are frozen, killed, filled and cut off.
+`make test` runs each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left
+over, how many calls and connections); `make soak` runs them at full size and writes this table, and
 `CACHECORE_SOAK_SCALE=0.1 make soak` runs a tenth of it. The column *size* says what was run here, and *yes* means met
 at that size. Times are wall-clock on a shared machine of two cores; a goal that was not met is shown as it is.
 

@@ -104,19 +104,13 @@ class Pool:
             self.end.asend(None).send(None)
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._count = 0  # of open connections
 
     @contextlib.asynccontextmanager
     async def connection(self, opening: Any) -> AsyncIterator[Connection]:
         """Lend an idle connection, or a new one that `opening` makes."""
         async with self._slots:
-            sound = (lent for lent in iter(lambda: self._idle.pop() if self._idle else None, None) if lent.sound())
-            try:
-                connection = next(sound, None) or await opening()
-            except Exception:
-                self.link = _NO_LINK
-                raise
-            if self.link is None or connection.link.since > self.link.since:
-                self.link = connection.link
+            connection = self._sound() or await self._opened(opening)
             try:
                 yield connection
             finally:
@@ -124,7 +118,26 @@ class Pool:
                     self._idle.append(connection)
                 else:
                     connection.pgconn.finish()
-                    self.link = None
+                    self._count -= 1
+
+    def _sound(self) -> Connection | None:
+        while self._idle:
+            if (connection := self._idle.pop()).sound():
+                return connection
+            self._count -= 1
+        return None
+
+    async def _opened(self, opening: Any) -> Connection:
+        if self._count == 0 and self.link is not _NO_LINK:
+            self.link = None  # calls wait: the last attempt ended well
+        try:
+            connection: Connection = await opening()
+        except BaseException:
+            self.link = _NO_LINK if self._count == 0 else self.link
+            raise
+        self._count += 1
+        self.link = connection.link
+        return connection
 
     async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
         # A loop that ends closes the generators that began in it: the only public signal of its end.
