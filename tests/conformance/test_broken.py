@@ -10,6 +10,7 @@ import pytest
 from cachecore.contract import CacheBackend
 from cachecore.testing import conformance
 from cachecore.testing.clocks import FakeClock
+from cachecore_sqlite import SQLiteBackend
 from tests.conformance import broken
 
 # Which backend, and a promise that some check must name.
@@ -56,7 +57,7 @@ class File(Memory):
         self.opened: list[CacheBackend] = [self.backend]
 
     async def another(self) -> CacheBackend:
-        self.opened.append(broken.SQLiteBackend(self._path, clock=self.clock))
+        self.opened.append(SQLiteBackend(self._path, clock=self.clock))
         return self.opened[-1]
 
 

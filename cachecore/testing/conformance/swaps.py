@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from cachecore.contract import SupportsScan, SupportsSizes
 from cachecore.testing.conformance.harness import Harness, SharedHarness, holds, registered, same
@@ -129,6 +130,7 @@ async def check_swap_never_undoes_a_write_at_the_same_time(harness: Harness) -> 
     for round_ in range(10):
         key = f"k{round_}"
         await backend.set_many({key: b"old"}, ttl=60)
+        calls: list[Awaitable[object]]
         calls = [backend.swap(key, b"old", b"swapped", ttl=60), backend.set_many({key: b"set"}, ttl=60)]
         await asyncio.gather(*calls[:: 1 if round_ % 2 else -1])
         same(await backend.get_many([key]), [b"set"], "a swap does not undo a set_many that came between")
