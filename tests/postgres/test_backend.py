@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable
 
 import psycopg
@@ -225,6 +227,27 @@ async def test_through_pgbouncer_there_is_no_feed_and_doctor_says_so(postgres: S
 
 async def _answer() -> int:
     return 42
+
+
+def test_a_loop_that_ends_with_calls_under_way_says_nothing(
+    postgres_url: str, postgres: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections are closed with it, and no error is logged for callers that are gone."""
+
+    async def leave() -> None:
+        backend = PostgresBackend(postgres_url)
+        await backend.set_many({"k": b"v"}, ttl=60)
+        calls = [asyncio.ensure_future(backend.get_many(["k"])) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert not any(call.done() for call in calls)
+
+    asyncio.run(leave())
+    gc.collect()
+    assert not caplog.records
+    others = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    limit = time.monotonic() + 10
+    while ask(postgres, others) != [(0,)]:
+        assert time.monotonic() < limit, "a connection is still open"
 
 
 def test_loops_one_after_the_other_and_in_threads_and_forks(postgres_url: str) -> None:

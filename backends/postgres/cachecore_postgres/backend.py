@@ -181,7 +181,6 @@ class PostgresBackend:
         return call.answer
 
     async def _run(self, pool: Pool, calls: list[_Call[Any]], before: Sequence[asyncio.Future[Any]]) -> None:
-        failure: Callable[[str], BaseException]
         try:
             await asyncio.gather(*before)
             async with pool.connection(self._open) as connection:
@@ -191,18 +190,15 @@ class PostgresBackend:
                         call.answer.set_result(call.then(found))
                 if calls[0].missing is None and monotonic() >= self._sweep_due:
                     await self._sweep(connection)
-            return
         except asyncio.CancelledError:
-            failure = lambda operation: backend_error(operation, "closed", transient=False)  # noqa: E731
-        except (Error, OSError) as error:
-            failed = error
-            failure = lambda operation: translate(operation, failed)  # noqa: E731
+            if pool.over.is_set():
+                _fail(calls, None)
+                return
+            for call in calls:  # the loop ends, and no caller is left
+                call.answer.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - a bug is the caller's to see
-            found_bug = error
-            failure = lambda operation: found_bug  # noqa: E731
-        for call in calls:
-            if not call.answer.done():
-                call.answer.set_exception(failure(call.operation))
+            _fail(calls, error)
 
     async def _send(self, connection: Connection, calls: list[_Call[Any]]) -> list[list[Any]]:
         """Return the rows of each call; statements of one pipeline are one transaction."""
@@ -234,6 +230,16 @@ class PostgresBackend:
             async with asyncio.timeout(self._silence):
                 if (await connection.execute(self._sql.sweep)).rowcount == SWEEP:
                     self._sweep_due = now
+
+
+def _fail(calls: list[_Call[Any]], error: Exception | None) -> None:
+    """Give the callers that wait an error; None: the backend was closed."""
+    for call in calls:
+        made = error or backend_error(call.operation, "closed", transient=False)
+        if isinstance(made, Error | OSError):
+            made = translate(call.operation, made)
+        if not call.answer.done():
+            call.answer.set_exception(made)
 
 
 def _bounded(ttl: float | None) -> float | None:
