@@ -229,6 +229,16 @@ async def _answer() -> int:
     return 42
 
 
+async def test_a_feed_ends_with_its_backend(postgres_url: str, postgres: Server) -> None:
+    backend = PostgresBackend(postgres_url)
+    feed = backend.feed("p:")
+    assert [type(await anext(feed)) for _ in range(2)] == [Lost, Alive]
+    await backend.aclose()
+    async with asyncio.timeout(5):
+        async for event in feed:
+            assert isinstance(event, Alive | Lost)
+
+
 def test_a_loop_that_ends_with_calls_under_way_says_nothing(
     postgres_url: str, postgres: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -200,7 +200,7 @@ class PostgresBackend:
         except Exception as error:  # noqa: BLE001 - a bug is the caller's to see
             _fail(calls, error)
 
-    async def _send(self, connection: Connection, calls: list[_Call[Any]]) -> list[list[Any]]:
+    async def _send(self, connection: Connection, calls: list[_Call[Any]], made: bool = False) -> list[list[Any]]:
         """Return the rows of each call; statements of one pipeline are one transaction."""
         values = [tuple(connection.channel if value is CHANNEL else value for value in call.values) for call in calls]
         async with asyncio.timeout(self._silence + calls[0].size / _BYTES_PER_SECOND):
@@ -213,6 +213,8 @@ class PostgresBackend:
             except errors.UndefinedTable:
                 if calls[0].missing is not None:
                     return [calls[0].missing]
+                if made:
+                    raise
                 with contextlib.suppress(errors.DuplicateTable):  # another process was faster
                     await connection.execute(self._sql.make)
             except errors.ReadOnlySqlTransaction:
@@ -220,7 +222,7 @@ class PostgresBackend:
                 if asyncio.get_running_loop().time() - connection.link.since > _READONLY_SECONDS:
                     connection.pgconn.finish()
                 raise
-        return await self._send(connection, calls)
+        return await self._send(connection, calls, made=True)
 
     async def _sweep(self, connection: Connection) -> None:
         """Delete some of the dead rows, behind a write: at most once a second, unless there are more."""

@@ -44,7 +44,7 @@ async def listen(
             await _subscribe(connection, options)
             yield Lost()  # what was read until now was read without a feed
             pause, told = _FIRST_PAUSE, True
-            async with contextlib.aclosing(_events(connection, prefix, sender, options.heartbeat)) as events:
+            async with contextlib.aclosing(_events(connection, prefix, sender, options.heartbeat, over)) as events:
                 async for event in events:
                     told = type(event) is Lost or (told and type(event) is not Alive)
                     yield event
@@ -75,10 +75,10 @@ async def _subscribe(connection: Connection, options: PostgresOptions) -> None:
 
 
 async def _events(
-    connection: Connection, prefix: str, sender: str, heartbeat: float
+    connection: Connection, prefix: str, sender: str, heartbeat: float, over: asyncio.Event
 ) -> AsyncGenerator[FeedEvent, None]:
-    """Yield changes and heartbeats; ends by an error of the connection."""
-    while True:
+    """Yield changes and heartbeats until `over`, or an error of the connection."""
+    while not over.is_set():
         sent = monotonic()
         beat = in_background(asyncio.create_task(_beat(connection)))
         try:
