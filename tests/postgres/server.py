@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import psycopg
 
-from cachecore.testing.servers import Certificates, free_port
+from cachecore.testing.servers import Certificates, free_port, give_back
 
 PASSWORD = "pass/word"
 _QUICK = {  # a server that lives for a test run has nothing to lose
@@ -171,6 +171,7 @@ class Server:
     def close(self) -> None:
         """Stop it and remove its folder."""
         self.stop(signal.SIGQUIT)
+        give_back(self.port)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -225,6 +226,7 @@ class Bouncer:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
+        give_back(self.port)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
