@@ -7,7 +7,7 @@ A row past `expires` counts as absent everywhere, whether or not it has been del
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from cachecore_postgres.options import PostgresOptions
@@ -68,15 +68,13 @@ class Statements:
                 text = text.replace(mark, part)
             return text.encode()
 
+        self._reads(sql)
         self.make = sql("""
             SELECT pg_advisory_xact_lock(MAKE_LOCK_);
             CREATE UNLOGGED_ TABLE TABLE_ (key text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, expires timestamptz)
                 WITH (autovacuum_vacuum_scale_factor = 0.05);
             ALTER TABLE TABLE_ ALTER COLUMN value SET STORAGE EXTERNAL;
             CREATE INDEX ON TABLE_ (expires) WHERE expires IS NOT NULL""").replace(b"%%", b"%")
-        self.time = b"SELECT extract(epoch FROM clock_timestamp())::float8"
-        self.get = sql("SELECT t.key, t.value FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
-        self.sizes = sql("SELECT t.key, octet_length(t.value) FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
         self.put = sql("""
             WITH done AS (INSERT INTO TABLE_ (key, value, expires)
                 SELECT k, v, END_ FROM unnest(%s::text[], %b::bytea[]) AS new(k, v)
@@ -98,7 +96,6 @@ class Statements:
         self.remove = sql("""
             WITH done AS (DELETE FROM TABLE_ t WHERE t.key = %s AND t.value = %b AND LIVE_ RETURNING 1)
             IF_DONE_""")
-        self.absent = sql("SELECT 1 WHERE NOT EXISTS (SELECT FROM TABLE_ t WHERE t.key = %s AND LIVE_)")
         self.extend = sql("""
             WITH held AS (SELECT t.key FROM TABLE_ t JOIN unnest(%s::text[], %b::bytea[]) AS old(k, v)
                 ON t.key = old.k AND t.value = old.v WHERE LIVE_ ORDER BY t.key FOR UPDATE OF t)
@@ -113,12 +110,18 @@ class Statements:
                      WHEN encode(t.value, 'escape') !~ '^[0-9]+$' THEN '1'
                      ELSE decode((encode(t.value, 'escape')::bigint + 1)::text, 'escape') END
             RETURNING value""")
-        self.page = sql("""
-            SELECT t.key FROM TABLE_ t WHERE t.key > %s AND t.key >= %s AND t.key < %s AND LIVE_
-            ORDER BY t.key LIMIT 512""")
         self.sweep = sql("""
             DELETE FROM TABLE_ t WHERE t.expires <= now() AND t.key IN (SELECT s.key FROM TABLE_ s
                 WHERE s.expires <= now() ORDER BY s.expires LIMIT SWEEP_ FOR UPDATE SKIP LOCKED) RETURNING 1""")
+
+    def _reads(self, sql: Callable[[str], bytes]) -> None:
+        self.time = b"SELECT extract(epoch FROM clock_timestamp())::float8"
+        self.get = sql("SELECT t.key, t.value FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
+        self.sizes = sql("SELECT t.key, octet_length(t.value) FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
+        self.absent = sql("SELECT 1 WHERE NOT EXISTS (SELECT FROM TABLE_ t WHERE t.key = %s AND LIVE_)")
+        self.page = sql("""
+            SELECT t.key FROM TABLE_ t WHERE t.key > %s AND t.key >= %s AND t.key < %s AND LIVE_
+            ORDER BY t.key LIMIT 512""")
 
 
 def channel(schema: str, table: str) -> str:
