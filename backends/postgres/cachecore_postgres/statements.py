@@ -68,13 +68,8 @@ class Statements:
                 text = text.replace(mark, part)
             return text.encode()
 
+        self._upkeep(sql)
         self._reads(sql)
-        self.make = sql("""
-            SELECT pg_advisory_xact_lock(MAKE_LOCK_);
-            CREATE UNLOGGED_ TABLE TABLE_ (key text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, expires timestamptz)
-                WITH (autovacuum_vacuum_scale_factor = 0.05);
-            ALTER TABLE TABLE_ ALTER COLUMN value SET STORAGE EXTERNAL;
-            CREATE INDEX ON TABLE_ (expires) WHERE expires IS NOT NULL""").replace(b"%%", b"%")
         self.put = sql("""
             WITH done AS (INSERT INTO TABLE_ (key, value, expires)
                 SELECT k, v, END_ FROM unnest(%s::text[], %b::bytea[]) AS new(k, v)
@@ -110,6 +105,14 @@ class Statements:
                      WHEN encode(t.value, 'escape') !~ '^[0-9]+$' THEN '1'
                      ELSE decode((encode(t.value, 'escape')::bigint + 1)::text, 'escape') END
             RETURNING value""")
+
+    def _upkeep(self, sql: Callable[[str], bytes]) -> None:
+        self.make = sql("""
+            SELECT pg_advisory_xact_lock(MAKE_LOCK_);
+            CREATE UNLOGGED_ TABLE TABLE_ (key text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, expires timestamptz)
+                WITH (autovacuum_vacuum_scale_factor = 0.05);
+            ALTER TABLE TABLE_ ALTER COLUMN value SET STORAGE EXTERNAL;
+            CREATE INDEX ON TABLE_ (expires) WHERE expires IS NOT NULL""").replace(b"%%", b"%")
         self.sweep = sql("""
             DELETE FROM TABLE_ t WHERE t.expires <= now() AND t.key IN (SELECT s.key FROM TABLE_ s
                 WHERE s.expires <= now() ORDER BY s.expires LIMIT SWEEP_ FOR UPDATE SKIP LOCKED) RETURNING 1""")
