@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # Half of a run is waiting for servers, clocks and disks: four workers keep two cores busy. Each begins with a quarter of
 # the tests in order, so that a file stays with one worker, and takes from another when it has none left.
 WORKERS ?= 4
-MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'integrations/llm[openai]' -e integrations/proxy
+MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'backends/postgres[binary]' -e backends/objects \
+  -e backends/keyvalue -e 'integrations/llm[openai]' -e integrations/proxy
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
 .PHONY: demo gateway test unit sdks check format bench soak clean help

@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MEMBERS = {
     "cachecore-framework": ROOT,
     "cachecore-redis": ROOT / "backends" / "redis",
+    "cachecore-postgres": ROOT / "backends" / "postgres",
+    "cachecore-objects": ROOT / "backends" / "objects",
+    "cachecore-keyvalue": ROOT / "backends" / "keyvalue",
     "cachecore-sqlite": ROOT / "backends" / "sqlite",
     "cachecore-llm": ROOT / "integrations" / "llm",
     "cachecore-proxy": ROOT / "integrations" / "proxy",
@@ -97,7 +100,9 @@ def test_plugins_are_found_in_an_empty_environment(wheels: dict[str, Path], tmp_
     found = json.loads(asked.stdout)
     assert found["where"].startswith(site)
     assert found["answer"] == 42
-    assert {"memory", "redis", "rediss", "unix", "sqlite"} <= set(found["cachecore.backends"])
+    assert {"memory", "redis", "rediss", "unix", "sqlite", "postgres", "postgresql", "s3", "gs", "az", "file"} <= set(
+        found["cachecore.backends"]
+    )
     assert {"sha256", "blake2b", "xxh3_128", "blake3"} <= set(found["cachecore.hashers"])
     assert {"msgpack", "json", "typed", "compressed", "encrypted"} <= set(found["cachecore.serializers"])
     assert {"lru", "adaptive"} <= set(found["cachecore.eviction"])

@@ -11,6 +11,7 @@ from cachecore.cli import outcome
 from cachecore.cli.examine import ABILITIES, examine, memory_warnings
 from cachecore.cli.store import Json, Prefix, Url, address, opened
 from cachecore.contract.errors import BackendError, CacheError
+from cachecore.contract.protocols import StatesLimits
 from cachecore.contract.redaction import redact_url
 
 
@@ -39,6 +40,8 @@ def doctor(
 
 async def _examine(found: dict[str, Any], url: str | None, prefix: str | None, sample: int) -> int:
     async with opened(url, prefix) as store:
+        if isinstance(store.backend, StatesLimits):
+            found["limits"] = list(store.backend.limits)
         try:
             found.update(await examine(store, sample))
         except BackendError as error:
@@ -66,6 +69,8 @@ def _show(place: str, found: dict[str, Any]) -> None:
         there, absent = ABILITIES[name]
         said = "no" if has is False else "yes" if has else "yes, if this user may write (not tried)"
         typer.echo(f"  {name}: {said}: {absent if has is False else there}")
+    for limit in found.get("limits", ()):
+        typer.echo(f"  limit: {limit}")
     for server, told in found.get("servers", {}).items():
         typer.echo(f"  {server}")
         for name, value in told.items():

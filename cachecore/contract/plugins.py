@@ -48,6 +48,12 @@ _INSTALL: Final[Mapping[str, Mapping[str, str]]] = {
         "redis+cluster": "pip install cachecore-redis",
         "rediss+cluster": "pip install cachecore-redis",
         "sqlite": "pip install cachecore-sqlite",
+        "postgres": "pip install 'cachecore-postgres[binary]'",
+        "postgresql": "pip install 'cachecore-postgres[binary]'",
+        "s3": "pip install cachecore-objects",
+        "gs": "pip install cachecore-objects",
+        "az": "pip install cachecore-objects",
+        "file": "pip install cachecore-objects",
     },
 }
 

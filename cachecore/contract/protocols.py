@@ -215,6 +215,14 @@ class SupportsAbout(Protocol):
 
 
 @runtime_checkable
+class StatesLimits(Protocol):
+    """A store that cannot keep the whole contract, and says what a cache on it has to do without."""
+
+    limits: Sequence[str]
+    """A sentence for people for each; shown by `Cache.health()` and `cachecore doctor`."""
+
+
+@runtime_checkable
 class KeyHasher(Protocol):
     """Names a canonical request by a digest of at least 128 bits."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cachecore.contract.errors import BackendError
+from cachecore.contract.protocols import StatesLimits
 from cachecore.engine.engine import Engine
 
 
@@ -23,4 +24,5 @@ async def health(engine: Engine) -> dict[str, object]:
         "marks": engine.marks.state,
         "pending_invalidations": len(engine.outbox),
         "l1_entries": len(engine.l1),
+        "limits": list(engine.raw.limits) if isinstance(engine.raw, StatesLimits) else [],
     }

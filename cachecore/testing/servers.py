@@ -83,6 +83,12 @@ def free_port() -> int:
     raise RuntimeError(f"no port between {_PORTS.start} and {_PORTS.stop} is free")
 
 
+def give_back(port: int) -> None:
+    """End the reservation of a port that `free_port` returned."""
+    if (reserved := _reserved.pop(port, None)) is not None:
+        reserved.close()
+
+
 def _reservation(port: int) -> socket.socket | None:
     """Return a socket bound to `port`; None if that or the port of its bus is taken."""
     probe = socket.socket()
@@ -263,6 +269,5 @@ class Server:
     def close(self) -> None:
         """End the process, remove its folder and give its port back."""
         self.kill()
-        if (reserved := _reserved.pop(self.port, None)) is not None:
-            reserved.close()
+        give_back(self.port)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -58,6 +58,12 @@ GOALS: Final = {
     "invalidated once at most",
     "S9": "Sentinel failovers under 100 invalidations a second: 0 come back, everything goes once at most each",
     "S10": "the machine sleeps 8 h: answers of 1 h are expired at the first call after waking, those of a day are hits",
+    "P1": "Postgres killed and started again: no error, the store is used again ≤ 1 s after it answers, the feed ≤ 2 s",
+    "P2": "Postgres frozen: the first calls cost ≤ 60 ms, then p99 ≤ 2 ms; the cache closes within 1 s",
+    "P3": "Postgres with a full disk: no error, what is stored is served, what is new is computed",
+    "P4": "Postgres table locked by another session: a call costs ≤ 60 ms; what was given up is not carried out later",
+    "P5": "Postgres turned read-only: what is stored is served; invalidations arrive ≤ 1 s after writes are taken",
+    "P6": "Postgres failover to the other host of the URL: no error, the new one is used ≤ 1 s later",
     "D1": "10⁶ mutated entries: 0 wrong, 0 raised",
     "D2": "coverage-guided fuzzing of envelope and serializers: 5×10⁶ runs, 0 crashes, ≤ +64 MB",
     "D4": "bombs refused in ≤ 50 ms and ≤ +16 MiB; values over `max_value_bytes` refused before they are sent",
@@ -87,9 +93,9 @@ _HEAD: Final = """\
 # Reliability
 
 What happens when the store, the network, the process or the data misbehaves, measured. Every row is a scenario under
-`tests/`, most of them on real servers (Redis, Valkey, SQLite) that are frozen, killed, filled and cut off. `make test`
-runs each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left over, how
-many calls and connections); `make soak` runs them at full size and writes this table, and
+`tests/`, most of them on real servers (Redis, Valkey, Postgres, SQLite) that are frozen, killed, filled and cut off.
+`make test` runs each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left
+over, how many calls and connections); `make soak` runs them at full size and writes this table, and
 `CACHECORE_SOAK_SCALE=0.1 make soak` runs a tenth of it. The column *size* says what was run here, and *yes* means met
 at that size. Times are wall-clock on a shared machine of two cores; a goal that was not met is shown as it is.
 

@@ -1,11 +1,13 @@
-"""The interface that a backend's author gives the suite, and the list of its checks."""
+"""The interface that a backend's author gives the suite, the list of its checks, and the messages of checks."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from cachecore.contract import CacheBackend
+
+_SHOWN: Final = 200
 
 
 class Harness(Protocol):
@@ -40,3 +42,20 @@ def registered(check: Check) -> Check:
     """Add a check to the suite."""
     CHECKS.append(check)
     return check
+
+
+def same(got: object, wanted: object, promise: str) -> None:
+    """Raise `AssertionError` with the promise that was broken, and both values, unless they are equal."""
+    if got != wanted:
+        raise AssertionError(f"{promise}: the backend gave {_shown(got)} instead of {_shown(wanted)}")
+
+
+def holds(condition: object, promise: str) -> None:
+    """Raise `AssertionError` with the promise that was broken if `condition` is false."""
+    if not condition:
+        raise AssertionError(promise)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

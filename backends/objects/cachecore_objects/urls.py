@@ -1,0 +1,61 @@
+"""From a URL to a backend: parameters of the query are the options of the store, as obstore names them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cachecore.contract import Clock, OptionsError, positive, redact_url
+from cachecore_objects.backend import ObjectBackend
+
+_SCHEMES: Final = ("s3", "gs", "az", "file")
+_MILLISECONDS: Final = 1000
+
+
+def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
+    """Return a backend for a URL such as `s3://bucket/folder?region=eu-central-1`; connects when first used.
+
+    `timeout` (seconds of a request, 5) and `concurrency` (requests at once, 64) are the backend's own parameters; all
+    others are obstore's for the kind of store (`endpoint`, `access_key_id`, …), which also reads the environment.
+
+    Raises:
+        OptionsError: the URL or a setting in it is wrong.
+    """
+    from obstore import store as stores
+    from obstore.exceptions import BaseError
+
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise OptionsError(f"an object store is named by {', '.join(_SCHEMES)}, such as s3://bucket/folder")
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    timeout = positive("timeout", given.pop("timeout", 5.0))
+    concurrency: Any = given.pop("concurrency", "64")
+    if not concurrency.isdecimal():
+        raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
+    plain = url.partition("?")[0]
+    client: dict[str, Any] = {
+        "timeout": f"{round(timeout * _MILLISECONDS)}ms",
+        "connect_timeout": f"{round(timeout * _MILLISECONDS)}ms",
+    }
+    if given.get("endpoint", "").startswith("http://"):
+        client["allow_http"] = True
+    try:
+        if parts.scheme == "file":
+            if given or parts.netloc or not parts.path.strip("/"):
+                raise OptionsError(f"a folder is named by file:///folder, with no options of obstore, not {plain!r}")
+            store: Any = stores.LocalStore(unquote(parts.path), mkdir=True)
+        else:
+            # No retries: whether a call is made again is decided above.
+            build: Any = stores.from_url  # its types name each kind of store
+            store = build(plain, config=given, client_options=client, retry_config={"max_retries": 0})
+    except (BaseError, OSError, TypeError, ValueError) as error:
+        if isinstance(error, OptionsError):
+            raise
+        raise OptionsError(f"obstore does not take {redact_url(url)!r}: {_reason(error)}") from None
+    return ObjectBackend(store, concurrency=int(concurrency), clock=clock)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of a message about a configuration; it names keys, and repeats no value."""
+    text = str(error).partition("\n")[0]
+    return text if "onfiguration" in text or "canonicalize" in text else type(error).__name__

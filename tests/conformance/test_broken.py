@@ -1,0 +1,92 @@
+"""A backend that breaks a promise fails the suite, and the failure names the promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cachecore.contract import CacheBackend
+from cachecore.testing import conformance
+from cachecore.testing.clocks import FakeClock
+from cachecore_sqlite import SQLiteBackend
+from tests.conformance import broken
+
+# Which backend, and a promise that some check must name.
+BREAKS = {
+    broken.Unordered: "get_many follows the order of its keys",
+    broken.NotBytes: "get_many returns bytes, not bytearray",
+    broken.WholeSeconds: "a value with a ttl of 0.3 s is gone after 0.5 s",
+    broken.FirstDeadlineStays: "a second set has its own deadline",
+    broken.ReadingProlongs: "reading a value does not move its deadline",
+    broken.CountsWhatWasAsked: "delete_many counts each live key once",
+    broken.AnyCase: "each key has a value of its own",
+    broken.SwapsInTwoSteps: "of many swaps at once from one value, one succeeds",
+    broken.LocksSwapsAlone: "a swap does not undo a set_many that came between",
+    broken.EmptyIsAbsent: "an empty value is not absent",
+    broken.SwapKeepsTheDeadline: "the value of a swap lives for the ttl of that swap",
+    broken.LeavesTombstones: "scan does not yield a key that a swap deleted",
+    broken.ScansByGlob: "scan takes its prefix literally",
+    broken.ExtendShortens: "extend moves an end no further than asked, and never back",
+    broken.AnswersWhenClosed: "the closed backend answered",
+    broken.RoundsLongBatches: "no value is lost",
+}
+
+
+class Memory:
+    """A broken backend on a clock that is moved by hand."""
+
+    ttl_rounding = 0.0
+
+    def __init__(self, kind: Any) -> None:
+        self.clock = FakeClock()
+        self.backend: CacheBackend = kind(clock=self.clock)
+
+    async def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+class File(Memory):
+    """A broken backend beside a whole one on one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = FakeClock()
+        self._path = str(path / "cache.db")
+        self.backend = broken.ForgetsSwaps(self._path, clock=self.clock)
+        self.opened: list[CacheBackend] = [self.backend]
+
+    async def another(self) -> CacheBackend:
+        self.opened.append(SQLiteBackend(self._path, clock=self.clock))
+        return self.opened[-1]
+
+
+async def said(check: conformance.Check, harness: conformance.Harness) -> str:
+    """Return what a check says of a backend; nothing if it finds nothing."""
+    try:
+        await check(harness)
+    except AssertionError as failure:
+        return str(failure) or f"{check.__name__} fails without a word"
+    return ""
+
+
+@pytest.mark.parametrize(("kind", "promise"), BREAKS.items(), ids=[kind.__name__ for kind in BREAKS])
+async def test_a_broken_promise_is_named(kind: type[Any], promise: str) -> None:
+    failures = [text for check in conformance.CHECKS if (text := await said(check, Memory(kind)))]
+    assert any(promise in text for text in failures), failures
+    assert not [text for text in failures if text.endswith("without a word")]
+
+
+async def test_a_feed_that_forgets_swaps_is_named(tmp_path: Path) -> None:
+    harness = File(tmp_path)
+    text = await said(conformance.feeds.check_feed_tells_every_kind_of_change, harness)
+    for backend in harness.opened:
+        await backend.aclose()
+    assert "each change below the prefix" in text
+
+
+def test_no_assertion_of_the_suite_is_without_a_word() -> None:
+    folder = Path(conformance.__file__).parent
+    for file in folder.glob("*.py"):
+        bare = [line for line in file.read_text().splitlines() if line.lstrip().startswith("assert ")]
+        assert not bare, f"{file.name}: {bare}"

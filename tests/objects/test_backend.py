@@ -1,0 +1,199 @@
+"""What the contract does not say of object stores: refusals, forks, processes on one folder, distance."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from obstore.store import HTTPStore, MemoryStore
+
+from cachecore import Cache
+from cachecore.contract import BackendError, BackendUnavailable, OptionsError
+from cachecore.testing.clocks import FakeClock
+from cachecore.testing.proxy import Proxy
+from cachecore_objects import ObjectBackend, from_url
+from cachecore_objects.records import Record, decode, encode, ends, key_of, path_of
+from tests.objects.conftest import bucket_of, s3_url
+
+ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=250)
+
+
+@given(ASCII)
+def test_a_path_is_its_key(key: str) -> None:
+    path = path_of(key)
+    assert key_of(path) == key
+    assert all(0 < len(part) <= 255 and part not in (".", "..") for part in path.split("/"))
+
+
+@given(ASCII, ASCII)
+def test_no_object_is_the_folder_of_another(one: str, other: str) -> None:
+    """A file system has either a file or a folder of one name."""
+    folders = path_of(other).split("/")[:-1]
+    assert path_of(one) not in {"/".join(folders[:end]) for end in range(1, len(folders) + 1)}
+
+
+@given(st.binary(max_size=100))
+def test_foreign_bytes_are_no_record(data: bytes) -> None:
+    if not data.startswith(b"cco1"):
+        assert decode("k", data) is None
+        assert ends(data) is None
+
+
+def test_a_record_of_another_key_is_none() -> None:
+    """A file system that takes two names for one must not answer one key with the value of another."""
+    assert decode("doc:A", encode("doc:a", Record(b"v", 1.0))) is None
+    assert decode("doc:a", encode("doc:a", Record(b"v", 1.0))) == Record(b"v", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3://bucket?nosuch=1", "'nosuch' is not valid"),
+        ("s3://bucket?timeout=0", "timeout must be more than 0"),
+        ("s3://bucket?concurrency=many", "concurrency must be a whole number"),
+        ("file://host/folder", "a folder is named by file:///folder"),
+        ("file:///folder?region=x", "with no options of obstore"),
+    ],
+)
+def test_wrong_urls_are_refused(url: str, says: str) -> None:
+    with pytest.raises(OptionsError, match=says):
+        from_url(url)
+    with pytest.raises(OptionsError):
+        Cache(url, ttl=60)
+
+
+def test_a_store_without_conditions_is_refused() -> None:
+    with pytest.raises(OptionsError, match="cannot write on a condition"):
+        ObjectBackend(HTTPStore.from_url("http://127.0.0.1:1"))
+
+
+async def test_a_server_that_ignores_conditions_is_refused(s3_server: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would let two processes win one swap: that is found before the first swap is believed."""
+    import obstore
+
+    honest = obstore.put_async
+
+    async def put(store: Any, path: str, data: bytes, **options: Any) -> Any:
+        return await honest(store, path, data, **{**options, "mode": "overwrite"})
+
+    monkeypatch.setattr(obstore, "put_async", put)
+    backend = from_url(s3_url(s3_server, bucket_of(s3_server)))
+    with pytest.raises(BackendError) as refused:
+        await backend.swap("k", None, b"v", ttl=60)
+    assert (refused.value.reason, refused.value.transient) == ("no_swap", False)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"v"]
+    await backend.aclose()
+
+
+async def test_many_swaps_of_two_backends_have_one_winner_each(s3_server: int) -> None:
+    url = s3_url(s3_server, bucket_of(s3_server))
+    backends = [from_url(url), from_url(url)]
+    for number in range(10):
+        won = await asyncio.gather(*(each.swap(f"k{number}", None, b"v", ttl=60) for each in backends * 4))
+        assert sum(won) == 1
+    for each in backends:
+        await each.aclose()
+
+
+def _count(url: str, times: int) -> None:
+    async def count() -> None:
+        backend = from_url(url)
+        for _ in range(times):
+            while True:
+                (old,) = await backend.get_many(["n"])
+                if await backend.swap("n", old, b"%d" % (int(old or b"0") + 1), ttl=None):
+                    break
+        await backend.aclose()
+
+    asyncio.run(count())
+
+
+async def test_processes_on_one_folder_lose_no_swap(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}"
+    context = multiprocessing.get_context("spawn")
+    children = [context.Process(target=_count, args=(url, 50)) for _ in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        await asyncio.to_thread(child.join, 60)
+        assert child.exitcode == 0
+    backend = from_url(url)
+    assert await backend.get_many(["n"]) == [b"150"]
+    await backend.aclose()
+
+
+async def test_prune_deletes_what_has_ended_and_nothing_else(tmp_path: Path) -> None:
+    clock = FakeClock()
+    backend = from_url(f"file://{tmp_path}", clock=clock)
+    await backend.set_many({f"dead:{i}": b"v" for i in range(20)}, ttl=5)
+    await backend.set_many({"live": b"v"}, ttl=60)
+    assert await backend.swap("live", b"v", None, ttl=None)
+    await backend.set_many({"other": b"v"}, ttl=60)
+    clock.advance(10)
+    assert await backend.prune() == 21
+    assert await backend.get_many(["other"]) == [b"v"]
+    assert [path.name for path in await asyncio.to_thread(lambda: list(tmp_path.rglob("*_")))] == ["other_"]
+    await backend.aclose()
+
+
+async def test_a_child_of_a_process_that_used_one_is_told(tmp_path: Path) -> None:
+    """The threads that do the work are not in the child: a call would wait for ever."""
+    backend = ObjectBackend(MemoryStore())
+    await backend.set_many({"k": b"v"}, ttl=60)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            asyncio.events._set_running_loop(None)
+            try:
+                asyncio.run(backend.get_many(["k"]))
+            except BackendUnavailable as error:
+                status = 0 if error.reason == "forked" else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
+    assert await backend.get_many(["k"]) == [b"v"]
+    await backend.aclose()
+
+
+async def test_wrong_keys_a_missing_bucket_and_no_server(s3_server: int) -> None:
+    for url, reason in (
+        (s3_url(s3_server, "no-such-bucket"), "no_bucket"),
+        (s3_url(1, "bucket"), "refused"),
+    ):
+        backend = from_url(url)
+        with pytest.raises(BackendError) as failed:
+            await backend.set_many({"k": b"v"}, ttl=60)
+        assert failed.value.reason == reason, failed.value.__cause__
+        await backend.aclose()
+
+
+async def test_a_store_30_ms_away_gives_hits_with_the_defaults(s3_server: int) -> None:
+    """What one job has computed the next one finds: its first call is a hit."""
+    bucket = bucket_of(s3_server)
+    calls = 0
+
+    async def factory() -> int:
+        nonlocal calls
+        calls += 1
+        return 42
+
+    with Proxy(s3_server) as link:
+        link.slow(0.03)
+        took = []
+        for _ in range(3):
+            async with Cache(s3_url(link.port, bucket), ttl=60) as cache:
+                for number in range(5):
+                    began = time.monotonic()
+                    assert await cache.get_or_set({"q": number}, factory) == 42
+                    took.append(time.monotonic() - began)
+        assert calls <= 7, took
+    print("first job", [round(t * 1e3) for t in took[:5]], "later ones", [round(t * 1e3) for t in took[5:]])

@@ -1,0 +1,295 @@
+"""What the contract does not say of a Postgres store: its table, its loops and forks, poolers, what others may do."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable
+
+import psycopg
+import pytest
+
+from cachecore import Cache
+from cachecore.contract import Alive, BackendError, Changed, Lost, monotonic
+from cachecore_postgres import PostgresBackend, PostgresOptions
+from tests.postgres.server import Bouncer, Server, program
+
+
+@pytest.fixture
+async def backend(postgres_url: str) -> AsyncIterator[PostgresBackend]:
+    made = PostgresBackend(postgres_url)
+    yield made
+    await made.aclose()
+
+
+def ask(server: Server, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+async def test_the_first_write_makes_the_table_and_reads_do_not(backend: PostgresBackend, postgres: Server) -> None:
+    assert await backend.get_many(["k"]) == [None]
+    assert await backend.sizes(["k"]) == [0]
+    assert [page async for page in backend.scan("")] == []
+    ((_, facts),) = (await backend.about("cc:")).items()
+    assert facts["table"] == '"cachecore" (not made yet)'
+    assert ask(postgres, "SELECT to_regclass('cachecore')") == [(None,)]
+    await asyncio.gather(*(backend.set_many({f"k{i}": b"v"}, ttl=60) for i in range(20)))
+    assert await backend.get_many([f"k{i}" for i in range(20)]) == [b"v"] * 20
+    ((_, facts),) = (await backend.about("cc:")).items()
+    assert facts == {
+        "server": facts["server"],
+        "role": "primary",
+        "pooler": "no",
+        "tls": "no",
+        "table": '"cachecore" (unlogged: empty after a crash or a failover)',
+        "feed": "LISTEN/NOTIFY",
+    }
+
+
+async def test_a_table_that_is_dropped_is_made_again(backend: PostgresBackend, postgres: Server) -> None:
+    await backend.set_many({"k": b"v"}, ttl=60)
+    ask(postgres, "DROP TABLE cachecore")
+    assert await backend.get_many(["k"]) == [None]
+    assert await backend.swap("k", None, b"w", ttl=60)
+    assert await backend.get_many(["k"]) == [b"w"]
+
+
+async def test_connections_that_the_server_closed_lose_no_call(backend: PostgresBackend, postgres: Server) -> None:
+    """An idle connection is looked at before it is used."""
+    await asyncio.gather(*(backend.set_many({f"k{i}": b"v"}, ttl=60) for i in range(8)))
+    for number in range(20):
+        ended = ask(
+            postgres,
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'",
+        )
+        assert ended, "no connection was there to be closed"
+        assert await backend.get_many([f"k{number % 8}"]) == [b"v"]
+
+
+async def test_dead_rows_are_deleted_in_steps_behind_writes(postgres_url: str, postgres: Server) -> None:
+    """No more than 256 a step; while there are more, each write has a step."""
+    backend = PostgresBackend(postgres_url + "&connections=1")
+    await backend.set_many({f"dead{i}": b"v" for i in range(900)}, ttl=0.001)
+    left = [900]
+    while left[-1]:
+        await backend.set_many({"k": b"v"}, ttl=60)
+        await backend.time()  # comes behind the step: there is one connection
+        ((count,),) = ask(postgres, "SELECT count(*) FROM cachecore WHERE expires < now()")
+        assert isinstance(count, int)
+        left.append(count)
+        assert len(left) < 8
+    assert all(before - after <= 2 * 256 for before, after in itertools.pairwise(left))  # the first write has one, too
+    assert all(before - after <= 256 for before, after in itertools.pairwise(left[1:]))
+    await backend.aclose()
+
+
+async def test_tables_of_one_database_do_not_mix(postgres: Server) -> None:
+    ask(postgres, "DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other; DROP TABLE IF EXISTS one, cachecore")
+    ways = [PostgresOptions(table="one"), PostgresOptions(), PostgresOptions(schema="other")]
+    backends = [PostgresBackend(postgres.url(), options=options) for options in ways]
+    feeds = [backend.feed("") for backend in backends]
+    for feed in feeds:
+        assert [type(await anext(feed)) for _ in range(2)] == [Lost, Alive]
+    writer = PostgresBackend(postgres.url(), options=ways[2])
+    await writer.set_many({"k": b"v"}, ttl=60)
+    assert [await backend.get_many(["k"]) for backend in backends] == [[None], [None], [b"v"]]
+    told = [[type(await anext(feed)) for _ in range(2)] for feed in feeds]
+    assert told == [[Alive, Alive], [Alive, Alive], [Changed, Alive]]
+    for feed in feeds:
+        await feed.aclose()  # type: ignore[attr-defined] # an async generator
+    for backend in (*backends, writer):
+        await backend.aclose()
+
+
+async def test_a_missing_schema_is_named(postgres: Server) -> None:
+    backend = PostgresBackend(postgres.url(query="schema=nowhere"))
+    assert await backend.get_many(["k"]) == [None]
+    with pytest.raises(BackendError) as refused:
+        await backend.set_many({"k": b"v"}, ttl=60)
+    assert (refused.value.reason, refused.value.transient) == ("schema", False)
+    await backend.aclose()
+
+
+async def test_a_user_that_may_not_make_tables_uses_one_that_is_there(postgres: Server, postgres_url: str) -> None:
+    ask(
+        postgres,
+        "DROP TABLE IF EXISTS cachecore; DROP ROLE IF EXISTS little; REVOKE CREATE ON SCHEMA public FROM public",
+    )
+    ask(postgres, "CREATE ROLE little LOGIN PASSWORD 'pass/word'")
+    little = PostgresBackend(postgres.url(user="little"))
+    with pytest.raises(BackendError) as refused:
+        await little.set_many({"k": b"v"}, ttl=60)
+    assert (refused.value.reason, refused.value.transient) == ("auth", False)
+    owner = PostgresBackend(postgres_url)
+    await owner.set_many({"k": b"v"}, ttl=60)
+    ask(postgres, "GRANT SELECT, INSERT, UPDATE, DELETE ON cachecore TO little")
+    assert await little.swap("k", b"v", b"w", ttl=60)
+    assert await little.delete_many(["k"]) == 1
+    for backend in (little, owner):
+        await backend.aclose()
+    ask(postgres, "DROP TABLE cachecore; DROP ROLE little; GRANT CREATE ON SCHEMA public TO public")
+
+
+async def test_a_table_of_another_program_is_left_alone(backend: PostgresBackend, postgres: Server) -> None:
+    ask(postgres, "CREATE TABLE cachecore (id int)")
+    for call in (backend.get_many(["k"]), backend.set_many({"k": b"v"}, ttl=60)):
+        with pytest.raises(BackendError) as refused:
+            await call
+        assert (refused.value.reason, refused.value.transient) == ("foreign", False), repr(refused.value.__cause__)
+
+
+async def test_batches_in_any_order_never_wait_for_each_other(backend: PostgresBackend) -> None:
+    """Rows are locked in the order of their keys: no deadlock, which costs a second and an error."""
+    keys = [f"k{i}" for i in range(40)]
+    calls: list[Awaitable[object]] = []
+    for turn in range(30):
+        order = keys if turn % 2 else keys[::-1]
+        calls += [backend.set_many(dict.fromkeys(order, b"v"), ttl=60), backend.delete_many(order)]
+        calls += [backend.extend(dict.fromkeys(order, b"v"), ttl=90)]
+    await asyncio.gather(*calls)
+
+
+async def test_keys_of_250_bytes_are_told_in_payloads_that_postgres_takes(postgres_url: str) -> None:
+    backend, other = PostgresBackend(postgres_url), PostgresBackend(postgres_url)
+    feed = backend.feed("p:")
+    assert [type(await anext(feed)) for _ in range(2)] == [Lost, Alive]
+    keys = {f"p:{i:0248}" for i in range(1000)}
+    await other.set_many(dict.fromkeys(keys, b"v"), ttl=60)
+    assert await other.delete_many(sorted(keys)) == 1000
+    told: list[str] = []
+    while type(event := await anext(feed)) is not Alive:
+        assert isinstance(event, Changed)
+        told += event.keys
+    assert sorted(told) == sorted([*keys, *keys])
+    await feed.aclose()  # type: ignore[attr-defined] # an async generator
+    for each in (backend, other):
+        await each.aclose()
+
+
+async def test_no_change_is_missing_before_the_heartbeat_that_covers_it(postgres_url: str) -> None:
+    """Each change that was acknowledged before a heartbeat was sent comes before it."""
+    backend, other = PostgresBackend(postgres_url + "&heartbeat=2ms"), PostgresBackend(postgres_url)
+    acknowledged: list[tuple[float, str]] = []
+
+    async def write() -> None:
+        for number in range(600):
+            await other.set_many({f"p:{number}": b"v"}, ttl=60)
+            acknowledged.append((monotonic(), f"p:{number}"))
+
+    feed = backend.feed("p:")
+    assert await anext(feed) == Lost()
+    told: set[str] = set()
+    beats = 0
+    writer = asyncio.create_task(write())
+    async with asyncio.timeout(60):
+        async for event in feed:
+            if isinstance(event, Changed):
+                told |= set(event.keys)
+            elif isinstance(event, Lost):  # a heartbeat was late: what comes now may have gaps, and says so
+                told |= {key for _, key in acknowledged}
+            elif isinstance(event, Alive):
+                beats += 1
+                missing = {key for when, key in acknowledged if when < event.sent_at} - told
+                assert not missing
+                if writer.done() and event.sent_at > acknowledged[-1][0]:
+                    break
+    assert beats > 10
+    await writer
+    await feed.aclose()  # type: ignore[attr-defined] # an async generator
+    for each in (backend, other):
+        await each.aclose()
+
+
+async def test_through_pgbouncer_there_is_no_feed_and_doctor_says_so(postgres: Server) -> None:
+    if program("pgbouncer") is None:
+        pytest.skip("pgbouncer is not installed")
+    with Bouncer(postgres) as bouncer:
+        backend = PostgresBackend(bouncer.url())
+        feed = backend.feed("cc:")
+        assert await anext(feed) == Lost()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(feed), 0.5)
+        ((_, facts),) = (await backend.about("cc:")).items()
+        assert facts["pooler"] == "yes: no feed, no prepared statements"
+        assert facts["feed"] == "none (pooler): copies in memory live for l1_max_age only"
+        async with Cache(bouncer.url(), ttl=60) as cache:
+            for _ in range(20):
+                assert await cache.get_or_set({"q": 1}, _answer) == 42
+        await backend.aclose()
+
+
+async def _answer() -> int:
+    return 42
+
+
+async def test_a_feed_ends_with_its_backend(postgres_url: str, postgres: Server) -> None:
+    backend = PostgresBackend(postgres_url)
+    feed = backend.feed("p:")
+    assert [type(await anext(feed)) for _ in range(2)] == [Lost, Alive]
+    await backend.aclose()
+    async with asyncio.timeout(5):
+        async for event in feed:
+            assert isinstance(event, Alive | Lost)
+
+
+def test_a_loop_that_ends_with_calls_under_way_says_nothing(
+    postgres_url: str, postgres: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections are closed with it, and no error is logged for callers that are gone."""
+
+    async def leave() -> None:
+        backend = PostgresBackend(postgres_url)
+        await backend.set_many({"k": b"v"}, ttl=60)
+        calls = [asyncio.ensure_future(backend.get_many(["k"])) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert not any(call.done() for call in calls)
+
+    asyncio.run(leave())
+    gc.collect()
+    assert not caplog.records
+    others = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    limit = time.monotonic() + 10
+    while ask(postgres, others) != [(0,)]:
+        assert time.monotonic() < limit, "a connection is still open"
+
+
+def test_loops_one_after_the_other_and_in_threads_and_forks(postgres_url: str) -> None:
+    """Each has connections of its own; the parent's go on working after a child that used the store has ended."""
+    backend = PostgresBackend(postgres_url)
+
+    async def use(name: str) -> None:
+        await backend.set_many({name: name.encode()}, ttl=60)
+        assert await backend.get_many([name]) == [name.encode()]
+
+    for number in range(3):
+        asyncio.run(use(f"loop{number}"))
+    threads = [threading.Thread(target=asyncio.run, args=(use(f"thread{i}"),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    async def parent() -> None:
+        await use("parent")
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                asyncio.events._set_running_loop(None)
+                asyncio.run(use("child"))
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
+        for number in range(20):
+            await use(f"after{number}")
+        await backend.aclose()
+
+    asyncio.run(parent())
