@@ -18,6 +18,7 @@ MEMBERS = {
     "cachecore-redis": ROOT / "backends" / "redis",
     "cachecore-sqlite": ROOT / "backends" / "sqlite",
     "cachecore-llm": ROOT / "integrations" / "llm",
+    "cachecore-frameworks": ROOT / "integrations" / "frameworks",
 }
 ASK = """
 import json, sys
