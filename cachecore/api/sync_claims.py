@@ -52,5 +52,6 @@ class SyncClaim(Held[V]):
         self._thread.submit(self._claim.release()).result()
 
     def end(self) -> None:
-        """The same as `release`."""
-        self.release()
+        """Give the right back; does nothing if the claim or its cache has ended."""
+        if self.held:
+            self.release()

@@ -55,7 +55,8 @@ class TwoPhase:
     @property
     def held(self) -> bool:
         """Whether the right to compute is still this one's."""
-        return self._value is not None and not self._value.done()
+        value = self._value
+        return value is not None and not value.done() and not value.get_loop().is_closed()
 
     async def acquire(self, owner: Owner) -> None:
         """Find the answer or get the right to compute it; it ends with the task or thread `owner`, if there is one.

@@ -6,7 +6,7 @@ started in between. So one caller computes and all others wait, as if the framew
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -22,9 +22,14 @@ _claims: ContextVar[_Claims] = ContextVar("cachecore_frameworks_claims", default
 """The claims of this context by slot, key and whether they are of the sync face. Never changed, but replaced."""
 
 TRUNCATED: Final = frozenset(
-    "length max_tokens max_output_tokens model_length model_context_window_exceeded content_filter safety incomplete".split()
+    ["length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded", "content_filter", "safety", "incomplete", "pause_turn", "error", "cancelled"]
 )
-"""Reasons, in lower case, for which models break off: such an answer is not the answer."""
+"""Reasons, in lower case, for which models break off: what they have said by then is not the answer."""
+
+
+def broken_off(facts: Mapping[str, Any] | None, names: Iterable[str]) -> bool:
+    """Return whether one of the fields `names` says that the model broke off."""
+    return facts is not None and any(str(facts.get(name)).lower() in TRUNCATED for name in names)
 
 
 class Slot:
@@ -40,8 +45,10 @@ class Slot:
         options.setdefault("claim_timeout", _CLAIM_TIMEOUT)
         if isinstance(store, Cache):
             self.cache: Cache[Any] = store.scoped(namespace, **options)
+            self._own: Cache[Any] | None = None
         else:
-            self.cache = Cache(store, **options).scoped(namespace)
+            self._own = Cache(store, **options)
+            self.cache = self._own.scoped(namespace)
         self.sync_cache: SyncCache[Any] = SyncCache(self.cache)
 
     async def aget(self, request: Any) -> Any:
@@ -69,8 +76,13 @@ class Slot:
             self._keep(claim)
         return UNSET
 
-    async def aput(self, request: Any, value: Any, *, ttl: Any = UNSET) -> None:
-        """Store the answer. Without a claim of this context it replaces the answer that is there."""
+    async def aput(self, request: Any, value: Any, *, ttl: Any = UNSET, keep: bool = True) -> None:
+        """Store the answer, or give its claim back if it is not to be kept.
+
+        Without a claim of this context it replaces the answer that is there.
+        """
+        if not keep:
+            return self.release(request)
         claim = self._claim(request, False)
         with suppress(EncodingError):  # counted by the cache; the framework has its answer
             if isinstance(claim, Claim):
@@ -78,8 +90,10 @@ class Slot:
             else:
                 await self.cache.set(request, value, ttl=ttl)
 
-    def put(self, request: Any, value: Any, *, ttl: Any = UNSET) -> None:
-        """Store the answer; see `aput`."""
+    def put(self, request: Any, value: Any, *, ttl: Any = UNSET, keep: bool = True) -> None:
+        """Store the answer, or give its claim back; see `aput`."""
+        if not keep:
+            return self.release(request)
         claim = self._claim(request, True)
         with suppress(EncodingError):
             if isinstance(claim, SyncClaim):
@@ -93,6 +107,18 @@ class Slot:
         for (slot, held, _), claim in _claims.get().items():
             if slot is self and (key is None or held == key):
                 claim.end()
+
+    def close(self) -> None:
+        """Close the cache, if it was made here."""
+        self.release()
+        if self._own is not None:
+            self.sync_cache.close()
+
+    async def aclose(self) -> None:
+        """Close the cache, if it was made here."""
+        self.release()
+        if self._own is not None:
+            await self._own.aclose()
 
     def _claim(self, request: Any, sync: bool) -> Claim[Any] | SyncClaim[Any] | None:
         claims = _claims.get()

@@ -1,0 +1,28 @@
+"""The examples of docs/frameworks.md, each in a process of its own: they print what their comments say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.frameworks.test_isolation import FRAMEWORKS, ROOT, installed
+
+PAGE = (ROOT / "docs/frameworks.md").read_text()
+EXAMPLES = dict(re.findall(r"^## (\w+)\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_prints_what_it_says(name: str, tmp_path: Path) -> None:
+    if not installed(FRAMEWORKS[name]):
+        pytest.skip(f"{FRAMEWORKS[name]} is not installed: make frameworks")
+    said = re.findall(r"print\(.*\)  # (.*)", EXAMPLES[name])
+    assert said, "an example shows what it prints"
+    program = tmp_path / "example.py"
+    program.write_text(EXAMPLES[name])
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == said
