@@ -92,8 +92,9 @@ async def test_five_at_once_are_one_call(cache: LangChainCache) -> None:
     gate = threading.Event()
     model = Chat(cache=cache, gate=gate)
     asked = [asyncio.create_task(model.ainvoke("q")) for _ in range(5)]
-    while not model.calls:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(20):
+        while not model.calls:  # noqa: ASYNC110 - the model runs in a thread
+            await asyncio.sleep(0.001)
     gate.set()
     answers = await asyncio.gather(*asked)
     assert [answer.content for answer in answers] == ["answer 1"] * 5

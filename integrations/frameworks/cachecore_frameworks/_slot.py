@@ -22,7 +22,19 @@ _claims: ContextVar[_Claims] = ContextVar("cachecore_frameworks_claims", default
 """The claims of this context by slot, key and whether they are of the sync face. Never changed, but replaced."""
 
 TRUNCATED: Final = frozenset(
-    ["length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded", "content_filter", "safety", "incomplete", "pause_turn", "error", "cancelled"]
+    [
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "model_length",
+        "model_context_window_exceeded",
+        "content_filter",
+        "safety",
+        "incomplete",
+        "pause_turn",
+        "error",
+        "cancelled",
+    ]
 )
 """Reasons, in lower case, for which models break off: what they have said by then is not the answer."""
 
@@ -82,7 +94,8 @@ class Slot:
         Without a claim of this context it replaces the answer that is there.
         """
         if not keep:
-            return self.release(request)
+            self.release(request)
+            return
         claim = self._claim(request, False)
         with suppress(EncodingError):  # counted by the cache; the framework has its answer
             if isinstance(claim, Claim):
@@ -93,7 +106,8 @@ class Slot:
     def put(self, request: Any, value: Any, *, ttl: Any = UNSET, keep: bool = True) -> None:
         """Store the answer, or give its claim back; see `aput`."""
         if not keep:
-            return self.release(request)
+            self.release(request)
+            return
         claim = self._claim(request, True)
         with suppress(EncodingError):
             if isinstance(claim, SyncClaim):

@@ -82,7 +82,8 @@ class _Failures(BaseCallbackHandler):
             slot.release()
 
 
-register_configure_hook(ContextVar("cachecore_langchain_failures", default=_Failures()), inheritable=False)
+_failures: Final = _Failures()
+register_configure_hook(ContextVar("cachecore_langchain_failures", default=_failures), inheritable=False)  # noqa: B039 - it has no state
 
 
 def _plain(generations: Sequence[Generation]) -> list[dict[str, Any]] | None:
