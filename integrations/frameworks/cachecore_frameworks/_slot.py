@@ -96,7 +96,7 @@ class Slot:
         if not keep:
             self.release(request)
             return
-        claim = self._claim(request, False)
+        claim = self.claim_of(request, False)
         with suppress(EncodingError):  # counted by the cache; the framework has its answer
             if isinstance(claim, Claim):
                 await claim.store(Computed(value, ttl=ttl))
@@ -108,7 +108,7 @@ class Slot:
         if not keep:
             self.release(request)
             return
-        claim = self._claim(request, True)
+        claim = self.claim_of(request, True)
         with suppress(EncodingError):
             if isinstance(claim, SyncClaim):
                 claim.store(Computed(value, ttl=ttl))
@@ -134,12 +134,13 @@ class Slot:
         if self._own is not None:
             await self._own.aclose()
 
-    def _claim(self, request: Any, sync: bool) -> Claim[Any] | SyncClaim[Any] | None:
+    def claim_of(self, request: Any, sync: bool) -> Claim[Any] | SyncClaim[Any] | None:
+        """Return the last claim of `request` in this context, held or not."""
         claims = _claims.get()
         return claims.get((self, self.cache.key(request), sync)) if claims else None
 
     def _holds(self, request: Any, sync: bool) -> bool:
-        claim = self._claim(request, sync)
+        claim = self.claim_of(request, sync)
         return claim is not None and claim.held
 
     def _keep(self, claim: Claim[Any] | SyncClaim[Any]) -> None:

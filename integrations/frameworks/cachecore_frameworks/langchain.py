@@ -83,7 +83,7 @@ class _Failures(BaseCallbackHandler):
 
 
 _failures: Final = _Failures()
-register_configure_hook(ContextVar("cachecore_langchain_failures", default=_failures), inheritable=False)  # noqa: B039 - it has no state
+register_configure_hook(ContextVar("cachecore_langchain_failures", default=_failures), inheritable=False)
 
 
 def _plain(generations: Sequence[Generation]) -> list[dict[str, Any]] | None:
