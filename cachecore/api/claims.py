@@ -73,7 +73,7 @@ class Claim(Held[V]):
         await self._claim.release()
 
     def end(self) -> None:
-        """Give the right back without waiting until that is done; for code that cannot await. Any thread may call it."""
+        """Give the right back without waiting until that is done: for code that cannot await, in any thread."""
         self._claim.leave()
         self._claim.end_from_anywhere()
 

@@ -13,7 +13,7 @@ from cachecore_frameworks._slot import Slot
 
 
 class LangGraphCache(BaseCache[Any]):
-    """The results of nodes, in all processes that share the store. Takes the arguments of `Cache`, or a `Cache` to share.
+    """The results of nodes, in all processes that share the store. Takes the arguments of `Cache`, or a `Cache`.
 
     Values are what LangGraph's serializer makes of them, without pickle unless you hand it one that pickles. What no
     `CachePolicy` gives a ttl lives as long as `ttl` says here.
