@@ -25,7 +25,7 @@ class Shout(TransformComponent):
 
 
 class Counting(CustomLLM):
-    calls: int = 0
+    _calls: int = 0  # no field: those are in the key
     temperature: float = 0.0
     reason: str = "stop"
     fails: bool = False
@@ -37,8 +37,8 @@ class Counting(CustomLLM):
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         if self.fails:
             raise ValueError("overloaded")
-        self.calls += 1
-        return CompletionResponse(text=f"answer {self.calls}", raw={"choices": [{"finish_reason": self.reason}]})
+        self._calls += 1
+        return CompletionResponse(text=f"answer {self._calls}", raw={"choices": [{"finish_reason": self.reason}]})
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         await asyncio.sleep(0)
