@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 RESULTS = Path(__file__).parent / "results" / "frameworks.json"
-ROUNDS: Final = 60
+ROUNDS: Final = 20
 HITS: Final = 10
 TEXT: Final = "An answer of some length. " * 40
 Hit = Callable[[], Any]

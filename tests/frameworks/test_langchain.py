@@ -225,7 +225,7 @@ async def test_only_classes_of_the_list_are_made() -> None:
     """An entry that names another class is a miss, and the next answer replaces it."""
     async with Cache("memory://", ttl=60) as shared:
         cache = LangChainCache(shared)
-        request = ["prompt", "llm"]
+        prompt, llm = request = ["prompt", "llm"]
         evil = {"lc": 1, "type": "constructor", "id": ["os", "system"], "kwargs": {}}
         for stored in (
             [{"kind": "Popen", "text": "", "info": None}],
@@ -236,9 +236,9 @@ async def test_only_classes_of_the_list_are_made() -> None:
             [{"kind": "Generation"}],
         ):
             await cache.cache.set(request, stored)
-            assert await cache.alookup(*request) is None
-            await cache.aupdate(*request, [Generation(text="mine")])
-            assert await cache.alookup(*request) == [Generation(text="mine")]
+            assert await cache.alookup(prompt, llm) is None
+            await cache.aupdate(prompt, llm, [Generation(text="mine")])
+            assert await cache.alookup(prompt, llm) == [Generation(text="mine")]
 
 
 async def test_clear_leaves_other_namespaces() -> None:

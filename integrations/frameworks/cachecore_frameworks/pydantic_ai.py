@@ -103,11 +103,12 @@ class _Shared(CompletedStreamedResponse):
     def __init__(self, begun: ModelResponse, parameters: ModelRequestParameters, stream: Stream[Any]) -> None:
         super().__init__(begun, model_request_parameters=parameters)
         self._stream = stream
+        self._iterator: AsyncIterator[Any] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        if self._event_iterator is None:
-            self._event_iterator = self._events()
-        return self._event_iterator
+        if self._iterator is None:
+            self._iterator = self._events()
+        return self._iterator
 
     async def _events(self) -> AsyncIterator[Any]:
         async for chunk in self._stream:
