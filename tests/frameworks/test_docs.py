@@ -20,6 +20,8 @@ EXAMPLES = dict(re.findall(r"^## (\w+)\n.*?^```python\n(.*?)^```", PAGE, re.MULT
 def test_an_example_prints_what_it_says(name: str, tmp_path: Path) -> None:
     if not installed(FRAMEWORKS[name]):
         pytest.skip(f"{FRAMEWORKS[name]} is not installed: make frameworks")
+    if name == "litellm":
+        pytest.importorskip("soundfile", reason="LiteLLM imports soundfile at a hit, it is missing: make frameworks")
     said = re.findall(r"print\(.*\)  # (.*)", EXAMPLES[name])
     assert said, "an example shows what it prints"
     program = tmp_path / "example.py"

@@ -13,6 +13,7 @@ import pytest
 for fetched in ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS", "BLOG_POSTS", "POLICY_TEMPLATES", "AUTOROUTER_PRESETS"):
     os.environ.setdefault(f"LITELLM_LOCAL_{fetched}", "True")  # or LiteLLM looks for newer ones in the network
 litellm: Any = pytest.importorskip("litellm", reason="litellm is not installed: make frameworks")
+pytest.importorskip("soundfile", reason="LiteLLM imports soundfile at a hit, which is not installed: make frameworks")
 pytest.importorskip("litellm.caching.caching", reason="this LiteLLM has no cache of this form: make frameworks")
 
 from cachecore_frameworks.litellm import cache_of
