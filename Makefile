@@ -7,10 +7,13 @@ BIN := $(VENV)/bin
 # the tests in order, so that a file stays with one worker, and takes from another when it has none left.
 WORKERS ?= 4
 MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'backends/postgres[binary]' -e backends/objects \
-  -e backends/keyvalue -e 'integrations/llm[openai]' -e integrations/proxy
+  -e backends/keyvalue -e 'integrations/llm[openai]' -e integrations/proxy -e integrations/frameworks
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
-.PHONY: demo gateway test unit sdks check format bench soak clean help
+# Their bounds exclude each other now and then: each group has a venv of its own.
+FRAMEWORK_GROUPS := frameworks-llm frameworks-web
+
+.PHONY: demo gateway test unit sdks frameworks check format bench soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -54,6 +57,13 @@ sdks: ## cached clients under the oldest SDKs, and under frameworks; each in a v
 	  [ -x .venv-$$group/bin/python ] || { $(PYTHON) -m venv .venv-$$group && .venv-$$group/bin/python -m pip install --quiet --upgrade pip; }; \
 	  .venv-$$group/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/llm --group $$group || exit 1; \
 	  .venv-$$group/bin/python -m pytest --noconftest tests/llm/sdk/test_versions.py tests/llm/sdk/test_frameworks.py || exit 1; \
+	done
+
+frameworks: ## the adapters of cachecore-frameworks, with the frameworks themselves; each group in a venv of its own
+	for group in $(FRAMEWORK_GROUPS); do \
+	  [ -x .venv-$$group/bin/python ] || { $(PYTHON) -m venv .venv-$$group && .venv-$$group/bin/python -m pip install --quiet --upgrade pip; }; \
+	  .venv-$$group/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/frameworks --group $$group || exit 1; \
+	  .venv-$$group/bin/python -m pytest tests/frameworks || exit 1; \
 	done
 
 check: $(VENV)/.dev ## lint, types, import order

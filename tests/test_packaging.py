@@ -22,6 +22,7 @@ MEMBERS = {
     "cachecore-sqlite": ROOT / "backends" / "sqlite",
     "cachecore-llm": ROOT / "integrations" / "llm",
     "cachecore-proxy": ROOT / "integrations" / "proxy",
+    "cachecore-frameworks": ROOT / "integrations" / "frameworks",
 }
 ASK = """
 import json, sys

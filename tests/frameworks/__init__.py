@@ -1,0 +1,1 @@
+"""Adapters of cachecore-frameworks with the frameworks themselves; a file skips where its framework is missing."""

@@ -1,0 +1,56 @@
+"""What holds for all adapters: importing one imports neither another nor a framework that is not its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import cachecore_frameworks
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(module.name for module in pkgutil.iter_modules(cachecore_frameworks.__path__) if module.name[0] != "_")
+FRAMEWORKS = {
+    "dspy": "dspy",
+    "instructor": "instructor",
+    "langchain": "langchain_core",
+    "langgraph": "langgraph",
+    "litellm": "litellm",
+    "llamaindex": "llama_index.core",
+    "pydantic_ai": "pydantic_ai",
+}
+"""The package that each adapter needs."""
+
+
+def installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # the parent of a namespace package
+        return False
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_adapter_has_an_extra_and_a_row_in_the_docs(module: str) -> None:
+    table = tomllib.loads((ROOT / "integrations/frameworks/pyproject.toml").read_text())
+    assert module.replace("_", "-") in table["project"]["optional-dependencies"]
+    assert f"| `{module}` |" in (ROOT / "docs/frameworks.md").read_text()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_importing_an_adapter_imports_no_other(module: str) -> None:
+    if not installed(FRAMEWORKS[module]):
+        pytest.skip(f"{FRAMEWORKS[module]} is not installed: make frameworks")
+    program = f"import sys, cachecore_frameworks.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names = (
+        name.removeprefix("cachecore_frameworks.")
+        for name in done.stdout.split()
+        if name.startswith("cachecore_frameworks.")
+    )
+    adapters = {name for name in names if name[0] != "_"}
+    assert adapters == {module}
