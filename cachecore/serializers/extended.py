@@ -1,8 +1,8 @@
 """`extended`: plain data together with the values that Python programs keep beside it, each exactly as it was.
 
-Beside the plain data of `msgpack`: tuples, sets, dates, times, decimals, UUIDs, ints of any size, complex numbers, dicts
-whose keys are not str, and the kinds that a program adds. Each of these is a MessagePack extension: a number that names
-the kind, and plain data. Bytes name a kind of this table or nothing, so no bytes choose the code that runs.
+Beside the plain data of `msgpack`: tuples, sets, dates, times, decimals, UUIDs, ints of any size, complex numbers,
+dicts whose keys are not str, and the kinds that a program adds. Each of these is a MessagePack extension: a number that
+names the kind, and plain data. Bytes name a kind of this table or nothing, so no bytes choose the code that runs.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _time(cls: Any, parts: Any) -> Any:
     if isinstance(place, str):
         zone = zoneinfo.ZoneInfo(place)
     elif place is not None:
-        zone = datetime.timezone.utc if place == 0 else datetime.timezone(datetime.timedelta(seconds=place))
+        zone = datetime.UTC if place == 0 else datetime.timezone(datetime.timedelta(seconds=place))
     return cls.fromisoformat(text).replace(tzinfo=zone, fold=fold)
 
 

@@ -16,6 +16,7 @@ import cachecore_frameworks
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(cachecore_frameworks.__path__))
 FRAMEWORKS = {
+    "django": "django",
     "dspy": "dspy",
     "instructor": "instructor",
     "langchain": "langchain_core",
