@@ -18,6 +18,7 @@ MODULES = sorted(module.name for module in pkgutil.iter_modules(cachecore_framew
 FRAMEWORKS = {
     "django": "django",
     "dspy": "dspy",
+    "fastapi": "fastapi",
     "instructor": "instructor",
     "langchain": "langchain_core",
     "langgraph": "langgraph",
