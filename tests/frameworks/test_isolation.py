@@ -19,6 +19,7 @@ FRAMEWORKS = {
     "django": "django",
     "dspy": "dspy",
     "fastapi": "fastapi",
+    "flask_caching": "flask_caching",
     "instructor": "instructor",
     "langchain": "langchain_core",
     "langgraph": "langgraph",

@@ -49,7 +49,7 @@ def _caches(location: Any, ttl: float | None, options: Mapping[str, Any]) -> tup
     name = (location, repr(sorted(options.items())))
     with _lock:
         if name not in _shared:
-            given: dict[str, Any] = {"ttl": ttl, "serializer": SERIALIZER, **options}
+            given: dict[str, Any] = {"ttl": ttl, "serializer": SERIALIZER, "jitter": 0.0, **options}
             cache = location if isinstance(location, Cache) else Cache(location or UNSET, **given)
             _shared[name] = (cache, SyncCache(cache))
         return _shared[name]
