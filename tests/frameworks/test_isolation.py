@@ -21,6 +21,7 @@ FRAMEWORKS = {
     "fastapi": "fastapi",
     "flask_caching": "flask_caching",
     "instructor": "instructor",
+    "keyvalue": "key_value.aio",
     "langchain": "langchain_core",
     "langgraph": "langgraph",
     "litellm": "litellm",
