@@ -1,4 +1,4 @@
-"""A store of py-key-value on a `Cache`, for programs that take an `AsyncKeyValue`, such as the middleware of FastMCP."""
+"""A store of py-key-value on a `Cache`, for programs that take an `AsyncKeyValue`, such as FastMCP's middleware."""
 
 from __future__ import annotations
 
