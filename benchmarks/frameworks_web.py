@@ -19,11 +19,6 @@ CALLS = 200
 BATCH = 50
 """Asynchronous calls in one run of the loop."""
 ANSWER: dict[str, Any] = {"id": "chatcmpl-1", "text": "word " * 200, "usage": {"in": 12, "out": 250}, "tags": ["a"]}
-    "id": "chatcmpl-1",
-    "text": "word " * 200,
-    "usage": {"in": 12, "out": 250},
-    "tags": ["a", "b"],
-}
 
 Hit = Callable[[], Any]
 

@@ -72,6 +72,11 @@ class Claim(Held[V]):
         """Give the right back without an answer: waiting callers go on at once. Does nothing if the claim has ended."""
         await self._claim.release()
 
+    def end(self) -> None:
+        """Give the right back without waiting until that is done: for code that cannot await, in any thread."""
+        self._claim.leave()
+        self._claim.end_from_anywhere()
+
 
 class Claims(View[V]):
     """The call that claims the computation of an answer."""

@@ -50,3 +50,8 @@ class SyncClaim(Held[V]):
         """Give the right back without an answer: waiting callers go on at once. Does nothing if the claim has ended."""
         self._claim.leave()
         self._thread.submit(self._claim.release()).result()
+
+    def end(self) -> None:
+        """Give the right back; does nothing if the claim or its cache has ended."""
+        if self.held:
+            self.release()

@@ -55,7 +55,8 @@ class TwoPhase:
     @property
     def held(self) -> bool:
         """Whether the right to compute is still this one's."""
-        return self._value is not None and not self._value.done()
+        value = self._value
+        return value is not None and not value.done() and not value.get_loop().is_closed()
 
     async def acquire(self, owner: Owner) -> None:
         """Find the answer or get the right to compute it; it ends with the task or thread `owner`, if there is one.
@@ -108,12 +109,28 @@ class TwoPhase:
         await self._finished()
 
     def end(self) -> None:
-        """Let waiting callers go on. Leaves the context of the caller as it is."""
+        """Let waiting callers go on, unless the answer is there. Leaves the context of the caller as it is."""
         asker, holding = self._asker, self._value
+        if holding is not None and holding.done() and not holding.cancelled():
+            return  # it is being stored; the task that holds the claim may end before that
         if holding is not None and not holding.done():
             holding.cancel()
         if asker is not None:
             asker.cancel()
+
+    def end_from_anywhere(self) -> None:
+        """End the claim: at once in its own event loop, and as soon as that one can elsewhere."""
+        if self._value is None:
+            return
+        loop = self._value.get_loop()
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            self.end()
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(self.end)
 
     def enter(self) -> None:
         """Count later calls of this context as calls of the factory."""

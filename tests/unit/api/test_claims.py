@@ -330,3 +330,40 @@ def test_the_guide_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None
     (example,) = re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL)
     exec(compile(example, guide.name, "exec"), {"__name__": "guide"})
     assert capsys.readouterr().out == "['report of Monday', 'report of Monday']\n"
+
+
+@virtual
+async def test_an_end_without_await_lets_waiting_callers_go_on(scene: Scene) -> None:
+    cache = scene.cache()
+    claim = await cache.claim("q")
+    waiting = outside(cache.get_or_set("q", Answer()))
+    await asyncio.sleep(0.001)
+    claim.end()
+    assert not claim.held
+    assert await waiting == 1
+    assert not await claim.store("late")
+
+
+@virtual
+async def test_an_answer_lands_though_its_task_has_ended(scene: Scene) -> None:
+    """Frameworks store from a task of their own, which may begin as the task that asked ends."""
+    cache = scene.cache()
+    writes: list[asyncio.Task[bool]] = []
+
+    async def ask() -> None:
+        claim = await cache.claim("q")
+        writes.append(asyncio.create_task(claim.store("a")))
+
+    await outside(ask())
+    assert await writes[0]
+    assert await cache.get("q") == "a"
+
+
+def test_an_end_reaches_the_loop_of_the_claim_from_another_thread() -> None:
+    async def check() -> None:
+        async with Cache("memory://", ttl=60) as cache:
+            claim = await cache.claim("q")
+            await asyncio.to_thread(claim.end)
+            assert await asyncio.create_task(cache.get_or_set("q", Answer()), context=Context()) == 1
+
+    asyncio.run(check())

@@ -1,0 +1,178 @@
+"""LiteLLM with a provider of our own behind its cache slot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+for fetched in ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS", "BLOG_POSTS", "POLICY_TEMPLATES", "AUTOROUTER_PRESETS"):
+    os.environ.setdefault(f"LITELLM_LOCAL_{fetched}", "True")  # or LiteLLM looks for newer ones in the network
+litellm: Any = pytest.importorskip("litellm", reason="litellm is not installed: make frameworks")
+pytest.importorskip("litellm.caching.caching", reason="this LiteLLM has no cache of this form: make frameworks")
+
+from cachecore_frameworks.litellm import cache_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of LiteLLM's own making
+
+ASKED: dict[str, Any] = {"model": "counted/one", "messages": [{"role": "user", "content": "q"}]}
+
+
+class Provider(litellm.CustomLLM):  # type: ignore[misc, unused-ignore]  # Any where LiteLLM is not followed
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.embedded: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failures: list[Exception] = []
+        self.reason = "stop"
+
+    def _answer(self) -> Any:
+        self.calls += 1
+        if self.failures:
+            raise self.failures.pop()
+        response = litellm.ModelResponse()
+        response.choices[0].message.content = f"answer {self.calls}"
+        response.choices[0].finish_reason = self.reason
+        return response
+
+    def completion(self, *args: Any, **kwargs: Any) -> Any:
+        return self._answer()
+
+    async def acompletion(self, *args: Any, **kwargs: Any) -> Any:
+        answer = self._answer()
+        await self.gate.wait()
+        return answer
+
+    def _chunks(self) -> list[Any]:
+        self.calls += 1
+        texts = [("answer ", False), (f"{self.calls}", True)]
+        return [
+            {
+                "text": text,
+                "is_finished": last,
+                "finish_reason": "stop" if last else "",
+                "index": 0,
+                "tool_use": None,
+                "usage": None,
+            }
+            for text, last in texts
+        ]
+
+    def streaming(self, *args: Any, **kwargs: Any) -> Any:
+        yield from self._chunks()
+
+    async def astreaming(self, *args: Any, **kwargs: Any) -> Any:
+        for chunk in self._chunks():
+            yield chunk
+
+    async def aembedding(self, model: str, input: list[str], *args: Any, **kwargs: Any) -> Any:  # noqa: A002
+        self.embedded += input
+        data = [{"object": "embedding", "index": at, "embedding": [float(len(text))]} for at, text in enumerate(input)]
+        response = kwargs["model_response"]
+        response.model, response.data = model, data
+        return response
+
+
+@pytest.fixture
+def provider(store: str) -> Iterator[Provider]:
+    made = Provider()
+    litellm.custom_provider_map = [{"provider": "counted", "custom_handler": made}]
+    litellm.cache = cache_of(store, ttl=60)
+    yield made
+    litellm.cache.cache.slot.close()
+    litellm.cache = None
+
+
+def text(response: Any) -> Any:
+    return response.choices[0].message.content
+
+
+def test_sync_hits(provider: Provider) -> None:
+    assert [text(litellm.completion(**ASKED)) for _ in range(2)] == ["answer 1"] * 2
+    assert text(litellm.completion(**ASKED, temperature=0.5)) == "answer 2"
+    assert text(litellm.completion(**ASKED, cache={"no-cache": True})) == "answer 3"
+    assert text(litellm.completion(**ASKED)) == "answer 3"
+
+
+async def test_async_hits(provider: Provider) -> None:
+    first = await litellm.acompletion(**ASKED)
+    await settled(provider)
+    second = await litellm.acompletion(**ASKED)
+    assert [text(first), text(second)] == ["answer 1"] * 2
+    assert text(await litellm.acompletion(**ASKED, cache={"no-cache": True})) == "answer 2"
+
+
+async def test_many_messages_are_cached_too(provider: Provider) -> None:
+    asked = {**ASKED, "messages": [{"role": "user", "content": str(at)} for at in range(9)]}
+    await litellm.acompletion(**asked)
+    await settled(provider)
+    assert text(await litellm.acompletion(**asked)) == "answer 1"
+
+
+async def test_five_at_once_are_one_call(provider: Provider) -> None:
+    provider.gate.clear()
+    asked = [asyncio.create_task(litellm.acompletion(**ASKED)) for _ in range(5)]
+    async with asyncio.timeout(20):
+        while not provider.calls:  # noqa: ASYNC110 - the provider is called from LiteLLM's own tasks
+            await asyncio.sleep(0.001)
+        provider.gate.set()
+        assert [text(await one) for one in asked] == ["answer 1"] * 5
+    assert provider.calls == 1
+
+
+async def test_a_failure_lets_others_go_on(provider: Provider) -> None:
+    """The task that failed lives on and holds nothing."""
+    provider.failures.append(ValueError("overloaded"))
+    with pytest.raises(Exception, match="overloaded"):
+        await litellm.acompletion(**ASKED, num_retries=0)
+    async with asyncio.timeout(10):
+        assert text(await asyncio.create_task(litellm.acompletion(**ASKED))) == "answer 2"
+
+
+def test_a_failure_lets_other_threads_go_on(provider: Provider) -> None:
+    provider.failures.append(ValueError("overloaded"))
+    with pytest.raises(Exception, match="overloaded"):
+        litellm.completion(**ASKED, num_retries=0)
+    answers: list[Any] = []
+    other = threading.Thread(target=lambda: answers.append(text(litellm.completion(**ASKED))), daemon=True)
+    other.start()
+    other.join(10)
+    assert answers == ["answer 2"]
+
+
+def test_what_broke_off_is_not_kept(provider: Provider) -> None:
+    provider.reason = "length"
+    assert [text(litellm.completion(**ASKED)) for _ in range(2)] == ["answer 1", "answer 2"]
+
+
+async def test_streams(provider: Provider) -> None:
+    async def read() -> str:
+        chunks = [chunk async for chunk in await litellm.acompletion(**ASKED, stream=True)]
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+    assert await read() == "answer 1"
+    await settled(provider)
+    assert await read() == "answer 1"
+    assert provider.calls == 1
+
+
+async def test_embeddings_partly_cached(provider: Provider) -> None:
+    await litellm.aembedding("counted/one", input=["a", "bb"])
+    await settled(provider, 2)
+    response = await litellm.aembedding("counted/one", input=["bb", "ccc", "a"])
+    assert [one["embedding"] for one in response.data] == [[2.0], [3.0], [1.0]]
+    assert provider.embedded == ["a", "bb", "ccc"]
+
+
+async def settled(provider: Provider, entries: int = 1) -> None:
+    """Wait until LiteLLM has stored its answers, which it does in tasks of its own."""
+    cache = litellm.cache.cache.slot.cache
+    async with asyncio.timeout(10):
+        while cache.stats.stored < entries:  # noqa: ASYNC110 - a counter wakes no waiter
+            await asyncio.sleep(0.001)
