@@ -27,7 +27,7 @@ settings.configure(
 )
 django.setup()
 
-from cache import tests as theirs  # type: ignore[import-not-found]  # noqa: E402 - of Django's sources, whose models need the setup
+from cache import tests as theirs  # type: ignore[import-not-found]  # of Django's sources
 
 PAGES = {"default": STORE, "other": {**STORE, "TIMEOUT": "1", "KEY_PREFIX": "other"}}
 PAGES["prefix"] = {**STORE, "KEY_PREFIX": f"cacheprefix{os.getpid()}"}
