@@ -7,6 +7,7 @@ from cachecore.contract.lazy import exports
 if TYPE_CHECKING:
     from cachecore.serializers.compressed import CompressedSerializer
     from cachecore.serializers.encrypted import EncryptedSerializer
+    from cachecore.serializers.extended import ExtendedSerializer, Kind
     from cachecore.serializers.json import JsonSerializer
     from cachecore.serializers.msgpack import MsgpackSerializer
     from cachecore.serializers.typed import TypedSerializer
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CompressedSerializer",
     "EncryptedSerializer",
+    "ExtendedSerializer",
     "JsonSerializer",
+    "Kind",
     "MsgpackSerializer",
     "TypedSerializer",
 ]
@@ -24,7 +27,9 @@ __getattr__ = exports(
     {
         "CompressedSerializer": "compressed",
         "EncryptedSerializer": "encrypted",
+        "ExtendedSerializer": "extended",
         "JsonSerializer": "json",
+        "Kind": "extended",
         "MsgpackSerializer": "msgpack",
         "TypedSerializer": "typed",
     },

@@ -18,7 +18,7 @@ from cachecore.encoding.plain import check_plain
 from cachecore.serializers.limits import check_limit, check_size
 from cachecore.serializers.shape import MAX_ELEMENTS, check_shape
 
-_EXACT_TYPES: Final = (
+EXACT_TYPES: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
     | ormsgpack.OPT_PASSTHROUGH_ENUM
@@ -51,7 +51,7 @@ class MsgpackSerializer:
     def dumps(self, value: Any, context: EntryContext) -> bytes:
         """Return the bytes of `value`. Raises `EncodingError` if it would not come back as it is."""
         try:
-            data = ormsgpack.packb(value, None, _EXACT_TYPES)
+            data = ormsgpack.packb(value, None, EXACT_TYPES)
         except TypeError as error:
             raise EncodingError(f"msgpack cannot store the value: {error}") from None
         # bytearray and memoryview are written as bytes: only where a byte may be the mark of bytes, look at each value.

@@ -43,18 +43,26 @@ def check_shape(data: bytes, max_elements: int) -> None:
     Raises:
         EncodingError: it has more, ends early, or goes on.
     """
-    if len(data) > max_elements and _end_of(data, max_elements) != len(data):
+    if len(data) > max_elements:
+        count_elements(data, max_elements)
+
+
+def count_elements(data: bytes, max_elements: int) -> int:
+    """Return how many elements `data` has, one MessagePack value of at most `max_elements`. Raises as `check_shape`."""
+    end, elements = _end_of(data, max_elements)
+    if end != len(data):
         raise EncodingError("the bytes are no MessagePack value")
+    return elements
 
 
-def _end_of(data: bytes, max_elements: int) -> int:
+def _end_of(data: bytes, max_elements: int) -> tuple[int, int]:
     position = 0
     missing = 1  # elements that are still to come
     elements = 1
     size = len(data)
     while missing:
         if position >= size:
-            return -1
+            return -1, elements
         first = data[position]
         missing -= 1
         step = _BYTES[first]
@@ -63,7 +71,7 @@ def _end_of(data: bytes, max_elements: int) -> int:
         if not step:
             length_bytes = _LENGTHS.get(first)
             if length_bytes is None:
-                return -1
+                return -1, elements
             start = position + 1
             position = start + length_bytes
             length = int.from_bytes(data[start:position])
@@ -82,4 +90,4 @@ def _end_of(data: bytes, max_elements: int) -> int:
             if children > 15 and floats <= size and data[position:floats:9] == b"\xcb" * children:
                 position = floats  # a vector, taken in one step
                 missing -= children
-    return position
+    return position, elements

@@ -16,8 +16,12 @@ import cachecore_frameworks
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(cachecore_frameworks.__path__) if module.name[0] != "_")
 FRAMEWORKS = {
+    "django": "django",
     "dspy": "dspy",
+    "fastapi": "fastapi",
+    "flask_caching": "flask_caching",
     "instructor": "instructor",
+    "keyvalue": "key_value.aio",
     "langchain": "langchain_core",
     "langgraph": "langgraph",
     "litellm": "litellm",

@@ -76,3 +76,17 @@ async def test_pydantic_ai() -> None:
         async with agent.run_stream("Why is the sky blue?") as stream:
             assert whole[0] == whole[1] == await stream.get_output()
         assert provider.calls == 1
+
+
+async def test_agent_framework() -> None:
+    """An agent of Microsoft's Agent Framework, run twice."""
+    framework = pytest.importorskip("agent_framework", reason="agent-framework is not installed: make sdks")
+    clients = pytest.importorskip("agent_framework.openai", reason="agent-framework-openai is not installed: make sdks")
+    async with LocalProvider() as provider, async_cached_client("memory://") as http:
+        client = AsyncOpenAI(base_url=provider.openai_url, api_key="k", http_client=http)
+        agent = framework.Agent(
+            clients.OpenAIChatCompletionClient(model="m", async_client=client), instructions="Short."
+        )
+        said = [(await agent.run("Why is the sky blue?")).text for _ in range(2)]
+        assert said[0] == said[1] != ""
+        assert provider.calls == 1
