@@ -146,15 +146,8 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
 def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim:
     engine = computation.scope.engine
     life = longest_life(computation.policy, computation.question.lasts)
-    return Claim(
-        engine.insisting,
-        place,
-        in_place=in_place,
-        token=engine.token(),
-        interval=engine.store.lease_ttl,
-        life=max(_CLAIM_LIFE if life is None else life, engine.protection) if in_place else engine.protection,
-        now=engine.store_clock.now,
-    )
+    life = max(_CLAIM_LIFE if life is None else life, engine.protection) if in_place else engine.protection
+    return Claim(engine.claim_rules, place, in_place=in_place, life=life)
 
 
 def _hold(computation: Computation, claim: Claim) -> None:

@@ -340,7 +340,7 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
         engine.l1.discard(key)  # an older copy must not be served beside the answer in hand
         computation.state.loop.call_later(_PATIENCE, computation.flight.hand_out, answer)
     try:
-        stored = await engine.insisting.swap(key, computation.base, sealed.data, ttl=sealed.life)
+        stored = await engine.claim_rules.store.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)

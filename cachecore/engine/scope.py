@@ -87,17 +87,7 @@ class Scope:
         self.owner = owner_of(engine)
         self.keys = self.keys.of_format("" if name == _PLAIN_FORMAT else name)
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
-        self.find_copy = copy_reader(
-            engine.l1,
-            engine.book,
-            engine.feed_state,
-            engine.clock,
-            self.reader,
-            max_age=self.policy.max_age,
-            unix=engine.store_clock.now,
-            bypassed=bypassed,
-            warmth=engine.warmth,
-        )
+        self.find_copy = copy_reader(engine, self.reader, max_age=self.policy.max_age, bypassed=bypassed)
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None

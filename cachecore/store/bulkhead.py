@@ -13,11 +13,12 @@ import asyncio
 import heapq
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.store.call import Call
 from cachecore.store.loop_time import TICK, LoopTime
 from cachecore.store.partition import Partition
 
@@ -34,91 +35,6 @@ WAITING_PER_PLACE: Final = 16
 """Waiting calls for each that may be under way: the calls to a store are bounded, however many callers there are."""
 LEAST_WAITING: Final = 4096
 """Calls that may wait however few may be under way."""
-
-
-class Waiter(Protocol):
-    """The receiver of a call's answer: a future, or an object with these four of its methods."""
-
-    def done(self) -> bool:
-        """Return whether no caller waits any more."""
-
-    def set_result(self, answer: Any, /) -> None:
-        """Take the answer."""
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Take the error."""
-
-    def exception(self) -> object:
-        """Note that the error was seen."""
-
-
-class Call:
-    """One call to the store. Belongs to one loop; nothing in it is shared between threads."""
-
-    __slots__ = (
-        "abandoned",
-        "begun",
-        "budget",
-        "connecting",
-        "deadline",
-        "entered",
-        "explicit",
-        "key",
-        "operation",
-        "partition",
-        "size",
-        "start",
-        "task",
-        "ticket",
-        "told",
-        "waiter",
-    )
-
-    def __init__(
-        self,
-        operation: str,
-        partition: Partition,
-        ticket: int,
-        budget: float,
-        start: Callable[[], Awaitable[Any]],
-        waiter: Waiter | None,
-        key: str,
-        size: int = 0,
-        explicit: bool = False,
-    ) -> None:
-        self.operation = operation
-        self.partition = partition
-        self.ticket = ticket
-        self.budget = budget  # own seconds of the loop; see LoopTime
-        self.start = start
-        self.waiter = waiter  # None: no caller waits, as for a probe
-        self.key = key  # one of its keys
-        self.size = size  # bytes of the values that are sent
-        self.explicit = explicit
-        self.task: asyncio.Future[Any] | None = None  # None: waits for a place
-        self.begun = 0.0  # loop time
-        self.entered = 0.0  # own time of the loop, as is `deadline`
-        self.deadline = math.inf
-        self.abandoned = False
-        self.connecting = False  # waited for a connection when it was last looked at
-        self.told = False  # has been given its whole time after its connection was opened
-
-    def waited_for(self) -> bool:
-        """Return whether a caller still waits for the answer."""
-        return self.waiter is not None and not self.waiter.done()
-
-    def settle(self, answer: Any) -> None:
-        """Give the caller its answer, if it still waits."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(answer)
-
-    def fail(self, error: BaseException) -> None:
-        """Give the caller an error, if it still waits."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
-            waiter.exception()  # counts as retrieved: of several partitions' errors a caller sees one
 
 
 class Limit:

@@ -21,7 +21,8 @@ from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsLinks
 from cachecore.store.breaker import Breaker, State
-from cachecore.store.bulkhead import Bulkhead, Call, Waiter
+from cachecore.store.bulkhead import Bulkhead
+from cachecore.store.call import Call
 from cachecore.store.partition import Partition
 from cachecore.store.refusals import Refusals
 from cachecore.store.round_trip import SMALL_BYTES
@@ -71,46 +72,28 @@ class Dispatch:
         self._bulkheads.forget()  # not dropped: a pending task that is collected complains
         self._partitions = {}
 
-    def start(
-        self,
-        operation: str,
-        partition: Partition,
-        budget: float,
-        start: Callable[[], Awaitable[Any]],
-        key: str,
-        *,
-        size: int = 0,
-        explicit: bool = False,
-    ) -> asyncio.Future[Any]:
-        """Begin a call that may take `budget` seconds and sends values of `size` bytes; return its answer to be.
+    def start(self, call: Call) -> asyncio.Future[Any]:
+        """Begin `call`; return its answer to be.
 
-        An open breaker raises `BackendUnavailable` instead, and if it is time to, `key` is read behind. It lets an
-        `explicit` call through unless the store cannot be reached.
+        An open breaker raises `BackendUnavailable` instead, and if it is time to, the call's key is read behind. It
+        lets an explicit call through unless the store cannot be reached.
         """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.start_for(waiter, operation, partition, budget, start, key, size, explicit)
+        call.waiter = waiter
+        self.enter(call)
         return waiter
 
-    def start_for(
-        self,
-        waiter: Waiter,
-        operation: str,
-        partition: Partition,
-        budget: float,
-        start: Callable[[], Awaitable[Any]],
-        key: str,
-        size: int = 0,
-        explicit: bool = False,
-    ) -> None:
-        """Begin a call whose answer goes to `waiter`; otherwise as `start`."""
+    def enter(self, call: Call) -> None:
+        """Begin a call that has a waiter; otherwise as `start`."""
         if self.closed:
-            raise closed_error(operation)
+            raise closed_error(call.operation)
         loop = asyncio.get_running_loop()
         bulkhead = self._bulkheads.get(loop) or self.bulkhead(loop)
-        ticket = partition.breaker.admit(explicit)
+        ticket = call.partition.breaker.admit(call.explicit)
         if ticket is None:
-            raise self._refusal(operation, partition, budget, key)
-        bulkhead.enter(Call(operation, partition, ticket, budget, start, waiter, key, size, explicit))
+            raise self._refusal(call.operation, call.partition, call.budget, call.key)
+        call.ticket = ticket
+        bulkhead.enter(call)
 
     def refused(
         self, budget: Callable[[Partition, int, bool], float], name: str, key: str
@@ -130,7 +113,7 @@ class Dispatch:
         if ticket is not None:
             # It may take longer than a read, since no caller waits for it: it connects, and it measures.
             read, bulkhead = partial(self._backend.get_many, [key]), self.bulkhead(asyncio.get_running_loop())
-            bulkhead.enter(Call("probe", partition, ticket, max(budget, partition.cap), read, None, key))
+            bulkhead.enter(Call("probe", partition, max(budget, partition.cap), read, key, ticket=ticket))
         self._observer.backend_error(operation, "breaker_open")
         return BackendUnavailable(operation, reason="breaker_open")
 

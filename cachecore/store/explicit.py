@@ -11,7 +11,7 @@ from typing import Final, Protocol, Self, TypeVar
 from cachecore.contract.errors import BackendTimeout
 from cachecore.contract.protocols import CacheBackend, SupportsExtend, SupportsMarks, SupportsPartitions, SupportsSizes
 from cachecore.store.bulkhead import Bulkhead, Limit
-from cachecore.store.inline_read import Answered, Values
+from cachecore.store.call import Answered, Values
 
 T = TypeVar("T")
 

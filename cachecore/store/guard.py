@@ -39,11 +39,11 @@ from cachecore.contract.protocols import (
     SupportsTouch,
 )
 from cachecore.store.breaker import State
+from cachecore.store.call import Answered, Call, InlineRead
 from cachecore.store.dispatch import Dispatch, Observer, closed_error
 from cachecore.store.ended import ended
 from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guarded_pages import guarded_pages
-from cachecore.store.inline_read import Answered, InlineRead
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
@@ -176,7 +176,7 @@ class Guard:
             self._remember(size)
             budget = self._budget(partition, size, len(part), explicit)
             call = partial(self._backend.set_many, part, ttl=ttl)
-            return self._calls.start("set_many", partition, budget, call, keys[0], size=size, explicit=explicit)
+            return self._calls.start(Call("set_many", partition, budget, call, keys[0], size, explicit))
 
         await self._everywhere("set_many", list(items), start)
 
@@ -190,7 +190,7 @@ class Guard:
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[int]:
             budget = self._budget(partition, 0, len(keys), explicit)
             call = partial(self._backend.delete_many, keys)
-            return self._calls.start("delete_many", partition, budget, call, keys[0], explicit=explicit)
+            return self._calls.start(Call("delete_many", partition, budget, call, keys[0], explicit=explicit))
 
         return sum(await self._everywhere("delete_many", keys, start))
 
@@ -207,7 +207,7 @@ class Guard:
         self._remember(size)
         budget = self._budget(partition, size, 1, explicit)
         call = partial(self._backend.swap, key, old, new, ttl=ttl)
-        swapped: bool = await self._calls.start("swap", partition, budget, call, key, size=size, explicit=explicit)
+        swapped: bool = await self._calls.start(Call("swap", partition, budget, call, key, size, explicit))
         return swapped
 
     def refuse(self) -> None:
@@ -244,14 +244,10 @@ class Guard:
         parts = self._parts("sizes", keys) if keys else []
         under_way = [
             self._calls.start(
-                "sizes",
-                node,
-                self._budget(node, 0, len(part), explicit),
-                partial(backend.sizes, part),
-                part[0],
-                explicit=explicit,
+                Call("sizes", node, self._budget(node, 0, len(part), explicit), call, part[0], explicit=explicit)
             )
             for node, part in parts
+            for call in (partial(backend.sizes, part),)
         ]
         sizes: dict[str, int] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
@@ -259,7 +255,7 @@ class Guard:
         return [sizes[key] for key in keys]
 
     async def _time(self, backend: SupportsTime) -> float:
-        now: float = await self._calls.start("time", self._whole, self._whole.patience, backend.time, _PROBE)
+        now: float = await self._calls.start(Call("time", self._whole, self._whole.patience, backend.time, _PROBE))
         return now
 
     async def _touch(self, backend: SupportsTouch, keys: Sequence[str]) -> None:
@@ -267,7 +263,7 @@ class Guard:
 
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
             budget = self._budget(partition, 0, len(keys))
-            return self._calls.start("touch", partition, budget, partial(backend.touch, keys), keys[0])
+            return self._calls.start(Call("touch", partition, budget, partial(backend.touch, keys), keys[0]))
 
         if keys:
             await self._everywhere("touch", keys, start)
@@ -284,7 +280,7 @@ class Guard:
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
             call = partial(extend, {key: items[key] for key in keys})
             budget = self._budget(partition, 0, len(keys), explicit)
-            return self._calls.start("extend", partition, budget, call, keys[0], explicit=explicit)
+            return self._calls.start(Call("extend", partition, budget, call, keys[0], explicit=explicit))
 
         await self._everywhere("extend", list(items), start)
         return [there[key] for key in items]
@@ -293,7 +289,8 @@ class Guard:
         """Begin at once, so that it reaches the store right behind the write that was begun before it."""
         partition = self._calls.partition(self._node("advance", key))
         budget = self._budget(partition, 0, 1, explicit)
-        return self._calls.start("advance", partition, budget, partial(backend.advance, key), key, explicit=explicit)
+        call = partial(backend.advance, key)
+        return self._calls.start(Call("advance", partition, budget, call, key, explicit=explicit))
 
     def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = False) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.
@@ -305,12 +302,12 @@ class Guard:
         budget = self._read_budget(partition, len(keys), explicit)
         call = partial(self._backend.get_many, keys)
         waiter = InlineRead(self.fitting, keys, answered)
-        self._calls.start_for(waiter, "get_many", partition, budget, call, keys[0], 0, explicit)
+        self._calls.enter(Call("get_many", partition, budget, call, keys[0], 0, explicit, waiter))
 
     def _read(self, partition: Partition, keys: Sequence[str], explicit: bool) -> asyncio.Future[list[bytes | None]]:
         budget = self._read_budget(partition, len(keys), explicit)
         call = partial(self._backend.get_many, keys)
-        return self._calls.start("get_many", partition, budget, call, keys[0], explicit=explicit)
+        return self._calls.start(Call("get_many", partition, budget, call, keys[0], explicit=explicit))
 
     def _read_budget(self, partition: Partition, keys: int, explicit: bool) -> float:
         now = self._now()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -51,38 +52,45 @@ class Batch(Ticket):
         """Keys with several readers, and the first reader's verdict; filled and trusted by the readers."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRules:
+    """The rules that the coalesced reads of one cache have in common, in all its event loops."""
+
+    feed_state: FeedState
+    """Where the tickets are kept."""
+    max_keys: int
+    """Entries in one read; more in one tick make further reads."""
+    monotonic: Callable[[], float]
+    partition: Callable[[str], str] | None
+    """Names the node of a key; None where there is one node."""
+    answered: Callable[[Batch], None]
+    """Told of each answered batch before its readers are; may set its error."""
+    marks: Callable[[Iterable[str]], Mapping[Mark, int]]
+    """Returns the marks that a read of some keys carries, and their known numbers."""
+
+
 class Coalescer:
     """Collects the reads of one event loop. Not to be touched from another loop or thread.
 
     Args:
+        rules: the cache's.
         begin: begins a read of the store, and gives its values or its error to the function it is handed.
-        feed_state: where the tickets are kept.
-        max_keys: entries in one read; more in one tick make further reads.
-        partition: names the node of a key; None where there is one node.
-        answered: told of each answered batch before its readers are; may set its error.
-        marks: returns the marks that a read of some keys carries, and their known numbers.
         refused: returns why a read of a partition (its name) and key is not made, None if it is.
     """
 
     def __init__(
         self,
+        rules: ReadRules,
         begin: Callable[[Sequence[str], Answered], None],
-        feed_state: FeedState,
-        *,
-        max_keys: int,
-        monotonic: Callable[[], float],
-        partition: Callable[[str], str] | None = None,
-        answered: Callable[[Batch], None] | None = None,
-        marks: Callable[[Iterable[str]], Mapping[Mark, int]] | None = None,
         refused: Callable[[str, str], BackendError | None] | None = None,
     ) -> None:
         self._begin = begin
-        self._feed_state = feed_state
-        self._max_keys = max_keys
-        self._monotonic = monotonic
-        self._partition = partition
-        self._answered = answered
-        self._marks = marks
+        self._feed_state = rules.feed_state
+        self._max_keys = rules.max_keys
+        self._monotonic = rules.monotonic
+        self._partition = rules.partition
+        self._answered = rules.answered
+        self._marks = rules.marks
         self._refused = refused
         self._loop = loop = asyncio.get_running_loop()
         self._ready = _ready_of(loop)
@@ -159,10 +167,9 @@ class Coalescer:
 
     def _send(self, batch: Batch) -> None:
         self._feed_state.tickets.open(batch)
-        if self._marks is not None:
-            batch.marks = self._marks(batch.values)
-            for mark in batch.marks:
-                batch.values[mark.key] = None
+        batch.marks = self._marks(batch.values)
+        for mark in batch.marks:
+            batch.values[mark.key] = None
         batch.asked_at = self._monotonic()
         self._under_way += 1
         try:
@@ -176,8 +183,7 @@ class Coalescer:
         batch.error = error
         if error is None:
             batch.values.update(zip(batch.values, values, strict=True))
-            if self._answered is not None:
-                self._answered(batch)
+            self._answered(batch)
         waiters, batch.waiters = batch.waiters, []
         half = len(waiters) // 2 if len(waiters) >= _MANY and not self.pending else 0
         _tell(batch, waiters[:half] or waiters)

@@ -34,6 +34,16 @@ class Invalidation:
     """Stamps, or digests of entries, that it removed; a repetition removes only these. None: any value."""
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The root of all keys of one cache."""
+
+    prefix: str
+    """The prefix of all keys."""
+    stamp_keys: tuple[str, ...]
+    """Where its stamp lives: one key for each hash tag where the store has nodes."""
+
+
 def digest_of(data: bytes) -> bytes:
     """Return the digest of an entry's bytes that `Invalidation.was` keeps."""
     return xxhash.xxh3_128_digest(data)
