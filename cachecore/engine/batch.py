@@ -135,7 +135,7 @@ class BatchCall:
         """Return a key of this batch with a flight of its own."""
         asked, flights = seen.question, seen.question.state.flights
         beside = alone or (computes_apart() and not behind)
-        flight = (flights.open_alone if beside else flights.open)(asked.key, asked.concerns)
+        flight = (flights.open_alone if beside else flights.open)(asked.key, asked.tagset.concerns)
         work = Computation(asked, flight, seen.snapshot, _nothing, behind, alone=alone, batch_factory=self.factory)
         return BatchKey(self.names[asked.key], work)
 
@@ -144,12 +144,12 @@ class BatchCall:
         own: dict[str, BatchKey] = {}
         waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
         for seen in missing:
-            seen.question.state.flights.refuse_cycle(seen.question.key, seen.question.concerns)
+            seen.question.state.flights.refuse_cycle(seen.question.key, seen.question.tagset.concerns)
         unshared = alone or self.scope.engine.unshared.lately(self.scope.keys.namespace, self.factory)
         joins = not alone and not computes_apart()
         for seen in missing:
             key = seen.question.key
-            flight = seen.question.state.flights.to_join(key, seen.question.concerns) if joins else None
+            flight = seen.question.state.flights.to_join(key, seen.question.tagset.concerns) if joins else None
             if flight is None or unshared:
                 own[key] = one = self._open(seen, alone=alone or flight is not None)
                 one.computation.flight.finish = self.scope.policy.finish

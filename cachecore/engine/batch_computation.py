@@ -15,7 +15,7 @@ from cachecore.engine.computation import Computation
 from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
 from cachecore.engine.factories import awaited
 from cachecore.engine.flights.flight import Retry, computing
-from cachecore.engine.publish import FlightAnswer, longest_life, publish, unstored_answer
+from cachecore.engine.publish import FlightAnswer, publish, unstored_answer
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
 
@@ -111,8 +111,7 @@ class BatchComputation:
             one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
         self.scope.telemetry.counts.factory_calls += 1
         first = wanted[0].computation  # all have one policy and one ttl
-        life = longest_life(first.policy, first.question.lasts)
-        keeper = StampKeeper(self.scope, first.state, [one.computation.flight for one in wanted], life)
+        keeper = StampKeeper(self.scope, first.state, [one.computation.flight for one in wanted], first.life)
         began = engine.monotonic()
         keeper.start()
         try:
@@ -132,7 +131,8 @@ class BatchComputation:
         check_names([one.name for one in wanted], values)
         for one in wanted:
             one.computation.flight.land()
-        await keeper.settle()
+        if keeper.renewals:
+            await keeper.settle()
         return values, seconds
 
     async def _land(self, one: BatchKey, values: Mapping[Any, Any], seconds: float) -> None:

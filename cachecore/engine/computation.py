@@ -11,6 +11,7 @@ from cachecore.contract.options import Policy
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.freshness import longest_life
 from cachecore.engine.question import Question
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
@@ -46,12 +47,15 @@ class Computation:
     state: LoopState = field(init=False)
     """The state of the loop that it runs in."""
     policy: Policy = field(init=False)
+    life: float | None = field(init=False)
+    """Seconds that its entry can live at most; None: for ever."""
     kept: bool = False
     """Whether a copy was kept in memory as it was written, with the feed to tell of every later change."""
 
     def __post_init__(self) -> None:
         self.scope, self.state = self.question.scope, self.question.state
-        self.policy = self.scope.policy
+        self.policy = policy = self.scope.policy
+        self.life = longest_life(policy, self.question.lasts)
 
     @property
     def waits(self) -> bool:

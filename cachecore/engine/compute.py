@@ -22,7 +22,7 @@ from cachecore.engine.factories import awaited
 from cachecore.engine.flights.claim import Claim, HolderWatch
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, publish, unstored_answer
+from cachecore.engine.publish import FlightAnswer, answer_found, publish, unstored_answer
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
@@ -145,8 +145,9 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
 
 def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim:
     engine = computation.scope.engine
-    life = longest_life(computation.policy, computation.question.lasts)
-    life = max(_CLAIM_LIFE if life is None else life, engine.protection) if in_place else engine.protection
+    life = engine.protection
+    if in_place:
+        life = max(life, _CLAIM_LIFE if computation.life is None else computation.life)
     return Claim(engine.claim_rules, place, in_place=in_place, life=life)
 
 
@@ -258,8 +259,7 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     limit = computation.policy.factory_timeout
     flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
     computation.scope.telemetry.counts.factory_calls += 1
-    life = longest_life(computation.policy, computation.question.lasts)
-    keeper = StampKeeper(computation.scope, computation.state, [flight], life)
+    keeper = StampKeeper(computation.scope, computation.state, [flight], computation.life)
     began = engine.monotonic()
     keeper.start()
     try:
@@ -275,7 +275,8 @@ async def _call(computation: Computation) -> tuple[Any, float]:
     seconds = engine.monotonic() - began
     computation.scope.telemetry.factory(seconds, failed=False)
     flight.land()
-    await keeper.settle()
+    if keeper.renewals:
+        await keeper.settle()
     return value, seconds
 
 
@@ -285,9 +286,9 @@ async def pin(computation: Computation) -> None:
     if stamps is None or computation.alone:
         return
     scope = computation.scope
-    life = longest_life(computation.policy, computation.question.lasts)
     try:
-        computation.flight.pins.put(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
+        created = await scope.engine.create_stamps(stamps, scope.stamp_ttl(computation.life))
+        computation.flight.pins.put(created)
     except BackendError as error:
         computation.snapshot = replace(computation.snapshot, error=error)  # without stamps nothing is stored
 

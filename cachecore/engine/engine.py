@@ -12,8 +12,8 @@ import logging
 import math
 import os
 import weakref
-from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, Final
 
 from cachecore.contract import plugins
 from cachecore.contract.clock import counting_sleep
@@ -33,7 +33,7 @@ from cachecore.encoding.entry import tombstone
 from cachecore.engine.flights.claim import ClaimRules
 from cachecore.engine.flights.coalesce import Batch, Coalescer, ReadRules
 from cachecore.engine.flights.insist import Insisting
-from cachecore.engine.flights.loop_state import LoopState, running_loop
+from cachecore.engine.flights.loop_state import LoopState, no_loop_error
 from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.store_observer import StoreObserver
 from cachecore.engine.telemetry import Telemetry
@@ -139,7 +139,10 @@ class Engine:
 
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
-        loop = running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise no_loop_error() from None
         state = self._last()
         if state is not None and state.loop is loop:
             return state
@@ -190,7 +193,7 @@ class Engine:
     # Stamps
 
     def _answered(self, batch: Batch) -> None:
-        if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
+        if batch.marks and not self.marks.judge(batch.marks, batch.values, self._spawn):
             self.telemetry.backend_error("get_many", REWOUND)
             batch.error = BackendUnavailable("get_many", reason=REWOUND)
             batch.values.update(dict.fromkeys(batch.values))
@@ -202,12 +205,19 @@ class Engine:
         stamps = {key: sound(values[key]) for key in batch.stamp_keys if key.startswith(prefix)}
         self._learn(stamps, batch)
 
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self.state().spawn(work, name)
+
     def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket) -> None:
         """Take over stamps that were read under `ticket`."""
         if ticket.epoch != self.feed_state.epoch:
             return  # a change may have gone untold since it was asked
-        withheld = self.outbox.withholds
-        self.book.learn({key: stamp for key, stamp in stamps.items() if ticket.covers(key) and not withheld(key)})
+        if ticket.void is not None:
+            stamps = {key: stamp for key, stamp in stamps.items() if ticket.covers(key)}
+        if self.outbox:  # some pend, and count as gone although the store may still have them
+            withheld = self.outbox.withholds
+            stamps = {key: stamp for key, stamp in stamps.items() if not withheld(key)}
+        self.book.learn(stamps)
         if ticket.void is not None and not ticket.void.isdisjoint(stamps):  # by another thread, since the line above
             self.book.forget(ticket.void)
 

@@ -103,7 +103,7 @@ def start(
     """
     flights = question.state.flights
     beside = alone or (computes_apart() and not behind)
-    flight = (flights.open_alone if beside else flights.open)(question.key, question.concerns)
+    flight = (flights.open_alone if beside else flights.open)(question.key, question.tagset.concerns)
     flight.finish = question.scope.policy.finish
     computation = Computation(question, flight, snapshot, factory, behind, newer_than, alone)
     flights.run([flight], partial(run, computation))
@@ -113,7 +113,7 @@ def start(
 async def compute(question: Question, snapshot: StoreRead, factory: Factory) -> Lookup[Any]:
     """Return the answer of the key's flight: one under way, or one started here."""
     scope, key, flights = question.scope, question.key, question.state.flights
-    flights.refuse_cycle(key, question.concerns)
+    flights.refuse_cycle(key, question.tagset.concerns)
     if snapshot.entry is not None and scope.engine.recently_failed(key):
         value = reading.load(scope, snapshot)
         if value is not UNSET:
@@ -122,7 +122,7 @@ async def compute(question: Question, snapshot: StoreRead, factory: Factory) -> 
     alone = waited = False
     while True:
         share = retries < MOST_RETRIES and not alone and not computes_apart()
-        flight = flights.to_join(key, question.concerns) if share else None
+        flight = flights.to_join(key, question.tagset.concerns) if share else None
         if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
             flight, alone = None, True
         mine = flight is None

@@ -14,12 +14,12 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from itertools import chain
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
 from cachecore.store.call import Call
-from cachecore.store.loop_time import TICK, LoopTime
 from cachecore.store.partition import Partition
 
 GRACE_TURNS: Final = 4
@@ -35,6 +35,59 @@ WAITING_PER_PLACE: Final = 16
 """Waiting calls for each that may be under way: the calls to a store are bounded, however many callers there are."""
 LEAST_WAITING: Final = 4096
 """Calls that may wait however few may be under way."""
+
+TICK: Final = 0.005
+"""Seconds between two looks at the clock while a call is under way."""
+_LATE: Final = 0.002
+"""Seconds by which a timer of an idle loop may be late: its clock has steps of a millisecond."""
+_LATE_TICK: Final = TICK / 2
+"""The most that a tick counts when its timer was late."""
+
+
+class LoopTime:
+    """The time of one loop less the time in which it could not turn. Stands still while nothing asks to be woken.
+
+    A loop that is busy with other tasks, a thread that waits for the interpreter's lock and a process that waits for a
+    processor all see the timer fire late. Such a tick counts for little, however long it took.
+    """
+
+    __slots__ = ("_context", "_due", "_loop", "_ticked", "_timer", "now")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._context = Context()  # that of a request would live as long as there are calls
+        self.now = 0.0
+        """Own seconds as of the last tick."""
+        self._ticked = 0.0
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def own(self, now: float) -> float:
+        """Return the own seconds at `now`, the loop's time."""
+        if self._timer is None:
+            return self.now
+        passed = now - self._ticked
+        return self.now + (passed if passed < TICK else TICK)  # noqa: FURB136 - min() costs each call more
+
+    def wake_in(self, seconds: float, tick: Callable[[], object]) -> None:
+        """Call `tick`, which calls `self.tick`, after so many seconds (at most a tick) or before."""
+        due = self._loop.time() + seconds
+        if self._timer is None:
+            self._ticked = due - seconds
+        elif due >= self._due:
+            return
+        else:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(due, tick, context=self._context)
+
+    def tick(self) -> float:
+        """Count the time since the last tick; return the seconds by which this one is late."""
+        now = self._loop.time()
+        passed, late = now - self._ticked, now - self._due
+        self.now += passed if late <= _LATE else min(passed, _LATE_TICK)
+        self._ticked, self._timer = now, None
+        return late
 
 
 class Limit:
@@ -86,22 +139,27 @@ class Bulkhead:
         self._missed = missed
         self._soonest = math.inf  # own time of the loop; no deadline is earlier
 
-    def enter(self, call: Call) -> None:
-        """Start `call`, or let it wait for a place; a probe never waits. Fails it at once if too many wait already."""
+    def enter(self, call: Call) -> bool:
+        """Give `call` a place, or let it wait for one; return whether it is to begin now.
+
+        A probe never waits. A call is failed at once if too many wait already.
+        """
         call.begun = now = self.loop.time()
         own = self.time.own(now)
         call.entered = own
         call.deadline = deadline = own + call.budget
-        if call.waiter is None or self._has_place(now):
-            self._begin(call)
+        begins = call.waiter is None or self._has_place(now)
+        if begins:
+            self.under_way.add(call)
         elif call.explicit or len(self._queue) < self._most_waiting:
             self._queue.append(call)
         else:
             self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
-            return
+            return False
         if deadline < self._soonest:
             self._soonest = deadline
             self._arm(own)
+        return begins
 
     def limit(self, deadline: float, expired: Callable[[], object]) -> Limit:
         """Call `expired` at `deadline` (the loop's own time), unless the limit is lifted before."""
@@ -135,10 +193,6 @@ class Bulkhead:
             call = self._queue.popleft()
             call.fail(error(call.operation))
 
-    def _begin(self, call: Call) -> None:
-        self.under_way.add(call)
-        self._carry_out(self, call)
-
     def _has_place(self, now: float) -> bool:
         """Return whether a call may begin, if need be after taking back the places of the long abandoned."""
         if len(self.under_way) + len(self.abandoned) < self._places:
@@ -171,7 +225,8 @@ class Bulkhead:
         # It waited for other calls, not for the store, which has a whole deadline from here.
         call.entered = own = self.time.own(self.loop.time())
         call.deadline = deadline = own + call.budget
-        self._begin(call)
+        self.under_way.add(call)
+        self._carry_out(self, call)
         if deadline < self._soonest:
             self._soonest = deadline
             self._arm(own)

@@ -70,12 +70,6 @@ class Call:
         """Return whether a caller still waits for the answer."""
         return self.waiter is not None and not self.waiter.done()
 
-    def settle(self, answer: Any) -> None:
-        """Give the caller its answer, if it still waits."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(answer)
-
     def fail(self, error: BaseException) -> None:
         """Give the caller an error, if it still waits."""
         waiter = self.waiter

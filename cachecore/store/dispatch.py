@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import random
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
@@ -38,8 +39,11 @@ _LOOK: Final = 0.02
 class Observer(Protocol):
     """Receives the outcomes of calls. Called from any thread, often; must be quick and must not raise."""
 
-    def backend_call(self, operation: str, seconds: float) -> None:
-        """A call ended after `seconds`, well or badly; `probe` is an operation, too."""
+    def recorder(self, operation: str) -> Callable[[float], object]:
+        """Return the function that takes the seconds of each call of `operation` that ended, well or badly.
+
+        `probe` is an operation, too.
+        """
 
     def backend_error(self, operation: str, reason: str) -> None:
         """A call failed, missed its deadline or was refused; `reason` is one short word."""
@@ -60,7 +64,10 @@ class Dispatch:
         self._chance = chance
         self._observer = observer
         self._reported: set[tuple[str, type]] = set()
+        self._took: dict[str, Callable[[float], object]] = {}
+        """Operations, and the functions that take the seconds of their calls."""
         self._bulkheads: LoopLocal[Bulkhead] = LoopLocal()
+        self._last: Callable[[], Bulkhead | None] = _no_bulkhead  # a weak reference to the one that was asked for last
         self._partitions: dict[str, Partition] = {}
         self.closed = False
         self._links = backend if isinstance(backend, SupportsLinks) else None
@@ -70,6 +77,7 @@ class Dispatch:
     def reset(self) -> None:
         """Forget the parent process's state: its tasks, its loops, its breakers."""
         self._bulkheads.forget()  # not dropped: a pending task that is collected complains
+        self._last = _no_bulkhead
         self._partitions = {}
 
     def start(self, call: Call) -> asyncio.Future[Any]:
@@ -88,12 +96,16 @@ class Dispatch:
         if self.closed:
             raise closed_error(call.operation)
         loop = asyncio.get_running_loop()
-        bulkhead = self._bulkheads.get(loop) or self.bulkhead(loop)
-        ticket = call.partition.breaker.admit(call.explicit)
-        if ticket is None:
+        bulkhead = self._last()
+        if bulkhead is None or bulkhead.loop is not loop:
+            bulkhead = self.bulkhead(loop)
+        breaker = call.partition.breaker
+        ticket = breaker.ticket
+        if ticket is None and (ticket := breaker.admit(call.explicit)) is None:
             raise self._refusal(call.operation, call.partition, call.budget, call.key)
         call.ticket = ticket
-        bulkhead.enter(call)
+        if bulkhead.enter(call):
+            self._begin(bulkhead, call)
 
     def refused(
         self, budget: Callable[[Partition, int, bool], float], name: str, key: str
@@ -113,7 +125,9 @@ class Dispatch:
         if ticket is not None:
             # It may take longer than a read, since no caller waits for it: it connects, and it measures.
             read, bulkhead = partial(self._backend.get_many, [key]), self.bulkhead(asyncio.get_running_loop())
-            bulkhead.enter(Call("probe", partition, max(budget, partition.cap), read, key, ticket=ticket))
+            probe = Call("probe", partition, max(budget, partition.cap), read, key, ticket=ticket)
+            if bulkhead.enter(probe):
+                self._begin(bulkhead, probe)
         self._observer.backend_error(operation, "breaker_open")
         return BackendUnavailable(operation, reason="breaker_open")
 
@@ -179,7 +193,7 @@ class Dispatch:
     def _answered(self, bulkhead: Bulkhead, call: Call, answer: Any) -> None:
         now = bulkhead.loop.time()
         seconds = now - call.begun
-        self._observer.backend_call(call.operation, seconds)
+        (self._took.get(call.operation) or self._recorder(call.operation))(seconds)
         if call.abandoned:
             return
         partition = call.partition
@@ -191,9 +205,16 @@ class Dispatch:
             partition.refusals.succeeded(call.operation)
         if call.waiter is None or call.explicit:
             self._answered_in_time(bulkhead, call)
-        else:
+        elif not partition.breaker.calm:
             partition.breaker.succeeded(call.ticket)
-        call.settle(answer)
+        waiter = call.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(answer)
+
+    def _recorder(self, operation: str) -> Callable[[float], object]:
+        """Return the function that takes the seconds of each ended call of `operation`."""
+        took = self._took[operation] = self._observer.recorder(operation)
+        return took
 
     def _measured(self, bulkhead: Bulkhead, call: Call, answer: Any, now: float) -> None:
         """Take the time of a small call for the round trip; of a large one only while there is no better."""
@@ -260,7 +281,7 @@ class Dispatch:
         self._failed(bulkhead, call, error)
 
     def _failed(self, bulkhead: Bulkhead, call: Call, error: BackendError) -> None:
-        self._observer.backend_call(call.operation, bulkhead.loop.time() - call.begun)
+        self._recorder(call.operation)(bulkhead.loop.time() - call.begun)
         if call.abandoned:
             return  # counted when it missed its deadline
         bulkhead.heard.add(call.partition)
@@ -300,6 +321,7 @@ class Dispatch:
         if bulkhead is None:
             bulkhead = Bulkhead(loop, self._options.max_in_flight, self._begin, self._more, self._missed)
             self._bulkheads.set(loop, bulkhead)
+        self._last = weakref.ref(bulkhead)
         return bulkhead
 
     def bulkheads(self) -> list[Bulkhead]:
@@ -332,6 +354,10 @@ class Dispatch:
         """Let the next call of each open breaker probe the store."""
         for partition in list(self._partitions.values()):
             partition.breaker.hint(self._now())
+
+
+def _no_bulkhead() -> Bulkhead | None:
+    return None
 
 
 def closed_error(operation: str) -> BackendUnavailable:

@@ -69,7 +69,7 @@ class Guard:
     each. A read fails if any of them fails. A write or delete is carried out wherever it can be before it fails.
     A deadline is `backend_timeout` or five round trips, plus `backend_timeout_per_mib` for the sent bytes or, since the
     size of an answer is not known before it came, for the largest answer or value of the last minute or two, plus 50 µs
-    for each key. It is counted in the loop's own time (see `loop_time`).
+    for each key. It is counted in the loop's own time (see `LoopTime`).
 
     A caller's cancellation does not reach the backend: the call goes on and its outcome is counted.
     """
@@ -202,7 +202,7 @@ class Guard:
         self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = False
     ) -> bool:
         """Make the value `new` if it is `old` now, for a call of either kind; return whether it was."""
-        partition = self._calls.partition(self._node("swap", key))
+        partition = self._whole if self._partition is None else self._calls.partition(self._node("swap", key))
         size = len(old or b"") + len(new or b"")
         self._remember(size)
         budget = self._budget(partition, size, 1, explicit)
@@ -287,7 +287,7 @@ class Guard:
 
     def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = False) -> asyncio.Future[int]:
         """Begin at once, so that it reaches the store right behind the write that was begun before it."""
-        partition = self._calls.partition(self._node("advance", key))
+        partition = self._whole if self._partition is None else self._calls.partition(self._node("advance", key))
         budget = self._budget(partition, 0, 1, explicit)
         call = partial(backend.advance, key)
         return self._calls.start(Call("advance", partition, budget, call, key, explicit=explicit))
