@@ -221,5 +221,5 @@ async def _overflow(live: LiveStream) -> None:
 def _not_assembled(computation: Computation, error: Exception) -> None:
     scope = computation.scope
     why = f"assemble raised {type(error).__qualname__}"
-    scope.engine.unstored_log.warn(scope.keys.namespace, computation.maker, "assemble_error", why, error)
+    scope.engine.unstored_log.warn(scope.keys.namespace, computation.factory, "assemble_error", why, error)
     scope.telemetry.counts.not_stored["assemble_error"] += 1

@@ -205,7 +205,7 @@ async def _sealed(
         return seal_value(question, Computed(computed.value), lasts, (), {}, seconds), refused
     except EncodingError:
         if type(computed.value) not in _PLAIN:
-            scope.engine.unshared.note(scope.keys.namespace, computation.maker)
+            scope.engine.unshared.note(scope.keys.namespace, computation.factory)
         return None, refused
 
 
@@ -218,7 +218,7 @@ def too_large(size: int, most: int) -> TooLargeError:
 def _unstored(computation: Computation, reason: str, why: str, error: Exception | None = None) -> str:
     """Log why an answer is not stored; return `reason`."""
     scope = computation.scope
-    scope.engine.unstored_log.warn(scope.keys.namespace, computation.maker, reason, why, error)
+    scope.engine.unstored_log.warn(scope.keys.namespace, computation.factory, reason, why, error)
     return reason
 
 
