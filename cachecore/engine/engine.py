@@ -45,7 +45,7 @@ from cachecore.invalidation.outbox.backlog import Root
 from cachecore.invalidation.outbox.outbox import Outbox
 from cachecore.invalidation.outbox.sender import Sender, Tombstone
 from cachecore.invalidation.rewind import REWOUND, Marks
-from cachecore.invalidation.stamps import StampBook, sound
+from cachecore.invalidation.stamps import StampBook
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import tier_of_copies
@@ -151,7 +151,7 @@ class Engine:
             rules, backend = self._read_rules, self.backend
             state = LoopState(
                 loop,
-                Coalescer(rules, backend.begin_read, backend.refused),
+                Coalescer(rules, backend.begin_read, backend),
                 Coalescer(rules, self.explicit.begin_read),
             )
             self._states.set(loop, state)
@@ -202,8 +202,7 @@ class Engine:
             return
         values = batch.values
         prefix = self._stamp_prefix
-        stamps = {key: sound(values[key]) for key in batch.stamp_keys if key.startswith(prefix)}
-        self._learn(stamps, batch)
+        self._learn({key: values[key] for key in batch.stamp_keys if key.startswith(prefix)}, batch)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self.state().spawn(work, name)
@@ -214,7 +213,7 @@ class Engine:
             return  # a change may have gone untold since it was asked
         if ticket.void is not None:
             stamps = {key: stamp for key, stamp in stamps.items() if ticket.covers(key)}
-        if self.outbox:  # some pend, and count as gone although the store may still have them
+        if self.outbox.busy:  # some may pend, and count as gone although the store may still have them
             withheld = self.outbox.withholds
             stamps = {key: stamp for key, stamp in stamps.items() if not withheld(key)}
         self.book.learn(stamps)

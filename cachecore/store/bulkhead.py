@@ -110,9 +110,9 @@ class Limit:
 class Bulkhead:
     """The calls of one event loop. Only ever touched from that loop's thread, hence no locks.
 
-    `begin` carries a call out and calls `leave` when it is done. `more` is asked, for a call past its deadline, how
-    many seconds more it has because it had to be connected first. `missed` is told of each call that missed its
-    deadline, and whether the store is to blame for it.
+    `begin` carries a call out; when that is done, it takes the call from `under_way` and calls `leave` if need be.
+    `more` is asked, for a call past its deadline, how many seconds more it has because it had to be connected first.
+    `missed` is told of each call that missed its deadline, and whether the store is to blame for it.
     """
 
     def __init__(
@@ -129,7 +129,8 @@ class Bulkhead:
         self.abandoned: dict[Call, float] = {}  # since when; oldest first
         self.heard: set[Partition] = set()
         """Partitions that have answered a call of this loop, or failed it."""
-        self._queue: deque[Call] = deque()
+        self.waiting: deque[Call] = deque()
+        """Calls that wait for a place."""
         self._limits: list[Limit] = []  # a heap
         self._admitting = False
         self._places = places
@@ -151,8 +152,8 @@ class Bulkhead:
         begins = call.waiter is None or self._has_place(now)
         if begins:
             self.under_way.add(call)
-        elif call.explicit or len(self._queue) < self._most_waiting:
-            self._queue.append(call)
+        elif call.explicit or len(self.waiting) < self._most_waiting:
+            self.waiting.append(call)
         else:
             self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
             return False
@@ -171,10 +172,9 @@ class Bulkhead:
         return limit
 
     def leave(self, call: Call) -> None:
-        """`call` has ended: its place goes to the next in the queue."""
-        self.under_way.discard(call)
+        """Give the place of a call that has ended, and is not `under_way` any more, to the next that waits."""
         self.abandoned.pop(call, None)
-        if self._queue:
+        if self.waiting:
             self._admit_waiting()
 
     def forget(self, partition: Partition) -> None:
@@ -189,8 +189,8 @@ class Bulkhead:
 
     def drop_waiting(self, error: Callable[[str], BaseException]) -> None:
         """Fail the calls that wait for a place, each with `error(operation)`."""
-        while self._queue:
-            call = self._queue.popleft()
+        while self.waiting:
+            call = self.waiting.popleft()
             call.fail(error(call.operation))
 
     def _has_place(self, now: float) -> bool:
@@ -211,8 +211,8 @@ class Bulkhead:
             return
         self._admitting = True
         try:
-            while self._queue and len(self.under_way) + len(self.abandoned) < self._places:
-                self._admit(self._queue.popleft())
+            while self.waiting and len(self.under_way) + len(self.abandoned) < self._places:
+                self._admit(self.waiting.popleft())
         finally:
             self._admitting = False
 
@@ -240,7 +240,7 @@ class Bulkhead:
         self._expire_limits(self.time.now)
         if self._soonest <= self.time.now:
             self._sweep(late > STALL)
-        if self.under_way or self._queue or self._limits:
+        if self.under_way or self.waiting or self._limits:
             self._arm(self.time.now)
         else:
             self._soonest = math.inf
@@ -255,9 +255,9 @@ class Bulkhead:
             overdue = [call for call in overdue if not self._prolong(call)]
         if overdue:
             self.loop.call_soon(self._grant, overdue, GRACE_TURNS, stalled)
-        if self._queue:
+        if self.waiting:
             self._expire_waiting(own)
-        soonest = min((call.deadline for call in chain(self.under_way, self._queue)), default=math.inf)
+        soonest = min((call.deadline for call in chain(self.under_way, self.waiting)), default=math.inf)
         self._soonest = min(soonest, self._limits[0].deadline) if self._limits else soonest
 
     def _prolong(self, call: Call) -> bool:
@@ -268,10 +268,10 @@ class Bulkhead:
         return True
 
     def _expire_waiting(self, own: float) -> None:
-        waiting, self._queue = self._queue, deque()
+        waiting, self.waiting = self.waiting, deque()
         for call in waiting:
             if call.waited_for() and call.deadline > own:
-                self._queue.append(call)
+                self.waiting.append(call)
             elif call.waited_for():
                 self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
 
@@ -304,7 +304,7 @@ class Bulkhead:
         self.under_way.discard(call)
         call.abandoned = True
         if call.task is None or call.task.done():  # cancelled by someone else before it began
-            if self._queue:
+            if self.waiting:
                 self._admit_waiting()
             return
         self.abandoned[call] = self.loop.time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,47 +76,3 @@ class Call:
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
             waiter.exception()  # counts as retrieved: of several partitions' errors a caller sees one
-
-
-class InlineRead:
-    """The waiter of a read whose answer goes straight to a function, in the very turn it comes: no task, no turn.
-
-    `fitting` returns values that can be those of the keys, or raises `BackendError`.
-    """
-
-    __slots__ = ("_answered", "_done", "_fitting", "_keys")
-
-    def __init__(
-        self, fitting: Callable[[Sequence[str], Values], Values], keys: Sequence[str], answered: Answered
-    ) -> None:
-        self._fitting = fitting
-        self._keys = keys
-        self._answered = answered
-        self._done = False
-
-    def done(self) -> bool:
-        """Return whether the answer was given."""
-        return self._done
-
-    def set_result(self, answer: Values, /) -> None:
-        """Take the values."""
-        try:
-            values = self._fitting(self._keys, answer)
-        except BackendError as error:
-            self.set_exception(error)
-            return
-        self._done = True
-        self._answered(values, None)
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Take the error."""
-        self._done = True
-        if not isinstance(error, BackendError):
-            failure = BackendError("get_many", transient=True)
-            failure.__cause__ = error
-            error = failure
-        self._answered([], error)
-
-    def exception(self) -> None:
-        """Do nothing: the error was handed on."""
-        return

@@ -70,6 +70,9 @@ class Dispatch:
         self._last: Callable[[], Bulkhead | None] = _no_bulkhead  # a weak reference to the one that was asked for last
         self._partitions: dict[str, Partition] = {}
         self.closed = False
+        self.closing: asyncio.Task[None] | None = None
+        self.not_closed: set[str] = set()
+        """The names of the partitions with a breaker that is open or half open: only these refuse a call."""
         self._links = backend if isinstance(backend, SupportsLinks) else None
         if self._links is not None:
             self._links.limit_waits(connect=options.connect_timeout, silence=options.write_timeout)
@@ -79,6 +82,7 @@ class Dispatch:
         self._bulkheads.forget()  # not dropped: a pending task that is collected complains
         self._last = _no_bulkhead
         self._partitions = {}
+        self.not_closed.clear()
 
     def start(self, call: Call) -> asyncio.Future[Any]:
         """Begin `call`; return its answer to be.
@@ -137,7 +141,7 @@ class Dispatch:
             started = call.start()
         except Exception as error:  # noqa: BLE001 - as in _raised
             self._raised(bulkhead, call, error)
-            bulkhead.leave(call)
+            self._left(bulkhead, call)
             return
         if isinstance(started, asyncio.Future):
             call.task = started
@@ -162,7 +166,7 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - as in _raised
             self._raised(bulkhead, call, error)
         finally:
-            bulkhead.leave(call)
+            self._left(bulkhead, call)
 
     async def _attend(self, bulkhead: Bulkhead, call: Call, started: Awaitable[Any]) -> None:
         """The task of `call`: wait for it and report its outcome to breaker, observer and caller."""
@@ -188,6 +192,11 @@ class Dispatch:
         else:
             self._answered(bulkhead, call, answer)
         finally:
+            self._left(bulkhead, call)
+
+    def _left(self, bulkhead: Bulkhead, call: Call) -> None:
+        bulkhead.under_way.discard(call)
+        if bulkhead.waiting or call.abandoned:
             bulkhead.leave(call)
 
     def _answered(self, bulkhead: Bulkhead, call: Call, answer: Any) -> None:
@@ -338,6 +347,7 @@ class Dispatch:
             log = StateLog(said_of, self._now)
 
             def changed(state: State, reason: str) -> None:
+                (self.not_closed.discard if state == "closed" else self.not_closed.add)(name)
                 self._observer.breaker_state(name, state)
                 log.changed(state, reason)
 

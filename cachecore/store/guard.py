@@ -24,7 +24,6 @@ from typing import Final, TypeVar
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
-from cachecore.contract.loop_local import in_background
 from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -39,22 +38,20 @@ from cachecore.contract.protocols import (
     SupportsTouch,
 )
 from cachecore.store.breaker import State
-from cachecore.store.call import Answered, Call, InlineRead
-from cachecore.store.dispatch import Dispatch, Observer, closed_error
-from cachecore.store.ended import ended
+from cachecore.store.call import Answered, Call, Values
+from cachecore.store.closing import close
+from cachecore.store.dispatch import Dispatch, Observer
+from cachecore.store.everywhere import everywhere
 from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guarded_pages import guarded_pages
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
 
-CLOSE_TIMEOUT: Final = 1.0
-"""Seconds that closing may take, however the store and its driver behave."""
 _REMEMBER: Final = 60.0
 """Seconds for which, at least, the largest value seen lengthens the deadlines of reads."""
 _PER_KEY: Final = 50e-6
 """Seconds that each key of a call adds to its deadline."""
-_INSIST: Final = 0.02  # seconds between cancellations of a task that does not end while closing
 _PROBE: Final = "cachecore.probe"  # a key that no entry has
 T = TypeVar("T")
 
@@ -100,6 +97,7 @@ class Guard:
         self._write_timeout = options.write_timeout
         self._calls = Dispatch(backend, options, clock=clock, chance=chance, observer=observer)
         self.refused = partial(self._calls.refused, self._read_budget)
+        self.refusing = self._calls.not_closed
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition
@@ -178,7 +176,7 @@ class Guard:
             call = partial(self._backend.set_many, part, ttl=ttl)
             return self._calls.start(Call("set_many", partition, budget, call, keys[0], size, explicit))
 
-        await self._everywhere("set_many", list(items), start)
+        await everywhere(self._parts("set_many", list(items)), start)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
@@ -192,7 +190,7 @@ class Guard:
             call = partial(self._backend.delete_many, keys)
             return self._calls.start(Call("delete_many", partition, budget, call, keys[0], explicit=explicit))
 
-        return sum(await self._everywhere("delete_many", keys, start))
+        return sum(await everywhere(self._parts("delete_many", keys), start))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. After a timeout the outcome is unknown."""
@@ -219,29 +217,11 @@ class Guard:
 
         Calls under way may end, calls that wait for a place fail, later ones raise `BackendUnavailable`.
         """
-        self._calls.closed = True
-        loop = asyncio.get_running_loop()
-        bulkhead = self._calls.bulkhead(loop)
-        bulkhead.drop_waiting(closed_error)
-        ends = loop.time() + CLOSE_TIMEOUT
-        await ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
-        self._closing = in_background(loop.create_task(self._close()))  # the loop alone would not keep it alive
-        await ended([self._closing], ends - CLOSE_TIMEOUT / 10)
-        left = [*bulkhead.tasks(), self._closing]
-        while not await ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:
-            for task in left:
-                task.cancel()  # again and again: some drivers swallow the first
-
-    async def _close(self) -> None:
-        try:
-            await self._backend.aclose()
-        except Exception as error:  # noqa: BLE001 - a driver's bug must not take the caller down; it is logged
-            self._observer.backend_error("aclose", error.reason if isinstance(error, BackendError) else "error")
-            self._calls.report("aclose", error)
+        await close(self._calls, self._backend, self._observer)
 
     async def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
         """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
-        parts = self._parts("sizes", keys) if keys else []
+        parts = self._parts("sizes", keys)
         under_way = [
             self._calls.start(
                 Call("sizes", node, self._budget(node, 0, len(part), explicit), call, part[0], explicit=explicit)
@@ -266,7 +246,7 @@ class Guard:
             return self._calls.start(Call("touch", partition, budget, partial(backend.touch, keys), keys[0]))
 
         if keys:
-            await self._everywhere("touch", keys, start)
+            await everywhere(self._parts("touch", keys), start)
 
     async def lengthen(
         self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
@@ -282,7 +262,7 @@ class Guard:
             budget = self._budget(partition, 0, len(keys), explicit)
             return self._calls.start(Call("extend", partition, budget, call, keys[0], explicit=explicit))
 
-        await self._everywhere("extend", list(items), start)
+        await everywhere(self._parts("extend", list(items)), start)
         return [there[key] for key in items]
 
     def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = False) -> asyncio.Future[int]:
@@ -354,32 +334,55 @@ class Guard:
     def _parts(self, operation: str, keys: Sequence[str]) -> list[tuple[Partition, Sequence[str]]]:
         """Return the keys of each partition."""
         if self._partition is None:
-            return [(self._whole, keys)]
+            return [(self._whole, keys)] if keys else []
         parts: dict[str, list[str]] = {}
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
         return [(self._calls.partition(name), part) for name, part in parts.items()]
 
-    async def _everywhere(
-        self, operation: str, keys: Sequence[str], start: Callable[[Partition, Sequence[str]], asyncio.Future[T]]
-    ) -> list[T]:
-        """Call each partition with its keys, at the same time; raise the first error once all have ended."""
-        under_way: list[asyncio.Future[T]] = []
-        answers: list[T] = []
-        failure: BackendError | None = None
-        for partition, part in self._parts(operation, keys) if keys else ():
-            try:
-                under_way.append(start(partition, part))
-            except BackendError as error:
-                failure = failure or error
-        for answer in under_way:
-            try:
-                answers.append(await answer)
-            except BackendError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return answers
+
+class InlineRead:
+    """The waiter of a read whose answer goes straight to a function, in the very turn it comes: no task, no turn.
+
+    `fitting` returns values that can be those of the keys, or raises `BackendError`.
+    """
+
+    __slots__ = ("_answered", "_done", "_fitting", "_keys")
+
+    def __init__(
+        self, fitting: Callable[[Sequence[str], Values], Values], keys: Sequence[str], answered: Answered
+    ) -> None:
+        self._fitting = fitting
+        self._keys = keys
+        self._answered = answered
+        self._done = False
+
+    def done(self) -> bool:
+        """Return whether the answer was given."""
+        return self._done
+
+    def set_result(self, answer: Values, /) -> None:
+        """Take the values."""
+        try:
+            values = self._fitting(self._keys, answer)
+        except BackendError as error:
+            self.set_exception(error)
+            return
+        self._done = True
+        self._answered(values, None)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take the error."""
+        self._done = True
+        if not isinstance(error, BackendError):
+            failure = BackendError("get_many", transient=True)
+            failure.__cause__ = error
+            error = failure
+        self._answered([], error)
+
+    def exception(self) -> None:
+        """Do nothing: the error was handed on."""
+        return
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

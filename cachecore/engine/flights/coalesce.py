@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import BackendError
 from cachecore.invalidation.feed import FeedState
@@ -69,20 +70,32 @@ class ReadRules:
     """Returns the marks that a read of some keys carries, and their known numbers."""
 
 
+class Refusal(Protocol):
+    """The guard, as far as it refuses reads."""
+
+    @property
+    def refusing(self) -> AbstractSet[str]:
+        """Return the partitions that may refuse a call; the same object at any time."""
+
+    @property
+    def refused(self) -> Callable[[str, str], BackendError | None]:
+        """Return the function that tells why a read of a partition (its name) and key is not made; None if it is."""
+
+
 class Coalescer:
     """Collects the reads of one event loop. Not to be touched from another loop or thread.
 
     Args:
         rules: the cache's.
         begin: begins a read of the store, and gives its values or its error to the function it is handed.
-        refused: returns why a read of a partition (its name) and key is not made, None if it is.
+        refusal: tells which reads are not made, and why.
     """
 
     def __init__(
         self,
         rules: ReadRules,
         begin: Callable[[Sequence[str], Answered], None],
-        refused: Callable[[str, str], BackendError | None] | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         self._begin = begin
         self._feed_state = rules.feed_state
@@ -91,7 +104,8 @@ class Coalescer:
         self._partition = rules.partition
         self._answered = rules.answered
         self._marks = rules.marks
-        self._refused = refused
+        self._refused = None if refusal is None else refusal.refused
+        self._refusing: AbstractSet[str] = frozenset() if refusal is None else refusal.refusing
         self._loop = loop = asyncio.get_running_loop()
         self._ready = _ready_of(loop)
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
@@ -111,9 +125,10 @@ class Coalescer:
         name = "" if self._partition is None else self._partition(key or stamp_keys[0])
         batch = self._collecting.get(name)
         if batch is None:
-            error = None if self._refused is None else self._refused(name, key or stamp_keys[0])
-            if error is not None:
-                return self._not_asked(key, stamp_keys, error)
+            if self._refusing and self._refused is not None:
+                error = self._refused(name, key or stamp_keys[0])
+                if error is not None:
+                    return self._not_asked(key, stamp_keys, error)
             batch = self._collecting[name] = Batch(self._feed_state.epoch)
         values = batch.values
         if key is not None:

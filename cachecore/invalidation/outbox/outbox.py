@@ -100,7 +100,7 @@ class Outbox:
     @property
     def busy(self) -> bool:
         """Whether `covers` may say yes to anything."""
-        return bool(self._waiting or self._acknowledged)
+        return bool(self._waiting.items or self._acknowledged)
 
     def covers(self, key: str, stamp_keys: Iterable[str], asked_at: float) -> bool:
         """Return whether an entry under `key` with these stamps, asked for at `asked_at`, is to be treated as gone.
