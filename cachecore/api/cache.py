@@ -29,6 +29,7 @@ from cachecore.contract.results import UNSET, Unset
 from cachecore.contract.tokens import random_token
 from cachecore.engine import ending
 from cachecore.engine.engine import Engine
+from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.scope import Admit, RescueIf, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
 from cachecore.keys import KeySpace
@@ -143,16 +144,12 @@ class Cache(Answers[V]):
             built = plugins.backend_from_url(backend, clock=moved, required=clock is not None)
         if not isinstance(built, CacheBackend):
             raise OptionsError(f"backend must be a URL or have the methods of CacheBackend, not {type(built).__name__}")
+        prefix_of_all = root.scan_prefixes()[0].removesuffix(":e:")
         engine = Engine(
-            built,
-            prefix=root.scan_prefixes()[0].removesuffix(":e:"),
-            owns_backend=owned,
-            store=store,
-            memory=memory,
-            clock=ticking,
-            chance=chance or random.Random(),  # noqa: S311 - jitter, not secrets
-            token=token,
-            telemetry=telemetry,
+            GivenStore(backend=built, owned=owned, prefix=prefix_of_all, options=store),
+            memory,
+            Sources(clock=ticking, chance=chance or random.Random(), token=token),  # noqa: S311 - jitter, not secrets
+            telemetry,
         )
         keys = KeySpace(prefix, namespace, named, shards=engine.shards)
         self._use(Scope(engine, keys, policy, chosen, tuple(tags), telemetry, admit, rescue_if))

@@ -11,8 +11,9 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.engine.batch import BatchCall
-from cachecore.engine.batch_computation import ABSENT, check_names
+from cachecore.engine.batch_computation import check_names
 from cachecore.engine.bypass import bypassed
+from cachecore.engine.computation import ABSENT
 from cachecore.engine.factories import awaited
 from cachecore.engine.question import question
 from cachecore.engine.read import read_own, take

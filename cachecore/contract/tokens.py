@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 TOKEN_BYTES: Final = 16
@@ -13,6 +15,5 @@ ROOT_TAG: Final = "n"
 """The tag of everything under one prefix, as entries store it."""
 
 
-def random_token() -> bytes:
-    """Return 16 bytes that no process has seen before; a stamp is the first 8."""
-    return os.urandom(TOKEN_BYTES)
+random_token: Final[Callable[[], bytes]] = partial(os.urandom, TOKEN_BYTES)
+"""Returns 16 bytes that no process has seen before; a stamp is the first 8."""

@@ -190,7 +190,8 @@ def draft(
     took, kind = min(MAX_COMPUTE_TIME, compute_time), VERSION << 4 | count
     try:
         if fresh_until is None or dead_until is None:
-            fixed = _fixed_of(kind, flags, part, created, took, fresh_until, dead_until)
+            more, deltas = _deadlines(created, fresh_until, dead_until)
+            fixed = _FIXED.pack(_MAGIC_BYTE, kind, flags | more, part, created, took) + deltas
         elif fresh == dead:
             fresh -= created  # rounded down as `_rounded_down` does: half of all that is written comes here
             split = fresh * _SPLIT
@@ -206,11 +207,9 @@ def draft(
     return _make(Draft, (key, fixed + tail, seed))
 
 
-def _fixed_of(
-    kind: int, flags: int, part: int, created: float, took: float, fresh: float | None, dead: float | None
-) -> bytes:
-    """Return the fields that every entry has, where one of the deadlines is none."""
-    deltas = b""
+def _deadlines(created: float, fresh: float | None, dead: float | None) -> tuple[int, bytes]:
+    """Return the flags and the bytes of the deadlines, where one of them is none."""
+    flags, deltas = 0, b""
     if fresh is None:
         flags |= FRESH_FOR_EVER
     else:
@@ -220,7 +219,7 @@ def _fixed_of(
     else:
         flags |= DEAD_LATER
         deltas += _DELTA.pack(_rounded_down(dead - created))
-    return _FIXED.pack(_MAGIC_BYTE, kind, flags, part, created, took) + deltas
+    return flags, deltas
 
 
 def _rounded_down(seconds: float) -> float:

@@ -1,35 +1,26 @@
-"""Many keys, one call of the factory: for the keys that are not under way elsewhere; the others are waited for.
+"""Many keys, one call of the factory: a batch is a computation for each key, as any single key has, with one factory.
 
-A batch takes part in everything single keys do: it joins the flights that are under way, its own can be joined, and
-its keys are leased. It never waits for another process while it holds leases itself: it computes what it won first.
+So a batch takes part in everything single keys do: it joins the flights that are under way, its own can be joined, and
+its keys are leased.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from types import TracebackType
-from typing import Any, Final
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.results import UNSET
 from cachecore.engine import read as reading
-from cachecore.engine.apart import computes_apart
-from cachecore.engine.batch_computation import ABSENT, BatchComputation, BatchKey, FactoryMany
-from cachecore.engine.computation import Computation
-from cachecore.engine.flights.flight import Flight, Retry
-from cachecore.engine.lookup import may_refresh, rescue, run_behind, serve_stale
-from cachecore.engine.publish import FlightAnswer
+from cachecore.engine.batch_computation import BatchComputation, FactoryMany
+from cachecore.engine.computation import ABSENT, Computation
+from cachecore.engine.lookup import background, compute, may_refresh, run_behind, serve_stale
 from cachecore.engine.question import Question, Ttl, question
 from cachecore.engine.read import read, take
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
-
-_NO_COPY: Final = object()
-"""The result of a key that another caller computes and whose value cannot be copied."""
 
 
 @dataclass(slots=True)
@@ -53,6 +44,8 @@ class BatchCall:
     tags: Sequence[str]
     factory: FactoryMany
     ttl: Ttl
+    _beginning: list[Computation] = field(default_factory=list)
+    """Computations that begin together in the next turn of the loop."""
 
     async def answers(self) -> dict[str, Any]:
         """Return the answer of each key; `ABSENT` for those that the factory left out."""
@@ -72,21 +65,36 @@ class BatchCall:
 
     async def _answer(self, unanswered: list[Question], answers: dict[str, Any]) -> None:
         """Add the answers to keys that are not in memory to `answers`."""
-        while unanswered:
-            reads = await asyncio.gather(*map(self._read, unanswered))
-            answers.update({seen.question.key: seen.value for seen in reads if seen.value is not UNSET})
-            self._refresh_behind(reads)
-            missing = [seen for seen in reads if seen.value is UNSET]
-            results = await self._compute(missing) if missing else {}
-            unanswered = []
-            for seen in missing:
-                result = results[seen.question.key]
-                if not isinstance(result, _Failure):
-                    answers[seen.question.key] = result
-                elif isinstance(result.error, Retry):  # an invalidation came in between
-                    unanswered.append(seen.question)
-                else:
-                    raise result.error.with_traceback(result.frames)
+        reads = await asyncio.gather(*map(self._read, unanswered))
+        answers.update({seen.question.key: seen.value for seen in reads if seen.value is not UNSET})
+        self._refresh_behind(reads)
+        missing = [seen for seen in reads if seen.value is UNSET]
+        for seen in missing:  # before any of them begins
+            seen.question.state.flights.refuse_cycle(seen.question.key, seen.question.tagset.concerns)
+        lookups = [compute(seen.question, seen.snapshot, self.factory, self._begin) for seen in missing]
+        outcomes = await asyncio.gather(*lookups, return_exceptions=True)
+        for seen, outcome in zip(missing, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            answers[seen.question.key] = ABSENT if outcome.outcome == "miss" else outcome.value
+
+    def _begin(self, computation: Computation) -> None:
+        """Begin a computation in the next turn of the loop, with the others of this turn."""
+        if not self._beginning:
+            computation.state.loop.call_soon(self._begin_all)
+        self._beginning.append(computation)
+
+    def _begin_all(self) -> None:
+        computations, self._beginning = self._beginning, []
+        wanted = [one for one in computations if not one.flight.answered]  # by now, callers may be gone
+        for one in wanted:
+            one.flight.reading()  # callers that join from here on may have come after an invalidation
+        if wanted:
+            self._run(wanted)
+
+    def _run(self, computations: Sequence[Computation]) -> None:
+        batch = BatchComputation(computations, self.names, self.factory)
+        computations[0].state.flights.run([one.flight for one in computations], batch.run)
 
     def _remembered(self, asked: Question) -> _Seen | None:
         """Return the copy in memory, if it may be served."""
@@ -118,117 +126,11 @@ class BatchCall:
 
     def _refresh_behind(self, due: Sequence[_Seen]) -> None:
         """Start one background computation for the keys in `due` that need a refresh."""
-        ones: list[BatchKey] = []
-        for seen in due:
-            if seen.newer_than is not None and may_refresh(seen.question):
-                flight = self._open(seen, behind=True)
-                flight.computation.newer_than = seen.newer_than
-                ones.append(flight)
-        if not ones:
-            return
-        flights = [one.computation.flight for one in ones]
-        state = ones[0].computation.state
-        state.flights.run(flights, BatchComputation(self.scope, ones, self.factory).run)
-        run_behind(ones[0].computation.question, *flights)
-
-    def _open(self, seen: _Seen, *, behind: bool = False, alone: bool = False) -> BatchKey:
-        """Return a key of this batch with a flight of its own."""
-        asked, flights = seen.question, seen.question.state.flights
-        beside = alone or (computes_apart() and not behind)
-        flight = (flights.open_alone if beside else flights.open)(asked.key, asked.concerns)
-        work = Computation(asked, flight, seen.snapshot, _nothing, behind, alone=alone, batch_factory=self.factory)
-        return BatchKey(self.names[asked.key], work)
-
-    async def _compute(self, missing: Sequence[_Seen], *, alone: bool = False) -> dict[str, Any]:
-        """Join or start the flights of `missing`, or compute `alone`; return value or failure of each key."""
-        own: dict[str, BatchKey] = {}
-        waits: dict[str, asyncio.Future[FlightAnswer | _Failure]] = {}
-        for seen in missing:
-            seen.question.state.flights.refuse_cycle(seen.question.key, seen.question.concerns)
-        unshared = alone or self.scope.engine.unshared.lately(self.scope.keys.namespace, self.factory)
-        joins = not alone and not computes_apart()
-        for seen in missing:
-            key = seen.question.key
-            flight = seen.question.state.flights.to_join(key, seen.question.concerns) if joins else None
-            if flight is None or unshared:
-                own[key] = one = self._open(seen, alone=alone or flight is not None)
-                one.computation.flight.finish = self.scope.policy.finish
-                # Joins before the batch can answer.
-                waits[key] = asyncio.ensure_future(_outcome(one.computation.flight.join))
-            elif flight.landing:
-                waits[key] = asyncio.ensure_future(_outcome(partial(_landed, flight)))
-            else:
-                waits[key] = asyncio.ensure_future(_outcome(partial(_joined, flight)))
-        if own:
-            batch = BatchComputation(self.scope, list(own.values()), self.factory)
-            missing[0].question.state.flights.run([one.computation.flight for one in own.values()], batch.run)
-        try:
-            outcomes = await asyncio.gather(*waits.values(), return_exceptions=True)
-        except asyncio.CancelledError:
-            for one in own.values():  # cancelled before it joined: no caller is left to give the flight up
-                one.computation.flight.give_up_alone()
-            raise
-        results: dict[str, Any] = {}
-        for seen, outcome in zip(missing, outcomes, strict=True):
-            results[seen.question.key] = await self._result(seen, outcome, mine=seen.question.key in own)
-        left = [seen for seen in missing if results[seen.question.key] is _NO_COPY]
-        if left:
-            results.update(await self._compute(left, alone=True))
-        return results
-
-    async def _result(self, seen: _Seen, outcome: Any, *, mine: bool) -> Any:
-        counts = self.scope.telemetry.counts
-        if isinstance(outcome, FlightAnswer):
-            lookup = outcome.lookup if mine else outcome.for_joiner()
-            if lookup is None:
-                return _NO_COPY
-            if lookup.outcome == "hit":
-                counts.hits_l2 += 1
-            elif lookup.outcome == "miss":
-                counts.misses += 1
-                return ABSENT
-            else:
-                counts.computed += 1
-                counts.joined += lookup.joined
-            return lookup.value
-        if isinstance(outcome, BaseException):
-            raise outcome
-        if not isinstance(outcome.error, Retry | FlightCycleError):
-            rescued = await rescue(seen.question, seen.snapshot, outcome.error)
-            if rescued is not None:
-                return rescued.value
-            counts.failed += 1
-        return outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """An exception that a key came to, and its frames as they are before any caller raises it."""
-
-    error: Exception
-    frames: TracebackType | None
-
-
-async def _outcome(join: Callable[[], Awaitable[FlightAnswer]]) -> FlightAnswer | _Failure:
-    try:
-        return await join()
-    except Exception as error:  # noqa: BLE001 - the factory's own: its caller raises it
-        return _Failure(error, error.__traceback__)
-
-
-async def _joined(flight: Flight) -> FlightAnswer:
-    if flight.answered:  # in the turn since it was found: given up by its last caller, or too old an answer for us
-        raise Retry
-    answer: FlightAnswer = await flight.join()
-    if answer.lookup.outcome == "miss":
-        raise Retry  # left out by another caller's factory, which says nothing about ours
-    return answer
-
-
-async def _landed(flight: Flight) -> FlightAnswer:
-    await flight.landed()
-    raise Retry
-
-
-async def _nothing() -> Any:
-    raise AssertionError("a batch calls its own factory")
+        wanted = [
+            background(seen.question, seen.snapshot, self.factory, seen.newer_than)
+            for seen in due
+            if seen.newer_than is not None and may_refresh(seen.question)
+        ]
+        if wanted:
+            self._run(wanted)
+            run_behind(wanted[0].question, *[one.flight for one in wanted])

@@ -1,150 +1,146 @@
-"""The computation of all keys of a batch that one caller owns: one call of the factory for those that it claims."""
+"""The computations of a batch that began together: one call of the factory for all keys that have come to it.
+
+Each key is computed as any single key is. At its factory it waits until every other key is decided: answered, waiting
+for another process, or at its factory too. Then the factory is called once, for all keys that wait there. Keys that
+waited for another process in vain make a later call, once all else is answered; until then they claim nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from cachecore.contract.results import Lookup
-from cachecore.encoding.claim import ClaimMark
 from cachecore.encoding.plain import type_name
-from cachecore.engine.apart import computes_apart
-from cachecore.engine.computation import Computation
-from cachecore.engine.compute import end_claim, pin, served, take_claim, wait_for
+from cachecore.engine.computation import ABSENT, Computation
+from cachecore.engine.compute import call, pin, run
 from cachecore.engine.factories import awaited
-from cachecore.engine.flights.flight import Retry, computing
-from cachecore.engine.publish import FlightAnswer, longest_life, publish, unstored_answer
-from cachecore.engine.scope import Scope
-from cachecore.engine.stamp_keeper import StampKeeper
+from cachecore.engine.flights.flight import Retry
 
 FactoryMany = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
-ABSENT: Any = object()
-"""The result of a key that the factory left out."""
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class BatchKey:
-    """One key of a batch."""
-
-    name: Hashable
-    computation: Computation
-    stored: bool = False
-
-
-_Held = tuple[BatchKey, ClaimMark]
-"""A key, and the claim of the process that computes it."""
-
-
-@dataclass(slots=True)
 class BatchComputation:
-    """The computation of all keys that one call owns."""
+    """The computations of several keys, which one task computes. Belongs to one event loop.
 
-    scope: Scope
-    ones: list[BatchKey]
-    factory: FactoryMany
-    _held: list[_Held] = field(default_factory=list)
+    Args:
+        computations: not begun yet; of one view, one policy and one ttl.
+        names: each key's name for the factory.
+        factory: takes a list of names, returns a mapping of names to answers.
+    """
+
+    def __init__(
+        self, computations: Sequence[Computation], names: Mapping[str, Hashable], factory: FactoryMany
+    ) -> None:
+        self._computations = computations
+        self._names = names
+        self._factory = factory
+        self._left = len(computations)  # not ended
+        self._undecided = set(computations)
+        self._waiting = 0  # for other processes
+        self._waited: list[Computation] = []  # in vain
+        self._over = asyncio.Event()
+        """Set when those that waited in vain may go on."""
+        self._came: dict[Computation, asyncio.Future[tuple[Any, float]]] = {}
+        """Those at their factory, and their values to be."""
+        self._news = asyncio.Event()
+        self._error: BaseException | None = None
+        for computation in computations:
+            computation.batch = self
 
     async def run(self) -> None:
-        """Compute the keys that this call claims, wait for those of others, then compute those that failed there."""
+        """Compute all keys. The first exception ends all of them, as one call of the factory does."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._compute(computation)) for computation in self._computations]
         try:
-            for one in self.ones:
-                one.computation.flight.reading()
-            await asyncio.gather(*(self._take(one) for one in self.ones))
-            waiting = {id(one) for one, _ in self._held}
-            await self._round([one for one in self.ones if id(one) not in waiting])
-            await self._give_back()
-            if self._held:
-                failed = [one for one in await asyncio.gather(*map(self._outwait, self._held)) if one is not None]
-                await asyncio.gather(*(take_claim(one.computation) for one in failed))
-                await self._round(failed)
+            while await self._next_call():
+                came, self._came = self._came, {}
+                await self._call(came)
         finally:
-            await self._give_back()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # they give up their claims
 
-    async def _take(self, one: BatchKey) -> None:
-        if one.computation.alone:
-            return
-        holder = await take_claim(one.computation)
-        if holder is not None and one.computation.behind:
-            one.computation.flight.answer(error=Retry())
-        elif holder is not None and not computes_apart():
-            self._held.append((one, holder))
+    async def value(self, computation: Computation) -> tuple[Any, float]:
+        """Return the value that the call of the factory has for a key, `ABSENT` for none, and the call's seconds."""
+        value: asyncio.Future[tuple[Any, float]] = asyncio.get_running_loop().create_future()
+        self._came[computation] = value
+        self._undecided.discard(computation)
+        self._news.set()
+        return await value
 
-    async def _give_back(self) -> None:
-        await asyncio.gather(*(end_claim(one.computation, stored=one.stored) for one in self.ones))
-        for one in self.ones:
-            one.computation.claim = None
+    async def outwait(self, computation: Computation, wait: Awaitable[T | None]) -> T | None:
+        """Return the result of a wait for another process; None only once all other keys are answered, or have None."""
+        self._undecided.discard(computation)
+        self._waiting += 1
+        self._news.set()
+        try:
+            result = await wait
+        finally:
+            self._waiting -= 1
+            self._news.set()
+        if result is None:
+            self._waited.append(computation)
+            await self._over.wait()
+        return result
 
-    async def _outwait(self, held: _Held) -> BatchKey | None:
-        """Wait for another process's answer; return the key if there came none.
+    async def _compute(self, computation: Computation) -> None:
+        try:
+            await run(computation)
+        except Retry as error:
+            computation.flight.answer(error=error)
+        except Exception as error:  # noqa: BLE001 - raised again by the task of all
+            self._error = self._error or error
+        finally:
+            self._left -= 1
+            self._undecided.discard(computation)
+            self._news.set()
 
-        Claims nothing, however its holder ended: other keys of the batch may still be waited for.
-        """
-        one, holder = held
-        answer = await wait_for(one.computation, holder, succeed=False)
-        if answer is None:
-            return one
-        one.computation.flight.answer(answer, late_too=False)
-        return None
+    async def _next_call(self) -> bool:
+        """Wait until the factory is to be called; return False once all keys are answered."""
+        while self._left:
+            if self._error is not None:
+                break
+            if not self._undecided:
+                if self._came:
+                    return True
+                if self._waited and not self._waiting:
+                    self._undecided.update(self._waited)
+                    self._waited = []
+                    self._over.set()
+            self._news.clear()
+            await self._news.wait()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return False
 
-    async def _round(self, ones: list[BatchKey]) -> None:
-        """Call the factory once for those of `ones` that are still to be computed."""
-        wanted: list[BatchKey] = []
-        for one in ones:
-            if one.computation.flight.answered:  # given up, or computed elsewhere
+    async def _call(self, came: Mapping[Computation, asyncio.Future[tuple[Any, float]]]) -> None:
+        wanted: list[Computation] = []
+        for computation in self._computations:  # in the caller's order
+            if computation not in came:
                 continue
-            answer = served(one.computation)
-            if answer is None:
-                wanted.append(one)
+            if computation.flight.answered:  # given up by its callers meanwhile
+                came[computation].cancel()
             else:
-                one.computation.flight.answer(answer, late_too=False)
+                wanted.append(computation)
         if not wanted:
             return
-        await asyncio.gather(*(pin(one.computation) for one in wanted))
-        values, seconds = await self._call(wanted)
-        await asyncio.gather(*(self._land(one, values, seconds) for one in wanted))
+        await asyncio.gather(*map(pin, wanted))
+        names = [self._names[computation.question.key] for computation in wanted]
+        values, seconds = await call(wanted, partial(self._answers, names))
+        check_names(names, values)
+        for computation, name in zip(wanted, names, strict=True):
+            came[computation].set_result((values.get(name, ABSENT), seconds))
+        self._undecided.update(wanted)  # until their answers are stored
 
-    async def _call(self, wanted: list[BatchKey]) -> tuple[Mapping[Any, Any], float]:
-        engine, limit = self.scope.engine, self.scope.policy.factory_timeout
-        for one in wanted:
-            one.computation.flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
-        self.scope.telemetry.counts.factory_calls += 1
-        first = wanted[0].computation  # all have one policy and one ttl
-        life = longest_life(first.policy, first.question.lasts)
-        keeper = StampKeeper(self.scope, first.state, [one.computation.flight for one in wanted], life)
-        began = engine.monotonic()
-        keeper.start()
-        try:
-            with computing(first.flight):
-                values = await awaited(self.factory, [one.name for one in wanted])
-            if not isinstance(values, Mapping):
-                raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
-        except BaseException as error:
-            self.scope.telemetry.factory(engine.monotonic() - began, failed=True)
-            if first.behind and isinstance(error, Exception):  # no caller is there to be told
-                engine.unstored_log.warn_behind(self.scope.keys.namespace, self.factory, error)
-            raise
-        finally:
-            keeper.stop()
-        seconds = engine.monotonic() - began
-        self.scope.telemetry.factory(seconds, failed=False)
-        check_names([one.name for one in wanted], values)
-        for one in wanted:
-            one.computation.flight.land()
-        await keeper.settle()
-        return values, seconds
-
-    async def _land(self, one: BatchKey, values: Mapping[Any, Any], seconds: float) -> None:
-        work = one.computation
-        value = values.get(one.name, ABSENT)
-        if value is ABSENT:
-            work.flight.answer(FlightAnswer(self.scope, Lookup(value=None, outcome="miss", key=work.snapshot.key)))
-            return
-        if work.alone:
-            work.flight.answer(unstored_answer(work, value))
-        else:
-            one.stored = await publish(work, value, seconds)
+    async def _answers(self, names: list[Hashable]) -> Mapping[Any, Any]:
+        values = await awaited(self._factory, names)
+        if not isinstance(values, Mapping):
+            raise TypeError(f"factory must return a mapping of names to answers, not a {type(values).__name__}")
+        return values
 
 
 def check_names(asked: Sequence[Hashable], values: Mapping[Any, Any]) -> None:

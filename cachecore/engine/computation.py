@@ -1,24 +1,42 @@
-"""One computation: its key, its factory and the flight that waits for it."""
+"""One computation: its key, its factory, the flight that waits for it, and the batch that it belongs to, if any."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Protocol, TypeVar
 
 from cachecore.contract.options import Policy
 from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.freshness import longest_life
 from cachecore.engine.question import Question
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_read import StoreRead
 
+T = TypeVar("T")
+
 Factory = Callable[[], Awaitable[Any]]
+ABSENT: Final = object()
+"""The value of a key that the factory of a batch left out."""
 
 
-@dataclass(slots=True)
+class Batch(Protocol):
+    """The computations of one batch, as one of them sees it."""
+
+    async def value(self, computation: Computation) -> tuple[Any, float]:
+        """Return the value that the call of the factory for several keys has for this one, and the call's seconds."""
+
+    async def outwait(self, computation: Computation, wait: Awaitable[T]) -> T | None:
+        """Return the result of a wait for another process.
+
+        Returns None only once each other key of the batch is answered or has waited in vain, too.
+        """
+
+
+@dataclass(slots=True, eq=False)
 class Computation:
     """One key, its factory and the flight of its callers."""
 
@@ -26,7 +44,7 @@ class Computation:
     flight: Flight
     snapshot: StoreRead
     """The latest read of the key: the caller's at first, read again before the factory runs."""
-    factory: Factory
+    factory: Callable[..., Awaitable[Any]]
     behind: bool = False
     """Whether it runs behind an answer already given: then it waits for no other process."""
     newer_than: float = -math.inf
@@ -34,8 +52,8 @@ class Computation:
 
     alone: bool = False
     """Whether it answers one caller, outside flight and claim, because its value cannot be copied."""
-    batch_factory: Callable[..., Any] | None = None
-    """The factory that computes this key together with others, instead of `factory`."""
+    batch: Batch | None = None
+    """The batch that it belongs to: then `factory` takes the names of several keys, and the batch calls it."""
 
     claim: Claim | None = None
     """Our claim on the key."""
@@ -46,12 +64,15 @@ class Computation:
     state: LoopState = field(init=False)
     """The state of the loop that it runs in."""
     policy: Policy = field(init=False)
+    life: float | None = field(init=False)
+    """Seconds that its entry can live at most; None: for ever."""
     kept: bool = False
     """Whether a copy was kept in memory as it was written, with the feed to tell of every later change."""
 
     def __post_init__(self) -> None:
         self.scope, self.state = self.question.scope, self.question.state
-        self.policy = self.scope.policy
+        self.policy = policy = self.scope.policy
+        self.life = longest_life(policy, self.question.lasts)
 
     @property
     def waits(self) -> bool:
@@ -62,12 +83,7 @@ class Computation:
     def unshared(self) -> bool:
         """Whether values of this factory did not encode lately, so that waiting for another's is in vain."""
         scope = self.scope
-        return scope.engine.unshared.lately(scope.keys.namespace, self.maker)
-
-    @property
-    def maker(self) -> Callable[..., Any]:
-        """The factory that computes this key, alone or together with others."""
-        return self.batch_factory or self.factory
+        return scope.engine.unshared.lately(scope.keys.namespace, self.factory)
 
     @property
     def base(self) -> bytes | None:

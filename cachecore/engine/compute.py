@@ -8,21 +8,22 @@ while it runs makes its answer be born dead.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, BackendTimeout
-from cachecore.contract.results import UNSET
+from cachecore.contract.results import UNSET, Lookup
 from cachecore.encoding.claim import ClaimMark, read_claim
 from cachecore.engine import read as reading
 from cachecore.engine.apart import computes_apart
-from cachecore.engine.computation import Computation
+from cachecore.engine.computation import ABSENT, Computation, Factory
 from cachecore.engine.factories import awaited
 from cachecore.engine.flights.claim import Claim, HolderWatch
 from cachecore.engine.flights.flight import Flight, Retry, computing
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.publish import FlightAnswer, answer_found, longest_life, publish, unstored_answer
+from cachecore.engine.publish import FlightAnswer, answer_found, publish, unstored_answer
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
@@ -44,11 +45,12 @@ async def run(computation: Computation) -> None:
     """Compute, store, and answer the flight. An exception of the factory is the flight's answer."""
     flight = computation.flight
     if computation.alone:
-        value, _ = await _call(computation)
-        flight.answer(unstored_answer(computation, value))
+        value, _ = await _value(computation)
+        flight.answer(_left_out(computation) if value is ABSENT else unstored_answer(computation, value))
         return
-    # Callers that join from here on may have come after an invalidation that the first caller's read did not see.
-    flight.reading()
+    if not flight.late:
+        # Callers that join from here on may have come after an invalidation that the first caller's read did not see.
+        flight.reading()
     stored = False
     try:
         holder = await take_claim(computation)
@@ -58,12 +60,15 @@ async def run(computation: Computation) -> None:
                 flight.answer(error=Retry())
                 return
             if not computes_apart():
-                answer = await wait_for(computation, holder)
+                answer = await _outwait(computation, holder)
         if answer is not None:
             flight.answer(answer, late_too=False)
             return
-        value, seconds = await _call(computation)
-        stored = flight.stored = await publish(computation, value, seconds)
+        value, seconds = await _value(computation)
+        if value is ABSENT:
+            flight.answer(_left_out(computation))
+        else:
+            stored = flight.stored = await publish(computation, value, seconds)
     finally:
         await end_claim(computation, stored=stored)
 
@@ -145,16 +150,10 @@ async def _claim_beside(computation: Computation) -> ClaimMark | None:
 
 def _new_claim(computation: Computation, place: str, *, in_place: bool) -> Claim:
     engine = computation.scope.engine
-    life = longest_life(computation.policy, computation.question.lasts)
-    return Claim(
-        engine.insisting,
-        place,
-        in_place=in_place,
-        token=engine.token(),
-        interval=engine.store.lease_ttl,
-        life=max(_CLAIM_LIFE if life is None else life, engine.protection) if in_place else engine.protection,
-        now=engine.store_clock.now,
-    )
+    life = engine.protection
+    if in_place:
+        life = max(life, _CLAIM_LIFE if computation.life is None else computation.life)
+    return Claim(engine.claim_rules, place, in_place=in_place, life=life)
 
 
 def _hold(computation: Computation, claim: Claim) -> None:
@@ -171,11 +170,23 @@ def _give_up(computation: Computation, claim: Claim) -> None:
         loop.call_soon_threadsafe(lambda: computation.state.spawn(claim.release(), "cachecore-claim"))
 
 
-async def wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool = True) -> FlightAnswer | None:
+async def _outwait(computation: Computation, holder: ClaimMark) -> FlightAnswer | None:
+    """Return the answer of another process; None if this one has to compute, with a claim if one could be had."""
+    batch = computation.batch
+    if batch is None:
+        return await _wait_for(computation, holder)
+    answer = await batch.outwait(computation, _wait_for(computation, holder, succeed=False))
+    if answer is None:
+        await take_claim(computation)
+        answer = served(computation)
+    return answer
+
+
+async def _wait_for(computation: Computation, holder: ClaimMark, *, succeed: bool = True) -> FlightAnswer | None:
     """Wait for the answer of another process; return None if this one has to compute.
 
-    Waits for one holder, or for its successor if it fell silent. Unless `succeed`, nothing is claimed: other keys of
-    a batch may still be waited for.
+    Waits for one holder, or for its successor if it fell silent. Unless `succeed`, nothing is claimed, however the
+    holder ended: other keys of a batch may still be waited for.
     """
     scope, flight = computation.scope, computation.flight
     engine, key = scope.engine, computation.snapshot.key
@@ -258,32 +269,50 @@ def served(computation: Computation) -> FlightAnswer | None:
     return None if value is UNSET else answer_found(computation.scope, snapshot, value)
 
 
-async def _call(computation: Computation) -> tuple[Any, float]:
-    """Run the factory, within its time; return its value and the seconds it took."""
-    engine, flight = computation.scope.engine, computation.flight
+async def _value(computation: Computation) -> tuple[Any, float]:
+    """Return the value of the factory, alone or as one of a batch, and the seconds it took."""
+    batch = computation.batch
+    if batch is not None:
+        return await batch.value(computation)
     await pin(computation)
-    limit = computation.policy.factory_timeout
-    flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
-    computation.scope.telemetry.counts.factory_calls += 1
-    life = longest_life(computation.policy, computation.question.lasts)
-    keeper = StampKeeper(computation.scope, computation.state, [flight], life)
-    began = engine.monotonic()
+    return await call([computation], partial(awaited, computation.factory))
+
+
+async def call(computations: Sequence[Computation], factory: Factory) -> tuple[Any, float]:
+    """Call `factory` once for these computations, within its time; return its value and the seconds it took.
+
+    All of them have one view, one policy and one ttl, and have their pins.
+    """
+    first = computations[0]
+    scope, flights = first.scope, [computation.flight for computation in computations]
+    monotonic, limit = scope.engine.monotonic, first.policy.factory_timeout
+    for flight in flights:
+        flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+    scope.telemetry.counts.factory_calls += 1
+    keeper = StampKeeper(scope, first.state, flights, first.life)
+    began = monotonic()
     keeper.start()
     try:
-        with computing(flight):
-            value = await awaited(computation.factory)
+        with computing(first.flight):
+            value = await factory()
     except BaseException as error:
-        computation.scope.telemetry.factory(engine.monotonic() - began, failed=True)
-        if computation.behind and isinstance(error, Exception):  # no caller is there to be told
-            engine.unstored_log.warn_behind(computation.scope.keys.namespace, computation.factory, error)
+        scope.telemetry.factory(monotonic() - began, failed=True)
+        if first.behind and isinstance(error, Exception):  # no caller is there to be told
+            scope.engine.unstored_log.warn_behind(scope.keys.namespace, first.factory, error)
         raise
     finally:
         keeper.stop()
-    seconds = engine.monotonic() - began
-    computation.scope.telemetry.factory(seconds, failed=False)
-    flight.land()
-    await keeper.settle()
+    seconds = monotonic() - began
+    scope.telemetry.factory(seconds, failed=False)
+    for flight in flights:
+        flight.land()
+    if keeper.renewals:
+        await keeper.settle()
     return value, seconds
+
+
+def _left_out(computation: Computation) -> FlightAnswer:
+    return FlightAnswer(computation.scope, Lookup(value=None, outcome="miss", key=computation.snapshot.key))
 
 
 async def pin(computation: Computation) -> None:
@@ -292,9 +321,9 @@ async def pin(computation: Computation) -> None:
     if stamps is None or computation.alone:
         return
     scope = computation.scope
-    life = longest_life(computation.policy, computation.question.lasts)
     try:
-        computation.flight.pins.put(await scope.engine.create_stamps(stamps, scope.stamp_ttl(life)))
+        created = await scope.engine.create_stamps(stamps, scope.stamp_ttl(computation.life))
+        computation.flight.pins.put(created)
     except BackendError as error:
         computation.snapshot = replace(computation.snapshot, error=error)  # without stamps nothing is stored
 

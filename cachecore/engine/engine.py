@@ -11,17 +11,15 @@ import asyncio
 import logging
 import math
 import os
-import random
 import weakref
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, Final
 
 from cachecore.contract import plugins
-from cachecore.contract.clock import Clock, counting_sleep
+from cachecore.contract.clock import counting_sleep
 from cachecore.contract.errors import BackendUnavailable
 from cachecore.contract.loop_local import LoopLocal
-from cachecore.contract.options import MemoryOptions, StoreOptions
+from cachecore.contract.options import MemoryOptions
 from cachecore.contract.protocols import (
     CacheBackend,
     SupportsExtend,
@@ -30,21 +28,24 @@ from cachecore.contract.protocols import (
     SupportsPartitions,
     SupportsTime,
 )
-from cachecore.contract.tokens import STAMP_BYTES, random_token
+from cachecore.contract.tokens import STAMP_BYTES
 from cachecore.encoding.entry import tombstone
-from cachecore.engine.flights.coalesce import Batch, Coalescer
+from cachecore.engine.flights.claim import ClaimRules
+from cachecore.engine.flights.coalesce import Batch, Coalescer, ReadRules
 from cachecore.engine.flights.insist import Insisting
-from cachecore.engine.flights.loop_state import LoopState, running_loop
+from cachecore.engine.flights.loop_state import LoopState, no_loop_error
+from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.store_observer import StoreObserver
 from cachecore.engine.telemetry import Telemetry
 from cachecore.engine.unshared import Unshared
 from cachecore.engine.unstored import UnstoredLog
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.feed_log import FeedLog
+from cachecore.invalidation.outbox.backlog import Root
 from cachecore.invalidation.outbox.outbox import Outbox
-from cachecore.invalidation.outbox.sender import Tombstone
+from cachecore.invalidation.outbox.sender import Sender, Tombstone
 from cachecore.invalidation.rewind import REWOUND, Marks
-from cachecore.invalidation.stamps import StampBook, sound
+from cachecore.invalidation.stamps import StampBook
 from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import tier_of_copies
@@ -63,34 +64,20 @@ _TOMBSTONE_SLACK: Final = 2.0
 class Engine:
     """The shared machinery under `Cache` and its scoped views. Use through them."""
 
-    def __init__(
-        self,
-        backend: CacheBackend,
-        *,
-        prefix: str,
-        owns_backend: bool,
-        store: StoreOptions,
-        memory: MemoryOptions,
-        clock: Clock,
-        chance: random.Random,
-        telemetry: Telemetry,
-        token: Callable[[], bytes] = random_token,
-    ) -> None:
-        self.prefix = prefix
-        self.store = store
+    def __init__(self, given: GivenStore, memory: MemoryOptions, sources: Sources, telemetry: Telemetry) -> None:
+        self.prefix = given.prefix
+        self.store = store = given.options
         self.memory = memory
-        self.clock = clock = counting_sleep(clock)
+        self.clock = clock = counting_sleep(sources.clock)
         self.monotonic = clock.monotonic
-        self.chance = chance
-        self.token = token
+        self.chance, self.token = sources.chance, sources.token
         self.telemetry = telemetry
-        self.raw = backend
-        self.owns_backend = owns_backend
+        self.raw = backend = given.backend
+        self.owns_backend = given.owned
         observer = self.observer = StoreObserver(telemetry, self._was_away, self._is_back)
-        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
+        self.backend = Guard(backend, store, clock=clock, chance=self.chance, observer=observer)
         self.explicit = self.backend.explicit
         """The store for explicit writes and invalidations."""
-        self.insisting = Insisting(self.backend, clock.monotonic, store.write_timeout / 2)
         self.feed = backend if isinstance(backend, SupportsFeed) else None
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.local = backend if isinstance(backend, SupportsLocal) and self.feed is None else None
@@ -99,12 +86,24 @@ class Engine:
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         feed_log = FeedLog(backend, self.backend.states)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock, log=feed_log)
-        self.book = StampBook(stamp=lambda: token()[:STAMP_BYTES], monotonic=clock.monotonic)
+        self.book = StampBook(stamp=lambda: self.token()[:STAMP_BYTES], monotonic=clock.monotonic)
+        insisting = Insisting(self.backend, clock.monotonic, store.write_timeout / 2)
+        self.claim_rules = ClaimRules(
+            store=insisting, interval=store.lease_ttl, token=self.token, now=self.store_clock.now
+        )
         self.l1 = tier_of_copies(memory, plugins.eviction(memory.eviction), clock)
         self.warmth = Warmth(self.backend, clock)
         self.keeps = memory.l1_max_bytes > 0 and memory.l1_max_entries > 0
         """Whether there is an L1 at all."""
         self.marks, self.outbox = self._new_outbox()
+        self._read_rules = ReadRules(
+            feed_state=self.feed_state,
+            max_keys=store.batch_keys,
+            monotonic=clock.monotonic,
+            partition=self.partition,
+            answered=self._answered,
+            marks=self.marks.of,
+        )
         telemetry.counts.tier = self.l1
         telemetry.counts.pending = self.outbox.__len__
         self.failed: dict[str, float] = {}  # key -> monotonic second until which its factory is not tried again
@@ -116,7 +115,7 @@ class Engine:
         """The longest `factory_timeout` of all views: how long a tombstone must stand."""
         self._states: LoopLocal[LoopState] = LoopLocal()
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
-        self._stamp_prefix = f"{prefix}:s:"
+        self._stamp_prefix = f"{self.prefix}:s:"
         self.closed = False
         self.ended = False
         """Whether closing is over: later requests are computed and not stored."""
@@ -125,50 +124,35 @@ class Engine:
         _engines.add(self)
 
     def _new_outbox(self) -> tuple[Marks, Outbox]:
-        root = [f"{self.prefix}:s:{{{n}}}{ROOT_TAG}" for n in range(self.shards)] or [f"{self.prefix}:s:{ROOT_TAG}"]
+        hash_tags = [f"{{{n}}}" for n in range(self.shards)] or [""]
+        root = Root(self.prefix, tuple(f"{self.prefix}:s:{tag}{ROOT_TAG}" for tag in hash_tags))
         marks = Marks(
             self.explicit,
-            prefix=self.prefix,
-            roots=root,
+            root=root,
             now=self.monotonic,
             unix=self.store_clock.now,
             send_again=lambda items: self.outbox.lost(items),
             distrust=self._distrust,
         )
-        outbox = Outbox(
-            self.store,
-            self.explicit,
-            within=self.explicit.within,
-            clock=self.clock,
-            chance=self.chance,
-            bury=self.bury,
-            beside=marks.beside,
-            marked=marks.state != "none",
-            delivered=self._delivered,
-            prefix=self.prefix,
-            root=root,
-        )
-        return marks, outbox
+        sender = Sender(self.explicit, self.bury, marks.beside)
+        return marks, Outbox(self.store, root, sender, self, marked=marks.state != "none")
 
     def state(self) -> LoopState:
         """Return the state of the running loop. Cheap for the loop that asked last."""
-        loop = running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise no_loop_error() from None
         state = self._last()
         if state is not None and state.loop is loop:
             return state
         state = self._states.get(loop)
         if state is None:
-            make = partial(
-                Coalescer,
-                feed_state=self.feed_state,
-                max_keys=self.store.batch_keys,
-                monotonic=self.monotonic,
-                partition=self.partition,
-                answered=self._answered,
-                marks=self.marks.of,
-            )
+            rules, backend = self._read_rules, self.backend
             state = LoopState(
-                loop, make(self.backend.begin_read, refused=self.backend.refused), make(self.explicit.begin_read)
+                loop,
+                Coalescer(rules, backend.begin_read, backend),
+                Coalescer(rules, self.explicit.begin_read),
             )
             self._states.set(loop, state)
             self.outbox.attend()
@@ -209,7 +193,7 @@ class Engine:
     # Stamps
 
     def _answered(self, batch: Batch) -> None:
-        if batch.marks and not self.marks.judge(batch.marks, batch.values, self.state().spawn):
+        if batch.marks and not self.marks.judge(batch.marks, batch.values, self._spawn):
             self.telemetry.backend_error("get_many", REWOUND)
             batch.error = BackendUnavailable("get_many", reason=REWOUND)
             batch.values.update(dict.fromkeys(batch.values))
@@ -218,15 +202,21 @@ class Engine:
             return
         values = batch.values
         prefix = self._stamp_prefix
-        stamps = {key: sound(values[key]) for key in batch.stamp_keys if key.startswith(prefix)}
-        self._learn(stamps, batch)
+        self._learn({key: values[key] for key in batch.stamp_keys if key.startswith(prefix)}, batch)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self.state().spawn(work, name)
 
     def _learn(self, stamps: Mapping[str, bytes | None], ticket: Ticket) -> None:
         """Take over stamps that were read under `ticket`."""
         if ticket.epoch != self.feed_state.epoch:
             return  # a change may have gone untold since it was asked
-        withheld = self.outbox.withholds
-        self.book.learn({key: stamp for key, stamp in stamps.items() if ticket.covers(key) and not withheld(key)})
+        if ticket.void is not None:
+            stamps = {key: stamp for key, stamp in stamps.items() if ticket.covers(key)}
+        if self.outbox.busy:  # some may pend, and count as gone although the store may still have them
+            withheld = self.outbox.withholds
+            stamps = {key: stamp for key, stamp in stamps.items() if not withheld(key)}
+        self.book.learn(stamps)
         if ticket.void is not None and not ticket.void.isdisjoint(stamps):  # by another thread, since the line above
             self.book.forget(ticket.void)
 
@@ -315,7 +305,7 @@ class Engine:
         for state in self.states():
             state.flights.detach_tags(stamp_keys, pushed=pushed)
 
-    def _delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
+    def delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
         """Forget the keys of delivered invalidations: reads in the meantime saw the old values."""
         self.feed_state.tickets.void(keys)
         for key in keys:

@@ -16,6 +16,8 @@ State = Literal["fresh", "stale", "rescue", "dead"]
 """`fresh`: serve. `stale`: serve while a new one is computed. `rescue`: serve only if computing a new one failed.
 `dead`: never serve."""
 
+TTL_SLACK: Final = 1.0
+"""Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
 MAX_CLOCK_SKEW: Final = 1.0
 """Seconds an entry's `created` may lie in the future; more means that its writer's clock cannot be trusted."""
 
@@ -97,6 +99,11 @@ def lifetime(now: float, ttl: float | None, chance: float, policy: Policy) -> Li
 def expired(now: float, policy: Policy) -> Lifetime:
     """Return the times of an entry that is declared stale at `now` and may still be served as such."""
     return Lifetime(now, now + stale_window(policy))
+
+
+def longest_life(policy: Policy, ttl: float | None) -> float | None:
+    """Return the seconds that an entry of `ttl` can live at most, stale windows included; jitter only shortens it."""
+    return None if ttl is None else ttl + stale_window(policy) + TTL_SLACK
 
 
 def stale_window(policy: Policy) -> float:

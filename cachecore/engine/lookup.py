@@ -7,6 +7,7 @@ miss, and the factory's own exception is the only one that comes out of a comput
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
@@ -93,33 +94,43 @@ async def on_miss(
     return await compute(question, snapshot, factory)
 
 
+Begin = Callable[[Computation], None]
+"""Begins a computation, now or in the next turn of the loop, in a task of its own or together with others."""
+
+
+def by_itself(computation: Computation) -> None:
+    """Begin a computation in a task of its own."""
+    computation.state.flights.run([computation.flight], partial(run, computation))
+
+
 def start(
     question: Question,
     snapshot: StoreRead,
-    factory: Factory,
+    factory: Callable[..., Awaitable[Any]],
     *,
-    behind: bool = False,
     newer_than: float = -math.inf,
     alone: bool = False,
+    begin: Begin = by_itself,
 ) -> Flight:
     """Start the flight of a key; its first caller must join it at once.
 
     One that is `alone` no other caller joins and nothing of it is stored; one of a caller that computes apart is only
     not joined.
     """
+    beside = alone or computes_apart()
     flights = question.state.flights
-    beside = alone or (computes_apart() and not behind)
-    flight = (flights.open_alone if beside else flights.open)(question.key, question.concerns)
+    flight = (flights.open_alone if beside else flights.open)(question.key, question.tagset.concerns)
     flight.finish = question.scope.policy.finish
-    computation = Computation(question, flight, snapshot, factory, behind, newer_than, alone)
-    flights.run([flight], partial(run, computation))
+    begin(Computation(question, flight, snapshot, factory, newer_than=newer_than, alone=alone))
     return flight
 
 
-async def compute(question: Question, snapshot: StoreRead, factory: Factory) -> Lookup[Any]:
-    """Return the answer of the key's flight: one under way, or one started here."""
+async def compute(
+    question: Question, snapshot: StoreRead, factory: Callable[..., Awaitable[Any]], begin: Begin = by_itself
+) -> Lookup[Any]:
+    """Return the answer of the key's flight: one under way, or one started here, which `begin` begins."""
     scope, key, flights = question.scope, question.key, question.state.flights
-    flights.refuse_cycle(key, question.concerns)
+    flights.refuse_cycle(key, question.tagset.concerns)
     if snapshot.entry is not None and scope.engine.recently_failed(key):
         value = reading.load(scope, snapshot)
         if value is not UNSET:
@@ -128,13 +139,13 @@ async def compute(question: Question, snapshot: StoreRead, factory: Factory) -> 
     alone = waited = False
     while True:
         share = retries < MOST_RETRIES and not alone and not computes_apart()
-        flight = flights.to_join(key, question.concerns) if share else None
+        flight = flights.to_join(key, question.tagset.concerns) if share else None
         if flight is not None and scope.engine.unshared.lately(scope.keys.namespace, factory):
             flight, alone = None, True
         mine = flight is None
         try:
             if flight is None:
-                flight = start(question, snapshot, factory, alone=alone)
+                flight = start(question, snapshot, factory, alone=alone, begin=begin)
             elif flight.landing:
                 await flight.landed()
                 raise Retry
@@ -166,8 +177,8 @@ async def compute(question: Question, snapshot: StoreRead, factory: Factory) -> 
         if lookup is None:
             alone = True
             continue
-        if lookup.outcome == "miss":
-            continue  # a batch's factory left this key out, which says nothing about ours
+        if lookup.outcome == "miss" and not mine:
+            continue  # the factory of another caller's batch left this key out, which says nothing about ours
         if lookup.outcome == "hit":
             oldest = scope.policy.max_age
             if oldest is not None and (lookup.age or 0.0) > oldest:
@@ -180,6 +191,8 @@ def _counted(scope: Scope, lookup: Lookup[Any]) -> Lookup[Any]:
     counts = scope.telemetry.counts
     if lookup.outcome == "hit":
         counts.hits_l2 += 1
+    elif lookup.outcome == "miss":
+        counts.misses += 1
     else:
         counts.computed += 1
         counts.joined += lookup.joined
@@ -232,7 +245,17 @@ async def old_answer(
 def _refresh_behind(question: Question, snapshot: StoreRead, factory: Factory, newer_than: float) -> None:
     """Start a background computation, unless one is under way or there are too many."""
     if may_refresh(question):
-        run_behind(question, start(question, snapshot, factory, behind=True, newer_than=newer_than))
+        computation = background(question, snapshot, factory, newer_than)
+        by_itself(computation)
+        run_behind(question, computation.flight)
+
+
+def background(
+    question: Question, snapshot: StoreRead, factory: Callable[..., Awaitable[Any]], newer_than: float
+) -> Computation:
+    """Return a computation behind an answer already given, with a flight that callers can join; it is to be begun."""
+    flight = question.state.flights.open(question.key, question.tagset.concerns)
+    return Computation(question, flight, snapshot, factory, behind=True, newer_than=newer_than)
 
 
 def may_refresh(question: Question) -> bool:

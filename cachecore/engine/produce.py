@@ -18,7 +18,7 @@ from cachecore.engine.factories import streamed
 from cachecore.engine.flights.broadcast import Broadcast, Chunk
 from cachecore.engine.flights.claim import SILENCE
 from cachecore.engine.flights.flight import Retry, computing
-from cachecore.engine.publish import longest_life, publish
+from cachecore.engine.publish import publish
 from cachecore.engine.stamp_keeper import StampKeeper
 from cachecore.engine.store_read import StoreRead
 
@@ -148,8 +148,7 @@ async def _run(live: LiveStream) -> float:
     await pin(computation)
     live.began_at = began = engine.monotonic()
     telemetry.counts.factory_calls += 1
-    life = longest_life(computation.policy, computation.question.lasts)
-    keeper = StampKeeper(computation.scope, computation.state, [flight], life)
+    keeper = StampKeeper(computation.scope, computation.state, [flight], computation.life)
     keeper.start()
     try:
         with computing(flight):
@@ -163,7 +162,8 @@ async def _run(live: LiveStream) -> float:
     telemetry.factory(seconds, failed=False)
     live.complete = True
     flight.land()
-    await keeper.settle()
+    if keeper.renewals:
+        await keeper.settle()
     return seconds
 
 
@@ -221,5 +221,5 @@ async def _overflow(live: LiveStream) -> None:
 def _not_assembled(computation: Computation, error: Exception) -> None:
     scope = computation.scope
     why = f"assemble raised {type(error).__qualname__}"
-    scope.engine.unstored_log.warn(scope.keys.namespace, computation.maker, "assemble_error", why, error)
+    scope.engine.unstored_log.warn(scope.keys.namespace, computation.factory, "assemble_error", why, error)
     scope.telemetry.counts.not_stored["assemble_error"] += 1

@@ -7,17 +7,18 @@ factory gets the very object it made; every other caller gets a copy of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, EncodingError, OptionsError, TooLargeError
-from cachecore.contract.options import FOR_EVER_SECONDS, Policy
+from cachecore.contract.options import FOR_EVER_SECONDS
 from cachecore.contract.options import seconds as as_seconds
 from cachecore.contract.results import UNSET, Computed, Lookup, Outcome, Tier, Unset
 from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
-from cachecore.engine.freshness import expired, lifetime, stale_window
+from cachecore.engine.freshness import TTL_SLACK, expired, lifetime, longest_life
 from cachecore.engine.question import Question
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
@@ -26,8 +27,6 @@ from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
 
-TTL_SLACK = 1.0
-"""Seconds for which the bytes outlive the entry, so that no rounding in a store shortens its life."""
 _PATIENCE: Final = 0.005
 """Seconds for which callers wait until the store has acknowledged their answer: then it is far away, or busy."""
 _ON_ITS_WAY: Final = 65_536
@@ -207,7 +206,7 @@ async def _sealed(
         return seal_value(question, Computed(computed.value), lasts, (), {}, seconds), refused
     except EncodingError:
         if type(computed.value) not in _PLAIN:
-            scope.engine.unshared.note(scope.keys.namespace, computation.maker)
+            scope.engine.unshared.note(scope.keys.namespace, computation.factory)
         return None, refused
 
 
@@ -220,7 +219,7 @@ def too_large(size: int, most: int) -> TooLargeError:
 def _unstored(computation: Computation, reason: str, why: str, error: Exception | None = None) -> str:
     """Log why an answer is not stored; return `reason`."""
     scope = computation.scope
-    scope.engine.unstored_log.warn(scope.keys.namespace, computation.maker, reason, why, error)
+    scope.engine.unstored_log.warn(scope.keys.namespace, computation.factory, reason, why, error)
     return reason
 
 
@@ -237,7 +236,7 @@ def seal_value(
     engine = scope.engine
     now = engine.store_clock.now()
     times = lifetime(now, ttl, engine.chance.random(), scope.policy)
-    shard = scope.keys.shard_of(key) if engine.shards else None
+    by_tag = zip(tags, _stamp_keys(question, tags), strict=True)
     made = draft(
         key,
         created=now,
@@ -245,13 +244,22 @@ def seal_value(
         fresh_until=times.fresh_until,
         dead_until=times.dead_until,
         serializer=scope.serializer.name,
-        stamps=[(tag, stamp) for tag in tags if (stamp := stamps.get(scope.name(tag, shard))) is not None],
+        stamps=[(tag, stamp) for tag, name in by_tag if (stamp := stamps.get(name)) is not None],
         metadata=computed.metadata,
         served_by=computed.served_by,
     )
     payload = scope.serializer.dumps(computed.value, made)
     life = None if times.dead_until is None else times.dead_until - now + TTL_SLACK
     return Sealed(made, payload, seal(made, payload), life, stamps)
+
+
+def _stamp_keys(question: Question, tags: tuple[str, ...]) -> Sequence[str]:
+    """Return the stamp keys of `tags` beside the key of `question`, in their order."""
+    scope, tagset = question.scope, question.tagset
+    if tags == tagset.tags:
+        return tagset.stamp_keys
+    shard = scope.keys.shard_of(question.key) if scope.engine.shards else None
+    return [scope.name(tag, shard) for tag in tags]
 
 
 def sealed_expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
@@ -280,11 +288,6 @@ def sealed_expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float
     return seal(made, payload), max(dead_until - now + TTL_SLACK, scope.engine.protection)
 
 
-def longest_life(policy: Policy, ttl: float | None) -> float | None:
-    """Return the seconds that an entry of `ttl` can live at most, stale windows included; jitter only shortens it."""
-    return None if ttl is None else ttl + stale_window(policy) + TTL_SLACK
-
-
 def _ttl_of(computed: Computed[Any], question: Question) -> float | None:
     """Return the ttl of an answer in seconds, None for ever. One that the answer itself gives may be any number."""
     if not isinstance(computed.ttl, Unset):
@@ -300,12 +303,13 @@ async def _stamps_for(
     """Return all tags of the answer and their stamps; no stamps if one of them could not be had."""
     scope, flight, snapshot = computation.scope, computation.flight, computation.snapshot
     engine = scope.engine
-    own = scope.tagset(snapshot.key, tuple(computed.tags))
-    tags = tuple(dict.fromkeys((*snapshot.tagset.tags, *flight.pins.tags, *own.tags)))
+    tags = snapshot.tagset.tags
+    if computed.tags or flight.pins.tags:
+        own = scope.tagset(snapshot.key, tuple(computed.tags))
+        tags = tuple(dict.fromkeys((*tags, *flight.pins.tags, *own.tags)))
     if snapshot.error is not None:
         return tags, None
-    shard = scope.keys.shard_of(snapshot.key) if engine.shards else None
-    names = [scope.name(tag, shard) for tag in tags]
+    names = _stamp_keys(computation.question, tags)
     pinned = flight.pins.stamps
     stamps = {name: pinned.get(name) for name in names}
     unpinned = [name for name in names if name not in pinned]
@@ -341,7 +345,7 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
         engine.l1.discard(key)  # an older copy must not be served beside the answer in hand
         computation.state.loop.call_later(_PATIENCE, computation.flight.hand_out, answer)
     try:
-        stored = await engine.insisting.swap(key, computation.base, sealed.data, ttl=sealed.life)
+        stored = await engine.claim_rules.store.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)

@@ -21,20 +21,11 @@ class Question:
     state: LoopState
     key: str
     tagset: TagSet
-    ttl: Ttl = UNSET
-    """The ttl of the call, for an answer that is computed or set."""
-
-    @property
-    def concerns(self) -> tuple[str, ...]:
-        """The stamp keys and the kind of value that a flight must have to be joined."""
-        return self.scope.concerns(self.tagset)
-
-    @property
-    def lasts(self) -> float | None:
-        """The ttl of the call, or of the policy if the call gave none; seconds, None for ever."""
-        return self.scope.policy.ttl if isinstance(self.ttl, Unset) else self.ttl
+    lasts: float | None
+    """The ttl of an answer that is computed or set: the call's, or the policy's; seconds, None for ever."""
 
 
 def question(scope: Scope, state: LoopState, key: str, tags: Sequence[str] = (), ttl: Ttl = UNSET) -> Question:
     """Return the question for `key` with the call's `tags`. Raises OptionsError for tags that are none."""
-    return Question(scope, state, key, scope.tagset(key, tags), ttl)
+    lasts = scope.policy.ttl if isinstance(ttl, Unset) else ttl
+    return Question(scope, state, key, scope.tagset(key, tags), lasts)

@@ -23,7 +23,7 @@ async def refresh(question: Question, factory: Factory) -> Any:
         answer: FlightAnswer = await (await _started(question, factory)).join()
         counts.computed += 1
         return answer.lookup.value
-    place = (question.key, question.concerns)
+    place = (question.key, question.tagset.concerns)
     while True:
         shared = rounds.to_join(place)
         if shared is None:

@@ -42,6 +42,8 @@ class TagSet:
 
     tags: tuple[str, ...]
     stamp_keys: tuple[str, ...]
+    concerns: tuple[str, ...]
+    """The stamp keys and the kind of value that a flight must have to be joined."""
     complete_at: int = -1
     """The generation at which the table had all of them."""
     noted_at: int = 0
@@ -77,7 +79,8 @@ class Scope:
     """Returns the value of that copy, counted as a hit, or UNSET."""
     owner: Owner = field(init=False)
     _own: TagSet = field(init=False)
-    _permanent: frozenset[str] = field(init=False)
+    permanent: frozenset[str] = field(init=False)
+    """Stamp keys without a ttl: the root's, and where lives cannot be lengthened the namespaces' too."""
     _parents: Parents = field(init=False)
     _names: dict[tuple[str, int | None], str] = field(init=False, default_factory=dict)
     _sharded: dict[int, TagSet] = field(init=False, default_factory=dict)
@@ -88,23 +91,13 @@ class Scope:
         self.owner = owner_of(engine)
         self.keys = self.keys.of_format("" if name == _PLAIN_FORMAT else name)
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
-        self.find_copy = copy_reader(
-            engine.l1,
-            engine.book,
-            engine.feed_state,
-            engine.clock,
-            self.reader,
-            max_age=self.policy.max_age,
-            unix=engine.store_clock.now,
-            bypassed=bypassed,
-            warmth=engine.warmth,
-        )
+        self.find_copy = copy_reader(engine, self.reader, max_age=self.policy.max_age, bypassed=bypassed)
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None
         self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
-        self._permanent = frozenset(
+        self.permanent = frozenset(
             self.keys.stamp_key(tag, shard)
             for tag in (self.keys.namespace_tags()[:1] if engine.extends else self.keys.namespace_tags())
             for shard in shards
@@ -146,20 +139,11 @@ class Scope:
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         return [self.keys.stamp_key(tag, shard) for tag in tags for shard in shards]
 
-    def concerns(self, tagset: TagSet) -> tuple[str, ...]:
-        """Return the stamp keys and the kind of value that a flight must have to be joined for `tagset`."""
-        return (*tagset.stamp_keys, self.serializer.name)
-
     def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:
         """Return how long each stamp must live for entries of `entry_life`: those that are `permanent` for ever."""
         life = stamp_life(entry_life) if self.engine.extends else careful_life(entry_life)
-        permanent = self._permanent
+        permanent = self.permanent
         return lambda stamp_key: None if stamp_key in permanent else life
-
-    @property
-    def permanent(self) -> frozenset[str]:
-        """Stamp keys without a ttl: the root's, and where lives cannot be lengthened the namespaces' too."""
-        return self._permanent
 
     def namespace_of(self, key: str) -> str:
         """Return the namespace in an entry's key, below that of this view. A prefix may have colons of its own."""
@@ -173,7 +157,8 @@ class Scope:
     def _tagset(self, tags: Sequence[str], shard: int | None) -> TagSet:
         given = (*self.tags, *checked_tags(tags))
         stored = (*self.keys.namespace_tags(), *(user_tag(tag) for tag in dict.fromkeys(given)))
-        return TagSet(stored, tuple(self.name(tag, shard) for tag in stored))
+        stamp_keys = tuple([self.name(tag, shard) for tag in stored])
+        return TagSet(stored, stamp_keys, (*stamp_keys, self.serializer.name))
 
 
 def stored_tags(tags: Sequence[str]) -> list[str]:

@@ -29,7 +29,8 @@ class StampKeeper:
         self._flights = flights
         self._life = life
         self._timer: asyncio.TimerHandle | None = None
-        self._prolonging: set[asyncio.Task[None]] = set()
+        self.renewals: set[asyncio.Task[None]] = set()
+        """Those that `settle` waits for."""
 
     def start(self) -> None:
         """Prolong stamps that are not known to live long enough, now and whenever half of `life` is over."""
@@ -45,12 +46,12 @@ class StampKeeper:
         for flight in self._flights:
             for key, stamp in engine.book.wanting(flight.pins.stamps, self._life, permanent).items():
                 if (key, stamp) in under_way:
-                    self._prolonging.add(under_way[key, stamp])
+                    self.renewals.add(under_way[key, stamp])
                 else:
                     ours[key] = stamp
         if ours:
             task = self._state.spawn(self._prolong(ours), "cachecore-stamps")
-            self._prolonging.add(task)
+            self.renewals.add(task)
             under_way.update(dict.fromkeys(ours.items(), task))
 
     async def _prolong(self, stamps: dict[str, bytes]) -> None:
@@ -73,6 +74,6 @@ class StampKeeper:
 
     async def settle(self) -> None:
         """Wait for the renewals under way, so that storing the answer need not ask for them again."""
-        tasks = [task for task in self._prolonging if not task.done()]
+        tasks = [task for task in self.renewals if not task.done()]
         if tasks:
             await asyncio.wait(tasks)

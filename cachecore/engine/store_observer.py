@@ -24,7 +24,7 @@ class StoreObserver:
     """Why a call that was made failed last."""
 
     def __init__(self, telemetry: Telemetry, was_away: Callable[[], None], is_back: Callable[[], None]) -> None:
-        self.backend_call = telemetry.backend_call
+        self.recorder = telemetry.recorder
         self._telemetry = telemetry
         self._was_away = was_away
         self._is_back = is_back

@@ -224,7 +224,7 @@ async def _live(call: StreamCall, question: Question, snapshot: StoreRead, asked
         if value is not UNSET:
             return Replayed(serve_stale(scope, snapshot, value, "rescued"), call.replay)
     for turn in itertools.count():
-        flight = question.state.flights.to_join(call.key, question.concerns) if turn < MOST_RETRIES else None
+        flight = question.state.flights.to_join(call.key, question.tagset.concerns) if turn < MOST_RETRIES else None
         if flight is not None:
             flight.refuse_cycle()
         if flight is not None and flight.landing:
@@ -304,7 +304,7 @@ def _new_flight(
     newer_than: float = -math.inf,
     takes_over: bytes | None = None,
 ) -> tuple[Flight, LiveStream]:
-    flight = question.state.flights.open(question.key, question.concerns)
+    flight = question.state.flights.open(question.key, question.tagset.concerns)
     flight.finish = question.scope.policy.finish
     computation = Computation(question, flight, snapshot, call.factory, behind, newer_than)
     stream = flight.stream = LiveStream(computation, call.assemble, takes_over)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from opentelemetry import metrics, trace
@@ -29,7 +29,7 @@ _NO_SPAN: Final = nullcontext()
 class Telemetry:
     """The counts of one cache and the instruments that are written to as things happen.
 
-    Implements the guard's observer (`backend_call`, `backend_error`, `breaker_state`).
+    Implements the guard's observer (`recorder`, `backend_error`, `breaker_state`).
     """
 
     def __init__(self, cache: str, meter: Meter | None = None, *, counts: Counts | None = None) -> None:
@@ -83,9 +83,9 @@ class Telemetry:
         """Record for how many seconds a served answer had been stale."""
         self._instruments.stale_age.record(age, self._attributes)
 
-    def backend_call(self, operation: str, seconds: float) -> None:
-        """Record one answered call of the store."""
-        self._instruments.backend_duration.record(seconds, {"operation": operation})
+    def recorder(self, operation: str) -> Callable[[float], object]:
+        """Return the function that takes the seconds of each ended call of the store's `operation`."""
+        return partial(self._instruments.backend_duration.record, attributes={"operation": operation})
 
     def backend_error(self, operation: str, reason: str) -> None:
         """Count one failed call of the store."""

@@ -13,8 +13,9 @@ from cachecore.contract.options import lifetime
 from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import Computed, Unset
 from cachecore.engine.flights.loop_state import LoopState
+from cachecore.engine.freshness import longest_life
 from cachecore.engine.marked import marked
-from cachecore.engine.publish import Sealed, keep_written, longest_life, seal_value, too_large
+from cachecore.engine.publish import Sealed, keep_written, seal_value, too_large
 from cachecore.engine.question import Question, question
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope, checked_tags

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend, SupportsMarks
 from cachecore.invalidation.mark import FLOOR, Mark, number_of
-from cachecore.invalidation.outbox.backlog import Invalidation
+from cachecore.invalidation.outbox.backlog import Invalidation, Root
 from cachecore.invalidation.outbox.sender import FULL
 
 logger = logging.getLogger("cachecore")
@@ -43,8 +43,7 @@ class Marks:
 
     Args:
         backend: the store; without `SupportsMarks` there are no marks, and nothing here does anything.
-        prefix: the prefix of all keys; the marks lie outside it, where the feed does not report them.
-        roots: the stamp keys of the root, one for each hash tag where the store has nodes.
+        root: the root of all keys; the marks lie outside its prefix, where the feed does not report them.
         now, unix: monotonic seconds, and the store's clock.
         send_again: called with the remembered invalidations that the store has lost.
         distrust: told the stamp keys of the root when the store has gone back: nothing known of it holds.
@@ -54,8 +53,7 @@ class Marks:
         self,
         backend: CacheBackend,
         *,
-        prefix: str,
-        roots: Sequence[str],
+        root: Root,
         now: Callable[[], float],
         unix: Callable[[], float],
         send_again: Callable[[list[Invalidation]], None],
@@ -69,10 +67,10 @@ class Marks:
         self._unix = unix
         self._send_again = send_again
         self._distrust = distrust
-        self._prefix = prefix
-        self._sharded = len(roots) > 1
-        tags = [f"{{{n}}}" if self._sharded else "" for n in range(len(roots))]
-        self._marks = [Mark(f"{prefix}.m:{tag}", root) for tag, root in zip(tags, roots, strict=True)]
+        stamp_keys = root.stamp_keys
+        self._sharded = len(stamp_keys) > 1
+        tags = [f"{{{n}}}" if self._sharded else "" for n in range(len(stamp_keys))]
+        self._marks = [Mark(f"{root.prefix}.m:{tag}", key) for tag, key in zip(tags, stamp_keys, strict=True)]
         self._repairing: set[Mark] = set()
         self._said_at = -math.inf
         self._turn = 0

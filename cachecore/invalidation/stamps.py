@@ -57,6 +57,7 @@ class StampBook:
             return
         with self._lock:
             for key, stamp in stamps.items():
+                stamp = sound(stamp)
                 known = current.get(key)
                 if known == stamp:
                     continue

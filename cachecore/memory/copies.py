@@ -23,6 +23,7 @@ from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.stamps import StampBook
 from cachecore.memory.tier import MemoryTier
 from cachecore.memory.warmth import Warmth
+from cachecore.store.store_clock import StoreClock
 
 
 @dataclass(slots=True)
@@ -155,24 +156,25 @@ class FindValue(Protocol):
         """Return the value of `key` that may be served now, counted as a hit; UNSET if there is none."""
 
 
-def copy_reader(
-    l1: MemoryTier[Copy],
-    book: StampBook,
-    feed_state: FeedState,
-    clock: Clock,
-    reader: Reader,
-    *,
-    max_age: float | None,
-    unix: Callable[[], float],
-    bypassed: Callable[[], bool],
-    warmth: Warmth,
-) -> FindCopy:
+class Memory(Protocol):
+    """L1, and the parts of a cache that tell whether a copy in it holds."""
+
+    l1: MemoryTier[Copy]
+    book: StampBook
+    feed_state: FeedState
+    warmth: Warmth
+    monotonic: Callable[[], float]
+    store_clock: StoreClock
+
+
+def copy_reader(memory: Memory, reader: Reader, *, max_age: float | None, bypassed: Callable[[], bool]) -> FindCopy:
     """Return a view's way to copies in L1: a closure, because each attribute that is looked up is part of a hit.
 
-    `max_age` is the oldest that the view serves, by the store's clock `unix`; None: as old as the ttl allows. It is
+    `max_age` is the oldest that the view serves, by the store's clock; None: as old as the ttl allows. It is
     synchronous, takes no lock, and costs O(1).
     """
-    (look, touch), discard, monotonic = l1.reader, l1.discard, clock.monotonic
+    (look, touch), discard, monotonic = memory.l1.reader, memory.l1.discard, memory.monotonic
+    book, feed_state, warmth, unix = memory.book, memory.feed_state, memory.warmth, memory.store_clock.now
 
     def look_closer(key: str, copy: Copy, now: float, generation: int) -> bool:
         """Return whether a copy holds after its time or the stamps have moved on. Here, because it is rarely needed."""

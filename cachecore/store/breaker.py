@@ -48,7 +48,12 @@ class Breaker:
         self._changed = changed
         # Written under the lock only. A call that is admitted or succeeds in the closed state reads and does not lock.
         self._lock = threading.Lock()
-        self._state: State = "closed"
+        self.state: State = "closed"
+        """As of the last event; an open breaker becomes half-open only when a probe is let through."""
+        self.ticket: int | None = 0
+        """The ticket of any call while the breaker is closed; None: `admit` says whether one is let through."""
+        self.calm = True
+        """Whether the breaker is closed and the last call succeeded: then `succeeded` has nothing to do."""
         self._generation = 0
         self._failures = 0  # in a row
         self._backoff = self._first
@@ -56,16 +61,11 @@ class Breaker:
         self._reason = "timeout"  # of the last failure
         self._away = False  # whether a failure to connect has opened it
 
-    @property
-    def state(self) -> State:
-        """Return the state as of the last event; an open breaker becomes half-open only when a probe is let through."""
-        return self._state
-
     def admit(self, explicit: bool = False) -> int | None:
         """Return the ticket of a call, or None if it must not be made. Lock-free."""
-        generation = self._generation  # read first: a breaker that opens in between voids this ticket
-        if self._state == "closed":
-            return generation
+        ticket = self.ticket  # a breaker that opens in the next moment voids it
+        if ticket is not None:
+            return ticket
         return EXPLICIT if explicit and not self._away else None
 
     def probe(self, now: float) -> int | None:
@@ -83,13 +83,14 @@ class Breaker:
 
     def succeeded(self, ticket: int) -> None:
         """The store answered the call of `ticket`."""
-        if self._state == "closed" and not self._failures:
+        if self.calm:
             return
         with self._lock:
             if ticket != self._generation:
                 return
             self._failures = 0
-            if self._state != "closed":
+            self.calm = self.state == "closed"
+            if self.state != "closed":
                 self._backoff = self._first
                 self._become("closed", math.inf)
 
@@ -97,13 +98,14 @@ class Breaker:
         """The call of `ticket` failed for `reason`, which says that the store is sick."""
         with self._lock:
             unreachable = reason in UNREACHABLE
-            if ticket == EXPLICIT and unreachable and self._state != "closed":
+            if ticket == EXPLICIT and unreachable and self.state != "closed":
                 self._away = True
             if ticket != self._generation:
                 return
             self._failures += 1
+            self.calm = False
             self._reason = reason
-            if self._state == "half_open":
+            if self.state == "half_open":
                 self._backoff = min(self._backoff * 2, self._longest)
             elif self._failures < self._limit and not unreachable:
                 return
@@ -112,7 +114,7 @@ class Breaker:
 
     def undecided(self, ticket: int, now: float) -> None:
         """The call of `ticket` says nothing about the store; if it was the probe, the next may be made at once."""
-        if self._state == "closed":
+        if self.state == "closed":
             return
         with self._lock:
             if ticket == self._generation:
@@ -120,18 +122,20 @@ class Breaker:
 
     def hint(self, now: float) -> None:
         """The store has shown a sign of life elsewhere: let the next call probe it, however long the back-off."""
-        if self._state == "closed":
+        if self.state == "closed":
             return
         with self._lock:
-            if self._state == "open":
+            if self.state == "open":
                 self._backoff = self._first
                 self._probe_at = now
 
     def _become(self, state: State, probe_at: float) -> None:
-        announce = state != self._state
-        self._state = state
+        announce = state != self.state
+        self.state = state
         self._probe_at = probe_at
         self._generation += 1
         self._failures = 0
+        self.calm = state == "closed"
+        self.ticket = self._generation if state == "closed" else None
         if announce:
             self._changed(state, self._reason)

@@ -13,12 +13,13 @@ import asyncio
 import heapq
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextvars import Context
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
-from cachecore.store.loop_time import TICK, LoopTime
+from cachecore.store.call import Call
 from cachecore.store.partition import Partition
 
 GRACE_TURNS: Final = 4
@@ -35,90 +36,58 @@ WAITING_PER_PLACE: Final = 16
 LEAST_WAITING: Final = 4096
 """Calls that may wait however few may be under way."""
 
-
-class Waiter(Protocol):
-    """The receiver of a call's answer: a future, or an object with these four of its methods."""
-
-    def done(self) -> bool:
-        """Return whether no caller waits any more."""
-
-    def set_result(self, answer: Any, /) -> None:
-        """Take the answer."""
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Take the error."""
-
-    def exception(self) -> object:
-        """Note that the error was seen."""
+TICK: Final = 0.005
+"""Seconds between two looks at the clock while a call is under way."""
+_LATE: Final = 0.002
+"""Seconds by which a timer of an idle loop may be late: its clock has steps of a millisecond."""
+_LATE_TICK: Final = TICK / 2
+"""The most that a tick counts when its timer was late."""
 
 
-class Call:
-    """One call to the store. Belongs to one loop; nothing in it is shared between threads."""
+class LoopTime:
+    """The time of one loop less the time in which it could not turn. Stands still while nothing asks to be woken.
 
-    __slots__ = (
-        "abandoned",
-        "begun",
-        "budget",
-        "connecting",
-        "deadline",
-        "entered",
-        "explicit",
-        "key",
-        "operation",
-        "partition",
-        "size",
-        "start",
-        "task",
-        "ticket",
-        "told",
-        "waiter",
-    )
+    A loop that is busy with other tasks, a thread that waits for the interpreter's lock and a process that waits for a
+    processor all see the timer fire late. Such a tick counts for little, however long it took.
+    """
 
-    def __init__(
-        self,
-        operation: str,
-        partition: Partition,
-        ticket: int,
-        budget: float,
-        start: Callable[[], Awaitable[Any]],
-        waiter: Waiter | None,
-        key: str,
-        size: int = 0,
-        explicit: bool = False,
-    ) -> None:
-        self.operation = operation
-        self.partition = partition
-        self.ticket = ticket
-        self.budget = budget  # own seconds of the loop; see LoopTime
-        self.start = start
-        self.waiter = waiter  # None: no caller waits, as for a probe
-        self.key = key  # one of its keys
-        self.size = size  # bytes of the values that are sent
-        self.explicit = explicit
-        self.task: asyncio.Future[Any] | None = None  # None: waits for a place
-        self.begun = 0.0  # loop time
-        self.entered = 0.0  # own time of the loop, as is `deadline`
-        self.deadline = math.inf
-        self.abandoned = False
-        self.connecting = False  # waited for a connection when it was last looked at
-        self.told = False  # has been given its whole time after its connection was opened
+    __slots__ = ("_context", "_due", "_loop", "_ticked", "_timer", "now")
 
-    def waited_for(self) -> bool:
-        """Return whether a caller still waits for the answer."""
-        return self.waiter is not None and not self.waiter.done()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._context = Context()  # that of a request would live as long as there are calls
+        self.now = 0.0
+        """Own seconds as of the last tick."""
+        self._ticked = 0.0
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
-    def settle(self, answer: Any) -> None:
-        """Give the caller its answer, if it still waits."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(answer)
+    def own(self, now: float) -> float:
+        """Return the own seconds at `now`, the loop's time."""
+        if self._timer is None:
+            return self.now
+        passed = now - self._ticked
+        return self.now + (passed if passed < TICK else TICK)  # noqa: FURB136 - min() costs each call more
 
-    def fail(self, error: BaseException) -> None:
-        """Give the caller an error, if it still waits."""
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
-            waiter.exception()  # counts as retrieved: of several partitions' errors a caller sees one
+    def wake_in(self, seconds: float, tick: Callable[[], object]) -> None:
+        """Call `tick`, which calls `self.tick`, after so many seconds (at most a tick) or before."""
+        due = self._loop.time() + seconds
+        if self._timer is None:
+            self._ticked = due - seconds
+        elif due >= self._due:
+            return
+        else:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_at(due, tick, context=self._context)
+
+    def tick(self) -> float:
+        """Count the time since the last tick; return the seconds by which this one is late."""
+        now = self._loop.time()
+        passed, late = now - self._ticked, now - self._due
+        self.now += passed if late <= _LATE else min(passed, _LATE_TICK)
+        self._ticked, self._timer = now, None
+        return late
 
 
 class Limit:
@@ -141,9 +110,9 @@ class Limit:
 class Bulkhead:
     """The calls of one event loop. Only ever touched from that loop's thread, hence no locks.
 
-    `begin` carries a call out and calls `leave` when it is done. `more` is asked, for a call past its deadline, how
-    many seconds more it has because it had to be connected first. `missed` is told of each call that missed its
-    deadline, and whether the store is to blame for it.
+    `begin` carries a call out; when that is done, it takes the call from `under_way` and calls `leave` if need be.
+    `more` is asked, for a call past its deadline, how many seconds more it has because it had to be connected first.
+    `missed` is told of each call that missed its deadline, and whether the store is to blame for it.
     """
 
     def __init__(
@@ -160,7 +129,8 @@ class Bulkhead:
         self.abandoned: dict[Call, float] = {}  # since when; oldest first
         self.heard: set[Partition] = set()
         """Partitions that have answered a call of this loop, or failed it."""
-        self._queue: deque[Call] = deque()
+        self.waiting: deque[Call] = deque()
+        """Calls that wait for a place."""
         self._limits: list[Limit] = []  # a heap
         self._admitting = False
         self._places = places
@@ -170,22 +140,27 @@ class Bulkhead:
         self._missed = missed
         self._soonest = math.inf  # own time of the loop; no deadline is earlier
 
-    def enter(self, call: Call) -> None:
-        """Start `call`, or let it wait for a place; a probe never waits. Fails it at once if too many wait already."""
+    def enter(self, call: Call) -> bool:
+        """Give `call` a place, or let it wait for one; return whether it is to begin now.
+
+        A probe never waits. A call is failed at once if too many wait already.
+        """
         call.begun = now = self.loop.time()
         own = self.time.own(now)
         call.entered = own
         call.deadline = deadline = own + call.budget
-        if call.waiter is None or self._has_place(now):
-            self._begin(call)
-        elif call.explicit or len(self._queue) < self._most_waiting:
-            self._queue.append(call)
+        begins = call.waiter is None or self._has_place(now)
+        if begins:
+            self.under_way.add(call)
+        elif call.explicit or len(self.waiting) < self._most_waiting:
+            self.waiting.append(call)
         else:
             self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
-            return
+            return False
         if deadline < self._soonest:
             self._soonest = deadline
             self._arm(own)
+        return begins
 
     def limit(self, deadline: float, expired: Callable[[], object]) -> Limit:
         """Call `expired` at `deadline` (the loop's own time), unless the limit is lifted before."""
@@ -197,10 +172,9 @@ class Bulkhead:
         return limit
 
     def leave(self, call: Call) -> None:
-        """`call` has ended: its place goes to the next in the queue."""
-        self.under_way.discard(call)
+        """Give the place of a call that has ended, and is not `under_way` any more, to the next that waits."""
         self.abandoned.pop(call, None)
-        if self._queue:
+        if self.waiting:
             self._admit_waiting()
 
     def forget(self, partition: Partition) -> None:
@@ -215,13 +189,9 @@ class Bulkhead:
 
     def drop_waiting(self, error: Callable[[str], BaseException]) -> None:
         """Fail the calls that wait for a place, each with `error(operation)`."""
-        while self._queue:
-            call = self._queue.popleft()
+        while self.waiting:
+            call = self.waiting.popleft()
             call.fail(error(call.operation))
-
-    def _begin(self, call: Call) -> None:
-        self.under_way.add(call)
-        self._carry_out(self, call)
 
     def _has_place(self, now: float) -> bool:
         """Return whether a call may begin, if need be after taking back the places of the long abandoned."""
@@ -241,8 +211,8 @@ class Bulkhead:
             return
         self._admitting = True
         try:
-            while self._queue and len(self.under_way) + len(self.abandoned) < self._places:
-                self._admit(self._queue.popleft())
+            while self.waiting and len(self.under_way) + len(self.abandoned) < self._places:
+                self._admit(self.waiting.popleft())
         finally:
             self._admitting = False
 
@@ -255,7 +225,8 @@ class Bulkhead:
         # It waited for other calls, not for the store, which has a whole deadline from here.
         call.entered = own = self.time.own(self.loop.time())
         call.deadline = deadline = own + call.budget
-        self._begin(call)
+        self.under_way.add(call)
+        self._carry_out(self, call)
         if deadline < self._soonest:
             self._soonest = deadline
             self._arm(own)
@@ -269,7 +240,7 @@ class Bulkhead:
         self._expire_limits(self.time.now)
         if self._soonest <= self.time.now:
             self._sweep(late > STALL)
-        if self.under_way or self._queue or self._limits:
+        if self.under_way or self.waiting or self._limits:
             self._arm(self.time.now)
         else:
             self._soonest = math.inf
@@ -284,9 +255,9 @@ class Bulkhead:
             overdue = [call for call in overdue if not self._prolong(call)]
         if overdue:
             self.loop.call_soon(self._grant, overdue, GRACE_TURNS, stalled)
-        if self._queue:
+        if self.waiting:
             self._expire_waiting(own)
-        soonest = min((call.deadline for call in chain(self.under_way, self._queue)), default=math.inf)
+        soonest = min((call.deadline for call in chain(self.under_way, self.waiting)), default=math.inf)
         self._soonest = min(soonest, self._limits[0].deadline) if self._limits else soonest
 
     def _prolong(self, call: Call) -> bool:
@@ -297,10 +268,10 @@ class Bulkhead:
         return True
 
     def _expire_waiting(self, own: float) -> None:
-        waiting, self._queue = self._queue, deque()
+        waiting, self.waiting = self.waiting, deque()
         for call in waiting:
             if call.waited_for() and call.deadline > own:
-                self._queue.append(call)
+                self.waiting.append(call)
             elif call.waited_for():
                 self._missed(call, BackendTimeout(call.operation, reason="busy"), False)
 
@@ -333,7 +304,7 @@ class Bulkhead:
         self.under_way.discard(call)
         call.abandoned = True
         if call.task is None or call.task.done():  # cancelled by someone else before it began
-            if self._queue:
+            if self.waiting:
                 self._admit_waiting()
             return
         self.abandoned[call] = self.loop.time()

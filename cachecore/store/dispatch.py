@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import random
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
@@ -21,7 +22,8 @@ from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend, SupportsLinks
 from cachecore.store.breaker import Breaker, State
-from cachecore.store.bulkhead import Bulkhead, Call, Waiter
+from cachecore.store.bulkhead import Bulkhead
+from cachecore.store.call import Call
 from cachecore.store.partition import Partition
 from cachecore.store.refusals import Refusals
 from cachecore.store.round_trip import SMALL_BYTES
@@ -37,8 +39,11 @@ _LOOK: Final = 0.02
 class Observer(Protocol):
     """Receives the outcomes of calls. Called from any thread, often; must be quick and must not raise."""
 
-    def backend_call(self, operation: str, seconds: float) -> None:
-        """A call ended after `seconds`, well or badly; `probe` is an operation, too."""
+    def recorder(self, operation: str) -> Callable[[float], object]:
+        """Return the function that takes the seconds of each call of `operation` that ended, well or badly.
+
+        `probe` is an operation, too.
+        """
 
     def backend_error(self, operation: str, reason: str) -> None:
         """A call failed, missed its deadline or was refused; `reason` is one short word."""
@@ -59,9 +64,15 @@ class Dispatch:
         self._chance = chance
         self._observer = observer
         self._reported: set[tuple[str, type]] = set()
+        self._took: dict[str, Callable[[float], object]] = {}
+        """Operations, and the functions that take the seconds of their calls."""
         self._bulkheads: LoopLocal[Bulkhead] = LoopLocal()
+        self._last: Callable[[], Bulkhead | None] = _no_bulkhead  # a weak reference to the one that was asked for last
         self._partitions: dict[str, Partition] = {}
         self.closed = False
+        self.closing: asyncio.Task[None] | None = None
+        self.not_closed: set[str] = set()
+        """The names of the partitions with a breaker that is open or half open: only these refuse a call."""
         self._links = backend if isinstance(backend, SupportsLinks) else None
         if self._links is not None:
             self._links.limit_waits(connect=options.connect_timeout, silence=options.write_timeout)
@@ -69,48 +80,36 @@ class Dispatch:
     def reset(self) -> None:
         """Forget the parent process's state: its tasks, its loops, its breakers."""
         self._bulkheads.forget()  # not dropped: a pending task that is collected complains
+        self._last = _no_bulkhead
         self._partitions = {}
+        self.not_closed.clear()
 
-    def start(
-        self,
-        operation: str,
-        partition: Partition,
-        budget: float,
-        start: Callable[[], Awaitable[Any]],
-        key: str,
-        *,
-        size: int = 0,
-        explicit: bool = False,
-    ) -> asyncio.Future[Any]:
-        """Begin a call that may take `budget` seconds and sends values of `size` bytes; return its answer to be.
+    def start(self, call: Call) -> asyncio.Future[Any]:
+        """Begin `call`; return its answer to be.
 
-        An open breaker raises `BackendUnavailable` instead, and if it is time to, `key` is read behind. It lets an
-        `explicit` call through unless the store cannot be reached.
+        An open breaker raises `BackendUnavailable` instead, and if it is time to, the call's key is read behind. It
+        lets an explicit call through unless the store cannot be reached.
         """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.start_for(waiter, operation, partition, budget, start, key, size, explicit)
+        call.waiter = waiter
+        self.enter(call)
         return waiter
 
-    def start_for(
-        self,
-        waiter: Waiter,
-        operation: str,
-        partition: Partition,
-        budget: float,
-        start: Callable[[], Awaitable[Any]],
-        key: str,
-        size: int = 0,
-        explicit: bool = False,
-    ) -> None:
-        """Begin a call whose answer goes to `waiter`; otherwise as `start`."""
+    def enter(self, call: Call) -> None:
+        """Begin a call that has a waiter; otherwise as `start`."""
         if self.closed:
-            raise closed_error(operation)
+            raise closed_error(call.operation)
         loop = asyncio.get_running_loop()
-        bulkhead = self._bulkheads.get(loop) or self.bulkhead(loop)
-        ticket = partition.breaker.admit(explicit)
-        if ticket is None:
-            raise self._refusal(operation, partition, budget, key)
-        bulkhead.enter(Call(operation, partition, ticket, budget, start, waiter, key, size, explicit))
+        bulkhead = self._last()
+        if bulkhead is None or bulkhead.loop is not loop:
+            bulkhead = self.bulkhead(loop)
+        breaker = call.partition.breaker
+        ticket = breaker.ticket
+        if ticket is None and (ticket := breaker.admit(call.explicit)) is None:
+            raise self._refusal(call.operation, call.partition, call.budget, call.key)
+        call.ticket = ticket
+        if bulkhead.enter(call):
+            self._begin(bulkhead, call)
 
     def refused(
         self, budget: Callable[[Partition, int, bool], float], name: str, key: str
@@ -130,7 +129,9 @@ class Dispatch:
         if ticket is not None:
             # It may take longer than a read, since no caller waits for it: it connects, and it measures.
             read, bulkhead = partial(self._backend.get_many, [key]), self.bulkhead(asyncio.get_running_loop())
-            bulkhead.enter(Call("probe", partition, ticket, max(budget, partition.cap), read, None, key))
+            probe = Call("probe", partition, max(budget, partition.cap), read, key, ticket=ticket)
+            if bulkhead.enter(probe):
+                self._begin(bulkhead, probe)
         self._observer.backend_error(operation, "breaker_open")
         return BackendUnavailable(operation, reason="breaker_open")
 
@@ -140,7 +141,7 @@ class Dispatch:
             started = call.start()
         except Exception as error:  # noqa: BLE001 - as in _raised
             self._raised(bulkhead, call, error)
-            bulkhead.leave(call)
+            self._left(bulkhead, call)
             return
         if isinstance(started, asyncio.Future):
             call.task = started
@@ -165,7 +166,7 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - as in _raised
             self._raised(bulkhead, call, error)
         finally:
-            bulkhead.leave(call)
+            self._left(bulkhead, call)
 
     async def _attend(self, bulkhead: Bulkhead, call: Call, started: Awaitable[Any]) -> None:
         """The task of `call`: wait for it and report its outcome to breaker, observer and caller."""
@@ -191,12 +192,17 @@ class Dispatch:
         else:
             self._answered(bulkhead, call, answer)
         finally:
+            self._left(bulkhead, call)
+
+    def _left(self, bulkhead: Bulkhead, call: Call) -> None:
+        bulkhead.under_way.discard(call)
+        if bulkhead.waiting or call.abandoned:
             bulkhead.leave(call)
 
     def _answered(self, bulkhead: Bulkhead, call: Call, answer: Any) -> None:
         now = bulkhead.loop.time()
         seconds = now - call.begun
-        self._observer.backend_call(call.operation, seconds)
+        (self._took.get(call.operation) or self._recorder(call.operation))(seconds)
         if call.abandoned:
             return
         partition = call.partition
@@ -208,9 +214,16 @@ class Dispatch:
             partition.refusals.succeeded(call.operation)
         if call.waiter is None or call.explicit:
             self._answered_in_time(bulkhead, call)
-        else:
+        elif not partition.breaker.calm:
             partition.breaker.succeeded(call.ticket)
-        call.settle(answer)
+        waiter = call.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(answer)
+
+    def _recorder(self, operation: str) -> Callable[[float], object]:
+        """Return the function that takes the seconds of each ended call of `operation`."""
+        took = self._took[operation] = self._observer.recorder(operation)
+        return took
 
     def _measured(self, bulkhead: Bulkhead, call: Call, answer: Any, now: float) -> None:
         """Take the time of a small call for the round trip; of a large one only while there is no better."""
@@ -277,7 +290,7 @@ class Dispatch:
         self._failed(bulkhead, call, error)
 
     def _failed(self, bulkhead: Bulkhead, call: Call, error: BackendError) -> None:
-        self._observer.backend_call(call.operation, bulkhead.loop.time() - call.begun)
+        self._recorder(call.operation)(bulkhead.loop.time() - call.begun)
         if call.abandoned:
             return  # counted when it missed its deadline
         bulkhead.heard.add(call.partition)
@@ -317,6 +330,7 @@ class Dispatch:
         if bulkhead is None:
             bulkhead = Bulkhead(loop, self._options.max_in_flight, self._begin, self._more, self._missed)
             self._bulkheads.set(loop, bulkhead)
+        self._last = weakref.ref(bulkhead)
         return bulkhead
 
     def bulkheads(self) -> list[Bulkhead]:
@@ -333,6 +347,7 @@ class Dispatch:
             log = StateLog(said_of, self._now)
 
             def changed(state: State, reason: str) -> None:
+                (self.not_closed.discard if state == "closed" else self.not_closed.add)(name)
                 self._observer.breaker_state(name, state)
                 log.changed(state, reason)
 
@@ -349,6 +364,10 @@ class Dispatch:
         """Let the next call of each open breaker probe the store."""
         for partition in list(self._partitions.values()):
             partition.breaker.hint(self._now())
+
+
+def _no_bulkhead() -> Bulkhead | None:
+    return None
 
 
 def closed_error(operation: str) -> BackendUnavailable:

@@ -11,7 +11,7 @@ from typing import Final, Protocol, Self, TypeVar
 from cachecore.contract.errors import BackendTimeout
 from cachecore.contract.protocols import CacheBackend, SupportsExtend, SupportsMarks, SupportsPartitions, SupportsSizes
 from cachecore.store.bulkhead import Bulkhead, Limit
-from cachecore.store.inline_read import Answered, Values
+from cachecore.store.call import Answered, Values
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ _LOCK_PAUSE: Final = 0.005
 
 
 class Within:
-    """The deadline of work that makes several calls, counted from here in the loop's own time (see `loop_time`).
+    """The deadline of work that makes several calls, counted from here in the loop's own time (see `LoopTime`).
 
     Work that is still in this context then is cancelled and raises `BackendTimeout`. May be entered again, for another
     part of the work.
@@ -147,12 +147,18 @@ class Explicit:
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call again while another process holds a lock of the store, until the deadline of a single call."""
-        within = self._guard.within("locked", 1)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        within: Within | None = None
         while True:
             try:
                 return await call()
             except BackendTimeout as error:
-                if error.reason != "locked" or within.passed:
+                if error.reason != "locked":
+                    raise
+                if within is None:  # made here, because most calls need none
+                    within = self._guard.within("locked", 1).lengthen(began - loop.time())
+                if within.passed:
                     raise
             await asyncio.sleep(_LOCK_PAUSE)
 

@@ -24,7 +24,6 @@ from typing import Final, TypeVar
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
-from cachecore.contract.loop_local import in_background
 from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -39,22 +38,20 @@ from cachecore.contract.protocols import (
     SupportsTouch,
 )
 from cachecore.store.breaker import State
-from cachecore.store.dispatch import Dispatch, Observer, closed_error
-from cachecore.store.ended import ended
+from cachecore.store.call import Answered, Call, Values
+from cachecore.store.closing import close
+from cachecore.store.dispatch import Dispatch, Observer
+from cachecore.store.everywhere import everywhere
 from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guarded_pages import guarded_pages
-from cachecore.store.inline_read import Answered, InlineRead
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
 
-CLOSE_TIMEOUT: Final = 1.0
-"""Seconds that closing may take, however the store and its driver behave."""
 _REMEMBER: Final = 60.0
 """Seconds for which, at least, the largest value seen lengthens the deadlines of reads."""
 _PER_KEY: Final = 50e-6
 """Seconds that each key of a call adds to its deadline."""
-_INSIST: Final = 0.02  # seconds between cancellations of a task that does not end while closing
 _PROBE: Final = "cachecore.probe"  # a key that no entry has
 T = TypeVar("T")
 
@@ -69,7 +66,7 @@ class Guard:
     each. A read fails if any of them fails. A write or delete is carried out wherever it can be before it fails.
     A deadline is `backend_timeout` or five round trips, plus `backend_timeout_per_mib` for the sent bytes or, since the
     size of an answer is not known before it came, for the largest answer or value of the last minute or two, plus 50 µs
-    for each key. It is counted in the loop's own time (see `loop_time`).
+    for each key. It is counted in the loop's own time (see `LoopTime`).
 
     A caller's cancellation does not reach the backend: the call goes on and its outcome is counted.
     """
@@ -100,6 +97,7 @@ class Guard:
         self._write_timeout = options.write_timeout
         self._calls = Dispatch(backend, options, clock=clock, chance=chance, observer=observer)
         self.refused = partial(self._calls.refused, self._read_budget)
+        self.refusing = self._calls.not_closed
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition
@@ -176,9 +174,9 @@ class Guard:
             self._remember(size)
             budget = self._budget(partition, size, len(part), explicit)
             call = partial(self._backend.set_many, part, ttl=ttl)
-            return self._calls.start("set_many", partition, budget, call, keys[0], size=size, explicit=explicit)
+            return self._calls.start(Call("set_many", partition, budget, call, keys[0], size, explicit))
 
-        await self._everywhere("set_many", list(items), start)
+        await everywhere(self._parts("set_many", list(items)), start)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
@@ -190,9 +188,9 @@ class Guard:
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[int]:
             budget = self._budget(partition, 0, len(keys), explicit)
             call = partial(self._backend.delete_many, keys)
-            return self._calls.start("delete_many", partition, budget, call, keys[0], explicit=explicit)
+            return self._calls.start(Call("delete_many", partition, budget, call, keys[0], explicit=explicit))
 
-        return sum(await self._everywhere("delete_many", keys, start))
+        return sum(await everywhere(self._parts("delete_many", keys), start))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. After a timeout the outcome is unknown."""
@@ -202,12 +200,12 @@ class Guard:
         self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = False
     ) -> bool:
         """Make the value `new` if it is `old` now, for a call of either kind; return whether it was."""
-        partition = self._calls.partition(self._node("swap", key))
+        partition = self._whole if self._partition is None else self._calls.partition(self._node("swap", key))
         size = len(old or b"") + len(new or b"")
         self._remember(size)
         budget = self._budget(partition, size, 1, explicit)
         call = partial(self._backend.swap, key, old, new, ttl=ttl)
-        swapped: bool = await self._calls.start("swap", partition, budget, call, key, size=size, explicit=explicit)
+        swapped: bool = await self._calls.start(Call("swap", partition, budget, call, key, size, explicit))
         return swapped
 
     def refuse(self) -> None:
@@ -219,39 +217,17 @@ class Guard:
 
         Calls under way may end, calls that wait for a place fail, later ones raise `BackendUnavailable`.
         """
-        self._calls.closed = True
-        loop = asyncio.get_running_loop()
-        bulkhead = self._calls.bulkhead(loop)
-        bulkhead.drop_waiting(closed_error)
-        ends = loop.time() + CLOSE_TIMEOUT
-        await ended(bulkhead.tasks(), ends - CLOSE_TIMEOUT / 2)
-        self._closing = in_background(loop.create_task(self._close()))  # the loop alone would not keep it alive
-        await ended([self._closing], ends - CLOSE_TIMEOUT / 10)
-        left = [*bulkhead.tasks(), self._closing]
-        while not await ended(left, min(ends, loop.time() + _INSIST)) and loop.time() < ends:
-            for task in left:
-                task.cancel()  # again and again: some drivers swallow the first
-
-    async def _close(self) -> None:
-        try:
-            await self._backend.aclose()
-        except Exception as error:  # noqa: BLE001 - a driver's bug must not take the caller down; it is logged
-            self._observer.backend_error("aclose", error.reason if isinstance(error, BackendError) else "error")
-            self._calls.report("aclose", error)
+        await close(self._calls, self._backend, self._observer)
 
     async def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
         """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
-        parts = self._parts("sizes", keys) if keys else []
+        parts = self._parts("sizes", keys)
         under_way = [
             self._calls.start(
-                "sizes",
-                node,
-                self._budget(node, 0, len(part), explicit),
-                partial(backend.sizes, part),
-                part[0],
-                explicit=explicit,
+                Call("sizes", node, self._budget(node, 0, len(part), explicit), call, part[0], explicit=explicit)
             )
             for node, part in parts
+            for call in (partial(backend.sizes, part),)
         ]
         sizes: dict[str, int] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
@@ -259,7 +235,7 @@ class Guard:
         return [sizes[key] for key in keys]
 
     async def _time(self, backend: SupportsTime) -> float:
-        now: float = await self._calls.start("time", self._whole, self._whole.patience, backend.time, _PROBE)
+        now: float = await self._calls.start(Call("time", self._whole, self._whole.patience, backend.time, _PROBE))
         return now
 
     async def _touch(self, backend: SupportsTouch, keys: Sequence[str]) -> None:
@@ -267,10 +243,10 @@ class Guard:
 
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
             budget = self._budget(partition, 0, len(keys))
-            return self._calls.start("touch", partition, budget, partial(backend.touch, keys), keys[0])
+            return self._calls.start(Call("touch", partition, budget, partial(backend.touch, keys), keys[0]))
 
         if keys:
-            await self._everywhere("touch", keys, start)
+            await everywhere(self._parts("touch", keys), start)
 
     async def lengthen(
         self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
@@ -284,16 +260,17 @@ class Guard:
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
             call = partial(extend, {key: items[key] for key in keys})
             budget = self._budget(partition, 0, len(keys), explicit)
-            return self._calls.start("extend", partition, budget, call, keys[0], explicit=explicit)
+            return self._calls.start(Call("extend", partition, budget, call, keys[0], explicit=explicit))
 
-        await self._everywhere("extend", list(items), start)
+        await everywhere(self._parts("extend", list(items)), start)
         return [there[key] for key in items]
 
     def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = False) -> asyncio.Future[int]:
         """Begin at once, so that it reaches the store right behind the write that was begun before it."""
-        partition = self._calls.partition(self._node("advance", key))
+        partition = self._whole if self._partition is None else self._calls.partition(self._node("advance", key))
         budget = self._budget(partition, 0, 1, explicit)
-        return self._calls.start("advance", partition, budget, partial(backend.advance, key), key, explicit=explicit)
+        call = partial(backend.advance, key)
+        return self._calls.start(Call("advance", partition, budget, call, key, explicit=explicit))
 
     def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = False) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.
@@ -305,12 +282,12 @@ class Guard:
         budget = self._read_budget(partition, len(keys), explicit)
         call = partial(self._backend.get_many, keys)
         waiter = InlineRead(self.fitting, keys, answered)
-        self._calls.start_for(waiter, "get_many", partition, budget, call, keys[0], 0, explicit)
+        self._calls.enter(Call("get_many", partition, budget, call, keys[0], 0, explicit, waiter))
 
     def _read(self, partition: Partition, keys: Sequence[str], explicit: bool) -> asyncio.Future[list[bytes | None]]:
         budget = self._read_budget(partition, len(keys), explicit)
         call = partial(self._backend.get_many, keys)
-        return self._calls.start("get_many", partition, budget, call, keys[0], explicit=explicit)
+        return self._calls.start(Call("get_many", partition, budget, call, keys[0], explicit=explicit))
 
     def _read_budget(self, partition: Partition, keys: int, explicit: bool) -> float:
         now = self._now()
@@ -357,32 +334,55 @@ class Guard:
     def _parts(self, operation: str, keys: Sequence[str]) -> list[tuple[Partition, Sequence[str]]]:
         """Return the keys of each partition."""
         if self._partition is None:
-            return [(self._whole, keys)]
+            return [(self._whole, keys)] if keys else []
         parts: dict[str, list[str]] = {}
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
         return [(self._calls.partition(name), part) for name, part in parts.items()]
 
-    async def _everywhere(
-        self, operation: str, keys: Sequence[str], start: Callable[[Partition, Sequence[str]], asyncio.Future[T]]
-    ) -> list[T]:
-        """Call each partition with its keys, at the same time; raise the first error once all have ended."""
-        under_way: list[asyncio.Future[T]] = []
-        answers: list[T] = []
-        failure: BackendError | None = None
-        for partition, part in self._parts(operation, keys) if keys else ():
-            try:
-                under_way.append(start(partition, part))
-            except BackendError as error:
-                failure = failure or error
-        for answer in under_way:
-            try:
-                answers.append(await answer)
-            except BackendError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return answers
+
+class InlineRead:
+    """The waiter of a read whose answer goes straight to a function, in the very turn it comes: no task, no turn.
+
+    `fitting` returns values that can be those of the keys, or raises `BackendError`.
+    """
+
+    __slots__ = ("_answered", "_done", "_fitting", "_keys")
+
+    def __init__(
+        self, fitting: Callable[[Sequence[str], Values], Values], keys: Sequence[str], answered: Answered
+    ) -> None:
+        self._fitting = fitting
+        self._keys = keys
+        self._answered = answered
+        self._done = False
+
+    def done(self) -> bool:
+        """Return whether the answer was given."""
+        return self._done
+
+    def set_result(self, answer: Values, /) -> None:
+        """Take the values."""
+        try:
+            values = self._fitting(self._keys, answer)
+        except BackendError as error:
+            self.set_exception(error)
+            return
+        self._done = True
+        self._answered(values, None)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take the error."""
+        self._done = True
+        if not isinstance(error, BackendError):
+            failure = BackendError("get_many", transient=True)
+            failure.__cause__ = error
+            error = failure
+        self._answered([], error)
+
+    def exception(self) -> None:
+        """Do nothing: the error was handed on."""
+        return
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

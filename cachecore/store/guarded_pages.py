@@ -9,6 +9,7 @@ from typing import Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import SupportsScan
+from cachecore.store.call import Call
 from cachecore.store.dispatch import Dispatch
 from cachecore.store.partition import WHOLE_STORE
 
@@ -25,7 +26,7 @@ async def guarded_pages(calls: Dispatch, backend: SupportsScan, prefix: str) -> 
     try:
         while True:
             between_pages = False
-            page = await calls.start("scan", whole, budget, partial(anext, pages, None), prefix)
+            page = await calls.start(Call("scan", whole, budget, partial(anext, pages, None), prefix))
             between_pages = True
             if page is None:
                 return
@@ -34,4 +35,4 @@ async def guarded_pages(calls: Dispatch, backend: SupportsScan, prefix: str) -> 
         close = getattr(pages, "aclose", None)
         if between_pages and close is not None and not calls.closed:
             with suppress(BackendError):  # counted where it happened; a scan that is left is of no use
-                await calls.start("scan", whole, whole.patience, close, prefix)
+                await calls.start(Call("scan", whole, whole.patience, close, prefix))

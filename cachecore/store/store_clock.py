@@ -26,6 +26,8 @@ class StoreClock:
         self._monotonic = clock.monotonic
         self._backend = backend
         self._offset: float | None = None
+        self.unmeasured = backend is not None
+        """Whether the store has a clock that has not been read yet."""
         self._error = math.inf  # seconds by which the offset may be wrong
         self.due_at = -math.inf if backend is not None else math.inf
         """Monotonic second from which `measure` is due."""
@@ -35,11 +37,6 @@ class StoreClock:
         if self._offset is None:
             return self._clock.time()
         return self._monotonic() + self._offset
-
-    @property
-    def unmeasured(self) -> bool:
-        """Whether the store has a clock that has not been read yet."""
-        return self._offset is None and self._backend is not None
 
     def expire(self) -> None:
         """Measure again soon: the store may be another one now."""
@@ -61,5 +58,6 @@ class StoreClock:
         if self._offset is None or error < self._error or ended - began <= _SLOWEST:
             # Until there is a good one a bad one serves: it is nearer than the host's own clock may be.
             self._offset, self._error = time - (began + ended) / 2, error
+            self.unmeasured = False
         if ended - began <= _SLOWEST:
             self.due_at = ended + MEASURE_EVERY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from operator import attrgetter
 
 import pytest
@@ -19,8 +20,8 @@ from cachecore.testing.conformance import CHECKS, Check
 class Unobserved:
     """An observer that looks away."""
 
-    def backend_call(self, operation: str, seconds: float) -> None:
-        pass
+    def recorder(self, operation: str) -> Callable[[float], object]:
+        return float
 
     def backend_error(self, operation: str, reason: str) -> None:
         pass

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cachecore import SyncCache
-from cachecore.invalidation.outbox.backlog import Groups, entries
+from cachecore.invalidation.outbox.backlog import Groups, Root, entries
 from cachecore.invalidation.outbox.journal import Journal
 from cachecore.memory.eviction.lru import LruPolicy
 from cachecore.memory.tier import MemoryTier
@@ -143,7 +143,7 @@ def test_a_journal_is_left_to_the_parent(tmp_path: Path) -> None:
     groups: Groups = (("p:s:n/faq",), root)
 
     def journal() -> Journal:
-        return Journal(str(tmp_path), "p", root)
+        return Journal(str(tmp_path), Root("p", root))
 
     items = entries(["p:e:1"], groups)
     owner = journal()

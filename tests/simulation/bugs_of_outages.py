@@ -21,7 +21,7 @@ def pending_dropped(patch: pytest.MonkeyPatch) -> None:
 @bug("bounded queues everywhere: what does not fit is dropped")
 def overflow_dropped(patch: pytest.MonkeyPatch) -> None:
     def drop(self: Backlog) -> bool:
-        del self._items[next(iter(self._items))]
+        del self.items[next(iter(self.items))]
         return True
 
     patch.setattr(Backlog, "_collapse", drop)

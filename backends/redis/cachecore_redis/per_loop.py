@@ -11,7 +11,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cachecore.contract import BackendUnavailable, LoopLocal
 
@@ -26,10 +26,17 @@ class Closable(Protocol):
 T = TypeVar("T", bound=Closable)
 
 
-class _Kept(NamedTuple, Generic[T]):
-    made: T
-    end: AsyncGenerator[None, None]
-    """Closes it when its loop ends."""
+class _Kept(Generic[T]):
+    """The T of one loop."""
+
+    __slots__ = ("__weakref__", "end", "loop", "made")
+
+    def __init__(self, made: T, end: AsyncGenerator[None, None], loop: asyncio.AbstractEventLoop) -> None:
+        self.made = made
+        self.end = end
+        """Closes it when its loop ends."""
+        self.loop: asyncio.AbstractEventLoop | None = loop
+        """None: it is closed."""
 
 
 class PerLoop(Generic[T]):
@@ -41,6 +48,7 @@ class PerLoop(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._kept: LoopLocal[_Kept[T]] = LoopLocal()
+        self._last: Callable[[], _Kept[T] | None] = _nothing  # a weak reference to the one that was asked for last
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self.closed = False
         weakref.finalize(self, _close_all, self._kept).atexit = False
@@ -49,8 +57,13 @@ class PerLoop(Generic[T]):
     def get(self, operation: str) -> T:
         """Return the running loop's T. Raises `BackendUnavailable` when closed."""
         loop = asyncio.get_running_loop()
-        kept = self._kept.get(loop)
-        return kept.made if kept is not None else self._new(operation, loop)
+        kept = self._last()
+        if kept is None or kept.loop is not loop:
+            kept = self._kept.get(loop)
+            if kept is None:
+                return self._new(operation, loop)
+            self._last = weakref.ref(kept)
+        return kept.made
 
     def _new(self, operation: str, loop: asyncio.AbstractEventLoop) -> T:
         if self.closed or loop in self._ended:  # nothing would close a T made while its loop ends
@@ -61,7 +74,7 @@ class PerLoop(Generic[T]):
         # only public signal of its end that comes while transports can still be closed.
         with contextlib.suppress(StopIteration):
             end.asend(None).send(None)
-        self._kept.set(loop, _Kept(made, end))
+        self._kept.set(loop, _Kept(made, end, loop))
         return made
 
     def in_each_loop(self, function: Callable[[T], None]) -> None:
@@ -88,6 +101,11 @@ class PerLoop(Generic[T]):
     def forget(self) -> None:
         """Start anew in a forked child; the parent's objects are kept, unused, so that nothing closes them."""
         self._kept.forget()
+        self._last = _nothing
+
+
+def _nothing() -> None:
+    return None
 
 
 async def _until_its_end(
@@ -104,6 +122,7 @@ def _drop(kept: LoopLocal[_Kept[T]], loop: asyncio.AbstractEventLoop) -> None:
     """Close what the running `loop` has."""
     dropped = kept.pop(loop)
     if dropped is not None:
+        dropped.loop = None
         dropped.made.close()
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from cachecore.contract.errors import BackendError
@@ -26,42 +27,43 @@ _ENDED_SECONDS: Final = 2.0
 """How long the mark of a computation that ended without an answer stays, for the processes that wait for it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRules:
+    """The rules that all claims of one cache have in common."""
+
+    store: Insisting
+    """For the swap by which a claim is put there, and plain for its signs of life."""
+    interval: float | None
+    """Seconds between two signs of life; None: none are given, and no process waits."""
+    token: Callable[[], bytes]
+    """Returns 16 bytes that no other computation has."""
+    now: Callable[[], float]
+    """The store's clock, Unix seconds."""
+
+
 class Claim:
     """The claim of one computation. Belongs to one event loop.
 
     Args:
-        store: the store, for the swap by which the claim is put there, and plain for its signs of life.
+        rules: the cache's.
         place: where it lies: the entry's key, or the lease key beside it.
         in_place: whether that is the entry's key.
-        token: 16 bytes that no other computation has.
-        interval: seconds between two signs of life; None: none are given, and no process waits.
         life: seconds after which the store may drop it, however its holder ended.
-        now: the store's clock, Unix seconds.
     """
 
-    def __init__(
-        self,
-        store: Insisting,
-        place: str,
-        *,
-        in_place: bool,
-        token: bytes,
-        interval: float | None,
-        life: float,
-        now: Callable[[], float],
-    ) -> None:
+    def __init__(self, rules: ClaimRules, place: str, *, in_place: bool, life: float) -> None:
         self.place = place
         self.in_place = in_place
         self.value: bytes | None = None
         """The bytes that lie in the store; None: this computation has no claim, or lost it."""
-        self._backend = store.backend
-        self._store = store
-        self.token = token
+        self._backend = rules.store.backend
+        self._store = rules.store
+        self.token = rules.token()
         self._previous = NO_TOKEN
-        self._interval = interval
+        self._interval = rules.interval
         self._life = life
         self._ended_life = _ENDED_SECONDS
-        self._now = now
+        self._now = rules.now
         self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._unsure = False

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import BackendError
 from cachecore.invalidation.feed import FeedState
@@ -51,39 +53,59 @@ class Batch(Ticket):
         """Keys with several readers, and the first reader's verdict; filled and trusted by the readers."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRules:
+    """The rules that the coalesced reads of one cache have in common, in all its event loops."""
+
+    feed_state: FeedState
+    """Where the tickets are kept."""
+    max_keys: int
+    """Entries in one read; more in one tick make further reads."""
+    monotonic: Callable[[], float]
+    partition: Callable[[str], str] | None
+    """Names the node of a key; None where there is one node."""
+    answered: Callable[[Batch], None]
+    """Told of each answered batch before its readers are; may set its error."""
+    marks: Callable[[Iterable[str]], Mapping[Mark, int]]
+    """Returns the marks that a read of some keys carries, and their known numbers."""
+
+
+class Refusal(Protocol):
+    """The guard, as far as it refuses reads."""
+
+    @property
+    def refusing(self) -> AbstractSet[str]:
+        """Return the partitions that may refuse a call; the same object at any time."""
+
+    @property
+    def refused(self) -> Callable[[str, str], BackendError | None]:
+        """Return the function that tells why a read of a partition (its name) and key is not made; None if it is."""
+
+
 class Coalescer:
     """Collects the reads of one event loop. Not to be touched from another loop or thread.
 
     Args:
+        rules: the cache's.
         begin: begins a read of the store, and gives its values or its error to the function it is handed.
-        feed_state: where the tickets are kept.
-        max_keys: entries in one read; more in one tick make further reads.
-        partition: names the node of a key; None where there is one node.
-        answered: told of each answered batch before its readers are; may set its error.
-        marks: returns the marks that a read of some keys carries, and their known numbers.
-        refused: returns why a read of a partition (its name) and key is not made, None if it is.
+        refusal: tells which reads are not made, and why.
     """
 
     def __init__(
         self,
+        rules: ReadRules,
         begin: Callable[[Sequence[str], Answered], None],
-        feed_state: FeedState,
-        *,
-        max_keys: int,
-        monotonic: Callable[[], float],
-        partition: Callable[[str], str] | None = None,
-        answered: Callable[[Batch], None] | None = None,
-        marks: Callable[[Iterable[str]], Mapping[Mark, int]] | None = None,
-        refused: Callable[[str, str], BackendError | None] | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         self._begin = begin
-        self._feed_state = feed_state
-        self._max_keys = max_keys
-        self._monotonic = monotonic
-        self._partition = partition
-        self._answered = answered
-        self._marks = marks
-        self._refused = refused
+        self._feed_state = rules.feed_state
+        self._max_keys = rules.max_keys
+        self._monotonic = rules.monotonic
+        self._partition = rules.partition
+        self._answered = rules.answered
+        self._marks = rules.marks
+        self._refused = None if refusal is None else refusal.refused
+        self._refusing: AbstractSet[str] = frozenset() if refusal is None else refusal.refusing
         self._loop = loop = asyncio.get_running_loop()
         self._ready = _ready_of(loop)
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
@@ -103,9 +125,10 @@ class Coalescer:
         name = "" if self._partition is None else self._partition(key or stamp_keys[0])
         batch = self._collecting.get(name)
         if batch is None:
-            error = None if self._refused is None else self._refused(name, key or stamp_keys[0])
-            if error is not None:
-                return self._not_asked(key, stamp_keys, error)
+            if self._refusing and self._refused is not None:
+                error = self._refused(name, key or stamp_keys[0])
+                if error is not None:
+                    return self._not_asked(key, stamp_keys, error)
             batch = self._collecting[name] = Batch(self._feed_state.epoch)
         values = batch.values
         if key is not None:
@@ -159,10 +182,9 @@ class Coalescer:
 
     def _send(self, batch: Batch) -> None:
         self._feed_state.tickets.open(batch)
-        if self._marks is not None:
-            batch.marks = self._marks(batch.values)
-            for mark in batch.marks:
-                batch.values[mark.key] = None
+        batch.marks = self._marks(batch.values)
+        for mark in batch.marks:
+            batch.values[mark.key] = None
         batch.asked_at = self._monotonic()
         self._under_way += 1
         try:
@@ -176,8 +198,7 @@ class Coalescer:
         batch.error = error
         if error is None:
             batch.values.update(zip(batch.values, values, strict=True))
-            if self._answered is not None:
-                self._answered(batch)
+            self._answered(batch)
         waiters, batch.waiters = batch.waiters, []
         half = len(waiters) // 2 if len(waiters) >= _MANY and not self.pending else 0
         _tell(batch, waiters[:half] or waiters)

@@ -16,16 +16,13 @@ from cachecore.engine.flights.rounds import Rounds
 from cachecore.engine.flights.wakeups import Wakeups
 
 
-def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the running event loop. Raises CacheError with the way out if there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        trio: Any = sys.modules.get("trio")
-        under_trio = trio is not None and trio.lowlevel.in_trio_run()
+def no_loop_error() -> CacheError:
+    """Return the error of a call where no event loop of asyncio is running, with the way out."""
+    trio: Any = sys.modules.get("trio")
+    under_trio = trio is not None and trio.lowlevel.in_trio_run()
     here = "this code runs under trio" if under_trio else "none is running here"
     way_out = "trio.to_thread.run_sync and SyncCache" if under_trio else "SyncCache in code that is not async"
-    raise CacheError(f"Cache needs an event loop of asyncio, and {here}: run it with asyncio.run, or use {way_out}")
+    return CacheError(f"Cache needs an event loop of asyncio, and {here}: run it with asyncio.run, or use {way_out}")
 
 
 class LoopState:

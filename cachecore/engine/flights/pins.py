@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
+@dataclass(slots=True, eq=False)
 class Pins:
     """The pinned tags of one flight and their stamps. Belongs to one event loop."""
 
-    __slots__ = ("stamps", "tags")
-
-    def __init__(self) -> None:
-        self.stamps: dict[str, bytes | None] = {}
-        """Stamp keys to stamps; None where the stamp is not known yet."""
-        self.tags: list[str] = []
-        """Tags that the factory pinned while it worked, as entries store them."""
+    stamps: dict[str, bytes | None] = field(default_factory=dict)
+    """Stamp keys to stamps; None where the stamp is not known yet."""
+    tags: list[str] = field(default_factory=list)
+    """Tags that the factory pinned while it worked, as entries store them."""
 
     def put(self, stamps: Mapping[str, bytes | None]) -> None:
         """Pin these stamps, which are current now."""

@@ -34,6 +34,16 @@ class Invalidation:
     """Stamps, or digests of entries, that it removed; a repetition removes only these. None: any value."""
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The root of all keys of one cache."""
+
+    prefix: str
+    """The prefix of all keys."""
+    stamp_keys: tuple[str, ...]
+    """Where its stamp lives: one key for each hash tag where the store has nodes."""
+
+
 def digest_of(data: bytes) -> bytes:
     """Return the digest of an entry's bytes that `Invalidation.was` keeps."""
     return xxhash.xxh3_128_digest(data)
@@ -59,42 +69,42 @@ class Backlog:
 
     def __init__(self, most: int, items: Iterable[Invalidation] = ()) -> None:
         self._most = most
-        self._items: dict[str, Invalidation] = {}
+        self.items: dict[str, Invalidation] = {}
         self.add(items)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._items
+        return name in self.items
 
     def __iter__(self) -> Iterator[Invalidation]:
-        return iter(list(self._items.values()))
+        return iter(list(self.items.values()))
 
     def named(self, names: Iterable[str]) -> list[Invalidation]:
         """Return those that have one of these names."""
-        return [item for name in names if (item := self._items.get(name)) is not None]
+        return [item for name in names if (item := self.items.get(name)) is not None]
 
     def add(self, items: Iterable[Invalidation]) -> None:
         """Take these in place of earlier ones of their names."""
-        self._items.update({item.name: item for item in items})
-        while len(self._items) > self._most and self._collapse():
+        self.items.update({item.name: item for item in items})
+        while len(self.items) > self._most and self._collapse():
             pass
 
     def remove(self, items: Iterable[Invalidation]) -> None:
         """Take these very items out; another of the same name stays."""
         for item in items:
-            if self._items.get(item.name) is item:
-                del self._items[item.name]
+            if self.items.get(item.name) is item:
+                del self.items[item.name]
 
     def forget(self, names: Iterable[str]) -> None:
         """Remove the invalidations of these names."""
         for name in names:
-            self._items.pop(name, None)
+            self.items.pop(name, None)
 
     def _collapse(self) -> bool:
         """Replace entries and tags, else the lowest namespaces, by their parents; return whether that helps."""
-        items = self._items
+        items = self.items
         lowest = max((len(item.above) for item in items.values()), default=0)
         if not lowest:
             return False
@@ -106,7 +116,7 @@ class Backlog:
                     kept[name] = Invalidation(name, True, item.above[1:])
             else:
                 kept[item.name] = item
-        self._items = kept  # in one step, for readers without a lock
+        self.items = kept  # in one step, for readers without a lock
         return True
 
 

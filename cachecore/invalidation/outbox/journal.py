@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from cachecore.contract.errors import OptionsError
-from cachecore.invalidation.outbox.backlog import Invalidation, as_lines, from_line, stamps
+from cachecore.invalidation.outbox.backlog import Invalidation, Root, as_lines, from_line, stamps
 
 try:
     import fcntl
@@ -40,24 +40,24 @@ class Journal:
 
     Args:
         directory: where the files are; made if it is not there. One for each store.
-        prefix: the prefix of all keys; files of another prefix are left alone.
-        root: the stamp keys of the root, which are invalidated if a file cannot be read.
+        root: the root of all keys; files of another prefix are left alone, and the root is invalidated if a file
+            cannot be read.
 
     Raises:
         OptionsError: the directory cannot be used, or this system has no file locks.
     """
 
-    def __init__(self, directory: str, prefix: str, root: Sequence[str]) -> None:
+    def __init__(self, directory: str, root: Root) -> None:
         if fcntl is None:
             raise OptionsError("pending_path needs file locks, which this system does not have")
         self._directory = Path(directory)
-        self._prefix = prefix
+        self._prefix = root.prefix
         self._lock = threading.Lock()  # held while the disk is waited for
         self._buffer_lock = threading.Lock()  # held for a moment only
         self._buffered: list[dict[str, object]] = []
         self._incomplete = False
         """Whether the file lacks something that pends, because writing failed."""
-        self._root = tuple(root)
+        self._root = root.stamp_keys
         self._file: int | None = None
         self._path: Path | None = None
         self._bytes = 0

@@ -14,25 +14,31 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
-from cachecore.contract.protocols import CacheBackend
 from cachecore.invalidation.outbox import at_exit
-from cachecore.invalidation.outbox.backlog import Backlog, Groups, Invalidation, Recent, digest_of, entries, stamps
+from cachecore.invalidation.outbox.backlog import (
+    Backlog,
+    Groups,
+    Invalidation,
+    Recent,
+    Root,
+    digest_of,
+    entries,
+    stamps,
+)
 from cachecore.invalidation.outbox.journal import Journal
-from cachecore.invalidation.outbox.sender import Beside, Sender, Tombstone
+from cachecore.invalidation.outbox.owner import Owner
+from cachecore.invalidation.outbox.sender import Sender
 from cachecore.invalidation.outbox.signals import Signals, set_within
 
 logger = logging.getLogger("cachecore")
@@ -55,38 +61,21 @@ class Outbox:
 
     Args:
         options: how much is kept, and where on the disk.
-        backend: where to.
-        within: makes the deadline of one explicit invalidation.
-        bury: makes a tombstone for a key, another one each time.
-        beside: advances the marks of the entries that a write removes.
+        root: the root of all keys.
+        sender: carries invalidations to the store.
+        owner: the cache that the invalidations are for.
         marked: whether there are marks, which show lost invalidations.
-        delivered: told the keys of entries and of stamps each time the store has acknowledged them.
-        prefix, root: the prefix of all keys, and the stamp keys of the root.
     """
 
-    def __init__(
-        self,
-        options: StoreOptions,
-        backend: CacheBackend,
-        *,
-        within: Callable[..., AbstractAsyncContextManager[object]],
-        clock: Clock,
-        chance: random.Random,
-        bury: Callable[[str], Tombstone],
-        beside: Beside,
-        marked: bool,
-        delivered: Callable[[Collection[str], Collection[str]], None],
-        prefix: str,
-        root: Sequence[str],
-    ) -> None:
+    def __init__(self, options: StoreOptions, root: Root, sender: Sender, owner: Owner, *, marked: bool) -> None:
         self._most = options.max_pending
         self.patience = options.write_timeout
-        self._now = clock.monotonic
-        self._chance = chance
-        self._sender = Sender(backend, bury, beside)
+        self._now = owner.monotonic
+        self._chance = owner.chance
+        self._sender = sender
         self._unseen: frozenset[bytes] | None = frozenset() if marked else None
-        self._delivered = delivered
-        self._within = within
+        self._delivered = owner.delivered
+        self._within = owner.explicit.within
         self._lock = threading.Lock()
         self._waiting = Backlog(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
@@ -97,7 +86,7 @@ class Outbox:
         self.loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._journal: Journal | None = None
         if options.pending_path is not None:
-            self._journal = Journal(options.pending_path, prefix, root)
+            self._journal = Journal(options.pending_path, root)
             adopted = self._journal.adopt()
             self._waiting.add(item for item in adopted if not item.delivered)
             again = Backlog(self._most, (item for item in adopted if item.delivered))
@@ -111,7 +100,7 @@ class Outbox:
     @property
     def busy(self) -> bool:
         """Whether `covers` may say yes to anything."""
-        return bool(self._waiting or self._acknowledged)
+        return bool(self._waiting.items or self._acknowledged)
 
     def covers(self, key: str, stamp_keys: Iterable[str], asked_at: float) -> bool:
         """Return whether an entry under `key` with these stamps, asked for at `asked_at`, is to be treated as gone.

@@ -52,6 +52,56 @@ async def test_answers_that_are_being_stored_are_stored_though_nobody_waits(scen
 
 
 @virtual
+async def test_keys_waited_for_in_vain_are_free_while_the_others_are_computed(scene: Scene) -> None:
+    """They are claimed when their turn has come, not while the factory works on others: another process takes them."""
+    one, two, three = scene.cache(), scene.cache(), scene.cache()
+    failing, many, single = Answer(1, error=LookupError("no provider")), Answers(5), Answer()
+    asked = asyncio.ensure_future(one.get_or_set("a", failing))
+    await asyncio.sleep(0.01)
+    (batch,) = await soon(lambda: two.get_or_set_many(["a", "b"], many), 1)
+    await asyncio.sleep(2)
+    assert await asyncio.wait_for(three.get_or_set("a", single), 0.5) == 1
+    assert await batch == {"a": 1, "b": "answer b"}
+    assert many.calls == [["b"]]
+    with pytest.raises(LookupError):
+        await asked
+
+
+@virtual
+async def test_answers_of_the_first_call_are_stored_though_the_second_fails(scene: Scene) -> None:
+    one, two = scene.cache(), scene.cache()
+    asked = asyncio.ensure_future(one.get_or_set("a", Answer(1, error=LookupError("no provider"))))
+    await asyncio.sleep(0.01)
+
+    async def many(names: list[str]) -> dict[str, str]:
+        if "a" in names:
+            raise LookupError("none for a")
+        await asyncio.sleep(0.1)
+        return dict.fromkeys(names, "answer")
+
+    (batch,) = await soon(lambda: two.get_or_set_many(["a", "b"], many), 1)
+    (joined,) = await soon(lambda: two.get_or_set("b", Answer()), 1)
+    assert await joined == "answer"
+    for outcome in (batch, asked):
+        with pytest.raises(LookupError):
+            await outcome
+    assert await one.get_many(["a", "b"]) == {"b": "answer"}
+
+
+@virtual
+async def test_soft_timeout_serves_the_old_answers_of_a_batch_that_have_not_come_in_time(scene: Scene) -> None:
+    cache = scene.cache(ttl=10, stale_if_error=600, soft_timeout=0.5)
+    await cache.set_many({"a": "old a", "b": "old b"})
+    await asyncio.sleep(20)
+    began, factory = scene.clock.monotonic(), Answers(2)
+    assert await cache.get_or_set_many(["a", "b"], factory) == {"a": "old a", "b": "old b"}
+    assert scene.clock.monotonic() - began == pytest.approx(0.5, abs=0.05)
+    await asyncio.sleep(2)
+    assert await cache.get_many(["a", "b"]) == {"a": "answer a", "b": "answer b"}
+    assert factory.calls == [["a", "b"]]
+
+
+@virtual
 async def test_refreshes_behind_batches_are_bounded_and_make_room(scene: Scene) -> None:
     cache, factory = scene.cache(ttl=10, stale_while_revalidate=1000, max_background=1), Answers(1)
     await cache.set_many({"a": "old", "b": "old"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from cachecore import Cache
@@ -11,7 +12,7 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.tokens import TOKEN_BYTES
 from cachecore.encoding.claim import NO_TOKEN, ClaimMark
-from cachecore.engine.flights.claim import Claim, HolderWatch
+from cachecore.engine.flights.claim import Claim, ClaimRules, HolderWatch
 from cachecore.engine.flights.insist import Insisting
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
@@ -31,15 +32,7 @@ async def test_two_hundred_callers_in_each_of_four_processes_are_one_call(scene:
 def claim_on(cache: Cache[Any], request: str) -> Claim:
     """The claim of another process on the key of `request`."""
     engine, key = cache._engine, cache.key(request)
-    return Claim(
-        engine.insisting,
-        key,
-        in_place=True,
-        token=engine.token(),
-        interval=0.5,
-        life=3600,
-        now=engine.store_clock.now,
-    )
+    return Claim(replace(engine.claim_rules, interval=0.5), key, in_place=True, life=3600)
 
 
 async def killed(claim: Claim) -> None:
@@ -76,10 +69,9 @@ async def test_claim_given_up_while_the_store_fails_is_left_to_silence(scene: Sc
     """A renewal that is under way then must not be followed by others: the key would be held for ever."""
     store = _Fails()
     backend = cast("CacheBackend", store)
-    claim = Claim(
-        Insisting(backend, scene.clock.monotonic, 1), "k", in_place=True, token=b"t" * TOKEN_BYTES, interval=0.5,
-        life=3600, now=scene.clock.monotonic,
-    )  # fmt: skip
+    insisting = Insisting(backend, scene.clock.monotonic, 1)
+    rules = ClaimRules(store=insisting, interval=0.5, token=lambda: b"t" * TOKEN_BYTES, now=scene.clock.monotonic)
+    claim = Claim(rules, "k", in_place=True, life=3600)
     assert await claim.acquire(None)
     await asyncio.sleep(0.55)
     assert store.swaps == 2

@@ -131,7 +131,7 @@ def test_histograms_divide_where_their_seconds_lie() -> None:
     meters = Meters()
     telemetry = Telemetry("faq", meters.meter)
     telemetry.factory(2.5, failed=False)
-    telemetry.backend_call("get_many", 0.0005)
+    telemetry.recorder("get_many")(0.0005)
     telemetry.stale_served(7200)
     data = meters.reader.get_metrics_data()
     assert data is not None

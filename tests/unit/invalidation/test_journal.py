@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cachecore import OptionsError
-from cachecore.invalidation.outbox.backlog import Groups, Invalidation, entries, stamps
+from cachecore.invalidation.outbox.backlog import Groups, Invalidation, Root, entries, stamps
 from cachecore.invalidation.outbox.journal import Journal
 
 ROOT = ("p:s:n",)
@@ -20,7 +20,7 @@ FAQ: Groups = (("p:s:n/faq",), ROOT)
 
 
 def journal(folder: Path, prefix: str = "p") -> Journal:
-    return Journal(str(folder), prefix, ROOT)
+    return Journal(str(folder), Root(prefix, ROOT))
 
 
 def names(items: list[Invalidation]) -> set[str]:

@@ -25,9 +25,12 @@ class Recording:
         self.errors: list[tuple[str, str]] = []
         self.states: list[tuple[str, str]] = []
 
-    def backend_call(self, operation: str, seconds: float) -> None:
-        assert seconds >= 0
-        self.calls.append(operation)
+    def recorder(self, operation: str) -> Callable[[float], object]:
+        def took(seconds: float) -> None:
+            assert seconds >= 0
+            self.calls.append(operation)
+
+        return took
 
     def backend_error(self, operation: str, reason: str) -> None:
         self.errors.append((operation, reason))
