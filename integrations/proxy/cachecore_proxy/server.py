@@ -154,8 +154,10 @@ class _Server(uvicorn.Server):
 def _bound(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises OSError, which names address and reason."""
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    family, kind, protocol, _, address = found[0]
+    # asyncio turns Nagle's algorithm off only where the socket names its protocol. Head and body of an answer are two
+    # packets, and the second would wait 40 ms for the client's delayed acknowledgement of the first.
+    listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
