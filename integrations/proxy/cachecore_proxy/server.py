@@ -117,6 +117,7 @@ async def _listening(app: Any, host: str, port: int, bounds: Bounds, lifespan: A
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # addresses of clients are neither logged nor trusted
         timeout_keep_alive=int(bounds.keep_alive),
         timeout_graceful_shutdown=max(1, int(bounds.stop_timeout)),
         limit_concurrency=bounds.max_connections,
