@@ -76,14 +76,17 @@ class Calls:
                 raise
             answer = await self._waited(client, self._flow.alone(call, send, controls))
         incoming.reason = answer.reason
-        if answer.status in ("miss", "bypass"):
-            self._missed(incoming, call, answer.key, answer.reason)
-        if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
-            await client.whole(trip.status, [*(trip.headers or []), *_encoded(told_of(answer, trip))], trip.body)
-        else:
-            body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
-            await client.whole(200, whole_headers(answer, trip), body)
-        incoming.answered(answer.status, trip.status or 200)
+        try:
+            if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
+                headers = [*(trip.headers or []), *_encoded(told_of(answer, trip))]
+                await client.whole(trip.status, headers, trip.body)
+            else:
+                body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
+                await client.whole(200, whole_headers(answer, trip), body)
+            incoming.answered(answer.status, trip.status or 200)
+        finally:  # behind the answer: the caller does not wait for the comparison with other misses
+            if answer.status in ("miss", "bypass"):
+                self._missed(incoming, call, answer.key, answer.reason)
         if answer.status == "hit":
             self._known.remember(call, trip.query.encode("latin-1"), answer.key, streams=False)
 
@@ -104,13 +107,15 @@ class Calls:
         told = _encoded(batch_headers(batch, inputs))
         incoming.reason = batch.bypass
         outcome: Outcome = "bypass" if batch.bypass is not None else "miss" if batch.computed else "hit"
-        if outcome != "hit":
-            self._missed(incoming, call, "", batch.bypass)
-        if trip.body is not None and trip.status is not None and len(batch.computed) in (0, inputs):
-            await client.whole(trip.status, [*(trip.headers or []), *told], trip.body)
-        else:
-            await client.whole(200, [JSON, *told], dump(batch.body))
-        incoming.answered(outcome, trip.status or 200)
+        try:
+            if trip.body is not None and trip.status is not None and len(batch.computed) in (0, inputs):
+                await client.whole(trip.status, [*(trip.headers or []), *told], trip.body)
+            else:
+                await client.whole(200, [JSON, *told], dump(batch.body))
+            incoming.answered(outcome, trip.status or 200)
+        finally:
+            if outcome != "hit":
+                self._missed(incoming, call, "", batch.bypass)
 
     # Streams
 
