@@ -14,7 +14,7 @@ from cachecore_llm.http.failures import HTTPFailure
 from cachecore_llm.http.told import batch_headers
 from cachecore_llm.policy.controls import Controls
 from cachecore_llm.upstream import Sent
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
+from cachecore_llm.wire import PROTOCOLS, Call
 from cachecore_llm.wire.objects import dump
 from cachecore_proxy.activity import Activity, Outcome
 from cachecore_proxy.clients import Client, ClientGoneError, While
@@ -129,7 +129,7 @@ class Calls:
 
         stream = self._flow.stream(call, start, _controls(call, known))
         try:
-            first = await self._waited(client, anext(stream, None))
+            first = await self._waited(client, stream.frame())
             outcome: Outcome = stream.status or "miss"
             incoming.answered(outcome, 200)
             if outcome in ("miss", "bypass"):
@@ -152,19 +152,19 @@ class Calls:
         finally:
             await stream.aclose()
 
-    async def _events(self, client: Client, stream: AnswerStream, first: JsonObject | None, call: GatewayCall) -> None:
+    async def _events(self, client: Client, stream: AnswerStream, first: bytes | None, call: GatewayCall) -> None:
         """Send the events. A stream that breaks ends as a connection that breaks, never as a whole one."""
-        protocol, event = PROTOCOLS[call.protocol], first
+        protocol, frame = PROTOCOLS[call.protocol], first
         try:
             if stream.status in ("hit", "stale", "similar"):
                 await self._replayed(client, stream, first, call)
                 return
             async with Heartbeat(client, call.protocol) as heart:
-                while event is not None:
-                    await client.part(protocol.frame(event))
+                while frame is not None:
+                    await client.part(frame)
                     heart.beat()
-                    event = await anext(stream, None)
-                    if event is None and protocol.end_frame:
+                    frame = await stream.frame()
+                    if frame is None and protocol.end_frame:
                         await client.part(protocol.end_frame)
         except (ClientGoneError, asyncio.CancelledError):
             raise
@@ -174,18 +174,16 @@ class Calls:
             raise
         await client.end()
 
-    async def _replayed(
-        self, client: Client, stream: AnswerStream, first: JsonObject | None, call: GatewayCall
-    ) -> None:
+    async def _replayed(self, client: Client, stream: AnswerStream, first: bytes | None, call: GatewayCall) -> None:
         """Send a stored answer: its events are all there, so they go in few parts."""
-        protocol, event, frames, size = PROTOCOLS[call.protocol], first, list[bytes](), 0
-        while event is not None:
-            frames.append(protocol.frame(event))
-            size += len(frames[-1])
+        protocol, frame, frames, size = PROTOCOLS[call.protocol], first, list[bytes](), 0
+        while frame is not None:
+            frames.append(frame)
+            size += len(frame)
             if size >= _REPLAYED_BYTES:
                 await client.part(b"".join(frames))
                 frames, size = [], 0
-            event = await anext(stream, None)
+            frame = await stream.frame()
         if protocol.end_frame:
             frames.append(protocol.end_frame)
         await client.part(b"".join(frames))
