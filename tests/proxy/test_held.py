@@ -77,10 +77,9 @@ async def test_hit_comes_in_one_packet_also_when_the_connection_closes(
 ) -> None:
     running = await gateways.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    for _ in range(2):
+    for status in (b"fwd=miss", b"hit"):
         writer.write(by_hand("Hi"))
-        head = await whole(reader)
-    assert b"cachecore; hit" in head
+        assert status in await whole(reader)
     packets: list[bytes] = []
     closed = asyncio.get_running_loop().create_future()
 
