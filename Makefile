@@ -13,7 +13,7 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web
 
-.PHONY: demo gateway test unit sdks frameworks check format bench soak clean help
+.PHONY: demo gateway test unit sdks frameworks check format bench litellm soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -78,6 +78,13 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 
 bench: $(VENV)/.bench ## the benchmarks; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
+
+litellm: .venv-litellm/.installed ## LiteLLM's proxy in a venv of its own, which benchmarks/gateway.py measures
+
+.venv-litellm/.installed:
+	$(PYTHON) -m venv .venv-litellm
+	.venv-litellm/bin/python -m pip install --quiet 'litellm[proxy]'
+	@touch $@
 
 soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults
 	$(BIN)/python -m pytest -m soak

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ from openai import AsyncOpenAI
 
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy.access_log import AccessLog
-from cachecore_proxy.server import serving
+from cachecore_proxy.server import _bound, serving
 from cachecore_proxy.settings import PromptSettings, Settings, UpstreamSettings
 from tests.proxy.conftest import PATIENT, Gateways, chat, messages
 
@@ -217,3 +218,20 @@ async def test_two_gateways_share_a_redis(gateways: Gateways, redis_url: str) ->
             while not (said := await status(second)).startswith("cachecore; fwd=miss"):
                 assert "hit" in said  # the news is on its way to the other process
         assert "hit" in await status(second), "a success makes the key good again"
+
+
+async def test_body_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    """Nagle's algorithm is off on the connections of clients, on asyncio's own loop, too."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def took(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw = writer.get_extra_info("socket")
+        accepted.set_result(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = _bound("127.0.0.1", 0)
+    async with await asyncio.start_server(took, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        async with asyncio.timeout(30):
+            assert await accepted != 0
+        writer.close()

@@ -14,7 +14,7 @@ from cachecore_llm.http.failures import HTTPFailure
 from cachecore_llm.http.told import batch_headers
 from cachecore_llm.policy.controls import Controls
 from cachecore_llm.upstream import Sent
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
+from cachecore_llm.wire import PROTOCOLS, Call
 from cachecore_llm.wire.objects import dump
 from cachecore_proxy.activity import Activity, Outcome
 from cachecore_proxy.clients import Client, ClientGoneError, While
@@ -76,14 +76,17 @@ class Calls:
                 raise
             answer = await self._waited(client, self._flow.alone(call, send, controls))
         incoming.reason = answer.reason
-        if answer.status in ("miss", "bypass"):
-            self._missed(incoming, call, answer.key, answer.reason)
-        if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
-            await client.whole(trip.status, [*(trip.headers or []), *_encoded(told_of(answer, trip))], trip.body)
-        else:
-            body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
-            await client.whole(200, whole_headers(answer, trip), body)
-        incoming.answered(answer.status, trip.status or 200)
+        try:
+            if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
+                headers = [*(trip.headers or []), *_encoded(told_of(answer, trip))]
+                await client.whole(trip.status, headers, trip.body)
+            else:
+                body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
+                await client.whole(200, whole_headers(answer, trip), body)
+            incoming.answered(answer.status, trip.status or 200)
+        finally:  # behind the answer: the caller does not wait for the comparison with other misses
+            if answer.status in ("miss", "bypass"):
+                self._missed(incoming, call, answer.key, answer.reason)
         if answer.status == "hit":
             self._known.remember(call, trip.query.encode("latin-1"), answer.key, streams=False)
 
@@ -104,13 +107,15 @@ class Calls:
         told = _encoded(batch_headers(batch, inputs))
         incoming.reason = batch.bypass
         outcome: Outcome = "bypass" if batch.bypass is not None else "miss" if batch.computed else "hit"
-        if outcome != "hit":
-            self._missed(incoming, call, "", batch.bypass)
-        if trip.body is not None and trip.status is not None and len(batch.computed) in (0, inputs):
-            await client.whole(trip.status, [*(trip.headers or []), *told], trip.body)
-        else:
-            await client.whole(200, [JSON, *told], dump(batch.body))
-        incoming.answered(outcome, trip.status or 200)
+        try:
+            if trip.body is not None and trip.status is not None and len(batch.computed) in (0, inputs):
+                await client.whole(trip.status, [*(trip.headers or []), *told], trip.body)
+            else:
+                await client.whole(200, [JSON, *told], dump(batch.body))
+            incoming.answered(outcome, trip.status or 200)
+        finally:
+            if outcome != "hit":
+                self._missed(incoming, call, "", batch.bypass)
 
     # Streams
 
@@ -124,7 +129,7 @@ class Calls:
 
         stream = self._flow.stream(call, start, _controls(call, known))
         try:
-            first = await self._waited(client, anext(stream, None))
+            first = await self._waited(client, stream.frame())
             outcome: Outcome = stream.status or "miss"
             incoming.answered(outcome, 200)
             if outcome in ("miss", "bypass"):
@@ -147,19 +152,19 @@ class Calls:
         finally:
             await stream.aclose()
 
-    async def _events(self, client: Client, stream: AnswerStream, first: JsonObject | None, call: GatewayCall) -> None:
+    async def _events(self, client: Client, stream: AnswerStream, first: bytes | None, call: GatewayCall) -> None:
         """Send the events. A stream that breaks ends as a connection that breaks, never as a whole one."""
-        protocol, event = PROTOCOLS[call.protocol], first
+        protocol, frame = PROTOCOLS[call.protocol], first
         try:
             if stream.status in ("hit", "stale", "similar"):
                 await self._replayed(client, stream, first, call)
                 return
             async with Heartbeat(client, call.protocol) as heart:
-                while event is not None:
-                    await client.part(protocol.frame(event))
+                while frame is not None:
+                    await client.part(frame)
                     heart.beat()
-                    event = await anext(stream, None)
-                    if event is None and protocol.end_frame:
+                    frame = await stream.frame()
+                    if frame is None and protocol.end_frame:
                         await client.part(protocol.end_frame)
         except (ClientGoneError, asyncio.CancelledError):
             raise
@@ -169,18 +174,16 @@ class Calls:
             raise
         await client.end()
 
-    async def _replayed(
-        self, client: Client, stream: AnswerStream, first: JsonObject | None, call: GatewayCall
-    ) -> None:
+    async def _replayed(self, client: Client, stream: AnswerStream, first: bytes | None, call: GatewayCall) -> None:
         """Send a stored answer: its events are all there, so they go in few parts."""
-        protocol, event, frames, size = PROTOCOLS[call.protocol], first, list[bytes](), 0
-        while event is not None:
-            frames.append(protocol.frame(event))
-            size += len(frames[-1])
+        protocol, frame, frames, size = PROTOCOLS[call.protocol], first, list[bytes](), 0
+        while frame is not None:
+            frames.append(frame)
+            size += len(frame)
             if size >= _REPLAYED_BYTES:
                 await client.part(b"".join(frames))
                 frames, size = [], 0
-            event = await anext(stream, None)
+            frame = await stream.frame()
         if protocol.end_frame:
             frames.append(protocol.end_frame)
         await client.part(b"".join(frames))

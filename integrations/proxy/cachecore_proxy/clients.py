@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cachecore_proxy.connections import TRANSPORT
+from cachecore_proxy.held import HeldTransport
 from cachecore_proxy.settings import Bounds
 
 Message = MutableMapping[str, Any]
@@ -18,6 +19,8 @@ Send = Callable[[Message], Awaitable[None]]
 _DRAIN_SECONDS: Final = 2.0
 _DRAIN_BYTES: Final = 256 * 1024 * 1024
 _LET_GO_SECONDS: Final = 5.0
+_ONE_PACKET: Final = 64 * 1024
+"""Bytes of a body up to which it is copied behind its head, so that both are one write."""
 _LOW_WATER: Final = 16 * 1024
 """Bytes that wait for a client up to which its connection is not paused (asyncio's own): then sending does not wait."""
 
@@ -41,7 +44,7 @@ class Client:
 
     def __init__(self, scope: Message, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._receive, self._send, self._bounds = receive, send, bounds
-        self._transport: asyncio.Transport | None = scope.get(TRANSPORT)
+        self._transport: HeldTransport | None = scope.get(TRANSPORT)
         self.body_ended = False
         self._awaited: asyncio.Future[None] | None = None
         self.started = False
@@ -129,12 +132,19 @@ class Client:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Send an answer."""
+        """Send an answer, in one packet if it is small."""
         headers.append((b"content-length", b"%d" % len(body)))
         self.started = True
         self.sent += len(body)
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        transport = self._transport if len(body) <= _ONE_PACKET else None
+        if transport is not None:
+            transport.hold()
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body})
+        finally:
+            if transport is not None:
+                transport.release()
 
     async def part(self, body: bytes) -> None:
         """Send a part of an answer. Raises ClientGoneError if the client does not take it in its time."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from cachecore_proxy.held import HeldTransport
 from cachecore_proxy.settings import Bounds
 
 TRANSPORT: Final = "cachecore.transport"
@@ -34,6 +35,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
+        self._packet = 0
+        """Bytes of what came last: a head that begins in it may follow another request."""
         self._in_head = True
         self._deadline: asyncio.TimerHandle | None = None
         self._in_body = False
@@ -42,7 +45,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a head."""
-        super().connection_made(transport)  # type: ignore[arg-type]  # of a TCP server it is a Transport
+        super().connection_made(HeldTransport(transport))  # type: ignore[arg-type]  # of a TCP server it is a Transport
         self._await_head()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -55,8 +58,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count the bytes of a head that is not complete."""
+        self._packet = len(data)
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += self._packet
         super().data_received(data)
         if self._in_body:
             self._last_part = self.loop.time()
@@ -75,10 +79,11 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin the request, unless its head is over the bound: then it is answered here."""
+        # What came since the last request bounds the head: it is measured only where it may be too large.
+        most, largest = self.bounds.max_head_bytes, self._head_bytes + self._packet
         self._head_is_there()
         self._in_body = True
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self.bounds.max_head_bytes:
+        if largest > most and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > most:
             self.app = _too_large
         super().on_headers_complete()
 

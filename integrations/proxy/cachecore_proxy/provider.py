@@ -67,6 +67,8 @@ class HttpProvider:
         self.speaks = _SPEAKS[family]
         self._client, self._keys, self._activity, self._max_bytes = client, keys, activity, max_answer_bytes
         self._options: dict[str, StreamOptions] = {}
+        self._urls: dict[str, httpx2.URL] = {}
+        """The addresses of calls without a query, parsed; there are as many as routes."""
 
     async def send(self, call: Call) -> JsonObject:
         """Return the answer's body.
@@ -129,9 +131,17 @@ class HttpProvider:
         headers += self.credentials(trip.sender, known=trip.known).items()
         # Made by hand: the client's own way would add the cookies of other callers.
         request = httpx2.Request(
-            "POST", self.address(trip.path, trip.query), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
+            "POST", self._url(trip), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
         )
         return await self.pass_on(request, trip.sender)
+
+    def _url(self, trip: Trip) -> httpx2.URL:
+        if trip.query:
+            return httpx2.URL(self.address(trip.path, trip.query))
+        url = self._urls.get(trip.path)
+        if url is None:
+            url = self._urls[trip.path] = httpx2.URL(self.address(trip.path, ""))
+        return url
 
     async def _begin_stream(self, trip: Trip, call: Call) -> httpx2.Response:
         """Return the answer that begins, asked for with the stream options that the endpoint takes."""
@@ -216,7 +226,13 @@ def client_of() -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=5_000, max_keepalive_connections=200)
     client = httpx2.AsyncClient(timeout=None, limits=limits, follow_redirects=False)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # The policy would have each answer's cookies parsed first, which takes longer than the answer's head.
+    client.cookies.extract_cookies = _no_cookies  # type: ignore[method-assign]  # of this client alone
     return client
+
+
+def _no_cookies(response: httpx2.Response) -> None:
+    """Take no cookie of an answer."""
 
 
 def unpacked_headers(response: httpx2.Response) -> Pairs:

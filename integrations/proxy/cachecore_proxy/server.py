@@ -117,6 +117,7 @@ async def _listening(app: Any, host: str, port: int, bounds: Bounds, lifespan: A
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # addresses of clients are neither logged nor trusted
         timeout_keep_alive=int(bounds.keep_alive),
         timeout_graceful_shutdown=max(1, int(bounds.stop_timeout)),
         limit_concurrency=bounds.max_connections,
@@ -154,8 +155,10 @@ class _Server(uvicorn.Server):
 def _bound(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises OSError, which names address and reason."""
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = found[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    family, kind, protocol, _, address = found[0]
+    # asyncio turns Nagle's algorithm off only where the socket names its protocol. Head and body of an answer are two
+    # packets, and the second would wait 40 ms for the client's delayed acknowledgement of the first.
+    listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

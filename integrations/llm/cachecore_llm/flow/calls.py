@@ -14,6 +14,7 @@ from cachecore_llm.flow.commit import Commit
 from cachecore_llm.flow.costs import Costs
 from cachecore_llm.flow.fields import FieldDigester
 from cachecore_llm.flow.places import Places
+from cachecore_llm.flow.readers import Readers
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.key import Bypass, key_of, normalised, simple_key, without
 from cachecore_llm.policy.controls import DEFAULT, Controls
@@ -45,6 +46,7 @@ class Calls:
         self.places = Places(self.root, config)
         # What is read to find a similar answer is no request of any caller, so it is not counted among them.
         self._unasked = Places(self.root.scoped(name="llm.similar"), config)
+        self.readers = Readers()
         self.bypassed: Counter[str] = Counter()
         """Calls that passed the cache by, by reason."""
         self.similar = 0

@@ -18,11 +18,12 @@ from cachecore_llm.flow.answers import Answer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
 from cachecore_llm.flow.freshness import acceptable
+from cachecore_llm.flow.readers import frame_of
 from cachecore_llm.flow.stored import StoredAnswer, packed
 from cachecore_llm.flow.whole import STATUS
 from cachecore_llm.response import CacheStatus
 from cachecore_llm.similar.shadow import ShadowCheck
-from cachecore_llm.wire import Assembly, Call, JsonObject, RequestFacts
+from cachecore_llm.wire import Call, JsonObject, RequestFacts
 from cachecore_llm.wire.objects import dump, load
 
 Way = tuple[str, bool, float, tuple[tuple[str, str], ...]]
@@ -50,6 +51,7 @@ class AnswerStream:
         self.facts = RequestFacts(model=None) if asked.bypass == "unreadable" else asked.facts
         """Facts of the request."""
         self._events = self._all()
+        self._framed = False
         self.status: CacheStatus | None = None
         self.rescued = False
         """With the status `stale`: whether the providers were asked, and failed."""
@@ -73,7 +75,19 @@ class AnswerStream:
 
     async def __anext__(self) -> JsonObject:
         """Return the next event. Raises as `Flow.answer`, and the provider's own error after the first."""
-        return await self._events.__anext__()
+        event = await self._events.__anext__()
+        if isinstance(event, bytes):
+            raise TypeError("this stream is read as server-sent events: call frame()")
+        return event
+
+    async def frame(self) -> bytes | None:
+        """Return the next event as a server-sent event, as servers send it on; None at the end. Raises as `anext`.
+
+        A stream is read by this method or as an iterator, not by both.
+        """
+        self._framed = True
+        event = await anext(self._events, None)
+        return event if event is None or isinstance(event, bytes) else self._asked.protocol.frame(event)
 
     async def aclose(self) -> None:
         """Leave the stream. Idempotent."""
@@ -85,7 +99,7 @@ class AnswerStream:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _all(self) -> AsyncGenerator[JsonObject, None]:
+    async def _all(self) -> AsyncGenerator[JsonObject | bytes, None]:
         asked, controls = self._asked, self._asked.controls
         asked.check()
         if asked.bypass is not None:
@@ -124,16 +138,19 @@ class AnswerStream:
             asked.request, producer.chunks, assemble=producer.assemble, replay=self._replay, ttl=controls.ttl
         )
         try:
-            async with aclosing(self._shared(stream)) as events:
-                async for event in events:
-                    yield event
+            async with aclosing(self._shared(stream)) as parts:
+                async for part in parts:
+                    yield part
         finally:
             await stream.aclose()
 
-    async def _shared(self, stream: Stream[Chunk]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the events of a stream that callers share, or of the answer that stands in for it."""
+    async def _shared(self, stream: Stream[Chunk]) -> AsyncGenerator[JsonObject | bytes, None]:
+        """Yield the events of a stream that callers share, or of the answer that stands in for it.
+
+        They are server-sent events where those are read.
+        """
         begun = False
-        assembly: Assembly | None = None
+        joined: list[bytes] | None = None
         try:
             async for chunk in stream:
                 if isinstance(chunk, tuple):
@@ -143,10 +160,10 @@ class AnswerStream:
                     begun = True
                     self._note(stream)
                     if self.status == "joined":
-                        assembly = self._asked.protocol.assembly(self.facts)
-                if assembly is not None:
-                    assembly.feed(load(chunk))  # an object of its own: the caller may change its own
-                shown = self._shown(load(chunk))
+                        joined = []
+                if joined is not None:
+                    joined.append(chunk)
+                shown = self._frame(chunk) if self._framed else self._shown(load(chunk))
                 if shown is not None:
                     yield shown
         except Exception as error:
@@ -160,9 +177,28 @@ class AnswerStream:
             return
         if self._hit is not None:
             self._flow.costs.saved(self._asked, self._hit)
-        elif assembly is not None:
+        elif joined is not None:
+            self._flow.costs.saved(self._asked, self._saved(tuple(joined)))
+
+    def _frame(self, chunk: bytes) -> bytes | None:
+        if self._hit is not None:  # its chunks are made for this reader alone
+            return frame_of(self._asked.protocol, self.facts, chunk) or None
+        return self._flow.readers.frame(self._asked.protocol, self.facts, chunk) or None
+
+    def _saved(self, chunks: tuple[bytes, ...]) -> StoredAnswer:
+        """Return the answer that a joiner read, for the ledger."""
+
+        def made() -> StoredAnswer:
+            assembly = self._asked.protocol.assembly(self.facts)
+            for chunk in chunks:
+                assembly.feed(load(chunk))
             assembly.end()
-            self._flow.costs.saved(self._asked, self._made(assembly.recording().body or {}))
+            return self._made(assembly.recording().body or {})
+
+        if self.facts.echoed:
+            return made()
+        place = (self._asked.call.protocol, self.provider, self.fallback, self.latency, chunks)
+        return self._flow.readers.answer(place, made)
 
     def _similar(self, instead: Answer) -> Iterator[JsonObject]:
         self.status, self.age, self.key = "similar", instead.age, instead.key

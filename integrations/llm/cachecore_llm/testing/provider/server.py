@@ -54,6 +54,9 @@ class Server:
                     raw.close()
                     continue
                 raw.setblocking(False)
+                # asyncio does so only where the listener names its protocol: without it the body of an answer would
+                # wait 40 ms for the delayed acknowledgement of its head.
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 task = loop.create_task(loop.connect_accepted_socket(self._connection, raw))
                 self._opening.add(task)
                 task.add_done_callback(self._opening.discard)
