@@ -35,7 +35,7 @@ class FunctionView(Answers[Any]):
 
     def _key_or_advice(self, request: Any) -> str:
         try:
-            return self._scope.keys.key(request)
+            return self._scope.key_of(request)
         except UnkeyableError as error:
             raise UnkeyableError(*self._advised(error.path, error.reason)) from None
 

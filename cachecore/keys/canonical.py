@@ -11,11 +11,13 @@ refuses, so the fast way needs to be right only when it succeeds:
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import ormsgpack
 from ormsgpack import MsgpackEncodeError, packb
+from xxhash import xxh3_64_intdigest
 
 from cachecore.keys.decoded import Members
 from cachecore.keys.forms import SETS, form_of
@@ -37,6 +39,13 @@ _OPTIONS: Final = (
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN: Final = _SCALARS | {list, tuple, dict}
 _sortable: Final = (_SCALARS - {float}).issuperset  # two NaNs are two members of a set, and must become one
+
+_WORTH_A_FACT: Final = 512
+"""Bytes from which on a key is remembered: fewer are hashed as quickly as found."""
+_FACT_BYTES: Final = 330
+"""Bytes of a remembered key beside the request's own: measured."""
+_SEED: Final = secrets.randbits(64)
+"""Secret, or users could choose requests that push each other out of the memo."""
 
 # Any NaN but the one that Python itself makes; no byte of it can be left out of the pattern's alternatives.
 _ODD_NAN: Final = re.compile(
@@ -109,13 +118,10 @@ def encode(value: Any) -> bytes:
     return data
 
 
-def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Callable[[Any], str]:
-    """Return a function of a request that returns `start` and the digest of `header` and the request's bytes.
+def digester(key_of_bytes: Callable[[bytes], str]) -> Callable[[Any], str]:
+    """Return a function of a request that returns `key_of_bytes(encode(request))`, with `encode` in place."""
 
-    This is `start + hexdigest(header + encode(request))`, with `encode` in place.
-    """
-
-    def digest(request: Any) -> str:
+    def key(request: Any) -> str:
         try:
             data = packb(request, _unfold, _OPTIONS)
         except MsgpackEncodeError:
@@ -123,6 +129,59 @@ def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Ca
         else:
             if (255 in data or 127 in data) and _ODD_NAN.search(data):
                 data = walk(request, _part)
-        return start + hexdigest(header + data)
+        return key_of_bytes(data)
 
-    return digest if _PACKS else lambda request: start + hexdigest(header + walk(request))
+    return key if _PACKS else lambda request: key_of_bytes(walk(request))
+
+
+class Facts(Protocol):
+    """A memo: facts under keys, each a tuple that begins with its bytes."""
+
+    @property
+    def young(self) -> dict[Any, tuple[Any, ...]]:
+        """The facts that came or were found lately."""
+
+    def find_old(self, key: Any) -> tuple[Any, ...] | None:
+        """Return another fact."""
+
+
+def recalling(
+    header: bytes,
+    key_of_bytes: Callable[[bytes], str],
+    facts: Facts,
+    remember: Callable[[Any, tuple[Any, ...]], None],
+    wanted: Callable[[str], bool],
+) -> Callable[[Any], str]:
+    """Return the same function as `digester`, with a memo of canonical bytes and their keys.
+
+    A fact is found by a seeded XXH3 and holds only if `header` and all the bytes are equal, so two requests are taken
+    for one no more often than without it. `wanted` tells which keys are worth a fact. Short requests are hashed.
+    """
+    if not _PACKS:
+        return digester(key_of_bytes)
+    # Of its own for each header: else one request in two namespaces would take turns.
+    seed = _SEED ^ xxh3_64_intdigest(header)
+
+    def key(request: Any) -> str:
+        try:
+            data = packb(request, _unfold, _OPTIONS)
+        except MsgpackEncodeError:
+            return key_of_bytes(walk(request, _part))
+        if len(data) < _WORTH_A_FACT:
+            if (255 in data or 127 in data) and _ODD_NAN.search(data):
+                data = walk(request, _part)
+            return key_of_bytes(data)
+        place = xxh3_64_intdigest(data, seed)
+        fact = facts.young.get(place) or facts.find_old(place)
+        if fact is not None and fact[2] == data and fact[1] == header:
+            known: str = fact[3]
+            return known
+        if (255 in data or 127 in data) and _ODD_NAN.search(data):
+            return key_of_bytes(walk(request, _part))
+        made = key_of_bytes(data)
+        if wanted(made):
+            # Copied, because the buffer that ormsgpack wrote is larger than the bytes in it.
+            remember(place, (len(data) + _FACT_BYTES, header, memoryview(data).tobytes(), made))
+        return made
+
+    return key
