@@ -49,7 +49,7 @@ from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import tier_of_copies
 from cachecore.memory.warmth import Warmth
-from cachecore.store.guard import Guard
+from cachecore.store.local_guard import LocalGuard, guard_of
 from cachecore.store.store_clock import StoreClock
 
 logger = logging.getLogger("cachecore")
@@ -87,7 +87,7 @@ class Engine:
         self.raw = backend
         self.owns_backend = owns_backend
         observer = self.observer = StoreObserver(telemetry, self._was_away, self._is_back)
-        self.backend = Guard(backend, store, clock=clock, chance=chance, observer=observer)
+        self.backend = guard_of(backend, store, clock=clock, chance=chance, observer=observer)
         self.explicit = self.backend.explicit
         """The store for explicit writes and invalidations."""
         self.insisting = Insisting(self.backend, clock.monotonic, store.write_timeout / 2)
@@ -170,6 +170,9 @@ class Engine:
             state = LoopState(
                 loop, make(self.backend.begin_read, refused=self.backend.refused), make(self.explicit.begin_read)
             )
+            if isinstance(self.backend, LocalGuard):
+                state.waits = False
+                state.explicit.at_once = True
             self._states.set(loop, state)
             self.outbox.attend()
         if self.ended:

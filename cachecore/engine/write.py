@@ -115,7 +115,11 @@ async def _prepare(part: _Part, questions: Sequence[Question], life: float | Non
     """Read the stamps, and the bytes under the keys."""
     try:
         async with part.within:
-            part.stamps, _ = await asyncio.gather(_stamps_of(questions, life), _look(questions[0].scope, part))
+            if questions[0].state.waits:
+                part.stamps, _ = await asyncio.gather(_stamps_of(questions, life), _look(questions[0].scope, part))
+            else:
+                part.stamps = await _stamps_of(questions, life)
+                await _look(questions[0].scope, part)
     except BackendError as error:
         part.error = error
 
@@ -243,9 +247,14 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
     """
     scope, state = questions[0].scope, questions[0].state
     had: dict[str, bytes | None] = {}
+    stamps: dict[str, bytes] | None
     names = list(dict.fromkeys(name for question in questions for name in question.tagset.stamp_keys))
+    stamps = _stamps_here(scope, names)
+    if stamps is not None:
+        return stamps
     # A read like any other, so that its stamps are void if they are old by the time they come.
-    for batch in await asyncio.gather(*state.explicit.read_stamps(names)):
+    readings = state.explicit.read_stamps(names)
+    for batch in await asyncio.gather(*readings) if state.waits else [await reading for reading in readings]:
         if batch.error is not None:
             raise batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
@@ -255,6 +264,20 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
         if len(stamps) == len(names):
             return stamps
     raise BackendError("set", transient=False, reason="stamps")
+
+
+def _stamps_here(scope: Scope, names: Sequence[str]) -> dict[str, bytes] | None:
+    """Return these stamps if a store in this process has all of them, and they are those that this process knows."""
+    local, current = scope.engine.local, scope.engine.book.current
+    if local is None:
+        return None
+    stamps: dict[str, bytes] = {}
+    for name in names:
+        slot = local.look(name)
+        if slot is None or current.get(name) != slot[0]:
+            return None
+        stamps[name] = slot[0]
+    return stamps
 
 
 def _sealed(question: Question, computed: Computed[Any], stamps: dict[str, bytes]) -> Sealed:

@@ -130,7 +130,8 @@ class _Walker:
                 f"{name_of(kind)} stands for another such value for ever; let its __cachecore_key__ return plain data"
             )
             raise UnkeyableError(path or "request", reason)
-        return (yield self.encode(made, path, depth, folds + 1))
+        folded: bytes = yield self.encode(made, path, depth, folds + 1)
+        return folded
 
     def _container(self, value: Any, path: str, depth: int) -> Step:
         if self._pack is not None and depth:
