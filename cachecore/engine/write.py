@@ -249,7 +249,7 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
     had: dict[str, bytes | None] = {}
     stamps: dict[str, bytes] | None
     names = list(dict.fromkeys(name for question in questions for name in question.tagset.stamp_keys))
-    stamps = _stamps_here(scope, names)
+    stamps = await _stamps_here(scope, names)
     if stamps is not None:
         return stamps
     # A read like any other, so that its stamps are void if they are old by the time they come.
@@ -266,17 +266,19 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
     raise BackendError("set", transient=False, reason="stamps")
 
 
-def _stamps_here(scope: Scope, names: Sequence[str]) -> dict[str, bytes] | None:
-    """Return these stamps if a store in this process has all of them, and they are those that this process knows."""
-    local, current = scope.engine.local, scope.engine.book.current
-    if local is None:
+async def _stamps_here(scope: Scope, names: Sequence[str]) -> dict[str, bytes] | None:
+    """Return these stamps if a store in this process has all of them, and they are those that this process knows.
+
+    Read and not only looked at: what is read by each write is not evicted.
+    """
+    engine = scope.engine
+    if engine.local is None:
         return None
-    stamps: dict[str, bytes] = {}
-    for name in names:
-        slot = local.look(name)
-        if slot is None or current.get(name) != slot[0]:
+    current, stamps = engine.book.current, dict[str, bytes]()
+    for name, stamp in zip(names, await engine.explicit.get_many(names), strict=True):
+        if stamp is None or current.get(name) != stamp:
             return None
-        stamps[name] = slot[0]
+        stamps[name] = stamp
     return stamps
 
 
