@@ -1,7 +1,7 @@
-"""The calls of one cached function as requests, and a bounded memory of the calls that are known already.
+"""The calls of one cached function as requests, and the memo of those that are known already.
 
-Arguments that are immutable built-ins are recognised by type and value, without binding, encoding or hashing them
-again: a hit then is a look into a dict and one into the tier in memory.
+Arguments that are immutable built-ins are recognised by type and value, without encoding or hashing them again: a hit
+then is a look into the memo of the tier in memory and one at its copies.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from cachecore.api.compiled_calls import compiled_call, same_zeros, zeros_of
 from cachecore.api.function_view import FunctionView
 from cachecore.api.naming import name_of, request_name
 from cachecore.api.refresh_factories import RefreshFactory
@@ -19,9 +20,6 @@ from cachecore.api.signatures import CallSignature, Vary
 from cachecore.api.tag_templates import CallTags, Tags
 from cachecore.contract.results import UNSET
 from cachecore.engine.scope import Scope, stored_tags
-
-Known = Callable[[tuple[Any, ...], dict[str, Any]], Any]
-"""Returns the answer to a call that is known and in memory, or UNSET."""
 
 
 class _Mark:
@@ -32,8 +30,8 @@ _KEYWORDS: Final = _Mark()
 _VARYING: Final = _Mark()
 _ATOMS: Final = frozenset({str, bytes, int, bool, float, type(None), _Mark})
 """Types of which two equal values have one key. Floats are looked at apart: 0.0 equals -0.0, and NaN not itself."""
-_MEMO_ENTRIES: Final = 4096
-_MEMO_BYTES: Final = 8 * 1024 * 1024
+_FACT_BYTES: Final = 280
+"""Bytes of a remembered call beside its arguments and 16 for each of them: measured."""
 
 
 class Face(Protocol):
@@ -111,9 +109,14 @@ class CachedCalls:
         )
         self.view = FunctionView(scope((self.tag, *self._tags.fixed)), self.name, self.signature.advised)
         self.view.claim_name(self.name, function, named=options.name is not None)
-        self.memo: dict[tuple[Any, ...], tuple[tuple[type, ...], str, Sequence[str], Any]] = {}
-        """A call to its types, its key, its tags as entries store them, and the way to its value in memory."""
-        self._memo_bytes = 0
+        self._tier = self.view.tier
+        self._mark = _Mark()
+        self._compiled = self.signature.binds_plainly
+        # An argument that is no part of the request, such as a client, need not be known: unless a tag is made of it.
+        self._counted = [
+            one for one in self.signature.signature.parameters if self._tags or one not in self.signature.excluded
+        ]
+        self._kinds: tuple[type, ...] = ()  # of the call remembered last: nearly always those of the next one
         self._unresolved = options.typed
 
     def request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
@@ -123,64 +126,94 @@ class CachedCalls:
         """
         if self._unresolved:
             self._use_annotation()
-        arguments = self.signature.bind(args, kwargs)
-        tags = self._tags.of(args, kwargs, arguments) if self._tags else ()
-        return self.signature.request(arguments), tags
+        return self._request(args, kwargs, self.signature.bind(args, kwargs))
 
     def asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
         """Return the same as `request`, and remember the call if all its arguments are immutable built-ins."""
-        request, tags = self.request(args, kwargs)
-        spelled = self._spelled(args, kwargs)
-        kinds = (*map(type, spelled),)
-        if not self._tags.memorable or not _ATOMS.issuperset(kinds) or (float in kinds and _odd_float(spelled)):
+        if self._unresolved:
+            self._use_annotation()
+        arguments = self.signature.bind(args, kwargs)
+        request, tags = self._request(args, kwargs, arguments)
+        asked = self._bound(arguments) if self._compiled else self._spelled(args, kwargs)
+        kinds = (*map(type, asked[1:]),)
+        if not self._tags.memorable or not _ATOMS.issuperset(kinds) or (float in kinds and any(x != x for x in asked)):
             return request, tags
-        known = self.memo.get(spelled)
-        if known is None or known[0] != kinds:
-            key = self.view.key(request)
-            # The memo is bounded; starting over costs one encoding for each call that comes back.
-            self._memo_bytes += 300 + sum(map(sys.getsizeof, spelled))
-            if len(self.memo) >= _MEMO_ENTRIES or self._memo_bytes > _MEMO_BYTES:
-                self.memo.clear()
-                self._memo_bytes = 0
+        memo, zeros = self._tier.memo, zeros_of(asked) if float in kinds else ()
+        known = memo.young.get(asked) or memo.find_old(asked)
+        if known is None or known[1] != kinds or known[2] != zeros:
+            if kinds == self._kinds:
+                kinds = self._kinds
+            self._kinds = kinds
+            size = _FACT_BYTES + 16 * len(asked) + sum(map(sys.getsizeof, asked))
+            stored = tuple(stored_tags(tags))
             # Under the values alone: of 1 and True, which are equal, the last one asked for is recognised.
-            self.memo[spelled] = kinds, key, tuple(stored_tags(tags)), self.view._find_value  # noqa: SLF001 - a view made for this
+            fact = size, kinds, zeros, self.view.key(request), stored, self.view._find_value  # noqa: SLF001 - a view made for this
+            self._tier.remember(asked, fact)
         return request, tags
 
     def behind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any] | None:
         """Return the factory that refreshes the answer of a call behind it; None: the function itself does."""
         return None if self._behind is None else self._behind.of(self.signature.bind(args, kwargs))
 
-    def known(self) -> Known:
-        """Return the way to answers of known calls. A closure, because looking up attributes is a part of a hit."""
-        recall, spell, bare = self.memo.get, self._spelled, not self.signature.vary
+    def call(self, miss: Callable[[tuple[Any, ...], dict[str, Any]], Any], *, is_async: bool) -> Any:
+        """Return a function that answers known calls from memory, and others by `miss(args, kwargs)`."""
+        signature = self.signature
+        if self._compiled:
+            return compiled_call(
+                signature.signature,
+                self._counted,
+                mark=self._mark,
+                memo=self._tier.memo,
+                varying=signature.varying if signature.vary else None,
+                miss=miss,
+                is_async=is_async,
+            )
+        known = self._known
 
-        def known(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if kwargs or not bare:
-                args = spell(args, kwargs)
-            try:
-                recalled = recall(args)
-            except TypeError:  # an argument has no hash, so it cannot be recognised
-                return UNSET
-            if recalled is None:
-                return UNSET
-            kinds, key, tags, find_value = recalled
-            # The same as `kinds == tuple(map(type, args))`, in a third of the time for the usual one or two.
-            count = len(kinds)
-            if (
-                (not count or type(args[0]) is kinds[0])
-                and (count < 2 or type(args[1]) is kinds[1])
-                and (count < 3 or (*map(type, args[2:]),) == kinds[2:])
-            ):
-                return find_value(key, tags, True)
+        if is_async:
+
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                value = known(args, kwargs)
+                return value if value is not UNSET else await miss(args, kwargs)
+
+            return call
+
+        def sync_call(*args: Any, **kwargs: Any) -> Any:
+            value = known(args, kwargs)
+            return value if value is not UNSET else miss(args, kwargs)
+
+        return sync_call
+
+    def _known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the answer to a call that is known and in memory, or UNSET."""
+        asked, memo = self._spelled(args, kwargs), self._tier.memo
+        try:
+            fact = memo.young.get(asked) or memo.find_old(asked)
+        except TypeError:  # an argument has no hash, so it cannot be recognised
             return UNSET
+        if fact is None:
+            return UNSET
+        _, kinds, zeros, key, tags, find_value = fact
+        if (*map(type, asked[1:]),) == kinds and (not zeros or same_zeros(zeros, asked)):
+            return find_value(key, tags, True)
+        return UNSET
 
-        return known
+    def _request(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[str]]:
+        tags = self._tags.of(args, kwargs, arguments) if self._tags else ()
+        return self.signature.request(arguments), tags
+
+    def _bound(self, arguments: dict[str, Any]) -> tuple[Any, ...]:
+        """Return a call as a key of the memo, as the compiled function makes it."""
+        varying = self.signature.varying() if self.signature.vary else ()
+        return (self._mark, *(arguments[name] for name in self._counted), *varying)
 
     def _spelled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return a call as a key of the memo: in a word, its arguments as they were written."""
         if kwargs:
             args = (*args, _KEYWORDS, *kwargs, *kwargs.values())
-        return (*args, _VARYING, *self.signature.varying()) if self.signature.vary else args
+        return (self._mark, *args, _VARYING, *self.signature.varying()) if self.signature.vary else (self._mark, *args)
 
     def _use_annotation(self) -> None:
         """Let the return annotation say how answers are stored; at the first call, when its names are defined."""
@@ -188,7 +221,3 @@ class CachedCalls:
         if serializer is not None:
             self.view.use_serializer(serializer)
         self._unresolved = False
-
-
-def _odd_float(values: tuple[Any, ...]) -> bool:
-    return any(type(value) is float and (value == 0 or value != value) for value in values)

@@ -12,7 +12,6 @@ from cachecore.api.decorated import finished, helpers
 from cachecore.api.naming import name_of
 from cachecore.api.signatures import unbound
 from cachecore.contract.errors import OptionsError
-from cachecore.contract.results import UNSET
 from cachecore.engine.scope import Scope
 
 
@@ -25,17 +24,15 @@ def cached_function(function: Any, options: CallOptions, scope: Callable[[Sequen
     binds, plain = unbound(function)
     _check_async(plain)
     calls = CachedCalls(plain, binds, options, scope)
-    known, asked, behind, view = calls.known(), calls.asked, calls.behind, calls.view
+    asked, behind, view = calls.asked, calls.behind, calls.view
 
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        value = known(args, kwargs)
-        if value is not UNSET:
-            return value
+    def miss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         request, tags = asked(args, kwargs)
-        return await view.get_or_set(
+        return view.get_or_set(
             request, partial(plain, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
         )
 
+    call = calls.call(miss, is_async=True)
     asking = {name: _awaited(helper) for name, helper in helpers(calls, view).items()}
     return finished(call, asking, calls)
 

@@ -12,6 +12,8 @@ from cachecore.api.naming import innermost, name_of, variables_around
 from cachecore.contract.errors import OptionsError, UnkeyableError
 from cachecore.contract.protocols import Serializer
 from cachecore.engine.scope import Scope
+from cachecore.memory.copies import Copy
+from cachecore.memory.tier import MemoryTier
 
 
 class FunctionView(Answers[Any]):
@@ -33,7 +35,7 @@ class FunctionView(Answers[Any]):
 
     def _key_or_advice(self, request: Any) -> str:
         try:
-            return self._scope.keys.key(request)
+            return self._scope.key_of(request)
         except UnkeyableError as error:
             raise UnkeyableError(*self._advised(error.path, error.reason)) from None
 
@@ -41,6 +43,11 @@ class FunctionView(Answers[Any]):
     def serializer(self) -> Serializer:
         """The serializer of the answers."""
         return self._scope.serializer
+
+    @property
+    def tier(self) -> MemoryTier[Copy]:
+        """The tier in memory: it has the memo of known calls as well."""
+        return self._engine.l1
 
     def use_serializer(self, serializer: Serializer) -> None:
         """Store and read answers with `serializer` from now on."""

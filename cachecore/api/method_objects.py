@@ -53,6 +53,11 @@ class MethodObject:
         self._excluded = frozenset(excluded)
         self._kinds: WeakKeyDictionary[type, _Kind] = WeakKeyDictionary()
 
+    @property
+    def may_be_one(self) -> bool:
+        """Whether any argument can be a method's object: the function is in a class, or looks as if meant for one."""
+        return bool(self._owner) or self._first == "self"
+
     def form(self, value: object, *, whole: bool) -> dict[str, Any] | None:
         """Return the part of the request for the first argument; None if that is no method's object.
 

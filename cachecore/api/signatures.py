@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
+from cachecore.api.compiled_calls import can_compile
 from cachecore.api.method_objects import MethodObject
 from cachecore.api.naming import innermost, name_of
 from cachecore.contract.errors import OptionsError
@@ -55,6 +56,10 @@ class CallSignature:
         # For a function without `*args`, `**kwargs` and `/`, binding is merging dicts, ten times as fast as
         # `Signature.bind`, which then only raises the error.
         self._mergeable = all(one.kind in _PLAIN_KINDS for one in parameters.values())
+        self.binds_plainly = can_compile(function, self.signature) and (
+            self._object is None or not self._object.may_be_one
+        )
+        """Whether Python may bind the calls; not those of methods, which have an error for a forgotten object."""
         self._positional = tuple(name for name, one in parameters.items() if one.kind is _PLAIN_KINDS[0])
         self._names = frozenset(parameters)
         self._defaults = {

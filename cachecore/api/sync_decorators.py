@@ -14,7 +14,6 @@ from cachecore.api.naming import name_of
 from cachecore.api.signatures import unbound
 from cachecore.api.thread_factories import behind_in_a_thread
 from cachecore.contract.errors import OptionsError
-from cachecore.contract.results import UNSET
 from cachecore.engine.scope import Scope
 
 
@@ -30,17 +29,15 @@ def sync_cached_function(
     _check_sync(plain)
     behind_in_a_thread(options.refresh_factory)  # which checks its kind
     calls = CachedCalls(plain, binds, options, scope)
-    known, asked, behind, sync = calls.known(), calls.asked, calls.behind, face(calls.view)
+    asked, behind, sync = calls.asked, calls.behind, face(calls.view)
 
-    def call(*args: Any, **kwargs: Any) -> Any:
-        value = known(args, kwargs)
-        if value is not UNSET:
-            return value
+    def miss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         request, tags = asked(args, kwargs)
         return sync.get_or_set(
             request, partial(plain, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
         )
 
+    call = calls.call(miss, is_async=False)
     return finished(call, helpers(calls, sync), calls)
 
 

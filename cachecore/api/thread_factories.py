@@ -38,7 +38,11 @@ def run_with_factory(
             return called(factory, *args)
 
         if answered:  # a refresh behind a stale answer: this thread has gone on with it
-            return await asyncio.to_thread(work)
+            try:
+                refreshing = loop.run_in_executor(None, contextvars.copy_context().run, work)
+            except RuntimeError:  # the program is ending and takes no more work: not a failure of the factory
+                raise asyncio.CancelledError from None
+            return await refreshing
         answer: asyncio.Future[Any] = loop.create_future()
         with apart(False):  # for calls that the factory itself makes
             context = contextvars.copy_context()

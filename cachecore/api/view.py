@@ -24,7 +24,7 @@ class View(Generic[V]):
     def _use(self, scope: Scope) -> None:
         self._scope = scope
         self._engine = scope.engine
-        self._key_of = scope.keys.key
+        self._key_of = scope.key_of
         self._find_value = scope.find_value
         self._counts = scope.telemetry.counts
 

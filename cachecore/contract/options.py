@@ -239,7 +239,7 @@ class MemoryOptions:
     """The size and age of the copies in this process's memory (L1)."""
 
     l1_max_bytes: int = 64 * MIB
-    """Bytes of all copies together; 0 keeps none."""
+    """Bytes of all copies and of the memo of calls together; 0 keeps none."""
     l1_max_entries: int = 100_000
     """Number of copies; 0 keeps none."""
     l1_max_age: float = 1.0

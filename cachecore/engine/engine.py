@@ -50,7 +50,7 @@ from cachecore.invalidation.tickets import Ticket
 from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import tier_of_copies
 from cachecore.memory.warmth import Warmth
-from cachecore.store.guard import Guard
+from cachecore.store.local_guard import LocalGuard, guard_of
 from cachecore.store.store_clock import StoreClock
 
 logger = logging.getLogger("cachecore")
@@ -75,7 +75,7 @@ class Engine:
         self.raw = backend = given.backend
         self.owns_backend = given.owned
         observer = self.observer = StoreObserver(telemetry, self._was_away, self._is_back)
-        self.backend = Guard(backend, store, clock=clock, chance=self.chance, observer=observer)
+        self.backend = guard_of(backend, store, clock=clock, chance=self.chance, observer=observer)
         self.explicit = self.backend.explicit
         """The store for explicit writes and invalidations."""
         self.feed = backend if isinstance(backend, SupportsFeed) else None
@@ -154,6 +154,9 @@ class Engine:
                 Coalescer(rules, backend.begin_read, backend),
                 Coalescer(rules, self.explicit.begin_read),
             )
+            if isinstance(self.backend, LocalGuard):
+                state.waits = False
+                state.explicit.at_once = True
             self._states.set(loop, state)
             self.outbox.attend()
         if self.ended:

@@ -71,6 +71,8 @@ class Scope:
     """Told the exception of a failed computation; returns whether an old answer may be served in its place."""
     function: str = ""
     """The name of the cached function that this view belongs to, if any."""
+    key_of: Callable[[Any], str] = field(init=False)
+    """Gives the key of a request, as `keys.key` does, and remembers those of copies in memory."""
     reader: Reader = field(init=False)
     """Serves copies in memory that fit this view."""
     find_copy: FindCopy = field(init=False)
@@ -90,6 +92,8 @@ class Scope:
         engine, name = self.engine, self.serializer.name
         self.owner = owner_of(engine)
         self.keys = self.keys.of_format("" if name == _PLAIN_FORMAT else name)
+        l1 = engine.l1
+        self.key_of = self.keys.recalling(l1.memo, l1.remember, l1.__contains__) if engine.keeps else self.keys.key
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
         self.find_copy = copy_reader(engine, self.reader, max_age=self.policy.max_age, bypassed=bypassed)
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)

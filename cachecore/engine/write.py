@@ -116,7 +116,11 @@ async def _prepare(part: _Part, questions: Sequence[Question], life: float | Non
     """Read the stamps, and the bytes under the keys."""
     try:
         async with part.within:
-            part.stamps, _ = await asyncio.gather(_stamps_of(questions, life), _look(questions[0].scope, part))
+            if questions[0].state.waits:
+                part.stamps, _ = await asyncio.gather(_stamps_of(questions, life), _look(questions[0].scope, part))
+            else:
+                part.stamps = await _stamps_of(questions, life)
+                await _look(questions[0].scope, part)
     except BackendError as error:
         part.error = error
 
@@ -244,9 +248,14 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
     """
     scope, state = questions[0].scope, questions[0].state
     had: dict[str, bytes | None] = {}
+    stamps: dict[str, bytes] | None
     names = list(dict.fromkeys(name for question in questions for name in question.tagset.stamp_keys))
+    stamps = await _stamps_here(scope, names)
+    if stamps is not None:
+        return stamps
     # A read like any other, so that its stamps are void if they are old by the time they come.
-    for batch in await asyncio.gather(*state.explicit.read_stamps(names)):
+    readings = state.explicit.read_stamps(names)
+    for batch in await asyncio.gather(*readings) if state.waits else [await reading for reading in readings]:
         if batch.error is not None:
             raise batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
@@ -256,6 +265,22 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
         if len(stamps) == len(names):
             return stamps
     raise BackendError("set", transient=False, reason="stamps")
+
+
+async def _stamps_here(scope: Scope, names: Sequence[str]) -> dict[str, bytes] | None:
+    """Return these stamps if a store in this process has all of them, and they are those that this process knows.
+
+    Read and not only looked at: what is read by each write is not evicted.
+    """
+    engine = scope.engine
+    if engine.local is None:
+        return None
+    current, stamps = engine.book.current, dict[str, bytes]()
+    for name, stamp in zip(names, await engine.explicit.get_many(names), strict=True):
+        if stamp is None or current.get(name) != stamp:
+            return None
+        stamps[name] = stamp
+    return stamps
 
 
 def _sealed(question: Question, computed: Computed[Any], stamps: dict[str, bytes]) -> Sealed:

@@ -25,6 +25,8 @@ async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
 
     A write that is given up half-way would land unnoticed, and leave copies in memory older than it.
     """
+    if not state.waits:
+        return await write  # ends within this very turn, so that no cancellation can come between
     task = state.loop.create_task(write)
     state.tasks.add(task)
     task.add_done_callback(state.tasks.discard)

@@ -193,8 +193,11 @@ def careful_life(entry_life: float | None) -> float | None:
 
 async def together(calls: Iterable[Awaitable[T]]) -> list[T]:
     """Await all of `calls`; raise the first error once all have ended, so that none is left behind."""
+    given = list(calls)
+    if len(given) == 1:  # no task, and no turn of the loop where the store answers at once
+        return [await given[0]]
     results: list[T] = []
-    for result in await asyncio.gather(*calls, return_exceptions=True):
+    for result in await asyncio.gather(*given, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
         results.append(result)

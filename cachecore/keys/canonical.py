@@ -4,19 +4,20 @@ MessagePack with sorted map keys, written at C speed. A value that is not plain 
 tagged form (`forms`). `walker` is the same encoding written out slowly. It encodes every request that the fast way
 refuses, so the fast way needs to be right only when it succeeds:
 
-- the nesting is bounded exactly, by starting so deep in lists that ormsgpack's own limit falls on `MAX_DEPTH`;
+- the nesting is bounded by ormsgpack's own limit, which is no deeper than the walker's;
 - all NaNs are one, though ormsgpack keeps their bits.
 """
 
 from __future__ import annotations
 
-import gc
 import re
+import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import ormsgpack
 from ormsgpack import MsgpackEncodeError, packb
+from xxhash import xxh3_64_intdigest
 
 from cachecore.keys.decoded import Members
 from cachecore.keys.forms import SETS, form_of
@@ -35,26 +36,22 @@ _OPTIONS: Final = (
     | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
-_FLAT_OPTIONS: Final = _OPTIONS | ormsgpack.OPT_PASSTHROUGH_TUPLE
-
 _SCALARS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _PLAIN: Final = _SCALARS | {list, tuple, dict}
-_all_scalars: Final = _SCALARS.issuperset
 _sortable: Final = (_SCALARS - {float}).issuperset  # two NaNs are two members of a set, and must become one
+
+_WORTH_A_FACT: Final = 512
+"""Bytes from which on a key is remembered: fewer are hashed as quickly as found."""
+_FACT_BYTES: Final = 330
+"""Bytes of a remembered key beside the request's own: measured."""
+_SEED: Final = secrets.randbits(64)
+"""Secret, or users could choose requests that push each other out of the memo."""
 
 # Any NaN but the one that Python itself makes; no byte of it can be left out of the pattern's alternatives.
 _ODD_NAN: Final = re.compile(
     rb"\xcb(?:\x7f(?!\xf8\0{6}|\xf0\0{6})[\xf0-\xff]|\xff(?!\xf0\0{6})[\xf0-\xff])",
     re.DOTALL,
 )
-
-
-def _leaf(value: Any) -> Any:
-    """Return the tagged form of `value`, for which nesting does not count."""
-    form = form_of(type(value))
-    if form.shape is not Shape.LEAF:
-        raise Refused
-    return form.make(value)
 
 
 def _unfold(value: Any) -> Any:
@@ -71,14 +68,6 @@ def _unfold(value: Any) -> Any:
     return made
 
 
-def _nest(levels: int) -> tuple[list[Any], list[Any]]:
-    """Return a list `levels` deep, and the innermost list, which has one free place."""
-    outer = inner = [None]
-    for _ in range(levels - 1):
-        outer = [outer]  # type: ignore[list-item]  # a list of lists of lists has no finite type
-    return outer, inner
-
-
 def _native_depth() -> int:
     """Return how deep lists may nest before ormsgpack itself refuses; 0 if it would take thousands."""
     value: list[Any] = []
@@ -91,111 +80,108 @@ def _native_depth() -> int:
     return 0
 
 
-_LEVELS: Final = _native_depth() - MAX_DEPTH
-_nests: Final[list[tuple[list[Any], list[Any]]]] = []  # free ones; popping and appending is atomic
-
-_is_tracked: Final[Callable[[Any], bool]] = gc.is_tracked
-"""A dict that the garbage collector does not track holds no containers; from Python 3.14 on every dict is tracked."""
-
-
-def _nested(value: Any) -> bytes:
-    """Return the bytes of any value, its nesting bounded."""
-    if _LEVELS < 1:
-        return walk(value)
-    try:
-        nest = _nests.pop()
-    except IndexError:
-        nest = _nest(_LEVELS)
-    outer, inner = nest
-    inner[0] = value
-    try:
-        data = packb(outer, _unfold, _OPTIONS)
-    except MsgpackEncodeError:
-        return walk(value, _part)
-    finally:
-        inner[0] = None
-        _nests.append(nest)
-    return data[_LEVELS:]
+_PACKS: Final = 0 < _native_depth() <= MAX_DEPTH
+"""Whether ormsgpack may write what holds more: a version of it that went deeper would key what the walker refuses."""
 
 
 def _part(value: Any, depth: int) -> bytes | None:
     """Return the bytes of a part of a request, `depth` containers deep; None if it takes the walker to write them."""
-    if _LEVELS < 1:
+    if not _PACKS:
         return None
     outer = value
-    for _ in range(_LEVELS + depth):
+    for _ in range(depth):
         outer = [outer]
     try:
-        data = packb(outer, _unfold, _OPTIONS)[_LEVELS + depth :]
+        data = packb(outer, _unfold, _OPTIONS)[depth:]
     except MsgpackEncodeError:
         return None
     return None if _ODD_NAN.search(data) else data
 
 
-def _flat_form(value: Any) -> Any:
-    """Return the parts or the dict that a request stands for, if they hold scalars only; None for any other request."""
-    if type(value) in _PLAIN or type(value) in SETS:
-        return None
-    try:
-        form = form_of(type(value))
-        if form.shape is Shape.LEAF:
-            return None
-        made = form.make(value)
-    except Refused:
-        return None  # the walker says why
-    if form.shape is Shape.PARTS:
-        return made if _all_scalars(map(type, made[1:])) else None
-    return made if type(made) is dict and _all_scalars(map(type, made.values())) else None
-
-
 def encode(value: Any) -> bytes:
     """Return the canonical `k2` bytes of `value`.
 
-    Costs about 0.4 µs for a flat dict of 3 KB and 7 µs for a chat request of 9 KB with 8 tools.
+    Costs about 0.4 µs for a flat dict of 3 KB and 4 µs for a chat request of 9 KB with 8 tools.
 
     Raises:
         UnkeyableError: something in it has no canonical form; names the path and the type, never the value.
     """
-    if type(value) is str:
-        try:
-            return packb(value)
-        except MsgpackEncodeError:
-            return walk(value)
-    if type(value) is dict:
-        flat = value if not _is_tracked(value) or _all_scalars(map(type, value.values())) else None
-    else:
-        flat = _flat_form(value)
-    if flat is not None:
-        # One level of scalars: no nesting to bound.
-        try:
-            data = packb(flat, _leaf, _FLAT_OPTIONS)
-        except MsgpackEncodeError:
-            data = _nested(value)
-    else:
-        data = _nested(value)
+    if not _PACKS:
+        return walk(value)
+    try:
+        data = packb(value, _unfold, _OPTIONS)
+    except MsgpackEncodeError:
+        return walk(value, _part)
     # Finding one byte is much cheaper than a pattern, and text holds neither of them.
     if (255 in data or 127 in data) and _ODD_NAN.search(data):
         return walk(value, _part)
     return data
 
 
-def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Callable[[Any], str]:
-    """Return a function of a request that returns `start` and the digest of `header` and the request's bytes.
+def digester(key_of_bytes: Callable[[bytes], str]) -> Callable[[Any], str]:
+    """Return a function of a request that returns `key_of_bytes(encode(request))`, with `encode` in place."""
 
-    This is `start + hexdigest(header + encode(request))`, with the commonest request, a flat dict, encoded in place: a
-    call of `encode` costs as much as XXH3 over 3 KB does.
-    """
-
-    def digest(request: Any) -> str:
-        if type(request) is dict and not _is_tracked(request):
-            try:
-                data = packb(request, _leaf, _FLAT_OPTIONS)
-            except MsgpackEncodeError:
-                data = encode(request)
-            if 255 in data or 127 in data:
-                data = encode(request)
+    def key(request: Any) -> str:
+        try:
+            data = packb(request, _unfold, _OPTIONS)
+        except MsgpackEncodeError:
+            data = walk(request, _part)
         else:
-            data = encode(request)
-        return start + hexdigest(header + data)
+            if (255 in data or 127 in data) and _ODD_NAN.search(data):
+                data = walk(request, _part)
+        return key_of_bytes(data)
 
-    return digest
+    return key if _PACKS else lambda request: key_of_bytes(walk(request))
+
+
+class Facts(Protocol):
+    """A memo: facts under keys, each a tuple that begins with its bytes."""
+
+    @property
+    def young(self) -> dict[Any, tuple[Any, ...]]:
+        """The facts that came or were found lately."""
+
+    def find_old(self, key: Any) -> tuple[Any, ...] | None:
+        """Return another fact."""
+
+
+def recalling(
+    header: bytes,
+    key_of_bytes: Callable[[bytes], str],
+    facts: Facts,
+    remember: Callable[[Any, tuple[Any, ...]], None],
+    wanted: Callable[[str], bool],
+) -> Callable[[Any], str]:
+    """Return the same function as `digester`, with a memo of canonical bytes and their keys.
+
+    A fact is found by a seeded XXH3 and holds only if `header` and all the bytes are equal, so two requests are taken
+    for one no more often than without it. `wanted` tells which keys are worth a fact. Short requests are hashed.
+    """
+    if not _PACKS:
+        return digester(key_of_bytes)
+    # Of its own for each header: else one request in two namespaces would take turns.
+    seed = _SEED ^ xxh3_64_intdigest(header)
+
+    def key(request: Any) -> str:
+        try:
+            data = packb(request, _unfold, _OPTIONS)
+        except MsgpackEncodeError:
+            return key_of_bytes(walk(request, _part))
+        if len(data) < _WORTH_A_FACT:
+            if (255 in data or 127 in data) and _ODD_NAN.search(data):
+                data = walk(request, _part)
+            return key_of_bytes(data)
+        place = xxh3_64_intdigest(data, seed)
+        fact = facts.young.get(place) or facts.find_old(place)
+        if fact is not None and fact[2] == data and fact[1] == header:
+            known: str = fact[3]
+            return known
+        if (255 in data or 127 in data) and _ODD_NAN.search(data):
+            return key_of_bytes(walk(request, _part))
+        made = key_of_bytes(data)
+        if wanted(made):
+            # Copied, because the buffer that ormsgpack wrote is larger than the bytes in it.
+            remember(place, (len(data) + _FACT_BYTES, header, memoryview(data).tobytes(), made))
+        return made
+
+    return key

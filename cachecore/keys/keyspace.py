@@ -24,7 +24,7 @@ import ormsgpack
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import KeyHasher
 from cachecore.contract.tokens import ROOT_TAG
-from cachecore.keys.canonical import VERSION, digester
+from cachecore.keys.canonical import VERSION, Facts, digester, recalling
 
 MAX_KEY_BYTES: Final = 250
 _LEASE_EXTRA: Final = len("p.l:") - len("p:")
@@ -133,6 +133,8 @@ class KeySpace:
 
     __slots__ = (
         "_hasher",
+        "_header",
+        "_key_of_bytes",
         "_lease_start",
         "_prefix",
         "_segments",
@@ -172,10 +174,9 @@ class KeySpace:
             header += ormsgpack.packb(value_format)
         self._start = f"{self._prefix}:e:{'/'.join(self._segments)}:"
         self._lease_start = f"{self._prefix}.l:"
-        if shards:
-            self.key = self._sharded(digester(header, hasher.hexdigest, ""))
-        else:
-            self.key = digester(header, hasher.hexdigest, self._start)
+        self._header = header
+        self._key_of_bytes = self._sharded(header, hasher) if shards else self._plain(header, hasher)
+        self.key = digester(self._key_of_bytes)
         self._check_lengths(hasher)
 
     def __repr__(self) -> str:
@@ -195,14 +196,24 @@ class KeySpace:
         if len(f"{self._prefix}:s:") + slot + _LONG_TAG_BYTES > MAX_KEY_BYTES:
             raise OptionsError(f"prefix takes {len(self._prefix)} bytes of each key, which leaves no room for tags")
 
-    def _sharded(self, digest_of: Callable[[Any], str]) -> Callable[[Any], str]:
-        start, shards = self._start, self.shards
+    def _plain(self, header: bytes, hasher: KeyHasher) -> Callable[[bytes], str]:
+        start, hexdigest = self._start, hasher.hexdigest
+        return lambda data: start + hexdigest(header + data)
 
-        def key(request: Any) -> str:
-            digest = digest_of(request)
+    def _sharded(self, header: bytes, hasher: KeyHasher) -> Callable[[bytes], str]:
+        start, shards, hexdigest = self._start, self.shards, hasher.hexdigest
+
+        def key(data: bytes) -> str:
+            digest = hexdigest(header + data)
             return f"{start}{{{int(digest, 16) % shards}}}{digest}"
 
         return key
+
+    def recalling(
+        self, facts: Facts, remember: Callable[[Any, tuple[Any, ...]], None], wanted: Callable[[str], bool]
+    ) -> Callable[[Any], str]:
+        """Return the same function as `key`, which finds the keys that are `wanted` again by the request's bytes."""
+        return recalling(self._header, self._key_of_bytes, facts, remember, wanted)
 
     def shard_of(self, key: str) -> int | None:
         """Return the slot of an entry's `key`; None where there are none."""

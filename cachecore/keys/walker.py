@@ -8,7 +8,7 @@ tuples, keys that are subclasses of str, odd NaNs). The parts of such a request 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
 
 from ormsgpack import Ext, MsgpackEncodeError, packb, unpackb
@@ -22,8 +22,11 @@ from cachecore.keys.tags import Refused, Shape, name_of
 Pack = Callable[[Any, int], bytes | None]
 """Returns the bytes of a value that is so many containers deep, or None if it cannot write them."""
 
-MAX_DEPTH: Final = 64
-"""How deep lists, dicts, sets and records may nest."""
+Step = Generator["Step", Any, bytes]
+"""Yields steps for the values inside of a value, is sent the bytes of each, and returns those of the value."""
+
+MAX_DEPTH: Final = 255
+"""How deep lists, dicts, sets and records may nest: as deep as ormsgpack writes them by itself."""
 
 _NAN: Final = b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -60,6 +63,16 @@ def _text(value: str) -> bytes:
         return packb(Ext(tags.TEXT, tags.text_bytes(value)))
 
 
+def _scalar(value: Any) -> bytes | None:
+    """Return the bytes of text, a number or another plain value without members; None for any other value."""
+    kind = type(value)
+    if kind is str:
+        return _text(value)
+    if kind in _ATOMS:
+        return _NAN if kind is float and value != value else packb(value)
+    return packb(value) if kind is int and _LEAST <= value < _MOST else None
+
+
 def walk(value: Any, pack: Pack | None = None) -> bytes:
     """Return the canonical bytes of `value`.
 
@@ -68,7 +81,24 @@ def walk(value: Any, pack: Pack | None = None) -> bytes:
     Raises:
         UnkeyableError: something in it has no canonical form; names its path.
     """
-    return _Walker(pack).encode(value, "", 0)
+    return _run(_Walker(pack).encode(value, "", 0))
+
+
+def _run(step: Step) -> bytes:
+    """Run a step and those that it asks for, on a stack of their own: Python's is not deep enough for `MAX_DEPTH`."""
+    steps, data = [step], None
+    while True:
+        try:
+            asked = steps[-1].send(data)
+        except StopIteration as ended:
+            steps.pop()
+            data = ended.value
+            if not steps:
+                result: bytes = data
+                return result
+        else:
+            steps.append(asked)
+            data = None
 
 
 class _Walker:
@@ -78,34 +108,32 @@ class _Walker:
         self._pack = pack
         self._inside: set[int] = set()
 
-    def encode(self, value: Any, path: str, depth: int, steps: int = 0) -> bytes:
-        """Return the bytes of `value`, `depth` containers deep, reached by `steps` foldings of one value."""
+    def encode(self, value: Any, path: str, depth: int, folds: int = 0) -> Step:
+        """Return the bytes of `value`, `depth` containers deep, reached by `folds` foldings of one value."""
+        data = _scalar(value)
+        if data is not None:
+            return data
         kind = type(value)
-        if kind is str:
-            return _text(value)
         try:
-            if kind in _ATOMS:
-                return _NAN if kind is float and value != value else packb(value)
-            if kind is int and _LEAST <= value < _MOST:
-                return packb(value)
             if kind in (list, tuple, dict, Pairs) or kind in SETS:
-                return self._container(value, path, depth)
+                return (yield from self._container(value, path, depth))
             form = form_of(kind)
             if form.shape is Shape.PARTS:
-                return self._container(value, path, depth)
+                return (yield from self._container(value, path, depth))
             made = form.make(value)
         except Refused as refused:
             raise UnkeyableError(path or "request", refused.args[0]) from None
         if form.shape is Shape.LEAF:
             return packb(made)
-        if steps >= MAX_DEPTH:
+        if folds >= MAX_DEPTH:
             reason = (
                 f"{name_of(kind)} stands for another such value for ever; let its __cachecore_key__ return plain data"
             )
             raise UnkeyableError(path or "request", reason)
-        return self.encode(made, path, depth, steps + 1)
+        folded: bytes = yield self.encode(made, path, depth, folds + 1)
+        return folded
 
-    def _container(self, value: Any, path: str, depth: int) -> bytes:
+    def _container(self, value: Any, path: str, depth: int) -> Step:
         if self._pack is not None and depth:
             data = self._pack(value, depth)
             if data is not None:
@@ -119,42 +147,51 @@ class _Walker:
             raise UnkeyableError(path or "request", f"{kind} nested deeper than {MAX_DEPTH}; flatten it")
         self._inside.add(id(value))
         try:
-            return self._inner(value, path, depth + 1)
+            return (yield from self._inner(value, path, depth + 1))
         finally:
             self._inside.discard(id(value))
 
-    def _inner(self, value: Any, path: str, depth: int) -> bytes:
+    def _inner(self, value: Any, path: str, depth: int) -> Step:
         kind = type(value)
         if kind is dict:
-            return self._dict(value.items(), path, depth)
+            return (yield from self._dict(value.items(), path, depth))
         if kind is Pairs:
-            return self._dict(value.items, path, depth)
+            return (yield from self._dict(value.items, path, depth))
+        parts: list[bytes] = []
         if kind in SETS:
+            for item in value:
+                parts.append(_scalar(item) or (yield self.encode(item, f"{path}{{item}}", depth)))  # noqa: PERF401 - it yields
             # Members that are equal only here, such as a text and a subclass of it, are one.
-            members = sorted({self.encode(item, f"{path}{{item}}", depth) for item in value})
-            return _array([packb(tags.SET_HEAD), *members])
+            return _array([packb(tags.SET_HEAD), *sorted(set(parts))])
         if kind is list or kind is tuple:
-            return _array([self.encode(item, f"{path}[{i}]", depth) for i, item in enumerate(value)])
+            for i, item in enumerate(value):
+                parts.append(_scalar(item) or (yield self.encode(item, f"{path}[{i}]", depth)))
+            return _array(parts)
         head, *fields = form_of(kind).make(value)
         written = packb(head)
+        parts.append(written)
         names = unpackb(written, ext_hook=lambda _, data: tags.names_unpacked(data))[2:]
         paths = (field_path(path, name, i) for i, name in enumerate(names))
-        return _array([written, *(self.encode(*field, depth) for field in zip(fields, paths, strict=True))])
+        for field, below in zip(fields, paths, strict=True):
+            parts.append(_scalar(field) or (yield self.encode(field, below, depth)))
+        return _array(parts)
 
-    def _dict(self, items: Iterable[tuple[Any, Any]], path: str, depth: int) -> bytes:
+    def _dict(self, items: Iterable[tuple[Any, Any]], path: str, depth: int) -> Step:
         fields: dict[bytes, Any] = {}
         for key, item in items:
-            name = self.encode(key, f"{path}{{key}}", depth)
+            name = _scalar(key) or (yield self.encode(key, f"{path}{{key}}", depth))
             if name in fields:
                 raise UnkeyableError(path or "request", "dict with two keys that are the same here; leave out one")
             fields[name] = item
+        parts: list[bytes] = []
         if not all(name[0] in _TEXT_HEADS for name in fields):
-            parts = [packb(tags.PAIRS_HEAD)]
+            parts.append(packb(tags.PAIRS_HEAD))
             for i, name in enumerate(sorted(fields)):
                 text = unpackb(name) if name[0] in _TEXT_HEADS else None
-                parts += (name, self.encode(fields[name], field_path(path, text, i), depth))
+                field = fields[name]
+                parts += (name, _scalar(field) or (yield self.encode(field, field_path(path, text, i), depth)))
             return _array(parts)
-        parts = []
         for i, name in enumerate(sorted(fields, key=unpackb)):
-            parts += (name, self.encode(fields[name], field_path(path, unpackb(name), i), depth))
+            field = fields[name]
+            parts += (name, _scalar(field) or (yield self.encode(field, field_path(path, unpackb(name), i), depth)))
         return _head(0x80, 0xDE, len(fields)) + b"".join(parts)

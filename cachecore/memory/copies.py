@@ -121,11 +121,16 @@ class Reader:
         value = copy.value
         if shared and value is not UNSET:
             return value
-        payload = copy.payload()
-        if payload is None:
-            return UNSET
+        entry, store = copy.entry, copy.store
+        if store is None:
+            payload = entry.payload
+        else:  # as Copy.payload, in place: each call would be a part of a hit
+            slot = store.look(entry.key)
+            if slot is None or slot[1] != copy.number:
+                return UNSET
+            payload = payload_of(slot[0], entry.header)
         try:
-            return self.serializer.loads(payload, copy.entry)
+            return self.serializer.loads(payload, entry)
         except EncodingError:
             return UNSET
 

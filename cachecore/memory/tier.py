@@ -1,6 +1,7 @@
-"""L1, the memory tier: copies under keys, bounded by bytes and by entries.
+"""L1, the memory tier: copies under keys, and a memo of calls, bounded by bytes and by entries.
 
-Decided here: reading takes no lock, how bytes are counted, and how expired copies that are never read leave. Which
+Decided here: reading takes no lock, how bytes are counted, and how expired copies that are never read leave. The memo
+has the room that copies leave free, and an eighth of all in any case. Which
 copy makes room is the policy's decision (`cachecore.eviction`); the meaning of a copy is the cache's.
 """
 
@@ -14,11 +15,15 @@ from typing import Any, Final, Generic, TypeVar
 
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.eviction import PolicyFactory
+from cachecore.memory.memo import Fact, Memo
 
 T = TypeVar("T")
 
 ENTRY_OVERHEAD_BYTES: Final = 550
 """Bytes of an entry beside its value and the characters of its key: measured, CPython 3.11 to 3.13, any policy."""
+
+_MEMO_PART: Final = 8
+"""The memo may take one part in so many of the bytes though copies leave for it: a copy saves more than a fact does."""
 
 _SWEEP_STEP: Final = 2
 """Keys looked at per put. Over 1, so that a sweep overtakes a tier that grows."""
@@ -31,7 +36,7 @@ class MemoryTier(Generic[T]):
     one note to the policy, both atomic in themselves. Writers hold one lock, so the bounds hold whenever it is free.
 
     Args:
-        max_bytes: bound on values, keys and `ENTRY_OVERHEAD_BYTES` per entry together; 0 keeps nothing.
+        max_bytes: bound on values, keys and `ENTRY_OVERHEAD_BYTES` per entry, and the memo, together; 0 keeps nothing.
         max_entries: bound on their number; 0 keeps nothing.
         policy: makes the eviction policy for that many entries.
         deadline_of: returns the monotonic second from which a copy is useless. If given, each `put` also looks at two
@@ -53,6 +58,7 @@ class MemoryTier(Generic[T]):
         "_sizes",
         "_sweep",
         "_touch",
+        "memo",
     )
 
     def __init__(
@@ -77,6 +83,8 @@ class MemoryTier(Generic[T]):
         self._policy = policy(max(1, max_entries))
         self._touch = self._policy.touch
         self._sweep: Iterator[str] = iter(())
+        self.memo = Memo()
+        """Facts that save work on the way to a copy; see `remember`."""
         _tiers.add(self)
 
     def __repr__(self) -> str:
@@ -124,9 +132,19 @@ class MemoryTier(Generic[T]):
                 self._touch(key)
             if self._deadline_of is not None:
                 self._sweep_some(self._deadline_of, dropped)
-            while self._bytes > self._max_bytes or len(self._copies) > self._max_entries:
-                dropped.append(self._take_out(self._policy.evict()))
-                self._evictions += 1
+            self._make_room(dropped)
+
+    def remember(self, key: Any, fact: Fact) -> None:
+        """Keep a fact in the memo; `fact[0]` is its bytes. O(1) amortised."""
+        size: int = fact[0]
+        if self._max_entries < 1 or size > self._max_bytes // _MEMO_PART:
+            return
+        dropped: list[Any] = []  # freed after the lock, as in put
+        with self._lock:
+            room = max(self._max_bytes // _MEMO_PART, self._max_bytes - self._bytes)
+            self.memo.shrink(room - size, dropped)
+            self.memo.put(key, fact)
+            self._make_room(dropped)
 
     def discard(self, key: str) -> bool:
         """Drop the copy of `key`; return whether there was one."""
@@ -139,7 +157,7 @@ class MemoryTier(Generic[T]):
         return True
 
     def clear(self) -> None:
-        """Drop every copy, and the policy's statistics."""
+        """Drop every copy, the memo, and the policy's statistics."""
         with self._lock:
             dropped = dict(self._copies)  # freed after the lock, as in put
             self._copies.clear()  # the dict itself stays: readers hold on to it
@@ -147,6 +165,7 @@ class MemoryTier(Generic[T]):
             self._bytes = 0
             self._policy.clear()
             self._sweep = iter(())
+            self.memo.clear()
         del dropped
 
     def __len__(self) -> int:
@@ -162,13 +181,22 @@ class MemoryTier(Generic[T]):
 
     @property
     def bytes(self) -> int:
-        """Bytes of all entries now; never over `max_bytes`."""
-        return self._bytes
+        """Bytes of all entries and of the memo now; never over `max_bytes`."""
+        return self._bytes + self.memo.bytes
 
     @property
     def evictions(self) -> int:
         """How many entries have left because the tier was full."""
         return self._evictions
+
+    def _make_room(self, dropped: list[Any]) -> None:
+        memo, copies, most = self.memo, self._copies, self._max_bytes
+        while self._bytes + memo.bytes > most or len(copies) > self._max_entries:
+            if len(copies) <= self._max_entries and (memo.bytes > most // _MEMO_PART or len(copies) < 2):
+                memo.shrink(max(most - self._bytes, most // _MEMO_PART if len(copies) > 1 else 0), dropped)
+                continue
+            dropped.append(self._take_out(self._policy.evict()))
+            self._evictions += 1
 
     def _take_out(self, key: str) -> T:
         self._bytes -= self._sizes.pop(key)

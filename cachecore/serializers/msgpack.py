@@ -61,7 +61,8 @@ class MsgpackSerializer:
             check_size(data, self._max_bytes)
         if len(data) > self._max_elements:
             check_shape(data, self._max_elements)
-        return data
+        # ormsgpack shrinks a larger buffer where it lies: the hole behind it would stay beside each stored entry.
+        return memoryview(data).tobytes()
 
     def loads(self, data: bytes, context: EntryContext) -> Any:
         """Return a new value. Raises `EncodingError`; a payload that is too large is refused before decoding."""

@@ -111,6 +111,8 @@ class Coalescer:
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
         self._scheduled = False  # to send at the end of this tick
         self._under_way = 0
+        self.at_once = False
+        """Whether each read is sent by itself: where the store answers within the call, waiting gains nothing."""
 
     @property
     def pending(self) -> int:
@@ -143,7 +145,7 @@ class Coalescer:
                 batch.stamp_keys.append(stamp_key)
         future: asyncio.Future[Batch] = self._loop.create_future()
         batch.waiters.append(future)
-        if batch.entries >= self._max_keys:
+        if batch.entries >= self._max_keys or self.at_once:
             del self._collecting[name]
             self._send(batch)
         elif self._ready is not None and not self._ready:

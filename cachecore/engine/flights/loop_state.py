@@ -39,6 +39,7 @@ class LoopState:
         "prolonging",
         "rounds",
         "tasks",
+        "waits",
         "wakeups",
     )
 
@@ -50,6 +51,8 @@ class LoopState:
         self.flights = Flights()
         self.rounds = Rounds()
         self.wakeups = Wakeups(loop)
+        self.waits = True
+        """Whether calls of the store may wait; not those of a store in this process."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self.prolonging: dict[tuple[str, bytes], asyncio.Task[None]] = {}
         """Stamps (stamp key, stamp) that are being prolonged, and the tasks that do it."""

@@ -22,20 +22,20 @@ _USES_TO_STAY: Final = 2
 
 
 class S3FifoPolicy:
-    """S3-FIFO. About 110 bytes per entry beside its key, and 90 per ghost (a 64-bit hash), of which there are fewer.
+    """S3-FIFO. About 110 bytes per entry beside its key, and 150 per ghost (a 64-bit hash), of which there are fewer.
 
     Strong on skewed popularity and on scans. Weak where each key is asked for again soon and then never more, and on
     recency alone: `adaptive` knows when to prefer others.
     """
 
-    __slots__ = ("_ghost_order", "_ghosts", "_main", "_small", "_touched", "touch")
+    __slots__ = ("_ghosts", "_main", "_newest_is_small", "_small", "_touched", "touch")
 
     def __init__(self, capacity: int) -> None:
         self._small: OrderedDict[str, int] = OrderedDict()  # key -> uses since it came, oldest first
         self._main: OrderedDict[str, int] = OrderedDict()
-        self._ghosts: set[int] = set()  # hashes of keys that left
-        self._ghost_order: deque[int] = deque()  # the same, oldest first, and some that have returned since
+        self._ghosts: OrderedDict[int, None] = OrderedDict()  # hashes of keys that left, oldest first
         self._touched: deque[str] = deque(maxlen=TOUCHES_NOTED)
+        self._newest_is_small = False  # whether the key added last waits in the small queue, and nothing left since
         self.touch: Callable[[str], object] = self._touched.append
 
     def add(self, key: str) -> None:
@@ -43,23 +43,29 @@ class S3FifoPolicy:
         self._apply_touches()
         ghost = hash(key)
         if ghost in self._ghosts:
-            self._ghosts.remove(ghost)
+            del self._ghosts[ghost]
             self._main[key] = 0
         else:
             self._small[key] = 0
+            self._newest_is_small = True
+            return
+        self._newest_is_small = False
 
     def evict(self) -> str:
-        """Forget and return the first unused key: of the small queue if it is over its part, else of the main one."""
+        """Forget and return the first unused key: of the small queue if it has its part, else of the main one."""
         self._apply_touches()
         small, main = self._small, self._main
-        count = len(small) + len(main)
-        share = max(1, count // _SMALL_PART)
-        while len(small) > share or not main:
-            key, uses = small.popitem(last=False)
-            if uses < _USES_TO_STAY:
-                self._remember(key, count - share)
-                return key
-            main[key] = 0
+        room = len(small) + len(main) - 1  # the newest key comes in the place of the one that leaves
+        share = max(1, room // _SMALL_PART)
+        waiting = len(small) - self._newest_is_small
+        self._newest_is_small = False
+        if waiting >= share or not main:
+            while small:
+                key, uses = small.popitem(last=False)
+                if uses < _USES_TO_STAY:
+                    self._remember(key, room - share)
+                    return key
+                main[key] = 0
         while True:
             key, uses = main.popitem(last=False)
             if not uses:
@@ -77,17 +83,16 @@ class S3FifoPolicy:
         self._small.clear()
         self._main.clear()
         self._ghosts.clear()
-        self._ghost_order.clear()
+        self._newest_is_small = False
         self._touched.clear()
 
     def __len__(self) -> int:
         return len(self._small) + len(self._main)
 
     def _remember(self, key: str, room: int) -> None:
-        self._ghosts.add(hash(key))
-        self._ghost_order.append(hash(key))
-        while len(self._ghost_order) > max(1, room):
-            self._ghosts.discard(self._ghost_order.popleft())
+        self._ghosts[hash(key)] = None
+        while len(self._ghosts) > max(1, room):
+            self._ghosts.popitem(last=False)
 
     def _apply_touches(self) -> None:
         touched, small, main = self._touched, self._small, self._main

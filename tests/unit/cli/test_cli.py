@@ -65,7 +65,7 @@ def test_explain_of_one_request(files: tuple[str, str]) -> None:
         ("{", "is not JSON"),
         ('{"a": 1, "a": 2}', "a field is there twice"),
         ("[" * 100_000, "is not JSON"),
-        (json.dumps([[[]]] * 2).replace("[]", "[" * 70 + "]" * 70), "nested deeper than 64"),
+        (json.dumps([[[]]] * 2).replace("[]", "[" * 260 + "]" * 260), "nested deeper than 255"),
     ],
 )
 def test_explain_of_what_is_no_request(files: tuple[str, str], tmp_path: Path, text: str, reason: str) -> None:

@@ -64,7 +64,7 @@ async def test_entries_of_another_serializer_are_misses(scene: Scene) -> None:
     assert (await packed.lookup("q")).reason == "absent"  # each format has keys of its own
     (entry,) = await scene.memory.get_many([text.key("q")])
     assert entry is not None
-    packed._scope.keys = text._scope.keys  # as if it had not
+    packed._scope.keys, packed._scope.key_of = text._scope.keys, text._scope.key_of  # as if it had not
     packed._use(packed._scope)
     assert (await packed.lookup("q")).reason == "serializer"
     assert await packed.get_or_set("q", Answer()) == 1

