@@ -7,6 +7,7 @@ none. A comment before a block says otherwise:
 
 `<!-- file: app.py -->`: the block is the content of that file.
 `<!-- background: 8000 -->`: the command serves on that port until the end of the page. A free port takes its place.
+`<!-- needs: module -->`: run where that module is installed.
 `<!-- skip: reason -->`: not run; Python must compile all the same.
 
 Lines of a `console` block that begin with `$ ` are run by the shell, and what follows is compared with their output.
@@ -23,7 +24,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = ROOT / "docs"
 BLOCK: Final = re.compile(
-    r"(?:^<!-- (?P<note>file|background|skip): (?P<said>[^>]+?) -->\n+)?"
+    r"(?:^<!-- (?P<note>file|background|needs|skip): (?P<said>[^>]+?) -->\n+)?"
     r"^```(?P<language>\w+)\n(?P<code>.*?)^```$"
     r"(?:\n+^```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import re
@@ -144,6 +145,8 @@ def test_every_block_does_what_the_page_says(
             if block.note == "file":
                 (tmp_path / block.said).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / block.said).write_text(reader.own(block.code))
+            elif block.note == "needs" and not installed(block.said):
+                continue
             elif block.note == "skip":
                 assert len(block.said.split()) > 2, "a reason is a sentence"
             elif block.note == "background":
@@ -156,6 +159,13 @@ def test_every_block_does_what_the_page_says(
                 reader.console(block)
         if together:
             reader.python(together)
+
+
+def installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
 
 
 def empty_server(running: dict[str, servers.Server]) -> str:
