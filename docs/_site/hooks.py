@@ -11,6 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import beside
+import llms
 from mkdocs.structure.files import File
 
 PACKAGES = re.compile(r"^reference/(.+)\.md$")
@@ -18,6 +19,7 @@ PACKAGES = re.compile(r"^reference/(.+)\.md$")
 
 ASSETS = ("mermaid.min.js", "iframe-worker.js")
 """Diagrams; and the search on pages that are opened from the disk."""
+_read: dict[str, llms.Text] = {}
 SHIM = "https://unpkg.com/iframe-worker/shim"
 
 
@@ -43,16 +45,41 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Rewrite the links of a page of `docs/`; those of the others are rewritten when they are made."""
-    if page.file.generated_by is not None:
-        return markdown
-    return beside.rewritten(markdown, f"docs/{page.file.src_uri}")
+    if page.file.generated_by is None:
+        markdown = beside.rewritten(markdown, f"docs/{page.file.src_uri}")
+    if not page.file.src_uri.startswith(("reference/", "beside/")):
+        _read[page.file.src_uri] = llms.Text(page.file.dest_uri, _section(page), page.title or "", markdown)
+    return markdown
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Keep the page from fetching a script."""
+    return _own_script(output, "../" * page.file.dest_uri.count("/"))
+
+
+def on_post_template(output: str, template_name: str, config: Any) -> str:
+    """Keep the page of an unknown address from fetching a script."""
+    return _own_script(output, "")
+
+
+def _own_script(output: str, root: str) -> str:
     """Take the one script that the theme would fetch from another host from here, or leave it out."""
     if "iframe-worker.js" in _assets():
-        return output.replace(SHIM, "../" * page.file.dest_uri.count("/") + "assets/iframe-worker.js")
+        return output.replace(SHIM, f"{root}assets/iframe-worker.js")
     return re.sub(rf'<script src="?{SHIM}"?></script>', "", output)
+
+
+def on_post_build(config: Any) -> None:
+    """Write the pages as text, in the order of the navigation."""
+    order = {name: place for place, name in enumerate(_leaves(config["nav"]))}
+    pages = sorted(_read.values(), key=lambda page: order.get(page.url.replace(".html", ".md"), len(order)))
+    site = Path(config["site_dir"])
+    (site / "llms.txt").write_text(llms.index(config["site_name"], config["site_description"], pages), encoding="utf-8")
+    (site / "llms-full.txt").write_text(llms.full(pages), encoding="utf-8")
+
+
+def _section(page: Any) -> str:
+    return page.ancestors[-1].title if page.ancestors else "Start"
 
 
 def _assets() -> dict[str, Path]:

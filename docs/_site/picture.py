@@ -63,6 +63,7 @@ def drawn(lines: list[str]) -> str:
 
 
 def main() -> None:
+    """Read the output from stdin and write the picture to the path that is the argument."""
     target = Path(sys.argv[1])
     target.write_text(drawn(shown(sys.stdin.read())), encoding="utf-8")
 

@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_is_there(site: Path) -> None:
     for page in DOCS.rglob("*.md"):
         assert (site / page.relative_to(DOCS)).with_suffix(".html").is_file()
-    assert "See it work" in (site / "index.html").read_text(encoding="utf-8")
+    assert "Three ways in" in (site / "index.html").read_text(encoding="utf-8")
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
@@ -50,6 +50,15 @@ def test_public_names_have_reference_pages(site: Path) -> None:
     text = (site / "reference" / "cachecore.html").read_text(encoding="utf-8")
     for name in set(cachecore.__all__) - {"__version__"}:
         assert f'id="cachecore.{name}"' in text, name
+
+
+def test_assistants_find_every_page_as_text(site: Path) -> None:
+    listed, full = ((site / name).read_text(encoding="utf-8") for name in ("llms.txt", "llms-full.txt"))
+    for page in DOCS.rglob("*.md"):
+        url = str(page.relative_to(DOCS).with_suffix(".html"))
+        assert f"]({url}): " in listed, url
+        assert f"<!-- {url} -->" in full
+    assert "@cache.cached" in full
 
 
 def test_search_works_from_the_disk(site: Path) -> None:
