@@ -78,7 +78,7 @@ FIELDS: Final = ("language", "code", "output", "note", "said")
 
 def pages() -> list[Path]:
     """Return every page for users."""
-    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "migrate" / "README.md"]
+    beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("examples/*/README.md")]
     members = [*ROOT.glob("backends/*/README.md"), *ROOT.glob("integrations/*/README.md")]
     return sorted([*DOCS.rglob("*.md"), *beside, *members])
 
