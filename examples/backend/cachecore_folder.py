@@ -1,8 +1,8 @@
 """A backend of cachecore that keeps each value in a file of one folder.
 
 The file of a key is named by the digest of the key. It holds 8 bytes, the end of the value in seconds since 1970
-(infinite for a value without end), and then the value. Every call takes one lock file for its whole length, so that a comparison
-and its write are one step for all processes. File work runs in threads.
+(infinite for a value without end), and then the value. Every call takes one lock file for its
+whole length, so that a comparison and its write are one step for all processes. File work runs in threads.
 """
 
 from __future__ import annotations
