@@ -35,7 +35,7 @@ class Reads(View[V]):
 
     @staticmethod
     def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
-        """Return which fields make two requests differ; see `cachecore.keys.explain`."""
+        """Return which fields make two requests differ; see `cachecore.explain`."""
         return explain(a, b, text=text)
 
     async def get(

@@ -126,7 +126,7 @@ class SyncCache(SyncMany[V]):
 
     @staticmethod
     def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
-        """Return which fields make two requests differ; see `cachecore.keys.explain`."""
+        """Return which fields make two requests differ; see `cachecore.explain`."""
         return explain(a, b, text=text)
 
     def key(self, request: Any) -> str:

@@ -96,13 +96,14 @@ at that size. Times are wall-clock on a shared machine of two cores; a goal that
 How to read it:
 
 - A *wrong* value is another request's, an invalidated one served by a process that knew better, or a damaged one. An
-  *error* is anything that a reading caller gets and the factory did not raise. `delete`, `expire` and invalidations raise
-  `InvalidationPending` while the store cannot acknowledge them, and `set` returns False; each is counted.
+  *error* is anything that a reading caller gets and the factory did not raise. `delete`, `expire` and invalidations
+  raise `InvalidationPending` while the store cannot acknowledge them, and `set` returns False; each is counted.
 - A *write* waits for the store for `write_timeout` at most. `set` and `set_many` tell whether the store took the value;
   with `required=True` they raise instead. Where it did not, the deletion of the old answer pends, unless the store said
   just before that there was none. An answer that a computation or `set(since=<a miss>)` could not store is
   dropped and counted. A pending deletion is delivered by itself; `aclose` and the interpreter's end try once more for
-  `write_timeout`, then log the number that is left. Up to `max_pending` are kept by name; more stand for their namespace.
+  `write_timeout`, then log the number that is left. Up to `max_pending` are kept by name; more stand for their
+  namespace.
 - *Staleness*, measured by `cachecore.testing.audit`: from the acknowledgement of an invalidation, in any process,
   to the start of a read that still gets the old answer. Invalidations without acknowledgement are shown apart.
 - Where a p99 is wall-clock time, the processor time of the same calls stands beside it: on a busy machine a call that
