@@ -1,4 +1,4 @@
-"""Commands that install name paths of the repository, since no index has its distributions, and extras that there are."""
+"""Commands that install name paths of the repository, as no index has its distributions, and extras that exist."""
 
 from __future__ import annotations
 

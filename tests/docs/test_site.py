@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -59,6 +60,15 @@ def test_assistants_find_every_page_as_text(site: Path) -> None:
         assert f"]({url}): " in listed, url
         assert f"<!-- {url} -->" in full
     assert "@cache.cached" in full
+
+
+def test_missed_goals_of_the_benchmarks_are_shown(site: Path) -> None:
+    text = (site / "performance.html").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks" / "results" / "redis_reads.json").read_text(encoding="utf-8"))
+    missed = sum(not goal["reached"] for goal in results["goals"])
+    assert text.count("<td><code>redis_reads</code></td>") == missed
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert f"<code>{path.stem}</code>" in text
 
 
 def test_search_works_from_the_disk(site: Path) -> None:
