@@ -11,8 +11,8 @@ MOST_ROWS = 40
 """Larger results are named, not shown."""
 INTRODUCTION = """# Performance
 
-Figures of the last run of each benchmark, as `python -m benchmarks` (or `python -m benchmarks.<name>` for one) wrote them.
-Compare ratios within one table: the machines differ, and so do the runs. Goals that were missed stand first.
+Figures of the last run of each benchmark, as `python -m benchmarks` (or `python -m benchmarks.<name>` for one) wrote
+them. Compare ratios within one table: the machines differ, and so do the runs. Goals that were missed stand first.
 """
 
 

@@ -56,7 +56,8 @@ def drawn(lines: list[str]) -> str:
             if not style:
                 text.highlight_words(["100.0%", "hit", "joined"], "green")
                 text.highlight_words(["miss"], "red")
-            console.print(text, highlight=False, crop=True)
+            text.truncate(WIDTH, overflow="ellipsis")
+            console.print(text, highlight=False)
         svg = console.export_svg(title="cachecore", theme=MONOKAI)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     return svg.replace("Fira Code, monospace", FONT)
