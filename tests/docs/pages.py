@@ -31,7 +31,10 @@ BLOCK: Final = re.compile(
 )
 TEST: Final = re.compile(r"^(async )?def test_", re.MULTILINE)
 RUN: Final = {"python", "console"}
-SHOWN: Final = {"text", "toml", "yaml", "ini", "json", "sh", "mermaid", "dockerfile", "sql"}
+SHOWN: Final = {
+    *("bash", "sh", "http", "javascript", "typescript", "go", "text", "toml", "yaml", "ini", "json", "mermaid", "sql"),
+    "dockerfile",
+}
 """Languages of blocks that are only shown, unless they are files."""
 REDIS: Final = re.compile(r"redis://localhost(:6379)?(/0)?(?![\w/:])")
 
