@@ -31,24 +31,7 @@ BLOCK: Final = re.compile(
 )
 TEST: Final = re.compile(r"^(async )?def test_", re.MULTILINE)
 RUN: Final = {"python", "console"}
-SHOWN: Final = set(
-    [
-        "bash",
-        "dockerfile",
-        "go",
-        "http",
-        "ini",
-        "javascript",
-        "json",
-        "mermaid",
-        "sh",
-        "sql",
-        "text",
-        "toml",
-        "typescript",
-        "yaml",
-    ]
-)
+SHOWN: Final = {"bash", "go", "http", "ini", "javascript", "json", "mermaid", "sh", "sql", "text", "toml", "yaml"}
 """Languages of blocks that are only shown, unless they are files."""
 REDIS: Final = re.compile(r"redis://localhost(:6379)?(/0)?(?![\w/:])")
 
