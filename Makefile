@@ -13,7 +13,7 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web
 
-.PHONY: demo gateway test unit sdks frameworks check format bench litellm soak clean help
+.PHONY: demo gateway test docs unit sdks frameworks check format bench litellm soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,6 +29,17 @@ $(VENV)/.installed: $(PROJECTS) | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+# Two scripts of the site, which fetches nothing when it is read. Without npm diagrams are text, and the search needs a server.
+$(VENV)/assets/mermaid.min.js $(VENV)/assets/iframe-worker.js: | $(BIN)/python
+	mkdir -p $(VENV)/assets
+	-npm pack --silent --pack-destination $(VENV)/assets mermaid@11.12.0 iframe-worker@1.0.4 >/dev/null \
+	  && tar -xzOf $(VENV)/assets/mermaid-11.12.0.tgz package/dist/mermaid.min.js >$(VENV)/assets/mermaid.min.js \
+	  && tar -xzOf $(VENV)/assets/iframe-worker-1.0.4.tgz package/shim/index.js >$(VENV)/assets/iframe-worker.js
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --group bench
@@ -46,6 +57,9 @@ gateway: $(VENV)/.installed ## the gateway in front of a simulated provider, unt
 
 test: $(VENV)/.dev ## every test, on a real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10
+
+docs: $(VENV)/.docs $(VENV)/assets/mermaid.min.js ## the site, into site/; open site/index.html
+	DOCS_ASSETS=$(VENV)/assets NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 unit: UNIT_VENV = .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 unit: ## the unit tests on another Python, in a venv of its own: make unit PYTHON=python3.13
@@ -90,4 +104,4 @@ soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults
 	$(BIN)/python -m pytest -m soak
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis site

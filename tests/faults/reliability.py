@@ -78,7 +78,7 @@ GOALS: Final = {
     **{
         f"{row} {policy}": goal.format(policy)
         for row, goal in {
-            "E1": "full server, `{}`: 0 old answers after `delete`, `set`, `invalidate_tags` of what is being computed",
+            "E1": "full server, `{}`: 0 old answers after `delete`, `set`, `invalidate_tags` of a running computation",
             "E2": "full server, `{}`: keys asked for by 3 caches at once are computed once each",
             "E3": "full server, `{}`: hit ratio within 1 point of GET and SETEX of the same values",
         }.items()
@@ -92,32 +92,33 @@ GOALS: Final = {
 _HEAD: Final = """\
 # Reliability
 
-What happens when the store, the network, the process or the data misbehaves, measured. Every row is a scenario under
+The behaviour under faults of the store, the network, the process and the data, measured. Every row is a scenario under
 `tests/`, most of them on real servers (Redis, Valkey, Postgres, SQLite) that are frozen, killed, filled and cut off.
-`make test` runs each at a small size and asserts what is not a matter of speed (no error, no wrong value, nothing left
-over, how many calls and connections); `make soak` runs them at full size and writes this table, and
-`CACHECORE_SOAK_SCALE=0.1 make soak` runs a tenth of it. The column *size* says what was run here, and *yes* means met
+`make test` runs each at a small size and asserts all that is not a matter of speed (no error, no wrong value, nothing
+left over, how many calls and connections); `make soak` runs them at full size and writes this table, and
+`CACHECORE_SOAK_SCALE=0.1 make soak` runs a tenth of it. The column *size* says the size run here, and *yes* means met
 at that size. Times are wall-clock on a shared machine of two cores; a goal that was not met is shown as it is.
 
 How to read it:
 
-- A *wrong* value is another request's, an invalidated one served by who knew better, or a damaged one. An *error* is
-  anything that a reading caller gets and the factory did not raise. `delete`, `expire` and invalidations raise
-  `InvalidationPending` while the store cannot acknowledge them, and `set` returns False; each is counted.
+- A *wrong* value is another request's, an invalidated one served by a process that knew better, or a damaged one. An
+  *error* is anything that a reading caller gets and the factory did not raise. `delete`, `expire` and invalidations
+  raise `InvalidationPending` while the store cannot acknowledge them, and `set` returns False; each is counted.
 - A *write* waits for the store for `write_timeout` at most. `set` and `set_many` tell whether the store took the value;
   with `required=True` they raise instead. Where it did not, the deletion of the old answer pends, unless the store said
-  just before that there was none. What a computation or `set(since=<a miss>)` could not store is dropped and counted.
-  What pends is delivered by itself; `aclose` and the interpreter's end try once more for `write_timeout`, then log the
-  number that is left. Up to `max_pending` are kept by name; more stand for their namespace.
-- *Staleness* is what `cachecore.testing.audit` measures: from the acknowledgement of an invalidation, in any process,
-  to the start of a read that still gets the old answer. What was not acknowledged is shown apart.
+  just before that there was none. An answer that a computation or `set(since=<a miss>)` could not store is
+  dropped and counted. A pending deletion is delivered by itself; `aclose` and the interpreter's end try once more for
+  `write_timeout`, then log the number that is left. Up to `max_pending` are kept by name; more stand for their
+  namespace.
+- *Staleness*, measured by `cachecore.testing.audit`: from the acknowledgement of an invalidation, in any process,
+  to the start of a read that still gets the old answer. Invalidations without acknowledgement are shown apart.
 - Where a p99 is wall-clock time, the processor time of the same calls stands beside it: on a busy machine a call that
   takes 100 µs now and then waits 4 ms for its turn.
 - A store *goes back in time* when it is restored from a snapshot, when a replica that lagged is promoted, or when an
   older file is put back. The tests of S8 do the same to a node of a cluster, where only that node's answers are lost,
-  and to a SQLite file. A backend without `SupportsMarks` has no such protection (`health()["marks"]` is `none`). What
-  remains is in [redis.md](redis.md#what-a-restart-can-bring-back).
-- Secrets: names of namespaces and tags are parts of key names, and so can be read by whoever can read the store or its
+  and to a SQLite file. A backend without `SupportsMarks` has no such protection (`health()["marks"]` is `none`). The
+  rest is in [redis.md](redis.md#what-a-restart-can-bring-back).
+- Secrets: names of namespaces and tags are parts of key names, and so can be read by all that can read the store or its
   SLOWLOG. Requests are digests; values are readable unless the serializer is `encrypted`.
 
 | | goal | measured | met | size | again with `pytest -m soak` and |

@@ -33,7 +33,7 @@ class CacheConfig:
     ttl_seconds: Duration | None = 86_400.0
     """How long an answer is fresh; None means for ever."""
     prefix: str = "llm:response"
-    """What the keys of this cache begin with; caches with different prefixes never meet."""
+    """The beginning of this cache's keys; caches with different prefixes never meet."""
     enabled: bool = True
     """Whether answers are read and stored at all."""
     stale_if_error: Duration = 3 * 86_400.0
@@ -175,7 +175,7 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class CacheMetrics:
-    """What happened to the requests of one `ResponseCache` so far; a snapshot."""
+    """Counts of the requests of one `ResponseCache` so far; a snapshot."""
 
     hits: int = 0
     """Answered fresh from the cache."""

@@ -23,7 +23,7 @@ class Embeddings:
     vectors: tuple[tuple[float, ...], ...]
     model: str = ""
     usage: Usage | None = None
-    """What was billed now; nothing if all were stored."""
+    """The tokens billed now; nothing if all were stored."""
     cached: tuple[bool, ...] = ()
     """For each input, whether its vector was paid for before, or by another caller."""
     provider: str = ""

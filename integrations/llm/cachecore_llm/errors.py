@@ -80,7 +80,7 @@ class ProviderTimeoutError(LLMError, TimeoutError):
 
 
 class UnusableAnswerError(LLMError):
-    """The provider answered in a form that holds no answer; `reason` says in a word what was wrong."""
+    """The provider answered in a form that holds no answer; `reason` names the fault in a word."""
 
     came: object = None
     """What the provider sent, for faces that pass it on; no part of the text, because it may hold a prompt."""

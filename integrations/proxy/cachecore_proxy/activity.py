@@ -1,4 +1,4 @@
-"""What the gateway did: counts and times of its requests, streams under way, last misses, providers.
+"""The work of the gateway: counts and times of its requests, streams under way, last misses, providers.
 
 In memory and bounded: rows, misses and names have limits, and times are kept for the last hour. It holds names (models,
 tenants, prompts) and digests, no text of a request or an answer. Tokens and money are in the ledger of the cache
@@ -145,7 +145,7 @@ class Activity:
     """The record. `clock` gives monotonic seconds, `wall` seconds since the epoch.
 
     The gateway calls, for each request: `began()`; `missed(…)` if the cache had no answer; `stream_opened(…)` and
-    `stream_closed(…)` around a stream; `ended(…)` once, whatever happened.
+    `stream_closed(…)` around a stream; `ended(…)` once, in every case.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Client:
     async def body(self, length: bytes | None) -> bytes:
         """Return the whole body; `length` is the header. Raises BodyError and ClientGoneError."""
         most = self._bounds.max_body_bytes
-        if length is not None and int(length[:18]) > most:  # the parser refuses what is no number
+        if length is not None and int(length[:18]) > most:  # the parser refuses all but a number
             raise BodyError(413, f"the body is larger than {most} bytes")
         message = await self._part()  # the connection ends one that stands still
         part: bytes = message.get("body", b"")

@@ -37,7 +37,7 @@ class Prompts:
         return self._names.get(system_text(call)[0]) if self._names else None
 
     async def replace(self, prompts: Sequence[PromptSettings]) -> int:
-        """Take prompts anew; return how many texts have changed. Never raises: what is pending is delivered later."""
+        """Take prompts anew; return how many texts have changed. Never raises: pending ones are delivered later."""
         outdated = self._take(prompts)
         if not outdated:
             return 0

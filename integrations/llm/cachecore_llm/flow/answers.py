@@ -1,4 +1,4 @@
-"""What a face gets back: the answer, and how it came to this caller."""
+"""The result for a face: the answer, and how it came to this caller."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
 
 
 def _spent(flow: Calls, whole: Asked, sent: Sent) -> None:
-    """Count what was billed. The vectors are no part of that, so they are not written out for it."""
+    """Count the billed tokens. The vectors are no part of that, so they are not written out for it."""
     paid = StoredAnswer(
         protocol=whole.call.protocol, body=b"", provider=sent.provider, fallback=sent.fallback, latency=sent.latency
     )

@@ -1,4 +1,4 @@
-"""What is stored of an answer, and for how long."""
+"""The stored part of an answer, and its lifetime."""
 
 from __future__ import annotations
 

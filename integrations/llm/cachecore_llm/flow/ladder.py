@@ -1,4 +1,4 @@
-"""What may stand in for an answer that could not be made.
+"""Answers that may stand in for one that could not be made.
 
 The rungs: exact and fresh; stale while the provider is slow; the providers; exact and stale; similar; the error itself.
 A mistake of the caller is raised at once: an old answer in its place would hide it.

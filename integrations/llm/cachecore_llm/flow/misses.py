@@ -22,7 +22,7 @@ class MissReport:
     """Why a call is answered from the cache, or why not. Holds names of fields, and no value of any request."""
 
     status: Literal["hit", "miss", "bypass"]
-    """What a call would get now."""
+    """The result that a call would get now."""
     reason: str | None = None
     """Of a bypass, why the cache is passed by. Of a miss, as the store says it: `absent`, `expired`, `deleted`,
     `invalidated`, `max_age`, `store`, `stream only`, or the reason of a rejected entry."""

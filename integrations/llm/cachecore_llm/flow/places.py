@@ -20,7 +20,7 @@ _MAX_VIEWS: Final = 4096
 
 
 class Place(NamedTuple):
-    """What chooses a view."""
+    """The options that choose a view."""
 
     tenant: str | None
     label: str | None
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     strict: bool
     """Whether nothing stale may be served unless the call asks for it."""
     stale_if_error: float | None
-    """What the call asks for; None: as configured."""
+    """The wish of the call; None: as configured."""
 
 
 class Places:

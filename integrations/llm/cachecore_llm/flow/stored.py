@@ -1,4 +1,4 @@
-"""What lies in the store: the provider's answer as JSON, how its stream came, and the little that is said beside it."""
+"""The stored form: the provider's answer as JSON, how its stream came, and the little that is said beside it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StoredAnswer(msgspec.Struct, frozen=True, omit_defaults=True, eq=False, we
     question: str | None = None
     """The question it answers; None if no other question may be answered with it."""
     headers: tuple[tuple[str, str], ...] = ()
-    """What is kept of the provider's HTTP headers."""
+    """The part of the provider's HTTP headers that is kept."""
     fields: bytes | None = None
     """Digests of the request's fields, packed: `flow.fields`."""
 

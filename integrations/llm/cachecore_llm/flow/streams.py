@@ -65,7 +65,7 @@ class AnswerStream:
         self.reason: str | None = asked.bypass
         """As `Answer.reason`."""
         self.headers: tuple[tuple[str, str], ...] = ()
-        """What is kept of the provider's HTTP headers."""
+        """The part of the provider's HTTP headers that is kept."""
         self._hit: StoredAnswer | None = None
         self.similarity: float | None = None
         self.matched_message: str | None = None

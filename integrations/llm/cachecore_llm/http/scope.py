@@ -79,7 +79,7 @@ def _bare(value: str) -> str:
 
 
 def _rotating(credential: str) -> str | None:
-    """Return what kind of credential is renewed by itself; None if it is none of those known."""
+    """Return the kind of credential that is renewed by itself; None if it is none of those known."""
     if credential.lower().startswith(_SIGNED):
         return "a signature of this request (AWS, HTTP signatures)"
     claims = _claims(credential)

@@ -36,9 +36,9 @@ class Row(NamedTuple):
 _KEYED, _NOT, _BYPASS, _REFUSED = Verdict.KEYED, Verdict.NOT_KEYED, Verdict.BYPASS, Verdict.REFUSED
 
 _DELIVERY: Final = "how the answer is delivered; applied again at serving"
-_PERSON: Final = "names a person, not what is asked"
+_PERSON: Final = "names a person, not the question"
 _PROMPT_CACHE: Final = "steers the provider's prompt cache: costs, never content"
-_TRACING: Final = "names one call, not what is asked"
+_TRACING: Final = "names one call, not the question"
 _TIER: Final = "the answer names it, and prices differ"
 _SAMPLING: Final = "steers how tokens are drawn"
 _LENGTH: Final = "bounds the answer"

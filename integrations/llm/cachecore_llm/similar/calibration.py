@@ -67,7 +67,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The rows, the strictest first, and what follows from them."""
+    """The rows, the strictest first, and their consequences."""
 
     rows: tuple[Row, ...]
     pairs: int

@@ -18,7 +18,7 @@ def chosen_index(
         OptionsError: the plugin's object is no index, or it does not take the bounds.
     """
     options = {"threshold": threshold, "max_messages": max_messages, "max_chars": max_chars, "max_bytes": max_bytes}
-    if index == "grams":  # the usual one, without reading what is installed
+    if index == "grams":  # the usual one, without a look at the installed ones
         return GramIndex(threshold=threshold, max_messages=max_messages, max_chars=max_chars, max_bytes=max_bytes)
     made = plugins.made(GROUP, index, **options) if isinstance(index, str) else index
     if not isinstance(made, SimilarityIndex):

@@ -25,8 +25,8 @@ _PARTITION_BYTES: Final = 1_000
 class GramIndex:
     """The questions that may have answers, by partition; the partition longest without news is forgotten first.
 
-    Safe to use from several threads. What is over a bound is forgotten, the oldest first: in questions one at a time,
-    in bytes an eighth of a partition.
+    Safe to use from several threads. Questions over a bound are forgotten, the oldest first: in questions one at a
+    time, in bytes an eighth of a partition.
     """
 
     def __init__(

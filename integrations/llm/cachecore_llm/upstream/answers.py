@@ -1,4 +1,4 @@
-"""What is no answer: an error under HTTP 200 or inside a stream, and a body without the part that holds the answer."""
+"""Failures in the form of answers: errors under HTTP 200 or inside a stream, and bodies without an answer."""
 
 from __future__ import annotations
 

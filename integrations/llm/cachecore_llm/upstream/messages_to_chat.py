@@ -70,7 +70,7 @@ async def chunks_of(events: AsyncIterator[JsonObject]) -> AsyncGenerator[JsonObj
 
 
 class _Chunks:
-    """What of a streamed message the later chunks need."""
+    """The part of a streamed message that the later chunks need."""
 
     def __init__(self) -> None:
         self._created = int(time.time())

@@ -1,4 +1,4 @@
-"""What tells apart the answers of providers that an application writes itself.
+"""The identity of providers that an application writes itself: it keeps their answers apart.
 
 A provider's `identity` says it. Without one, class, name and attributes do, as they were when the object was first
 seen: an attribute that changes later counts calls or remembers them, and is no setting.

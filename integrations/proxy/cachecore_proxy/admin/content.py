@@ -26,7 +26,7 @@ class Content:
     question: str
     """The question it answers, where other questions may be answered with it."""
     cut: bool
-    """Whether a part is longer than what is shown."""
+    """Whether a part is longer than the part shown."""
 
 
 def content_of(stored: StoredAnswer) -> Content:

@@ -1,4 +1,4 @@
-"""What holds for every request to the page, whatever answers it: its host, its origin, the headers of its answer."""
+"""What holds for every request to the page, for every answer: its host, its origin, the headers of its answer."""
 
 from __future__ import annotations
 

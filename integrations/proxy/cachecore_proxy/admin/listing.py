@@ -87,7 +87,7 @@ class Wanted:
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
-    """What was found."""
+    """The entries found."""
 
     lines: list[Line] = field(default_factory=list)
     matched: int = 0

@@ -53,7 +53,7 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What the first page shows."""
+    """The content of the first page."""
 
     window: int
     requests: int

@@ -43,7 +43,7 @@ class RefusedFormError(Exception):
 
 @dataclass(slots=True)
 class Pages:
-    """What the pages show and act on."""
+    """The objects that the pages show and act on."""
 
     cache: ResponseCache
     activity: Activity
@@ -148,7 +148,7 @@ class Pages:
         return self.show(template, session, now=figures, page="overview", rejected=_reasons(figures.stats))
 
     async def requests(self, _: Request, session: Session) -> Response:
-        """Show requests by model, tenant and prompt, and what was paid."""
+        """Show requests by model, tenant and prompt, and the money paid."""
         summed = await self.sums.now()
         return self.show("requests.html", session, now=summed, most=_MOST_ROWS, page="requests")
 
@@ -213,7 +213,7 @@ class Pages:
         return self.show("purge.html", session, target=target, counted=counted, page="purge")
 
     async def purge(self, request: Request, session: Session) -> Response:
-        """Purge what the form names."""
+        """Purge the entries that the form names."""
         form = await form_of(request)
         session.news = await self.purges.purge(target_of(form.get("kind", ""), form.get("name", "")))
         self.listings.forget()

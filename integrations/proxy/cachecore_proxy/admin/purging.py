@@ -1,4 +1,4 @@
-"""What can be purged, how many entries that is, and the purge itself."""
+"""Purges: the selections, the number of their entries, and the purge itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_TEXT: Final = 1000
 
 
 class Target(NamedTuple):
-    """What is purged. Made by `target_of`."""
+    """The entries to purge. Made by `target_of`."""
 
     kind: Kind
     name: str

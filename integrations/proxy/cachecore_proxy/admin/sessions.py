@@ -31,7 +31,7 @@ class Session:
     began: float
     used: float
     news: str = ""
-    """What the next page tells once."""
+    """A message that the next page shows once."""
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ class Sums:
 
 
 def total_of(many: Iterable[Mapping[K, int]]) -> dict[K, int]:
-    """Return the sums of counts, by what they count."""
+    """Return the sums of counts, by their names."""
     total: dict[K, int] = {}
     for one in many:
         for key, value in one.items():

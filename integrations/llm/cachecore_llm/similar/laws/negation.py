@@ -8,5 +8,5 @@ from cachecore_llm.similar.laws.vocabulary import NEGATIONS
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
-    """Return the first negation in which two texts differ, else None. What is negated is judged by order."""
+    """Return the first negation in which two texts differ, else None. The negated words are judged by order."""
     return differ([one for one in a.values if one in NEGATIONS], [one for one in b.values if one in NEGATIONS])

@@ -7,7 +7,7 @@ from cachecore_llm.similar.laws.reading import Reading
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
-    """Return the first sign in which two texts differ, else None. What stands between the signs is judged by order."""
+    """Return the first sign in which two texts differ, else None. The words between the signs are judged by order."""
     return differ(_signs(a), _signs(b))
 
 

@@ -1,0 +1,51 @@
+"""Commands that install name paths of the repository, as no index has its distributions, and extras that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, name, pages
+
+COMMAND = re.compile(r"\bpip install ([^`\n]+)")
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the arguments of each `pip install` of a page, without comments behind it."""
+    return [shlex.split(found, comments=True) for found in COMMAND.findall(text)]
+
+
+def problem(argument: str) -> str | None:
+    """Return what is wrong with one argument of `pip install`; None for options and other projects."""
+    place, _, extras = argument.rstrip("]").partition("[")
+    if place.startswith("cachecore"):
+        return f"{argument} is on no index: give its path"
+    folder = ROOT / place
+    if argument.startswith("-") or not (place == "." or "/" in place):
+        return None
+    if not (folder / "pyproject.toml").is_file():
+        return f"{argument} is no path of the repository"
+    declared = tomllib.loads((folder / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+    missing = set(filter(None, extras.split(","))) - set(declared)
+    return f"{argument} names extras that are not there: {missing}" if missing else None
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_a_page_installs_what_can_be_installed(page: Path) -> None:
+    for arguments in commands(page.read_text(encoding="utf-8")):
+        for argument in arguments:
+            assert problem(argument) is None, f"{name(page)}: {problem(argument)}"
+
+
+def test_mistakes_are_found() -> None:
+    assert problem("cachecore-llm[openai]") is not None
+    assert problem("integrations/llm[opnai]") is not None
+    assert problem("integrations/lm") is not None
+    assert problem("integrations/llm[openai,testing]") is None
+    assert problem("fastapi") is None
+    assert problem("-e") is None
+    assert commands("`pip install -e '.[all]' a`  # b") == [["-e", ".[all]", "a"]]
