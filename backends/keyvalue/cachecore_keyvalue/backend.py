@@ -37,7 +37,7 @@ LIMITS: Final = (
     "no marks: nothing notices that the store has gone back in time",
     "no clock of its own: the clocks of hosts are compared",
 )
-"""What a cache on such a store has to do without."""
+"""The abilities that a cache on such a store lacks."""
 _STRIPES: Final = 64
 _LONGEST_TTL: Final = 100 * 365.25 * 86_400
 
@@ -136,7 +136,7 @@ class PyKeyValueBackend:
 
     @contextlib.contextmanager
     def _translated(self, operation: str) -> Iterator[None]:
-        """Raise whatever the store raises as `BackendError`: each of them raises its driver's own."""
+        """Raise each exception of the store as `BackendError`: stores raise their drivers' own."""
         if self._closed:
             raise BackendUnavailable(operation, transient=False, reason="closed")
         try:
@@ -150,7 +150,7 @@ class PyKeyValueBackend:
 
 
 def _alive(key: str, entry: Mapping[str, Any] | None, now: float) -> bytes | None:
-    """Return the value in what a store returned; None if it has ended, or is no value of `key`."""
+    """Return the value in a store's record; None if it has expired, or is no value of `key`."""
     if entry is None or entry.get("key") != key:
         return None
     ends, text = entry.get("ends"), entry.get("value")

@@ -130,7 +130,7 @@ class ObjectBackend:
                 yield found
 
     async def prune(self) -> int:
-        """Delete every object whose value has ended, and return how many: for folders, which have no lifecycle rule."""
+        """Delete every object with an expired value, and return how many: for folders, which have no lifecycle rule."""
 
         async def prune(key: str) -> bool:
             async with self._locked(key):
@@ -147,7 +147,7 @@ class ObjectBackend:
         return deleted
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
-        """Return what the store is and can do, for people. Writes nothing."""
+        """Return the kind and abilities of the store, in words. Writes nothing."""
         swap = "a lock of each key's file" if self._locks else "writes on a condition"
         proved = "" if self._locks else ", proved" if self._proved else ", to be proved by the first one"
         facts = {"swap": swap + proved, "feed": "none: copies in memory live for l1_max_age only"}
@@ -165,7 +165,7 @@ class ObjectBackend:
     async def _each(
         self, operation: str, call: Callable[[str], Awaitable[T]], keys: Iterable[str], *, write: bool = False
     ) -> list[T]:
-        """Return what `call` returns for each key, at most `concurrency` of them at once. Raises `BackendError`."""
+        """Return the results of `call` for each key, at most `concurrency` of them at once. Raises `BackendError`."""
         self._check(operation)
         slots = self._slots.get(asyncio.get_running_loop())
         if slots is None:
@@ -221,7 +221,7 @@ class ObjectBackend:
         await obstore.put_async(self._store, path_of(key), encode(key, record), mode=mode, use_multipart=False)
 
     async def _change(self, key: str, change: Callable[[Record | None], Record | bool]) -> bool:
-        """Replace what is under `key` by what `change` makes of it, in one step; a bool is an answer without one."""
+        """Replace the record of `key` by `change(record)`, in one step; a bool is an answer without a write."""
         async with self._locked(key):
             for _ in range(_TURNS):
                 found, _ = await asyncio.gather(self._read(key), self._prove())
@@ -236,7 +236,7 @@ class ObjectBackend:
         raise BackendError("swap", transient=True, reason="conflict")
 
     async def _prove(self) -> None:
-        """Refuse a store that takes a write whose condition does not hold: without that there is no swap."""
+        """Refuse a store that takes a write with an untrue condition: without conditions there is no swap."""
         if self._proved:
             return
         for _ in range(2):  # the first may make the object

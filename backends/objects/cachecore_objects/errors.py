@@ -1,4 +1,4 @@
-"""Translation of errors: what obstore and files raise becomes a `BackendError`. Their messages are not copied."""
+"""Translation of errors: exceptions of obstore and files become a `BackendError`. Their messages are not copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an object holds, and under which path.
+"""The record in an object, and its path.
 
 A record carries its deadline in its own bytes, not in the metadata of the object: a condition on an object's ETag then
 covers the deadline too, local files have no metadata, and a listing would not return it. It carries some random bytes,
@@ -23,7 +23,7 @@ _ESCAPED: Final = re.compile(r"=([0-9A-F]{2})")
 
 HEAD_BYTES: Final = _HEAD.size
 ENDED: Final = 0.0
-"""The deadline of a record that stands for nothing: what a conditional deletion leaves."""
+"""The deadline of an empty record, which a conditional deletion leaves."""
 
 
 class Record(NamedTuple):
@@ -40,7 +40,7 @@ def encode(key: str, record: Record) -> bytes:
 
 
 def decode(key: str, data: bytes) -> Record | None:
-    """Return what an object holds; None if it is no record, or that of another key."""
+    """Return the record in an object; None if it is none, or that of another key."""
     deadline = ends(data)
     if deadline is None:
         return None

@@ -36,7 +36,7 @@ TRUNCATED: Final = frozenset(
         "cancelled",
     ]
 )
-"""Reasons, in lower case, for which models break off: what they have said by then is not the answer."""
+"""Reasons, in lower case, for which models break off: their text so far is not the answer."""
 
 
 def broken_off(facts: Mapping[str, Any] | None, names: Iterable[str]) -> bool:
@@ -48,7 +48,7 @@ class Slot:
     """A get and a put for requests, async and sync; the sync calls also work inside a running event loop.
 
     Args:
-        store: the address of a store, or a `Cache` whose other namespaces stay untouched.
+        store: the address of a store, or a `Cache`; its other namespaces stay untouched.
         namespace: where the answers lie, which `clear` empties.
         options: as for `Cache`, or for `Cache.scoped` where a `Cache` is given.
     """

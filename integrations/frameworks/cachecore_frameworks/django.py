@@ -84,7 +84,7 @@ class CacheCore(BaseCache):
         return self._sync.get_many({key: self.make_and_validate_key(key, version=version) for key in keys})
 
     def get_or_set(self, key: str, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """Return the stored value, or what `default` gives; one computation for all threads and processes."""
+        """Return the stored value, or that of `default`; one computation for all threads and processes."""
 
         def compute() -> Computed[Any]:
             return Computed(_storable(default() if callable(default) else default), ttl=self._ttl(timeout))
@@ -131,7 +131,7 @@ class CacheCore(BaseCache):
         return new.value
 
     def _changed(self, key: str, version: Any, change: Callable[[Any], Computed[Any]]) -> Computed[Any] | None:
-        """Store what `change` makes of the value, again if another write came between; None: there is no value."""
+        """Store `change(value)`, again if another write came between; None: there is no value."""
         made = self.make_and_validate_key(key, version=version)
         while (known := self._sync.lookup(made)).found:
             new = change(known)

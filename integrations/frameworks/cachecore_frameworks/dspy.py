@@ -45,7 +45,7 @@ class DSPyCache(DSPyBase):
         ignored_args_for_cache_key: list[str] | None = None,
         enable_memory_cache: bool = True,
     ) -> None:
-        """Store an answer: one of LiteLLM's, or plain data. What is neither is not stored, and counted."""
+        """Store an answer: one of LiteLLM's, or plain data. Other values are not stored, and counted."""
         with suppress(TypeError, ValueError, EncodingError):
             self._slot.sync_cache.set(self.cache_key(request, ignored_args_for_cache_key), _plain(value))
 

@@ -55,7 +55,7 @@ def cached(
         cache: the cache of the responses.
         ttl: seconds; also the `max-age` for clients.
         headers: names of request headers that the response depends on; they become its `Vary`.
-        shared: whether all callers see the same, whoever they are.
+        shared: whether all callers see the same.
         tags: tags of the responses, with placeholders for parts of the path: `"item:{item_id}"`.
 
     Raises:
@@ -100,7 +100,7 @@ class CachedRoute(APIRoute):
     """The class of routes that may be cached: `APIRouter(route_class=CachedRoute)`, `app.router.route_class = …`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of the route, which stores what `cached` claimed."""
+        """Return the handler of the route, which stores the response that `cached` claimed."""
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:

@@ -72,7 +72,7 @@ class LangChainCache(BaseCache):
 
 
 class _Failures(BaseCallbackHandler):
-    """Gives back the claims of a call whose model has failed: LangChain tells its callbacks, not its cache."""
+    """Gives back the claims of a call with a failed model: LangChain tells its callbacks, not its cache."""
 
     run_inline = True
     ignore_chat_model = ignore_chain = ignore_agent = ignore_retriever = ignore_retry = ignore_custom_event = True

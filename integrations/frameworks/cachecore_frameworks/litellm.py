@@ -37,7 +37,7 @@ def cache_of(
 
 
 class Backend(BaseCache):
-    """What LiteLLM asks and tells: one call for all that ask the same at once, but for streams and embeddings."""
+    """A cache for LiteLLM: one call for all equal ones at once, but for streams and embeddings."""
 
     def __init__(self, slot: Slot) -> None:
         super().__init__()
@@ -114,4 +114,4 @@ def _whole(value: Any) -> bool:
 
 
 _BROKEN = ("length", "content_filter")
-"""How LiteLLM calls the reasons for which a model breaks off, whatever its provider calls them."""
+"""LiteLLM's names of the reasons for which a model breaks off, the same for all providers."""

@@ -93,7 +93,7 @@ class CachedLLM(LLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What the model says of itself."""
+        """The metadata of the model."""
         return self._llm.metadata
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:

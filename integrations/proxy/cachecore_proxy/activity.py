@@ -232,7 +232,7 @@ class Activity:
     ) -> None:
         """Record why the cache had no answer, or was passed by.
 
-        `request`, what the answer is keyed by, is compared with the last requests; only digests of its parts are kept.
+        `request`, the canonical request, is compared with the last requests; only digests of its parts are kept.
         """
         name = _name(model, tenant, prompt)
         known = reason in self.reasons or len(self.reasons) < MAX_MISSES

@@ -33,7 +33,7 @@ _OF_ONE_REQUEST: Final = frozenset(
     }
 )
 _PAGING: Final = frozenset({"page_token", "next_page_token", "next_token", "continuation_token"})
-"""Parameters whose names look like credentials and are places in a list."""
+"""Parameters with names like credentials that are places in a list."""
 _MOST_SENDERS: Final = 4096
 _MOST_SENDER_BYTES: Final = 4096
 _MAX_TENANT: Final = 200

@@ -44,7 +44,7 @@ def parts_of(call: Call) -> dict[str, Any] | None:
 
 
 def _size(value: object, left: int) -> int:
-    """Return what is left of `left` characters when `value` is written; below 0 as soon as there are none."""
+    """Return the characters left of `left` when `value` is written; below 0 as soon as there are none."""
     if isinstance(value, str):
         return left - len(value)
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()

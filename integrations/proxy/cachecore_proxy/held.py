@@ -19,11 +19,11 @@ class HeldTransport(asyncio.Transport):
         self._held: list[bytes] | None = None
 
     def hold(self) -> None:
-        """Keep what is written from now on until `release`, `close` or `abort`."""
+        """Keep bytes written from now on until `release`, `close` or `abort`."""
         self._held = []
 
     def release(self) -> None:
-        """Send what was held, in one write."""
+        """Send the held bytes, in one write."""
         held, self._held = self._held, None
         if held:
             self._transport.write(b"".join(held))
@@ -36,7 +36,7 @@ class HeldTransport(asyncio.Transport):
             self._held.append(data)
 
     def close(self) -> None:
-        """Close the connection after all that was written, also what is held."""
+        """Close the connection after all written bytes, the held ones included."""
         self.release()
         self._transport.close()
 
@@ -62,5 +62,5 @@ class HeldTransport(asyncio.Transport):
         self._transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the event loop's transport knows, such as the socket."""
+        """Return a fact of the event loop's transport, such as the socket."""
         return self._transport.get_extra_info(name, default)

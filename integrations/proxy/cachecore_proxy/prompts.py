@@ -33,7 +33,7 @@ class Prompts:
         self._take(prompts)
 
     def name_of(self, call: Call) -> str | None:
-        """Return the name of the prompt whose text a call has."""
+        """Return the name of the prompt with the text of a call."""
         return self._names.get(system_text(call)[0]) if self._names else None
 
     async def replace(self, prompts: Sequence[PromptSettings]) -> int:

@@ -14,7 +14,7 @@ PACKING: Final = frozenset({"connection", "content-encoding", "content-length", 
 _PACKING_BYTES: Final = frozenset(name.encode() for name in PACKING)
 
 NO_RETRY: Final = {"x-should-retry": "false"}
-"""What both SDKs heed: an error of the cache's own is not asked for three times."""
+"""A header that both SDKs heed: an error of the cache's own is not asked for three times."""
 
 Forward = Literal["bypass", "miss", "partial", "stale", "request"]
 

@@ -9,7 +9,7 @@ from cachecore_llm.wire import JsonObject
 
 
 def streamed_body(body: bytes, content: JsonObject, options: StreamOptions) -> bytes:
-    """Return the caller's bytes, asking for what is wanted of every stream.
+    """Return the caller's bytes, with the options that are wanted of every stream.
 
     Args:
         body: as the caller wrote it.

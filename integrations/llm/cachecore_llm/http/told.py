@@ -1,4 +1,4 @@
-"""What the headers of an answer say of how it came."""
+"""The cache's own headers of an answer, which tell how it came."""
 
 from __future__ import annotations
 

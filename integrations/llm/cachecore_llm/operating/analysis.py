@@ -34,7 +34,7 @@ _WORDS: Final = {
 
 @dataclass(slots=True)
 class Change:
-    """What is changed, and the hit rate with it."""
+    """A change, and the hit rate with it."""
 
     name: str
     rate: float
@@ -44,7 +44,7 @@ class Change:
 
     @property
     def words(self) -> str:
-        """What to do, for people."""
+        """The advice, in words."""
         if self.name in _WORDS:
             return _WORDS[self.name].format(fields=" and ".join(self.fields) or "request")
         return f"leave {self.name} out of the key, if no answer depends on it (CacheConfig(ignore=[{self.name!r}]))"
@@ -63,7 +63,7 @@ class Point:
 
 @dataclass(slots=True)
 class Findings:
-    """What was found. Rates are parts of all requests, 0.0 to 1.0."""
+    """The result of an analysis. Rates are parts of all requests, 0.0 to 1.0."""
 
     requests: int
     bypassed: dict[str, int]
@@ -154,7 +154,7 @@ class Analysis:
         return self._fields[name]
 
     def findings(self) -> Findings:
-        """Return what the requests say."""
+        """Return the result for the requests so far."""
         exact = self._totals[0]
         everything = len(exact) + self._bypassed.total()
         rate = repeats(exact) / max(1, everything)

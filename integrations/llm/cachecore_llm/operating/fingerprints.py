@@ -113,7 +113,7 @@ def without_ids(text: str) -> str:
 
 
 def _texts(change: Callable[[str], str]) -> Callable[[Any], Any]:
-    """Return what applies `change` to every text in a value."""
+    """Return a function that applies `change` to every text in a value."""
 
     def all_in(value: Any) -> Any:
         if isinstance(value, str):
@@ -164,4 +164,4 @@ _OF_PROGRAMS: Final = (
     _nothing,
     lambda value: _sorted(_texts(_impersonal)(value)),
 )
-"""What each of `VARIANTS` does to a field that people type, and to any other."""
+"""The effect of each of `VARIANTS` on a field that people type, and on any other."""

@@ -135,7 +135,7 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What recorded requests are sealed to."""
+    """The context to which recorded requests are encrypted."""
 
     key: str = FORM
     header: bytes = b""

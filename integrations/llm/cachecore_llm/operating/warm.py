@@ -79,7 +79,7 @@ def warm(
 
 
 def _counted(reader: LogReader) -> Counter[int]:
-    """Return how often the log has each question, by a digest of what it is keyed by."""
+    """Return how often the log has each question, by a digest of its key."""
     printer = Fingerprinter()
     counts: Counter[int] = Counter()
     for line in reader:

@@ -35,7 +35,7 @@ _LINES: Final = (".csv", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One request of a log, or what is wrong with it."""
+    """One request of a log, or its defect."""
 
     number: int
     """From 1; in CSV the line on which the record ends."""
@@ -43,7 +43,7 @@ class Line:
     problem: str | None = None
     """Why there is none: a reason, then perhaps `: ` and particulars."""
     facts: Facts = field(default=NO_FACTS, compare=False)
-    """What the log says beside the request."""
+    """The facts of the log beside the request."""
 
 
 class LogReader:
@@ -77,7 +77,7 @@ class LogReader:
             yield from self._kind(file)(file)
 
     def _kind(self, file: IO[bytes]) -> Callable[[IO[bytes]], Iterator[Line]]:
-        """Return what reads the file, by its name and its first bytes."""
+        """Return the reader of the file, by its name and its first bytes."""
         suffix = self.path.suffix.lower()
         if self._form == "text" or (suffix in _TEXTS and self._form is None):
             return self._text

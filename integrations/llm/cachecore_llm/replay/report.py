@@ -1,4 +1,4 @@
-"""What is shown of a replay: a table for people, JSON for machines."""
+"""The report of a replay: a table for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Report:
         }
 
     def show(self, console: Console) -> None:
-        """Print the table, and what was wrong with the log."""
+        """Print the table, and the defects of the log."""
         tally = self.tally
         table = Table(title=escape(self.log), title_justify="left", show_header=False)
         table.add_column()

@@ -1,4 +1,4 @@
-"""Sending a log through an `LLMService`, and what is counted on the way."""
+"""Sending a log through an `LLMService`, with the counts on the way."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class CountedProvider:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened to a log so far."""
+    """The progress of a log so far."""
 
     requests: int = 0
     """Valid lines that were asked."""

@@ -44,7 +44,7 @@ class UnreadableRecordError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a log says beside the request."""
+    """The facts of a log beside the request."""
 
     at: float | None = None
     """Unix seconds at which it was asked."""
@@ -79,7 +79,7 @@ def recognised(record: Record) -> str | None:
 
 
 def request_in(record: Record, form: str) -> tuple[Call, Facts]:
-    """Return the call in a record of the form `form`, and what else it says. Raises UnreadableRecordError."""
+    """Return the call in a record of the form `form`, and its other facts. Raises UnreadableRecordError."""
     return _READERS[form](record)
 
 

@@ -18,7 +18,7 @@ from cachecore_llm.wire import RequestFacts
 from cachecore_llm.wire.objects import dump
 
 _TOLD: Final = frozenset({"http_version", "reason_phrase"})
-"""What is kept of a response's extensions; the others are its connection."""
+"""The kept extensions of a response; the others are its connection."""
 
 
 def stream(library: Library, events: AnswerStream, forward: Forward, body: Any) -> Any:
@@ -73,7 +73,7 @@ def told(response: Any) -> dict[str, Any]:
 
 
 def failed(library: Library, failure: HTTPFailure) -> Any:
-    """Return what the provider answered in place of an answer, as it came."""
+    """Return the provider's error, as it came."""
     headers = {name: value for name, value in failure.headers.items() if name not in PACKING}
     headers["cache-status"] = cache_status(forward="miss", forward_status=failure.status_code)
     return library.module.Response(failure.status_code, headers=encoded(library.module, headers), content=failure.body)

@@ -26,7 +26,7 @@ class Question:
     exchange: Exchange
     controls: Controls
     options: StreamOptions
-    """What the endpoint takes; shared by all requests to it."""
+    """The options of the endpoint; shared by all requests to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Recorder:
         raise MissingAnswer(self.cassette.missing(request))
 
     def stream_of(self, request: Request, response: Any) -> StreamRecorder | None:
-        """Return what records `response`, if it is a stream of events."""
+        """Return the recorder of `response`, if it is a stream of events."""
         exchange, kind = request.exchange, response.headers.get("content-type", "")
         if exchange is None or not exchange.facts.stream or response.status_code >= 400 or "event-stream" not in kind:
             return None

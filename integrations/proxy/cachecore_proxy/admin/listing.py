@@ -22,7 +22,7 @@ from cachecore_proxy.admin.places import Places, models_of, prompt_segments, ten
 MOST: Final = 5000
 """Entries that one listing looks at."""
 SECONDS: Final = 5.0
-"""After which it ends with what it has."""
+"""After which it ends with the entries so far."""
 PAGE: Final = 50
 _KEPT: Final = 4
 _MOST_TEXT: Final = 300

@@ -28,7 +28,7 @@ class PageOptions:
     token: str = field(default="", repr=False)
     """A random text of at least 20 characters; or `password_hash` is given."""
     password_hash: str = field(default="", repr=False)
-    """What `password_hash(password)` returned."""
+    """The result of `password_hash(password)`."""
     hosts: tuple[str, ...] = LOCAL_HOSTS
     """Names under which the page is reached, without ports. A request with another `Host` is refused, so that no site
     can reach the page through a browser by a name of its own."""

@@ -131,7 +131,7 @@ class Pages:
         response.headers["retry-after"] = str(seconds)
         return response
 
-    # What there is to see
+    # Pages to see
 
     async def front(self, request: Request, session: Session) -> Response:
         """Show the figures."""
@@ -200,7 +200,7 @@ class Pages:
             content = content_of(stored[0]) if stored and stored[0] is not None else None
         return self.show("entry.html", session, line=line, content=content, page="entries")
 
-    # What there is to do
+    # Actions
 
     async def ask_purge(self, request: Request, session: Session) -> Response:
         """Show how many entries a purge would make invalid, and ask."""

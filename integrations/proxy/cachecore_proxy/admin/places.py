@@ -19,7 +19,7 @@ _MODEL: Final = "model:"
 
 
 class Place(NamedTuple):
-    """What a namespace says of the answers in it."""
+    """The facts of the answers in a namespace that its name tells."""
 
     tenant: str
     """Empty if there is none, as for `prompt`."""
@@ -45,7 +45,7 @@ class Places:
             self._names[segment] = text
 
     def read(self, namespace: str) -> Place:
-        """Return what `namespace`, below that of the cache, says."""
+        """Return the facts that `namespace`, below that of the cache, tells."""
         tenant, prompt, text = "", [], ""
         for segment in namespace.split("/") if namespace else ():
             kind, rest = segment[:2], segment[2:]

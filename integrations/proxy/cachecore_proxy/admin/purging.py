@@ -108,7 +108,7 @@ class Purges:
         return f"Purged {target.words}: {deleted:,} deleted."
 
     async def aclose(self) -> None:
-        """Cancel what goes on; what was made invalid stays so."""
+        """Cancel the purge under way; answers already invalid stay so."""
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)

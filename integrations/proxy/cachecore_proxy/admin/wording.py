@@ -71,7 +71,7 @@ def dollars(value: float | None) -> str:
 
 
 def money(totals: Totals | None) -> str:
-    """Return what the calls have cost: a dash if no price is known, `≥ $1.23` if some are not."""
+    """Return the cost of the calls: a dash if no price is known, `≥ $1.23` if some are not."""
     if totals is None or (totals.calls and totals.unpriced == totals.calls):
         return NONE
     return f"≥ {dollars(totals.dollars)}" if totals.unpriced else dollars(totals.dollars)
