@@ -56,11 +56,12 @@ sdks: ## cached clients under the oldest SDKs, and under frameworks; each in a v
 	  .venv-$$group/bin/python -m pytest --noconftest tests/llm/sdk/test_versions.py tests/llm/sdk/test_frameworks.py || exit 1; \
 	done
 
-check: $(VENV)/.dev ## lint, types, import order
+check: $(VENV)/.dev ## lint, types, import order, what hot calls do by counting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/integration/test_counts.py
 
 format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
