@@ -16,15 +16,23 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from benchmarks import peers
 from benchmarks.peers.interface import Store
 from benchmarks.running.results import Question, Table
 from benchmarks.running.rounds import scale
-from benchmarks.running.work import ANSWER, chat_request, packages, server, with_part
+from benchmarks.running.work import ANSWER, chat_request, packages, server
 
 CALLERS: Final = 200
 SECONDS: Final = 0.05
 ROUNDS: Final = 9
-BUSY: Final = "while True: pass"
+BUSY: Final = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+NOT_ASKED: Final = (
+    "floor: lane, key, decoding",
+    "cachecore, a tenth of the keys in memory",
+    "redis-py, timeouts off",
+    "LiteLLM",
+)
+"""These have the computations of another that is asked."""
 
 
 async def of_caller(store: Store, request: dict[str, Any], computed: list[int]) -> None:
@@ -39,9 +47,10 @@ async def of_caller(store: Store, request: dict[str, Any], computed: list[int]) 
         await store.set(request, await compute())
 
 
-async def one_process(name: str, url: str, callers: int) -> None:
+async def one_process(file: str, name: str, url: str, callers: int) -> None:
     """Wait for a number on standard input, ask for it from all callers, and print how often it was computed."""
-    opens = {peer.name: opens for peer, opens in with_part("redis")}[name]
+    opens = next(peer.redis for peer in peers.of_file(file) if peer.name == name)
+    assert opens is not None
     loop = asyncio.get_running_loop()
     async with opens(url) as store:
         await store.get(chat_request(-1))
@@ -55,8 +64,8 @@ async def one_process(name: str, url: str, callers: int) -> None:
 
 
 @contextlib.contextmanager
-def asking(name: str, url: str, processes: int) -> Iterator[list[subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "benchmarks.stampede", name, url, str(CALLERS // processes)]
+def asking(file: str, name: str, url: str, processes: int) -> Iterator[list[subprocess.Popen[str]]]:
+    command = [sys.executable, "-m", "benchmarks.stampede", file, name, url, str(CALLERS // processes)]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
     ]
@@ -82,10 +91,10 @@ def busy(count: int) -> Iterator[None]:
             one.wait()
 
 
-def rounds(name: str, url: str, processes: int, first: int) -> dict[str, Any]:
+def rounds(file: str, name: str, url: str, processes: int, first: int) -> dict[str, Any]:
     """Return how often one answer was computed, and how long the last caller waited."""
     calls, seconds = [], []
-    with asking(name, url, processes) as started:
+    with asking(file, name, url, processes) as started:
         for number in range(first, first + max(3, round(ROUNDS * scale()))):
             for one in started:
                 assert one.stdin is not None
@@ -103,14 +112,19 @@ def rounds(name: str, url: str, processes: int, first: int) -> dict[str, Any]:
 
 async def measure() -> list[Table]:
     tables = []
-    names = [peer.name for peer, _ in with_part("redis") if not peer.name.startswith("floor")]
+    asked = [
+        (file, peer.name)
+        for file in peers.files()
+        for peer in peers.of_file(file)
+        if peer.redis is not None and peer.name not in NOT_ASKED
+    ]
     with server() as url:
         for processes, loaded in ((1, 0), (4, 0), (1, 2), (4, 2)):
             rows = {}
             with busy(loaded):
-                for place, name in enumerate(names, 1):
+                for place, (file, name) in enumerate(asked, 1):
                     rows[name] = rounds(
-                        name, f"{url.removesuffix('/0')}/{place}", processes, 1000 * (processes + loaded)
+                        file, name, f"{url.removesuffix('/0')}/{place}", processes, 1000 * (processes + loaded)
                     )
             beside = ", beside two busy processes" if loaded else ""
             tables.append(
@@ -124,7 +138,7 @@ QUESTION = Question(
 )
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        asyncio.run(one_process(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    if len(sys.argv) == 5:
+        asyncio.run(one_process(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
         sys.exit(0)
     sys.exit(QUESTION.main())

@@ -13,10 +13,20 @@ from collections.abc import Iterator
 from benchmarks.peers.interface import Peer
 
 
-def found() -> Iterator[Peer]:
-    """Yield all peers that are installed, those of this project first."""
+def files() -> list[str]:
+    """Return the names of the files of peers, that of this project first."""
     names = [one.name for one in pkgutil.iter_modules(__path__) if one.name != "interface"]
-    for name in sorted(names, key=lambda name: (name != "cachecore_", name)):
-        for peer in importlib.import_module(f"{__name__}.{name}").PEERS:
-            if importlib.util.find_spec(peer.module) is not None:
-                yield peer
+    return sorted(names, key=lambda name: (name != "cachecore_", name))
+
+
+def of_file(name: str) -> Iterator[Peer]:
+    """Yield the peers of a file that are installed."""
+    for peer in importlib.import_module(f"{__name__}.{name}").PEERS:
+        if importlib.util.find_spec(peer.module) is not None:
+            yield peer
+
+
+def found() -> Iterator[Peer]:
+    """Yield all peers that are installed."""
+    for name in files():
+        yield from of_file(name)

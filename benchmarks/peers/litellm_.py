@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.peers.in_memory import ENTRIES
 from benchmarks.peers.interface import Opens, Peer, Store
 
 
@@ -20,7 +21,9 @@ def _opens(kind: str) -> Opens:
         address = urlsplit(place)
         options: dict[str, Any] = {"host": address.hostname, "port": str(address.port)} if kind == "redis" else {}
         cache = Cache(type=kind, **options)
-        inner = cache.cache
+        inner: Any = cache.cache
+        if kind == "local":
+            inner.max_size_in_memory = ENTRIES  # 200 by default
 
         yield Store(
             lambda request: inner.async_get_cache(cache.get_cache_key(**request)),

@@ -8,6 +8,7 @@ from typing import Any, Final
 from benchmarks.running.results import OURS, RESULTS
 
 OURS_COLOUR: Final = "#1f6feb"
+MOST_TABLES: Final = 12
 PEER_COLOUR: Final = "#9aa4b2"
 
 
@@ -26,6 +27,7 @@ def drawn(result: dict[str, Any]) -> Path | None:
             tables.append((table, bars))
     if not tables:
         return None
+    del tables[MOST_TABLES:]  # the page has them all
     heights = [1 + 0.28 * len(bars) for _, bars in tables]
     figure, places = pyplot.subplots(
         len(tables), 1, figsize=(8, sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"

@@ -14,6 +14,18 @@ from typing import Final
 Turn = Callable[[], Awaitable[int]]
 """Does some calls, and returns how many."""
 
+
+def repeated(call: Callable[[], object], times: int) -> Turn:
+    """Return a turn of `times` calls of a plain function."""
+
+    async def turn() -> int:
+        for _ in range(times):
+            call()
+        return times
+
+    return turn
+
+
 LEAST_ROUNDS: Final = 5
 SCALE: Final = "BENCHMARKS_SCALE"
 
