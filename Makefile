@@ -67,7 +67,7 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## the benchmarks; results go to benchmarks/results
+bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md
 	$(BIN)/python -m benchmarks
 
 soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults

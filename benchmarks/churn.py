@@ -21,6 +21,7 @@ from benchmarks.entry_memory import resident
 from benchmarks.running.results import Question, Table
 from benchmarks.running.rounds import scale
 from cachecore import Cache
+from cachecore.store.memory_backend import MemoryBackend
 
 SECONDS: Final = 120.0
 MIB: Final = 1 << 20
@@ -38,7 +39,7 @@ def answers() -> Any:
 
 
 async def ours(end: float, took: list[int]) -> int:
-    async with Cache[Any](f"memory://?max_bytes={LIMIT}", ttl=60, l1_max_bytes=LIMIT // 4) as cache:
+    async with Cache[Any](MemoryBackend(max_bytes=LIMIT), ttl=60, l1_max_bytes=LIMIT // 4) as cache:
         return await run(cache.set, cache.get, end, took)
 
 
@@ -96,7 +97,8 @@ async def measure() -> list[Table]:
         )
         for name in CONTENDERS
     }
-    rows = {name: json.loads(process.communicate()[0]) for name, process in started.items()}
+    said = {name: process.communicate()[0] for name, process in started.items()}
+    rows = {name: json.loads(found) for name, found in said.items()}
     return [Table(f"{seconds:g} s of churn in 64 MiB", "at the end, MiB", rows)]
 
 

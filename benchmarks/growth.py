@@ -16,6 +16,7 @@ from benchmarks.running.results import Question, Table, of_samples
 from benchmarks.running.rounds import Turn, interleaved, scale
 from benchmarks.running.work import at_once, server
 from cachecore import Cache
+from cachecore.store.memory_backend import MemoryBackend
 
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 PAGE: Final = 1000
@@ -68,8 +69,8 @@ async def sizes(cache: Cache[Any], client: Redis | None, where: str) -> list[Tab
 
 
 async def measure() -> list[Table]:
-    url, entries = f"memory://?max_bytes={MOST_BYTES}", SIZES[-1]
-    async with Cache[Any](url, ttl=36_000, l1_max_bytes=MOST_BYTES, l1_max_entries=entries) as cache:
+    store, entries = MemoryBackend(max_bytes=MOST_BYTES), SIZES[-1]
+    async with Cache[Any](store, ttl=36_000, l1_max_bytes=MOST_BYTES, l1_max_entries=entries) as cache:
         tables = await sizes(cache, None, "memory")
     with server() as url:
         base = url.removesuffix("/0")

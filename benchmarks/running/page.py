@@ -33,18 +33,21 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
 
 
-def _table(table: dict[str, Any]) -> list[str]:
+def table_lines(table: dict[str, Any]) -> list[str]:
+    """Return the lines of a table."""
     columns: list[str] = []
     for row in table["rows"].values():
         columns += [column for column in row if column not in columns]
-    lines = [f"### {table['title']}", ""]
-    if table["note"]:
-        lines += [table["note"], ""]
-    lines += ["| |" + "".join(f" {column} |" for column in columns), "|---|" + "---|" * len(columns)]
+    lines = ["| |" + "".join(f" {column} |" for column in columns), "|---|" + "---|" * len(columns)]
     for name, row in table["rows"].items():
         shown = f"**{name}**" if name.startswith(OURS) else name
         lines.append(f"| {shown} |" + "".join(f" {_cell(row.get(column))} |" for column in columns))
-    return [*lines, ""]
+    return lines
+
+
+def _table(table: dict[str, Any]) -> list[str]:
+    note = [table["note"], ""] if table["note"] else []
+    return [f"### {table['title']}", "", *note, *table_lines(table), ""]
 
 
 def _section(result: dict[str, Any]) -> list[str]:
