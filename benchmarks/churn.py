@@ -1,6 +1,6 @@
 """Whether memory grows while answers come and go, in a process that is full. `python -m benchmarks churn`
 
-Two minutes of new answers of 0.2 to 20 KB, stored, read and replaced, in a cache of 64 MiB; each contender in a process
+A minute of new answers of 0.2 to 20 KB, stored, read and replaced, in a cache of 64 MiB; each contender in a process
 of its own, at the same time. What counts is the memory of the process (RSS) in the second half: how much it grew.
 """
 
@@ -23,10 +23,11 @@ from benchmarks.running.rounds import scale
 from cachecore import Cache
 from cachecore.store.memory_backend import MemoryBackend
 
-SECONDS: Final = 120.0
+SECONDS: Final = 60.0
 MIB: Final = 1 << 20
 LIMIT: Final = 64 * MIB
 MEAN_BYTES: Final = 10_000
+FILL: Final = 3 * LIMIT // (2 * MEAN_BYTES)
 SAMPLE: Final = 0.5
 
 
@@ -38,47 +39,51 @@ def answers() -> Any:
         yield f"question {number}", {"content": chance.randbytes(chance.randint(100, 10_000)).hex()}
 
 
-async def ours(end: float, took: list[int]) -> int:
+async def ours(seconds: float, took: list[int]) -> int:
     async with Cache[Any](MemoryBackend(max_bytes=LIMIT), ttl=60, l1_max_bytes=LIMIT // 4) as cache:
-        return await run(cache.set, cache.get, end, took)
+        return await run(cache.set, cache.get, seconds, took)
 
 
-async def of_mapping(mapping: Any, end: float, took: list[int]) -> int:
+async def of_mapping(mapping: Any, seconds: float, took: list[int]) -> int:
     async def put(name: str, value: Any) -> None:
         mapping[name] = value
 
     async def get(name: str) -> Any:
         return mapping.get(name)
 
-    return await run(put, get, end, took)
+    return await run(put, get, seconds, took)
 
 
-async def run(put: Any, get: Any, end: float, took: list[int]) -> int:
-    """Store and read until `end`, and note the memory twice a second; return how many answers were stored."""
-    sampled, count = 0.0, 0
+async def run(put: Any, get: Any, seconds: float, took: list[int]) -> int:
+    """Fill the cache; then store and read for `seconds`, and note the memory twice a second; return how many answers were stored."""
+    sampled, count, end = 0.0, 0, float("inf")
     for name, value in answers():
         await put(name, value)
         await get(name)
         count += 1
         now = time.monotonic()
+        if count < FILL:
+            continue
+        if count == FILL:
+            end = now + seconds
         if now - sampled > SAMPLE:
             took.append(resident())
             sampled = now
         if now > end:
-            return count
-    return count
+            return count - FILL
+    return 0
 
 
 CONTENDERS: Final[dict[str, Any]] = {
     "cachecore": ours,
-    "cachetools": lambda end, took: of_mapping(cachetools.TTLCache(LIMIT // MEAN_BYTES, 60), end, took),
-    "cachebox": lambda end, took: of_mapping(cachebox.LRUCache(LIMIT // MEAN_BYTES), end, took),
+    "cachetools": lambda seconds, took: of_mapping(cachetools.TTLCache(LIMIT // MEAN_BYTES, 60), seconds, took),
+    "cachebox": lambda seconds, took: of_mapping(cachebox.LRUCache(LIMIT // MEAN_BYTES), seconds, took),
 }
 
 
 async def one(name: str, seconds: float) -> None:
     took: list[int] = []
-    stored = await CONTENDERS[name](time.monotonic() + seconds, took)
+    stored = await CONTENDERS[name](seconds, took)
     half = took[len(took) // 2 :]
     found = {
         "grown in the second half, MiB": round((half[-1] - half[0]) / MIB, 1),

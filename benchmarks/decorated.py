@@ -59,8 +59,8 @@ async def measure() -> list[Table]:
     turns = {peer.name: awaited(cached(ask), calls) for peer, cached in with_part("cached")}
     blocking = {peer.name: called(cached(ask_sync), calls) for peer, cached in with_part("cached_sync")}
     return [
-        of_samples("async function, hit in memory", await interleaved(turns, seconds=60), "async_lru"),
-        of_samples("plain function, hit in memory", await interleaved(blocking, seconds=60), "cachebox"),
+        of_samples("async function, hit in memory", await interleaved(turns, seconds=25), "async_lru"),
+        of_samples("plain function, hit in memory", await interleaved(blocking, seconds=25), "cachebox"),
     ]
 
 

@@ -36,7 +36,7 @@ async def measure() -> list[Table]:
                     name: at_once(lambda number, store=store: store.get(requests[number]), lambda: drawn, tasks)  # type: ignore[misc]
                     for name, store in stores.items()
                 }
-                samples = await interleaved(turns, seconds=20)
+                samples = await interleaved(turns, seconds=8)
                 tables.append(of_samples(f"hit in a file, {tasks} at once", samples, BASE))
             for tasks in TASKS:
                 turns = {
@@ -47,7 +47,7 @@ async def measure() -> list[Table]:
                     )
                     for name, store in stores.items()
                 }
-                samples = await interleaved(turns, seconds=20)
+                samples = await interleaved(turns, seconds=8)
                 tables.append(of_samples(f"write in a file, {tasks} at once", samples, BASE))
     return tables
 

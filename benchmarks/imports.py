@@ -33,7 +33,7 @@ PROGRAMS: Final = {
     "diskcache": "import diskcache",
     "langchain_core.caches": "import langchain_core.caches",
 }
-ROUNDS: Final = 25
+ROUNDS: Final = 15
 
 
 def run(program: str) -> tuple[float, float]:

@@ -29,8 +29,8 @@ async def measure() -> list[Table]:
             )
         drawn = zipf(REQUESTS, READS)
         return [
-            of_samples("hit, one reader", await interleaved(reads, seconds=45), "a plain dict"),
-            of_samples("write, one by one", await interleaved(writes, seconds=45), "a plain dict"),
+            of_samples("hit, one reader", await interleaved(reads, seconds=25), "a plain dict"),
+            of_samples("write, one by one", await interleaved(writes, seconds=25), "a plain dict"),
         ]
 
 

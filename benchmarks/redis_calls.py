@@ -37,7 +37,7 @@ async def measure() -> list[Table]:
                     name: at_once(lambda number, store=store: store.get(requests[number]), lambda: drawn, tasks)  # type: ignore[misc]
                     for name, store in stores.items()
                 }
-                samples = await interleaved(turns, seconds=20)
+                samples = await interleaved(turns, seconds=10)
                 tables.append(of_samples(f"hit on Redis, {tasks} at once", samples, BASE))
             for tasks in TASKS:
                 turns = {
@@ -48,7 +48,7 @@ async def measure() -> list[Table]:
                     )
                     for name, store in stores.items()
                 }
-                samples = await interleaved(turns, seconds=20)
+                samples = await interleaved(turns, seconds=10)
                 tables.append(of_samples(f"write on Redis, {tasks} at once", samples, BASE))
     return tables
 
