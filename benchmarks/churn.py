@@ -55,7 +55,7 @@ async def of_mapping(mapping: Any, seconds: float, took: list[int]) -> int:
 
 
 async def run(put: Any, get: Any, seconds: float, took: list[int]) -> int:
-    """Fill the cache; then store and read for `seconds`, and note the memory twice a second; return how many answers were stored."""
+    """Fill the cache, store and read for `seconds`, and note the memory twice a second; return how many were stored."""
     sampled, count, end = 0.0, 0, float("inf")
     for name, value in answers():
         await put(name, value)
