@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore.memory.eviction import EvictionPolicy, PolicyFactory
 from cachecore.memory.eviction.adaptive import AdaptivePolicy
 from cachecore.memory.eviction.lfu import LfuPolicy
@@ -74,7 +75,7 @@ def made() -> Iterator[tuple[str, int, traces.Trace, Row]]:
 
 async def measure() -> list[Table]:
     tables = []
-    for name, capacity, trace, row in (*real(), *made()):
+    for name, capacity, trace, row in (*(real() if scale() == 1 else ()), *made()):
         row |= {policy: round(traces.hit_percent(make, capacity, trace), 2) for policy, make in OURS.items()}
         row.setdefault("optimum", round(traces.optimum_percent(capacity, trace), 2))
         rows = {
