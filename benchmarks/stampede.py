@@ -1,7 +1,7 @@
 """How often an answer is computed when 200 callers ask for it at the same time. `python -m benchmarks stampede`
 
-The callers are in one process or in four; those of four also beside two processes that compute all the time; one server. The answer
-takes 50 ms to compute. Peers that share no computations have their plain way: get, compute, set.
+The callers are in one process or in four; those of four also beside two processes that compute all the time. One
+server. The answer takes 50 ms to compute. Peers that share no computations have their plain way: get, compute, set.
 """
 
 from __future__ import annotations
