@@ -80,17 +80,18 @@ frameworks: ## the adapters of cachecore-frameworks, with the frameworks themsel
 	  .venv-$$group/bin/python -m pytest tests/frameworks || exit 1; \
 	done
 
-check: $(VENV)/.dev ## lint, types, import order
+check: $(VENV)/.dev ## lint, types, import order, the work of hot calls by counting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/integration/test_counts.py
 
 format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## the benchmarks; results go to benchmarks/results
+bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md
 	$(BIN)/python -m benchmarks
 
 litellm: .venv-litellm/.installed ## LiteLLM's proxy in a venv of its own, which benchmarks/gateway.py measures

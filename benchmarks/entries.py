@@ -1,22 +1,20 @@
 """What an entry costs beside its JSON: envelope and serializers, writing and reading, with every check.
 
-    python -m benchmarks.entries
+    python -m benchmarks entries
 
-All rows are measured in turn, many times, in one run; each ratio is the median of ratios within a turn, so that a
-busy machine does not decide. The yardstick is what a plain cache does: `json.dumps` and `json.loads` of the response,
-without metadata, checksum, tags or any check at all.
+The base is what a plain cache does: `json.dumps` and `json.loads` of the response, without metadata, checksum, tags or
+any check at all.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import timeit
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from benchmarks.running.results import Question, Table, of_samples
+from benchmarks.running.rounds import interleaved, repeated
 from cachecore.contract.protocols import Serializer
 from cachecore.encoding import entry
 from cachecore.serializers.compressed import CompressedSerializer
@@ -24,10 +22,8 @@ from cachecore.serializers.encrypted import EncryptedSerializer
 from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
 
-RESULTS = Path(__file__).parent / "results" / "entries.json"
-TARGET = 0.35
-TURNS = 41
-REPEATS = 1000
+CALLS: Final = 300
+BASE: Final = "json.dumps + json.loads"
 
 KEY = "cc:e:faq/v3:" + "0123456789abcdef" * 4
 STAMPS = (("n", bytes(range(8))), ("n/faq", bytes(range(8, 16))), ("n/faq/v3", bytes(range(16, 24))))
@@ -91,7 +87,7 @@ def rows() -> Rows:
     payload = plain.dumps(RESPONSE, made)
     data = entry.seal(made, payload)
     found: Rows = {
-        "json.dumps + json.loads": lambda: json.loads(json.dumps(RESPONSE)),
+        BASE: lambda: json.loads(json.dumps(RESPONSE)),
         "json.loads": lambda: json.loads(text),
         "entry, written and read, msgpack": lambda: _there_and_back(plain),
         "envelope alone: draft, seal, decode": lambda: entry.decode(entry.seal(_draft(plain), payload), KEY),
@@ -142,42 +138,17 @@ def _read(serializer: Serializer, data: bytes) -> Any:
     return serializer.loads(found.payload, found)
 
 
-def measure() -> dict[str, Any]:
-    """Return microseconds and ratios of each row."""
-    measured = rows()
-    times: dict[str, list[float]] = {name: [] for name in measured}
-    for _ in range(TURNS):
-        for name, call in measured.items():
-            times[name].append(timeit.timeit(call, number=REPEATS) / REPEATS * 1e6)
-    yardstick = next(iter(times.values()))
-    return {
-        "python": sys.version.split()[0],
-        "response_bytes": len(json.dumps(RESPONSE)),
-        "target": TARGET,
-        "rows": {
-            name: {
-                "microseconds": round(statistics.median(taken), 3),
-                "ratio": round(statistics.median(one / all_ for one, all_ in zip(taken, yardstick, strict=True)), 3),
-            }
-            for name, taken in times.items()
-        },
-    }
+async def measure() -> list[Table]:
+    samples = await interleaved({name: repeated(call, CALLS) for name, call in rows().items()}, seconds=30)
+    return [of_samples(f"an answer of {len(json.dumps(RESPONSE)):,} bytes of JSON", samples, BASE)]
 
 
-def main() -> None:
-    """Measure, print and store."""
-    result = measure()
-    print(f"{result['response_bytes']} bytes of JSON; Python {result['python']}; median of {TURNS} turns\n")
-    print(f"{'':55}{'µs':>8}{'ratio':>8}")
-    for name, row in result["rows"].items():
-        print(f"{name:55}{row['microseconds']:8.2f}{row['ratio']:8.2f}")
-    ratio = result["rows"]["envelope alone: draft, seal, decode"]["ratio"]
-    print(f"\nthe envelope, written, read and checked: {ratio:.2f} of the response's JSON (target {TARGET})")
-    ratio = result["rows"]["entry, written and read, msgpack"]["ratio"]
-    print(f"the same with its payload packed and unpacked: {ratio:.2f}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-
+QUESTION = Question(
+    "entries",
+    "What do envelope and serializers cost?",
+    measure,
+    ["ormsgpack", "cryptography", "zstandard", "xxhash"],
+)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

@@ -1,6 +1,6 @@
 """What the digests of a request's fields cost: bytes of a stored answer, microseconds of a miss, a hit, an `explain`.
 
-    python -m benchmarks.field_digests      # prints a table, writes benchmarks/results/field_digests.json
+    python -m benchmarks field_digests
 
 A miss pays for the digests once. A hit pays for the bytes alone, which it never reads: the same entry is decoded with
 them and without, in turn. Each figure is the fastest of many short runs.
@@ -8,16 +8,15 @@ them and without, in turn. Each figure is the fastest of many short runs.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import platform
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from benchmarks.running.results import Question, Table
 from cachecore import Cache
 from cachecore_llm import CacheConfig, LLMService, ResponseCache
 from cachecore_llm.flow.fields import FieldDigester
@@ -26,7 +25,6 @@ from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.key import simple_key
 from cachecore_llm.wire import Call, JsonObject
 
-RESULTS: Final = Path(__file__).parent / "results" / "field_digests.json"
 ROUNDS: Final = 300
 SYSTEM: Final = {"role": "system", "content": "You are a helpful assistant."}
 BODY: Final = json.dumps({"choices": [{"message": {"content": "You can order a new card in the app. " * 8}}]}).encode()
@@ -39,7 +37,7 @@ def _turns(number: int, size: int) -> list[JsonObject]:
 REQUESTS: Final = {
     "a short question": _turns(1, 40),
     "20 messages of 500 characters": _turns(20, 500),
-    "60 KB": _turns(1, 60_000),
+    "one message of 60 KB": _turns(1, 60_000),
 }
 
 
@@ -108,20 +106,27 @@ def _response() -> Any:
     return LLMResponse("In the app, under Cards.", finish_reason="stop")
 
 
-def main() -> None:
-    """Measure, print and write the results."""
-    rows = {name: _of(messages) for name, messages in REQUESTS.items()}
-    for name, row in rows.items():
-        print(
-            f"{name:30} {row['bytes']:4} bytes, a miss +{row['miss_us']:6.1f} µs, decoding {row['decode_us']:.2f} -> "
-            f"{row['decode_with_digests_us']:.2f} µs, comparing {row['compare_us']:.1f} µs an entry"
-        )
-    taken = asyncio.run(_explained(2_000, "memory://"))
-    print(f"explain, for each stored answer: {taken['same']} µs in its own namespace, {taken['other']} µs in another")
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
-    found = {**machine, "rows": rows, "explain_us_an_answer": taken}
-    RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+async def measure() -> list[Table]:
+    rows: dict[str, dict[str, Any]] = {}
+    for name, messages in REQUESTS.items():
+        found = _of(messages)
+        rows[name] = {
+            "bytes of an entry": found["bytes"],
+            "a miss, µs": found["miss_us"],
+            "a hit from the store, µs": round(found["decode_with_digests_us"] - found["decode_us"], 3),
+            "a comparison, µs": found["compare_us"],
+        }
+    taken = await _explained(2_000, "memory://")
+    explained = {
+        f"in {place} namespace": {"µs": taken[key]} for key, place in (("same", "its own"), ("other", "another"))
+    }
+    return [
+        Table("what digests add", "a miss, µs", rows),
+        Table("explain, for each stored answer", "µs", dict(explained)),
+    ]
 
+
+QUESTION = Question("field_digests", "What do the digests of a request's fields cost?", measure, ["msgspec"])
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

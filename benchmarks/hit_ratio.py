@@ -1,6 +1,6 @@
 """Which part of the requests each eviction policy answers, beside those of others and the best possible.
 
-    python -m benchmarks.hit_ratio       # prints a table, writes benchmarks/results/hit_ratio.json
+    python -m benchmarks hit_ratio
 
 Real traces come from a folder of data beside the checkout, with hit ratios of other implementations (libcachesim) and
 of Belady's optimum; without the folder only the made-up traffic is measured. What a hit and a put cost is measured by
@@ -17,6 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore.memory.eviction import EvictionPolicy, PolicyFactory
 from cachecore.memory.eviction.adaptive import AdaptivePolicy
 from cachecore.memory.eviction.lfu import LfuPolicy
@@ -25,7 +27,6 @@ from cachecore.memory.eviction.s3fifo import S3FifoPolicy
 from cachecore.memory.eviction.tinylfu import TinyLfuPolicy
 from tests.unit.memory.eviction import traces
 
-RESULTS = Path(__file__).parent / "results" / "hit_ratio.json"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cache-traces"
 OTHERS = ("arc", "sieve", "s3fifo", "wtinylfu", "twoq")
 LOOP_SIZES = (250, 500, 900, 1000)
@@ -72,31 +73,24 @@ def made() -> Iterator[tuple[str, int, traces.Trace, Row]]:
             yield name, capacity, trace, {}
 
 
-def main() -> int:
-    """Measure everything; fail if the adaptive policy is over a point below LRU anywhere."""
-    columns = ["optimum", *OURS, *(f"their {other}" for other in OTHERS)]
-    print(f"{'trace':>20} {'entries':>8}" + "".join(f"{column:>15}" for column in columns))
-    results: list[dict[str, Any]] = []
-    below_lru: list[float] = []
-    below_best: list[float] = []
-    for name, capacity, trace, row in (*real(), *made()):
+async def measure() -> list[Table]:
+    tables = []
+    for name, capacity, trace, row in (*(real() if scale() == 1 else ()), *made()):
         row |= {policy: round(traces.hit_percent(make, capacity, trace), 2) for policy, make in OURS.items()}
         row.setdefault("optimum", round(traces.optimum_percent(capacity, trace), 2))
-        shown = "".join(f"{row[column]:15.1f}" if column in row else f"{'':>15}" for column in columns)
-        print(f"{name:>20} {capacity:>8}" + shown, flush=True)
-        results.append({"trace": name, "entries": capacity, "requests": len(trace), "hits": row})
-    below_lru = [row["hits"]["adaptive"] - row["hits"]["lru"] for row in results]
-    below_best = [
-        row["hits"]["adaptive"] - max(row["hits"][name] for name in OURS if name != "adaptive") for row in results
-    ]
-    print(f"adaptive against LRU: worst {min(below_lru):+.1f}, mean {sum(below_lru) / len(below_lru):+.1f} points")
-    print(
-        f"adaptive against the best of the other four: worst {min(below_best):+.1f}, best {max(below_best):+.1f} points"
-    )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"unit": "percent of requests", "rows": results}, indent=1) + "\n")
-    return 0 if min(below_lru) > -1 else 1
+        rows = {
+            f"cachecore {policy}" if policy in OURS else policy: {
+                "hits %": hits,
+                "beyond LRU": round(hits - row["lru"], 2),
+            }
+            for policy, hits in row.items()
+        }
+        title = f"{name}, {capacity:,} entries, {len(trace):,} requests"
+        tables.append(Table(title, "hits %", rows, lower_is_better=False))
+    return tables
 
+
+QUESTION = Question("hit_ratio", "Which part of the requests does each eviction policy answer?", measure, timed=False)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(QUESTION.main())

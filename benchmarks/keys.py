@@ -1,43 +1,29 @@
-"""How long it takes to turn a request into its key, beside the ways others do it.
+"""How long it takes to turn a request into its key, beside the ways others do it. `python -m benchmarks keys`
 
-    python -m benchmarks.keys        # prints a table, writes benchmarks/results/keys.json
-
-Every contender is timed in turn, round after round, so that a busy machine slows all of them alike; the figures are
-medians, and the ratios are medians of those within a round, to `json.dumps(sort_keys=True)` with SHA-256, which most
-caches do.
+Most caches do what the base does: `json.dumps(sort_keys=True)` with SHA-256.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import truediv
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import ormsgpack
 
+from benchmarks.running.results import Question, Table, of_samples
+from benchmarks.running.rounds import interleaved, repeated
 from cachecore.keys import KeySpace, encode
 from cachecore.keys.hashers import blake2b, blake3, sha256, xxh3_128
 from cachecore.keys.walker import walk
 
-RESULTS = Path(__file__).parent / "results" / "keys.json"
-ROUNDS = 101
-SECONDS_PER_TURN = 0.002
-
-GOALS = {
-    ("flat 3 KB", "cachecore sha256"): 0.30,
-    ("flat 3 KB", "cachecore xxh3_128"): 0.08,
-    ("chat 8 KB, 8 tools", "cachecore sha256"): 0.25,
-}
+CALLS: Final = 200
+BASE: Final = "json + sha256"
 
 
 def flat_request() -> dict[str, Any]:
@@ -115,8 +101,9 @@ def contenders(request: Any) -> dict[str, Callable[[], object]]:
     }
     msgspec_encode = msgspec.msgpack.Encoder(order="sorted").encode
     timed: dict[str, Callable[[], object]] = {
-        "json + sha256": partial(_json_sha256, request),
+        BASE: partial(_json_sha256, request),
         "msgspec + sha256": lambda: hashlib.sha256(msgspec_encode(request)).hexdigest(),
+        "sha256 alone": partial(hashlib.sha256, ormsgpack.packb(request)),
         "ormsgpack, unsafe, no hash": partial(ormsgpack.packb, request, None, ormsgpack.OPT_SORT_KEYS),
         "cachecore encode, no hash": partial(encode, request),
         "cachecore walker, no hash": partial(walk, request),
@@ -126,68 +113,25 @@ def contenders(request: Any) -> dict[str, Callable[[], object]]:
     return timed
 
 
-def measure(timed: dict[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
-    """Return of each contender the median microseconds per call and the median ratio to the first, timed in turns."""
-    counts: dict[str, int] = {}
-    for name, call in timed.items():
-        count, spent = 1, 0.0
-        while spent < SECONDS_PER_TURN:
-            count *= 2
-            spent = _turn(call, count)
-        counts[name] = count
-    samples: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(ROUNDS):
-        for name, call in timed.items():
-            samples[name].append(_turn(call, counts[name]) / counts[name] * 1e6)
-    yardstick = next(iter(samples.values()))
-    return {
-        name: (statistics.median(times), statistics.median(map(truediv, times, yardstick)))
-        for name, times in samples.items()
-    }
-
-
-def _turn(call: Callable[[], object], count: int) -> float:
-    repeat = range(count)
-    start = time.perf_counter()
-    for _ in repeat:
-        call()
-    return time.perf_counter() - start
-
-
-def main() -> int:
-    """Measure, print, write the results; return how many goals were missed."""
+async def measure() -> list[Table]:
     flat = flat_request()
     # As a server gets it: parsed from JSON, not built from constants.
     requests = {
         "flat 3 KB": json.loads(json.dumps(flat)),
         "chat 8 KB, 8 tools": json.loads(json.dumps(chat_request())),
     }
-    results: dict[str, Any] = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "unit": "µs",
-        "requests": {},
-    }
-    missed = 0
+    tables = []
     for title, request in requests.items():
         timed = contenders(request)
         if title == "flat 3 KB":
             record, space = Request(**flat), KeySpace("cc", "faq/v3", sha256())
             timed["cachecore sha256, dataclass"] = partial(space.key, record)
-        medians = measure(timed)
-        rows = {name: {"median": round(us, 3), "ratio": round(ratio, 4)} for name, (us, ratio) in medians.items()}
-        results["requests"][title] = {"encoded_bytes": len(encode(request)), "contenders": rows}
-        print(f"\n{title}: {len(encode(request))} bytes encoded")
-        for name, (us, ratio) in medians.items():
-            goal = GOALS.get((title, name))
-            late = goal is not None and ratio > goal
-            missed += late
-            verdict = "" if goal is None else f"  goal {goal:.2f} {'missed' if late else 'reached'}"
-            print(f"  {name:30} {us:8.3f} µs  {ratio:6.3f}{verdict}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    return missed
+        samples = await interleaved({name: repeated(call, CALLS) for name, call in timed.items()}, seconds=20)
+        tables.append(of_samples(f"{title}: {len(encode(request))} bytes encoded", samples, BASE))
+    return tables
 
+
+QUESTION = Question("keys", "What does the key of a request cost?", measure, ["msgspec", "ormsgpack", "xxhash"])
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(QUESTION.main())

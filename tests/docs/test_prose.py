@@ -26,7 +26,7 @@ def test_a_page_is_plain(page: Path) -> None:
 def test_docstrings_and_comments_are_plain(package: Path) -> None:
     lines = [line for path in sorted(package.rglob("*.py")) for line in of_code(path.read_text(encoding="utf-8"))]
     measure = measured(lines)
-    assert measure.words > 1000
+    assert measure.words > 100
     assert measure.is_plain, measure
 
 

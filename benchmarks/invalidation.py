@@ -1,0 +1,144 @@
+"""What invalidating 10,000 of 100,000 answers costs, and how long other calls take meanwhile.
+
+    python -m benchmarks invalidation
+
+cachecore gives up one tag; the peer deletes the keys that it keeps in a set for the tag, or those that match a pattern,
+in pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
+from benchmarks.running.work import ANSWER, server
+from cachecore import Cache
+
+ENTRIES: Final = 100_000
+PART: Final = 10
+ROUNDS: Final = 5
+PAGE: Final = 1000
+
+Steps = tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]], Callable[[int], Awaitable[Any]]]
+"""Store the answers of the tag again; invalidate them; read another answer."""
+
+
+async def ours(url: str, entries: int) -> Steps:
+    cache: Cache[Any] = Cache(url, ttl=3600, l1_max_entries=0)
+    tagged, others = range(entries // PART), range(entries // PART, entries)
+
+    async def fill(numbers: range, **options: Any) -> None:
+        for first in range(numbers.start, numbers.stop, PAGE):
+            page = range(first, min(first + PAGE, numbers.stop))
+            await cache.set_many({f"question {number}": ANSWER for number in page}, **options)
+
+    async def invalidate() -> None:
+        await cache.invalidate_tags("tag")
+        assert await cache.get("question 0") is None
+
+    await fill(others)
+    return lambda: fill(tagged, tags=["tag"]), invalidate, lambda number: cache.get(f"question {number}")
+
+
+async def plain(url: str, entries: int, *, by_pattern: bool) -> Steps:
+    client = Redis.from_url(url, socket_timeout=None)
+    text = json.dumps(ANSWER)
+
+    def key(number: int) -> str:
+        return f"{'tag' if number < entries // PART else 'other'}:{number}"
+
+    async def fill(numbers: range) -> None:
+        for first in range(numbers.start, numbers.stop, PAGE):
+            async with client.pipeline(transaction=False) as pipe:
+                for number in range(first, min(first + PAGE, numbers.stop)):
+                    pipe.set(key(number), text, ex=3600)
+                    if number < entries // PART and not by_pattern:
+                        pipe.sadd("keys of tag", key(number))
+                await pipe.execute()
+
+    async def invalidate() -> None:
+        if by_pattern:
+            cursor = 0
+            while True:
+                cursor, keys = await client.scan(cursor, match="tag:*", count=PAGE)
+                if keys:
+                    await client.unlink(*keys)
+                if not cursor:
+                    break
+        else:
+            keys = list(await client.smembers("keys of tag"))
+            for first in range(0, len(keys), PAGE):
+                await client.unlink(*keys[first : first + PAGE])
+            await client.unlink("keys of tag")
+        assert await client.get(key(0)) is None
+
+    async def read(number: int) -> Any:
+        found = await client.get(key(number))
+        assert found is not None
+        return json.loads(found)
+
+    await fill(range(entries // PART, entries))
+    return lambda: fill(range(entries // PART)), invalidate, read
+
+
+async def row(steps: Steps, entries: int) -> dict[str, Any]:
+    again, invalidate, read = steps
+    took: list[float] = []
+    computed: list[float] = []
+    waits: list[float] = []
+    for _ in range(ROUNDS):
+        await again()
+        ended = False
+
+        async def others() -> None:
+            number = entries // PART
+            while not ended:  # noqa: B023 - of this round
+                began = time.perf_counter()
+                assert await read(number) is not None
+                waits.append(time.perf_counter() - began)
+                number = number + 1 if number + 1 < entries else entries // PART
+
+        reader = asyncio.create_task(others())
+        await asyncio.sleep(0)
+        processor, began = time.process_time(), time.perf_counter()
+        await invalidate()
+        took.append(time.perf_counter() - began)
+        computed.append(time.process_time() - processor)
+        ended = True
+        await reader
+    waits.sort()
+    return {
+        "ms": round(1000 * statistics.median(took), 2),
+        "processor ms": round(1000 * statistics.median(computed), 2),
+        "p99 of others, ms": round(1000 * waits[len(waits) * 99 // 100], 2),
+        "reads of others": len(waits),
+    }
+
+
+async def measure() -> list[Table]:
+    entries = int(ENTRIES * scale())
+    rows = {}
+    with server() as url:
+        base = url.removesuffix("/0")
+        rows["cachecore, invalidate_tags"] = await row(await ours(f"{base}/1", entries), entries)
+        by_set = await plain(f"{base}/2", entries, by_pattern=False)
+        by_pattern = await plain(f"{base}/3", entries, by_pattern=True)
+        rows["redis-py, keys of a set"] = await row(by_set, entries)
+        rows["redis-py, keys by a pattern"] = await row(by_pattern, entries)
+    note = "Rows are measured one after the other, each with the others' answers on the same server."
+    return [Table(f"{entries // PART:,} of {entries:,} answers on Redis", "ms", rows, note=note)]
+
+
+QUESTION = Question("invalidation", "What does it cost to invalidate a tenth of all answers?", measure, ["redis"])
+
+if __name__ == "__main__":
+    sys.exit(QUESTION.main())

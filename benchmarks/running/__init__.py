@@ -1,0 +1,1 @@
+"""How questions are measured and shown: rounds, the machine, results, pictures, the page."""

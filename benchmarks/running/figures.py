@@ -1,0 +1,45 @@
+"""Tables of results inside other documents: between two marks, the text is written from the results and by nobody.
+
+<!-- measured: redis_calls / hit on Redis, 64 at once -->
+<!-- end of measured -->
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.running.page import table_lines
+
+ROOT: Final = Path(__file__).parents[2]
+BLOCK: Final = re.compile(r"(<!-- measured: (\w+) / ([^>]+?) -->\n).*?(<!-- end of measured -->)", re.DOTALL)
+
+
+def documents() -> Iterable[Path]:
+    """Return the documents that may have tables of results."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def filled(text: str, results: list[dict[str, Any]]) -> str:
+    """Return a document with its tables as the results have them.
+
+    Raises ValueError if it names a table that there is not.
+    """
+    tables = {(result["question"], table["title"]): (result, table) for result in results for table in result["tables"]}
+
+    def block(match: re.Match[str]) -> str:
+        name = (match[2], match[3])
+        if name not in tables:
+            raise ValueError(
+                f"no result has the table {match[3]!r} of {match[2]!r}: run `python -m benchmarks {match[2]}`"
+            )
+        result, table = tables[name]
+        machine, quiet = result["machine"], result["quiet"]
+        place = f"{machine['python']}, {machine['cores']} × {machine['processor']}"
+        said = f"`{result['command']}`, {machine['date']}, {place}"
+        trust = "" if quiet["trusted"] else f". Not to be trusted: {quiet['because']}"
+        return f"{match[1]}{said}{trust}.\n\n" + "\n".join(table_lines(table)) + f"\n\n{match[4]}"
+
+    return BLOCK.sub(block, text)
