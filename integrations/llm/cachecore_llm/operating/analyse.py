@@ -19,11 +19,14 @@ from cachecore.contract.errors import CacheError, OptionsError
 from cachecore.contract.protocols import Serializer
 from cachecore_llm.operating.analysis import MOST, Analysis, Findings, Point
 from cachecore_llm.operating.fingerprints import Fingerprinter
-from cachecore_llm.operating.keyed import keyed
+from cachecore_llm.operating.keyed import call_of, keyed
 from cachecore_llm.operating.page import Shown, duration, page, size
 from cachecore_llm.operating.recorder import Recording, is_recording
+from cachecore_llm.operating.similar_misses import SimilarMisses, error_by_pairs
 from cachecore_llm.replay.log import LogReader
-from cachecore_llm.replay.shapes import FORMATS
+from cachecore_llm.replay.shapes import FORMATS, Facts
+from cachecore_llm.request import LLMRequest
+from cachecore_llm.similar.measured import PUBLIC
 from cachecore_llm.wire import Call
 
 
@@ -40,19 +43,24 @@ def analyse(
     price_out: Annotated[float | None, typer.Option(min=0, help="US$ of a million tokens of output.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Requests that are read at most.")] = MOST,
     key_env: Annotated[str | None, typer.Option(help="The variable with an encrypted recording's key, in hex.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Judged pairs as for calibrate: the error of similar answers.", exists=True, dir_okay=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
-    """Show the exact hit rate of a log, the rate with each field left out, and by ttl and memory. Asks no provider.
+    """Show the exact hit rate of a log, the rate with each field left out, by ttl and memory, and with similar answers.
 
-    Exits with 0, with 1 if the log holds no request, with 2 if it cannot be read.
+    Asks no provider. Exits with 0, with 1 if the log holds no request, with 2 if it cannot be read.
     """
     problems: Counter[str] = Counter()
     try:
+        similar = SimilarMisses(PUBLIC if pairs is None else error_by_pairs(pairs))
         if is_recording(file):
-            found = _recorded(file, _serializer(key_env), problems, (price_in, price_out), most)
+            found = _recorded(file, _serializer(key_env), problems, (price_in, price_out), most, similar)
         else:
             reader = LogReader(file, params=param or (), form=form)
-            found = _logged(reader, problems, (price_in, price_out), most, quiet=as_json)
+            found = _logged(reader, problems, (price_in, price_out), most, similar, quiet=as_json)
         if html is not None:
             html.write_text(page(f"What a cache would do for {file.name}", found), encoding="utf-8")
     except (CacheError, OSError) as error:
@@ -79,7 +87,13 @@ def _serializer(key_env: str | None) -> Serializer | None:
 
 
 def _logged(
-    reader: LogReader, problems: Counter[str], prices: tuple[float | None, float | None], most: int, *, quiet: bool
+    reader: LogReader,
+    problems: Counter[str],
+    prices: tuple[float | None, float | None],
+    most: int,
+    similar: SimilarMisses,
+    *,
+    quiet: bool,
 ) -> Findings:
     analysis = Analysis(dollars_in=prices[0], dollars_out=prices[1])
     printer = Fingerprinter()
@@ -100,23 +114,26 @@ def _logged(
             if line.request is None:
                 problems[(line.problem or "").partition(": ")[0]] += 1
                 continue
-            request = keyed(line.request)
-            if isinstance(request, str):
-                analysis.bypass(request)
-            else:
-                facts = line.facts
-                analysis.add(
-                    printer.prints(request),
-                    at=facts.at,
-                    tokens_in=facts.input_tokens,
-                    tokens_out=facts.output_tokens,
-                )
+            _take(line.request, line.facts, analysis, similar, printer)
             if analysis.requests % 256 == 0:
                 speed = analysis.requests / max(0.001, time.monotonic() - began)
                 bar.update(task, completed=reader.position, requests=analysis.requests, speed=speed)
             if analysis.requests >= most:
                 break
-    return analysis.findings()
+    return analysis.findings(similar.found(analysis.everything))
+
+
+def _take(
+    given: LLMRequest | Call, facts: Facts, analysis: Analysis, similar: SimilarMisses, printer: Fingerprinter
+) -> None:
+    request = keyed(given)
+    if isinstance(request, str):
+        analysis.bypass(request)
+        return
+    key = analysis.add(
+        printer.prints(request), at=facts.at, tokens_in=facts.input_tokens, tokens_out=facts.output_tokens
+    )
+    similar.add(call_of(given), request, key)
 
 
 def _recorded(
@@ -125,6 +142,7 @@ def _recorded(
     problems: Counter[str],
     prices: tuple[float | None, float | None],
     most: int,
+    similar: SimilarMisses,
 ) -> Findings:
     recording = Recording(path, serializer)
     printer = Fingerprinter()
@@ -138,24 +156,16 @@ def _recorded(
             analysis.bypass(one.bypass)
         elif one.prints is not None:
             analysis.add(one.prints, at=one.at)
+            similar.untold()
         elif one.call is not None:
             given: Any = one.call
-            request = keyed(
-                Call(
-                    protocol=given["protocol"],
-                    endpoint="log",
-                    body=given["body"],
-                    tenant=given["tenant"],
-                    prompt=given["prompt"],
-                )
-            )
-            if isinstance(request, str):
-                analysis.bypass(request)
-            else:
-                analysis.add(printer.prints(request), at=one.at)
+            body, tenant, prompt = given["body"], given["tenant"], given["prompt"]
+            call = Call(protocol=given["protocol"], endpoint="log", body=body, tenant=tenant, prompt=prompt)
+            _take(call, Facts(at=one.at), analysis, similar, printer)
         if analysis.requests >= most:
             break
-    return (analysis or Analysis()).findings()
+    analysis = analysis or Analysis()
+    return analysis.findings(similar.found(analysis.everything, part=recording.sample))
 
 
 def _show(name: str, found: Findings, problems: Counter[str]) -> None:
@@ -170,7 +180,13 @@ def _show(name: str, found: Findings, problems: Counter[str]) -> None:
     for one in (*found.changes, *found.without):
         where = ", ".join(one.fields) if one in found.changes else ""
         table.add_row(one.name, f"{one.rate:.1%}", f"{one.gain * 100:+.1f} points", where)
+    similar = found.similar
+    if similar is not None and similar.known:
+        rate, gain = found.exact + similar.gain, f"{similar.gain * 100:+.1f} points"
+        table.add_row("with similar answers", f"{rate:.1%}", gain, similar.error_words)
     console.print(table)
+    if similar is not None:
+        console.print(f"similar answers: {similar.words}")
     for title, points, shown in (("ttl", found.ttls, duration), ("memory", found.sizes, size)):
         if points:
             console.print(_table(title, points, shown))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cachecore_llm.operating.fingerprints import SYSTEM, VARIANTS, Prints
 from cachecore_llm.operating.reuse import hits_with_ttl, repeats, reuse_bytes
+from cachecore_llm.operating.similar_misses import SimilarFound
 
 MOST: Final = 2_000_000
 """Requests that are analysed; about 8 bytes for each of them and each of its fields."""
@@ -77,6 +78,8 @@ class Findings:
     ttls: list[Point]
     sizes: list[Point]
     pays_most: Change | None
+    similar: SimilarFound | None = None
+    """The gain by answers to similar questions, and their error; None if it was not looked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as plain data."""
@@ -90,6 +93,7 @@ class Findings:
             "without_field": [_plain(one) for one in self.without],
             "by_ttl": [_point(one, "seconds") for one in self.ttls],
             "by_memory": [_point(one, "bytes") for one in self.sizes],
+            "similar_answers": None if self.similar is None else self.similar.as_json(),
         }
 
 
@@ -116,14 +120,19 @@ class Analysis:
         """How many requests were taken."""
         return len(self._times)
 
+    @property
+    def everything(self) -> int:
+        """How many there were, with those that never come from a cache."""
+        return self.requests + self._bypassed.total()
+
     def bypass(self, reason: str) -> None:
         """Count a request that never comes from a cache."""
         self._bypassed[reason] += 1
 
     def add(
         self, prints: Prints, *, at: float | None = None, tokens_in: int | None = None, tokens_out: int | None = None
-    ) -> None:
-        """Take one request, in the order of the log."""
+    ) -> int:
+        """Take one request, in the order of the log. Return its digest: two with one key have one."""
         totals = [0] * len(self._totals)
         for name, digests in prints.items():
             own = self._field(name)
@@ -145,6 +154,7 @@ class Analysis:
         self._times.append(max(last, at or 0.0))
         self._tokens_in.append(tokens_in or 0)
         self._tokens_out.append(tokens_out or 0)
+        return totals[0]
 
     def _field(self, name: str) -> array[int]:
         if name not in self._fields:
@@ -153,10 +163,10 @@ class Analysis:
                 self._fields[name] = array("Q", bytes(8 * self.requests))
         return self._fields[name]
 
-    def findings(self) -> Findings:
-        """Return the result for the requests so far."""
+    def findings(self, similar: SimilarFound | None = None) -> Findings:
+        """Return the result for the requests so far, with the findings of `similar` ones."""
         exact = self._totals[0]
-        everything = len(exact) + self._bypassed.total()
+        everything = self.everything
         rate = repeats(exact) / max(1, everything)
 
         def changed(name: str, keys: array[int], fields: list[str]) -> Change:
@@ -183,6 +193,7 @@ class Analysis:
             ttls=self._by_ttl(everything),
             sizes=self._by_size(everything),
             pays_most=max(candidates, key=lambda one: one.gain, default=None),
+            similar=similar,
         )
 
     def _by_ttl(self, everything: int) -> list[Point]:

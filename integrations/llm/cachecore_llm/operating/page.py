@@ -7,6 +7,7 @@ from html import escape
 from typing import Final
 
 from cachecore_llm.operating.analysis import Change, Findings, Point
+from cachecore_llm.operating.similar_misses import SimilarFound
 
 Shown = Callable[[float], str]
 """Writes a duration or a size."""
@@ -49,6 +50,8 @@ def page(title: str, found: Findings) -> str:
         "<h2>With each field left out of the key</h2>",
         _bars(found.exact, found.without),
     ]
+    if found.similar is not None:
+        parts += ["<h2>Answers to similar questions</h2>", _similar(found.exact, found.similar)]
     if found.ttls:
         parts += ["<h2>By ttl</h2>", _line(found.ttls, duration), _table(found.ttls, duration)]
     parts += ["<h2>By memory of the store</h2>", _line(found.sizes, size), _table(found.sizes, size)]
@@ -56,6 +59,17 @@ def page(title: str, found: Findings) -> str:
         parts.append(f"<h2>Never from a cache</h2><ul>{bypassed}</ul>")
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _similar(now: float, found: SimilarFound) -> str:
+    row = ""
+    if found.known:
+        row = (
+            "<table><tr><th></th><th>hits</th><th>gain</th><th>error</th></tr>"
+            f"<tr><td>with similar answers</td><td>{now + found.gain:.1%}</td><td>{found.gain * 100:+.1f} points</td>"
+            f"<td>{escape(found.error_words)}</td></tr></table>"
+        )
+    return f"{row}<p>{escape(found.words)}</p>"
 
 
 def _bars(now: float, changes: Sequence[Change]) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from cachecore_llm.similar.postings import MOST_MATCHES, Postings
 from cachecore_llm.similar.protocol import Match
-from cachecore_llm.similar.worker import WORKER, Job, Worker
+from cachecore_llm.similar.worker import WORKER, Job, Worker, at_once
 
 __all__ = ["MOST_MATCHES", "GramIndex"]
 
@@ -92,6 +92,12 @@ class GramIndex:
         with self._lock:
             found = self._partitions.get(partition)
         return [] if found is None else await self._worker.run(self.job(found, question))
+
+    def matches(self, partition: str, question: str) -> list[Match]:
+        """Return as `search`, in the caller's thread and at once: for a program without an event loop to spare."""
+        with self._lock:
+            found = self._partitions.get(partition)
+        return [] if found is None or not self.takes(question) else at_once(self.job(found, question))
 
     def job(self, found: _Partition, question: str) -> Job[list[Match]]:
         """Bring the postings of a partition up to date, then search it."""
