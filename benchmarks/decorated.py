@@ -66,7 +66,7 @@ async def measure() -> list[Table]:
 
 QUESTION = Question(
     "decorated",
-    "What does a hit of a cached function cost?",
+    "The cost of a hit of a cached function",
     measure,
     sorted({*packages("cached"), *packages("cached_sync")}),
 )

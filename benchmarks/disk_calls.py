@@ -52,7 +52,7 @@ async def measure() -> list[Table]:
     return tables
 
 
-QUESTION = Question("disk_calls", "What do reads and writes in a file cost?", measure, packages("disk"))
+QUESTION = Question("disk_calls", "The cost of reads and writes in a file", measure, packages("disk"))
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())

@@ -145,7 +145,7 @@ async def measure() -> list[Table]:
 
 QUESTION = Question(
     "entries",
-    "What do envelope and serializers cost?",
+    "The cost of envelope and serializers",
     measure,
     ["ormsgpack", "cryptography", "zstandard", "xxhash"],
 )

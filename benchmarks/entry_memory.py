@@ -57,7 +57,7 @@ async def measure() -> list[Table]:
     return [Table(f"{entries:,} answers of {VALUE_BYTES:,} bytes", "bytes beyond the value", rows)]
 
 
-QUESTION = Question("entry_memory", "What does an entry take in memory?", measure, packages("memory"), timed=False)
+QUESTION = Question("entry_memory", "The memory of an entry", measure, packages("memory"), timed=False)
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:

@@ -161,7 +161,7 @@ async def measure() -> list[Table]:
         return [await under(fault, server, proxy, seconds) for fault in FAULTS]
 
 
-QUESTION = Question("faults", "What do callers see while the store is sick?", measure, ["redis"])
+QUESTION = Question("faults", "Calls while the store is sick", measure, ["redis"])
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())

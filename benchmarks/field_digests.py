@@ -121,12 +121,12 @@ async def measure() -> list[Table]:
         f"in {place} namespace": {"µs": taken[key]} for key, place in (("same", "its own"), ("other", "another"))
     }
     return [
-        Table("what digests add", "a miss, µs", rows),
+        Table("the cost of digests", "a miss, µs", rows),
         Table("explain, for each stored answer", "µs", dict(explained)),
     ]
 
 
-QUESTION = Question("field_digests", "What do the digests of a request's fields cost?", measure, ["msgspec"])
+QUESTION = Question("field_digests", "The cost of the digests of a request's fields", measure, ["msgspec"])
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())

@@ -138,7 +138,7 @@ async def measure() -> list[Table]:
     return [Table(f"{entries // PART:,} of {entries:,} answers on Redis", "ms", rows, note=note)]
 
 
-QUESTION = Question("invalidation", "What does it cost to invalidate a tenth of all answers?", measure, ["redis"])
+QUESTION = Question("invalidation", "The cost of invalidating a tenth of all answers", measure, ["redis"])
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())

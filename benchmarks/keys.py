@@ -131,7 +131,7 @@ async def measure() -> list[Table]:
     return tables
 
 
-QUESTION = Question("keys", "What does the key of a request cost?", measure, ["msgspec", "ormsgpack", "xxhash"])
+QUESTION = Question("keys", "The cost of the key of a request", measure, ["msgspec", "ormsgpack", "xxhash"])
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())

@@ -34,7 +34,7 @@ async def measure() -> list[Table]:
         ]
 
 
-QUESTION = Question("memory_calls", "What do reads and writes in memory cost?", measure, packages("memory"))
+QUESTION = Question("memory_calls", "The cost of reads and writes in memory", measure, packages("memory"))
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())

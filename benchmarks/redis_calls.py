@@ -53,7 +53,7 @@ async def measure() -> list[Table]:
     return tables
 
 
-QUESTION = Question("redis_calls", "What do reads and writes on Redis cost?", measure, packages("redis"))
+QUESTION = Question("redis_calls", "The cost of reads and writes on Redis", measure, packages("redis"))
 
 if __name__ == "__main__":
     sys.exit(QUESTION.main())
