@@ -29,9 +29,7 @@ class ModelCache(BasePlugin):
     A hit comes whole, also to a run that streams, and reports no usage. Errors and what a model broke off are not kept.
     """
 
-    def __init__(
-        self, store: str | Cache[Any] = "memory://", *, namespace: str = "google_adk", **options: Any
-    ) -> None:
+    def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "google_adk", **options: Any) -> None:
         super().__init__(name="cachecore")
         self._slot = Slot(store, namespace, **options)
         self.cache = self._slot.cache
