@@ -15,7 +15,7 @@ from google.adk.apps import App
 from google.adk.models import BaseLlm, LlmRequest, LlmResponse
 from google.adk.runners import InMemoryRunner
 from google.genai import types
-from pydantic import BaseModel, PrivateAttr
+from pydantic import BaseModel, PrivateAttr, create_model
 
 from cachecore_frameworks.google_adk import ModelCache
 
@@ -47,7 +47,9 @@ class Scripted(BaseLlm):
         if stream:
             for part in ("turn ", str(turn)):
                 yield LlmResponse(content=types.ModelContent(part), partial=True)
-        text = f'{{"city": "Rome {turn}"}}' if llm_request.config.response_schema else f"turn {turn}"
+        place = f'{{"city": "Rome {turn}"}}'
+        schema = llm_request.config.response_schema
+        text = f"turn {turn}" if schema is None else f"[{place}]" if schema == list[Place] else place
         yield answer(types.Part(text=text), reason=self.reason)
 
 
@@ -108,9 +110,13 @@ async def test_a_stored_answer_serves_runs_that_stream_and_runs_that_do_not() ->
 
 
 async def test_typed_answers() -> None:
+    """Types of one name with other fields are other requests."""
     model, plugin = model_of(), ModelCache(ttl=60)
-    agent = LlmAgent(name="a", model=model, output_schema=Place)
-    assert [text(await run(agent, plugin)) for _ in range(2)] == ['{"city": "Rome 1"}'] * 2
+    other = create_model("Place", city=(str, ...), country=(str, "Italy"))
+    for turn, schema in enumerate((Place, list[Place], other), 1):
+        agent = LlmAgent(name="a", model=model, output_schema=schema)
+        said = [text(await run(agent, plugin)).strip("[]") for _ in range(2)]
+        assert said == [f'{{"city": "Rome {turn}"}}'] * 2
 
 
 async def test_five_at_once_are_one_call(store: str) -> None:

@@ -11,13 +11,15 @@ from google.adk.agents.callback_context import CallbackContext
 from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
+from google.genai.types import Schema
+from pydantic import TypeAdapter
 
 from cachecore import Cache
 from cachecore.contract.results import UNSET
 from cachecore_frameworks._slot import Slot
 
 _ASKED: Final = {"model", "contents", "config", "previous_interaction_id"}
-_NO_ANSWER: Final = ("http_options", "labels")
+_NO_ANSWER: Final = {"http_options", "labels"}
 """Fields of `config` that say how to call and whom to bill."""
 _requests: ContextVar[Mapping[Any, Any]] = ContextVar("cachecore_frameworks_adk", default=MappingProxyType({}))
 """The requests whose answers this context waits for, by plugin, invocation and agent. Never changed, but replaced."""
@@ -38,7 +40,7 @@ class ModelCache(BasePlugin):
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
         """Return the stored response, or None: then the model is asked, and other callers wait for its response."""
-        request = llm_request.model_dump(include=_ASKED, exclude={"config": set(_NO_ANSWER)}, exclude_none=True)
+        request = _request(llm_request)
         stored = await self._slot.aget(request)
         if stored is not UNSET:
             return LlmResponse.model_validate_json(stored)
@@ -76,3 +78,11 @@ class ModelCache(BasePlugin):
         request = requests.pop(self._turn(context), None)
         _requests.set(requests)
         return request
+
+
+def _request(asked: LlmRequest) -> Any:
+    request = asked.model_dump(include=_ASKED, exclude={"config": _NO_ANSWER}, exclude_none=True)
+    schema: Any = asked.config.response_schema
+    if schema is not None and not isinstance(schema, dict | Schema):  # a type, such as list[Place]
+        request["config"]["response_schema"] = TypeAdapter(schema).json_schema()
+    return request
