@@ -11,7 +11,7 @@ MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'backends/postgre
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)
 
 # Their bounds exclude each other now and then: each group has a venv of its own.
-FRAMEWORK_GROUPS := frameworks-llm frameworks-web
+FRAMEWORK_GROUPS := frameworks-llm frameworks-web frameworks-adk
 
 .PHONY: demo gateway test docs unit sdks frameworks check format bench litellm soak clean help
 

@@ -124,6 +124,37 @@ def dspy() -> tuple[Hit, Hit]:
     return lambda: ours.get(request), lambda: own.get(request)
 
 
+def google_adk() -> tuple[Hit, Hit]:
+    from google.adk.agents import LlmAgent
+    from google.adk.apps import App
+    from google.adk.models import BaseLlm, LlmResponse
+    from google.adk.runners import InMemoryRunner
+    from google.genai.types import GenerateContentResponseUsageMetadata, ModelContent, UserContent
+
+    from cachecore_frameworks.google_adk import ModelCache
+
+    class Constant(BaseLlm):
+        async def generate_content_async(self, llm_request: Any, stream: bool = False) -> Any:
+            usage = GenerateContentResponseUsageMetadata(prompt_token_count=1, candidates_token_count=200)
+            yield LlmResponse(content=ModelContent(TEXT), usage_metadata=usage)
+
+    loop = asyncio.new_event_loop()
+
+    def agent(*plugins: Any) -> Hit:
+        root = LlmAgent(name="a", model=Constant(model="m"))
+        runner = InMemoryRunner(app=App(name="app", root_agent=root, plugins=list(plugins)))
+
+        async def run() -> None:
+            session = await runner.session_service.create_session(app_name="app", user_id="u")
+            asked = UserContent("q")
+            async for _ in runner.run_async(user_id="u", session_id=session.id, new_message=asked):
+                pass
+
+        return lambda: loop.run_until_complete(run())
+
+    return agent(ModelCache(ttl=600)), agent()
+
+
 def measured(ours: Hit, own: Hit, chance: random.Random) -> tuple[float, float]:
     """Return the median processor time of a hit in both caches, in microseconds."""
     times: dict[Hit, list[float]] = {ours: [], own: []}
@@ -141,8 +172,9 @@ def measured(ours: Hit, own: Hit, chance: random.Random) -> tuple[float, float]:
 def main() -> None:
     for fetched in ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS"):
         os.environ.setdefault(f"LITELLM_LOCAL_{fetched}", "True")
-    chance, rows = random.Random(7), {}
-    cases = (langchain, langgraph, litellm, pydantic_ai, llamaindex, instructor, dspy)
+    chance = random.Random(7)
+    rows = json.loads(RESULTS.read_text())["hits"] if RESULTS.exists() else {}  # each group has a venv of its own
+    cases = (langchain, langgraph, litellm, pydantic_ai, llamaindex, instructor, dspy, google_adk)
     for case in cases:
         try:
             importlib.import_module(f"cachecore_frameworks.{case.__name__}")

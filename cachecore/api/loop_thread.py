@@ -20,6 +20,8 @@ from cachecore.engine.ending import closings
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 5.0
+_ROUNDS = 5
+"""How often the tasks of a loop that ends are cancelled."""
 
 
 class LoopThread:
@@ -125,13 +127,21 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.run_until_complete(_close_unused())
+        _cancel_tasks(loop)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        _cancel_tasks(loop)  # a cache dropped by another thread meanwhile has begun to close: no task stays unstarted
+        loop.close()
+
+
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """End the tasks of a loop that does not run, also those that begin meanwhile."""
+    for _ in range(_ROUNDS):
         tasks = asyncio.all_tasks(loop)
+        if not tasks:
+            break
         for task in tasks:
             task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
 
 
 def _stop(loop: asyncio.AbstractEventLoop) -> None:

@@ -9,13 +9,20 @@ import pytest
 from cachecore.testing import servers
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give stores more than 50 ms: on a busy machine they take longer, and a late store computes."""
+    for option in ("BACKEND_TIMEOUT", "BACKEND_TIMEOUT_MAX", "WRITE_TIMEOUT", "CONNECT_TIMEOUT"):
+        monkeypatch.setenv(f"CACHECORE_{option}", "20")
+
+
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, running_servers: dict[str, servers.Server]) -> str:
     """The address of an empty store of each kind."""
     if request.param == "memory":
         return "memory://"
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/cache.db"
+        return f"sqlite:///{tmp_path}/cache.db?timeout=20s"
     return redis_store(running_servers)
 
 

@@ -20,6 +20,7 @@ FRAMEWORKS = {
     "dspy": "dspy",
     "fastapi": "fastapi",
     "flask_caching": "flask_caching",
+    "google_adk": "google.adk",
     "instructor": "instructor",
     "keyvalue": "key_value.aio",
     "langchain": "langchain_core",

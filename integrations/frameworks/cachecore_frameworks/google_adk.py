@@ -1,0 +1,88 @@
+"""`ModelCache`: a plugin of Google's ADK, `Runner(…, plugins=[ModelCache("redis://…", ttl="1d")])`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, Final
+
+from google.adk.agents.callback_context import CallbackContext
+from google.adk.models.llm_request import LlmRequest
+from google.adk.models.llm_response import LlmResponse
+from google.adk.plugins.base_plugin import BasePlugin
+from google.genai.types import Schema
+from pydantic import TypeAdapter
+
+from cachecore import Cache
+from cachecore.contract.results import UNSET
+from cachecore_frameworks._slot import Slot
+
+_ASKED: Final = {"model", "contents", "config", "previous_interaction_id"}
+_NO_ANSWER: Final = {"http_options", "labels"}
+"""Fields of `config` that say how to call and whom to bill."""
+_requests: ContextVar[Mapping[Any, Any]] = ContextVar("cachecore_frameworks_adk", default=MappingProxyType({}))
+"""The requests whose answers this context waits for, by plugin, invocation and agent. Never changed, but replaced."""
+
+
+class ModelCache(BasePlugin):
+    """Each turn of each agent's model once, for all that ask the same at once. Takes the arguments of `Cache`, or one.
+
+    A hit comes whole, also to a run that streams, and reports no usage. Errors and what a model broke off are not kept.
+    """
+
+    def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "google_adk", **options: Any) -> None:
+        super().__init__(name="cachecore")
+        self._slot = Slot(store, namespace, **options)
+        self.cache = self._slot.cache
+
+    async def before_model_callback(
+        self, *, callback_context: CallbackContext, llm_request: LlmRequest
+    ) -> LlmResponse | None:
+        """Return the stored response, or None: then the model is asked, and other callers wait for its response."""
+        request = _request(llm_request)
+        stored = await self._slot.aget(request)
+        if stored is not UNSET:
+            return LlmResponse.model_validate_json(stored)
+        _requests.set({**_requests.get(), self._turn(callback_context): request})
+        return None
+
+    async def after_model_callback(self, *, callback_context: CallbackContext, llm_response: LlmResponse) -> None:
+        """Store a whole response; of a stream, the last one."""
+        if llm_response.partial:
+            return
+        request = self._taken(callback_context)
+        if request is not None:
+            whole = llm_response.error_code is None and not llm_response.interrupted
+            whole = whole and llm_response.finish_reason in (None, "STOP")
+            stored = llm_response.model_dump_json(exclude={"usage_metadata", "cache_metadata"}, exclude_none=True)
+            await self._slot.aput(request, stored, keep=whole)
+
+    async def on_model_error_callback(
+        self, *, callback_context: CallbackContext, llm_request: LlmRequest, error: Exception
+    ) -> None:
+        """Let waiting callers go on."""
+        request = self._taken(callback_context)
+        if request is not None:
+            self._slot.release(request)
+
+    async def close(self) -> None:
+        """Close the cache with the runner, if it was made from an address."""
+        await self._slot.aclose()
+
+    def _turn(self, context: CallbackContext) -> Any:
+        return self, context.invocation_id, context.agent_name
+
+    def _taken(self, context: CallbackContext) -> Any:
+        requests = dict(_requests.get())
+        request = requests.pop(self._turn(context), None)
+        _requests.set(requests)
+        return request
+
+
+def _request(asked: LlmRequest) -> Any:
+    request = asked.model_dump(include=_ASKED, exclude={"config": _NO_ANSWER}, exclude_none=True)
+    schema: Any = asked.config.response_schema
+    if schema is not None and not isinstance(schema, dict | Schema):  # a type, such as list[Place]
+        request["config"]["response_schema"] = TypeAdapter(schema).json_schema()
+    return request
