@@ -20,15 +20,15 @@ from cachecore_frameworks._slot import Slot
 
 _ASKED: Final = {"model", "contents", "config", "previous_interaction_id"}
 _NO_ANSWER: Final = {"http_options", "labels"}
-"""Fields of `config` that say how to call and whom to bill."""
+"""Fields of `config` for the call and its billing."""
 _requests: ContextVar[Mapping[Any, Any]] = ContextVar("cachecore_frameworks_adk", default=MappingProxyType({}))
-"""The requests whose answers this context waits for, by plugin, invocation and agent. Never changed, but replaced."""
+"""The requests that this context waits for, by plugin, invocation and agent. Never changed, but replaced."""
 
 
 class ModelCache(BasePlugin):
     """Each turn of each agent's model once, for all that ask the same at once. Takes the arguments of `Cache`, or one.
 
-    A hit comes whole, also to a run that streams, and reports no usage. Errors and what a model broke off are not kept.
+    A hit comes whole, also to a run that streams, and reports no usage. Errors and broken-off answers are not kept.
     """
 
     def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "google_adk", **options: Any) -> None:

@@ -72,7 +72,7 @@ class KVStore(BaseKVStore):
 
 
 class CachedLLM(LLM):
-    """A model whose chats and completions are cached: one call for all that ask the same at once. Streams pass through.
+    """A model with cached chats and completions: one call for all equal ones at once. Streams pass through.
 
     The key is the model with its fields, the call and its arguments. `raw` is not kept.
     """

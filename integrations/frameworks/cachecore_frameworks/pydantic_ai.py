@@ -1,4 +1,4 @@
-"""`CachedModel`: a model of Pydantic AI whose answers are cached, `Agent(CachedModel("openai:gpt-5", "redis://…"))`."""
+"""`CachedModel`: a model of Pydantic AI with cached answers, `Agent(CachedModel("openai:gpt-5", "redis://…"))`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CachedModel(WrapperModel):
     """One request for all agents that ask the same at once, streamed or not. Takes the arguments of `Cache`, or one.
 
     The key is the model, its settings, tools and output, and the messages without their times and runs. A hit reports
-    no usage. What a model broke off is not kept.
+    no usage. Broken-off answers are not kept.
     """
 
     def __init__(
