@@ -21,7 +21,13 @@ from cachecore.testing import servers
 from cachecore_llm.testing.provider import LocalProvider
 from tests.docs.pages import REDIS, Block, blocks, matches, name, pages
 
-PAGES = [page for page in pages() if re.search(r"^```(python|console)", page.read_text(encoding="utf-8"), re.MULTILINE)]
+ELSEWHERE = {"operating", "commands", "runbooks", "frameworks", "frameworks_web"}
+"""Pages whose blocks are run by tests of their own, in `tests/integration/operating` and `tests/frameworks`."""
+PAGES = [
+    page
+    for page in pages()
+    if page.stem not in ELSEWHERE and re.search(r"^```(python|console)", page.read_text(encoding="utf-8"), re.MULTILINE)
+]
 DRIVER = Path(__file__).with_name("driver.py")
 INSTALLS = ("pip install", "python -m venv", "make ", "uv ", "npm ", "docker ", "cd ", "git ")
 """Commands that a page shows and no test runs: they install, build or change the reader's folder."""

@@ -119,8 +119,8 @@ async def test_another_process_on_redis_does_not_serve_its_copies(redis_url: str
         ("prompt", "", "needs a name of 1 to 1000 characters"),
         ("tenant", "x" * 1001, "needs a name of 1 to 1000 characters"),
         ("prompt", "a//b", "one to 4 non-empty segments"),
-        ("entry", "nonsense", "takes keys of this cache"),
-        ("entry", "other:e:x:00", "takes keys of this cache"),
+        ("entry", "nonsense", "is no key of an answer here"),
+        ("entry", "other:e:x:00", "is no key of an answer here"),
     ],
 )
 async def test_a_wrong_target_is_named(kind: str, name: str, named: str) -> None:
