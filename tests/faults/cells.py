@@ -120,11 +120,13 @@ class Cell:
 
     async def act(self) -> None:
         """Make the call and note what it did; an error that it must not raise is noted, too."""
-        stored = self.cache.stats.stored
+        stored, kept = self.cache.stats.stored, self._kept()
         try:
             async with asyncio.timeout(20):
                 self.did = await getattr(self, self.column)()
                 if self.did == "computes":
+                    answers = 2 if "many" in self.column else 1
+                    await until(lambda: self._kept() >= kept + answers)  # an answer is handed out before it is stored
                     self.did = self._how_it_computed(self.cache.stats.stored - stored)
         except InvalidationPending:
             self.did = "raises" if self.cache.stats.pending else "raises without anything pending"
@@ -136,6 +138,11 @@ class Cell:
         ]
         if served:
             self.did += f", and {len(served)} old answers are served"
+
+    def _kept(self) -> int:
+        """Return how many answers were stored, or are known not to be."""
+        stats = self.cache.stats
+        return stats.stored + sum(stats.not_stored.values())
 
     def _how_it_computed(self, stored: int) -> str:
         wanted = 2 if "many" in self.column else 1
