@@ -106,7 +106,12 @@ class LocalGuard(Guard):
             answered(values, None)
 
     def within(self, operation: str, keys: int) -> Within:
-        """Return a context without a deadline."""
+        """Return the deadline of explicit work: none for `set`, which makes no call that could wait.
+
+        Other work tries again while the store fails, as one that the application has closed does for ever.
+        """
+        if operation != "set":
+            return super().within(operation, keys)
         return _Unbounded(self._calls.bulkhead(asyncio.get_running_loop()), operation, 0.0)
 
 
