@@ -58,7 +58,8 @@ gateway: $(VENV)/.installed ## the gateway in front of a simulated provider, unt
 test: $(VENV)/.dev ## every test, on a real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10
 
-docs: $(VENV)/.docs $(VENV)/assets/mermaid.min.js ## the site, into site/; open site/index.html
+docs: $(VENV)/.docs $(VENV)/assets/mermaid.min.js ## every block of the pages run, then the site, into site/
+	$(BIN)/python -m pytest -q -m soak tests/docs/test_blocks.py
 	DOCS_ASSETS=$(VENV)/assets NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 unit: UNIT_VENV = .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')

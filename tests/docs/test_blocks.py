@@ -21,6 +21,7 @@ from cachecore.testing import servers
 from cachecore_llm.testing.provider import LocalProvider
 from tests.docs.pages import REDIS, Block, blocks, matches, name, pages
 
+pytestmark = pytest.mark.soak  # minutes: `make docs` runs them before it builds the site
 ELSEWHERE = {"operating", "commands", "runbooks", "frameworks", "frameworks_web"}
 """Pages whose blocks are run by tests of their own, in `tests/integration/operating` and `tests/frameworks`."""
 PAGES = [
