@@ -69,8 +69,8 @@ def _joined(join: Callable[[Any], bytes]) -> Patch:
     """Return the patch by which keys are made of text that `join` makes of a request."""
 
     def patch_with(patch: pytest.MonkeyPatch) -> None:
-        def digester(header: bytes, hexdigest: Callable[[bytes], str], start: str) -> Callable[[Any], str]:
-            return lambda request: start + hexdigest(header + join(request))
+        def digester(key_of_bytes: Callable[[bytes], str]) -> Callable[[Any], str]:
+            return lambda request: key_of_bytes(join(request))
 
         patch.setattr(keyspace, "digester", digester)
 
