@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
+from cachecore.contract.loop_local import in_background
 from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
 from cachecore.engine.flights.own_error import own_error
 
@@ -76,7 +77,8 @@ class Flights:
 
         The task inherits a copy of the caller's context. Its exception is answered to flights without an answer.
         """
-        task = asyncio.get_running_loop().create_task(_fly(flights, compute))
+        # A loop may be dropped while an answer that its caller has is still on its way to the store.
+        task = in_background(asyncio.get_running_loop().create_task(_fly(flights, compute)))
         waits: set[Flight] = set()  # shared: a flight that one of them waits for, all of them wait for
         for flight in flights:
             flight.task, flight.group, flight.depends_on = task, flights, waits
