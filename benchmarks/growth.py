@@ -60,8 +60,8 @@ async def sizes(cache: Cache[Any], client: Redis | None, where: str) -> list[Tab
                 assert json.loads(await client.get(key(number)) or "")
 
         turns: dict[str, Turn] = {
-            "cachecore": at_once(ours, lambda numbers=numbers: numbers, 16),  # type: ignore[misc]
-            "a dict" if client is None else "redis-py": at_once(theirs, lambda numbers=numbers: numbers, 16),  # type: ignore[misc]
+            "cachecore": at_once(ours, numbers, 16),
+            "a dict" if client is None else "redis-py": at_once(theirs, numbers, 16),
         }
         samples = await interleaved(turns, seconds=4, most_rounds=15)
         tables.append(of_samples(f"{where}, a hit among {size:,} entries, 16 at once", samples))

@@ -8,7 +8,8 @@ from typing import Final
 
 from benchmarks.running.results import Question, Table, of_samples
 from benchmarks.running.rounds import interleaved
-from benchmarks.running.work import ANSWER, at_once, chat_request, opened, packages, with_part, zipf
+from benchmarks.running.store_calls import reads, writes
+from benchmarks.running.work import chat_request, opened, packages, with_part, zipf
 
 REQUESTS: Final = 10_000
 READS: Final = 2000
@@ -17,20 +18,17 @@ WRITES: Final = 500
 
 async def measure() -> list[Table]:
     requests = [chat_request(number) for number in range(REQUESTS)]
-    reads, writes = {}, {}
+    drawn = zipf(REQUESTS, READS)
     async with AsyncExitStack() as stack:
-        for peer, opens in with_part("memory"):
-            store = await stack.enter_async_context(opened(opens, "", requests))
-            reads[peer.name] = at_once(lambda number, store=store: store.get(requests[number]), lambda: drawn, 1)  # type: ignore[misc]
-            writes[peer.name] = at_once(
-                lambda number, store=store: store.set(requests[number], ANSWER),  # type: ignore[misc]
-                lambda: drawn[:WRITES],
-                1,
-            )
-        drawn = zipf(REQUESTS, READS)
+        stores = {
+            peer.name: await stack.enter_async_context(opened(opens, "", requests))
+            for peer, opens in with_part("memory")
+        }
+        hits = {name: reads(store, requests, drawn) for name, store in stores.items()}
+        sets = {name: writes(store, requests, drawn[:WRITES]) for name, store in stores.items()}
         return [
-            of_samples("hit, one reader", await interleaved(reads, seconds=25), "a plain dict"),
-            of_samples("write, one by one", await interleaved(writes, seconds=25), "a plain dict"),
+            of_samples("hit, one reader", await interleaved(hits, seconds=25), "a plain dict"),
+            of_samples("write, one by one", await interleaved(sets, seconds=25), "a plain dict"),
         ]
 
 

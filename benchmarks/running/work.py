@@ -72,19 +72,18 @@ async def opened(opens: Opens, place: str, requests: Sequence[dict[str, Any]]) -
         yield store
 
 
-def at_once(call: Callable[[int], Awaitable[object]], numbers: Callable[[], Sequence[int]], tasks: int) -> Turn:
-    """Return a turn in which `tasks` tasks call for all of `numbers()`."""
+def at_once(call: Callable[[int], Awaitable[object]], numbers: Sequence[int], tasks: int) -> Turn:
+    """Return a turn in which `tasks` tasks call for all of `numbers`."""
     import asyncio
 
     async def turn() -> int:
-        all_numbers = numbers()
-        left = iter(all_numbers)
+        left = iter(numbers)
 
         async def work() -> None:
             for number in left:
                 await call(number)
 
         await asyncio.gather(*(work() for _ in range(tasks)))
-        return len(all_numbers)
+        return len(numbers)
 
     return turn

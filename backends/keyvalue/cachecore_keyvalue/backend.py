@@ -145,7 +145,7 @@ class PyKeyValueBackend:
             raise BackendTimeout(operation) from error
         except (ConnectionError, BaseKeyValueError) as error:
             raise BackendUnavailable(operation) from error
-        except Exception as error:
+        except Exception as error:  # each store raises its driver's own
             raise BackendError(operation, transient=True) from error
 
 

@@ -228,7 +228,7 @@ class PostgresBackend:
         """Delete some of the dead rows, behind a write: at most once a second, unless there are more."""
         now = monotonic()
         self._sweep_due = now + _SWEEP_SECONDS
-        with contextlib.suppress(Error, TimeoutError):  # whatever it is, the calls meet it too
+        with contextlib.suppress(Error, TimeoutError):  # calls meet the same fault and report it
             async with asyncio.timeout(self._silence):
                 if (await connection.execute(self._sql.sweep)).rowcount == SWEEP:
                     self._sweep_due = now

@@ -77,7 +77,7 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
             limit = str(max(1, round(silence * 1000)))
             values = (statements.name, statements.schema, made.pgconn.backend_pid, limit)
             ((process, schema, _),) = await (await made.execute(GREET, values)).fetchall()
-        except BaseException:
+        except BaseException:  # cancelled, too: the socket must not stay open
             made.pgconn.finish()
             raise
     made.pooled = process != made.pgconn.backend_pid
@@ -132,7 +132,7 @@ class Pool:
             self.link = None  # calls wait: the last attempt ended well
         try:
             connection: Connection = await opening()
-        except BaseException:
+        except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
             self.link = _NO_LINK if self._count == 0 else self.link
             raise
         self._count += 1
