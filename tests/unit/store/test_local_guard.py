@@ -12,7 +12,7 @@ import pytest
 
 from cachecore import Cache, bypass
 from cachecore.contract.clock import SystemClock
-from cachecore.contract.errors import BackendError, BackendUnavailable, CacheError
+from cachecore.contract.errors import BackendError, BackendUnavailable, CacheError, InvalidationPending
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import SupportsExtend, SupportsMarks, SupportsScan, SupportsSizes, SupportsTime
 from cachecore.store.guard import Guard
@@ -161,3 +161,18 @@ def test_threads_and_loops_share_one_store() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("call", ["delete", "expire", "invalidate_tags", "invalidate_all"])
+async def test_an_invalidation_ends_though_the_application_has_closed_the_store(call: str) -> None:
+    backend = MemoryBackend()
+    cache: Cache[int] = Cache(backend, ttl=60, write_timeout=0.05)
+    await cache.set("q", 1, tags=["t"])
+    await backend.aclose()
+    arguments = {"delete": ["q"], "expire": ["q"], "invalidate_tags": ["t"], "invalidate_all": []}[call]
+    async with asyncio.timeout(5):
+        with pytest.raises(InvalidationPending):
+            await getattr(cache, call)(*arguments)
+        assert await cache.set("q", 2) is False
+    assert await cache.get("q") is None
+    await cache.aclose()
