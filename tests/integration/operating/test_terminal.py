@@ -26,9 +26,15 @@ COMMAND = [sys.executable, "-m", "cachecore.cli"]
 _PATIENCE = 60.0
 
 
+def _heed_interrupts() -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a shell starts background jobs with it ignored, and so their children
+
+
 def _take_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background of a shell
+    _heed_interrupts()
 
 
 class Terminal:
@@ -131,7 +137,13 @@ def test_an_interrupt_with_json_is_json(tmp_path: Path, redis_url: str) -> None:
     with Proxy(urlsplit(redis_url).port or 0) as proxy:
         proxy.slow(0.05)
         command = [*COMMAND, "export", f"{tmp_path}/archive", proxy.url, "--json"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=_heed_interrupts,
+        )
         part = tmp_path / "archive.part"
         limit = time.monotonic() + _PATIENCE
         while not (part.exists() and part.stat().st_size > 8000):
