@@ -29,7 +29,7 @@ _PATIENCE = 60.0
 def _heed_interrupts() -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
-    )  # a shell starts background jobs with it ignored, and so their children
+    )  # a shell starts background jobs with it ignored
 
 
 def _take_terminal() -> None:
