@@ -27,9 +27,7 @@ _PATIENCE = 60.0
 
 
 def _heed_interrupts() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a shell starts background jobs with it ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs with it ignored
 
 
 def _take_terminal() -> None:
