@@ -27,8 +27,10 @@ from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound
 from cachecore.invalidation.tickets import Ticket
 
-_PATIENCE: Final = 0.005
-"""Seconds for which callers wait until the store has acknowledged their answer: then it is far away, or busy."""
+_PATIENCE: Final = 0.05
+"""Seconds for which callers wait until the store has acknowledged their answer."""
+_FAR: Final = 0.005
+"""Seconds of a swap from which on the store is far away, or busy: callers wait no longer than this for it."""
 _ON_ITS_WAY: Final = 65_536
 """Bytes of an entry that leave this process at once, so that it is stored although the process may end by then."""
 _CLOCK_ERROR: Final = 0.1
@@ -330,6 +332,7 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
     """
     scope, key = computation.scope, computation.snapshot.key
     engine = scope.engine
+    store = engine.claim_rules.store
     alive = await engine.book.prolong(
         engine.backend,
         sealed.stamps,
@@ -343,9 +346,10 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
     ticket = engine.feed_state.open_write((key,))
     if computation.prompt and len(sealed.data) <= _ON_ITS_WAY:
         engine.l1.discard(key)  # an older copy must not be served beside the answer in hand
-        computation.state.loop.call_later(_PATIENCE, computation.flight.hand_out, answer)
+        patience = _PATIENCE if store.latest < _FAR else _FAR
+        computation.state.loop.call_later(patience, computation.flight.hand_out, answer)
     try:
-        stored = await engine.claim_rules.store.swap(key, computation.base, sealed.data, ttl=sealed.life)
+        stored = await store.swap(key, computation.base, sealed.data, ttl=sealed.life)
     finally:
         engine.feed_state.tickets.close_write(ticket)
         engine.l1.discard(key)

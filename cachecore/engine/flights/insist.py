@@ -32,13 +32,16 @@ class Insisting:
         self._monotonic = monotonic
         self._patience = patience
         self._in_vain = False
+        self.latest = 0.0
+        """Seconds that the store took for the latest swap: how far away it is, or how busy."""
 
     async def swap(self, key: str, old: bytes | None, new: bytes, *, ttl: float | None) -> bool:
         """Make the value `new`, which is unlike any other, if it is `old` now; return whether it is there.
 
         Raises BackendError: the store failed, and the outcome is not known.
         """
-        ends = self._monotonic() + self._patience
+        began = self._monotonic()
+        ends = began + self._patience
         tries = 0
         while True:
             tries += 1
@@ -57,4 +60,5 @@ class Insisting:
                     await asyncio.sleep(_PAUSE)
             else:
                 self._in_vain = False
+                self.latest = self._monotonic() - began
                 return swapped

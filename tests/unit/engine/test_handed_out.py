@@ -151,3 +151,13 @@ async def test_late_joiners_wait_for_the_verdict(scene: Scene) -> None:
     (late,) = await soon(lambda: cache.get_or_set("q", factory, tags=["t"]), 1)
     scene.store.delay("swap", AWAY)
     assert (await early, await late) == (1, 2)
+
+
+@virtual
+async def test_near_store_that_is_late_once_is_waited_for(scene: Scene) -> None:
+    """Another process that is asked after the answer was given finds it."""
+    cache, other = scene.cache(), scene.cache()
+    (asked,) = await soon(lambda: cache.get_or_set("q", Answer(0.05)), 1)
+    scene.store.delay("swap", AWAY)
+    assert await asked == 1
+    assert await other.get("q") == 1
