@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Final
@@ -18,6 +17,7 @@ from typing import Any, Final
 from cachecore.contract import plugins
 from cachecore.contract.clock import counting_sleep
 from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.forks import in_child
 from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import MemoryOptions
 from cachecore.contract.protocols import (
@@ -121,7 +121,7 @@ class Engine:
         """Whether closing is over: later requests are computed and not stored."""
         self._said_ended = False
         self.owner: weakref.ref[object] | None = None
-        _engines.add(self)
+        in_child(self.after_fork)
 
     def _new_outbox(self) -> tuple[Marks, Outbox]:
         hash_tags = [f"{{{n}}}" for n in range(self.shards)] or [""]
@@ -374,15 +374,3 @@ class Engine:
 
 def _no_state() -> LoopState | None:
     return None
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for engine in list(_engines):
-        engine.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

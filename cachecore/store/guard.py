@@ -15,15 +15,14 @@ its keys in the background: recovery is noticed at the price of one read, and no
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
+from cachecore.contract.forks import in_child
 from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -118,7 +117,7 @@ class Guard:
         self.explicit = Explicit(self, backend)
         """The same store, for calls that a caller waits for with time."""
         self._reset()
-        _guards.add(self)
+        in_child(self._reset)
 
     def __repr__(self) -> str:
         return f"Guard({type(self._backend).__name__}, breakers={self.states()})"
@@ -383,15 +382,3 @@ class InlineRead:
     def exception(self) -> None:
         """Do nothing: the error was handed on."""
         return
-
-
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for guard in list(_guards):
-        guard._reset()  # noqa: SLF001 - the guard's own hook
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
