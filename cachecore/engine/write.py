@@ -24,7 +24,7 @@ from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, unacknowledged
 from cachecore.invalidation.outbox.backlog import entries
 from cachecore.invalidation.stamps import sound
-from cachecore.store.explicit import Within
+from cachecore.store.bulkhead import Within
 
 T = TypeVar("T")
 
