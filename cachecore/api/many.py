@@ -15,9 +15,8 @@ from cachecore.engine.batch_computation import check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import ABSENT
 from cachecore.engine.factories import awaited
-from cachecore.engine.question import question
 from cachecore.engine.read import read_own, take
-from cachecore.engine.scope import stored_tags
+from cachecore.engine.scope import question, stored_tags
 
 V = TypeVar("V")
 R = TypeVar("R")

@@ -14,10 +14,9 @@ from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import Factory
 from cachecore.engine.factories import awaited
 from cachecore.engine.lookup import lookup, lookup_copy, on_miss
-from cachecore.engine.question import question
 from cachecore.engine.read import fetch, read_own
 from cachecore.engine.refresh import refresh
-from cachecore.engine.scope import Scope, checked_tags, stored_tags
+from cachecore.engine.scope import Scope, checked_tags, question, stored_tags
 from cachecore.engine.stream import StreamCall
 from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy

@@ -16,8 +16,7 @@ from cachecore.engine import write as writing
 from cachecore.engine.compute import pin_tag
 from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.invalidate import delete_entries, invalidate_stamps
-from cachecore.engine.question import Question
-from cachecore.engine.scope import Scope, checked_tags
+from cachecore.engine.scope import Question, Scope, checked_tags
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import carried
 from cachecore.keys import KeySpace, user_tag

@@ -30,9 +30,8 @@ from cachecore.contract.protocols import (
 )
 from cachecore.contract.tokens import STAMP_BYTES
 from cachecore.encoding.entry import tombstone
-from cachecore.engine.flights.claim import ClaimRules
+from cachecore.engine.flights.claim import ClaimRules, Insisting
 from cachecore.engine.flights.coalesce import Batch, Coalescer, ReadRules
-from cachecore.engine.flights.insist import Insisting
 from cachecore.engine.flights.loop_state import LoopState, no_loop_error
 from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.store_observer import StoreObserver

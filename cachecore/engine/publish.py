@@ -19,9 +19,8 @@ from cachecore.encoding.entry import Draft, Entry, decode, draft, seal
 from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.freshness import TTL_SLACK, expired, lifetime, longest_life
-from cachecore.engine.question import Question
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Question, Scope
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound

@@ -17,8 +17,7 @@ from cachecore.contract.results import UNSET, Unset
 from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
-from cachecore.engine.question import Question
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Question, Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.tickets import Ticket
 from cachecore.memory.copies import Copy

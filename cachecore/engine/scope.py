@@ -1,4 +1,4 @@
-"""One view of a cache: its namespace, its tags, its serializer and how long its answers hold.
+"""One view of a cache (namespace, tags, serializer, policy), and one key as a call asks for it through that view.
 
 Knows which tags and stamp keys a read needs and works them out once: a read of the cache's own tags costs one dict
 look-up and no encoding.
@@ -14,11 +14,12 @@ from urllib.parse import unquote
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
-from cachecore.contract.results import Computed
+from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.encoding.header import Stamps
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.ending import Owner, owner_of
 from cachecore.engine.engine import Engine
+from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
 from cachecore.invalidation.stamps import careful_life, stamp_life
@@ -163,6 +164,28 @@ class Scope:
         stored = (*self.keys.namespace_tags(), *(user_tag(tag) for tag in dict.fromkeys(given)))
         stamp_keys = tuple([self.name(tag, shard) for tag in stored])
         return TagSet(stored, stamp_keys, (*stamp_keys, self.serializer.name))
+
+
+Ttl = float | Unset | None
+"""Seconds, None for ever, UNSET for the ttl of the policy."""
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """A key, the tags that its entry must carry, and the view and event loop that ask for it."""
+
+    scope: Scope
+    state: LoopState
+    key: str
+    tagset: TagSet
+    lasts: float | None
+    """The ttl of an answer that is computed or set: the call's, or the policy's; seconds, None for ever."""
+
+
+def question(scope: Scope, state: LoopState, key: str, tags: Sequence[str] = (), ttl: Ttl = UNSET) -> Question:
+    """Return the question for `key` with the call's `tags`. Raises OptionsError for tags that are none."""
+    lasts = scope.policy.ttl if isinstance(ttl, Unset) else ttl
+    return Question(scope, state, key, scope.tagset(key, tags), lasts)
 
 
 def stored_tags(tags: Sequence[str]) -> list[str]:

@@ -16,9 +16,8 @@ from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import longest_life
 from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, keep_written, seal_value, too_large
-from cachecore.engine.question import Question, question
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope, checked_tags
+from cachecore.engine.scope import Question, Scope, checked_tags, question
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, unacknowledged
