@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Final
@@ -232,9 +231,9 @@ class Engine:
 
         `ttl` says how long each stamp shall live; `backend` is the store as the caller uses it.
         """
+        missing = [key for key, stamp in stamps.items() if stamp is None]
         if self.marks.lacks(stamps):  # no entry is older than the mark beside it
             await self.marks.create(stamps)
-        missing = [key for key, stamp in stamps.items() if stamp is None]
         if not missing:
             return dict(stamps)
         ticket = Ticket(missing, epoch=self.feed_state.epoch)
@@ -353,13 +352,9 @@ class Engine:
         self.failed.pop(key, None)
         return False
 
-    def deadline_at(self, unix: float | None) -> float:
-        """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
-        return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
-
     def states(self) -> list[LoopState]:
         """Return the states of the loops that are not closed."""
-        return [state for loop, state in self._states.items() if not loop.is_closed()]
+        return self._states.open()
 
     def after_fork(self) -> None:
         """Start anew in a child: flights, tasks and tickets are the parent's; copies in memory are too old to judge."""

@@ -225,7 +225,7 @@ def _stamps_hold(
     """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
     engine = scope.engine
     values = batch.values
-    live = engine.feed_state.live
+    live = engine.monotonic() < engine.feed_state.trusted_until
     book = engine.book
     generation = book.generation
     # Entries of one namespace share one tuple of stamps (see `entry.decode`): an earlier verdict on it is valid as long
@@ -252,7 +252,8 @@ def _stamps_hold(
                 continue
         if current != stamp:
             return "invalidated"
-    if not tags.issuperset(tagset.tags) or engine.outbox.covers(entry.key, names, batch.asked_at):
+    outbox = engine.outbox
+    if not tags.issuperset(tagset.tags) or (outbox.busy and outbox.covers(entry.key, names, batch.asked_at)):
         return "invalidated"
     if unknown:
         return "unknown_stamps"
@@ -336,7 +337,7 @@ def put(
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
     fed = ticket.epoch == feed_state.epoch and feed_state.live
-    deadline = engine.deadline_at(entry.fresh_until)
+    deadline = engine.store_clock.monotonic_at(entry.fresh_until)
     if not fed and engine.local is None:
         deadline = min(deadline, ticket.asked_at + feed_state.max_age)
     if not engine.monotonic() < deadline:
@@ -345,7 +346,7 @@ def put(
     beta = scope.policy.refresh_ahead
     if beta > 0 and entry.fresh_until is not None:
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
-        early = at if at == math.inf else engine.deadline_at(at)
+        early = at if at == math.inf else engine.store_clock.monotonic_at(at)
     kept = value if (engine.local is None or len(entry.payload) <= _SMALL) and is_immutable(value) else UNSET
     look_at = engine.warmth.look_at(deadline, ticket.asked_at) if fed else deadline
     copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)
