@@ -7,7 +7,6 @@ while it runs makes its answer be born dead.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,7 +26,6 @@ from cachecore.engine.publish import FlightAnswer, answer_found, publish, unstor
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
-from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.rewind import REWOUND
 from cachecore.invalidation.stamps import sound
 
@@ -110,13 +108,16 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             claim = _new_claim(computation, snapshot.key, in_place=True)
             # Stamps from the table of the feed may be out of date. They are read beside the claim, not after it: all
             # that counts is that both are there before the factory begins, and a round trip is saved.
-            stamps = None if snapshot.known is None else asyncio.ensure_future(_stamps_now(computation))
+            stamps = None
+            if snapshot.known is not None:
+                stamps = computation.state.coalescer.read(None, snapshot.tagset.stamp_keys)
             try:
                 won = await claim.acquire(snapshot.raw, guards=snapshot.reason in ("deleted", "claimed"))
                 if won:
                     _hold(computation, claim)
-                    if stamps is not None:
-                        computation.snapshot = await stamps
+                    if stamps is not None and (batch := await stamps).error is None:
+                        # The earlier read of the key with the present stamps; the claim's swap has checked its bytes.
+                        computation.snapshot = replace(snapshot, batch=batch, known=None)
                     return None
             finally:
                 if stamps is not None:
@@ -251,13 +252,6 @@ async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -
     """Read entry and stamps as they are now, from the store."""
     computation.flight.reading()
     computation.snapshot = await read(computation.question, stamps_too=True, extra=extra)
-
-
-async def _stamps_now(computation: Computation) -> StoreRead:
-    """Return the earlier read of the key with the present stamps; the claim's swap checks its bytes."""
-    snapshot = computation.snapshot
-    batch = await computation.state.coalescer.read(None, snapshot.tagset.stamp_keys)
-    return snapshot if batch.error is not None else replace(snapshot, batch=batch, known=None)
 
 
 def served(computation: Computation) -> FlightAnswer | None:

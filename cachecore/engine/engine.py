@@ -110,7 +110,9 @@ class Engine:
         self.function_names: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
         """(namespace, name of a cached function) -> where it is from, and its code."""
         self.longest_computation = 0.0
-        """The longest `factory_timeout` of all views: how long a tombstone must stand."""
+        """The longest `factory_timeout` of all views."""
+        self.protection = _TOMBSTONE_SLACK
+        """Seconds after which no computation that began before now is stored any more: how long a tombstone stands."""
         self._states: LoopLocal[LoopState] = LoopLocal()
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{self.prefix}:s:"
@@ -267,8 +269,13 @@ class Engine:
             state.flights.detach_all()
 
     def alive(self) -> None:
-        """Touch in the store the keys that memory has answered for; read the mark, which is judged like any read."""
+        """Do what is due besides requests: measure the store's clock, touch keys that memory has answered for.
+
+        The mark is read too, and judged like any read.
+        """
         state = self.state()
+        if not self.closed:
+            self.measure(state)
         if self.warmth.due and not self.closed:
             state.spawn(self.warmth.touch(), "cachecore-touch")
         for key in self.marks.due():
@@ -315,10 +322,10 @@ class Engine:
         if stamp_keys:
             self.forget_stamps(stamp_keys)
 
-    @property
-    def protection(self) -> float:
-        """Seconds after which no computation that began before now is stored any more."""
-        return self.longest_computation + _TOMBSTONE_SLACK
+    def allow_computations(self, seconds: float) -> None:
+        """Take note that there is a view with this `factory_timeout`."""
+        self.longest_computation = max(self.longest_computation, seconds)
+        self.protection = self.longest_computation + _TOMBSTONE_SLACK
 
     def bury(self, key: str) -> Tombstone:
         """Return a tombstone that outlives every computation of `key` that began before now."""

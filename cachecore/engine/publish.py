@@ -341,7 +341,7 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
     )
     if not alive:
         return "changed"
-    fed = engine.feed_state.live
+    fed = engine.monotonic() < engine.feed_state.trusted_until
     ticket = engine.feed_state.open_write((key,))
     if computation.prompt and len(sealed.data) <= _ON_ITS_WAY:
         engine.l1.discard(key)  # an older copy must not be served beside the answer in hand

@@ -180,7 +180,7 @@ def _store_read(
         unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
             engine = question.scope.engine
-            table = later or (engine.book.current if engine.feed_state.live else {})
+            table = later or (engine.book.current if engine.monotonic() < engine.feed_state.trusted_until else {})
             result.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     return result
 
@@ -336,11 +336,12 @@ def put(
         return
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
-    fed = ticket.epoch == feed_state.epoch and feed_state.live
+    now = engine.monotonic()
+    fed = ticket.epoch == feed_state.epoch and now < feed_state.trusted_until
     deadline = engine.store_clock.monotonic_at(entry.fresh_until)
     if not fed and engine.local is None:
         deadline = min(deadline, ticket.asked_at + feed_state.max_age)
-    if not engine.monotonic() < deadline:
+    if not now < deadline:
         return
     early = math.inf
     beta = scope.policy.refresh_ahead

@@ -100,7 +100,7 @@ class Scope:
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None
-        self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
+        self.engine.allow_computations(self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         self.permanent = frozenset(
             self.keys.stamp_key(tag, shard)

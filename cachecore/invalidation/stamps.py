@@ -12,6 +12,7 @@ import math
 import os
 import threading
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from cachecore.contract.protocols import CacheBackend, SupportsExtend
@@ -178,6 +179,30 @@ class StampBook:
         """Start anew in a child process, where no thread is left that could release the lock."""
         self._lock = threading.RLock()
         self.forget_all()
+
+
+@dataclass(slots=True, eq=False)
+class Pins:
+    """The tags that one answer depends on and their stamps, as they were before its factory read the tagged data."""
+
+    stamps: dict[str, bytes | None] = field(default_factory=dict)
+    """Stamp keys to stamps; None where the stamp is not known yet."""
+    tags: list[str] = field(default_factory=list)
+    """Tags that the factory pinned while it worked, as entries store them."""
+
+    def put(self, stamps: Mapping[str, bytes | None]) -> None:
+        """Pin these stamps, which are current now."""
+        self.stamps.update(stamps)
+
+    def expect(self, tag: str, stamp_key: str) -> None:
+        """Depend on `tag` from now on; its stamp follows."""
+        self.tags.append(tag)
+        self.stamps.setdefault(stamp_key, None)
+
+    def settle(self, stamp_key: str, stamp: bytes | None) -> None:
+        """Pin the stamp of an expected tag, unless an earlier one is known: the earliest counts."""
+        if self.stamps[stamp_key] is None:
+            self.stamps[stamp_key] = stamp
 
 
 def stamp_life(entry_life: float | None) -> float | None:

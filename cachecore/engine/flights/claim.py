@@ -131,7 +131,7 @@ class Claim:
         If `base` `guards` the key from older answers, as a tombstone does, the mark of an end without an answer will do
         so as long as the claim would.
         """
-        before = read_claim(base, self.place)
+        before = None if base is None else read_claim(base, self.place)
         self._previous = before.token if before is not None and before.ended else NO_TOKEN
         if guards:
             self._ended_life = self._life

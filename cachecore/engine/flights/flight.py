@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from cachecore.contract.errors import FlightCycleError
 from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
-from cachecore.engine.flights.pins import Pins
+from cachecore.invalidation.stamps import Pins
 
 _NOTHING: Final = object()
 _RESOLUTION: Final = 0.001  # seconds by which a timer may strike early: loops round

@@ -187,7 +187,8 @@ async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None
         raise
     finally:
         for flight in flights:  # a computation that ended without an answer is a bug; no caller may wait for ever
-            flight.answer(error=RuntimeError("the computation ended without an answer"))
+            if not flight.answered:
+                flight.answer(error=RuntimeError("the computation ended without an answer"))
 
 
 class Wakeups:
