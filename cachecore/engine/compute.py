@@ -316,7 +316,7 @@ async def pin(computation: Computation) -> None:
         return
     scope = computation.scope
     try:
-        created = await scope.engine.create_stamps(stamps, scope.stamp_ttl(computation.life))
+        created = await scope.engine.create_stamps(stamps, computation.life, scope.permanent)
         computation.flight.pins.put(created)
     except BackendError as error:
         computation.snapshot = replace(computation.snapshot, error=error)  # without stamps nothing is stored
@@ -334,7 +334,8 @@ async def pin_tag(scope: Scope, state: LoopState, flight: Flight, tag: str) -> N
     if batch.error is not None or flight.pins.stamps[name] is not None:
         return
     try:
-        created = await engine.create_stamps({name: sound(batch.values[name])}, scope.stamp_ttl(scope.policy.ttl))
+        read = {name: sound(batch.values[name])}
+        created = await engine.create_stamps(read, scope.policy.ttl, scope.permanent)
     except BackendError:
         return
     flight.pins.settle(name, created[name])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping
 from typing import Any, Final
 
 from cachecore.contract import plugins
@@ -84,7 +84,7 @@ class Engine:
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         feed_log = FeedLog(backend, self.backend.states)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock, log=feed_log)
-        self.book = StampBook(stamp=lambda: self.token()[:STAMP_BYTES], monotonic=clock.monotonic)
+        self.book = StampBook(stamp=lambda: self.token()[:STAMP_BYTES], monotonic=clock.monotonic, extends=self.extends)
         insisting = Insisting(self.backend, clock.monotonic, store.write_timeout / 2)
         self.claim_rules = ClaimRules(
             store=insisting, interval=store.lease_ttl, token=self.token, now=self.store_clock.now
@@ -226,12 +226,14 @@ class Engine:
     async def create_stamps(
         self,
         stamps: Mapping[str, bytes | None],
-        ttl: Callable[[str], float | None],
+        life: float | None,
+        permanent: Container[str],
         backend: CacheBackend | None = None,
     ) -> dict[str, bytes | None]:
         """Return `stamps` with those that are None created in the store, as far as it can be done. Raises BackendError.
 
-        `ttl` says how long each stamp shall live; `backend` is the store as the caller uses it.
+        `life` is that of their entries in seconds, None for ever, as those stamps live that are `permanent`; `backend`
+        is the store as the caller uses it.
         """
         missing = [key for key, stamp in stamps.items() if stamp is None]
         if self.marks.lacks(stamps):  # no entry is older than the mark beside it
@@ -240,7 +242,7 @@ class Engine:
             return dict(stamps)
         ticket = Ticket(missing, epoch=self.feed_state.epoch)
         self.feed_state.tickets.open(ticket)
-        complete = await self.book.create_missing(backend or self.backend, stamps, ttl=ttl)
+        complete = await self.book.create_missing(backend or self.backend, stamps, life=life, permanent=permanent)
         self._learn({key: complete[key] for key in missing}, ticket)
         return complete
 
@@ -254,11 +256,11 @@ class Engine:
             self.detach_stamps(stamps, pushed=True)
         if len(stamps) < len(keys):
             entries = [key for key in keys if not key.startswith(self._stamp_prefix)]
-            for key in entries:
-                self.l1.discard(key)
             for state in self.states():
                 state.flights.detach_keys(entries, pushed=True)
                 state.wakeups.wake(entries)
+            for key in entries:
+                self.l1.discard(key)
 
     def changed_all(self) -> None:
         """Forget everything that this process knows of the store."""
@@ -297,6 +299,12 @@ class Engine:
 
     # Changes by this process
 
+    def forget_entries(self, keys: Collection[str]) -> None:
+        """Forget entries: copies in memory, and flights that later callers would join, are worth nothing any more."""
+        self.detach_keys(keys)
+        for key in keys:
+            self.l1.discard(key)
+
     def forget_stamps(self, stamp_keys: Collection[str]) -> None:
         """Forget stamps: copies in memory and reads under way that rest on them are worth nothing any more."""
         self.feed_state.tickets.void(stamp_keys)
@@ -316,9 +324,7 @@ class Engine:
     def delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
         """Forget the keys of delivered invalidations: reads in the meantime saw the old values."""
         self.feed_state.tickets.void(keys)
-        for key in keys:
-            self.l1.discard(key)
-        self.detach_keys(keys)
+        self.forget_entries(keys)
         if stamp_keys:
             self.forget_stamps(stamp_keys)
 

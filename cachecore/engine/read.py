@@ -280,9 +280,11 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
 
 def load(scope: Scope, snapshot: StoreRead) -> Any:
     """Return the value of the entry that was read, or UNSET if there is none or its payload cannot be decoded."""
-    entry = snapshot.entry
-    if entry is None:
-        return UNSET
+    return UNSET if snapshot.entry is None else decoded(scope, snapshot.entry)
+
+
+def decoded(scope: Scope, entry: Entry) -> Any:
+    """Return the value of `entry`, or UNSET if its payload cannot be decoded, which is counted."""
     try:
         return scope.serializer.loads(entry.payload, entry)
     except EncodingError:

@@ -22,7 +22,6 @@ from cachecore.engine.engine import Engine
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
-from cachecore.invalidation.stamps import careful_life, stamp_life
 from cachecore.keys import KeySpace, user_tag
 from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reader, value_reader
 
@@ -143,12 +142,6 @@ class Scope:
         """Return the keys of all copies of the stamps of these tags, which an invalidation deletes."""
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         return [self.keys.stamp_key(tag, shard) for tag in tags for shard in shards]
-
-    def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:
-        """Return how long each stamp must live for entries of `entry_life`: those that are `permanent` for ever."""
-        life = stamp_life(entry_life) if self.engine.extends else careful_life(entry_life)
-        permanent = self.permanent
-        return lambda stamp_key: None if stamp_key in permanent else life
 
     def namespace_of(self, key: str) -> str:
         """Return the namespace in an entry's key, below that of this view. A prefix may have colons of its own."""

@@ -324,6 +324,9 @@ class Dispatch:
 
     def bulkhead(self, loop: asyncio.AbstractEventLoop) -> Bulkhead:
         """Return the bulkhead of `loop`, which is the caller's."""
+        bulkhead = self._last()
+        if bulkhead is not None and bulkhead.loop is loop:
+            return bulkhead
         bulkhead = self._bulkheads.get(loop)
         if bulkhead is None:
             bulkhead = Bulkhead(loop, self._options.max_in_flight, self._begin, self._more, self._missed)

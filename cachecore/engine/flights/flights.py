@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.loop_local import in_background
-from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
+from cachecore.engine.flights.flight import CYCLE, Flight, current_flight, working_flight
 from cachecore.engine.flights.own_error import own_error
 
 _LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
@@ -49,8 +49,7 @@ class Flights:
 
     def refuse_cycle(self, key: str, tags: Iterable[str]) -> None:
         """Return unless the caller runs in the computation of `key`, joinable or not. Raises FlightCycleError."""
-        running = working_flight()
-        if running is None or running.flights is not self:
+        if current_flight() is None or (running := working_flight()) is None or running.flights is not self:
             return
         for flight in (running, *running.group):
             if flight.key == key and flight.join_keys.issuperset(tags):
