@@ -280,15 +280,17 @@ async def call(computations: Sequence[Computation], factory: Factory) -> tuple[A
     first = computations[0]
     scope, flights = first.scope, [computation.flight for computation in computations]
     monotonic, limit = scope.engine.monotonic, first.policy.factory_timeout
-    for flight in flights:
-        flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
     scope.telemetry.counts.factory_calls += 1
     keeper = StampKeeper(scope, first.state, flights, first.life)
-    began = monotonic()
     keeper.start()
+    for flight in flights:
+        flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+    began = monotonic()
     try:
         with computing(first.flight):
             value = await factory()
+        for flight in flights:
+            flight.land()
     except BaseException as error:
         scope.telemetry.factory(monotonic() - began, failed=True)
         if first.behind and isinstance(error, Exception):  # no caller is there to be told
@@ -298,8 +300,6 @@ async def call(computations: Sequence[Computation], factory: Factory) -> tuple[A
         keeper.stop()
     seconds = monotonic() - began
     scope.telemetry.factory(seconds, failed=False)
-    for flight in flights:
-        flight.land()
     if keeper.renewals:
         await keeper.settle()
     return value, seconds

@@ -260,8 +260,7 @@ def _stamp_keys(question: Question, tags: tuple[str, ...]) -> Sequence[str]:
     scope, tagset = question.scope, question.tagset
     if tags == tagset.tags:
         return tagset.stamp_keys
-    shard = scope.keys.shard_of(question.key) if scope.engine.shards else None
-    return [scope.name(tag, shard) for tag in tags]
+    return scope.names(tags, question.key)
 
 
 def sealed_expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
@@ -336,9 +335,10 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
     alive = await engine.book.prolong(engine.backend, sealed.stamps, life=sealed.life, permanent=scope.permanent)
     if not alive:
         return "changed"
-    fed = engine.monotonic() < engine.feed_state.trusted_until
     base, prompt = computation.base, computation.prompt
-    ticket = engine.feed_state.open_write((key,))
+    feed, now = engine.feed_state, engine.monotonic()
+    fed = now < feed.trusted_until
+    ticket = feed.tickets.open_write((key,), epoch=feed.epoch, asked_at=now)
     if prompt and len(sealed.data) <= _ON_ITS_WAY:
         engine.l1.discard(key)  # an older copy must not be served beside the answer in hand
         patience = _PATIENCE if store.latest < _FAR else _FAR
@@ -346,9 +346,9 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
     try:
         stored = await store.swap(key, base, sealed.data, ttl=sealed.life)
     finally:
-        engine.feed_state.tickets.close_write(ticket)
+        feed.tickets.close_write(ticket)
         engine.l1.discard(key)
-    if stored and fed and ticket.epoch == engine.feed_state.epoch:
+    if stored and fed and ticket.epoch == feed.epoch:
         keep_written(scope, key, sealed, ticket)
         computation.kept = True
     return None if stored else "changed"

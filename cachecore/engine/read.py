@@ -234,14 +234,10 @@ def _stamps_hold(
     if live and entry.stamps is held[0] and generation == held[2] and not engine.outbox.busy:
         return None
     table: Mapping[str, bytes] = book.current if live else {}
-    shard = scope.keys.shard_of(entry.key) if engine.shards else None
-    tags = set()
-    names = []
+    tags = dict(entry.stamps)
+    names = scope.names(tags, entry.key)
     unknown = False
-    for tag, stamp in entry.stamps:
-        name = scope.name(tag, shard)
-        names.append(name)
-        tags.add(tag)
+    for name, stamp in zip(names, tags.values(), strict=True):
         current: Any = values.get(name, _UNKNOWN)
         if current is _UNKNOWN:
             current = table.get(name, _UNKNOWN)
@@ -253,11 +249,11 @@ def _stamps_hold(
         if current != stamp:
             return "invalidated"
     outbox = engine.outbox
-    if not tags.issuperset(tagset.tags) or (outbox.busy and outbox.covers(entry.key, names, batch.asked_at)):
+    if not tags.keys() >= set(tagset.tags) or (outbox.busy and outbox.covers(entry.key, names, batch.asked_at)):
         return "invalidated"
     if unknown:
         return "unknown_stamps"
-    named = tuple((name, stamp) for name, (_, stamp) in zip(names, entry.stamps, strict=True))
+    named = tuple(zip(names, tags.values(), strict=True))
     if live and book.holds(named):
         engine.warmth.note_stamps(names)
         tagset.held = entry.stamps, named, generation
@@ -270,8 +266,7 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
     entry = decode(batch.values[key] or b"", key)
     if isinstance(entry, Rejected):
         return check(question, batch)
-    shard = scope.keys.shard_of(key) if scope.engine.shards else None
-    names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
+    names = tuple([name for name in scope.names(dict(entry.stamps), key) if name not in batch.values])
     second = await coalescer.read(None, names)
     if second.error is not None:
         return StoreRead(key, question.tagset, batch, batch.values[key], error=second.error, reason="store")
@@ -316,8 +311,8 @@ def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) 
     if entry.stamps is held[0]:
         stamps = held[1]
     else:
-        shard = scope.keys.shard_of(entry.key) if scope.engine.shards else None
-        stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
+        tags = dict(entry.stamps)
+        stamps = tuple(zip(scope.names(tags, entry.key), tags.values(), strict=True))
     raw = batch.values.get(entry.key)
     put(scope, entry, raw, value, stamps, batch)
 

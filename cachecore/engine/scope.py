@@ -138,6 +138,11 @@ class Scope:
             name = self._names[tag, shard] = self.keys.stamp_key(tag, shard)
         return name
 
+    def names(self, tags: Iterable[str], key: str) -> list[str]:
+        """Return the stamp keys of tags as the entry under `key` stores them, in their order."""
+        shard = self.keys.shard_of(key) if self.engine.shards else None
+        return [self.name(tag, shard) for tag in tags]
+
     def stamp_keys(self, tags: Sequence[str]) -> list[str]:
         """Return the keys of all copies of the stamps of these tags, which an invalidation deletes."""
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)

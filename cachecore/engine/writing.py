@@ -52,7 +52,8 @@ class Writing:
         self.ticket: Ticket
 
     def __enter__(self) -> Self:
-        self.ticket = self._engine.feed_state.open_write(self._keys)
+        feed = self._engine.feed_state
+        self.ticket = feed.tickets.open_write(self._keys, epoch=feed.epoch, asked_at=self._engine.monotonic())
         self._engine.forget_entries(self._keys)
         return self
 

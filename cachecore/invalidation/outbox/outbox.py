@@ -160,7 +160,7 @@ class Outbox:
 
     def settle(self, keys: Iterable[str]) -> None:
         """Forget the deletion of these entries: the store has acknowledged something newer under their keys."""
-        if not self._waiting and not self._again:
+        if not self._waiting.items and not self._again:
             return
         names = list(keys)
         with self._lock:
