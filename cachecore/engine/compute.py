@@ -255,7 +255,7 @@ async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -
 
 
 def served(computation: Computation) -> FlightAnswer | None:
-    """Return the entry that was read, if it spares the computation."""
+    """Return the stored answer that the latest read found, if it is fresh and new enough that none is computed."""
     snapshot = computation.snapshot
     if snapshot.state != "fresh" or snapshot.entry is None or not snapshot.entry.created > computation.newer_than:
         return None

@@ -238,7 +238,10 @@ class Dispatch:
             partition.measured(now - begun, now)
 
     def _answered_in_time(self, bulkhead: Bulkhead, call: Call) -> None:
-        """Learn from the answer to a probe or an explicit call, which may come later than that of a read."""
+        """Tell the breaker of an answered probe or explicit call, which may take longer than a read.
+
+        Only an answer within a read's time says that the store is well; a late one fails a probe.
+        """
         breaker, now = call.partition.breaker, bulkhead.loop.time()
         seconds = bulkhead.time.own(now) - call.entered
         link = None if self._links is None else self._links.link(call.key)
