@@ -105,12 +105,12 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             mark = snapshot.claim
             if mark is not None and not mark.ended and computation.waits and snapshot.raw != computation.abandoned:
                 return None if computation.unshared else mark
-            claim = _new_claim(computation, snapshot.key, in_place=True)
             # Stamps from the table of the feed may be out of date. They are read beside the claim, not after it: all
             # that counts is that both are there before the factory begins, and a round trip is saved.
             stamps = None
             if snapshot.known is not None:
                 stamps = computation.state.coalescer.read(None, snapshot.tagset.stamp_keys)
+            claim = _new_claim(computation, snapshot.key, in_place=True)
             try:
                 won = await claim.acquire(snapshot.raw, guards=snapshot.reason in ("deleted", "claimed"))
                 if won:

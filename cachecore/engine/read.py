@@ -141,15 +141,15 @@ def _request(
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.feed_state.trusted_until:
         generation = engine.book.generation
-        if tagset.noted_at != engine.warmth.turn:
-            _note_stamps(engine.warmth, tagset)
         if tagset.complete_at == generation:
             wanted = ()
         else:
             current = engine.book.current
-            wanted = tuple(name for name in wanted if name not in current)
+            wanted = tuple([name for name in wanted if name not in current])
             if not wanted:
                 tagset.complete_at = generation
+        if tagset.noted_at != engine.warmth.turn:
+            _note_stamps(engine.warmth, tagset)
     return coalescer.read(question.key, wanted + extra if extra else wanted)
 
 
@@ -157,7 +157,7 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
     """Note once a turn that memory answers for the stamps of `tagset`, and for those of entries read with it."""
     tagset.noted_at = warmth.turn
     warmth.note_stamps(tagset.stamp_keys)
-    warmth.note_stamps(name for name, _ in tagset.held[1])
+    warmth.note_stamps(dict(tagset.held[1]))
 
 
 def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
