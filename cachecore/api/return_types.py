@@ -2,7 +2,7 @@
 
 An annotation counts if it is made only of classes that the serializer `typed` keeps whole (dataclasses, structs,
 pydantic models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and of lists, dicts, tuples,
-sets and unions of them. Any other is ignored: one of plain data, one that names another class, one that cannot be resolved.
+sets and unions of them. Any other is ignored: one of plain data, of another class, or one that cannot be resolved.
 """
 
 from __future__ import annotations
