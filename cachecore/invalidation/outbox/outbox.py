@@ -219,6 +219,7 @@ class Outbox:
         """Take note that the store, or one of its nodes, has acknowledged these."""
         with self._lock:
             now = self._now()
+            self.busy = True  # also where all of them were settled on their way
             self._acknowledged.update({item.name: now for item in items})
             whole = [item for item in items if item.was is None]
             if whole:
