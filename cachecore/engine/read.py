@@ -17,8 +17,7 @@ from cachecore.contract.results import UNSET, Unset
 from cachecore.encoding.entry import Entry, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
-from cachecore.engine.question import Question
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Question, Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.tickets import Ticket
 from cachecore.memory.copies import Copy
@@ -142,15 +141,15 @@ def _request(
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.feed_state.trusted_until:
         generation = engine.book.generation
-        if tagset.noted_at != engine.warmth.turn:
-            _note_stamps(engine.warmth, tagset)
         if tagset.complete_at == generation:
             wanted = ()
         else:
             current = engine.book.current
-            wanted = tuple(name for name in wanted if name not in current)
+            wanted = tuple([name for name in wanted if name not in current])
             if not wanted:
                 tagset.complete_at = generation
+        if tagset.noted_at != engine.warmth.turn:
+            _note_stamps(engine.warmth, tagset)
     return coalescer.read(question.key, wanted + extra if extra else wanted)
 
 
@@ -158,7 +157,7 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
     """Note once a turn that memory answers for the stamps of `tagset`, and for those of entries read with it."""
     tagset.noted_at = warmth.turn
     warmth.note_stamps(tagset.stamp_keys)
-    warmth.note_stamps(name for name, _ in tagset.held[1])
+    warmth.note_stamps(dict(tagset.held[1]))
 
 
 def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
@@ -181,7 +180,7 @@ def _store_read(
         unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
             engine = question.scope.engine
-            table = later or (engine.book.current if engine.feed_state.live else {})
+            table = later or (engine.book.current if engine.monotonic() < engine.feed_state.trusted_until else {})
             result.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     return result
 
@@ -226,7 +225,7 @@ def _stamps_hold(
     """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
     engine = scope.engine
     values = batch.values
-    live = engine.feed_state.live
+    live = engine.monotonic() < engine.feed_state.trusted_until
     book = engine.book
     generation = book.generation
     # Entries of one namespace share one tuple of stamps (see `entry.decode`): an earlier verdict on it is valid as long
@@ -235,14 +234,10 @@ def _stamps_hold(
     if live and entry.stamps is held[0] and generation == held[2] and not engine.outbox.busy:
         return None
     table: Mapping[str, bytes] = book.current if live else {}
-    shard = scope.keys.shard_of(entry.key) if engine.shards else None
-    tags = set()
-    names = []
+    tags = dict(entry.stamps)
+    names = scope.names(tags, entry.key)
     unknown = False
-    for tag, stamp in entry.stamps:
-        name = scope.name(tag, shard)
-        names.append(name)
-        tags.add(tag)
+    for name, stamp in zip(names, tags.values(), strict=True):
         current: Any = values.get(name, _UNKNOWN)
         if current is _UNKNOWN:
             current = table.get(name, _UNKNOWN)
@@ -253,11 +248,12 @@ def _stamps_hold(
                 continue
         if current != stamp:
             return "invalidated"
-    if not tags.issuperset(tagset.tags) or engine.outbox.covers(entry.key, names, batch.asked_at):
+    outbox = engine.outbox
+    if not tags.keys() >= set(tagset.tags) or (outbox.busy and outbox.covers(entry.key, names, batch.asked_at)):
         return "invalidated"
     if unknown:
         return "unknown_stamps"
-    named = tuple((name, stamp) for name, (_, stamp) in zip(names, entry.stamps, strict=True))
+    named = tuple(zip(names, tags.values(), strict=True))
     if live and book.holds(named):
         engine.warmth.note_stamps(names)
         tagset.held = entry.stamps, named, generation
@@ -270,8 +266,7 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
     entry = decode(batch.values[key] or b"", key)
     if isinstance(entry, Rejected):
         return check(question, batch)
-    shard = scope.keys.shard_of(key) if scope.engine.shards else None
-    names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
+    names = tuple([name for name in scope.names(dict(entry.stamps), key) if name not in batch.values])
     second = await coalescer.read(None, names)
     if second.error is not None:
         return StoreRead(key, question.tagset, batch, batch.values[key], error=second.error, reason="store")
@@ -280,9 +275,11 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
 
 def load(scope: Scope, snapshot: StoreRead) -> Any:
     """Return the value of the entry that was read, or UNSET if there is none or its payload cannot be decoded."""
-    entry = snapshot.entry
-    if entry is None:
-        return UNSET
+    return UNSET if snapshot.entry is None else decoded(scope, snapshot.entry)
+
+
+def decoded(scope: Scope, entry: Entry) -> Any:
+    """Return the value of `entry`, or UNSET if its payload cannot be decoded, which is counted."""
     try:
         return scope.serializer.loads(entry.payload, entry)
     except EncodingError:
@@ -314,8 +311,8 @@ def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) 
     if entry.stamps is held[0]:
         stamps = held[1]
     else:
-        shard = scope.keys.shard_of(entry.key) if scope.engine.shards else None
-        stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
+        tags = dict(entry.stamps)
+        stamps = tuple(zip(scope.names(tags, entry.key), tags.values(), strict=True))
     raw = batch.values.get(entry.key)
     put(scope, entry, raw, value, stamps, batch)
 
@@ -336,17 +333,18 @@ def put(
         return
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
-    fed = ticket.epoch == feed_state.epoch and feed_state.live
-    deadline = engine.deadline_at(entry.fresh_until)
+    now = engine.monotonic()
+    fed = ticket.epoch == feed_state.epoch and now < feed_state.trusted_until
+    deadline = engine.store_clock.monotonic_at(entry.fresh_until)
     if not fed and engine.local is None:
         deadline = min(deadline, ticket.asked_at + feed_state.max_age)
-    if not engine.monotonic() < deadline:
+    if not now < deadline:
         return
     early = math.inf
     beta = scope.policy.refresh_ahead
     if beta > 0 and entry.fresh_until is not None:
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
-        early = at if at == math.inf else engine.deadline_at(at)
+        early = at if at == math.inf else engine.store_clock.monotonic_at(at)
     kept = value if (engine.local is None or len(entry.payload) <= _SMALL) and is_immutable(value) else UNSET
     look_at = engine.warmth.look_at(deadline, ticket.asked_at) if fed else deadline
     copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)
