@@ -151,6 +151,21 @@ def test_one_of_many_adds_wins(backend: CacheCore) -> None:
     assert won.count(True) == 1
 
 
+def test_add_stores_where_a_write_came_between_and_is_gone(backend: CacheCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process sets and deletes the key, or its dead bytes are swept, while `add` looks: there is no value."""
+    look, between = backend._sync.lookup, [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
+
+    def lookup(*arguments: Any) -> Any:
+        known = look(*arguments)
+        while between:
+            between.pop(0)()
+        return known
+
+    monkeypatch.setattr(backend._sync, "lookup", lookup)
+    assert backend.add("k", 1)
+    assert backend.get("k") == 1
+
+
 def test_get_or_set_computes_once_among_threads(backend: CacheCore) -> None:
     ran: list[int] = []
     gate = threading.Event()

@@ -86,6 +86,25 @@ def test_counters_are_exact_among_threads(backend: CacheCore) -> None:
     assert backend.get("n") == 40
 
 
+def test_add_stores_where_a_write_came_between_and_is_gone(backend: CacheCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, between = backend._sync.lookup, [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
+
+    def lookup(*arguments: Any) -> Any:
+        known = look(*arguments)
+        while between:
+            between.pop(0)()
+        return known
+
+    monkeypatch.setattr(backend._sync, "lookup", lookup)
+    assert backend.add("k", 1)
+    assert backend.get("k") == 1
+
+
+def test_counting_begins_at_nothing_and_at_none(backend: CacheCore) -> None:
+    backend.set("none", None)
+    assert [backend.inc("none", 2), backend.inc("missing", 2)] == [2, 2]
+
+
 def test_what_a_view_may_return_is_kept(backend: CacheCore) -> None:
     for value in ("text", ("text", 201, {"x-a": "1"}), {"a": [1]}, Markup("<b>")):
         backend.set("v", value)

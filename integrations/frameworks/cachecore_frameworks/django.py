@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from cachecore import Cache, Computed, SyncCache
 from cachecore.contract.results import UNSET
 from cachecore.serializers import ExtendedSerializer, Kind
+from cachecore_frameworks._atomic import add, change
 
 
 def _parts(response: Any) -> list[Any]:
@@ -110,11 +111,8 @@ class CacheCore(BaseCache):
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store a value if there is none, atomically; return whether it was stored."""
-        made, ttl = self.make_and_validate_key(key, version=version), self._ttl(timeout)
-        known = self._sync.lookup(made)
-        if known.found or (ttl is not None and ttl <= 0):
-            return not known.found
-        return self._sync.set(made, _storable(value), ttl=ttl, since=known)
+        made = self.make_and_validate_key(key, version=version)
+        return add(self._sync, made, _storable(value), ttl=self._ttl(timeout))
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Give a value another time to live; return whether there is one."""
@@ -130,14 +128,9 @@ class CacheCore(BaseCache):
             raise ValueError(f"Key {key!r} not found: set it first")
         return new.value
 
-    def _changed(self, key: str, version: Any, change: Callable[[Any], Computed[Any]]) -> Computed[Any] | None:
-        """Store `change(value)`, again if another write came between; None: there is no value."""
+    def _changed(self, key: str, version: Any, new: Callable[[Any], Computed[Any]]) -> Computed[Any] | None:
         made = self.make_and_validate_key(key, version=version)
-        while (known := self._sync.lookup(made)).found:
-            new = change(known)
-            if self._sync.set(made, new, since=known, required=True):
-                return new
-        return None
+        return change(self._sync, made, lambda known: new(known) if known.found else None)
 
     def delete(self, key: str, version: Any = None) -> bool:
         """Delete a value; return whether there was one."""

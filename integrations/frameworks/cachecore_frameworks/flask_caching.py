@@ -8,6 +8,7 @@ pickle: other objects, and responses that stream, raise `EncodingError`; a cache
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from flask import Flask, Response
@@ -15,9 +16,10 @@ from flask_caching.backends.base import BaseCache
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from cachecore import Cache, EncodingError, InvalidationPending, SyncCache
+from cachecore import Cache, Computed, EncodingError, InvalidationPending, Lookup, SyncCache
 from cachecore.contract.results import UNSET
 from cachecore.serializers import ExtendedSerializer, Kind
+from cachecore_frameworks._atomic import add, change
 
 
 class _Abort:
@@ -110,21 +112,18 @@ class CacheCore(BaseCache):
 
     def add(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value if there is none, atomically; return whether it was stored."""
-        known = self._sync.lookup(self._prefix + key)
-        ttl = self._ttl(timeout)
-        return not known.found and self._sync.set(self._prefix + key, _storable(value), ttl=ttl, since=known)
+        return add(self._sync, self._prefix + key, _storable(value), ttl=self._ttl(timeout))
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add `delta` atomically, to 0 if there is no value; None if the store failed. The value keeps its time."""
-        while True:
-            known = self._sync.lookup(self._prefix + key)
-            new = (known.value or 0) + delta
-            ttl = known.fresh_for if known.found else self._ttl(None)
-            try:
-                if self._sync.set(self._prefix + key, new, ttl=ttl, since=known, required=True):
-                    return new
-            except InvalidationPending:
-                return None
+
+        def plus(known: Lookup[Any]) -> Computed[Any]:
+            return Computed((known.value or 0) + delta, ttl=known.fresh_for if known.found else self._ttl(None))
+
+        with suppress(InvalidationPending):
+            new = change(self._sync, self._prefix + key, plus)
+            return None if new is None else new.value
+        return None
 
     def dec(self, key: str, delta: int = 1) -> int | None:
         """Subtract `delta`, as `inc`."""
