@@ -31,7 +31,7 @@ from cachecore_frameworks.django import SERIALIZER, CacheCore
 
 if not settings.configured:
     settings.configure(USE_TZ=True, SECRET_KEY="s", ALLOWED_HOSTS=["*"])
-SOURCE = os.environ.get("DJANGO_TESTS", "")
+SOURCE = os.environ.get("DJANGO_TESTS") or "absent"
 """The folder `tests` of Django's source distribution, for the suite of its own backends."""
 
 
@@ -295,7 +295,7 @@ BY_PICKLE = {
 """Django's own tests that store models, querysets, functions and classes, or expect the error of pickle."""
 
 
-@pytest.mark.skipif(not SOURCE, reason="DJANGO_TESTS does not name the folder tests of Django's sources")
+@pytest.mark.skipif(not Path(SOURCE).is_dir(), reason="DJANGO_TESTS does not name the folder tests of Django's sources")
 def test_django_s_own_tests(store: str) -> None:
     """All tests of its backends and of its cache middleware pass, but those by pickle."""
     suite = Path(__file__).with_name("django_suite.py")

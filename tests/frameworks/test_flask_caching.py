@@ -24,7 +24,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from cachecore import EncodingError
 from cachecore_frameworks.flask_caching import CacheCore
 
-SOURCE = os.environ.get("FLASK_CACHING_TESTS", "")
+SOURCE = os.environ.get("FLASK_CACHING_TESTS") or "absent"
 """The folder `tests` of Flask-Caching's source distribution, for the suite of its own backends."""
 
 
@@ -195,7 +195,9 @@ OF_OTHER_BACKENDS = (
 """Tests in the chosen files that configure a backend of their own."""
 
 
-@pytest.mark.skipif(not SOURCE, reason="FLASK_CACHING_TESTS does not name the folder tests of Flask-Caching's sources")
+@pytest.mark.skipif(
+    not Path(SOURCE).is_dir(), reason="FLASK_CACHING_TESTS does not name the folder tests of Flask-Caching's sources"
+)
 @pytest.mark.parametrize("whole", [True, False], ids=["memory", "sqlite"])
 def test_flask_caching_s_own_tests(whole: bool, tmp_path: Path) -> None:
     """All of its tests of backends pass, and those of views, memoized functions, templates and signals."""
