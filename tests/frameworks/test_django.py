@@ -153,7 +153,8 @@ def test_one_of_many_adds_wins(backend: CacheCore) -> None:
 
 def test_add_stores_where_a_write_came_between_and_is_gone(backend: CacheCore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process sets and deletes the key, or its dead bytes are swept, while `add` looks: there is no value."""
-    look, between = backend._sync.lookup, [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
+    look: Any = backend._sync.lookup
+    between: list[Any] = [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
 
     def lookup(*arguments: Any) -> Any:
         known = look(*arguments)

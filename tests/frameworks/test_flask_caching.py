@@ -87,7 +87,8 @@ def test_counters_are_exact_among_threads(backend: CacheCore) -> None:
 
 
 def test_add_stores_where_a_write_came_between_and_is_gone(backend: CacheCore, monkeypatch: pytest.MonkeyPatch) -> None:
-    look, between = backend._sync.lookup, [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
+    look: Any = backend._sync.lookup
+    between: list[Any] = [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
 
     def lookup(*arguments: Any) -> Any:
         known = look(*arguments)

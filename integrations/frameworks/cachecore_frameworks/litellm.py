@@ -13,6 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from cachecore import Cache
 from cachecore.contract.results import UNSET
+from cachecore_frameworks._form import Form
 from cachecore_frameworks._slot import Slot
 
 
@@ -32,7 +33,7 @@ def cache_of(
         options: as for `Cache`.
     """
     made = LiteLLMCache(max_messages=max_messages)  # also has streams stored at their end
-    made.cache = Backend(Slot(store, namespace, **options))
+    made.cache = Backend(Slot(store, namespace, Form(whole=_whole), **options))
     return made
 
 
@@ -50,22 +51,22 @@ class Backend(BaseCache):
     def get_cache(self, key: str, **kwargs: Any) -> Any:
         """Return the entry, or None."""
         value = self.slot.get(key)
-        return self._missed(key, True, kwargs) if value is UNSET else value
+        return self._missed(key, True, kwargs) if value is None else value
 
     async def async_get_cache(self, key: str, **kwargs: Any) -> Any:
         """Return the entry, or None. Embeddings come by themselves, and streams may be left: they claim nothing."""
         if kwargs.get("stream") or "messages" not in kwargs:
             return await self.slot.cache.get(key)
         value = await self.slot.aget(key)
-        return self._missed(key, False, kwargs) if value is UNSET else value
+        return self._missed(key, False, kwargs) if value is None else value
 
     def set_cache(self, key: str, value: Any, **kwargs: Any) -> None:
         """Store an entry; `ttl` is that of the call."""
-        self.slot.put(key, value, ttl=kwargs.get("ttl") or UNSET, keep=_whole(value))
+        self.slot.put(key, value, ttl=kwargs.get("ttl") or UNSET)
 
     async def async_set_cache(self, key: str, value: Any, **kwargs: Any) -> None:
         """Store an entry; `ttl` is that of the call."""
-        await self.slot.aput(key, value, ttl=kwargs.get("ttl") or UNSET, keep=_whole(value))
+        await self.slot.aput(key, value, ttl=kwargs.get("ttl") or UNSET)
 
     async def async_set_cache_pipeline(self, cache_list: Sequence[tuple[str, Any]], **kwargs: Any) -> None:
         """Store entries in one round trip."""
