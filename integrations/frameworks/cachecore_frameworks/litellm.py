@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
 import litellm
@@ -15,6 +17,9 @@ from cachecore import Cache
 from cachecore.contract.results import UNSET
 from cachecore_frameworks._form import Form
 from cachecore_frameworks._slot import Slot
+
+_AT_A_HIT: Final = ("fastapi", "soundfile")
+"""Packages that LiteLLM imports with modules of its proxy when it logs a hit, and does not require."""
 
 
 def cache_of(
@@ -32,6 +37,12 @@ def cache_of(
         max_messages: LiteLLM neither looks up nor stores requests with more messages; its own limit would be 4.
         options: as for `Cache`.
     """
+    missing = [package for package in _AT_A_HIT if find_spec(package) is None]
+    if missing:
+        way_out = "pip install 'cachecore-frameworks[litellm]'"
+        warnings.warn(
+            f"LiteLLM 1.110 imports {' and '.join(missing)} at a hit, which fails here: {way_out}", stacklevel=2
+        )
     made = LiteLLMCache(max_messages=max_messages)  # also has streams stored at their end
     made.cache = Backend(Slot(store, namespace, Form(whole=_whole), **options))
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -12,7 +12,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
-from cachecore import Cache
+from cachecore import Cache, InvalidationPending, Stream
 from cachecore_frameworks._adapter import Adapter
 from cachecore_frameworks._slot import Slot
 from cachecore_frameworks.pydantic_ai._form import RESPONSES
@@ -71,11 +71,20 @@ class CachedModel(Adapter, WrapperModel):
 
         request = self._request(messages, model_settings, parameters)
         stored = self._slot.computed
-        async with self.cache.stream(
-            request, ask, assemble=lambda chunks: stored(chunks[-1]), replay=lambda found: [RESPONSES.made(found)]
-        ) as stream:
+
+        def shared() -> Stream[Any]:
+            return self.cache.stream(
+                request, ask, assemble=lambda chunks: stored(chunks[-1]), replay=lambda found: [RESPONSES.read(found)]
+            )
+
+        async def replaced() -> Stream[Any]:
+            with suppress(InvalidationPending):
+                await self.cache.delete(request)
+            return shared()
+
+        async with shared() as stream:
             begun = ModelResponse([], model_name=self.model_name, provider_name=self.system, state="incomplete")
-            yield SharedStream(begun, parameters, stream)
+            yield SharedStream(begun, parameters, stream, replaced)
 
     def _request(self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: Any) -> Any:
         model = self.wrapped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,21 @@ from cachecore_frameworks.pydantic_ai._form import as_of_now
 
 
 class SharedStream(CompletedStreamedResponse):
-    """The events of a stream that other callers may read as well, or of a stored response."""
+    """The events of a stream that other callers may read as well, or of a stored response.
 
-    def __init__(self, begun: ModelResponse, parameters: ModelRequestParameters, stream: Stream[Any]) -> None:
+    `replaced` deletes an entry that is not of this version, and returns the stream in its place.
+    """
+
+    def __init__(
+        self,
+        begun: ModelResponse,
+        parameters: ModelRequestParameters,
+        stream: Stream[Any],
+        replaced: Callable[[], Awaitable[Stream[Any]]],
+    ) -> None:
         super().__init__(begun, model_request_parameters=parameters)
         self._stream = stream
+        self._replaced = replaced
         self._iterator: AsyncIterator[Any] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -29,6 +39,11 @@ class SharedStream(CompletedStreamedResponse):
     async def _events(self) -> AsyncIterator[Any]:
         async for chunk in self._stream:
             lookup = self._stream.lookup
+            if chunk is None:
+                async with await self._replaced() as self._stream:
+                    async for event in self._events():
+                        yield event
+                return
             if not isinstance(chunk, ModelResponse):
                 self._parts_manager.apply_event(chunk)
                 if isinstance(chunk, FinalResultEvent):
