@@ -8,57 +8,18 @@ pickle: other objects, and responses that stream, raise `EncodingError`; a cache
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any
 
-from flask import Flask, Response
+from flask import Flask
 from flask_caching.backends.base import BaseCache
-from markupsafe import Markup
-from werkzeug.exceptions import HTTPException, default_exceptions
 
-from cachecore import Cache, EncodingError, InvalidationPending, SyncCache
+from cachecore import Cache, Computed, InvalidationPending, Lookup, SyncCache
 from cachecore.contract.results import UNSET
-from cachecore.serializers import ExtendedSerializer, Kind
+from cachecore_frameworks._atomic import add, change
+from cachecore_frameworks.flask_caching._values import SERIALIZER, storable
 
-
-class _Abort:
-    """An error of werkzeug on its way to bytes."""
-
-    def __init__(self, error: HTTPException) -> None:
-        extras = {name for name, value in vars(error).items() if value is not None} - {"description"}
-        if extras or default_exceptions.get(error.code or 0) is not type(error):
-            raise EncodingError(f"a {type(error).__name__} with a response or headers of its own cannot be stored")
-        self.parts = [error.code, error.description]
-
-
-def _parts(response: Response) -> list[Any]:
-    if not response.is_sequence:
-        raise EncodingError("a response that streams cannot be stored: return its whole data")
-    return [response.get_data(), response.status, list(response.headers.items())]
-
-
-def _response(parts: Any) -> Response:
-    data, status, headers = parts
-    response = Response(data, status)
-    response.headers.clear()
-    response.headers.extend(map(tuple, headers))
-    return response
-
-
-SERIALIZER: Final = ExtendedSerializer(
-    [
-        Kind(64, "response", Response, _parts, _response),
-        Kind(65, "markup", Markup, str.__str__, Markup),
-        Kind(66, "abort", _Abort, lambda abort: abort.parts, lambda parts: default_exceptions[parts[0]](parts[1])),
-    ]
-)
-"""The serializer of these caches; a `Cache` given as `backend` has it or one of its own."""
-
-
-def _storable(value: Any) -> Any:
-    """Return `value`, a response of another class as the plain response that it sends, an error as its parts."""
-    if isinstance(value, Response) and type(value) is not Response:
-        return _response(_parts(value))
-    return _Abort(value) if isinstance(value, HTTPException) else value
+__all__ = ["SERIALIZER", "CacheCore"]
 
 
 class CacheCore(BaseCache):
@@ -104,27 +65,24 @@ class CacheCore(BaseCache):
 
     def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
         """Store values in one round trip; return the keys of those that the store took."""
-        made = {self._prefix + key: _storable(value) for key, value in mapping.items()}
+        made = {self._prefix + key: storable(value) for key, value in mapping.items()}
         stored = self._sync.set_many(made, ttl=self._ttl(timeout))
         return [key for key, taken in zip(mapping, stored, strict=True) if taken]
 
     def add(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value if there is none, atomically; return whether it was stored."""
-        known = self._sync.lookup(self._prefix + key)
-        ttl = self._ttl(timeout)
-        return not known.found and self._sync.set(self._prefix + key, _storable(value), ttl=ttl, since=known)
+        return add(self._sync, self._prefix + key, storable(value), ttl=self._ttl(timeout))
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add `delta` atomically, to 0 if there is no value; None if the store failed. The value keeps its time."""
-        while True:
-            known = self._sync.lookup(self._prefix + key)
-            new = (known.value or 0) + delta
-            ttl = known.fresh_for if known.found else self._ttl(None)
-            try:
-                if self._sync.set(self._prefix + key, new, ttl=ttl, since=known, required=True):
-                    return new
-            except InvalidationPending:
-                return None
+
+        def plus(known: Lookup[Any]) -> Computed[Any]:
+            return Computed((known.value or 0) + delta, ttl=known.fresh_for if known.found else self._ttl(None))
+
+        with suppress(InvalidationPending):
+            new = change(self._sync, self._prefix + key, plus)
+            return None if new is None else new.value
+        return None
 
     def dec(self, key: str, delta: int = 1) -> int | None:
         """Subtract `delta`, as `inc`."""

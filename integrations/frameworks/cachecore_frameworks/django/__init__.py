@@ -9,37 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
-from django.http import HttpResponse
-from django.utils.safestring import SafeString
 
 from cachecore import Cache, Computed, SyncCache
 from cachecore.contract.results import UNSET
-from cachecore.serializers import ExtendedSerializer, Kind
+from cachecore_frameworks._atomic import add, change
+from cachecore_frameworks.django._values import SERIALIZER, storable
 
+__all__ = ["SERIALIZER", "CacheCore"]
 
-def _parts(response: Any) -> list[Any]:
-    cookies = [[name, one.value, one.coded_value, dict(one)] for name, one in response.cookies.items()]
-    return [response.content, response.status_code, response.reason_phrase, list(response.headers.items()), cookies]
-
-
-def _response(parts: Any) -> Any:
-    content, status, reason, headers, cookies = parts
-    response = HttpResponse(content, status=status, reason=reason, headers=dict(headers))
-    for name, value, coded, attributes in cookies:
-        response.cookies[name] = value
-        response.cookies[name].set(name, value, coded)
-        response.cookies[name].update(attributes)
-    return response
-
-
-SERIALIZER: Final = ExtendedSerializer(
-    [Kind(64, "response", HttpResponse, _parts, _response), Kind(65, "safe", SafeString, str.__str__, SafeString)]
-)
-"""The serializer of these caches; a `Cache` given as `LOCATION` has it or one of its own."""
 _lock = threading.Lock()
 _shared: dict[tuple[Any, str], tuple[Cache[Any], SyncCache[Any]]] = {}
 
@@ -55,11 +36,6 @@ def _caches(location: Any, ttl: float | None, options: Mapping[str, Any]) -> tup
         return _shared[name]
 
 
-def _storable(value: Any) -> Any:
-    """Return `value`, a response of another class as the plain response that it sends."""
-    return _response(_parts(value)) if isinstance(value, HttpResponse) else value
-
-
 class CacheCore(BaseCache):
     """Django's cache on cachecore, with Django's own timeouts, versions, prefixes and key functions."""
 
@@ -67,33 +43,36 @@ class CacheCore(BaseCache):
         super().__init__(params)
         self._cache, self._sync = _caches(location, self.default_timeout, params.get("OPTIONS", {}))
 
+    def _key(self, key: str, version: Any) -> Any:
+        return self.make_and_validate_key(key, version=version)
+
     def _ttl(self, timeout: Any) -> Any:
         """Return seconds, 0 or less for a value that is not kept, or None for ever."""
         return self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
 
     def get(self, key: str, default: Any = None, version: Any = None) -> Any:
         """Return the value, or `default`."""
-        return self._sync.get(self.make_and_validate_key(key, version=version), default)
+        return self._sync.get(self._key(key, version), default)
 
     async def aget(self, key: str, default: Any = None, version: Any = None) -> Any:
         """As `get`, in the caller's own event loop."""
-        return await self._cache.get(self.make_and_validate_key(key, version=version), default)
+        return await self._cache.get(self._key(key, version), default)
 
     def get_many(self, keys: Iterable[str], version: Any = None) -> dict[str, Any]:
         """Return the values that there are, by key."""
-        return self._sync.get_many({key: self.make_and_validate_key(key, version=version) for key in keys})
+        return self._sync.get_many({key: self._key(key, version) for key in keys})
 
     def get_or_set(self, key: str, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
         """Return the stored value, or that of `default`; one computation for all threads and processes."""
 
         def compute() -> Computed[Any]:
-            return Computed(_storable(default() if callable(default) else default), ttl=self._ttl(timeout))
+            return Computed(storable(default() if callable(default) else default), ttl=self._ttl(timeout))
 
-        return self._sync.get_or_set(self.make_and_validate_key(key, version=version), compute)
+        return self._sync.get_or_set(self._key(key, version), compute)
 
     def has_key(self, key: str, version: Any = None) -> bool:
         """Return whether there is a value."""
-        return self._sync.exists(self.make_and_validate_key(key, version=version))
+        return self._sync.exists(self._key(key, version))
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Store a value."""
@@ -101,7 +80,7 @@ class CacheCore(BaseCache):
 
     def set_many(self, data: Mapping[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[str]:
         """Store values; return the keys of those that the store did not take."""
-        made = {self.make_and_validate_key(key, version=version): _storable(value) for key, value in data.items()}
+        made = {self._key(key, version): storable(value) for key, value in data.items()}
         ttl = self._ttl(timeout)
         if ttl is not None and ttl <= 0:
             self._sync.delete_many(list(made))
@@ -110,11 +89,7 @@ class CacheCore(BaseCache):
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store a value if there is none, atomically; return whether it was stored."""
-        made, ttl = self.make_and_validate_key(key, version=version), self._ttl(timeout)
-        known = self._sync.lookup(made)
-        if known.found or (ttl is not None and ttl <= 0):
-            return not known.found
-        return self._sync.set(made, _storable(value), ttl=ttl, since=known)
+        return add(self._sync, self._key(key, version), storable(value), ttl=self._ttl(timeout))
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Give a value another time to live; return whether there is one."""
@@ -130,22 +105,16 @@ class CacheCore(BaseCache):
             raise ValueError(f"Key {key!r} not found: set it first")
         return new.value
 
-    def _changed(self, key: str, version: Any, change: Callable[[Any], Computed[Any]]) -> Computed[Any] | None:
-        """Store `change(value)`, again if another write came between; None: there is no value."""
-        made = self.make_and_validate_key(key, version=version)
-        while (known := self._sync.lookup(made)).found:
-            new = change(known)
-            if self._sync.set(made, new, since=known, required=True):
-                return new
-        return None
+    def _changed(self, key: str, version: Any, new: Callable[[Any], Computed[Any]]) -> Computed[Any] | None:
+        return change(self._sync, self._key(key, version), lambda known: new(known) if known.found else None)
 
     def delete(self, key: str, version: Any = None) -> bool:
         """Delete a value; return whether there was one."""
-        return self._sync.delete(self.make_and_validate_key(key, version=version))
+        return self._sync.delete(self._key(key, version))
 
     def delete_many(self, keys: Iterable[str], version: Any = None) -> None:
         """Delete values."""
-        self._sync.delete_many([self.make_and_validate_key(key, version=version) for key in keys])
+        self._sync.delete_many([self._key(key, version) for key in keys])
 
     def clear(self) -> None:
         """Delete all values of this location and namespace."""
