@@ -30,10 +30,6 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-$(VENV)/.docs: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --group docs
-	@touch $@
-
 # Two scripts of the site, which fetches nothing when it is read. Without npm diagrams are text, and the search needs a server.
 $(VENV)/assets/mermaid.min.js $(VENV)/assets/iframe-worker.js: | $(BIN)/python
 	mkdir -p $(VENV)/assets
@@ -58,8 +54,8 @@ gateway: $(VENV)/.installed ## the gateway in front of a simulated provider, unt
 test: $(VENV)/.dev ## every test, on a real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10
 
-docs: $(VENV)/.docs $(VENV)/assets/mermaid.min.js ## every block of the pages run, then the site, into site/
-	$(BIN)/python -m pytest -q -m soak tests/docs/test_blocks.py
+docs: $(VENV)/.dev $(VENV)/assets/mermaid.min.js ## every block of the pages run, then the site, into site/
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m soak tests/docs
 	DOCS_ASSETS=$(VENV)/assets NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 unit: UNIT_VENV = .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
