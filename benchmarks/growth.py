@@ -42,7 +42,7 @@ async def sizes(cache: Cache[Any], client: Redis | None, where: str) -> list[Tab
     tables = []
     known: dict[str, Any] = {}
     before = 0
-    most = SIZES[-1] if scale() == 1 else SIZES[-2]
+    most = SIZES[-1] if scale() >= 1 else SIZES[-2]
     for size in SIZES:
         if size > most:
             break

@@ -17,6 +17,16 @@ RESULTS: Final = Path(__file__).parents[1] / "results"
 OURS: Final = "cachecore"
 
 
+def folder() -> Path:
+    """Return where results are written: those of a quick run say little, and replace no others."""
+    return RESULTS / "quick" if scale() < 1 else RESULTS
+
+
+def option() -> str:
+    """Return the option that this run was started with, as the end of a command."""
+    return " --quick" if scale() < 1 else " --long" if scale() > 1 else ""
+
+
 @dataclass
 class Table:
     """Rows of figures, the best first."""
@@ -76,21 +86,22 @@ class Question:
 
     async def answer(self) -> dict[str, Any]:
         """Measure, print and write the result; return it."""
-        watch = Watch()
+        watch = Watch.after_a_look()
         tables = [table.ordered() for table in await self.measure()]
         quiet = watch.end()
         if not self.timed:
             quiet |= {"trusted": True, "because": ""}
         result = {
-            "question": self.name,
+            "question": self.name + "_long" * (scale() > 1),  # beside the result of the usual run
             "asks": self.asks,
-            "command": f"python -m benchmarks {self.name}" + (" --quick" if scale() < 1 else ""),
+            "command": f"python -m benchmarks {self.name}{option()}",
             "machine": described(self.packages),
             "quiet": quiet,
             "tables": [asdict(table) for table in tables],
         }
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        place = folder()
+        place.mkdir(exist_ok=True)
+        (place / f"{result['question']}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         show(result)
         return result
 
