@@ -1,6 +1,6 @@
 """Run benchmarks, each in a process of its own, then make the page: `python -m benchmarks [option] [name …]`.
 
-Without names, all that `make bench` runs; `--all` adds those that need an environment of their own (ON_REQUEST).
+Without names, all that `make bench` runs; `--all` adds those that it leaves out (ON_REQUEST has the reasons).
 `--quick` takes a tenth of the time, to see that everything runs: its results and its page stay in
 `benchmarks/results/quick`. `--long` takes five times as long; its results stand beside the usual ones. `--list` prints
 the names and the questions.
@@ -24,6 +24,9 @@ from benchmarks.running.rounds import LONG, QUICK, SCALE
 
 OPTIONS: Final = ("--quick", "--long", "--all", "--list")
 ON_REQUEST: Final = {
+    "similar_first": "it counts, and gives the same on every machine",
+    "similar_laws": "it counts, and gives the same on every machine; it needs real questions beside the checkout",
+    "similar_recall": "as similar_laws, and the weights of a model",
     "frameworks": "each group of frameworks has a venv of its own: `make frameworks`",
     "frameworks_web": "each group of frameworks has a venv of its own: `make frameworks`",
 }

@@ -70,7 +70,7 @@ async def measure() -> list[Table]:
         writes = {codec: repeated(partial(dumps, value), calls) for codec, (dumps, _) in codecs().items()}
         reads = {codec: repeated(partial(loads, written[codec]), calls) for codec, (_, loads) in codecs().items()}
         for word, turns in (("write", writes), ("read", reads)):
-            table = of_samples(f"{word}, {name}", await interleaved(turns, seconds=9), BASE)
+            table = of_samples(f"{word}, {name}", await interleaved(turns, seconds=6), BASE)
             for codec, row in table.rows.items():
                 row["bytes"] = len(written[codec])
             tables.append(table)

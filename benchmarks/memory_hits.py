@@ -68,7 +68,7 @@ async def hits() -> Table:
             "cachecore key": repeated(lambda: cache.key(requests[0]), READS),
             "cashews get, json and sha256": at_once(lambda n: other.get(text_key(requests[n])), drawn, 1),
         }
-        return of_samples("a hit in memory, chat requests", await interleaved(turns, seconds=25), FLOOR)
+        return of_samples("a hit in memory, chat requests", await interleaved(turns, seconds=15), FLOOR)
 
 
 async def old_copies() -> Table:
@@ -89,7 +89,7 @@ async def old_copies() -> Table:
 
         old, fresh = f"cachecore get, a copy {AGE:g} s old", "cachecore get, a fresh copy"
         turns = {name: at_once(read, range(OLD), 1) for name in (old, fresh)}
-        samples = await interleaved(turns, seconds=15, before={old: grow_old, fresh: fill})
+        samples = await interleaved(turns, seconds=12, before={old: grow_old, fresh: fill})
         return of_samples("a hit on memory://, by the age of the copy", samples, fresh)
 
 

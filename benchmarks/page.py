@@ -5,6 +5,7 @@ Of a quick run only the page and the pictures are made, beside its results.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 from benchmarks.running import figures, page, pictures
@@ -18,8 +19,11 @@ def main() -> int:
     beside = target.parent / page.PICTURES
     beside.mkdir(exist_ok=True)
     results = page.stored(place)
-    for result in results:
-        pictures.drawn(result, beside)
+    if importlib.util.find_spec("matplotlib"):
+        for result in results:
+            pictures.drawn(result, beside)
+    else:
+        print("matplotlib is not installed, so the pictures stay as they are: `make bench` installs it")
     target.write_text(page.made(results, beside), encoding="utf-8")
     return figures.fill(results) if place == RESULTS else 0
 

@@ -78,6 +78,7 @@ class Watch:
             reasons.append(f"other processes used {before:.2f} cores before it began, more than {MOST_OTHERS:g}")
         return {
             "seconds": round(seconds, 1),
+            "processor_seconds": round(_group_seconds() - self._group + self.own, 1),
             "load_before": round(self.load_before, 2),
             "others_cores_before": None if before is None else round(before, 3),
             "others_cores": None if others is None else round(others, 3),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.running.results import folder
+from benchmarks.running.results import ABSENT, folder
 from benchmarks.running.rounds import scale
 
 MOST_SECONDS: Final = 240.0
@@ -32,6 +32,8 @@ class Outcome:
     """Why it has no new result; empty if it has one."""
     untrusted: str = ""
     """Why its figures are not to be trusted; empty if they are."""
+    absent: bool = False
+    """Whether it was left out, since this machine lacks something."""
 
 
 def command_of(name: str) -> list[str]:
@@ -43,7 +45,7 @@ def run(name: str, command: Sequence[str] | None = None, most_seconds: float | N
     """Run one benchmark to its end; `command` is the usual one, `most_seconds` those of the scale, if not given."""
     most = most_seconds if most_seconds is not None else MOST_SECONDS * max(1.0, scale())
     began, before = time.monotonic(), _written(name)
-    failed = ""
+    failed, absent = "", False
     with subprocess.Popen(command or command_of(name), start_new_session=True) as process:
         try:
             code = process.wait(most)
@@ -59,11 +61,13 @@ def run(name: str, command: Sequence[str] | None = None, most_seconds: float | N
                 os.killpg(process.pid, signal.SIGINT)  # its session hears no Ctrl-C of this terminal
             raise
         else:
-            if code:
+            absent = code == ABSENT
+            if code and not absent:
                 failed = f"it ended with status {code}"
-            elif _written(name) == before:
+            elif not absent and _written(name) == before:
                 failed = "it wrote no result"
-    return Outcome(name, time.monotonic() - began, failed, "" if failed else _doubt(name))
+    doubt = "" if failed or absent else _doubt(name)
+    return Outcome(name, time.monotonic() - began, failed, doubt, absent)
 
 
 def _path(name: str) -> str:
@@ -89,6 +93,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     lines += [f"  {one.name:20}{one.seconds:6.0f} s" for one in sorted(outcomes, key=lambda one: -one.seconds)]
     for title, reasons in (
         ("Not to be trusted:", {one.name: one.untrusted for one in outcomes if one.untrusted}),
+        ("Left out, for the reason above:", {one.name: "no new result" for one in outcomes if one.absent}),
         ("Failed, with their earlier results left as they are:", {one.name: one.failed for one in outcomes}),
     ):
         if any(reasons.values()):
