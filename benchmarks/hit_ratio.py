@@ -9,10 +9,11 @@ measures the time of a hit and of a put.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import sys
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,25 +55,31 @@ Row = dict[str, float]
 """Policy to percent of hits; those of others are called `their …`."""
 
 
-def real() -> Iterator[tuple[str, int, traces.Trace, Row]]:
-    """Yield name, capacity, trace and what others make of it."""
+def real() -> list[tuple[str, int, Row]]:
+    """Return name and capacity of the real traces, and what others make of them."""
     if not DATA.is_dir():
-        return
-    rows: list[dict[str, Any]] = json.loads((DATA / "reference_hit_ratios.json").read_text())["rows"]
-    cells: list[tuple[str, int, dict[str, Any]]] = [(row["trace"], row["cap"], row) for row in rows]
-    cells += [("loop", size, {}) for size in LOOP_SIZES]
-    for name, capacity, row in cells:
-        trace = gzip.decompress((DATA / f"{name}.txt.gz").read_bytes()).decode().split()
-        theirs = {f"their {other}": row[other] for other in OTHERS if other in row}
-        yield name, capacity, trace, theirs | ({"optimum": row["opt"]} if row else {})
+        return []
+    found: list[dict[str, Any]] = json.loads((DATA / "reference_hit_ratios.json").read_text())["rows"]
+    theirs = [({f"their {other}": row[other] for other in OTHERS if other in row}, row) for row in found]
+    cells = [(row["trace"], row["cap"], others | {"optimum": row["opt"]}) for others, row in theirs]
+    return [*cells, *(("loop", size, {}) for size in LOOP_SIZES)]
 
 
-def made() -> Iterator[tuple[str, int, traces.Trace, Row]]:
-    """Yield name, capacity and trace of the made-up traffic."""
-    for name, (make, capacities) in traces.MADE.items():
-        trace = traces.keys(make())
-        for capacity in capacities:
-            yield name, capacity, trace, {}
+@functools.cache
+def trace_of(name: str) -> traces.Trace:
+    """Return the requests of a real trace, or of traffic that is made up."""
+    if name in traces.MADE:
+        return traces.keys(traces.MADE[name][0]())
+    return gzip.decompress((DATA / f"{name}.txt.gz").read_bytes()).decode().split()
+
+
+def cell(name: str, capacity: int, row: Row) -> Row:
+    """Return the percent of hits of each policy, beside those of others."""
+    trace = trace_of(name)
+    row = row | {policy: round(traces.hit_percent(make, capacity, trace), 2) for policy, make in OURS.items()}
+    if "optimum" not in row:
+        row["optimum"] = round(traces.optimum_percent(capacity, trace), 2)
+    return row | {"requests": len(trace)}
 
 
 def oldest_first(capacity: int, numbers: list[int], *, moves: str) -> tuple[float, float]:
@@ -128,15 +135,17 @@ async def measure() -> list[Table]:
         if points < worst.get(row, {"points": float("inf")})["points"]:
             worst[row] = {"points": round(points, 2), "trace": trace}
 
-    for name, capacity, trace, row in (*(real() if scale() >= 1 else ()), *made()):
-        row |= {policy: round(traces.hit_percent(make, capacity, trace), 2) for policy, make in OURS.items()}
-        row.setdefault("optimum", round(traces.optimum_percent(capacity, trace), 2))
+    cells = real() if scale() >= 1 else []
+    cells += [(name, capacity, {}) for name, (_, capacities) in traces.MADE.items() for capacity in capacities]
+    with ProcessPoolExecutor() as pool:  # it counts: all cores may
+        measured = list(pool.map(cell, *zip(*cells, strict=True)))
+    for (name, capacity, _), row in zip(cells, measured, strict=True):
         title = f"{name}, {capacity:,} entries"
         note("adaptive beside LRU", row["adaptive"] - row["lru"], title)
         if "their s3fifo" in row:
             note("s3fifo beside the reference", row["s3fifo"] - row["their s3fifo"], title)
-        columns = (*OURS, *(f"their {other}" for other in OTHERS), "optimum")
-        rows[title] = {column: row[column] for column in columns if column in row} | {"requests": len(trace)}
+        columns = (*OURS, *(f"their {other}" for other in OTHERS), "optimum", "requests")
+        rows[title] = {column: row[column] for column in columns if column in row}
     text = "Percent of requests that are hits. The optimum knows the future (Belady); `their` are those of libcachesim."
     return [Table("hits by policy", "", rows, note=text), Table("the worst trace of each", "", worst), on_disk()]
 

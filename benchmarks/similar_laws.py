@@ -106,7 +106,8 @@ async def measure() -> list[Table]:
     for written in ("before", "after"):
         sets[f"held, written {written}"] = [Pair(one.a, one.b, one.same) for one in held() if one.written == written]
     sets |= {"BANKING77": intents(banking(FOLDER)), "CLINC150": intents(clinc(FOLDER)), "Korean": korean(FOLDER)}
-    passed, stopped = {}, {}
+    passed: dict[str, dict[str, Any]] = {}
+    stopped: dict[str, dict[str, Any]] = {}
     for name, pairs in sets.items():
         by_threshold, by_law = measured(name, pairs)
         passed |= by_threshold

@@ -40,12 +40,12 @@ async def _close_in_thread(cache: Any) -> None:
 
 
 def _make(folder: str) -> Any:
-    return diskcache.Cache(f"{folder}/diskcache")
+    return diskcache.Cache(folder)
 
 
 @contextmanager
 def _opened(folder: str) -> Iterator[SyncStore]:
-    with _make(f"{folder}/sync") as cache:
+    with _make(f"{folder}/diskcache-sync") as cache:
         yield SyncStore(
             lambda request: cache.get(text_key(request)),
             lambda request, value: cache.set(text_key(request), value, expire=3600),
@@ -58,12 +58,14 @@ PEERS = [
         name="diskcache, blocking the loop",
         module="diskcache",
         package="diskcache",
-        disk=opens(_make, _get, _set, _close),
+        disk=opens(lambda folder: _make(f"{folder}/diskcache"), _get, _set, _close),
     ),
     Peer(
         name="diskcache, in a thread",
         module="diskcache",
         package="diskcache",
-        disk=opens(_make, _get_in_thread, _set_in_thread, _close_in_thread),
+        disk=opens(
+            lambda folder: _make(f"{folder}/diskcache-thread"), _get_in_thread, _set_in_thread, _close_in_thread
+        ),
     ),
 ]

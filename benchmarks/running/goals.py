@@ -51,8 +51,8 @@ def _faster(tasks: int, row: str, bound: float) -> Goal:
     return Goal(work, "redis_calls", f"hit on Redis, {tasks} at once", TUNED, "wall µs", bound, False, (row,))
 
 
-def _hit_in_file(work: str, table: str, bound: float, row: str = COLD) -> Goal:
-    return Goal(f"hit in a file, {work}, processor µs", "disk_calls", table, row, PROCESSOR, bound)
+def _hit_in_file(work: str, table: str, bound: float) -> Goal:
+    return Goal(f"hit in a file, {work}, processor µs", "disk_calls", table, COLD, PROCESSOR, bound)
 
 
 CALLS: Final = (
@@ -162,7 +162,7 @@ CALLS: Final = (
         PROCESSOR,
         8.0,
     ),
-    _hit_in_file("plain code", "hit in a file, plain code", 32.0, "cachecore"),
+    _hit_in_file("plain code", "hit in a file, plain code", 32.0),
     _hit_in_file("one by one", "hit in a file, 1 at once", 55.0),
     _hit_in_file("64 at once", "hit in a file, 64 at once", 16.0),
     *(_faster(tasks, COLD, bound) for tasks, bound in ((1, 1.8), (16, 4.2), (64, 5.5), (256, 5.2))),
