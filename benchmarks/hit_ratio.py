@@ -31,6 +31,7 @@ from tests.unit.memory.eviction import traces
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cache-traces"
 OTHERS = ("arc", "sieve", "s3fifo", "wtinylfu", "twoq")
+MADE_UP = "made up: "
 LOOP_SIZES = (250, 500, 900, 1000)
 DISTINCT = 10_000
 
@@ -68,8 +69,8 @@ def real() -> list[tuple[str, int, Row]]:
 @functools.cache
 def trace_of(name: str) -> traces.Trace:
     """Return the requests of a real trace, or of traffic that is made up."""
-    if name in traces.MADE:
-        return traces.keys(traces.MADE[name][0]())
+    if name.startswith(MADE_UP):
+        return traces.keys(traces.MADE[name.removeprefix(MADE_UP)][0]())
     return gzip.decompress((DATA / f"{name}.txt.gz").read_bytes()).decode().split()
 
 
@@ -136,7 +137,9 @@ async def measure() -> list[Table]:
             worst[row] = {"points": round(points, 2), "trace": trace}
 
     cells = real() if scale() >= 1 else []
-    cells += [(name, capacity, {}) for name, (_, capacities) in traces.MADE.items() for capacity in capacities]
+    cells += [
+        (f"{MADE_UP}{name}", capacity, {}) for name, (_, capacities) in traces.MADE.items() for capacity in capacities
+    ]
     with ProcessPoolExecutor() as pool:  # it counts: all cores may
         measured = list(pool.map(cell, *zip(*cells, strict=True)))
     for (name, capacity, _), row in zip(cells, measured, strict=True):

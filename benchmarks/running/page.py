@@ -99,14 +99,19 @@ def goals(results: list[dict[str, Any]], wanted: tuple[Goal, ...]) -> list[str]:
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""] if rows else []
 
 
+def _spent(quiet: dict[str, Any]) -> str:
+    if quiet["others_cores"] is None:
+        return ""
+    return f" It took {quiet['seconds']:g} s; other processes used {quiet['others_cores']:g} cores meanwhile."
+
+
 def _section(result: dict[str, Any], pictures: Path) -> Iterator[str]:
     machine, quiet = result["machine"], result["quiet"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     yield from (f"## {result['asks']}", "")
     yield (
         f"`{result['command']}`, {machine['date']}: {machine['python']}, {machine['cores']} × {machine['processor']}, "
-        f"{machine['system']}; {versions}. It took {quiet['seconds']:g} s; other processes used "
-        f"{quiet['others_cores']} cores meanwhile."
+        f"{machine['system']}; {versions}.{_spent(quiet)}"
     )
     if not quiet["trusted"]:
         yield from ("", f"> **Not to be trusted:** {quiet['because']}.")
