@@ -11,7 +11,7 @@ NAMES: Final = {
     "gateway, asyncio": "cachecore's gateway, without uvloop",
     "upstream": "the provider itself",
     "constant": "a constant answer, bare Starlette",
-    "constant, asyncio": "the same, without uvloop",
+    "constant, asyncio": "a constant answer, bare Starlette, without uvloop",
     "relay": "a bare relay, Starlette and httpx2",
     "fan_out": "a bare fan-out of bytes",
 }

@@ -36,7 +36,7 @@ PROGRAMS: Final = {
         "import os; os.environ['LITELLM_LOCAL_MODEL_COST_MAP'] = 'True'\nimport litellm.caching.caching"
     ),
 }
-ROUNDS: Final = 11
+ROUNDS: Final = 9
 
 
 def run(program: str) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from cachecore import Cache
 from cachecore_redis import RedisBackend
 
 PROCESSES: Final = 8
-TURNS: Final = max(3, round(9 * scale()))
+TURNS: Final = max(3, round(7 * scale()))
 SECONDS: Final = 0.6 if scale() >= 1 else 0.2
 KEYS: Final = 500
 CHILD: Final = "child"

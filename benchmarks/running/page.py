@@ -18,7 +18,8 @@ ORDER: Final = (
     "redis_calls", "disk_calls", "batches", "backends", "sqlite", "marks", "imports",
     "stampede", "invalidation", "staleness", "faults", "hit_ratio",
     "growth", "churn", "churn_long", "entry_memory",
-    "llm_service", "sdk", "field_digests", "streams", "recording", "gateway", "frameworks", "frameworks_web",
+    "large_values", "llm_service", "sdk", "field_digests", "streams", "recording",
+    "gateway", "frameworks", "frameworks_web",
     "similar_laws", "similar_recall", "similar_first", "similar_index",
 )  # fmt: skip
 """Of the questions on the page; others come last."""
