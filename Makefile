@@ -13,10 +13,10 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web frameworks-adk
 
-.PHONY: demo gateway test docs unit sdks frameworks check format bench litellm soak clean help
+.PHONY: demo gateway test docs unit sdks frameworks check format bench bench-frameworks litellm soak clean help
 
 help: ## show what there is to run
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -103,8 +103,14 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md; make bench BENCH=--quick
+	-@$(MAKE) --no-print-directory litellm # without it, its rows are missing
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-frameworks: frameworks ## a hit through each framework, in the venvs of `make frameworks`
+	for group in $(FRAMEWORK_GROUPS); do \
+	  for name in frameworks frameworks_web; do .venv-$$group/bin/python -m benchmarks $$name || exit 1; done; \
+	done
 
 litellm: .venv-litellm/.installed ## LiteLLM's proxy in a venv of its own, which benchmarks/gateway.py measures
 
