@@ -133,6 +133,15 @@ class Slot:
         stored = self.sync_cache.get(request, UNSET)
         return None if stored is UNSET else self._form.read(stored)
 
+    def look_many(self, requests: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the answers among named requests by their names, with at most one round trip; claims nothing."""
+        seen = {name: self.cache.peek(request, UNSET) for name, request in requests.items()}  # in this thread
+        missing = {name: request for name, request in requests.items() if seen[name] is UNSET}
+        found = self.sync_cache.get_many(missing) if missing else {}
+        stored = {name: found.get(name, value) for name, value in seen.items()}
+        answers = {name: self._form.read(value) for name, value in stored.items() if value is not UNSET}
+        return {name: answer for name, answer in answers.items() if answer is not None}
+
     def computed(self, answer: Any, ttl: Any = UNSET) -> Computed[Any]:
         """Return the stored form of an answer, and whether it is kept."""
         return Computed(self._form.plain(answer), ttl=ttl, store=self._form.whole(answer))
