@@ -13,7 +13,7 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web frameworks-adk
 
-.PHONY: demo gateway test docs unit sdks frameworks check format bench litellm soak clean help
+.PHONY: demo gateway test docs unit sdks frameworks hits check format bench litellm soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -67,12 +67,21 @@ unit: ## the unit tests on another Python, in a venv of its own: make unit PYTHO
 	$(MAKE) --no-print-directory VENV=$(UNIT_VENV) $(UNIT_VENV)/.dev
 	$(UNIT_VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
 
-sdks: ## cached clients under the oldest SDKs, and under frameworks; each in a venv of its own
+sdks: .venv-oldest/.installed .venv-frameworks/.installed ## cached clients under the oldest SDKs, and under frameworks; each in a venv of its own
 	for group in oldest frameworks; do \
-	  [ -x .venv-$$group/bin/python ] || { $(PYTHON) -m venv .venv-$$group && .venv-$$group/bin/python -m pip install --quiet --upgrade pip; }; \
-	  .venv-$$group/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/llm --group $$group || exit 1; \
 	  .venv-$$group/bin/python -m pytest --noconftest tests/llm/sdk/test_versions.py tests/llm/sdk/test_frameworks.py || exit 1; \
 	done
+
+.venv-oldest/.installed .venv-frameworks/.installed: $(PROJECTS)
+	[ -x $(@D)/bin/python ] || { $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --upgrade pip; }
+	$(@D)/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/llm --group $(@D:.venv-%=%)
+	@touch $@
+
+hits: $(FRAMEWORK_GROUPS:%=.venv-%/.installed) .venv-frameworks/.installed ## what a hit costs through each framework: the table of docs/frameworks.md
+	.venv-frameworks-llm/bin/python -m benchmarks.frameworks models
+	.venv-frameworks-adk/bin/python -m benchmarks.frameworks models
+	.venv-frameworks-web/bin/python -m benchmarks.frameworks web
+	.venv-frameworks/bin/python -m benchmarks.frameworks agents
 
 frameworks: $(FRAMEWORK_GROUPS:%=.venv-%/.installed) .venv-frameworks-web/sources ## the adapters of cachecore-frameworks, with the frameworks themselves; each group in a venv of its own
 	for group in $(FRAMEWORK_GROUPS); do \

@@ -13,7 +13,7 @@ from tests.frameworks.test_isolation import ROOT, installed
 
 PAGE = (ROOT / "docs/frameworks_web.md").read_text()
 EXAMPLES = dict(re.findall(r"^## ([^\n]+)\n(?:(?!## ).*\n)*?```python\n((?s:.*?))^```", PAGE, re.MULTILINE))
-ELSEWHERE = {"Agents"}
+ELSEWHERE = {"OpenAI Agents SDK", "Haystack", "Agent Framework"}
 """Sections whose example tests/llm/sdk/test_frameworks.py runs, against a provider of models."""
 
 DJANGO = """

@@ -1,35 +1,14 @@
-"""What a hit costs through a framework: with cachecore in its slot, and with the framework's own cache in memory.
-
-    python -m benchmarks.frameworks      # where the frameworks are installed (`make frameworks`); prints a table,
-                                         # writes benchmarks/results/frameworks.json
-
-Both caches hold the same answer and take turns, in an order drawn anew each round. A figure is the median of the
-processor time of one hit, in microseconds: other work on the machine changes that least. A framework without a cache of
-its own is measured against its model alone, one that is not installed is left out.
-"""
+"""Frameworks that call models. Each case is imported where its framework is installed."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
-import os
-import platform
-import random
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "frameworks.json"
-ROUNDS: Final = 20
-HITS: Final = 10
-TEXT: Final = "An answer of some length. " * 40
-Hit = Callable[[], Any]
+from benchmarks.frameworks.measuring import TEXT, Hits, Row, awaited, repeated
 
 
-def langchain() -> tuple[Hit, Hit]:
+def langchain() -> Row:
     from langchain_core.caches import InMemoryCache
     from langchain_core.language_models import FakeListChatModel
 
@@ -38,10 +17,17 @@ def langchain() -> tuple[Hit, Hit]:
     ours, own = (
         FakeListChatModel(responses=[TEXT], cache=cache) for cache in (LangChainCache(ttl=600), InMemoryCache())
     )
-    return lambda: ours.invoke("q"), lambda: own.invoke("q")
+    return Row(
+        framework="LangChain",
+        call="`invoke`",
+        packages=("langchain-core",),
+        ours=repeated(lambda: ours.invoke("q")),
+        own=repeated(lambda: own.invoke("q")),
+        own_is="its `InMemoryCache`",
+    )
 
 
-def langgraph() -> tuple[Hit, Hit]:
+def langgraph() -> Row:
     from langgraph.cache.memory import InMemoryCache
     from langgraph.graph import StateGraph
     from langgraph.types import CachePolicy
@@ -55,11 +41,18 @@ def langgraph() -> tuple[Hit, Hit]:
         return graph.compile(cache=cache)
 
     ours, own = compiled(LangGraphCache(ttl=600)), compiled(InMemoryCache())
-    return lambda: ours.invoke({"q": 1}), lambda: own.invoke({"q": 1})
+    return Row(
+        framework="LangGraph",
+        call="a graph of one node",
+        packages=("langgraph",),
+        ours=repeated(lambda: ours.invoke({"q": 1})),
+        own=repeated(lambda: own.invoke({"q": 1})),
+        own_is="its `InMemoryCache`",
+    )
 
 
-def litellm() -> tuple[Hit, Hit]:
-    import litellm as framework
+def litellm() -> Row:
+    import litellm as framework  # fetches lists unless its variables say otherwise: see __main__
 
     from cachecore_frameworks.litellm import cache_of
 
@@ -69,10 +62,17 @@ def litellm() -> tuple[Hit, Hit]:
         framework.cache = cache
         framework.completion(model="gpt-5", messages=[{"role": "user", "content": "q"}], mock_response=TEXT)
 
-    return lambda: hit(caches[0]), lambda: hit(caches[1])
+    return Row(
+        framework="LiteLLM",
+        call="`completion`",
+        packages=("litellm",),
+        ours=repeated(lambda: hit(caches[0])),
+        own=repeated(lambda: hit(caches[1])),
+        own_is="its cache in memory",
+    )
 
 
-def pydantic_ai() -> tuple[Hit, Hit]:
+def pydantic_ai() -> Row:
     from pydantic_ai import Agent
     from pydantic_ai.models.test import TestModel
 
@@ -81,10 +81,17 @@ def pydantic_ai() -> tuple[Hit, Hit]:
     loop = asyncio.new_event_loop()
     ours: Any = Agent(CachedModel(TestModel(custom_output_text=TEXT), ttl=600))
     own: Any = Agent(TestModel(custom_output_text=TEXT))
-    return lambda: loop.run_until_complete(ours.run("q")), lambda: loop.run_until_complete(own.run("q"))
+    return Row(
+        framework="Pydantic AI",
+        call="`agent.run`",
+        packages=("pydantic-ai-slim",),
+        ours=awaited(loop, lambda: ours.run("q")),
+        own=awaited(loop, lambda: own.run("q")),
+        own_is="none: its test model",
+    )
 
 
-def llamaindex() -> tuple[Hit, Hit]:
+def llamaindex() -> Row:
     from llama_index.core.storage.kvstore import SimpleKVStore
 
     from cachecore_frameworks.llamaindex import KVStore
@@ -92,10 +99,17 @@ def llamaindex() -> tuple[Hit, Hit]:
     ours, own = KVStore(ttl=600), SimpleKVStore()
     for store in (ours, own):
         store.put("k", {"nodes": [TEXT]})
-    return lambda: ours.get("k"), lambda: own.get("k")
+    return Row(
+        framework="LlamaIndex",
+        call="`KVStore.get`",
+        packages=("llama-index-core",),
+        ours=repeated(lambda: ours.get("k")),
+        own=repeated(lambda: own.get("k")),
+        own_is="its `SimpleKVStore`, a dict",
+    )
 
 
-def instructor() -> tuple[Hit, Hit]:
+def instructor() -> Row:
     from instructor.cache import AutoCache, load_cached_response, store_cached_response
     from pydantic import BaseModel
 
@@ -107,10 +121,17 @@ def instructor() -> tuple[Hit, Hit]:
     ours, own = InstructorCache(ttl=600), AutoCache()
     for cache in (ours, own):
         store_cached_response(cache, "k", Answer(text=TEXT))
-    return lambda: load_cached_response(ours, "k", Answer), lambda: load_cached_response(own, "k", Answer)
+    return Row(
+        framework="Instructor",
+        call="`load_cached_response`",
+        packages=("instructor",),
+        ours=repeated(lambda: load_cached_response(ours, "k", Answer)),
+        own=repeated(lambda: load_cached_response(own, "k", Answer)),
+        own_is="its `AutoCache`",
+    )
 
 
-def dspy() -> tuple[Hit, Hit]:
+def dspy() -> Row:
     import litellm as models
     from dspy.clients.cache import Cache
 
@@ -121,10 +142,17 @@ def dspy() -> tuple[Hit, Hit]:
     ours, own = DSPyCache(ttl=600), Cache(enable_disk_cache=False, enable_memory_cache=True, disk_cache_dir=None)
     for cache in (ours, own):
         cache.put(request, response)
-    return lambda: ours.get(request), lambda: own.get(request)
+    return Row(
+        framework="DSPy",
+        call="`Cache.get`",
+        packages=("dspy",),
+        ours=repeated(lambda: ours.get(request)),
+        own=repeated(lambda: own.get(request)),
+        own_is="its cache in memory, a copy of the object",
+    )
 
 
-def google_adk() -> tuple[Hit, Hit]:
+def google_adk() -> Row:
     from google.adk.agents import LlmAgent
     from google.adk.apps import App
     from google.adk.models import BaseLlm, LlmResponse
@@ -140,7 +168,7 @@ def google_adk() -> tuple[Hit, Hit]:
 
     loop = asyncio.new_event_loop()
 
-    def agent(*plugins: Any) -> Hit:
+    def agent(*plugins: Any) -> Hits:
         root = LlmAgent(name="a", model=Constant(model="m"))
         runner = InMemoryRunner(app=App(name="app", root_agent=root, plugins=list(plugins)))
 
@@ -150,42 +178,26 @@ def google_adk() -> tuple[Hit, Hit]:
             async for _ in runner.run_async(user_id="u", session_id=session.id, new_message=asked):
                 pass
 
-        return lambda: loop.run_until_complete(run())
+        return awaited(loop, run)
 
-    return agent(ModelCache(ttl=600)), agent()
-
-
-def measured(ours: Hit, own: Hit, chance: random.Random) -> tuple[float, float]:
-    """Return the median processor time of a hit in both caches, in microseconds."""
-    times: dict[Hit, list[float]] = {ours: [], own: []}
-    for hit in times:
-        hit(), hit()
-    for _ in range(ROUNDS):
-        for hit in chance.sample([ours, own], 2):
-            begun = time.process_time()
-            for _ in range(HITS):
-                hit()
-            times[hit].append((time.process_time() - begun) / HITS * 1e6)
-    return statistics.median(times[ours]), statistics.median(times[own])
+    return Row(
+        framework="Google ADK",
+        call="a run of one turn in a new session",
+        packages=("google-adk",),
+        ours=agent(ModelCache(ttl=600)),
+        own=agent(),
+        own_is="none: a model that answers at once",
+    )
 
 
-def main() -> None:
-    for fetched in ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS"):
-        os.environ.setdefault(f"LITELLM_LOCAL_{fetched}", "True")
-    chance = random.Random(7)
-    rows = json.loads(RESULTS.read_text())["hits"] if RESULTS.exists() else {}  # each group has a venv of its own
-    cases = (langchain, langgraph, litellm, pydantic_ai, llamaindex, instructor, dspy, google_adk)
-    for case in cases:
-        try:
-            importlib.import_module(f"cachecore_frameworks.{case.__name__}")
-        except ImportError as error:
-            print(f"{case.__name__}: left out, {error}")
-            continue
-        ours, own = measured(*case(), chance)
-        rows[case.__name__] = {"cachecore_us": round(ours, 1), "own_us": round(own, 1), "ratio": round(ours / own, 2)}
-        print(f"{case.__name__:12} cachecore {ours:8.1f} µs   own {own:8.1f} µs   {ours / own:5.2f}", flush=True)
-    RESULTS.write_text(json.dumps({"python": platform.python_version(), "hits": rows}, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+CASES = {
+    "langchain_core": langchain,
+    "langgraph": langgraph,
+    "litellm": litellm,
+    "pydantic_ai": pydantic_ai,
+    "llama_index.core": llamaindex,
+    "instructor": instructor,
+    "dspy": dspy,
+    "google.adk": google_adk,
+}
+"""By the package that each needs."""
