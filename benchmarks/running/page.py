@@ -19,7 +19,7 @@ ORDER: Final = (
     "stampede", "invalidation", "staleness", "faults", "hit_ratio",
     "growth", "churn", "churn_long", "entry_memory",
     "large_values", "llm_service", "sdk", "field_digests", "streams", "recording",
-    "gateway", "frameworks", "frameworks_web",
+    "gateway",
     "similar_laws", "similar_recall", "similar_first", "similar_index",
 )  # fmt: skip
 """Of the questions on the page; others come last."""
