@@ -106,8 +106,16 @@ def _made(files: Any, config: Any) -> dict[str, str]:
     made["performance.md"] = figures.page(beside.ROOT / "benchmarks" / "results")
     for name in _leaves(config["nav"]):
         if match := PACKAGES.match(name):
-            made[name] = f"# `{match[1]}`\n\n::: {match[1]}\n"
+            made[name] = f"# `{match[1]}`\n\n" + "\n".join(f"::: {module}\n" for module in _modules(match[1]))
     return made
+
+
+def _modules(package: str) -> list[str]:
+    """Return the modules of a reference page: a package itself, or its public modules where it holds no names."""
+    if package != "cachecore_frameworks":
+        return [package]
+    folder = beside.ROOT / "integrations" / "frameworks" / package
+    return [f"{package}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
 
 
 def _leaves(nav: Any) -> list[str]:

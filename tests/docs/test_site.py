@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -41,11 +42,18 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 
 def test_public_names_have_reference_pages(site: Path) -> None:
-    import cachecore
+    pages = [path.stem for path in (site / "reference").glob("*.html") if path.stem != "cachecore_frameworks"]
+    assert {"cachecore", "cachecore_llm", "cachecore_postgres"} <= set(pages)
+    for page in pages:
+        text = (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
+        for name in set(importlib.import_module(page).__all__) - {"__version__"}:
+            assert f'id="{page}.{name}"' in text, f"{page}.{name}"
 
-    text = (site / "reference" / "cachecore.html").read_text(encoding="utf-8")
-    for name in set(cachecore.__all__) - {"__version__"}:
-        assert f'id="cachecore.{name}"' in text, name
+
+def test_each_adapter_of_a_framework_has_its_reference(site: Path) -> None:
+    text = (site / "reference" / "cachecore_frameworks.html").read_text(encoding="utf-8")
+    for path in (ROOT / "integrations/frameworks/cachecore_frameworks").glob("[!_]*.py"):
+        assert f'id="cachecore_frameworks.{path.stem}"' in text, path.stem
 
 
 def test_assistants_find_every_page_as_text(site: Path) -> None:
