@@ -1,4 +1,4 @@
-"""The page of performance, made of the results that the benchmarks have left in `benchmarks/results`."""
+"""The page of all figures, made of the results that the benchmarks have left in `benchmarks/results`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 MOST_ROWS = 40
 """Larger results are named, not shown."""
-INTRODUCTION = """# Performance
+INTRODUCTION = """# All figures
 
 Figures of the last run of each benchmark, as `python -m benchmarks` (or `python -m benchmarks.<name>` for one) wrote
-them. Compare ratios within one table: the machines differ, and so do the runs. Goals that were missed stand first.
+them; [performance](performance.md) shows those that compare with other libraries. Compare ratios within one table: the
+machines differ, and so do the runs. Goals that were missed stand first.
 """
 
 

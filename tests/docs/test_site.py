@@ -66,12 +66,19 @@ def test_assistants_find_every_page_as_text(site: Path) -> None:
 
 
 def test_missed_goals_of_the_benchmarks_are_shown(site: Path) -> None:
-    text = (site / "performance.html").read_text(encoding="utf-8")
+    text = (site / "figures.html").read_text(encoding="utf-8")
     results = json.loads((ROOT / "benchmarks" / "results" / "redis_reads.json").read_text(encoding="utf-8"))
     missed = sum(not goal["reached"] for goal in results["goals"])
     assert text.count("<td><code>redis_reads</code></td>") == missed
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         assert f"<code>{path.stem}</code>" in text
+
+
+def test_the_page_of_performance_has_its_pictures(site: Path) -> None:
+    text = (site / "performance.html").read_text(encoding="utf-8")
+    pictures = re.findall(r"<img[^>]+src=\"?([^\"\s>]+)", text)
+    assert len(pictures) == (DOCS / "performance.md").read_text(encoding="utf-8").count("![") > 0
+    assert all((site / picture).is_file() for picture in pictures), pictures
 
 
 def test_search_works_from_the_disk(site: Path) -> None:
