@@ -20,7 +20,7 @@ LANGUAGES: Final = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".json": 
 
 
 def page_name(path: str) -> str:
-    """Return the page of the repository's file `path`, relative to `docs/`. A picture is a file of the site as it is."""
+    """Return the page of the repository's file `path`, relative to `docs/`. Pictures stay as they are."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     if path in NAMED:

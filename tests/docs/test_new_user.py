@@ -1,7 +1,7 @@
 """Five tasks of a new user, done from the pages alone: in a new venv, with wheels of this checkout, in an empty folder.
 
 1. Cache a function over SQLite. 2. The OpenAI SDK with Redis. 3. The erasure of a tenant. 4. A test with a clock.
-5. A backend of one's own.
+5. A backend of one's own. The tutorial is done there as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cachecore_llm.testing.provider import LocalProvider
-from tests.docs.pages import DOCS, REDIS, ROOT, name
+from tests.docs.pages import DOCS, REDIS, ROOT
 from tests.docs.reader import Reader, empty_server
 
 pytestmark = pytest.mark.soak  # a venv is installed: a minute, and it needs the package index
@@ -27,8 +27,9 @@ PAGES = {
     "a test with a clock": "testing.md",
     "a backend": "plugins.md",
 }
+TUTORIAL = sorted(f"tutorial/{path.name}" for path in (DOCS / "tutorial").glob("[2-9]-*.md"))
 PARTS = [".", "backends/sqlite", "backends/redis", "integrations/llm"]
-BESIDE = ["pytest", "pytest-asyncio"]
+BESIDE = ["pytest", "pytest-asyncio", "fastapi", "uvicorn"]
 """Packages that the pages tell a reader to install beside the project's own."""
 
 
@@ -71,11 +72,11 @@ def provider() -> Iterator[LocalProvider]:
         yield running
 
 
-@pytest.mark.parametrize("task", PAGES)
+@pytest.mark.parametrize("path", [*PAGES.values(), *TUTORIAL], ids=[*PAGES, *TUTORIAL])
 def test_a_task_is_done_from_its_page(
-    task: str, python: Path, provider: LocalProvider, tmp_path: Path, request: pytest.FixtureRequest
+    path: str, python: Path, provider: LocalProvider, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    page = DOCS / PAGES[task]
+    page = DOCS / path
     with_redis = REDIS.search(page.read_text(encoding="utf-8"))
     server = empty_server(request.getfixturevalue("running_servers")) if with_redis else ""
     Reader(page, tmp_path, python, provider.url, server).read()
@@ -96,5 +97,6 @@ def test_the_backend_of_the_examples_is_installed_and_used(python: Path, tmp_pat
     assert len(list((tmp_path / "answers").iterdir())) > 1
 
 
-def test_the_tasks_have_pages() -> None:
-    assert all((DOCS / page).is_file() for page in PAGES.values()), [name(DOCS / page) for page in PAGES.values()]
+def test_the_pages_are_there() -> None:
+    assert len(TUTORIAL) == 5
+    assert all((DOCS / page).is_file() for page in PAGES.values())
