@@ -131,6 +131,8 @@ def test_goals_are_shown_the_missed_ones_first(tmp_path: Path) -> None:
         ["| not measured", "unknown"],
         ["| reached", "kept"],
     ]
+    busy = {**RESULT, "quiet": {**RESULT["quiet"], "trusted": False}}
+    assert "| reached, by a figure that is not to be trusted | kept |" in page.goals([busy], (kept,))[-2]
 
 
 def test_goals_name_cells_that_are_measured() -> None:
