@@ -1,4 +1,4 @@
-"""What a hit costs through a framework: with cachecore in its slot, and with the framework's own cache in memory.
+"""The cost of a hit through a framework: with cachecore in its slot, and with the framework's own cache in memory.
 
     python -m benchmarks frameworks      # where the frameworks are installed: `make frameworks`
 

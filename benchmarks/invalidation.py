@@ -1,4 +1,4 @@
-"""What invalidating 10,000 of 100,000 answers costs, and how long other calls take meanwhile.
+"""The cost of invalidating 10,000 of 100,000 answers, and the time of other calls meanwhile.
 
     python -m benchmarks invalidation
 
