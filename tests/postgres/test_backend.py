@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable
+from typing import Any
 
 import psycopg
 import pytest
@@ -70,7 +71,7 @@ async def test_a_table_that_is_dropped_costs_a_call_and_is_made_again(postgres_u
 async def test_connections_that_the_server_closed_lose_no_call(backend: PostgresBackend, postgres: Server) -> None:
     """An idle connection is looked at before it is used."""
     await asyncio.gather(*(backend.set_many({f"k{i}": b"v"}, ttl=60) for i in range(8)))
-    for number in range(20):
+    for number in range(10):
         ended = ask(
             postgres,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -99,7 +100,8 @@ async def test_dead_rows_are_deleted_in_steps_behind_writes(postgres_url: str, p
 
 async def test_tables_of_one_database_do_not_mix(postgres: Server) -> None:
     ask(postgres, "DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other; DROP TABLE IF EXISTS one, cachecore")
-    ways = [PostgresOptions(table="one"), PostgresOptions(), PostgresOptions(schema="other")]
+    names: list[dict[str, Any]] = [{"table": "one"}, {}, {"schema": "other"}]
+    ways = [PostgresOptions(heartbeat=0.05, **each) for each in names]
     backends = [PostgresBackend(postgres.url(), options=options) for options in ways]
     feeds = [backend.feed("") for backend in backends]
     for feed in feeds:
@@ -187,7 +189,7 @@ async def test_no_change_is_missing_before_the_heartbeat_that_covers_it(postgres
     acknowledged: list[tuple[float, str]] = []
 
     async def write() -> None:
-        for number in range(600):
+        for number in range(300):
             await other.set_many({f"p:{number}": b"v"}, ttl=60)
             acknowledged.append((monotonic(), f"p:{number}"))
 

@@ -111,7 +111,7 @@ class PostgresBackend:
                 pause = _PAUSE if connection.listens else _ASK_AGAIN
                 if connection.listens:
                     await connection.execute(f"LISTEN cachecore_{connection.table}".encode())
-                    yield contract.Lost()  # what was read until now was read without a feed
+                    yield contract.Lost()  # values read until now were read without a feed
                     lost = False
                 while connection.listens and not life.done():
                     sent = contract.monotonic()
@@ -132,7 +132,7 @@ class PostgresBackend:
             await asyncio.wait([life], timeout=pause)
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
-        """Return what the server is and can do here, for people. Writes nothing. Raises `BackendError`."""
+        """Return the version and the abilities of the server, in words. Writes nothing. Raises `BackendError`."""
         try:
             async with await self._open(make=False) as connection:
                 cursor = await connection.cursor(row_factory=dict_row).execute(self._sql.about, (connection.table,))

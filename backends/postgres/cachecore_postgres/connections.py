@@ -1,4 +1,4 @@
-"""The connections of one event loop, and what their errors mean.
+"""The connections of one event loop, and the meaning of their errors.
 
 psycopg's own pool is not used: after an outage it waits for seconds before it tries again, a call that finds no server
 waits for its whole deadline instead of hearing why, and it outlives neither a fork nor the end of its loop.

@@ -14,8 +14,8 @@ from psycopg.sql import Identifier
 
 from cachecore_postgres.options import PostgresOptions
 
-# Who answers, and what. The server is limited too: a statement that this process has given up must not be carried out
-# much later. A limit that a user has set is left alone, and that of a pooler's connection.
+# Which process answers, and for which table. The server is limited too: a statement that this process has given up must
+# not be carried out much later. A limit that a user has set is left alone, and that of a pooler's connection.
 GREET: Final = b"""SELECT pg_backend_pid() = %(process)s AND NOT pg_is_in_recovery(), to_regclass(%(table)s)::oid::text,
        CASE WHEN pg_backend_pid() = %(process)s AND current_setting('statement_timeout') = '0'
             THEN set_config('statement_timeout', %(ms)s::text, false) END"""
