@@ -13,7 +13,7 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web frameworks-adk
 
-.PHONY: demo gateway test docs unit sdks frameworks hits check format bench litellm soak clean help
+.PHONY: demo gateway test docs unit sdks frameworks hits check format bench litellm azurite soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -121,6 +121,12 @@ litellm: .venv-litellm/.installed ## LiteLLM's proxy in a venv of its own, which
 .venv-litellm/.installed:
 	$(PYTHON) -m venv .venv-litellm
 	.venv-litellm/bin/python -m pip install --quiet 'litellm[proxy]'
+	@touch $@
+
+azurite: .venv-azurite/.installed ## Azure's server of blobs from npm (360 MB), on which the tests run az:// where it is there
+
+.venv-azurite/.installed:
+	npm install --silent --no-audit --no-fund --prefix .venv-azurite azurite@3.37.0
 	@touch $@
 
 soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults
