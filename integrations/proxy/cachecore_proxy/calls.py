@@ -46,10 +46,12 @@ class Calls:
         self._flow, self._upstreams, self._keys = flow, upstreams, keys
         self._activity, self._bounds, self._known = activity, bounds, known
 
-    async def answer(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family) -> None:
-        """Answer a call. Raises the errors of the flow before the answer has begun, and ClientGoneError."""
+    async def answer(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family, known: bool) -> None:
+        """Answer a call; `known`: whether this process knows that its key is good.
+
+        Raises the errors of the flow before the answer has begun, and ClientGoneError.
+        """
         sender = call.trip.sender
-        known = sender.digest is None or self._keys.is_good_here(sender.entry)
         if not known and sender.digest is not None:
             async with While(client):
                 known = await self._keys.is_good(family, sender.digest)

@@ -33,6 +33,7 @@ HOP_BY_HOP: Final = frozenset(
 
 _PACKED: Final = HOP_BY_HOP | {"content-encoding"}
 """The same where the body is unpacked."""
+_KEPT_NAMES: Final = {name.encode(): name for name in KEPT}
 _HOP_BYTES: Final = frozenset(name.encode() for name in HOP_BY_HOP)
 _PACKED_BYTES: Final = frozenset(name.encode() for name in _PACKED)
 
@@ -216,7 +217,8 @@ class HttpProvider:
     async def _whole(self, response: httpx2.Response) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.aiter_bytes() if "content-encoding" in response.headers else _plain(response):
+        packed = any(name == b"content-encoding" for name, _ in _pairs(response))
+        async for chunk in response.aiter_bytes() if packed else _plain(response):
             chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:
@@ -262,7 +264,7 @@ async def raw_body(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 def _passed(response: httpx2.Response, left_out: frozenset[bytes]) -> Pairs:
-    pairs = [(name.lower(), value) for name, value in response.headers.raw]
+    pairs = _pairs(response)
     named = {one.strip().lower() for name, value in pairs if name == b"connection" for one in value.split(b",")}
     return [pair for pair in pairs if pair[0] not in left_out and pair[0] not in named]
 
@@ -274,10 +276,20 @@ def _plain(response: httpx2.Response) -> AsyncIterable[bytes]:
     return response.stream
 
 
+def _pairs(response: httpx2.Response) -> Pairs:
+    """Return the headers of an answer as bytes, names in lower case: httpx2's look-ups take longer than its parser."""
+    return [(name.lower(), value) for name, value in response.headers.raw]
+
+
 def _kept(response: httpx2.Response) -> dict[str, str]:
     """Return the headers of an answer that are stored with it."""
-    headers = response.headers
-    return {name: headers[name] for name in KEPT if name in headers}
+    found: dict[str, str] = {}
+    for name, value in _pairs(response):
+        known = _KEPT_NAMES.get(name)
+        if known is not None:
+            text = value.decode("latin-1")
+            found[known] = f"{found[known]}, {text}" if known in found else text
+    return found
 
 
 def _lower(response: httpx2.Response) -> dict[str, str]:
