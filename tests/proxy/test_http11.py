@@ -277,8 +277,7 @@ async def test_reader_that_stops_stops_the_provider() -> None:
 @pytest.mark.parametrize("begun", [False, True])
 async def test_cancelled_caller_closes_its_connection(begun: bool) -> None:
     """Before the head of the answer and in its body; the slot is another's at once."""
-    answers = [[CHUNKED + b"1\r\na\r\n"] if begun else [b""], ok(b"next")]
-    provider = Provider(*answers)
+    provider = Provider(CHUNKED + b"1\r\na\r\n" if begun else b"", ok(b"next"))
     async with transport_to(provider.talk, most=1) as (transport, post):
 
         async def ask() -> bytes:
