@@ -17,19 +17,22 @@ PROGRAM = """
 import gc, os
 from cachecore.contract import forks
 
+def say(text):
+    os.write(1, f"{text}\\n".encode())  # one call a line: parent and child write at the same time
+
 class Part:
     def __init__(self, name):
         self.name = name
         forks.in_child(self.renew)
     def renew(self):
-        print(self.name, flush=True)
+        say(self.name)
 
 first, dropped, second = Part("first"), Part("dropped"), Part("second")
 del dropped
 gc.collect()
-forks.around(lambda: print("outer before", flush=True), lambda: print("outer after", flush=True))
-forks.around(lambda: print("inner before", flush=True), lambda: print("inner after", flush=True))
-forks.in_child(lambda: print("function", flush=True))
+forks.around(lambda: say("outer before"), lambda: say("outer after"))
+forks.around(lambda: say("inner before"), lambda: say("inner after"))
+forks.in_child(lambda: say("function"))
 child = os.fork()
 if child == 0:
     os._exit(0)
