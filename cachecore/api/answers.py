@@ -240,8 +240,11 @@ class Answers(Many[V]):
         which another process may still read; where there is no claim on the key; and outside of a factory.
         """
         flight = current_flight()
-        if flight is None or flight.flights is not self._engine.state().flights or not flight.hand_over():
+        if flight is None or flight.flights is not self._engine.state().flights:
             return False
+        if not flight.claimed or flight.answered or len(flight.group) > 1:
+            return False
+        flight.handed_out = True
         self._engine.l1.discard(flight.key)  # an older copy must not be served beside the answer in hand
         return True
 
