@@ -26,6 +26,7 @@ from cachecore.contract.protocols import (
     SupportsFeed,
     SupportsLocal,
     SupportsPartitions,
+    SupportsSizes,
     SupportsTime,
 )
 from cachecore.contract.tokens import STAMP_BYTES
@@ -82,6 +83,7 @@ class Engine:
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.local = backend if isinstance(backend, SupportsLocal) and self.feed is None else None
         self.extends = isinstance(backend, SupportsExtend)
+        self.tells_sizes = isinstance(backend, SupportsSizes)
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         feed_log = FeedLog(backend, self.backend.states)
@@ -152,7 +154,7 @@ class Engine:
             state = LoopState(
                 loop,
                 Coalescer(rules, backend.begin_read, backend),
-                Coalescer(rules, self.explicit.begin_read),
+                Coalescer(rules, self.explicit.begin_read, inline=True),
             )
             if isinstance(self.backend, LocalGuard):
                 state.waits = False

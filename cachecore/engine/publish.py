@@ -364,6 +364,8 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, ticket: Ticket) -> None
 
     Its value is decoded from the bytes, so that a hit from memory and one from the store are the same.
     """
+    if not scope.engine.keeps:
+        return
     entry = decode(sealed.data, key)
     if not isinstance(entry, Entry):
         return

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from cachecore.contract.errors import BackendTimeout
+from cachecore.contract.futures import InlineRun
 from cachecore.contract.protocols import CacheBackend, SupportsExtend, SupportsMarks, SupportsPartitions, SupportsSizes
 from cachecore.store.bulkhead import Bulkhead, Limit
 from cachecore.store.call import Answered, Values
@@ -23,7 +24,7 @@ class Within:
     """The deadline of work that makes several calls, counted from here in the loop's own time (see `LoopTime`).
 
     Work that is still in this context then is cancelled and raises `BackendTimeout`. May be entered again, for another
-    part of the work.
+    part of the work. Work that is no task, but an `InlineRun`, is interrupted with that error instead: see `of`.
     """
 
     def __init__(self, bulkhead: Bulkhead, operation: str, seconds: float) -> None:
@@ -34,11 +35,22 @@ class Within:
         self._cancelling = 0
         self._task: asyncio.Task[object] | None = None
         self._limit: Limit | None = None
+        self._run: InlineRun[Any] | None = None
+
+    def of(self, run: InlineRun[Any]) -> None:
+        """Take note that the work is done by `run`, and by no task."""
+        self._run = run
 
     @property
     def passed(self) -> bool:
         """Whether the deadline has passed."""
         return self._bulkhead.time.own(self._bulkhead.loop.time()) >= self._deadline
+
+    def another(self) -> Within:
+        """Return a context with the same deadline, for work at the same time."""
+        other = Within(self._bulkhead, self._operation, 0.0)
+        other._deadline = self._deadline
+        return other
 
     def lengthen(self, seconds: float) -> Self:
         """Move the deadline, before the context is entered (again)."""
@@ -46,14 +58,17 @@ class Within:
         return self
 
     async def __aenter__(self) -> Self:
-        self._task = task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asynchronous code runs in a task
-        self._cancelling = task.cancelling()
+        if self._run is None:
+            self._task = task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - asynchronous code runs in a task
+            self._cancelling = task.cancelling()
         self._limit = self._bulkhead.limit(self._deadline, self._expire)
         return self
 
     def _expire(self) -> None:
         self._expired = True
+        if self._run is not None:
+            self._run.interrupt(BackendTimeout(self._operation))
         if self._task is not None:
             self._task.cancel()
 
@@ -91,6 +106,9 @@ class Calls(Protocol):
     def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = ...) -> None:
         """Read keys of one partition."""
 
+    def begin_write(self, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = ...) -> Awaitable[None]:
+        """Begin to replace keys of one partition."""
+
     def within(self, operation: str, keys: int) -> Within:
         """Return the deadline of explicit work."""
 
@@ -125,6 +143,8 @@ class Explicit:
         if isinstance(backend, SupportsExtend):
             self.extend = partial(self._extend, backend)
         self.begin_read = partial(guard.begin_read, explicit=True)
+        self.begin_write = partial(guard.begin_write, explicit=True)
+        """Begins `set_many` of keys of one partition in this very turn; tries once, even where the store is locked."""
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`."""

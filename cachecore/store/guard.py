@@ -38,12 +38,13 @@ from cachecore.contract.protocols import (
     SupportsTouch,
 )
 from cachecore.store.breaker import State
-from cachecore.store.call import Answered, Call, Values
+from cachecore.store.call import Answered, Call
 from cachecore.store.closing import close
 from cachecore.store.dispatch import Dispatch, Observer
 from cachecore.store.everywhere import everywhere
 from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guarded_pages import guarded_pages
+from cachecore.store.inline_read import InlineRead
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
@@ -170,13 +171,26 @@ class Guard:
 
         def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
             part = items if len(keys) == len(items) else {key: items[key] for key in keys}
-            size = sum(map(len, part.values()))
-            self._remember(size)
-            budget = self._budget(partition, size, len(part), explicit)
-            call = partial(self._backend.set_many, part, ttl=ttl)
-            return self._calls.start(Call("set_many", partition, budget, call, keys[0], size, explicit))
+            return self._write(partition, part, ttl, explicit)
 
         await everywhere(self._parts("set_many", list(items)), start)
+
+    def begin_write(
+        self, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
+    ) -> asyncio.Future[None]:
+        """Begin to replace keys of one partition, in this very turn. Raises `BackendError` if it is refused."""
+        key = next(iter(items))
+        partition = self._whole if self._partition is None else self._calls.partition(self._node("set_many", key))
+        return self._write(partition, items, ttl, explicit)
+
+    def _write(
+        self, partition: Partition, items: Mapping[str, bytes], ttl: float | None, explicit: bool
+    ) -> asyncio.Future[None]:
+        size = sum(map(len, items.values()))
+        self._remember(size)
+        budget = self._budget(partition, size, len(items), explicit)
+        call = partial(self._backend.set_many, items, ttl=ttl)
+        return self._calls.start(Call("set_many", partition, budget, call, next(iter(items)), size, explicit))
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
@@ -219,8 +233,10 @@ class Guard:
         """
         await close(self._calls, self._backend, self._observer)
 
-    async def value_sizes(self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
-        """Ask each partition at the same time. Raises `BackendError` if any of them failed."""
+    def value_sizes(
+        self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False
+    ) -> Awaitable[list[int]]:
+        """Begin at once to ask each partition. The answer raises `BackendError` if any of them failed."""
         parts = self._parts("sizes", keys)
         under_way = [
             self._calls.start(
@@ -229,6 +245,16 @@ class Guard:
             for node, part in parts
             for call in (partial(backend.sizes, part),)
         ]
+        if len(parts) == 1 and parts[0][1] is keys:
+            return under_way[0]
+        return self._all_sizes(keys, parts, under_way)
+
+    async def _all_sizes(
+        self,
+        keys: Sequence[str],
+        parts: Sequence[tuple[Partition, Sequence[str]]],
+        under_way: Sequence[Awaitable[list[int]]],
+    ) -> list[int]:
         sizes: dict[str, int] = {}
         for (_, part), answer in zip(parts, under_way, strict=True):
             sizes.update(zip(part, await answer, strict=True))
@@ -339,50 +365,6 @@ class Guard:
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
         return [(self._calls.partition(name), part) for name, part in parts.items()]
-
-
-class InlineRead:
-    """The waiter of a read whose answer goes straight to a function, in the very turn it comes: no task, no turn.
-
-    `fitting` returns values that can be those of the keys, or raises `BackendError`.
-    """
-
-    __slots__ = ("_answered", "_done", "_fitting", "_keys")
-
-    def __init__(
-        self, fitting: Callable[[Sequence[str], Values], Values], keys: Sequence[str], answered: Answered
-    ) -> None:
-        self._fitting = fitting
-        self._keys = keys
-        self._answered = answered
-        self._done = False
-
-    def done(self) -> bool:
-        """Return whether the answer was given."""
-        return self._done
-
-    def set_result(self, answer: Values, /) -> None:
-        """Take the values."""
-        try:
-            values = self._fitting(self._keys, answer)
-        except BackendError as error:
-            self.set_exception(error)
-            return
-        self._done = True
-        self._answered(values, None)
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Take the error."""
-        self._done = True
-        if not isinstance(error, BackendError):
-            failure = BackendError("get_many", transient=True)
-            failure.__cause__ = error
-            error = failure
-        self._answered([], error)
-
-    def exception(self) -> None:
-        """Do nothing: the error was handed on."""
-        return
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
