@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from cachecore.contract.errors import EncodingError
@@ -68,26 +68,61 @@ async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
 
     The hot path of a hit in the store: nothing is made for it that only a miss needs.
     """
-    scope, state = question.scope, question.state
+    state = question.state
     batch = await _request(question, state.coalescer)
-    if scope.engine.store_clock.unmeasured:
-        await scope.engine.measured(state)
+    if question.scope.engine.store_clock.unmeasured:
+        await question.scope.engine.measured(state)
+    value, *verdict = _fresh(question, batch)
+    return (value, None) if value is not UNSET else await _not_fresh(question, batch, *verdict)
+
+
+async def fetch_many(questions: Sequence[Question]) -> list[Any]:
+    """Read keys at the same time, as `fetch` does; return their values, UNSET for those that are not fresh.
+
+    Without a task for each: only those that need another read, because of tags that were unknown, take one.
+    """
+    requests = [_request(question, question.state.coalescer) for question in questions]
+    values: list[Any] = []
+    again: list[tuple[int, Coroutine[Any, Any, tuple[Any, StoreRead | None]]]] = []
+    batches = [await request for request in requests]
+    if questions and questions[0].scope.engine.store_clock.unmeasured:
+        await questions[0].scope.engine.measured(questions[0].state)
+    for place, (question, batch) in enumerate(zip(questions, batches, strict=True)):
+        value, entry, judged, reason = _fresh(question, batch)
+        values.append(value)
+        if reason in ("unknown_stamps", "claimed"):
+            again.append((place, _not_fresh(question, batch, entry, judged, reason)))
+    if again:
+        for (place, _), (value, _) in zip(again, await asyncio.gather(*(work for _, work in again)), strict=True):
+            values[place] = value
+    return values
+
+
+def _fresh(question: Question, batch: Batch) -> tuple[Any, Entry | None, State, str | None]:
+    """Return the value in `batch` if it is fresh, counted and kept in memory, else UNSET; and the verdict."""
+    scope = question.scope
     if question.key in batch.shared:
         entry, judged, reason = _shared(question, batch)
     else:
         entry, judged, reason = _judge(question, batch, None)
-    if judged == "fresh" and entry is not None:
-        try:
-            value = scope.serializer.loads(entry.payload, entry)
-        except EncodingError:
-            entry, judged, reason = None, "dead", _rejected(scope, "payload")
-        else:
-            _keep(scope, question.tagset, batch, entry, value)
-            scope.telemetry.counts.hits_l2 += 1
-            return value, None
+    if judged != "fresh" or entry is None:
+        return UNSET, entry, judged, reason
+    try:
+        value = scope.serializer.loads(entry.payload, entry)
+    except EncodingError:
+        return UNSET, None, "dead", _rejected(scope, "payload")
+    _keep(scope, question.tagset, batch, entry, value)
+    scope.telemetry.counts.hits_l2 += 1
+    return value, entry, judged, reason
+
+
+async def _not_fresh(
+    question: Question, batch: Batch, entry: Entry | None, judged: State, reason: str | None
+) -> tuple[Any, StoreRead | None]:
+    """Return the value, or UNSET and the read, where the first read gave no fresh answer."""
     if reason == "unknown_stamps":
-        result = await _with_stamps_of_its_own(question, state.coalescer, batch)
-        return take(scope, result), result
+        result = await _with_stamps_of_its_own(question, question.state.coalescer, batch)
+        return take(question.scope, result), result
     if reason == "claimed" and await _stored_here(question):
         return await fetch(question)
     return UNSET, _store_read(question, batch, entry, judged, reason, None)
