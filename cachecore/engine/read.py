@@ -72,8 +72,8 @@ async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
     batch = await _request(question, state.coalescer)
     if question.scope.engine.store_clock.unmeasured:
         await question.scope.engine.measured(state)
-    value, *verdict = _fresh(question, batch)
-    return (value, None) if value is not UNSET else await _not_fresh(question, batch, *verdict)
+    value, entry, judged, reason = _fresh(question, batch)
+    return (value, None) if value is not UNSET else await _not_fresh(question, batch, entry, judged, reason)
 
 
 async def fetch_many(questions: Sequence[Question]) -> list[Any]:
