@@ -118,6 +118,8 @@ class Engine:
         self._states: LoopLocal[LoopState] = LoopLocal()
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{self.prefix}:s:"
+        self.adopt: Callable[[Any, str], None] | None = None
+        """Makes the copy of an entry (its view and key) of a store in this process, when it is asked for first."""
         self.closed = False
         self.ended = False
         """Whether closing is over: later requests are computed and not stored."""
