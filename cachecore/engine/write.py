@@ -81,14 +81,20 @@ async def store(
     engine.measure(state)
     parts = [Part(part, engine.explicit.within("set", keys=len(part))) for part in _by_node(engine.partition, items)]
     life = longest_life(scope.policy, most)
-    await _each(parts, lambda part: prepare(part, [questions[key] for key in part.items], life))
-    if not all(part.error for part in parts):
+    if len(parts) == 1:
+        await prepare(parts[0], list(questions.values()), life)
+    else:
+        await asyncio.gather(*(prepare(part, [questions[key] for key in part.items], life) for part in parts))
+    if engine.store_clock.unmeasured and not all(part.error for part in parts):
         await engine.measured(state)
     # Also where the store is away: a value that would have been refused anyway leaves the old one alone.
     sealed = {
         key: sealed_for(questions[key], computed, part.stamps) for part in parts for key, computed in part.items.items()
     }
-    await _each(parts, lambda part: write(scope, part, sealed))
+    if len(parts) == 1:
+        await write(scope, parts[0], sealed)
+    else:
+        await asyncio.gather(*(write(scope, part, sealed) for part in parts))
     errors = [part.error for part in parts if part.error is not None]
     if errors and required:
         raise unacknowledged(scope, "set", errors[0]) from errors[0]
@@ -108,14 +114,6 @@ def _by_node(
     except Exception:  # noqa: BLE001 - the guard meets it again when it is asked, and says so in the log
         return [dict(items)]
     return list(parts.values())
-
-
-async def _each(parts: Sequence[Part], step: Callable[[Part], Awaitable[None]]) -> None:
-    """Take a step for all parts at the same time."""
-    if len(parts) == 1:
-        await step(parts[0])
-    else:
-        await asyncio.gather(*map(step, parts))
 
 
 async def prepare(part: Part, questions: Sequence[Question], life: float | None) -> None:
@@ -179,7 +177,9 @@ async def _replace(
                 raise
         else:
             return
-    await engine.marks.beside(invalidated, partial(explicit.set_many, data, ttl=life))
+        await engine.marks.beside(invalidated, partial(explicit.set_many, data, ttl=life))
+    else:
+        await explicit.set_many(data, ttl=life)
 
 
 async def store_since(question: Question, computed: Computed[Any], seen: StoreRead, *, required: bool = False) -> bool:

@@ -7,7 +7,6 @@ with a snapshot: it has no marks.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -67,6 +66,15 @@ class LocalGuard(Guard):
                 took = self._took[operation] = self._observer.recorder(operation)
             took(self._now() - began)
 
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`."""
+        return await self._direct("get_many", self._backend.get_many, keys) if keys else []
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key."""
+        if items:
+            await self._direct("set_many", self._backend.set_many, items, ttl=ttl)
+
     async def read(self, keys: Sequence[str], *, explicit: bool = False) -> list[bytes | None]:
         """Return the live values in the order of `keys`."""
         return await self._direct("get_many", self._backend.get_many, keys) if keys else []
@@ -112,18 +120,26 @@ class LocalGuard(Guard):
         """
         if operation != "set":
             return super().within(operation, keys)
-        return _Unbounded(self._calls.bulkhead(asyncio.get_running_loop()), operation, 0.0)
+        return _UNBOUNDED
 
 
 class _LocalExplicit(Explicit):
     """The same calls for work that a caller asked for: no other process can have locked the store."""
+
+    def __init__(self, guard: LocalGuard, backend: CacheBackend) -> None:
+        super().__init__(guard, backend)
+        self.get_many = guard.get_many  # type: ignore[method-assign] # without a coroutine that only passes it on
+        self.set_many = guard.set_many  # type: ignore[method-assign] # likewise
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         return await call()
 
 
 class _Unbounded(Within):
-    """Work that makes no call which could wait."""
+    """Work that makes no call which could wait: one for all, since there is nothing to count."""
+
+    def __init__(self) -> None:
+        pass
 
     def lengthen(self, seconds: float) -> Self:
         """Do nothing."""
@@ -136,6 +152,9 @@ class _Unbounded(Within):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+_UNBOUNDED = _Unbounded()
 
 
 def _at_once(call: Coroutine[Any, Any, T]) -> T:
