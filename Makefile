@@ -13,10 +13,10 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web frameworks-adk
 
-.PHONY: demo gateway test docs unit sdks frameworks check format bench litellm soak clean help
+.PHONY: demo gateway test docs unit sdks frameworks check format bench bench-frameworks litellm soak clean help
 
 help: ## show what there is to run
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -28,10 +28,6 @@ $(VENV)/.installed: $(PROJECTS) | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
-	@touch $@
-
-$(VENV)/.docs: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 # Two scripts of the site, which fetches nothing when it is read. Without npm diagrams are text, and the search needs a server.
@@ -58,8 +54,8 @@ gateway: $(VENV)/.installed ## the gateway in front of a simulated provider, unt
 test: $(VENV)/.dev ## every test, on a real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=10
 
-docs: $(VENV)/.docs $(VENV)/assets/mermaid.min.js ## every block of the pages run, then the site, into site/
-	$(BIN)/python -m pytest -q -m soak tests/docs/test_blocks.py
+docs: $(VENV)/.dev $(VENV)/assets/mermaid.min.js ## every block of the pages run, then the site, into site/
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m soak tests/docs
 	DOCS_ASSETS=$(VENV)/assets NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 unit: UNIT_VENV = .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -74,12 +70,27 @@ sdks: ## cached clients under the oldest SDKs, and under frameworks; each in a v
 	  .venv-$$group/bin/python -m pytest --noconftest tests/llm/sdk/test_versions.py tests/llm/sdk/test_frameworks.py || exit 1; \
 	done
 
-frameworks: ## the adapters of cachecore-frameworks, with the frameworks themselves; each group in a venv of its own
+frameworks: $(FRAMEWORK_GROUPS:%=.venv-%/.installed) .venv-frameworks-web/sources ## the adapters of cachecore-frameworks, with the frameworks themselves; each group in a venv of its own
 	for group in $(FRAMEWORK_GROUPS); do \
-	  [ -x .venv-$$group/bin/python ] || { $(PYTHON) -m venv .venv-$$group && .venv-$$group/bin/python -m pip install --quiet --upgrade pip; }; \
-	  .venv-$$group/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/frameworks --group $$group || exit 1; \
+	  DJANGO_TESTS=$$(echo $$PWD/.venv-frameworks-web/sources/django-*/tests) \
+	  FLASK_CACHING_TESTS=$$(echo $$PWD/.venv-frameworks-web/sources/flask_caching-*/tests) \
 	  .venv-$$group/bin/python -m pytest tests/frameworks || exit 1; \
 	done
+
+.venv-frameworks-%/.installed: $(PROJECTS)
+	[ -x $(@D)/bin/python ] || { $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --upgrade pip; }
+	$(@D)/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/frameworks --group frameworks-$*
+	@touch $@
+
+# Two frameworks have tests for every cache backend in their source distributions. Where those are not to be had, the tests
+# of ours that run them are skipped.
+.venv-frameworks-web/sources: .venv-frameworks-web/.installed
+	rm -rf $@ && mkdir $@
+	-for package in django flask-caching; do \
+	  version=$$($(<D)/bin/python -c 'import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))' $$package); \
+	  $(<D)/bin/python -m pip download --quiet --no-deps --no-binary $$package --dest $@ $$package==$$version; \
+	done; for archive in $@/*.tar.gz; do tar -xzf $$archive -C $@; done
+	@touch $@
 
 check: $(VENV)/.dev ## lint, types, import order, the work of hot calls by counting
 	$(BIN)/ruff check .
@@ -92,8 +103,14 @@ format: $(VENV)/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md; make bench BENCH=--quick
+	-@$(MAKE) --no-print-directory litellm # without it, its rows are missing
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-frameworks: frameworks ## a hit through each framework, in the venvs of `make frameworks`
+	for group in $(FRAMEWORK_GROUPS); do \
+	  for name in frameworks frameworks_web; do .venv-$$group/bin/python -m benchmarks $$name || exit 1; done; \
+	done
 
 litellm: .venv-litellm/.installed ## LiteLLM's proxy in a venv of its own, which benchmarks/gateway.py measures
 

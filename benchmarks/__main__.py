@@ -1,83 +1,78 @@
-"""Run benchmarks, each in a process of its own: `python -m benchmarks [--quick | --all] [name …]`; then the page.
+"""Run benchmarks, each in a process of its own, then make the page: `python -m benchmarks [option] [name …]`.
 
-Without names, those whose answers are on the page; with `--all`, those too that print and store figures of their own.
-`--quick` takes a tenth of the time, to see that everything runs: its figures say little.
+Without names, all that `make bench` runs; `--all` adds those that it leaves out (ON_REQUEST has the reasons).
+`--quick` takes a tenth of the time, to see that everything runs: its results and its page stay in
+`benchmarks/results/quick`. `--long` takes five times as long; its results stand beside the usual ones. `--list` prints
+the names and the questions.
+
+The exit status is 1 if a benchmark failed; all others have run and are on the page then.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import pkgutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
 import benchmarks
 from benchmarks import page
-from benchmarks.running.rounds import SCALE
+from benchmarks.running import runner
+from benchmarks.running.rounds import LONG, QUICK, SCALE
 
-MOST_SECONDS: Final = 240.0
-"""That one module may take."""
-GRACE: Final = 20.0
-"""Seconds to end its servers in."""
-NO_QUESTIONS: Final = ("__main__", "counting", "counts", "page")
+OPTIONS: Final = ("--quick", "--long", "--all", "--list")
+ON_REQUEST: Final = {
+    "similar_first": "it counts, and gives the same on every machine",
+    "similar_laws": "it counts, and gives the same on every machine; it needs real questions beside the checkout",
+    "similar_recall": "as similar_laws, and the weights of a model",
+    "frameworks": "each group of frameworks has a venv of its own: `make frameworks`",
+    "frameworks_web": "each group of frameworks has a venv of its own: `make frameworks`",
+}
+"""Benchmarks that `make bench` does not run, and why."""
+MARK: Final = "\nQUESTION = "
 
 
-def every_name() -> list[str]:
-    """Return the names of all benchmarks."""
-    found = (one.name for one in pkgutil.iter_modules(benchmarks.__path__) if not one.ispkg)
-    return sorted(name for name in found if name not in NO_QUESTIONS)
-
-
-def on_the_page() -> list[str]:
-    """Return the names of those whose answers are on the page; importing them all would take seconds."""
+def names() -> list[str]:
+    """Return the names of all benchmarks; importing them would take seconds."""
     folder = Path(__file__).parent
-    return [name for name in every_name() if "\nQUESTION = " in (folder / f"{name}.py").read_text()]
+    found = (one.name for one in pkgutil.iter_modules(benchmarks.__path__) if not one.ispkg)
+    return sorted(name for name in found if MARK in (folder / f"{name}.py").read_text(encoding="utf-8"))
 
 
-def run_all(names: list[str]) -> int:
-    """Run each question in a process of its own, one after the other; return how many failed."""
-    failed = 0
-    for name in names:
+def run_all(chosen: list[str]) -> int:
+    """Run benchmarks one after the other, then make the page; return 1 if one failed."""
+    outcomes = []
+    for name in chosen:
         print(f"\n== {name}", flush=True)
-        began = time.monotonic()
-        with subprocess.Popen([sys.executable, "-m", "benchmarks", "--here", name]) as process:
-            try:
-                code: int | str = process.wait(MOST_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)  # so that it ends its servers
-                code = f"ended after {MOST_SECONDS:g} s"
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE)
-                process.kill()
-        print(f"== {name}: {time.monotonic() - began:.0f} s" + (f", {code}" if code else ""), flush=True)
-        failed += bool(code)
-    page.main()
-    return failed
+        outcomes.append(runner.run(name))
+        one = outcomes[-1]
+        print(f"== {name}: {one.seconds:.0f} s" + (f", {one.failed}" if one.failed else ""), flush=True)
+    made = page.main()
+    print(runner.summary(outcomes))
+    return made or int(any(one.failed for one in outcomes))
 
 
 def main() -> int:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--here"]:
-        module = importlib.import_module(f"benchmarks.{arguments[1]}")
-        if hasattr(module, "QUESTION"):
-            return int(module.QUESTION.main())
-        module.main()  # what it returns is how many of its goals were missed, which is no failure of the run
+        return int(importlib.import_module(f"benchmarks.{arguments[1]}").QUESTION.main())
+    if "--list" in arguments:
+        for name in names():
+            print(f"{name:20}{importlib.import_module(f'benchmarks.{name}').QUESTION.asks}")
         return 0
     if "--quick" in arguments:
-        os.environ[SCALE] = "0.1"
-    every = every_name() if "--all" in arguments else on_the_page()
-    names = [name for name in arguments if name not in ("--quick", "--all")] or every
-    unknown = set(names) - set(every_name())
+        os.environ[SCALE] = str(QUICK)
+    elif "--long" in arguments:
+        os.environ[SCALE] = str(LONG)
+    usual = [name for name in names() if "--all" in arguments or name not in ON_REQUEST]
+    chosen = [name for name in arguments if name not in OPTIONS] or usual
+    unknown = set(chosen) - set(names())
     if unknown:
-        print(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(every_name())}")
+        print(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(names())}")
         return 2
-    return run_all(names)
+    return run_all(chosen)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Read, write, batch and invalidate on every backend, beside the obvious plain client of each store.
 
-    python -m benchmarks.backends         # prints a table, writes benchmarks/results/backends.json
+    python -m benchmarks backends
 
 Each call is made again and again, one after the other: by a cache without copies in memory, and by the store's own
 client, which reads and writes a value of the same length under one key. The client does no more than that: no tags, no
@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import platform
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore import Cache
 from cachecore.testing import servers
 from cachecore_keyvalue import PyKeyValueBackend
@@ -30,9 +30,8 @@ from cachecore_objects import from_url
 from tests.objects.conftest import bucket_of, s3_url
 from tests.postgres.server import Server, missing
 
-RESULTS = Path(__file__).parent / "results" / "backends.json"
-ROUNDS: Final = 7
-SECONDS: Final = 0.25
+ROUNDS: Final = 7 if scale() >= 1 else 3
+SECONDS: Final = 0.15 if scale() >= 1 else 0.05
 KEYS: Final = 200
 BATCH: Final = 50
 ANSWER: Final = {"text": "an answer of a model, " * 130}
@@ -238,26 +237,30 @@ async def measured(store: Any, plain: dict[str, Call]) -> dict[str, dict[str, fl
     return found
 
 
-async def run() -> dict[str, Any]:
-    found = {}
-    for name, opened in STORES.items():
-        if name == "postgres" and missing():
-            print(f"{name}: skipped, {missing()}")
+async def measure() -> list[Table]:
+    tables: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in CALLS}
+    for store, opened in STORES.items():
+        if store == "postgres" and missing():
+            for rows in tables.values():
+                rows[store] = {"ratio": f"not measured: {missing()}"}
             continue
-        async with opened() as (store, plain):
-            found[name] = await measured(store, plain)
-        for call, row in found[name].items():
-            line = f"{row['cache_us']:9,.0f} µs beside {row['client_us']:9,.0f} µs, ratio {row['ratio']:5.1f}"
-            print(f"{name:20} {call:11} {line}", flush=True)
-    return found
+        async with opened() as (place, plain):
+            for call, row in (await measured(place, plain)).items():
+                tables[call][store] = {
+                    "cachecore µs": round(row["cache_us"], 1),
+                    "the store's client, µs": round(row["client_us"], 1),
+                    "ratio": round(row["ratio"], 2),
+                }
+    titles = {"batch": f"read of a batch of {BATCH}", "invalidate": "invalidation of a tag, beside a deletion"}
+    return [Table(titles.get(call, f"{call} of one answer"), "ratio", rows) for call, rows in tables.items()]
 
 
-def main() -> int:
-    found = asyncio.run(run())
-    report = {"python": platform.python_version(), "keys of a batch": BATCH, "bytes": len(VALUE), "stores": found}
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-    return 0
-
+QUESTION = Question(
+    "backends",
+    "The cost of calls on every backend, beside the store's own client",
+    measure,
+    ["redis", "psycopg", "obstore", "py-key-value-aio"],
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(QUESTION.main())

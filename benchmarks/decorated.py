@@ -13,6 +13,7 @@ from benchmarks.running.rounds import Turn, interleaved
 from benchmarks.running.work import ANSWER, QUESTION_TEXT, SYSTEM, packages, with_part
 
 CALLS: Final = 10_000
+AWAITED: Final = "async_lru, awaited"
 
 
 def arguments() -> list[dict[str, Any]]:
@@ -57,10 +58,13 @@ def called(function: Any, calls: list[dict[str, Any]]) -> Turn:
 async def measure() -> list[Table]:
     calls = arguments()
     turns = {peer.name: awaited(cached(ask), calls) for peer, cached in with_part("cached")}
-    blocking = {peer.name: called(cached(ask_sync), calls) for peer, cached in with_part("cached_sync")}
+    blocking: dict[str, Turn] = {
+        peer.name: called(cached(ask_sync), calls) for peer, cached in with_part("cached_sync")
+    }
+    blocking[AWAITED] = turns["async_lru"]
     return [
-        of_samples("async function, hit in memory", await interleaved(turns, seconds=25), "async_lru"),
-        of_samples("plain function, hit in memory", await interleaved(blocking, seconds=25), "cachebox"),
+        of_samples("async function, hit in memory", await interleaved(turns, seconds=15), "async_lru"),
+        of_samples("plain function, hit in memory", await interleaved(blocking, seconds=15), AWAITED),
     ]
 
 

@@ -139,7 +139,7 @@ def _read(serializer: Serializer, data: bytes) -> Any:
 
 
 async def measure() -> list[Table]:
-    samples = await interleaved({name: repeated(call, CALLS) for name, call in rows().items()}, seconds=30)
+    samples = await interleaved({name: repeated(call, CALLS) for name, call in rows().items()}, seconds=15)
     return [of_samples(f"an answer of {len(json.dumps(RESPONSE)):,} bytes of JSON", samples, BASE)]
 
 

@@ -47,7 +47,7 @@ async def fill(name: str, entries: int) -> None:
 
 
 async def measure() -> list[Table]:
-    entries = int(ENTRIES * max(scale(), 0.25))
+    entries = int(ENTRIES * min(1.0, max(scale(), 0.25)))
     rows = {}
     for peer, _ in with_part("memory"):
         command = [sys.executable, "-m", "benchmarks.entry_memory", peer.name, str(entries)]

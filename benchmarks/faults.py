@@ -26,7 +26,7 @@ from cachecore.testing import servers
 from cachecore.testing.proxy import Proxy
 
 CALLERS: Final = 8
-SECONDS: Final = 5.0
+SECONDS: Final = 4.0
 AWAY: Final = 0.08
 
 Ask = Callable[[int], Awaitable[Any]]

@@ -1,28 +1,27 @@
 """What a hit costs through a framework: with cachecore in its slot, and with the framework's own cache in memory.
 
-    python -m benchmarks.frameworks      # where the frameworks are installed (`make frameworks`); prints a table,
-                                         # writes benchmarks/results/frameworks.json
+    python -m benchmarks frameworks      # where the frameworks are installed: `make frameworks`
 
 Both caches hold the same answer and take turns, in an order drawn anew each round. A figure is the median of the
 processor time of one hit, in microseconds: other work on the machine changes that least. A framework without a cache of
-its own is measured against its model alone, one that is not installed is left out.
+its own is measured against its model alone. Each group of frameworks has a venv of its own: rows of frameworks that are
+not installed stay as they were measured last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import os
-import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-RESULTS = Path(__file__).parent / "results" / "frameworks.json"
+from benchmarks.running.results import AbsentError, Question, Table, earlier
+
 ROUNDS: Final = 20
 HITS: Final = 10
 TEXT: Final = "An answer of some length. " * 40
@@ -169,23 +168,59 @@ def measured(ours: Hit, own: Hit, chance: random.Random) -> tuple[float, float]:
     return statistics.median(times[ours]), statistics.median(times[own])
 
 
-def main() -> None:
+CASES: Final = (langchain, langgraph, litellm, pydantic_ai, llamaindex, instructor, dspy, google_adk)
+OWN: Final = {
+    "pydantic_ai": "its test model",
+    "google_adk": "a model that answers at once",
+    "llamaindex": "a dict",
+    "dspy": "a copy of the object",
+}
+"""The other side, where it is no cache of the framework's own in memory."""
+TITLE: Final = "a hit in memory, processor µs"
+
+
+async def measure() -> list[Table]:
     for fetched in ("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS"):
         os.environ.setdefault(f"LITELLM_LOCAL_{fetched}", "True")
+    return await asyncio.to_thread(tables)  # frameworks run event loops of their own
+
+
+def tables() -> list[Table]:
     chance = random.Random(7)
-    rows = json.loads(RESULTS.read_text())["hits"] if RESULTS.exists() else {}  # each group has a venv of its own
-    cases = (langchain, langgraph, litellm, pydantic_ai, llamaindex, instructor, dspy, google_adk)
-    for case in cases:
+    rows = earlier(QUESTION.name, TITLE)
+    for case in CASES:
         try:
             importlib.import_module(f"cachecore_frameworks.{case.__name__}")
         except ImportError as error:
-            print(f"{case.__name__}: left out, {error}")
+            print(f"  {case.__name__}: left out, {error}")
             continue
         ours, own = measured(*case(), chance)
-        rows[case.__name__] = {"cachecore_us": round(ours, 1), "own_us": round(own, 1), "ratio": round(ours / own, 2)}
-        print(f"{case.__name__:12} cachecore {ours:8.1f} µs   own {own:8.1f} µs   {ours / own:5.2f}", flush=True)
-    RESULTS.write_text(json.dumps({"python": platform.python_version(), "hits": rows}, indent=2) + "\n")
+        rows[case.__name__] = {
+            "cachecore": round(ours, 1),
+            "the framework": round(own, 1),
+            "which is": OWN.get(case.__name__, "its own cache"),
+            "×": round(ours / own, 2),
+        }
+    if not rows:
+        raise AbsentError("no framework is installed: `make frameworks`")
+    return [Table(TITLE, "×", rows)]
 
+
+QUESTION = Question(
+    "frameworks",
+    "The cost of a hit through frameworks for models",
+    measure,
+    [
+        "langchain-core",
+        "langgraph",
+        "litellm",
+        "pydantic-ai-slim",
+        "llama-index-core",
+        "instructor",
+        "dspy",
+        "google-adk",
+    ],
+)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

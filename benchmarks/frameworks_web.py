@@ -1,17 +1,21 @@
 """The cost of a hit through web frameworks and tool servers, beside the framework's own cache in memory.
 
-`python -m benchmarks.frameworks_web`. Both sides of a row run in turns in one process; the best of the rounds counts,
-since machines are noisy. A framework that is not installed is left out.
+    python -m benchmarks frameworks_web  # where the frameworks are installed: `make frameworks`
+
+Both sides of a row run in turns in one process; the best of the rounds counts, since machines are noisy. Rows of
+frameworks that are not installed stay as they were measured last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from benchmarks.running.results import AbsentError, Question, Table, earlier
 from cachecore import Cache
 
 ROUNDS = 40
@@ -41,15 +45,18 @@ def many(runner: asyncio.Runner, ask: Callable[[], Any]) -> Hit:
     return lambda: runner.run(batch())
 
 
-def compare(name: str, theirs: Hit, ours: Hit, *, batch: int = 1) -> None:
-    """Print one row; `batch` is how many calls a hit stands for."""
+Rows = dict[str, dict[str, Any]]
+
+
+def compare(rows: Rows, name: str, theirs: Hit, ours: Hit, *, batch: int = 1) -> None:
+    """Add one row; `batch` is how many calls a hit stands for."""
     calls = max(1, CALLS // batch)
     pairs = [(microseconds(theirs, calls) / batch, microseconds(ours, calls) / batch) for _ in range(ROUNDS)]
     own, cached = (min(side) for side in zip(*pairs, strict=True))
-    print(f"{name:42} {own:8.1f} µs {cached:8.1f} µs   x {cached / own:.2f}")
+    rows[name] = {"its own, µs": round(own, 1), "cachecore µs": round(cached, 1), "×": round(cached / own, 2)}
 
 
-def django() -> None:
+def django(rows: Rows) -> None:
     from django.conf import settings
 
     settings.configure()
@@ -61,11 +68,11 @@ def django() -> None:
     for backend in (theirs, ours):
         backend.set("a", ANSWER)
         backend.set("t", "text")
-    compare("Django get, a dict of 1 KB", lambda: theirs.get("a"), lambda: ours.get("a"))
-    compare("Django get, text", lambda: theirs.get("t"), lambda: ours.get("t"))
+    compare(rows, "Django get, a dict of 1 KB", lambda: theirs.get("a"), lambda: ours.get("a"))
+    compare(rows, "Django get, text", lambda: theirs.get("t"), lambda: ours.get("t"))
 
 
-def flask_caching() -> None:
+def flask_caching(rows: Rows) -> None:
     from flask_caching.backends.simplecache import SimpleCache
 
     from cachecore_frameworks.flask_caching import CacheCore
@@ -73,10 +80,10 @@ def flask_caching() -> None:
     theirs, ours = SimpleCache(), CacheCore("memory://")
     for backend in (theirs, ours):
         backend.set("a", ANSWER)
-    compare("Flask-Caching get, a dict of 1 KB", lambda: theirs.get("a"), lambda: ours.get("a"))
+    compare(rows, "Flask-Caching get, a dict of 1 KB", lambda: theirs.get("a"), lambda: ours.get("a"))
 
 
-def keyvalue(runner: asyncio.Runner) -> None:
+def keyvalue(rows: Rows, runner: asyncio.Runner) -> None:
     from key_value.aio.stores.memory import MemoryStore
 
     from cachecore_frameworks.keyvalue import CacheCoreStore
@@ -88,10 +95,10 @@ def keyvalue(runner: asyncio.Runner) -> None:
     def hits(store: Any) -> Hit:
         return many(runner, lambda: store.get("a"))
 
-    compare("py-key-value get, a dict of 1 KB", hits(theirs), hits(ours), batch=BATCH)
+    compare(rows, "py-key-value get, a dict of 1 KB", hits(theirs), hits(ours), batch=BATCH)
 
 
-def fastapi(runner: asyncio.Runner) -> None:
+def fastapi(rows: Rows, runner: asyncio.Runner) -> None:
     import httpx
     from fastapi import APIRouter, FastAPI
 
@@ -112,6 +119,7 @@ def fastapi(runner: asyncio.Runner) -> None:
     app.include_router(router)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://b")
     compare(
+        rows,
         "FastAPI, a route that computes nothing",
         many(runner, lambda: client.get("/bare")),
         many(runner, lambda: client.get("/cached")),
@@ -119,17 +127,33 @@ def fastapi(runner: asyncio.Runner) -> None:
     )
 
 
-def main() -> None:
-    """Print one row for each framework."""
-    print(f"{'a hit':42} {'its own':>11} {'cachecore':>11}")
-    with asyncio.Runner() as runner:
-        for package, rows in (("django", django), ("flask_caching", flask_caching)):
-            if importlib.util.find_spec(package) is not None:
-                rows()
-        for package, measured in (("key_value", keyvalue), ("fastapi", fastapi)):
-            if importlib.util.find_spec(package) is not None:
-                measured(runner)
+TITLE: Final = "a hit in memory"
 
+
+async def measure() -> list[Table]:
+    return await asyncio.to_thread(tables)  # in a thread without an event loop
+
+
+def tables() -> list[Table]:
+    rows = earlier(QUESTION.name, TITLE)
+    with asyncio.Runner() as runner:
+        for package, measured in (("django", django), ("flask_caching", flask_caching)):
+            if importlib.util.find_spec(package) is not None:
+                measured(rows)
+        for package, asynchronous in (("key_value", keyvalue), ("fastapi", fastapi)):
+            if importlib.util.find_spec(package) is not None:
+                asynchronous(rows, runner)
+    if not rows:
+        raise AbsentError("no framework is installed: `make frameworks`")
+    return [Table(TITLE, "×", rows)]
+
+
+QUESTION = Question(
+    "frameworks_web",
+    "The cost of a hit through web frameworks and tool servers",
+    measure,
+    ["django", "Flask-Caching", "py-key-value-aio", "fastapi"],
+)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

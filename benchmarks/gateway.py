@@ -1,6 +1,6 @@
 """The gateway beside a bare application, LiteLLM's proxy and the provider itself: hits, misses, crowds of streams.
 
-    python -m benchmarks.gateway         # prints tables, writes benchmarks/results/gateway.json; `make litellm` first
+    python -m benchmarks gateway         # `make litellm` first: its proxy has a venv of its own
 
 Each server runs in a process of its own, on one Redis and one local provider that answers after 200 ms. Rounds take
 turns, in an order drawn anew each time, and ratios are medians of the ratios within a round, because a constant itself
@@ -15,7 +15,6 @@ import importlib.util
 import itertools
 import json
 import os
-import platform
 import random
 import secrets
 import signal
@@ -23,7 +22,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,18 +41,19 @@ from benchmarks.gateway_load import (
     request_of,
     resident,
 )
-from benchmarks.gateway_report import report, wanted
+from benchmarks.gateway_report import tables
+from benchmarks.running.results import AbsentError, Question, Table
+from benchmarks.running.rounds import scale
 from cachecore.testing.servers import Server, free_port, installed
 
-RESULTS = Path(__file__).parent / "results" / "gateway.json"
 LITELLM: Final = Path(__file__).parent.parent / ".venv-litellm" / "bin"
 PATH: Final = "/v1/chat/completions"
 CONNECTIONS: Final = (1, 16, 64)
-ROUNDS: Final = 7
+ROUNDS: Final = max(3, round(5 * scale()))
 ROUND_SECONDS: Final = 0.3
-MISSES: Final = 40
+MISSES: Final = max(5, round(25 * scale()))
 CROWD: Final = 1000
-CROWDS: Final = 3
+CROWDS: Final = 2 if scale() >= 1 else 1
 LITELLM_CROWD: Final = 200
 STREAMED: Final = "[[words 40]] [[pace 0.05]]"
 LOOP: Final = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
@@ -137,10 +136,6 @@ def started(name: str, *arguments: str, loop: str = LOOP) -> Iterator[Process]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-
-
-class AbsentError(Exception):
-    """LiteLLM's proxy cannot be measured here. The text says why."""
 
 
 @contextmanager
@@ -302,8 +297,8 @@ async def measured(servers: dict[str, Process], upstream: Process) -> dict[str, 
     return found
 
 
-def main() -> None:
-    began = time.perf_counter()
+def run() -> list[Table]:
+    """Start all servers and measure. Runs event loops of its own."""
     with ExitStack() as stack:
         redis = stack.enter_context(Server(next(iter(installed().values()))))
         upstream = stack.enter_context(started("upstream", loop="asyncio"))
@@ -317,27 +312,19 @@ def main() -> None:
         servers["constant, asyncio"] = stack.enter_context(started("constant", str(size), loop="asyncio"))
         servers["relay"] = stack.enter_context(started("relay", upstream.url))
         servers["fan_out"] = stack.enter_context(started("fan_out", upstream.url))
-        absent = None
         log = stack.enter_context(tempfile.TemporaryFile("w+"))
+        version = ""
         try:
             servers["LiteLLM"] = stack.enter_context(litellm(upstream.url, redis.url, log))
         except AbsentError as error:
-            absent = str(error)
-            print(f"LiteLLM's proxy is not measured: {absent}")
-        found = asyncio.run(measured(servers, upstream))
-    report(found)
-    told = wanted(found)
-    for name, (value, bound, kept) in told.items():
-        print(f"{name:44}{value:8.2f}   wanted {bound:g}{'' if kept else '   MISSED'}")
-    machine = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "loop": LOOP,
-        "litellm": absent or version_of_litellm(),
-        "seconds": round(time.perf_counter() - began),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": machine, **found, "wanted": told}, indent=2) + "\n")
+            print(f"  LiteLLM's proxy is not measured: {error}")
+        else:
+            version = version_of_litellm()
+        return tables(asyncio.run(measured(servers, upstream)), version)
+
+
+async def measure() -> list[Table]:
+    return await asyncio.to_thread(run)
 
 
 async def size_of(server: Process) -> int:
@@ -356,5 +343,12 @@ def version_of_litellm() -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
+QUESTION = Question(
+    "gateway",
+    "The gateway beside a bare application, a relay and LiteLLM's proxy",
+    measure,
+    ["uvicorn", "starlette", "uvloop", "httpx2", "redis"],
+)
+
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

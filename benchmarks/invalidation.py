@@ -125,7 +125,7 @@ async def row(steps: Steps, entries: int) -> dict[str, Any]:
 
 
 async def measure() -> list[Table]:
-    entries = int(ENTRIES * scale())
+    entries = int(ENTRIES * min(1.0, scale()))
     rows = {}
     with server() as url:
         base = url.removesuffix("/0")

@@ -1,6 +1,6 @@
 """What the service adds to a look-up of the same request: a hit in memory, with a short prompt and with 60 KB.
 
-    python -m benchmarks.llm_service        # prints a table, writes benchmarks/results/llm_service.json
+    python -m benchmarks llm_service
 
 The look-up is the core's, of the very request that the service keys, in the same cache, in turn with the service. Each
 figure is the fastest of many short runs, of a few milliseconds each: on a busy machine the others measure the machine.
@@ -8,23 +8,19 @@ figure is the fastest of many short runs, of a few milliseconds each: on a busy 
 
 from __future__ import annotations
 
-import asyncio
-import json
-import platform
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import openai
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore_llm import LLMRequest, LLMResponse, LLMService, OpenAIProvider, ResponseCache, Usage
 
-RESULTS = Path(__file__).parent / "results" / "llm_service.json"
-ROUNDS = 400
-MOST = {"short": 10.0, "60 KB": 1.4}
-"""Microseconds over the look-up, and times the look-up: what is promised."""
+ROUNDS: Final = 300
 
 SYSTEM = "You are a helpful assistant."
 TEXT = "You can order a new card in the app, under Cards. " * 4
@@ -58,7 +54,7 @@ async def _microseconds(call: Callable[[], Awaitable[Any]], calls: int) -> float
     return (time.perf_counter() - began) / calls * 1e6
 
 
-async def measure(provider: Any, question: str, calls: int) -> tuple[float, float]:
+async def pair(provider: Any, question: str, calls: int) -> tuple[float, float]:
     """Return the microseconds of a hit through the service, and of a look-up of the same request."""
     async with ResponseCache("memory://", l1_max_age=1e6) as cache:
         service = LLMService(provider, cache)
@@ -74,7 +70,7 @@ async def measure(provider: Any, question: str, calls: int) -> tuple[float, floa
             raise AssertionError("the answer was not stored")
         asked = cache.flow.ask(service._writer.keyed(_request(question)))
         through, looked_up = [], []
-        for _ in range(ROUNDS):
+        for _ in range(max(10, round(ROUNDS * scale()))):
             through.append(await _microseconds(ask, calls))
             looked_up.append(await _microseconds(lambda: asked.view.lookup(asked.request, compute), calls))
         return min(through), min(looked_up)
@@ -84,38 +80,21 @@ def _request(question: str) -> LLMRequest:
     return LLMRequest(SYSTEM, question, None, {"model": "m", "temperature": 0})
 
 
-async def run() -> list[dict[str, Any]]:
-    """Measure, print, and return the rows."""
-    rows: list[dict[str, Any]] = []
-    for name, make in (("a provider of one's own", Own), ("OpenAI's chat", _openai)):
-        for size, question, calls in (("short", "Where is my card?", 100), ("60 KB", "x" * 60_000, 30)):
-            through, looked_up = await measure(make(), question, calls)
-            over, times = through - looked_up, through / looked_up
-            kept = (over if size == "short" else times) <= MOST[size]
-            rows.append(
-                {
-                    "provider": name,
-                    "prompt": size,
-                    "service_us": round(through, 2),
-                    "lookup_us": round(looked_up, 2),
-                    "over_us": round(over, 2),
-                    "times": round(times, 3),
-                    "kept": kept,
-                }
-            )
-            print(
-                f"{name:24} {size:6} service {through:6.1f} µs, look-up {looked_up:6.1f} µs, over {over:5.1f} µs, "
-                f"{times:.2f} times{'' if kept else '   MORE THAN PROMISED'}"
-            )
-    return rows
+async def measure() -> list[Table]:
+    rows: dict[str, dict[str, Any]] = {}
+    for name, make in (("an own provider", Own), ("OpenAI's chat", _openai)):
+        for size, question, calls in (("a short prompt", "Where is my card?", 100), ("60 KB", "x" * 60_000, 30)):
+            through, looked_up = await pair(make(), question, calls)
+            rows[f"{name}, {size}"] = {
+                "by the service, µs": round(through, 2),
+                "a look-up, µs": round(looked_up, 2),
+                "added µs": round(through - looked_up, 2),
+                "×": round(through / looked_up, 3),
+            }
+    return [Table("a hit in memory", "added µs", rows)]
 
 
-def main() -> None:
-    """Measure and write the results."""
-    rows = asyncio.run(run())
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
-    RESULTS.write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
-
+QUESTION = Question("llm_service", "The cost of the LLM service around a look-up", measure, ["openai"])
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

@@ -1,6 +1,6 @@
 """What the mark costs: `delete`, `invalidate_tags`, `set` and reads in eight processes, with it and without, in turns.
 
-    python -m benchmarks.marks            # prints a table, writes benchmarks/results/marks.json
+    python -m benchmarks marks
 
 All processes do the same for a moment, with the mark; then without it, on a backend that hides the ability; and so on.
 What is compared is how many calls they complete together.
@@ -9,26 +9,23 @@ What is compared is how many calls they complete together.
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
+from benchmarks.running.work import server
 from cachecore import Cache
-from cachecore.testing import servers
 from cachecore_redis import RedisBackend
 
-RESULTS = Path(__file__).parent / "results" / "marks.json"
 PROCESSES: Final = 8
-TURNS: Final = 9
-SECONDS: Final = 0.6
+TURNS: Final = max(3, round(7 * scale()))
+SECONDS: Final = 0.6 if scale() >= 1 else 0.2
 KEYS: Final = 500
 CHILD: Final = "child"
 CALLS: Final = ("delete", "invalidate_tags", "set", "get")
-MOST_SLOWER: Final = 1.2
 
 
 class Unmarked(RedisBackend):
@@ -110,31 +107,24 @@ async def run(url: str) -> dict[str, list[tuple[float, float]]]:
     return ratios
 
 
-def main() -> int:
-    program = servers.installed()[max(servers.installed())]
-    with servers.Server(program) as server:
-        ratios = asyncio.run(run(server.url))
-    report = {
-        "python": platform.python_version(),
-        "server": " ".join(map(str, servers.version(program))),
-        "processes": PROCESSES,
-        "times as long with the mark": {
-            call: {
-                what: {"median": statistics.median(part), "least": min(part), "most": max(part)}
-                for what, part in zip(("clock", "processor"), zip(*found, strict=True), strict=True)
-            }
-            for call, found in ratios.items()
-        },
-    }
+async def measure() -> list[Table]:
+    with server() as url:
+        ratios = await run(url)
+    rows: dict[str, dict[str, Any]] = {}
     for call, found in ratios.items():
-        for what, part in zip(("clock", "processor"), zip(*found, strict=True), strict=True):
-            print(f"{call:16} {what:10} {statistics.median(part):.3f} ({min(part):.3f} to {max(part):.3f})")
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-    return 0 if statistics.median(clock for clock, _ in ratios["delete"]) <= MOST_SLOWER else 1
+        rows[call] = {}
+        for by, part in zip(("wall", "processor"), zip(*found, strict=True), strict=True):
+            rows[call] |= {
+                f"×, {by}": round(statistics.median(part), 3),
+                f"{by}, least and most": f"{min(part):.2f} to {max(part):.2f}",
+            }
+    return [Table(f"a call in {PROCESSES} processes, with marks", "×, wall", rows)]
 
+
+QUESTION = Question("marks", "The cost of the mark of invalidations on Redis", measure, ["redis"])
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [CHILD]:
         asyncio.run(child(sys.argv[2], int(sys.argv[3])))
-    else:
-        sys.exit(main())
+        sys.exit(0)
+    sys.exit(QUESTION.main())

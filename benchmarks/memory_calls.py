@@ -27,8 +27,8 @@ async def measure() -> list[Table]:
         hits = {name: reads(store, requests, drawn) for name, store in stores.items()}
         sets = {name: writes(store, requests, drawn[:WRITES]) for name, store in stores.items()}
         return [
-            of_samples("hit, one reader", await interleaved(hits, seconds=25), "a plain dict"),
-            of_samples("write, one by one", await interleaved(sets, seconds=25), "a plain dict"),
+            of_samples("hit, one reader", await interleaved(hits, seconds=15), "a plain dict"),
+            of_samples("write, one by one", await interleaved(sets, seconds=15), "a plain dict"),
         ]
 
 

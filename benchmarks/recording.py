@@ -1,6 +1,6 @@
 """What recording adds to a streamed answer of 1,000 tokens: to its time, and to its stored entry.
 
-    python -m benchmarks.recording       # prints a table, writes benchmarks/results/recording.json
+    python -m benchmarks recording
 
 A local provider in a process of its own streams a chat answer over a socket. One thread reads it, with OpenAI's SDK as
 an application does, or as bytes that are passed on, as a proxy does. Each answer is read plainly and recorded, in
@@ -14,8 +14,6 @@ leaves most of it unused, so that what recording computes is part of the waiting
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
 import random
 import signal
 import statistics
@@ -24,29 +22,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import httpx2
 from openai import OpenAI
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore import Cache
 from cachecore.serializers.msgpack import MsgpackSerializer
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore_llm.wire import OPENAI_CHAT, EventDecoder, JsonObject, Recording, replays_exactly
 
-RESULTS = Path(__file__).parent / "results" / "recording.json"
 TOKENS: Final = 1000
 PACE: Final = 0.005
 """Seconds between two tokens: 200 a second, faster than most models."""
-ROUNDS: Final = 31
-PACED_ROUNDS: Final = 5
-MOST_SHARE: Final = 0.02
-MOST_BYTES: Final = 500
+ROUNDS: Final = 11
+PACED_ROUNDS: Final = 3
 
 ALL: Final = 1_000_000
 """Chunks after which those that have come are recorded: more than there are."""
-AT_A_PACE: Final = "sdk, 200 tokens a second"
 
 Reader = Literal["sdk", "bytes"]
 
@@ -182,15 +177,13 @@ def rows_of(client: Client, reader: Reader, directives: str, rounds: int, *, at_
     plain_time = statistics.median(plain.whole for plain, _ in pairs)
     computed = statistics.median(recorded.processor - plain.processor for plain, recorded in pairs)
     return {
+        "plain ms": round(1000 * plain_time, 2),
+        "added %": round(100 * middle, 2),
+        "quartiles": f"{100 * low:.1f} to {100 * high:.1f}",
+        "processor ms": round(1000 * statistics.median(plain.processor for plain, _ in pairs), 2),
+        "processor ms added": round(1000 * computed, 2),
+        "of the answer's time, %": round(100 * computed / plain_time, 2),
         "pairs": rounds,
-        "plain ms": 1000 * plain_time,
-        "recorded ms": 1000 * statistics.median(recorded.whole for _, recorded in pairs),
-        "added": {"median": middle, "quartiles": [low, high]},
-        "processor ms": {
-            "plain": 1000 * statistics.median(plain.processor for plain, _ in pairs),
-            "added": 1000 * computed,
-            "added, of the plain answer's time": computed / plain_time,
-        },
     }
 
 
@@ -206,54 +199,48 @@ async def bytes_of_entries(recording: Recording, pieces: bytes) -> dict[str, int
             assert stored is not None
             sizes[name] = len(stored)
     await store.aclose()
-    return {**sizes, "added": sizes["both"] - sizes["body"], "pieces": len(pieces)}
+    return {
+        "body": sizes["body"],
+        "body and pieces": sizes["both"],
+        "added": sizes["both"] - sizes["body"],
+        "the pieces alone": len(pieces),
+    }
 
 
-def measure(url: str) -> dict[str, Any]:
-    """Return the whole report."""
+def measured(url: str) -> list[Table]:
+    """Return the tables, measured with the provider at a URL."""
     client = Client(url)
     paced = f"[[words {TOKENS}]] [[pace {PACE}]]"
     plain = f"[[words {TOKENS}]]"
+    rounds, slow = max(3, round(ROUNDS * scale())), max(2, round(PACED_ROUNDS * scale()))
     try:
         rows = {
-            "sdk, at full speed": rows_of(client, "sdk", plain, ROUNDS),
-            "sdk, at full speed, recorded at the end": rows_of(client, "sdk", plain, ROUNDS, at_once=ALL),
-            "bytes, at full speed": rows_of(client, "bytes", plain, ROUNDS),
-            AT_A_PACE: rows_of(client, "sdk", paced, PACED_ROUNDS),
+            "OpenAI's SDK, 200 tokens a second": rows_of(client, "sdk", paced, slow),
+            "OpenAI's SDK, at full speed": rows_of(client, "sdk", plain, rounds),
+            "the same, recorded when it has ended": rows_of(client, "sdk", plain, rounds, at_once=ALL),
+            "bytes passed on unread, at full speed": rows_of(client, "bytes", plain, rounds),
         }
     finally:
         client.close()
     recording, pieces = client.transport.recorded[-1]
-    return {
-        "python": platform.python_version(),
-        "tokens": TOKENS,
-        "rows": rows,
-        "bytes of an entry": asyncio.run(bytes_of_entries(recording, pieces)),
-    }
+    sizes = asyncio.run(bytes_of_entries(recording, pieces))
+    return [
+        Table(f"an answer of {TOKENS:,} tokens", "added %", rows),
+        Table("the stored entry", "bytes", {name: {"bytes": size} for name, size in sizes.items()}),
+    ]
 
 
-def main() -> int:
+async def measure() -> list[Table]:
     command = [sys.executable, "-m", "cachecore_llm.testing.provider"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
         assert provider.stdout is not None
         try:
-            report = measure(provider.stdout.readline().strip())
+            return await asyncio.to_thread(measured, provider.stdout.readline().strip())
         finally:
             provider.send_signal(signal.SIGTERM)
-    for name, row in report["rows"].items():
-        low, high = row["added"]["quartiles"]
-        processor = row["processor ms"]
-        print(
-            f"{name:40} plain {row['plain ms']:8.2f} ms   recorded {row['recorded ms']:8.2f} ms   "
-            f"added {100 * row['added']['median']:6.2f} % ({100 * low:.2f} to {100 * high:.2f})   "
-            f"processor {processor['plain']:.1f} ms + {processor['added']:.2f} ms"
-        )
-    sizes = report["bytes of an entry"]
-    print(f"an entry of {sizes['body']:,} bytes takes {sizes['added']} more, the pieces {sizes['pieces']} of them")
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-    computed = report["rows"][AT_A_PACE]["processor ms"]["added, of the plain answer's time"]
-    return 0 if computed <= MOST_SHARE and sizes["added"] <= MOST_BYTES else 1
 
+
+QUESTION = Question("recording", "The cost of recording a streamed answer", measure, ["openai"])
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(QUESTION.main())

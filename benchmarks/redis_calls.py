@@ -27,7 +27,7 @@ async def measure() -> list[Table]:
                 )
                 for database, (peer, opens) in enumerate(with_part("redis"), 1)
             }
-            return await tables(stores, requests, where="on Redis", base=BASE, seconds=10)
+            return await tables(stores, requests, where="on Redis", base=BASE, seconds=7)
 
 
 QUESTION = Question("redis_calls", "The cost of reads and writes on Redis", measure, packages("redis"))

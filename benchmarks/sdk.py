@@ -1,6 +1,6 @@
 """What a cached client adds to the OpenAI SDK: hits from memory and from Redis, also in threads, misses, and chunks.
 
-    python -m benchmarks.sdk             # prints a table, writes benchmarks/results/sdk.json
+    python -m benchmarks sdk
 
 The SDK alone is timed over a transport that answers at once, the cached client over the same transport; both take
 turns call by call, in an order drawn anew each round, so that a busy machine slows both alike. What is shown is the
@@ -11,32 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 from openai import AsyncOpenAI, OpenAI
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore.testing.servers import Server, installed
 from cachecore_llm.sdk import async_cached_client, cached_client
 
-RESULTS = Path(__file__).parent / "results" / "sdk.json"
-CALLS: Final = 600
+CALLS: Final = max(50, round(600 * scale()))
 TOKENS: Final = 200
-WANTED: Final = {
-    "hit, memory": 150.0,
-    "hit, Redis": 400.0,
-    "miss, memory": 1000.0,
-    "miss, Redis": 1000.0,
-    "hit in threads, memory": 150.0,
-}
-WANTED_CHUNK: Final = 0.02
-
 BODY: Final = json.dumps(
     {
         "id": "c",
@@ -201,9 +192,9 @@ def in_threads(store: str) -> dict[str, float]:
 def figures_of(alone: Timed, ours: Timed) -> dict[str, float]:
     """The SDK's own microseconds, and what is added to them: by the clock, and of the processor."""
     return {
-        "sdk_us": statistics.median(clock for clock, _ in alone) * 1e6,
-        "added_us": added(alone, ours, 0),
-        "added_processor_us": added(alone, ours, 1),
+        "the SDK alone, µs": round(statistics.median(clock for clock, _ in alone) * 1e6, 1),
+        "added µs": round(added(alone, ours, 0), 1),
+        "added, processor µs": round(added(alone, ours, 1), 1),
     }
 
 
@@ -216,40 +207,31 @@ async def chunks(pace: float, rounds: int) -> dict[str, float]:
         await streamed(cached, "warm")
         alone, ours = await paired(lambda n: streamed(plain, f"s {n}"), lambda n: streamed(cached, f"s {n}"), rounds)
     return {
-        "sdk_us_per_chunk": statistics.median(clock for clock, _ in alone) / len(FRAMES) * 1e6,
-        "ratio": statistics.median(b[0] / a[0] for a, b in zip(alone, ours, strict=True)),
-        "added_processor_us_per_chunk": added(alone, ours, 1) / len(FRAMES),
+        "the SDK alone, µs": round(statistics.median(clock for clock, _ in alone) / len(FRAMES) * 1e6, 1),
+        "×": round(statistics.median(b[0] / a[0] for a, b in zip(alone, ours, strict=True)), 3),
+        "added, processor µs": round(added(alone, ours, 1) / len(FRAMES), 1),
     }
 
 
-async def measured() -> dict[str, Any]:
-    found: dict[str, Any] = {}
+async def measure() -> list[Table]:
+    rows: dict[str, dict[str, Any]] = {}
     with Server(next(iter(installed().values()))) as server:
         for store, name in (("memory://", "memory"), (server.url, "Redis")):
             for kind, figures in (await whole(store)).items():
-                found[f"{kind}, {name}"] = figures
+                rows[f"{kind}, {name}"] = figures
             # In a thread of its own: the loop of this one goes on serving nothing meanwhile.
-            found[f"hit in threads, {name}"] = await asyncio.to_thread(in_threads, store)
-    found["stream, as fast as it can"] = await chunks(0.0, 40)
-    found["stream, 10 ms a token"] = await chunks(0.01, 5)
-    return found
+            rows[f"hit in threads, {name}"] = await asyncio.to_thread(in_threads, store)
+    streamed = {
+        "as fast as it can": await chunks(0.0, 40),
+        "10 ms a token": await chunks(0.01, 5),
+    }
+    return [
+        Table("a call of a cached client", "added µs", rows),
+        Table("a streamed miss, for each chunk", "added, processor µs", streamed),
+    ]
 
 
-def main() -> None:
-    found = asyncio.run(measured())
-    print(f"{'':28}{'SDK alone':>14}{'added':>12}{'processor':>12}{'wanted':>10}")
-    for name, figures in found.items():
-        if "ratio" in figures:
-            alone, more = f"{figures['sdk_us_per_chunk']:.0f} µs/ch", f"{figures['ratio'] - 1:+.1%}"
-            worked, wanted = figures["added_processor_us_per_chunk"], f"{WANTED_CHUNK:.0%}" if "10 ms" in name else ""
-        else:
-            alone, more = f"{figures['sdk_us']:.0f} µs", f"{figures['added_us']:.0f} µs"
-            worked, wanted = figures["added_processor_us"], f"{WANTED[name]:.0f} µs" if name in WANTED else ""
-        print(f"{name:28}{alone:>14}{more:>12}{f'{worked:.0f} µs':>12}{wanted:>10}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
-    RESULTS.write_text(json.dumps({"machine": machine, "figures": found}, indent=2) + "\n")
-
+QUESTION = Question("sdk", "The cost of a cached client under OpenAI's SDK", measure, ["openai"])
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

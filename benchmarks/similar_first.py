@@ -1,6 +1,6 @@
 """What similar answers as a first rung add to the hits of the declared workload.
 
-    python -m benchmarks.similar_first      # prints a table, writes benchmarks/results/similar_first.json
+    python -m benchmarks similar_first
 
 Real questions of customers (BANKING77, examples/questions) in the declared mix: a part is asked once, the others by
 Zipf popularity. Each is asked of a provider that answers at once, with and without `similar_first`.
@@ -8,20 +8,19 @@ Zipf popularity. Each is asked of a provider that answers at once, with and with
 
 from __future__ import annotations
 
-import asyncio
 import csv
-import json
 import random
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.running.results import Question, Table
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore_llm import CacheConfig, LLMResponse, LLMService, ResponseCache
 from cachecore_llm.workload import zipf_mix
 
 QUESTIONS = Path(__file__).parents[1] / "examples" / "questions" / "banking77.csv"
-RESULTS = Path(__file__).parent / "results" / "similar_first.json"
 MIXES = {"exponent 0.8": (0.0, 0.8), "exponent 1.0": (0.0, 1.0), "exponent 1.0, 40 % one-offs": (0.4, 1.0)}
 REQUESTS = 2_000
 
@@ -44,20 +43,23 @@ async def _shares(mix: list[str], *, first: bool) -> Counter[str]:
     return told
 
 
-def main() -> None:
+async def measure() -> list[Table]:
     with QUESTIONS.open(encoding="utf-8", newline="") as file:
         questions = [row["text"] for row in csv.DictReader(file)]
-    results: dict[str, dict[str, float]] = {}
+    rows = {}
     for name, (one_off, exponent) in MIXES.items():
         mix = zipf_mix(questions, requests=REQUESTS, one_off=one_off, exponent=exponent, chance=random.Random(1))
-        exact = asyncio.run(_shares(mix, first=False))
-        both = asyncio.run(_shares(mix, first=True))
-        answered = (both["hit"] + both["similar"]) / REQUESTS
-        hits = exact["hit"] / REQUESTS
-        results[name] = {"exact": hits, "with_similar": answered}
-        print(f"{name:<30}{hits:>8.1%}{answered:>8.1%}{(answered - hits) * 100:>+7.2f}")
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        exact, both = await _shares(mix, first=False), await _shares(mix, first=True)
+        hits, answered = (100 * count / REQUESTS for count in (exact["hit"], both["hit"] + both["similar"]))
+        rows[name] = {
+            "exact %": round(hits, 2),
+            "with similar answers %": round(answered, 2),
+            "points": round(answered - hits, 2),
+        }
+    return [Table(f"{REQUESTS:,} requests that need no provider", "", rows)]
 
+
+QUESTION = Question("similar_first", "The hits that similar answers add", measure, timed=False)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

@@ -1,6 +1,6 @@
 """How long the event loop waits while the index of similar questions is filled, built and searched, and what it takes.
 
-    python -m benchmarks.similar_index      # prints a table, writes benchmarks/results/similar_index.json
+    python -m benchmarks similar_index
 
 The longest time between two turns of a loop that does nothing else, with a search of a cold index and of a warm one,
 beside the same loop at rest. Each figure is the best of several runs: on a busy machine the others measure the machine.
@@ -9,22 +9,19 @@ beside the same loop at rest. Each figure is the best of several runs: on a busy
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
 import random
+import sys
 import time
 import tracemalloc
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore_llm.similar.index import GramIndex
 
-RESULTS = Path(__file__).parent / "results" / "similar_index.json"
 SIZES = {"10,000 of 60 characters": (10_000, 60), "2,000 of 1,500 characters": (2_000, 1_500)}
 ROUNDS = 5
-MOST = 20.0
-"""Milliseconds that the loop may wait: what is promised."""
 _SYLLABLES = [a + b for a in "bcdfghjklmnprst" for b in "aeiou"]
 
 
@@ -51,40 +48,47 @@ async def _longest_wait(work: Awaitable[Any]) -> tuple[float, float]:
 
 async def _measured(count: int, size: int) -> dict[str, float]:
     known = questions(count, size)
-    figures: dict[str, float] = {}
-    figures["at_rest_ms"], _ = min([await _longest_wait(asyncio.sleep(0.3)) for _ in range(ROUNDS)])
-    colds, warms = [], []
+    at_rest, _ = min([await _longest_wait(asyncio.sleep(0.3)) for _ in range(ROUNDS)])
+    adds, colds, warms = [], [], []
     index = GramIndex()
-    for _ in range(ROUNDS):
+    for _ in range(max(2, round(ROUNDS * scale()))):
         index = GramIndex()
         began = time.perf_counter()
         for question in known:
             index.add("p", question)
-        figures["add_us"] = (time.perf_counter() - began) / count * 1e6
+        adds.append((time.perf_counter() - began) / count * 1e6)
         colds.append(await _longest_wait(index.search("p", known[1] + " xu")))
         warms += [await _longest_wait(index.search("p", one + " xu")) for one in known[:10]]
-    figures["cold_wait_ms"], figures["cold_search_ms"] = min(colds)
-    figures["warm_wait_ms"], figures["warm_search_ms"] = sorted(warms)[len(warms) // 4]
-    figures["says_mib"] = index.size_bytes / 2**20
+    (cold_wait, cold), (warm_wait, warm) = min(colds), sorted(warms)[len(warms) // 4]
     tracemalloc.start()
-    index = GramIndex()
+    traced = GramIndex()
     for question in known:
-        index.add("p", question)
-    await index.search("p", known[1])  # traced, so slower than above
-    figures["built_mib"] = tracemalloc.get_traced_memory()[0] / 2**20
+        traced.add("p", question)
+    await traced.search("p", known[1])  # slower than above
+    built = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    return figures
+    return {
+        "the loop waits, ms": round(max(cold_wait, warm_wait), 1),
+        "at rest, ms": round(at_rest, 1),
+        "first search, ms": round(cold, 1),
+        "later searches, ms": round(warm, 1),
+        "an addition, µs": round(min(adds), 2),
+        "MiB, counted": round(index.size_bytes / 2**20, 1),
+        "MiB, traced": round(built / 2**20, 1),
+    }
 
 
-def main() -> None:
-    results = {name: asyncio.run(_measured(*size)) for name, size in SIZES.items()}
-    for name, figures in results.items():
-        print(f"\n{name}")
-        for what, value in figures.items():
-            print(f"  {what:<16}{value:>10.2f}")
-    told = {"machine": platform.platform(), "python": platform.python_version(), "most_ms": MOST, "results": results}
-    RESULTS.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+async def measure() -> list[Table]:
+    return [
+        Table(
+            "the index of similar questions",
+            "the loop waits, ms",
+            {name: await _measured(*size) for name, size in SIZES.items()},
+        )
+    ]
 
+
+QUESTION = Question("similar_index", "The cost of the index of similar questions", measure)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

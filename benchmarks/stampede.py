@@ -25,6 +25,9 @@ from benchmarks.running.work import ANSWER, chat_request, packages, server
 CALLERS: Final = 200
 SECONDS: Final = 0.05
 ROUNDS: Final = 9
+PROCESSES: Final = 4
+BUSY_LOOPS: Final = 2
+PLACES: Final = ("one process", "4 processes", "4 processes, beside two busy ones")
 BUSY: Final = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 NOT_ASKED: Final = (
     "floor: lane, key, decoding",
@@ -91,16 +94,16 @@ def busy(count: int) -> Iterator[None]:
             one.wait()
 
 
-def rounds(file: str, name: str, url: str, processes: int, first: int) -> dict[str, Any]:
+def rounds(started: list[subprocess.Popen[str]], first: int) -> dict[str, Any]:
     """Return how often one answer was computed, and how long the last caller waited."""
     calls, seconds = [], []
-    with asking(file, name, url, processes) as started:
-        for number in range(first, first + max(3, round(ROUNDS * scale()))):
-            for one in started:
-                assert one.stdin is not None
-                one.stdin.write(f"{number}\n")
-                one.stdin.flush()
-            found = [json.loads(one.stdout.readline()) for one in started if one.stdout is not None]
+    for number in range(first, first + 1 + max(3, round(ROUNDS * scale()))):
+        for one in started:
+            assert one.stdin is not None
+            one.stdin.write(f"{number}\n")
+            one.stdin.flush()
+        found = [json.loads(one.stdout.readline()) for one in started if one.stdout is not None]
+        if number > first:  # the first round makes connections
             calls.append(sum(count for count, _ in found))
             seconds.append(max(took for _, took in found))
     return {
@@ -111,26 +114,24 @@ def rounds(file: str, name: str, url: str, processes: int, first: int) -> dict[s
 
 
 async def measure() -> list[Table]:
-    tables = []
     asked = [
         (file, peer.name)
         for file in peers.files()
         for peer in peers.of_file(file)
         if peer.redis is not None and peer.name not in NOT_ASKED
     ]
+    rows: dict[str, dict[str, Any]] = {place: {} for place in PLACES}
+    alone, together, beside = PLACES
     with server() as url:
-        for processes, loaded in ((1, 0), (4, 0), (4, 2)):
-            rows = {}
-            with busy(loaded):
-                for place, (file, name) in enumerate(asked, 1):
-                    rows[name] = rounds(
-                        file, name, f"{url.removesuffix('/0')}/{place}", processes, 1000 * (processes + loaded)
-                    )
-            beside = ", beside two busy processes" if loaded else ""
-            tables.append(
-                Table(f"{CALLERS} callers in {processes} process{'es' * (processes > 1)}{beside}", "most", rows)
-            )
-    return tables
+        for database, (file, name) in enumerate(asked, 1):
+            place = f"{url.removesuffix('/0')}/{database}"
+            with asking(file, name, place, 1) as started:
+                rows[alone][name] = rounds(started, 1000)
+            with asking(file, name, place, PROCESSES) as started:
+                rows[together][name] = rounds(started, 2000)
+                with busy(BUSY_LOOPS):
+                    rows[beside][name] = rounds(started, 3000)
+    return [Table(f"{CALLERS} callers in {place}", "most", found) for place, found in rows.items()]
 
 
 QUESTION = Question(

@@ -1,6 +1,6 @@
 """A stream with a thousand readers, beside the least that any fan-out does: one asyncio queue for each reader.
 
-    python -m benchmarks.streams         # prints a table, writes benchmarks/results/streams.json
+    python -m benchmarks streams
 
 Both are timed in turn, round after round, so that a busy machine slows both alike. The clock of a chunk starts where
 its producer makes it and stops where a reader has it: all readers are there before the first chunk is made. The memory
@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import platform
 import statistics
 import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.running.results import Question, Table
+from benchmarks.running.rounds import scale
 from cachecore import Cache
 
-RESULTS = Path(__file__).parent / "results" / "streams.json"
 READERS: Final = 1000
 CHUNKS: Final = 20
 ROUNDS: Final = 31
-MOST_TIMES: Final = 2.0
-MOST_BYTES: Final = 4096
 CHUNK: Final = "a few words of an answer "
 
 Delays = list[list[float]]
@@ -146,10 +142,10 @@ async def memory_of_readers() -> tuple[float, int]:
     return (after - before) / READERS, buffer
 
 
-def main() -> int:
+async def measure() -> list[Table]:
     times: dict[str, dict[str, list[float]]] = {}
-    for _ in range(ROUNDS):
-        rounds = {"queues": asyncio.run(with_queues()), "stream": asyncio.run(with_a_cache())}
+    for _ in range(max(3, round(ROUNDS * scale()))):
+        rounds = {"queues": await with_queues(), "stream": await with_a_cache()}
         for what, chosen in (("first chunk", slice(0, 1)), ("later chunks", slice(1, None))):
             for part, pick in (("median reader", statistics.median), ("last reader", max)):
                 both = {
@@ -160,29 +156,24 @@ def main() -> int:
                 for name, seconds in both.items():
                     row[name].append(seconds)
                 row["ratio"].append(both["stream"] / both["queues"])
-    each, buffer = asyncio.run(memory_of_readers())
-    report: dict[str, Any] = {
-        "python": platform.python_version(),
-        "readers": READERS,
-        "times as long as with queues": {
-            name: {"median": statistics.median(row["ratio"]), "least": min(row["ratio"]), "most": max(row["ratio"])}
-            for name, row in times.items()
-        },
-        "ms": {
-            name: {one: 1000 * statistics.median(row[one]) for one in ("queues", "stream")}
-            for name, row in times.items()
-        },
-        "bytes of one reader": each,
-        "bytes of the buffer": buffer,
+    each, buffer = await memory_of_readers()
+    rows = {
+        name: {
+            "stream ms": round(1000 * statistics.median(row["stream"]), 2),
+            "queues ms": round(1000 * statistics.median(row["queues"]), 2),
+            "×": round(statistics.median(row["ratio"]), 2),
+            "× at most": round(max(row["ratio"]), 2),
+        }
+        for name, row in times.items()
     }
-    for name, row in times.items():
-        ratio, queues, stream = (statistics.median(row[one]) for one in ("ratio", "queues", "stream"))
-        print(f"{name:30} queues {1000 * queues:6.2f} ms   stream {1000 * stream:6.2f} ms   {ratio:.2f} times")
-    print(f"a reader takes {each:.0f} bytes, beside one buffer of {buffer:,}")
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-    worst = max(ratios["median"] for name, ratios in report["times as long as with queues"].items() if "first" in name)
-    return 0 if worst <= MOST_TIMES and each <= MOST_BYTES else 1
+    memory = {"a reader": {"bytes": round(each)}, "the buffer that all share": {"bytes": buffer}}
+    return [
+        Table(f"a stream with {READERS:,} readers, beside a queue for each", "×", rows),
+        Table("the memory of a stream", "bytes", memory),
+    ]
 
+
+QUESTION = Question("streams", "The time and memory of a stream with a thousand readers", measure)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(QUESTION.main())

@@ -15,7 +15,7 @@ from benchmarks.peers.interface import Peer
 
 def files() -> list[str]:
     """Return the names of the files of peers, that of this project first."""
-    names = [one.name for one in pkgutil.iter_modules(__path__) if one.name != "interface"]
+    names = [one.name for one in pkgutil.iter_modules(__path__) if one.name not in ("__main__", "interface")]
     return sorted(names, key=lambda name: (name != "cachecore_", name))
 
 

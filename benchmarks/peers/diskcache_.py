@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import diskcache
 
-from benchmarks.peers.interface import Peer, opens
+from benchmarks.peers.interface import Peer, SyncStore, opens, text_key
 
 _thread = ThreadPoolExecutor(1, "diskcache")
 
@@ -38,20 +40,32 @@ async def _close_in_thread(cache: Any) -> None:
 
 
 def _make(folder: str) -> Any:
-    return diskcache.Cache(f"{folder}/diskcache")
+    return diskcache.Cache(folder)
+
+
+@contextmanager
+def _opened(folder: str) -> Iterator[SyncStore]:
+    with _make(f"{folder}/diskcache-sync") as cache:
+        yield SyncStore(
+            lambda request: cache.get(text_key(request)),
+            lambda request, value: cache.set(text_key(request), value, expire=3600),
+        )
 
 
 PEERS = [
+    Peer(name="diskcache", module="diskcache", package="diskcache", disk_sync=_opened),
     Peer(
         name="diskcache, blocking the loop",
         module="diskcache",
         package="diskcache",
-        disk=opens(_make, _get, _set, _close),
+        disk=opens(lambda folder: _make(f"{folder}/diskcache"), _get, _set, _close),
     ),
     Peer(
         name="diskcache, in a thread",
         module="diskcache",
         package="diskcache",
-        disk=opens(_make, _get_in_thread, _set_in_thread, _close_in_thread),
+        disk=opens(
+            lambda folder: _make(f"{folder}/diskcache-thread"), _get_in_thread, _set_in_thread, _close_in_thread
+        ),
     ),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,17 @@ class Store:
     get_or_set: Callable[[Request, Compute], Awaitable[Any]] | None = None
     """One computation for all who ask at the same time, as far as the peer goes."""
 
+
+@dataclass(frozen=True, slots=True)
+class SyncStore:
+    """An open cache for plain code."""
+
+    get: Callable[[Request], Any]
+    set: Callable[[Request, Any], object]
+
+
+SyncOpens = Callable[[str], AbstractContextManager[SyncStore]]
+"""Opens a cache for plain code for the length of a block."""
 
 Opens = Callable[[str], AbstractAsyncContextManager[Store]]
 """Opens a cache for the length of a block."""
@@ -43,6 +54,8 @@ class Peer:
     """On the server of a URL."""
     disk: Opens | None = None
     """In the folder of a path."""
+    disk_sync: SyncOpens | None = None
+    """The same, for plain code."""
     cached: Decorate | None = None
     """Caches what an async function returns, by its arguments, for an hour."""
     cached_sync: Decorate | None = None

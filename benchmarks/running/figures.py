@@ -1,4 +1,4 @@
-"""Tables of results inside other documents: between two marks, the text is written from the results and by nobody.
+"""Tables of results inside other documents: the text between two marks is written from the results.
 
 <!-- measured: redis_calls / hit on Redis, 64 at once -->
 <!-- end of measured -->
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.running.page import table_lines
+from benchmarks.running.page import PAGE, table_lines
 
 ROOT: Final = Path(__file__).parents[2]
 BLOCK: Final = re.compile(r"(<!-- measured: (\w+) / ([^>]+?) -->\n).*?(<!-- end of measured -->)", re.DOTALL)
@@ -19,7 +19,8 @@ BLOCK: Final = re.compile(r"(<!-- measured: (\w+) / ([^>]+?) -->\n).*?(<!-- end 
 
 def documents() -> Iterable[Path]:
     """Return the documents that may have tables of results."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    every = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [path for path in every if path != PAGE]
 
 
 def filled(text: str, results: list[dict[str, Any]]) -> str:
@@ -43,3 +44,19 @@ def filled(text: str, results: list[dict[str, Any]]) -> str:
         return f"{match[1]}{said}{trust}.\n\n" + "\n".join(table_lines(table)) + f"\n\n{match[4]}"
 
     return BLOCK.sub(block, text)
+
+
+def fill(results: list[dict[str, Any]]) -> int:
+    """Write the tables of all documents; return how many documents name a table that there is not."""
+    failed = 0
+    for document in documents():
+        text = document.read_text(encoding="utf-8")
+        try:
+            new = filled(text, results)
+        except ValueError as error:
+            print(f"{document}: {error}")
+            failed += 1
+        else:
+            if new != text:
+                document.write_text(new, encoding="utf-8")
+    return failed

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 MOST_OTHERS: Final = 0.1
 """Cores that other processes may use on average while a figure is measured."""
-MOST_WAITING: Final = 0.5
-"""Processes beyond one that may wait for a core, on average over a minute, before a measurement begins."""
+SECONDS_BEFORE: Final = 0.5
+"""For which the machine is looked at before a measurement begins: what the load says is of work that has ended, too."""
 TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -43,29 +43,44 @@ class Watch:
     Servers that a module starts are its own work: the module hands their seconds to `own`, or ends them before `end`.
     """
 
+    others_before: float | None = None
+    """Cores that others used just before."""
     began: float = field(default_factory=time.monotonic)
     load_before: float = field(default_factory=lambda: os.getloadavg()[0])
     own: float = 0.0
     _busy: float | None = field(default_factory=_busy_seconds)
     _group: float = field(default_factory=_group_seconds)
 
+    @classmethod
+    def after_a_look(cls) -> Watch:
+        """Return a watch that begins now, after a look at the machine while this process does nothing."""
+        before = cls()
+        time.sleep(SECONDS_BEFORE)
+        return cls(others_before=before.others())
+
+    def others(self) -> float | None:
+        """Return the cores that other processes have used on average; None where the machine does not say so."""
+        busy = _busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        seconds = time.monotonic() - self.began
+        return max(0.0, busy - self._busy - (_group_seconds() - self._group) - self.own) / seconds
+
     def end(self) -> dict[str, Any]:
         """Return the load before and during, and whether the figures of this time are to be trusted."""
-        seconds = time.monotonic() - self.began
-        busy = _busy_seconds()
-        others = None
-        if busy is not None and self._busy is not None:
-            others = max(0.0, busy - self._busy - (_group_seconds() - self._group) - self.own) / seconds
+        seconds, others, before = time.monotonic() - self.began, self.others(), self.others_before
         reasons = []
         if others is None:
             reasons.append("this machine does not say how much others compute")
         elif others > MOST_OTHERS:
             reasons.append(f"other processes used {others:.2f} cores meanwhile, more than {MOST_OTHERS:g}")
-        if self.load_before > 1 + MOST_WAITING:
-            reasons.append(f"the load was {self.load_before:.1f} before it began, more than {1 + MOST_WAITING:g}")
+        if before is not None and before > MOST_OTHERS:
+            reasons.append(f"other processes used {before:.2f} cores before it began, more than {MOST_OTHERS:g}")
         return {
             "seconds": round(seconds, 1),
+            "processor_seconds": round(_group_seconds() - self._group + self.own, 1),
             "load_before": round(self.load_before, 2),
+            "others_cores_before": None if before is None else round(before, 3),
             "others_cores": None if others is None else round(others, 3),
             "trusted": not reasons,
             "because": "; ".join(reasons),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.running.results import OURS, RESULTS
+from benchmarks.running.results import OURS
 
 OURS_COLOUR: Final = "#1f6feb"
 MOST_TABLES: Final = 12
 PEER_COLOUR: Final = "#9aa4b2"
 
 
-def drawn(result: dict[str, Any]) -> Path | None:
-    """Draw the tables of a result into `results/<question>.svg`; return its path, None if there is nothing to draw."""
+def drawn(result: dict[str, Any], folder: Path) -> Path | None:
+    """Draw the tables of a result into `<question>.svg`; return its path, None if there is nothing to draw."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -43,7 +43,7 @@ def drawn(result: dict[str, Any]) -> Path | None:
         place.set_xlabel(table["by"], fontsize=8)
         place.tick_params(labelsize=7)
         place.spines[["top", "right"]].set_visible(False)
-    path = RESULTS / f"{result['question']}.svg"
+    path = folder / f"{result['question']}.svg"
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
     # matplotlib ends lines of paths with a space

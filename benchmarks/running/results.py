@@ -17,6 +17,24 @@ RESULTS: Final = Path(__file__).parents[1] / "results"
 OURS: Final = "cachecore"
 
 
+ABSENT: Final = 77
+"""The exit status of a benchmark that lacks something."""
+
+
+class AbsentError(Exception):
+    """Something that the question needs is not on this machine. The text names it, and the way to get it."""
+
+
+def folder() -> Path:
+    """Return where results are written: those of a quick run say little, and replace no others."""
+    return RESULTS / "quick" if scale() < 1 else RESULTS
+
+
+def option() -> str:
+    """Return the option that this run was started with, as the end of a command."""
+    return " --quick" if scale() < 1 else " --long" if scale() > 1 else ""
+
+
 @dataclass
 class Table:
     """Rows of figures, the best first."""
@@ -70,29 +88,43 @@ class Question:
     """Whether other work on the machine changes the figures: not if they count hits or bytes."""
 
     def main(self) -> int:
-        """Measure, print and write the result."""
-        asyncio.run(self.answer())
+        """Measure, print and write the result; return the exit status."""
+        try:
+            asyncio.run(self.answer())
+        except AbsentError as error:
+            print(f"  left out: {error}")
+            return ABSENT
         return 0
 
     async def answer(self) -> dict[str, Any]:
         """Measure, print and write the result; return it."""
-        watch = Watch()
+        watch = Watch.after_a_look()
         tables = [table.ordered() for table in await self.measure()]
         quiet = watch.end()
         if not self.timed:
             quiet |= {"trusted": True, "because": ""}
         result = {
-            "question": self.name,
+            "question": self.name + "_long" * (scale() > 1),  # beside the result of the usual run
             "asks": self.asks,
-            "command": f"python -m benchmarks {self.name}" + (" --quick" if scale() < 1 else ""),
+            "command": f"python -m benchmarks {self.name}{option()}",
             "machine": described(self.packages),
             "quiet": quiet,
             "tables": [asdict(table) for table in tables],
         }
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        place = folder()
+        place.mkdir(exist_ok=True)
+        (place / f"{result['question']}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         show(result)
         return result
+
+
+def earlier(question: str, title: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of a table as they were measured last; none if they were not."""
+    try:
+        result = json.loads((folder() / f"{question}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return next((dict(table["rows"]) for table in result.get("tables", ()) if table["title"] == title), {})
 
 
 def show(result: dict[str, Any]) -> None:

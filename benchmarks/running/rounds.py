@@ -28,6 +28,8 @@ def repeated(call: Callable[[], object], times: int) -> Turn:
 
 LEAST_ROUNDS: Final = 5
 SCALE: Final = "BENCHMARKS_SCALE"
+QUICK: Final = 0.1
+LONG: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,25 @@ class Sample:
 Samples = dict[str, list[Sample]]
 
 
-async def interleaved(turns: Mapping[str, Turn], *, seconds: float, most_rounds: int = 51, seed: int = 1) -> Samples:
+async def interleaved(
+    turns: Mapping[str, Turn],
+    *,
+    seconds: float,
+    most_rounds: int = 51,
+    seed: int = 1,
+    before: Mapping[str, Callable[[], Awaitable[object]]] | None = None,
+) -> Samples:
     """Return what the turns took, round by round, for about `seconds`, in an order drawn anew each round.
 
-    A first round that is not counted makes connections and warms up.
+    A first round that is not counted makes connections and warms up. The calls of `before` prepare the turns of these
+    names, each time, and are not counted either.
     """
     chance = random.Random(seed)
+    prepare = before or {}
     found: Samples = {name: [] for name in turns}
-    for turn in turns.values():
+    for name, turn in turns.items():
+        if name in prepare:
+            await prepare[name]()
         await turn()
     gc.collect()
     gc.freeze()  # what was made to measure with is nothing that a collection should pass through in a turn
@@ -61,6 +74,8 @@ async def interleaved(turns: Mapping[str, Turn], *, seconds: float, most_rounds:
             order = list(turns)
             chance.shuffle(order)
             for name in order:
+                if name in prepare:
+                    await prepare[name]()
                 gc.collect(1)  # what a turn left behind is not collected in the next one
                 processor, wall = time.process_time(), time.perf_counter()
                 calls = await turns[name]()
@@ -72,7 +87,7 @@ async def interleaved(turns: Mapping[str, Turn], *, seconds: float, most_rounds:
 
 
 def scale() -> float:
-    """Return what seconds and sizes are multiplied by: 1, less with `--quick`."""
+    """Return what seconds and sizes are multiplied by: 1, less with `--quick`, more with `--long`."""
     return float(os.environ.get(SCALE, "1"))
 
 

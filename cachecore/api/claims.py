@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from cachecore.api.view import View
-from cachecore.contract.options import Duration
-from cachecore.contract.results import UNSET, Computed, Lookup, Unset
-from cachecore.engine.scope import checked_tags
+from cachecore.contract.results import Computed, Lookup
 from cachecore.engine.two_phase import TwoPhase
 
 V = TypeVar("V")
@@ -76,33 +73,3 @@ class Claim(Held[V]):
         """Give the right back without waiting until that is done: for code that cannot await, in any thread."""
         self._claim.leave()
         self._claim.end_from_anywhere()
-
-
-class Claims(View[V]):
-    """The call that claims the computation of an answer."""
-
-    __slots__ = ()
-
-    def claim(self, request: Any, *, ttl: Duration | Unset | None = UNSET, tags: Sequence[str] = ()) -> Claim[V]:
-        """Return the claim of a request, for `async with` or `await`.
-
-            async with cache.claim(request) as claim:
-                if claim.hit is not None:
-                    return claim.hit.value
-                answer = await compute()
-                await claim.store(answer)
-
-        Callers that ask for the request meanwhile, in this process or another, wait for the stored answer. A task that
-        holds a claim never waits for another computation by taking a second claim: it gets the right at once. Inside
-        the block its own request raises FlightCycleError.
-
-        Args:
-            request: the value that the answer depends on.
-            ttl: how long the answer stays fresh, as for `get_or_set`; a `Computed` that is stored may say it too.
-            tags: tags of the answer beside the cache's own.
-
-        Raises:
-            UnkeyableError: `request` has no canonical form.
-        """
-        self._refuse_closed("claim")
-        return Claim(TwoPhase(self._scope, self._key_of(request), checked_tags(tags), self._checked(ttl)))

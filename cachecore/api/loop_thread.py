@@ -7,7 +7,6 @@ import atexit
 import concurrent.futures
 import contextlib
 import contextvars
-import os
 import sys
 import threading
 import weakref
@@ -15,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from cachecore.contract.errors import CacheError, OptionsError
+from cachecore.contract.forks import in_child
 from cachecore.engine.ending import closings
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class LoopThread:
         self._exiting = False
         refuse_green_threads()
         _threads.add(self)
+        in_child(self.after_fork)
 
     def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run `call` on the loop."""
@@ -179,17 +180,10 @@ def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
 _threads: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 
 
-def _after_fork_in_child() -> None:
-    for thread in list(_threads):
-        thread.after_fork()
-
-
 def _at_exit() -> None:
     for thread in list(_threads):
         thread._exiting = True  # noqa: SLF001 - of a class in this module
         thread.stop()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

@@ -1,22 +1,22 @@
-"""Many requests at once."""
+"""The calls of a view for several answers: those to many requests, and those that lie in its namespace."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast, overload
 
 from cachecore.api.reads import Reads, plain
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
-from cachecore.contract.results import UNSET, Computed, Unset
+from cachecore.contract.results import UNSET, Computed, StoredEntry, Unset
+from cachecore.engine import contents as engine_contents
 from cachecore.engine.batch import BatchCall
 from cachecore.engine.batch_computation import check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import ABSENT
 from cachecore.engine.factories import awaited
-from cachecore.engine.question import question
 from cachecore.engine.read import fetch_many
-from cachecore.engine.scope import stored_tags
+from cachecore.engine.scope import question, stored_tags
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -26,7 +26,7 @@ Unhashable = Mapping[Any, Any] | list[Any] | set[Any] | bytearray
 
 
 class Many(Reads[V]):
-    """Calls for many answers."""
+    """A view with its calls for several answers."""
 
     __slots__ = ()
 
@@ -125,6 +125,50 @@ class Many(Reads[V]):
             names.setdefault(key, name)
         answers = await BatchCall(self._scope, names, tags, factory, self._checked(ttl)).answers()
         return {name: answers[key] for name, key in by_name.items() if answers[key] is not ABSENT}
+
+    def contents(self, *, most: int = 10_000, below: bool = False) -> AsyncIterator[tuple[str, V]]:
+        """Yield key and value of each answer in this namespace that may be served.
+
+        Fresh and stale ones, checked as every read is, in no order; counted as no hit and kept nowhere. Ends early
+        where the store stops answering, and yields nothing where it cannot list its keys.
+
+        Args:
+            most: keys that are looked at, at most.
+            below: whether the answers in the namespaces below this one are yielded as well.
+
+        Raises:
+            OptionsError: `most` is below 1.
+            CacheError: the cache is closed.
+        """
+        if most < 1:
+            raise OptionsError(f"most must be 1 or more, not {most!r}")
+        return engine_contents.contents(self._scope, self._open("contents"), most, below)
+
+    def entries(
+        self,
+        *,
+        keys: Sequence[str] | None = None,
+        where: Callable[[str], bool] | None = None,
+        most: int = 10_000,
+    ) -> AsyncIterator[StoredEntry[V]]:
+        """Yield the facts of each answer in this namespace and those below it that may be served, for an operator.
+
+        Fresh and stale ones, checked as every read is, in no order; counted as no hit and kept nowhere. Values are
+        decoded when they are asked for. Ends as `contents` does.
+
+        Args:
+            keys: only these, as a lookup or an earlier listing told them.
+            where: given each namespace below this cache's own (`faq/v3`), says whether what lies there is wanted; what
+                is not is not read.
+            most: answers that are looked at, at most.
+
+        Raises:
+            OptionsError: `most` is below 1.
+            CacheError: the cache is closed.
+        """
+        if most < 1:
+            raise OptionsError(f"most must be 1 or more, not {most!r}")
+        return engine_contents.entries(self._scope, self._open("entries"), keys, where, most)
 
 
 def _named(requests: Sequence[R] | Mapping[R, Any]) -> dict[R, Any]:

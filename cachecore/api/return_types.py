@@ -1,8 +1,8 @@
 """The type of a cached function's answers by its return annotation, where plain data would not keep them.
 
-An annotation counts if all of it are classes that the serializer `typed` keeps whole (dataclasses, structs, pydantic
-models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and lists, dicts, tuples, sets and unions
-of them. One of plain data changes nothing, nor does one that names anything else or cannot be resolved.
+An annotation counts if it is made only of classes that the serializer `typed` keeps whole (dataclasses, structs,
+pydantic models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and of lists, dicts, tuples,
+sets and unions of them. Any other is ignored: one of plain data, of another class, or one that cannot be resolved.
 """
 
 from __future__ import annotations

@@ -71,6 +71,17 @@ class LoopLocal(Generic[T]):
                 pairs.append((loop, value))
         return pairs
 
+    def open(self) -> list[T]:
+        """Return the states of the loops that are alive and not closed."""
+        states = []
+        for reference in list(self._loops.values()):
+            loop = reference()
+            if loop is not None and not loop.is_closed():
+                state = self.get(loop)
+                if state is not None:
+                    states.append(state)
+        return states
+
     def loops(self) -> list[asyncio.AbstractEventLoop]:
         """Return the loops that are alive and have a T, closed ones included."""
         return [loop for loop, _ in self.items()]

@@ -17,9 +17,8 @@ from cachecore.engine import read as reading
 from cachecore.engine.batch_computation import BatchComputation, FactoryMany
 from cachecore.engine.computation import ABSENT, Computation
 from cachecore.engine.lookup import background, compute, may_refresh, run_behind, serve_stale
-from cachecore.engine.question import Question, Ttl, question
 from cachecore.engine.read import read, take
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Question, Scope, Ttl, question
 from cachecore.engine.store_read import StoreRead
 
 

@@ -12,8 +12,7 @@ from cachecore.engine.flights.claim import Claim
 from cachecore.engine.flights.flight import Flight
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import longest_life
-from cachecore.engine.question import Question
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Question, Scope
 from cachecore.engine.store_read import StoreRead
 
 T = TypeVar("T")

@@ -7,7 +7,6 @@ while it runs makes its answer be born dead.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,7 +26,6 @@ from cachecore.engine.publish import FlightAnswer, answer_found, publish, unstor
 from cachecore.engine.read import read
 from cachecore.engine.scope import Scope
 from cachecore.engine.stamp_keeper import StampKeeper
-from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.rewind import REWOUND
 from cachecore.invalidation.stamps import sound
 
@@ -107,16 +105,19 @@ async def take_claim(computation: Computation) -> ClaimMark | None:
             mark = snapshot.claim
             if mark is not None and not mark.ended and computation.waits and snapshot.raw != computation.abandoned:
                 return None if computation.unshared else mark
-            claim = _new_claim(computation, snapshot.key, in_place=True)
             # Stamps from the table of the feed may be out of date. They are read beside the claim, not after it: all
             # that counts is that both are there before the factory begins, and a round trip is saved.
-            stamps = None if snapshot.known is None else asyncio.ensure_future(_stamps_now(computation))
+            stamps = None
+            if snapshot.known is not None:
+                stamps = computation.state.coalescer.read(None, snapshot.tagset.stamp_keys)
+            claim = _new_claim(computation, snapshot.key, in_place=True)
             try:
                 won = await claim.acquire(snapshot.raw, guards=snapshot.reason in ("deleted", "claimed"))
                 if won:
                     _hold(computation, claim)
-                    if stamps is not None:
-                        computation.snapshot = await stamps
+                    if stamps is not None and (batch := await stamps).error is None:
+                        # The earlier read of the key with the present stamps; the claim's swap has checked its bytes.
+                        computation.snapshot = replace(snapshot, batch=batch, known=None)
                     return None
             finally:
                 if stamps is not None:
@@ -253,15 +254,8 @@ async def read_again(computation: Computation, *, extra: tuple[str, ...] = ()) -
     computation.snapshot = await read(computation.question, stamps_too=True, extra=extra)
 
 
-async def _stamps_now(computation: Computation) -> StoreRead:
-    """Return the earlier read of the key with the present stamps; the claim's swap checks its bytes."""
-    snapshot = computation.snapshot
-    batch = await computation.state.coalescer.read(None, snapshot.tagset.stamp_keys)
-    return snapshot if batch.error is not None else replace(snapshot, batch=batch, known=None)
-
-
 def served(computation: Computation) -> FlightAnswer | None:
-    """Return the entry that was read, if it spares the computation."""
+    """Return the stored answer that the latest read found, if it is fresh and new enough that none is computed."""
     snapshot = computation.snapshot
     if snapshot.state != "fresh" or snapshot.entry is None or not snapshot.entry.created > computation.newer_than:
         return None
@@ -286,15 +280,17 @@ async def call(computations: Sequence[Computation], factory: Factory) -> tuple[A
     first = computations[0]
     scope, flights = first.scope, [computation.flight for computation in computations]
     monotonic, limit = scope.engine.monotonic, first.policy.factory_timeout
-    for flight in flights:
-        flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
     scope.telemetry.counts.factory_calls += 1
     keeper = StampKeeper(scope, first.state, flights, first.life)
-    began = monotonic()
     keeper.start()
+    for flight in flights:
+        flight.start_timer(limit, f"the factory did not answer within {limit:g} s")
+    began = monotonic()
     try:
         with computing(first.flight):
             value = await factory()
+        for flight in flights:
+            flight.land()
     except BaseException as error:
         scope.telemetry.factory(monotonic() - began, failed=True)
         if first.behind and isinstance(error, Exception):  # no caller is there to be told
@@ -304,8 +300,6 @@ async def call(computations: Sequence[Computation], factory: Factory) -> tuple[A
         keeper.stop()
     seconds = monotonic() - began
     scope.telemetry.factory(seconds, failed=False)
-    for flight in flights:
-        flight.land()
     if keeper.renewals:
         await keeper.settle()
     return value, seconds
@@ -322,7 +316,7 @@ async def pin(computation: Computation) -> None:
         return
     scope = computation.scope
     try:
-        created = await scope.engine.create_stamps(stamps, scope.stamp_ttl(computation.life))
+        created = await scope.engine.create_stamps(stamps, computation.life, scope.permanent)
         computation.flight.pins.put(created)
     except BackendError as error:
         computation.snapshot = replace(computation.snapshot, error=error)  # without stamps nothing is stored
@@ -340,7 +334,8 @@ async def pin_tag(scope: Scope, state: LoopState, flight: Flight, tag: str) -> N
     if batch.error is not None or flight.pins.stamps[name] is not None:
         return
     try:
-        created = await engine.create_stamps({name: sound(batch.values[name])}, scope.stamp_ttl(scope.policy.ttl))
+        read = {name: sound(batch.values[name])}
+        created = await engine.create_stamps(read, scope.policy.ttl, scope.permanent)
     except BackendError:
         return
     flight.pins.settle(name, created[name])

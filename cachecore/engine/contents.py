@@ -12,9 +12,8 @@ from cachecore.contract.protocols import SupportsScan
 from cachecore.contract.results import UNSET, StoredEntry
 from cachecore.encoding.entry import Entry
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.question import question
 from cachecore.engine.read import load, read
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Scope, question
 from cachecore.engine.store_read import StoreRead
 from cachecore.keys.keyspace import given_tag
 

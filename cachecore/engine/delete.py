@@ -13,9 +13,8 @@ from cachecore.contract.results import UNSET
 from cachecore.engine import read as reading
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.publish import sealed_expired
-from cachecore.engine.question import question
 from cachecore.engine.read import completed, read
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Scope, question
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, unacknowledged
 from cachecore.invalidation.outbox.backlog import entries

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import os
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping
 from typing import Any, Final
 
 from cachecore.contract import plugins
 from cachecore.contract.clock import counting_sleep
 from cachecore.contract.errors import BackendUnavailable
+from cachecore.contract.forks import in_child
 from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import MemoryOptions
 from cachecore.contract.protocols import (
@@ -31,9 +30,8 @@ from cachecore.contract.protocols import (
 )
 from cachecore.contract.tokens import STAMP_BYTES
 from cachecore.encoding.entry import tombstone
-from cachecore.engine.flights.claim import ClaimRules
+from cachecore.engine.flights.claim import ClaimRules, Insisting
 from cachecore.engine.flights.coalesce import Batch, Coalescer, ReadRules
-from cachecore.engine.flights.insist import Insisting
 from cachecore.engine.flights.loop_state import LoopState, no_loop_error
 from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.store_observer import StoreObserver
@@ -88,7 +86,7 @@ class Engine:
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         feed_log = FeedLog(backend, self.backend.states)
         self.feed_state = FeedState(max_age=memory.l1_max_age, clock=clock, log=feed_log)
-        self.book = StampBook(stamp=lambda: self.token()[:STAMP_BYTES], monotonic=clock.monotonic)
+        self.book = StampBook(stamp=lambda: self.token()[:STAMP_BYTES], monotonic=clock.monotonic, extends=self.extends)
         insisting = Insisting(self.backend, clock.monotonic, store.write_timeout / 2)
         self.claim_rules = ClaimRules(
             store=insisting, interval=store.lease_ttl, token=self.token, now=self.store_clock.now
@@ -114,7 +112,9 @@ class Engine:
         self.function_names: dict[tuple[str, str], tuple[tuple[str, str], object]] = {}
         """(namespace, name of a cached function) -> where it is from, and its code."""
         self.longest_computation = 0.0
-        """The longest `factory_timeout` of all views: how long a tombstone must stand."""
+        """The longest `factory_timeout` of all views."""
+        self.protection = _TOMBSTONE_SLACK
+        """Seconds after which no computation that began before now is stored any more: how long a tombstone stands."""
         self._states: LoopLocal[LoopState] = LoopLocal()
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{self.prefix}:s:"
@@ -125,7 +125,7 @@ class Engine:
         """Whether closing is over: later requests are computed and not stored."""
         self._said_ended = False
         self.owner: weakref.ref[object] | None = None
-        _engines.add(self)
+        in_child(self.after_fork)
 
     def _new_outbox(self) -> tuple[Marks, Outbox]:
         hash_tags = [f"{{{n}}}" for n in range(self.shards)] or [""]
@@ -230,21 +230,23 @@ class Engine:
     async def create_stamps(
         self,
         stamps: Mapping[str, bytes | None],
-        ttl: Callable[[str], float | None],
+        life: float | None,
+        permanent: Container[str],
         backend: CacheBackend | None = None,
     ) -> dict[str, bytes | None]:
         """Return `stamps` with those that are None created in the store, as far as it can be done. Raises BackendError.
 
-        `ttl` says how long each stamp shall live; `backend` is the store as the caller uses it.
+        `life` is that of their entries in seconds, None for ever, as those stamps live that are `permanent`; `backend`
+        is the store as the caller uses it.
         """
+        missing = [key for key, stamp in stamps.items() if stamp is None]
         if self.marks.lacks(stamps):  # no entry is older than the mark beside it
             await self.marks.create(stamps)
-        missing = [key for key, stamp in stamps.items() if stamp is None]
         if not missing:
             return dict(stamps)
         ticket = Ticket(missing, epoch=self.feed_state.epoch)
         self.feed_state.tickets.open(ticket)
-        complete = await self.book.create_missing(backend or self.backend, stamps, ttl=ttl)
+        complete = await self.book.create_missing(backend or self.backend, stamps, life=life, permanent=permanent)
         self._learn({key: complete[key] for key in missing}, ticket)
         return complete
 
@@ -258,11 +260,11 @@ class Engine:
             self.detach_stamps(stamps, pushed=True)
         if len(stamps) < len(keys):
             entries = [key for key in keys if not key.startswith(self._stamp_prefix)]
-            for key in entries:
-                self.l1.discard(key)
             for state in self.states():
                 state.flights.detach_keys(entries, pushed=True)
                 state.wakeups.wake(entries)
+            for key in entries:
+                self.l1.discard(key)
 
     def changed_all(self) -> None:
         """Forget everything that this process knows of the store."""
@@ -273,8 +275,13 @@ class Engine:
             state.flights.detach_all()
 
     def alive(self) -> None:
-        """Touch in the store the keys that memory has answered for; read the mark, which is judged like any read."""
+        """Do what is due besides requests: measure the store's clock, touch keys that memory has answered for.
+
+        The mark is read too, and judged like any read.
+        """
         state = self.state()
+        if not self.closed:
+            self.measure(state)
         if self.warmth.due and not self.closed:
             state.spawn(self.warmth.touch(), "cachecore-touch")
         for key in self.marks.due():
@@ -296,6 +303,12 @@ class Engine:
 
     # Changes by this process
 
+    def forget_entries(self, keys: Collection[str]) -> None:
+        """Forget entries: copies in memory, and flights that later callers would join, are worth nothing any more."""
+        self.detach_keys(keys)
+        for key in keys:
+            self.l1.discard(key)
+
     def forget_stamps(self, stamp_keys: Collection[str]) -> None:
         """Forget stamps: copies in memory and reads under way that rest on them are worth nothing any more."""
         self.feed_state.tickets.void(stamp_keys)
@@ -315,16 +328,14 @@ class Engine:
     def delivered(self, keys: Collection[str], stamp_keys: Collection[str]) -> None:
         """Forget the keys of delivered invalidations: reads in the meantime saw the old values."""
         self.feed_state.tickets.void(keys)
-        for key in keys:
-            self.l1.discard(key)
-        self.detach_keys(keys)
+        self.forget_entries(keys)
         if stamp_keys:
             self.forget_stamps(stamp_keys)
 
-    @property
-    def protection(self) -> float:
-        """Seconds after which no computation that began before now is stored any more."""
-        return self.longest_computation + _TOMBSTONE_SLACK
+    def allow_computations(self, seconds: float) -> None:
+        """Take note that there is a view with this `factory_timeout`."""
+        self.longest_computation = max(self.longest_computation, seconds)
+        self.protection = self.longest_computation + _TOMBSTONE_SLACK
 
     def bury(self, key: str) -> Tombstone:
         """Return a tombstone that outlives every computation of `key` that began before now."""
@@ -358,13 +369,9 @@ class Engine:
         self.failed.pop(key, None)
         return False
 
-    def deadline_at(self, unix: float | None) -> float:
-        """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
-        return math.inf if unix is None else unix - self.store_clock.now() + self.monotonic()
-
     def states(self) -> list[LoopState]:
         """Return the states of the loops that are not closed."""
-        return [state for loop, state in self._states.items() if not loop.is_closed()]
+        return self._states.open()
 
     def after_fork(self) -> None:
         """Start anew in a child: flights, tasks and tickets are the parent's; copies in memory are too old to judge."""
@@ -378,15 +385,3 @@ class Engine:
 
 def _no_state() -> LoopState | None:
     return None
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for engine in list(_engines):
-        engine.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

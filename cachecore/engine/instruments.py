@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 import threading
 import weakref
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
+from cachecore.contract.forks import in_child
 from cachecore.engine.counts import Counts, Sizes
 from cachecore.engine.metric_names import BOUNDARIES, METRICS, SCOPE
 
@@ -147,8 +147,7 @@ def _after_fork() -> None:
         instruments.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)
 
 
 def instruments_of(meter: Meter) -> Instruments:

@@ -14,9 +14,8 @@ from typing import Final
 from cachecore.contract.errors import BackendError, InvalidationPending
 from cachecore.contract.protocols import SupportsScan, SupportsSizes
 from cachecore.engine.flights.loop_state import LoopState
-from cachecore.engine.marked import marked
 from cachecore.engine.scope import Scope
-from cachecore.engine.writing import carried, unacknowledged
+from cachecore.engine.writing import carried, marked, unacknowledged
 
 _PAGE: Final = 256
 

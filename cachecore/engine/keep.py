@@ -26,8 +26,8 @@ def keep_entry(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: 
     if entry.stamps is held[0]:
         stamps = held[1]
     else:
-        shard = scope.keys.shard_of(entry.key) if scope.engine.shards else None
-        stamps = tuple((scope.name(tag, shard), stamp) for tag, stamp in entry.stamps)
+        tags = dict(entry.stamps)
+        stamps = tuple(zip(scope.names(tags, entry.key), tags.values(), strict=True))
     raw = batch.values.get(entry.key)
     put(scope, entry, raw, value, stamps, batch)
 
@@ -48,17 +48,18 @@ def put(
         return
     if not book.holds(stamps):
         return  # invalidated since, or not known: the copy would be worthless at once
-    fed = ticket.epoch == feed_state.epoch and feed_state.live
-    deadline = engine.deadline_at(entry.fresh_until)
+    now = engine.monotonic()
+    fed = ticket.epoch == feed_state.epoch and now < feed_state.trusted_until
+    deadline = engine.store_clock.monotonic_at(entry.fresh_until)
     if not fed and engine.local is None:
         deadline = min(deadline, ticket.asked_at + feed_state.max_age)
-    if not engine.monotonic() < deadline:
+    if not now < deadline:
         return
     early = math.inf
     beta = scope.policy.refresh_ahead
     if beta > 0 and entry.fresh_until is not None:
         at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
-        early = at if at == math.inf else engine.deadline_at(at)
+        early = at if at == math.inf else engine.store_clock.monotonic_at(at)
     kept = value if (engine.local is None or len(entry.payload) <= SMALL) and is_immutable(value) else UNSET
     look_at = engine.warmth.look_at(deadline, ticket.asked_at) if fed else deadline
     copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)

@@ -20,9 +20,8 @@ from cachecore.engine.computation import Computation, Factory
 from cachecore.engine.compute import run
 from cachecore.engine.flights.flight import LATER, Flight, Retry
 from cachecore.engine.publish import lookup_of, lookup_of_entry
-from cachecore.engine.question import Question
 from cachecore.engine.read import read, read_own, take
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Question, Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.copies import Copy
 

@@ -20,9 +20,8 @@ from cachecore.engine import read as reading
 from cachecore.engine.computation import Computation
 from cachecore.engine.freshness import TTL_SLACK, expired, lifetime, longest_life
 from cachecore.engine.keep import put
-from cachecore.engine.question import Question
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope
+from cachecore.engine.scope import Question, Scope
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.invalidation.stamps import sound
@@ -194,7 +193,7 @@ async def _sealed(
     scope, question = computation.scope, computation.question
     refused: str | None = None
     try:
-        tags, stamps = await _stamps_for(computation, computed, longest_life(scope.policy, lasts))
+        tags, stamps = await _stamps_for(computation, computed, lasts)
         refused = None if stamps is not None else "store"
         return seal_value(question, computed, lasts, tags, stamps or {}, seconds), refused
     except OptionsError as error:
@@ -237,9 +236,10 @@ def seal_value(
     """Return the entry of `computed` with `ttl` seconds, computed in `seconds`. Raises EncodingError."""
     scope, key = question.scope, question.key
     engine = scope.engine
+    by_tag = zip(tags, _stamp_keys(question, tags), strict=True)
+    had = [(tag, stamp) for tag, name in by_tag if (stamp := stamps.get(name)) is not None]
     now = engine.store_clock.now()
     times = lifetime(now, ttl, engine.chance.random(), scope.policy)
-    by_tag = zip(tags, _stamp_keys(question, tags), strict=True)
     made = draft(
         key,
         created=now,
@@ -247,7 +247,7 @@ def seal_value(
         fresh_until=times.fresh_until,
         dead_until=times.dead_until,
         serializer=scope.serializer.name,
-        stamps=[(tag, stamp) for tag, name in by_tag if (stamp := stamps.get(name)) is not None],
+        stamps=had,
         metadata=computed.metadata,
         served_by=computed.served_by,
     )
@@ -261,8 +261,7 @@ def _stamp_keys(question: Question, tags: tuple[str, ...]) -> Sequence[str]:
     scope, tagset = question.scope, question.tagset
     if tags == tagset.tags:
         return tagset.stamp_keys
-    shard = scope.keys.shard_of(question.key) if scope.engine.shards else None
-    return [scope.name(tag, shard) for tag in tags]
+    return scope.names(tags, question.key)
 
 
 def sealed_expired(scope: Scope, entry: Entry, value: Any) -> tuple[bytes, float]:
@@ -301,7 +300,7 @@ def _ttl_of(computed: Computed[Any], question: Question) -> float | None:
 
 
 async def _stamps_for(
-    computation: Computation, computed: Computed[Any], life: float | None
+    computation: Computation, computed: Computed[Any], lasts: float | None
 ) -> tuple[tuple[str, ...], dict[str, bytes] | None]:
     """Return all tags of the answer and their stamps; no stamps if one of them could not be had."""
     scope, flight, snapshot = computation.scope, computation.flight, computation.snapshot
@@ -319,7 +318,7 @@ async def _stamps_for(
     if unpinned:  # tags named only now: they protect from later invalidations
         try:
             now = dict(zip(unpinned, map(sound, await engine.backend.get_many(unpinned)), strict=True))
-            stamps.update(await engine.create_stamps(now, scope.stamp_ttl(life)))
+            stamps.update(await engine.create_stamps(now, longest_life(scope.policy, lasts), scope.permanent))
         except BackendError:
             return tags, None  # not stored, but sealed all the same: each joiner gets a copy of its own
     had = {name: stamp for name, stamp in stamps.items() if stamp is not None}
@@ -334,27 +333,23 @@ async def _store(computation: Computation, sealed: Sealed, answer: FlightAnswer)
     scope, key = computation.scope, computation.snapshot.key
     engine = scope.engine
     store = engine.claim_rules.store
-    alive = await engine.book.prolong(
-        engine.backend,
-        sealed.stamps,
-        life=sealed.life,
-        ttl=scope.stamp_ttl(sealed.life),
-        permanent=scope.permanent,
-    )
+    alive = await engine.book.prolong(engine.backend, sealed.stamps, life=sealed.life, permanent=scope.permanent)
     if not alive:
         return "changed"
-    fed = engine.feed_state.live
-    ticket = engine.feed_state.open_write((key,))
-    if computation.prompt and len(sealed.data) <= _ON_ITS_WAY:
+    base, prompt = computation.base, computation.prompt
+    feed, now = engine.feed_state, engine.monotonic()
+    fed = now < feed.trusted_until
+    ticket = feed.tickets.open_write((key,), epoch=feed.epoch, asked_at=now)
+    if prompt and len(sealed.data) <= _ON_ITS_WAY:
         engine.l1.discard(key)  # an older copy must not be served beside the answer in hand
         patience = _PATIENCE if store.latest < _FAR else _FAR
         computation.state.loop.call_later(patience, computation.flight.hand_out, answer)
     try:
-        stored = await store.swap(key, computation.base, sealed.data, ttl=sealed.life)
+        stored = await store.swap(key, base, sealed.data, ttl=sealed.life)
     finally:
-        engine.feed_state.tickets.close_write(ticket)
+        feed.tickets.close_write(ticket)
         engine.l1.discard(key)
-    if stored and fed and ticket.epoch == engine.feed_state.epoch:
+    if stored and fed and ticket.epoch == feed.epoch:
         keep_written(scope, key, sealed, ticket)
         computation.kept = True
     return None if stored else "changed"
@@ -370,8 +365,7 @@ def keep_written(scope: Scope, key: str, sealed: Sealed, ticket: Ticket) -> None
     entry = decode(sealed.data, key)
     if not isinstance(entry, Entry):
         return
-    snapshot = StoreRead(key, scope.tagset(key), None, sealed.data, entry, "fresh", None)
-    loaded = reading.load(scope, snapshot)
+    loaded = reading.decoded(scope, entry)
     if loaded is not UNSET:
         put(scope, entry, sealed.data, loaded, tuple(sealed.stamps.items()), ticket)
 

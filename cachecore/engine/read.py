@@ -17,8 +17,7 @@ from cachecore.encoding.entry import Entry, Reason, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch, Coalescer
 from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide
 from cachecore.engine.keep import keep_entry
-from cachecore.engine.question import Question
-from cachecore.engine.scope import Scope, TagSet
+from cachecore.engine.scope import Question, Scope, TagSet
 from cachecore.engine.store_read import StoreRead
 from cachecore.memory.warmth import Warmth
 
@@ -174,15 +173,15 @@ def _request(
     wanted = tagset.stamp_keys
     if not stamps_too and now < engine.feed_state.trusted_until:
         generation = engine.book.generation
-        if tagset.noted_at != engine.warmth.turn:
-            _note_stamps(engine.warmth, tagset)
         if tagset.complete_at == generation:
             wanted = ()
         else:
             current = engine.book.current
-            wanted = tuple(name for name in wanted if name not in current)
+            wanted = tuple([name for name in wanted if name not in current])
             if not wanted:
                 tagset.complete_at = generation
+        if tagset.noted_at != engine.warmth.turn:
+            _note_stamps(engine.warmth, tagset)
     return coalescer.read(question.key, wanted + extra if extra else wanted)
 
 
@@ -190,7 +189,7 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
     """Note once a turn that memory answers for the stamps of `tagset`, and for those of entries read with it."""
     tagset.noted_at = warmth.turn
     warmth.note_stamps(tagset.stamp_keys)
-    warmth.note_stamps(name for name, _ in tagset.held[1])
+    warmth.note_stamps(dict(tagset.held[1]))
 
 
 def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
@@ -215,7 +214,7 @@ def _store_read(
         unread = [name for name in tagset.stamp_keys if name not in batch.values]
         if unread:
             engine = question.scope.engine
-            table = later or (engine.book.current if engine.feed_state.live else {})
+            table = later or (engine.book.current if engine.monotonic() < engine.feed_state.trusted_until else {})
             result.known = {name: stamp for name in unread if (stamp := table.get(name)) is not None}
     return result
 
@@ -262,7 +261,7 @@ def _stamps_hold(
     """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
     engine = scope.engine
     values = batch.values
-    live = engine.feed_state.live
+    live = engine.monotonic() < engine.feed_state.trusted_until
     book = engine.book
     generation = book.generation
     # Entries of one namespace share one tuple of stamps (see `entry.decode`): an earlier verdict on it is valid as long
@@ -271,14 +270,10 @@ def _stamps_hold(
     if live and entry.stamps is held[0] and generation == held[2] and not engine.outbox.busy:
         return None
     table: Mapping[str, bytes] = book.current if live else {}
-    shard = scope.keys.shard_of(entry.key) if engine.shards else None
-    tags = set()
-    names = []
+    tags = dict(entry.stamps)
+    names = scope.names(tags, entry.key)
     unknown = False
-    for tag, stamp in entry.stamps:
-        name = scope.name(tag, shard)
-        names.append(name)
-        tags.add(tag)
+    for name, stamp in zip(names, tags.values(), strict=True):
         current: Any = values.get(name, _UNKNOWN)
         if current is _UNKNOWN:
             current = table.get(name, _UNKNOWN)
@@ -289,11 +284,12 @@ def _stamps_hold(
                 continue
         if current != stamp:
             return "invalidated"
-    if not tags.issuperset(tagset.tags) or engine.outbox.covers(entry.key, names, batch.asked_at):
+    outbox = engine.outbox
+    if not tags.keys() >= set(tagset.tags) or (outbox.busy and outbox.covers(entry.key, names, batch.asked_at)):
         return "invalidated"
     if unknown:
         return "unknown_stamps"
-    named = tuple((name, stamp) for name, (_, stamp) in zip(names, entry.stamps, strict=True))
+    named = tuple(zip(names, tags.values(), strict=True))
     if live and book.holds(named):
         engine.warmth.note_stamps(names)
         tagset.held = entry.stamps, named, generation
@@ -306,8 +302,7 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
     entry = decode(batch.values[key] or b"", key)
     if isinstance(entry, Rejected):
         return check(question, batch)
-    shard = scope.keys.shard_of(key) if scope.engine.shards else None
-    names = tuple(name for tag, _ in entry.stamps if (name := scope.name(tag, shard)) not in batch.values)
+    names = tuple([name for name in scope.names(dict(entry.stamps), key) if name not in batch.values])
     second = await coalescer.read(None, names)
     if second.error is not None:
         return StoreRead(key, question.tagset, batch, batch.values[key], error=second.error, reason="store")
@@ -316,9 +311,11 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
 
 def load(scope: Scope, snapshot: StoreRead) -> Any:
     """Return the value of the entry that was read, or UNSET if there is none or its payload cannot be decoded."""
-    entry = snapshot.entry
-    if entry is None:
-        return UNSET
+    return UNSET if snapshot.entry is None else decoded(scope, snapshot.entry)
+
+
+def decoded(scope: Scope, entry: Entry) -> Any:
+    """Return the value of `entry`, or UNSET if its payload cannot be decoded, which is counted."""
     try:
         return scope.serializer.loads(entry.payload, entry)
     except EncodingError:

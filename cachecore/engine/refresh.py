@@ -11,8 +11,8 @@ from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.engine.flights.rounds import Round
 from cachecore.engine.lookup import start
 from cachecore.engine.publish import FlightAnswer
-from cachecore.engine.question import Question
 from cachecore.engine.read import read
+from cachecore.engine.scope import Question
 from cachecore.engine.store_read import StoreRead
 
 

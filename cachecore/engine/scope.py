@@ -1,4 +1,4 @@
-"""One view of a cache: its namespace, its tags, its serializer and how long its answers hold.
+"""One view of a cache (namespace, tags, serializer, policy), and one key as a call asks for it through that view.
 
 Knows which tags and stamp keys a read needs and works them out once: a read of the cache's own tags costs one dict
 look-up and no encoding.
@@ -15,14 +15,14 @@ from urllib.parse import unquote
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Policy
 from cachecore.contract.protocols import Serializer
-from cachecore.contract.results import Computed
+from cachecore.contract.results import UNSET, Computed, Unset
 from cachecore.encoding.header import Stamps
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.ending import Owner, owner_of
 from cachecore.engine.engine import Engine
+from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.telemetry import Telemetry
 from cachecore.invalidation.outbox.outbox import Parents
-from cachecore.invalidation.stamps import careful_life, stamp_life
 from cachecore.keys import KeySpace, user_tag
 from cachecore.memory.copies import FindCopy, FindValue, Reader, copy_reader, value_reader
 
@@ -102,7 +102,7 @@ class Scope:
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None
-        self.engine.longest_computation = max(self.engine.longest_computation, self.policy.factory_timeout)
+        self.engine.allow_computations(self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         self.permanent = frozenset(
             self.keys.stamp_key(tag, shard)
@@ -141,16 +141,15 @@ class Scope:
             name = self._names[tag, shard] = self.keys.stamp_key(tag, shard)
         return name
 
+    def names(self, tags: Iterable[str], key: str) -> list[str]:
+        """Return the stamp keys of tags as the entry under `key` stores them, in their order."""
+        shard = self.keys.shard_of(key) if self.engine.shards else None
+        return [self.name(tag, shard) for tag in tags]
+
     def stamp_keys(self, tags: Sequence[str]) -> list[str]:
         """Return the keys of all copies of the stamps of these tags, which an invalidation deletes."""
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
         return [self.keys.stamp_key(tag, shard) for tag in tags for shard in shards]
-
-    def stamp_ttl(self, entry_life: float | None) -> Callable[[str], float | None]:
-        """Return how long each stamp must live for entries of `entry_life`: those that are `permanent` for ever."""
-        life = stamp_life(entry_life) if self.engine.extends else careful_life(entry_life)
-        permanent = self.permanent
-        return lambda stamp_key: None if stamp_key in permanent else life
 
     def namespace_of(self, key: str) -> str:
         """Return the namespace in an entry's key, below that of this view. A prefix may have colons of its own."""
@@ -166,6 +165,28 @@ class Scope:
         stored = (*self.keys.namespace_tags(), *(user_tag(tag) for tag in dict.fromkeys(given)))
         stamp_keys = tuple([self.name(tag, shard) for tag in stored])
         return TagSet(stored, stamp_keys, (*stamp_keys, self.serializer.name))
+
+
+Ttl = float | Unset | None
+"""Seconds, None for ever, UNSET for the ttl of the policy."""
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """A key, the tags that its entry must carry, and the view and event loop that ask for it."""
+
+    scope: Scope
+    state: LoopState
+    key: str
+    tagset: TagSet
+    lasts: float | None
+    """The ttl of an answer that is computed or set: the call's, or the policy's; seconds, None for ever."""
+
+
+def question(scope: Scope, state: LoopState, key: str, tags: Sequence[str] = (), ttl: Ttl = UNSET) -> Question:
+    """Return the question for `key` with the call's `tags`. Raises OptionsError for tags that are none."""
+    lasts = scope.policy.ttl if isinstance(ttl, Unset) else ttl
+    return Question(scope, state, key, scope.tagset(key, tags), lasts)
 
 
 def stored_tags(tags: Sequence[str]) -> list[str]:

@@ -57,9 +57,7 @@ class StampKeeper:
     async def _prolong(self, stamps: dict[str, bytes]) -> None:
         scope, life = self._scope, self._life
         try:
-            await scope.engine.book.prolong(
-                scope.engine.backend, stamps, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
-            )
+            await scope.engine.book.prolong(scope.engine.backend, stamps, life=life, permanent=scope.permanent)
         except BackendError:
             pass  # counted where it happened; tried again before the answer is stored
         finally:

@@ -75,7 +75,9 @@ class StoreRead:
         if batch is None or batch.error is not None:
             return None
         values, known = batch.values, self.known or {}
-        stamps = {key: sound(values[key] if key in values else known.get(key)) for key in self.tagset.stamp_keys}
-        if any(stamp is None and key not in values for key, stamp in stamps.items()):
-            return None
+        stamps: dict[str, bytes | None] = {}
+        for key in self.tagset.stamp_keys:
+            stamps[key] = stamp = sound(values[key] if key in values else known.get(key))
+            if stamp is None and key not in values:
+                return None
         return stamps

@@ -25,9 +25,8 @@ from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.engine.lookup import MOST_RETRIES, may_refresh, old_answer, rescue, run_behind, serve_stale
 from cachecore.engine.produce import Assemble, LiveStream, produce
 from cachecore.engine.publish import lookup_of, lookup_of_entry
-from cachecore.engine.question import Question, Ttl, question
 from cachecore.engine.read import read, take
-from cachecore.engine.scope import Scope, stored_tags
+from cachecore.engine.scope import Question, Scope, Ttl, question, stored_tags
 from cachecore.engine.store_read import StoreRead
 
 _END: Final = object()

@@ -18,9 +18,8 @@ from cachecore.engine.bypass import bypassed
 from cachecore.engine.flights.flight import Flight, Retry, current_flight, enter, working_flight
 from cachecore.engine.lookup import compute
 from cachecore.engine.publish import lookup_of, lookup_of_entry
-from cachecore.engine.question import Ttl, question
 from cachecore.engine.read import read, take
-from cachecore.engine.scope import Scope, stored_tags
+from cachecore.engine.scope import Scope, Ttl, question, stored_tags
 
 _GRACE = 1.0
 """Seconds for which the flight outlives its claim: its callers are sent on, and not told of a timeout."""

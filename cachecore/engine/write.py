@@ -15,17 +15,15 @@ from cachecore.engine.engine import Engine
 from cachecore.engine.flights.coalesce import Batch
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import longest_life
-from cachecore.engine.marked import marked
 from cachecore.engine.publish import Sealed, keep_written, seal_value, too_large
-from cachecore.engine.question import Question, question
 from cachecore.engine.read import read
-from cachecore.engine.scope import Scope, checked_tags
+from cachecore.engine.scope import Question, Scope, checked_tags, question
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
-from cachecore.engine.writing import Writing, leave_pending, unacknowledged
+from cachecore.engine.writing import Writing, leave_pending, marked, unacknowledged
 from cachecore.invalidation.outbox.backlog import Invalidation, entries
 from cachecore.invalidation.stamps import sound
-from cachecore.store.explicit import Within
+from cachecore.store.bulkhead import Within
 
 T = TypeVar("T")
 
@@ -146,9 +144,7 @@ async def write(scope: Scope, part: Part, sealed: Mapping[str, Sealed]) -> None:
             if part.error is not None:
                 raise part.error
             async with part.within.lengthen(engine.backend.seconds_for(sum(len(one.data) for one in mine.values()))):
-                await engine.book.prolong(
-                    engine.explicit, part.stamps, life=longest, ttl=scope.stamp_ttl(longest), permanent=scope.permanent
-                )
+                await engine.book.prolong(engine.explicit, part.stamps, life=longest, permanent=scope.permanent)
                 data = {key: one.data for key, one in mine.items()}
                 await _replace(engine, data, longest, entries(part.replaced, scope.parents()))
         except BackendError as error:
@@ -220,13 +216,13 @@ async def _store_since(
                 if any(stamp not in (None, current.get(name)) for name, stamp in stamps.items()):
                     return "changed", None
                 known = await engine.create_stamps(
-                    stamps or current, scope.stamp_ttl(longest_life(scope.policy, question.lasts)), engine.explicit
+                    stamps or current, longest_life(scope.policy, question.lasts), scope.permanent, engine.explicit
                 )
                 had = {name: stamp for name, stamp in known.items() if stamp is not None}
                 one = sealed_for(question, computed, had)
                 life = one.life
                 if len(had) < len(known) or not await engine.book.prolong(
-                    engine.explicit, had, life=life, ttl=scope.stamp_ttl(life), permanent=scope.permanent
+                    engine.explicit, had, life=life, permanent=scope.permanent
                 ):
                     return "changed", None
                 over = [key] if seen.entry is not None else []
@@ -253,7 +249,7 @@ def _begin_look(scope: Scope, part: Part) -> Awaitable[list[int]] | None:
     if engine.marks.state == "none":
         return None
     part.replaced = list(part.items)
-    return engine.explicit.sizes(part.replaced) if engine.tells_sizes else None
+    return engine.explicit.begin_sizes(part.replaced) if engine.tells_sizes else None
 
 
 async def _look(scope: Scope, part: Part, asked: Awaitable[list[int]]) -> None:
@@ -288,7 +284,7 @@ async def _created(
     if failed is not None:
         raise failed
     for _ in range(_TRIES):  # a tag may be invalidated all the time
-        had = await scope.engine.create_stamps(had, scope.stamp_ttl(life), scope.engine.explicit)
+        had = await scope.engine.create_stamps(had, life, scope.permanent, scope.engine.explicit)
         stamps = {name: stamp for name, stamp in had.items() if stamp is not None}
         if len(stamps) == len(names):
             return stamps

@@ -19,10 +19,10 @@ from cachecore.contract.results import Computed
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import longest_life
 from cachecore.engine.publish import Sealed
-from cachecore.engine.question import Question
+from cachecore.engine.scope import Question
 from cachecore.engine.write import Part, prepare, sealed_for, write
 from cachecore.engine.writing import unacknowledged
-from cachecore.store.explicit import Within
+from cachecore.store.bulkhead import Within
 
 _LARGE: Final = 16_384
 """Bytes of an entry from which on it is written by itself: no small one waits until it is sent."""

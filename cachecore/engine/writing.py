@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from cachecore.contract.errors import BackendError, InvalidationPending
+from cachecore.contract.protocols import CacheBackend
+from cachecore.encoding.claim import CLAIM_BYTES
+from cachecore.encoding.entry import TOMBSTONE_BYTES, is_mark
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.scope import Scope
 from cachecore.engine.store_observer import BREAKER_OPEN
@@ -18,6 +21,8 @@ from cachecore.invalidation.outbox.sender import FULL
 from cachecore.invalidation.tickets import Ticket
 
 T = TypeVar("T")
+
+_AS_LONG: Final = (TOMBSTONE_BYTES, CLAIM_BYTES)
 
 
 async def carried(state: LoopState, write: Coroutine[Any, Any, T]) -> T:
@@ -47,18 +52,14 @@ class Writing:
         self.ticket: Ticket
 
     def __enter__(self) -> Self:
-        self.ticket = self._engine.feed_state.open_write(self._keys)
-        self._forget()
+        feed = self._engine.feed_state
+        self.ticket = feed.tickets.open_write(self._keys, epoch=feed.epoch, asked_at=self._engine.monotonic())
+        self._engine.forget_entries(self._keys)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._engine.feed_state.tickets.close_write(self.ticket)
-        self._forget()  # a read that began in between may have seen the old value
-
-    def _forget(self) -> None:
-        for key in self._keys:
-            self._engine.l1.discard(key)
-        self._engine.detach_keys(self._keys)
+        self._engine.forget_entries(self._keys)  # a read that began in between may have seen the old value
 
 
 async def leave_pending(scope: Scope, keys: Sequence[str], error: BackendError) -> None:
@@ -76,6 +77,16 @@ def unacknowledged(scope: Scope, operation: str, error: BackendError) -> Invalid
     if cause == BREAKER_OPEN and last is not None:
         cause = f"{last}, breaker open"
     return InvalidationPending(operation, transient=error.transient, cause=cause)
+
+
+async def marked(backend: CacheBackend, keys: Sequence[str], sizes: Sequence[int]) -> set[str]:
+    """Return the keys that hold no answer; `sizes` are the lengths of their values. Raises BackendError.
+
+    A value as long as a mark is read: it may be a small entry.
+    """
+    doubtful = [key for key, size in zip(keys, sizes, strict=True) if size in _AS_LONG]
+    values = await backend.get_many(doubtful) if doubtful else []
+    return {key for key, value in zip(doubtful, values, strict=True) if value is None or is_mark(value, key)}
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

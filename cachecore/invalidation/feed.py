@@ -20,7 +20,7 @@ from cachecore.contract.clock import Clock
 from cachecore.contract.loop_local import LoopLocal, in_background
 from cachecore.contract.protocols import Alive, Changed, FeedEvent, Flushed, Lost, SupportsFeed
 from cachecore.invalidation.feed_log import FeedLog
-from cachecore.invalidation.tickets import Ticket, Tickets
+from cachecore.invalidation.tickets import Tickets
 
 logger = logging.getLogger("cachecore")
 
@@ -77,10 +77,6 @@ class FeedState:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop that reads the feed, or did last."""
         return self._loop() if self._loop is not None else None
-
-    def open_write(self, keys: Collection[str]) -> Ticket:
-        """Return the ticket of a write of `keys` that begins now; see `Tickets.open_write`."""
-        return self.tickets.open_write(keys, epoch=self.epoch, asked_at=self._clock.monotonic())
 
     def attend(self, backend: SupportsFeed, prefix: str, listener: Listener) -> None:
         """See that some living loop reads the feed; call from a running loop. Cheap when one does."""

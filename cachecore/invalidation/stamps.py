@@ -12,6 +12,7 @@ import math
 import os
 import threading
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from cachecore.contract.protocols import CacheBackend, SupportsExtend
@@ -39,14 +40,20 @@ class StampBook:
 
     A copy in memory remembers the generation under which its stamps were current; as long as that is the generation
     now, it need not look further. Keys here are those of the store, so that pushes of the feed can be looked up.
+
+    A stamp in the store lives for twice as long as the entries that it is made for, those that are `permanent` for
+    ever; longer where the store does not `extend` lives, since a renewal there may shorten one.
     """
 
-    def __init__(self, *, stamp: Callable[[], bytes] = random_stamp, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, *, stamp: Callable[[], bytes] = random_stamp, monotonic: Callable[[], float], extends: bool = True
+    ) -> None:
         self.generation = 0
         self.current: dict[str, bytes] = {}
         self._lock = threading.RLock()  # reentrant, as that of `Tickets`
         self._new_stamp = stamp
         self._monotonic = monotonic
+        self._life_for = stamp_life if extends else careful_life
         # stamp key -> the stamp, and the monotonic second until which that one lives at least
         self._lives: dict[str, tuple[bytes, float]] = {}
 
@@ -93,9 +100,14 @@ class StampBook:
         return all(current.get(key) == stamp for key, stamp in stamps)
 
     async def create_missing(
-        self, backend: CacheBackend, stamps: Mapping[str, bytes | None], *, ttl: Callable[[str], float | None]
+        self,
+        backend: CacheBackend,
+        stamps: Mapping[str, bytes | None],
+        *,
+        life: float | None,
+        permanent: Container[str],
     ) -> dict[str, bytes | None]:
-        """Return `stamps` with those that are None created in the store.
+        """Return `stamps` with those that are None created in the store, for entries of `life` seconds.
 
         One stays None if another process created it at the same moment and it is gone again. The result is not
         learned here: `stamps` may have been read before an invalidation that is known by now. Raises BackendError.
@@ -106,12 +118,12 @@ class StampBook:
             return complete
 
         async def create(key: str) -> None:
-            life, new = ttl(key), self._new_stamp()
+            long, new = self._ttl(key, life, permanent), self._new_stamp()
             there: bytes | None = None
             for _ in range(2):  # a damaged stamp is replaced
-                if await backend.swap(key, there, new, ttl=life):
+                if await backend.swap(key, there, new, ttl=long):
                     complete[key] = new
-                    self._note_life(key, new, life)
+                    self._note_life(key, new, long)
                     return
                 (there,) = await backend.get_many([key])
                 complete[key] = sound(there)
@@ -137,7 +149,6 @@ class StampBook:
         stamps: Mapping[str, bytes],
         *,
         life: float | None,
-        ttl: Callable[[str], float | None],
         permanent: Container[str],
     ) -> bool:
         """See that these stamps outlive an entry of `life` seconds; return False if one is no longer current.
@@ -149,7 +160,7 @@ class StampBook:
         if not short:
             return True
         if isinstance(backend, SupportsExtend):
-            long = ttl(next(iter(short)))  # the same for all that are not permanent
+            long = self._life_for(life)
             there = await backend.extend(short, ttl=long)
             for (key, stamp), same in zip(short.items(), there, strict=True):
                 if same:
@@ -158,13 +169,17 @@ class StampBook:
         done: dict[str, bool] = {}
 
         async def renew(key: str) -> None:
-            long = ttl(key)
+            long = self._ttl(key, life, permanent)
             done[key] = await backend.swap(key, stamps[key], stamps[key], ttl=long)
             if done[key]:
                 self._note_life(key, stamps[key], long)
 
         await together(renew(key) for key in short)
         return all(done.values())
+
+    def _ttl(self, key: str, life: float | None, permanent: Container[str]) -> float | None:
+        """Return how long this stamp must live for entries of `life` seconds."""
+        return None if key in permanent else self._life_for(life)
 
     def _lasts(self, key: str, stamp: bytes, life: float | None) -> bool:
         """Return whether this stamp is known to live for `life` seconds at least, None: for ever."""
@@ -178,6 +193,30 @@ class StampBook:
         """Start anew in a child process, where no thread is left that could release the lock."""
         self._lock = threading.RLock()
         self.forget_all()
+
+
+@dataclass(slots=True, eq=False)
+class Pins:
+    """The tags that one answer depends on and their stamps, as they were before its factory read the tagged data."""
+
+    stamps: dict[str, bytes | None] = field(default_factory=dict)
+    """Stamp keys to stamps; None where the stamp is not known yet."""
+    tags: list[str] = field(default_factory=list)
+    """Tags that the factory pinned while it worked, as entries store them."""
+
+    def put(self, stamps: Mapping[str, bytes | None]) -> None:
+        """Pin these stamps, which are current now."""
+        self.stamps.update(stamps)
+
+    def expect(self, tag: str, stamp_key: str) -> None:
+        """Depend on `tag` from now on; its stamp follows."""
+        self.tags.append(tag)
+        self.stamps.setdefault(stamp_key, None)
+
+    def settle(self, stamp_key: str, stamp: bytes | None) -> None:
+        """Pin the stamp of an expected tag, unless an earlier one is known: the earliest counts."""
+        if self.stamps[stamp_key] is None:
+            self.stamps[stamp_key] = stamp
 
 
 def stamp_life(entry_life: float | None) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 _FEW: Final = 4096
@@ -18,21 +19,19 @@ _SHORT: Final = 8
 """Tickets of one key, likewise."""
 
 
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Ticket:
     """One read or write under way, and which of its keys have changed meanwhile. In force while it is referenced."""
 
-    __slots__ = ("__weakref__", "asked_at", "epoch", "keys", "void", "writes")
-
-    def __init__(self, keys: Collection[str], *, writes: bool = False, epoch: int = -1, asked_at: float = 0.0) -> None:
-        self.keys = keys
-        """Covered keys; fixed once the ticket is opened."""
-        self.writes = writes
-        self.epoch = epoch
-        """The feed's epoch when the ticket was opened; see `FeedState.epoch`."""
-        self.asked_at = asked_at
-        """Monotonic second just before the store was asked."""
-        self.void: set[str] | None = None
-        """Keys that changed; None while there are none, which is nearly always."""
+    keys: Collection[str]
+    """Covered keys; fixed once the ticket is opened."""
+    writes: bool = field(default=False, kw_only=True)
+    epoch: int = field(default=-1, kw_only=True)
+    """The feed's epoch when the ticket was opened; see `FeedState.epoch`."""
+    asked_at: float = field(default=0.0, kw_only=True)
+    """Monotonic second just before the store was asked."""
+    void: set[str] | None = field(default=None, init=False)
+    """Keys that changed; None while there are none, which is nearly always."""
 
     def covers(self, key: str) -> bool:
         """Return whether a value of `key` that was read under this ticket may still be kept."""

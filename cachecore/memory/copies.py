@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol
 
 from cachecore.contract.clock import Clock
@@ -256,11 +257,6 @@ def tier_of_copies(memory: MemoryOptions, policy: PolicyFactory, clock: Clock) -
         max_bytes=memory.l1_max_bytes,
         max_entries=memory.l1_max_entries,
         policy=policy,
-        deadline_of=deadline_of,
+        deadline_of=attrgetter("deadline"),
         clock=clock,
     )
-
-
-def deadline_of(copy: Copy) -> float:
-    """Return the monotonic second from which a copy is useless."""
-    return copy.deadline

@@ -7,14 +7,13 @@ copy makes room is the policy's decision (`cachecore.eviction`); the meaning of 
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from cachecore.contract.clock import Clock, SystemClock
 from cachecore.contract.eviction import PolicyFactory
+from cachecore.contract.forks import in_child
 from cachecore.memory.memo import Fact, Memo
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ class MemoryTier(Generic[T]):
         self._sweep: Iterator[str] = iter(())
         self.memo = Memo()
         """Facts that save work on the way to a copy; see `remember`."""
-        _tiers.add(self)
+        in_child(self._after_fork)
 
     def __repr__(self) -> str:
         return f"MemoryTier(entries={len(self)}, bytes={self.bytes})"
@@ -223,15 +222,3 @@ class MemoryTier(Generic[T]):
             return
         self._lock = threading.RLock()
         self.clear()  # half written, so worthless
-
-
-_tiers: weakref.WeakSet[MemoryTier[Any]] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for tier in list(_tiers):
-        tier._after_fork()  # noqa: SLF001 - this module's own class
-
-
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_after_fork)

@@ -15,10 +15,13 @@ import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.futures import InlineRun
 from cachecore.store.call import Call
 from cachecore.store.partition import Partition
 
@@ -90,21 +93,87 @@ class LoopTime:
         return late
 
 
-class Limit:
-    """A deadline, in a loop's own time, for work of several calls; `expired` is called once if it passes."""
+class Within:
+    """The deadline of work that makes several calls, counted from here in the loop's own time (see `LoopTime`).
 
-    __slots__ = ("deadline", "expired")
+    Work that is still in this context then is cancelled and raises `BackendTimeout`. May be entered again, for another
+    part of the work. Work that is no task, but an `InlineRun`, is interrupted with that error instead: see `of`.
+    """
 
-    def __init__(self, deadline: float, expired: Callable[[], object]) -> None:
-        self.deadline = deadline
-        self.expired: Callable[[], object] | None = expired
+    def __init__(self, bulkhead: Bulkhead, operation: str, seconds: float) -> None:
+        self._bulkhead = bulkhead
+        self._operation = operation
+        self._deadline = bulkhead.time.own(bulkhead.loop.time()) + seconds
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._limit: _Limit | None = None
+        self._run: InlineRun[Any] | None = None
 
-    def __lt__(self, other: Limit) -> bool:
-        return self.deadline < other.deadline
+    def of(self, run: InlineRun[Any]) -> None:
+        """Take note that the work is done by `run`, and by no task."""
+        self._run = run
 
-    def lift(self) -> None:
-        """Forget it: the work is done."""
-        self.expired = None
+    def another(self) -> Within:
+        """Return a context with the same deadline, for work in a task at the same time."""
+        other = Within(self._bulkhead, self._operation, 0.0)
+        other._deadline = self._deadline
+        return other
+
+    @property
+    def passed(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._bulkhead.time.own(self._bulkhead.loop.time()) >= self._deadline
+
+    def lengthen(self, seconds: float) -> Self:
+        """Move the deadline, before the context is entered (again)."""
+        self._deadline += seconds
+        return self
+
+    async def __aenter__(self) -> Self:
+        if self._run is not None:
+            self._limit = self._bulkhead.limit(_Interruption(self._run, self._operation), self._deadline)
+            return self
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asynchronous code runs in a task
+        self._cancelling = task.cancelling()
+        self._limit = self._bulkhead.limit(task, self._deadline)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        (task, self._task), (limit, self._limit) = (self._task, None), (self._limit, None)
+        if limit is not None:
+            limit.task = None
+        if limit is None or task is None:
+            return
+        # As `asyncio.timeout` tells it: whether only this deadline has cancelled the task.
+        ours = limit.expired and task.uncancel() <= self._cancelling
+        if ours and isinstance(error, asyncio.CancelledError):
+            # It would become the context of the other error, and keep all that the frames of its traceback know.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            raise BackendTimeout(self._operation) from None
+
+
+@dataclass(slots=True)
+class _Interruption:
+    """What a deadline cancels of work that is no task."""
+
+    run: InlineRun[Any]
+    operation: str
+
+    def cancel(self) -> None:
+        self.run.interrupt(BackendTimeout(self.operation))
+
+
+@dataclass(slots=True, order=True)
+class _Limit:
+    """The deadline of a task, in its loop's own time."""
+
+    deadline: float
+    task: asyncio.Task[object] | _Interruption | None = field(compare=False)
+    """None: its work is done."""
+    expired: bool = field(default=False, compare=False)
 
 
 class Bulkhead:
@@ -131,7 +200,7 @@ class Bulkhead:
         """Partitions that have answered a call of this loop, or failed it."""
         self.waiting: deque[Call] = deque()
         """Calls that wait for a place."""
-        self._limits: list[Limit] = []  # a heap
+        self._limits: list[_Limit] = []  # a heap
         self._admitting = False
         self._places = places
         self._most_waiting = max(LEAST_WAITING, WAITING_PER_PLACE * places)
@@ -162,9 +231,9 @@ class Bulkhead:
             self._arm(own)
         return begins
 
-    def limit(self, deadline: float, expired: Callable[[], object]) -> Limit:
-        """Call `expired` at `deadline` (the loop's own time), unless the limit is lifted before."""
-        limit = Limit(deadline, expired)
+    def limit(self, task: asyncio.Task[object] | _Interruption, deadline: float) -> _Limit:
+        """Cancel `task` at `deadline` (the loop's own time), unless its work is done before."""
+        limit = _Limit(deadline, task)
         heapq.heappush(self._limits, limit)
         if deadline < self._soonest:
             self._soonest = deadline
@@ -187,7 +256,7 @@ class Bulkhead:
         """Return the tasks of the calls under way, those given up on included."""
         return [call.task for call in chain(self.under_way, self.abandoned) if call.task is not None]
 
-    def drop_waiting(self, error: Callable[[str], BaseException]) -> None:
+    def drop_waiting(self, error: Callable[[str], BackendError]) -> None:
         """Fail the calls that wait for a place, each with `error(operation)`."""
         while self.waiting:
             call = self.waiting.popleft()
@@ -277,10 +346,11 @@ class Bulkhead:
 
     def _expire_limits(self, own: float) -> None:
         limits = self._limits
-        while limits and (limits[0].expired is None or limits[0].deadline <= own):
-            expired = heapq.heappop(limits).expired
-            if expired is not None:
-                expired()
+        while limits and (limits[0].task is None or limits[0].deadline <= own):
+            limit = heapq.heappop(limits)
+            if limit.task is not None:
+                limit.expired = True
+                limit.task.cancel()
 
     def _grant(self, overdue: list[Call], turns: int, stalled: bool) -> None:
         left = [call for call in overdue if call in self.under_way]

@@ -26,7 +26,7 @@ class Waiter(Protocol):
     def set_result(self, answer: Any, /) -> None:
         """Take the answer."""
 
-    def set_exception(self, error: BaseException, /) -> None:
+    def set_exception(self, error: BackendError, /) -> None:
         """Take the error."""
 
     def exception(self) -> object:
@@ -70,7 +70,7 @@ class Call:
         """Return whether a caller still waits for the answer."""
         return self.waiter is not None and not self.waiter.done()
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BackendError) -> None:
         """Give the caller an error, if it still waits."""
         waiter = self.waiter
         if waiter is not None and not waiter.done():

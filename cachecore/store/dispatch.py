@@ -112,9 +112,7 @@ class Dispatch:
         if bulkhead.enter(call):
             self._begin(bulkhead, call)
 
-    def refused(
-        self, budget: Callable[[Partition, int, bool], float], name: str, key: str
-    ) -> BackendUnavailable | None:
+    def refused(self, budget: Callable[[Partition, int], float], name: str, key: str) -> BackendUnavailable | None:
         """Return the error of a read of `key`, in the partition `name`, if an open breaker refuses it, else None.
 
         Counts and probes as `start` does and raises nothing: in an outage each lookup comes here.
@@ -122,7 +120,7 @@ class Dispatch:
         partition = self._partitions.get(name)
         if partition is None or partition.breaker.state == "closed" or self.closed:
             return None
-        return self._refusal("get_many", partition, budget(partition, 1, False), key)
+        return self._refusal("get_many", partition, budget(partition, 1), key)
 
     def _refusal(self, operation: str, partition: Partition, budget: float, key: str) -> BackendUnavailable:
         """Return the error of a call that is not made, counted; if it is time to, `key` is read behind."""
@@ -158,7 +156,8 @@ class Dispatch:
                 call.task.add_done_callback(lambda _: started.close())
 
     def _ended(self, bulkhead: Bulkhead, call: Call, future: asyncio.Future[Any]) -> None:
-        """Evaluate the outcome of a call without a task, as `_attend` does in one."""
+        """Evaluate the outcome of a call without a task, as `_attend` does in one. First its place is free."""
+        self._left(bulkhead, call)
         try:
             self._answered(bulkhead, call, future.result())
         except asyncio.CancelledError:
@@ -166,8 +165,6 @@ class Dispatch:
                 self._failed(bulkhead, call, BackendError(call.operation, transient=True, reason="cancelled"))
         except Exception as error:  # noqa: BLE001 - as in _raised
             self._raised(bulkhead, call, error)
-        finally:
-            self._left(bulkhead, call)
 
     async def _attend(self, bulkhead: Bulkhead, call: Call, started: Awaitable[Any]) -> None:
         """The task of `call`: wait for it and report its outcome to breaker, observer and caller."""
@@ -213,10 +210,11 @@ class Dispatch:
         bulkhead.heard.add(partition)
         if partition.refusals.held:
             partition.refusals.succeeded(call.operation)
-        if call.waiter is None or call.explicit:
+        breaker = partition.breaker
+        if call.waiter is None or (call.explicit and not (breaker.calm and seconds <= partition.patience)):
             self._answered_in_time(bulkhead, call)
-        elif not partition.breaker.calm:
-            partition.breaker.succeeded(call.ticket)
+        elif not breaker.calm:
+            breaker.succeeded(call.ticket)
         waiter = call.waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
@@ -241,7 +239,10 @@ class Dispatch:
             partition.measured(now - begun, now)
 
     def _answered_in_time(self, bulkhead: Bulkhead, call: Call) -> None:
-        """Learn from the answer to a probe or an explicit call, which may come later than that of a read."""
+        """Tell the breaker of an answered probe or explicit call, which may take longer than a read.
+
+        Only an answer within a read's time says that the store is well; a late one fails a probe.
+        """
         breaker, now = call.partition.breaker, bulkhead.loop.time()
         seconds = bulkhead.time.own(now) - call.entered
         link = None if self._links is None else self._links.link(call.key)
@@ -327,6 +328,9 @@ class Dispatch:
 
     def bulkhead(self, loop: asyncio.AbstractEventLoop) -> Bulkhead:
         """Return the bulkhead of `loop`, which is the caller's."""
+        bulkhead = self._last()
+        if bulkhead is not None and bulkhead.loop is loop:
+            return bulkhead
         bulkhead = self._bulkheads.get(loop)
         if bulkhead is None:
             bulkhead = Bulkhead(loop, self._options.max_in_flight, self._begin, self._more, self._missed)

@@ -3,10 +3,10 @@
 Every call gets one deadline, a place among a bounded number of calls, and is not made at all while the breaker of its
 partition is open. The result is an answer or a `BackendError`, in time, even if the driver hangs.
 
-There are two kinds of calls. The guard itself makes those that a caller can do without: reads, and the writes of
-computed values; they wait a few round trips. `Guard.explicit` makes those that a caller asked for: they wait
-`write_timeout`, and a store whose answers are late does not refuse them. Connecting has a deadline of its own, and so
-have no calls that have nothing to do with it: see `SupportsLinks`.
+There are two guards of one store. The guard itself makes the calls that a caller can do without: reads, and the writes
+of computed values; they wait a few round trips. `Guard.explicit` makes those that a caller asked for: they wait
+`write_timeout`, a store whose answers are late does not refuse them, and a locked one is asked again. Connecting has a
+deadline of its own, and so have no calls that have nothing to do with it: see `SupportsLinks`.
 
 An open breaker refuses every call at once. When its back-off is over, the next refused call makes the guard read one of
 its keys in the background: recovery is noticed at the price of one read, and no caller waits for it.
@@ -15,15 +15,17 @@ its keys in the background: recovery is noticed at the price of one read, and no
 from __future__ import annotations
 
 import asyncio
-import os
+import math
 import random
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cachecore.contract.clock import Clock
-from cachecore.contract.errors import BackendError
+from cachecore.contract.errors import BackendError, BackendTimeout
+from cachecore.contract.forks import in_child
 from cachecore.contract.options import MIB, StoreOptions
 from cachecore.contract.protocols import (
     CacheBackend,
@@ -38,11 +40,10 @@ from cachecore.contract.protocols import (
     SupportsTouch,
 )
 from cachecore.store.breaker import State
+from cachecore.store.bulkhead import Within
 from cachecore.store.call import Answered, Call
 from cachecore.store.closing import close
 from cachecore.store.dispatch import Dispatch, Observer
-from cachecore.store.everywhere import everywhere
-from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guarded_pages import guarded_pages
 from cachecore.store.inline_read import InlineRead
 from cachecore.store.partition import WHOLE_STORE, Partition
@@ -54,7 +55,19 @@ _REMEMBER: Final = 60.0
 _PER_KEY: Final = 50e-6
 """Seconds that each key of a call adds to its deadline."""
 _PROBE: Final = "cachecore.probe"  # a key that no entry has
+_LOCK_PAUSE: Final = 0.005  # seconds between two attempts at a store that another process has locked
+Part = tuple[Partition, Sequence[str]]
+"""A partition, and the keys of a call that lie there."""
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Sizes:
+    """The largest values of the last two minutes: what a read, of which the size is not known, may have to wait for."""
+
+    largest: int = 0  # bytes, in this minute
+    allowance: float = 0.0  # seconds that a read has for the largest value of this minute and the last
+    until: float = -math.inf  # monotonic second at which this minute ends
 
 
 class Guard:
@@ -72,24 +85,20 @@ class Guard:
     A caller's cancellation does not reach the backend: the call goes on and its outcome is counted.
     """
 
-    # Set in __init__ where `backend` has them, so that isinstance gives the same result for guard and backend.
+    # Set where `backend` has them, so that isinstance gives the same result for guard and backend.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
+    begin_sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
     extend: Callable[..., Awaitable[list[bool]]]
     feed: Callable[[str], AsyncIterator[FeedEvent]]
     advance: Callable[[str], Awaitable[int]]
     partition: Callable[[str], str]
+    _whole: Partition
 
     def __init__(
-        self,
-        backend: CacheBackend,
-        options: StoreOptions,
-        *,
-        clock: Clock,
-        chance: random.Random,
-        observer: Observer,
+        self, backend: CacheBackend, options: StoreOptions, *, clock: Clock, chance: random.Random, observer: Observer
     ) -> None:
         self._backend = backend
         self._timeout_per_byte = options.backend_timeout_per_mib / MIB
@@ -97,40 +106,45 @@ class Guard:
         self._observer = observer
         self._write_timeout = options.write_timeout
         self._calls = Dispatch(backend, options, clock=clock, chance=chance, observer=observer)
+        self._sizes = _Sizes()
+        self._patient = False
+        self._has_abilities(backend)
         self.refused = partial(self._calls.refused, self._read_budget)
         self.refusing = self._calls.not_closed
+        self.explicit = copy(self)  # for calls that a caller asked for and waits for
+        self.explicit._patient = True  # noqa: SLF001 - of this class
+        self.explicit._has_abilities(backend)  # noqa: SLF001 - of this class
+        self._reset()
+        in_child(self._reset)
+
+    def _has_abilities(self, backend: CacheBackend) -> None:
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition
         if isinstance(backend, SupportsScan):
             self.scan = partial(guarded_pages, self._calls, backend)
         if isinstance(backend, SupportsSizes):
-            self.sizes = partial(self.value_sizes, backend)
+            self.sizes = partial(self._ask, "sizes", backend.sizes)
+            self.begin_sizes = partial(self._begin_sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsTouch):
             self.touch = partial(self._touch, backend)
         if isinstance(backend, SupportsExtend):
-            self.extend = partial(self.lengthen, backend)
+            self.extend = partial(self._extend, backend)
         if isinstance(backend, SupportsFeed):
             self.feed = backend.feed  # never raises, never ends: nothing to guard
         if isinstance(backend, SupportsMarks):
-            self.advance = partial(self.advance_mark, backend)
-        self.explicit = Explicit(self, backend)
-        """The same store, for calls that a caller waits for with time."""
-        self._reset()
-        _guards.add(self)
+            self.advance = partial(self._advance, backend)
 
     def __repr__(self) -> str:
         return f"Guard({type(self._backend).__name__}, breakers={self.states()})"
 
     def _reset(self) -> None:
-        """Begin anew, as in a forked child."""
+        """Begin anew, in a forked child."""
         self._calls.reset()
-        self._whole = self._calls.partition(WHOLE_STORE)
-        self._largest = 0  # bytes, in this minute
-        self._allowance = 0.0  # seconds that a read has for the largest value of this minute and the last
-        self._remembered_until = self._now() + _REMEMBER
+        self._whole = self.explicit._whole = self._calls.partition(WHOLE_STORE)  # noqa: SLF001 - of this class
+        self._sizes.largest, self._sizes.allowance, self._sizes.until = 0, 0.0, -math.inf
 
     def states(self) -> dict[str, State]:
         """Return the state of each partition's breaker; the empty name is the whole store's."""
@@ -147,79 +161,52 @@ class Guard:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`. Raises `BackendError` within its deadline."""
-        return await self.read(keys)
-
-    async def read(self, keys: Sequence[str], *, explicit: bool = False) -> list[bytes | None]:
-        """Return the live values in the order of `keys`, for a call of either kind."""
-        if not keys:
-            return []
-        if self._partition is None:
-            return self.fitting(keys, await self._read(self._whole, keys, explicit))
-        parts = self._parts("get_many", keys)
-        under_way = [self._read(partition, part, explicit) for partition, part in parts]
-        values: dict[str, bytes | None] = {}
-        for (_, part), answer in zip(parts, under_way, strict=True):
-            values.update(zip(part, self.fitting(part, await answer), strict=True))
-        return [values[key] for key in keys]
+        return await self._ask("get_many", self._backend.get_many, keys)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
         """Replace each key. Raises `BackendError` if any partition failed; the others have done their part."""
-        await self.write(items, ttl)
 
-    async def write(self, items: Mapping[str, bytes], ttl: float | None, *, explicit: bool = False) -> None:
-        """Replace each key, for a call of either kind."""
-
-        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
+        def start(node: Part) -> asyncio.Future[None]:
+            keys = node[1]
             part = items if len(keys) == len(items) else {key: items[key] for key in keys}
-            return self._write(partition, part, ttl, explicit)
+            size = sum(map(len, part.values()))
+            return self._start("set_many", partial(self._backend.set_many, part, ttl=ttl), node, size)
 
-        await everywhere(self._parts("set_many", list(items)), start)
+        await self._everywhere("set_many", list(items), start)
 
-    def begin_write(
-        self, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
-    ) -> asyncio.Future[None]:
-        """Begin to replace keys of one partition, in this very turn. Raises `BackendError` if it is refused."""
-        key = next(iter(items))
-        partition = self._whole if self._partition is None else self._calls.partition(self._node("set_many", key))
-        return self._write(partition, items, ttl, explicit)
+    def begin_write(self, items: Mapping[str, bytes], *, ttl: float | None) -> asyncio.Future[None]:
+        """Begin `set_many` of one partition in this very turn, without another try where the store is locked.
 
-    def _write(
-        self, partition: Partition, items: Mapping[str, bytes], ttl: float | None, explicit: bool
-    ) -> asyncio.Future[None]:
-        size = sum(map(len, items.values()))
-        self._remember(size)
-        budget = self._budget(partition, size, len(items), explicit)
+        Raises `BackendError` at once if it is refused.
+        """
+        keys = list(items)
         call = partial(self._backend.set_many, items, ttl=ttl)
-        return self._calls.start(Call("set_many", partition, budget, call, next(iter(items)), size, explicit))
+        return self._start("set_many", call, (self._node("set_many", keys[0]), keys), sum(map(len, items.values())))
+
+    def _begin_sizes(self, backend: SupportsSizes, keys: Sequence[str]) -> Awaitable[list[int]]:
+        """Begin `sizes` in this very turn where there is one partition; else when the result is awaited."""
+        if self._partition is not None:
+            return self._ask("sizes", backend.sizes, keys)
+        return self._start("sizes", partial(backend.sizes, keys), (self._whole, keys))
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
-        return await self.delete(keys)
 
-    async def delete(self, keys: Sequence[str], *, explicit: bool = False) -> int:
-        """Delete the keys, for a call of either kind; return how many existed."""
+        def start(node: Part) -> asyncio.Future[int]:
+            return self._start("delete_many", partial(self._backend.delete_many, node[1]), node)
 
-        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[int]:
-            budget = self._budget(partition, 0, len(keys), explicit)
-            call = partial(self._backend.delete_many, keys)
-            return self._calls.start(Call("delete_many", partition, budget, call, keys[0], explicit=explicit))
-
-        return sum(await everywhere(self._parts("delete_many", keys), start))
+        return sum(await self._everywhere("delete_many", keys, start))
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was. After a timeout the outcome is unknown."""
-        return await self.exchange(key, old, new, ttl)
-
-    async def exchange(
-        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = False
-    ) -> bool:
-        """Make the value `new` if it is `old` now, for a call of either kind; return whether it was."""
-        partition = self._whole if self._partition is None else self._calls.partition(self._node("swap", key))
         size = len(old or b"") + len(new or b"")
-        self._remember(size)
-        budget = self._budget(partition, size, 1, explicit)
-        call = partial(self._backend.swap, key, old, new, ttl=ttl)
-        swapped: bool = await self._calls.start(Call("swap", partition, budget, call, key, size, explicit))
+
+        def start(node: Part) -> asyncio.Future[bool]:
+            return self._start("swap", partial(self._backend.swap, key, old, new, ttl=ttl), node, size)
+
+        if not self._patient:
+            return await start((self._node("swap", key), (key,)))
+        (swapped,) = await self._everywhere("swap", (key,), start)
         return swapped
 
     def refuse(self) -> None:
@@ -233,98 +220,116 @@ class Guard:
         """
         await close(self._calls, self._backend, self._observer)
 
-    def value_sizes(
-        self, backend: SupportsSizes, keys: Sequence[str], *, explicit: bool = False
-    ) -> Awaitable[list[int]]:
-        """Begin at once to ask each partition. The answer raises `BackendError` if any of them failed."""
-        parts = self._parts("sizes", keys)
-        under_way = [
-            self._calls.start(
-                Call("sizes", node, self._budget(node, 0, len(part), explicit), call, part[0], explicit=explicit)
-            )
-            for node, part in parts
-            for call in (partial(backend.sizes, part),)
-        ]
-        if len(parts) == 1 and parts[0][1] is keys:
-            return under_way[0]
-        return self._all_sizes(keys, parts, under_way)
-
-    async def _all_sizes(
-        self,
-        keys: Sequence[str],
-        parts: Sequence[tuple[Partition, Sequence[str]]],
-        under_way: Sequence[Awaitable[list[int]]],
-    ) -> list[int]:
-        sizes: dict[str, int] = {}
-        for (_, part), answer in zip(parts, under_way, strict=True):
-            sizes.update(zip(part, await answer, strict=True))
-        return [sizes[key] for key in keys]
-
-    async def _time(self, backend: SupportsTime) -> float:
-        now: float = await self._calls.start(Call("time", self._whole, self._whole.patience, backend.time, _PROBE))
-        return now
+    def _time(self, backend: SupportsTime) -> asyncio.Future[float]:
+        return self._start("time", backend.time, (self._whole, (_PROBE,)))
 
     async def _touch(self, backend: SupportsTouch, keys: Sequence[str]) -> None:
         """Touch each partition's keys at the same time. Raises `BackendError` if any of them failed."""
 
-        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
-            budget = self._budget(partition, 0, len(keys))
-            return self._calls.start(Call("touch", partition, budget, partial(backend.touch, keys), keys[0]))
+        def start(node: Part) -> asyncio.Future[None]:
+            return self._start("touch", partial(backend.touch, node[1]), node)
 
-        if keys:
-            await everywhere(self._parts("touch", keys), start)
+        await self._everywhere("touch", keys, start)
 
-    async def lengthen(
-        self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
-    ) -> list[bool]:
+    async def _extend(self, backend: SupportsExtend, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let keys of each partition live longer, at the same time. Raises `BackendError` if any of them failed."""
         there: dict[str, bool] = {}
 
-        async def extend(part: dict[str, bytes]) -> None:
+        async def extend(keys: Sequence[str]) -> None:
+            part = {key: items[key] for key in keys}
             there.update(zip(part, await backend.extend(part, ttl=ttl), strict=True))
 
-        def start(partition: Partition, keys: Sequence[str]) -> asyncio.Future[None]:
-            call = partial(extend, {key: items[key] for key in keys})
-            budget = self._budget(partition, 0, len(keys), explicit)
-            return self._calls.start(Call("extend", partition, budget, call, keys[0], explicit=explicit))
+        def start(node: Part) -> asyncio.Future[None]:
+            return self._start("extend", partial(extend, node[1]), node)
 
-        await everywhere(self._parts("extend", list(items)), start)
+        await self._everywhere("extend", list(items), start)
         return [there[key] for key in items]
 
-    def advance_mark(self, backend: SupportsMarks, key: str, *, explicit: bool = False) -> asyncio.Future[int]:
+    def _advance(self, backend: SupportsMarks, key: str) -> asyncio.Future[int]:
         """Begin at once, so that it reaches the store right behind the write that was begun before it."""
-        partition = self._whole if self._partition is None else self._calls.partition(self._node("advance", key))
-        budget = self._budget(partition, 0, 1, explicit)
-        call = partial(backend.advance, key)
-        return self._calls.start(Call("advance", partition, budget, call, key, explicit=explicit))
+        return self._start("advance", partial(backend.advance, key), (self._node("advance", key), (key,)))
 
-    def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = False) -> None:
+    def begin_read(self, keys: Sequence[str], answered: Answered) -> None:
         """Read keys of one partition; `answered` gets the values or the error, in the very turn they come.
 
         For a caller that reads for many and can do without a task and a turn of the loop. `answered` must not raise.
         Raises `BackendUnavailable` at once where `get_many` would.
         """
-        partition = self._whole if self._partition is None else self._calls.partition(self._node("get_many", keys[0]))
-        budget = self._read_budget(partition, len(keys), explicit)
+        partition = self._node("get_many", keys[0])
+        budget = self._read_budget(partition, len(keys))
         call = partial(self._backend.get_many, keys)
-        waiter = InlineRead(self.fitting, keys, answered)
-        self._calls.enter(Call("get_many", partition, budget, call, keys[0], 0, explicit, waiter))
+        waiter = InlineRead(self._fitting, keys, answered)
+        self._calls.enter(Call("get_many", partition, budget, call, keys[0], 0, self._patient, waiter))
 
-    def _read(self, partition: Partition, keys: Sequence[str], explicit: bool) -> asyncio.Future[list[bytes | None]]:
-        budget = self._read_budget(partition, len(keys), explicit)
-        call = partial(self._backend.get_many, keys)
-        return self._calls.start(Call("get_many", partition, budget, call, keys[0], explicit=explicit))
+    def _start(self, operation: str, call: Callable[[], Awaitable[T]], part: Part, size: int = 0) -> asyncio.Future[T]:
+        """Begin the call of one partition for its keys, with `size` bytes of values; return its answer to be."""
+        partition, keys = part
+        if operation == "get_many":
+            budget = self._read_budget(partition, len(keys))
+        else:
+            self._remember(size)
+            patience = self._write_timeout if self._patient else partition.patience
+            budget = patience + size * self._timeout_per_byte + len(keys) * _PER_KEY
+        return self._calls.start(Call(operation, partition, budget, call, keys[0], size, self._patient))
 
-    def _read_budget(self, partition: Partition, keys: int, explicit: bool) -> float:
-        now = self._now()
-        if now > self._remembered_until:
-            self._allowance = self._largest * self._timeout_per_byte  # the larger one of two minutes
-            self._largest = 0
-            self._remembered_until = now + _REMEMBER
-        patience = self._write_timeout if explicit else partition.patience
-        return patience + self._allowance + keys * _PER_KEY
+    async def _ask(
+        self, operation: str, call: Callable[[Sequence[str]], Awaitable[list[T]]], keys: Sequence[str]
+    ) -> list[T]:
+        """Return the answers in the order of `keys`, from each partition at the same time. Raises `BackendError`."""
+        parts = self._parts(operation, keys)
+        under_way = [self._start(operation, partial(call, part[1]), part) for part in parts]
+        answers: dict[str, T] = {}
+        for (_, part), answer in zip(parts, under_way, strict=True):
+            values: Any = await answer
+            if operation == "get_many":
+                values = self._fitting(part, values)
+            answers.update(zip(part, values, strict=True))
+        return [answers[key] for key in keys]
 
-    def fitting(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
+    async def _everywhere(
+        self, operation: str, keys: Sequence[str], start: Callable[[Part], asyncio.Future[T]]
+    ) -> list[T]:
+        """Call each partition with its keys, at the same time; raise the first error once all have ended.
+
+        An explicit call is made again while another process holds a lock of the store, until its deadline.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        within: Within | None = None
+        while True:
+            under_way: list[asyncio.Future[T]] = []
+            answers: list[T] = []
+            failure: BackendError | None = None
+            for part in self._parts(operation, keys):
+                try:
+                    under_way.append(start(part))
+                except BackendError as error:
+                    failure = failure or error
+            for answer in under_way:
+                try:
+                    answers.append(await answer)
+                except BackendError as error:
+                    failure = failure or error
+            if failure is None:
+                return answers
+            if not self._patient or failure.reason != "locked" or not isinstance(failure, BackendTimeout):
+                raise failure
+            if within is None:  # made here, because most calls need none
+                within = self.within("locked").lengthen(began - loop.time())
+            if within.passed:
+                raise failure
+            await asyncio.sleep(_LOCK_PAUSE)
+
+    def _read_budget(self, partition: Partition, keys: int) -> float:
+        now, sizes = self._now(), self._sizes
+        if now > sizes.until:
+            sizes.allowance = sizes.largest * self._timeout_per_byte  # the larger one of two minutes
+            sizes.largest = 0
+            sizes.until = now + _REMEMBER
+        patience = self._write_timeout if self._patient else partition.patience
+        return patience + sizes.allowance + keys * _PER_KEY
+
+    def _fitting(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
         """Return `values` if they can be those of `keys`. Raises `BackendError`."""
         if len(values) != len(keys):  # the values of other keys: an answer that must not be believed
             self._observer.backend_error("get_many", "protocol")
@@ -333,47 +338,39 @@ class Guard:
         return values
 
     def _remember(self, size: int) -> None:
-        if size > self._largest:
-            self._largest = size
-            self._allowance = max(self._allowance, size * self._timeout_per_byte)
-
-    def _budget(self, partition: Partition, size: int, keys: int, explicit: bool = False) -> float:
-        patience = self._write_timeout if explicit else partition.patience
-        return patience + size * self._timeout_per_byte + keys * _PER_KEY
+        sizes = self._sizes
+        if size > sizes.largest:
+            sizes.largest = size
+            sizes.allowance = max(sizes.allowance, size * self._timeout_per_byte)
 
     def seconds_for(self, size: int) -> float:
         """Return the seconds that values of `size` bytes add to a deadline."""
         return size * self._timeout_per_byte
 
-    def within(self, operation: str, keys: int) -> Within:
-        """Return a context that raises `BackendTimeout` if explicit work takes longer than its deadline."""
-        budget = self._budget(self._whole, 0, keys, explicit=True)
-        return Within(self._calls.bulkhead(asyncio.get_running_loop()), operation, budget)
+    def within(self, operation: str, *, keys: int = 1) -> Within:
+        """Return a context that raises `BackendTimeout` unless the work in it ends within `write_timeout`.
 
-    def _node(self, operation: str, key: str) -> str:
+        The number of `keys` lengthens it as it does for a single call.
+        """
+        bulkhead = self._calls.bulkhead(asyncio.get_running_loop())
+        return Within(bulkhead, operation, self._write_timeout + keys * _PER_KEY)
+
+    def _node(self, operation: str, key: str) -> Partition:
+        """Return the partition of `key`. Raises `BackendError` where the backend cannot tell."""
+        if self._partition is None:
+            return self._whole
         try:
-            return WHOLE_STORE if self._partition is None else self._partition(key)
+            name = self._partition(key)
         except Exception as error:
             self._calls.report("partition", error)
             raise BackendError(operation, transient=True) from error
+        return self._calls.partition(name)
 
-    def _parts(self, operation: str, keys: Sequence[str]) -> list[tuple[Partition, Sequence[str]]]:
+    def _parts(self, operation: str, keys: Sequence[str]) -> list[Part]:
         """Return the keys of each partition."""
         if self._partition is None:
             return [(self._whole, keys)] if keys else []
-        parts: dict[str, list[str]] = {}
+        parts: dict[Partition, list[str]] = {}
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
-        return [(self._calls.partition(name), part) for name, part in parts.items()]
-
-
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for guard in list(_guards):
-        guard._reset()  # noqa: SLF001 - the guard's own hook
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+        return list(parts.items())

@@ -38,13 +38,9 @@ class InlineRead:
         self._done = True
         self._answered(values, None)
 
-    def set_exception(self, error: BaseException, /) -> None:
+    def set_exception(self, error: BackendError, /) -> None:
         """Take the error."""
         self._done = True
-        if not isinstance(error, BackendError):
-            failure = BackendError("get_many", transient=True)
-            failure.__cause__ = error
-            error = failure
         self._answered([], error)
 
     def exception(self) -> None:

@@ -17,9 +17,9 @@ from cachecore.contract.clock import Clock
 from cachecore.contract.errors import BackendError
 from cachecore.contract.options import StoreOptions
 from cachecore.contract.protocols import CacheBackend
+from cachecore.store.bulkhead import Within
 from cachecore.store.call import Answered
 from cachecore.store.dispatch import Observer, closed_error
-from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guard import Guard
 from cachecore.store.memory_backend import MemoryBackend
 
@@ -42,13 +42,14 @@ class LocalGuard(Guard):
     def __init__(
         self, backend: CacheBackend, options: StoreOptions, *, clock: Clock, chance: random.Random, observer: Observer
     ) -> None:
-        super().__init__(backend, options, clock=clock, chance=chance, observer=observer)
-        del self.advance
         self._took: dict[str, Callable[[float], object]] = {}
-        self.scan = backend.scan  # type: ignore[attr-defined]  # of a MemoryBackend
-        self.time = partial(self._direct, "time", backend.time)  # type: ignore[attr-defined]  # likewise
-        self.explicit = _LocalExplicit(self, backend)
-        del self.explicit.advance
+        super().__init__(backend, options, clock=clock, chance=chance, observer=observer)
+
+    def _has_abilities(self, backend: Any) -> None:
+        super()._has_abilities(backend)
+        del self.advance
+        self.scan = backend.scan
+        self.time = partial(self._direct, "time", backend.time)
 
     async def _direct(self, operation: str, call: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         """Return the answer of `call`, counted as any call. Raises BackendError."""
@@ -75,36 +76,23 @@ class LocalGuard(Guard):
         if items:
             await self._direct("set_many", self._backend.set_many, items, ttl=ttl)
 
-    async def read(self, keys: Sequence[str], *, explicit: bool = False) -> list[bytes | None]:
-        """Return the live values in the order of `keys`."""
-        return await self._direct("get_many", self._backend.get_many, keys) if keys else []
-
-    async def write(self, items: Mapping[str, bytes], ttl: float | None, *, explicit: bool = False) -> None:
-        """Replace each key."""
-        if items:
-            await self._direct("set_many", self._backend.set_many, items, ttl=ttl)
-
-    async def delete(self, keys: Sequence[str], *, explicit: bool = False) -> int:
+    async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed."""
         return await self._direct("delete_many", self._backend.delete_many, keys) if keys else 0
 
-    async def exchange(
-        self, key: str, old: bytes | None, new: bytes | None, ttl: float | None, *, explicit: bool = False
-    ) -> bool:
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
         """Make the value `new` if it is `old` now; return whether it was."""
         return await self._direct("swap", self._backend.swap, key, old, new, ttl=ttl)
 
-    async def value_sizes(self, backend: Any, keys: Sequence[str], *, explicit: bool = False) -> list[int]:
-        """Return the lengths of the values."""
-        return await self._direct("sizes", backend.sizes, keys) if keys else []
+    async def _ask(
+        self, operation: str, call: Callable[[Sequence[str]], Awaitable[list[T]]], keys: Sequence[str]
+    ) -> list[T]:
+        return await self._direct(operation, call, keys) if keys else []
 
-    async def lengthen(
-        self, backend: Any, items: Mapping[str, bytes], *, ttl: float | None, explicit: bool = False
-    ) -> list[bool]:
-        """Let keys that have these values live longer."""
+    async def _extend(self, backend: Any, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         return await self._direct("extend", backend.extend, items, ttl=ttl) if items else []
 
-    def begin_read(self, keys: Sequence[str], answered: Answered, *, explicit: bool = False) -> None:
+    def begin_read(self, keys: Sequence[str], answered: Answered) -> None:
         """Read keys; `answered` gets the values or the error before this returns."""
         try:
             values = _at_once(self._direct("get_many", self._backend.get_many, keys))
@@ -113,26 +101,14 @@ class LocalGuard(Guard):
         else:
             answered(values, None)
 
-    def within(self, operation: str, keys: int) -> Within:
+    def within(self, operation: str, *, keys: int = 1) -> Within:
         """Return the deadline of explicit work: none for `set`, which makes no call that could wait.
 
         Other work tries again while the store fails, as one that the application has closed does for ever.
         """
         if operation != "set":
-            return super().within(operation, keys)
+            return super().within(operation, keys=keys)
         return _UNBOUNDED
-
-
-class _LocalExplicit(Explicit):
-    """The same calls for work that a caller asked for: no other process can have locked the store."""
-
-    def __init__(self, guard: LocalGuard, backend: CacheBackend) -> None:
-        super().__init__(guard, backend)
-        self.get_many = guard.get_many  # type: ignore[method-assign] # without a coroutine that only passes it on
-        self.set_many = guard.set_many  # type: ignore[method-assign] # likewise
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await call()
 
 
 class _Unbounded(Within):

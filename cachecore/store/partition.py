@@ -45,7 +45,7 @@ class Partition:
         return self.trip.seconds < math.inf
 
     def measured(self, seconds: float, now: float) -> None:
-        """Take note of a small call that was answered after `seconds`, at the monotonic second `now`."""
+        """Set `patience` anew: a call of few bytes was answered after `seconds`, at the monotonic second `now`."""
         self.trip.measured(seconds, now)
         self.patience = max(self._floor, min(ROUND_TRIPS * self.trip.seconds, self._cap))
 

@@ -38,6 +38,10 @@ class StoreClock:
             return self._clock.time()
         return self._monotonic() + self._offset
 
+    def monotonic_at(self, unix: float | None) -> float:
+        """Return the monotonic second at which the store's clock says `unix`; infinity for None."""
+        return math.inf if unix is None else unix - self.now() + self._monotonic()
+
     def expire(self) -> None:
         """Measure again soon: the store may be another one now."""
         if self._backend is not None:

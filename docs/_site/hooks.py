@@ -11,7 +11,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import beside
-import figures
 import llms
 from mkdocs.structure.files import File
 
@@ -103,7 +102,6 @@ def _made(files: Any, config: Any) -> dict[str, str]:
             todo |= beside.linked(text, path) - done
             text = beside.rewritten(text, path)
         made[beside.page_name(path)] = text
-    made["performance.md"] = figures.page(beside.ROOT / "benchmarks" / "results")
     for name in _leaves(config["nav"]):
         if match := PACKAGES.match(name):
             made[name] = f"# `{match[1]}`\n\n::: {match[1]}\n"

@@ -7,6 +7,7 @@ none. A comment before a block says otherwise:
 
 `<!-- file: app.py -->`: the block is the content of that file.
 `<!-- background: 8000 -->`: the command serves on that port until the end of the page. A free port takes its place.
+`<!-- background: no port -->`: the command runs until the end of the page.
 `<!-- needs: module -->`: run where that module is installed.
 `<!-- skip: reason -->`: not run; Python must compile all the same.
 

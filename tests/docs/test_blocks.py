@@ -97,10 +97,12 @@ class Reader:
                 assert matches(self.own(shown), said), f"{self.page}: $ {command}\nprinted:\n{said}"
 
     def serve(self, block: Block) -> None:
-        """Start the command of a block, and wait until its port takes connections."""
+        """Start the command of a block; if it has a port, wait until that takes connections."""
         ((command, _),) = block.commands
-        self.put[block.said] = str(free_port())
-        self.background.enter_context(serving(self.own(command), int(self.put[block.said]), self))
+        port = free_port() if block.said.isdigit() else None
+        if port is not None:
+            self.put[block.said] = str(port)
+        self.background.enter_context(serving(self.own(command), port, self))
 
     def run(self, command: list[str], given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -116,14 +118,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: str, port: int, reader: Reader) -> Iterator[None]:
+def serving(command: str, port: int | None, reader: Reader) -> Iterator[None]:
     with (reader.folder / "background.log").open("w") as log:
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command}"], cwd=reader.folder, env=reader.environment, stdout=log, stderr=log
         )
         try:
             end = time.monotonic() + 60
-            while True:
+            while port is not None:
                 assert process.poll() is None, (reader.folder / "background.log").read_text()
                 with socket.socket() as one:
                     one.settimeout(0.2)

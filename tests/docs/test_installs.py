@@ -12,6 +12,11 @@ import pytest
 from tests.docs.pages import ROOT, name, pages
 
 COMMAND = re.compile(r"\bpip install ([^`\n]+)")
+WHEEL = re.compile(r"wheels/(\w+)-([\d.]+)-py3-none-any\.whl")
+PROJECTS = {
+    path.parent: tomllib.loads(path.read_text())["project"]
+    for path in [ROOT / "pyproject.toml", *ROOT.glob("*/*/pyproject.toml")]
+}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -25,12 +30,16 @@ def problem(argument: str) -> str | None:
     if place.startswith("cachecore"):
         return f"{argument} is on no index: give its path"
     folder = ROOT / place
-    if argument.startswith("-") or not (place == "." or "/" in place):
+    if argument.startswith("-") or place == "wheels/*.whl" or not (place == "." or "/" in place):
         return None
-    if not (folder / "pyproject.toml").is_file():
-        return f"{argument} is no path of the repository"
-    declared = tomllib.loads((folder / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
-    missing = set(filter(None, extras.split(","))) - set(declared)
+    if wheel := WHEEL.fullmatch(place):
+        named = (one for one in PROJECTS.values() if (one["name"].replace("-", "_"), one["version"]) == wheel.groups())
+        project = next(named, None)
+    else:
+        project = PROJECTS.get(folder.resolve())
+    if project is None:
+        return f"{argument} is no path of the repository, and no wheel of it"
+    missing = set(filter(None, extras.split(","))) - set(project.get("optional-dependencies", {}))
     return f"{argument} names extras that are not there: {missing}" if missing else None
 
 
@@ -46,6 +55,10 @@ def test_mistakes_are_found() -> None:
     assert problem("integrations/llm[opnai]") is not None
     assert problem("integrations/lm") is not None
     assert problem("integrations/llm[openai,testing]") is None
+    assert problem("wheels/cachecore_lm-0.1.0-py3-none-any.whl") is not None
+    assert problem("wheels/cachecore_llm-0.0.9-py3-none-any.whl") is not None
+    assert problem("wheels/cachecore_llm-0.1.0-py3-none-any.whl[opnai]") is not None
+    assert problem("wheels/*.whl") is None
     assert problem("fastapi") is None
     assert problem("-e") is None
     assert commands("`pip install -e '.[all]' a`  # b") == [["-e", ".[all]", "a"]]

@@ -45,3 +45,8 @@ def redis_store(running: dict[str, servers.Server]) -> str:
     with redis.Redis.from_url(running[name].url) as client:
         client.flushdb()
     return running[name].url
+
+
+def bytes_in(folder: Path) -> bytes:
+    """Return the bytes of all files in a folder."""
+    return b"".join(file.read_bytes() for file in folder.iterdir())

@@ -31,7 +31,7 @@ from cachecore_frameworks.django import SERIALIZER, CacheCore
 
 if not settings.configured:
     settings.configure(USE_TZ=True, SECRET_KEY="s", ALLOWED_HOSTS=["*"])
-SOURCE = os.environ.get("DJANGO_TESTS", "")
+SOURCE = os.environ.get("DJANGO_TESTS") or "absent"
 """The folder `tests` of Django's source distribution, for the suite of its own backends."""
 
 
@@ -149,6 +149,22 @@ def test_one_of_many_adds_wins(backend: CacheCore) -> None:
     for thread in threads:
         thread.join()
     assert won.count(True) == 1
+
+
+def test_add_stores_where_a_write_came_between_and_is_gone(backend: CacheCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process sets and deletes the key, or its dead bytes are swept, while `add` looks: there is no value."""
+    look: Any = backend._sync.lookup
+    between: list[Any] = [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
+
+    def lookup(*arguments: Any) -> Any:
+        known = look(*arguments)
+        while between:
+            between.pop(0)()
+        return known
+
+    monkeypatch.setattr(backend._sync, "lookup", lookup)
+    assert backend.add("k", 1)
+    assert backend.get("k") == 1
 
 
 def test_get_or_set_computes_once_among_threads(backend: CacheCore) -> None:
@@ -280,7 +296,7 @@ BY_PICKLE = {
 """Django's own tests that store models, querysets, functions and classes, or expect the error of pickle."""
 
 
-@pytest.mark.skipif(not SOURCE, reason="DJANGO_TESTS does not name the folder tests of Django's sources")
+@pytest.mark.skipif(not Path(SOURCE).is_dir(), reason="DJANGO_TESTS does not name the folder tests of Django's sources")
 def test_django_s_own_tests(store: str) -> None:
     """All tests of its backends and of its cache middleware pass, but those by pickle."""
     suite = Path(__file__).with_name("django_suite.py")

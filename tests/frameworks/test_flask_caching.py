@@ -24,7 +24,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from cachecore import EncodingError
 from cachecore_frameworks.flask_caching import CacheCore
 
-SOURCE = os.environ.get("FLASK_CACHING_TESTS", "")
+SOURCE = os.environ.get("FLASK_CACHING_TESTS") or "absent"
 """The folder `tests` of Flask-Caching's source distribution, for the suite of its own backends."""
 
 
@@ -84,6 +84,26 @@ def test_counters_are_exact_among_threads(backend: CacheCore) -> None:
     for thread in threads:
         thread.join()
     assert backend.get("n") == 40
+
+
+def test_add_stores_where_a_write_came_between_and_is_gone(backend: CacheCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    look: Any = backend._sync.lookup
+    between: list[Any] = [lambda: backend.set("k", "other"), lambda: backend.delete("k")]
+
+    def lookup(*arguments: Any) -> Any:
+        known = look(*arguments)
+        while between:
+            between.pop(0)()
+        return known
+
+    monkeypatch.setattr(backend._sync, "lookup", lookup)
+    assert backend.add("k", 1)
+    assert backend.get("k") == 1
+
+
+def test_counting_begins_at_nothing_and_at_none(backend: CacheCore) -> None:
+    backend.set("none", None)
+    assert [backend.inc("none", 2), backend.inc("missing", 2)] == [2, 2]
 
 
 def test_what_a_view_may_return_is_kept(backend: CacheCore) -> None:
@@ -176,7 +196,9 @@ OF_OTHER_BACKENDS = (
 """Tests in the chosen files that configure a backend of their own."""
 
 
-@pytest.mark.skipif(not SOURCE, reason="FLASK_CACHING_TESTS does not name the folder tests of Flask-Caching's sources")
+@pytest.mark.skipif(
+    not Path(SOURCE).is_dir(), reason="FLASK_CACHING_TESTS does not name the folder tests of Flask-Caching's sources"
+)
 @pytest.mark.parametrize("whole", [True, False], ids=["memory", "sqlite"])
 def test_flask_caching_s_own_tests(whole: bool, tmp_path: Path) -> None:
     """All of its tests of backends pass, and those of views, memoized functions, templates and signals."""

@@ -147,6 +147,23 @@ async def test_a_failure_lets_others_go_on() -> None:
     assert [text(one) for one in said if isinstance(one, list)] == ["turn 2"] * 2
 
 
+@pytest.mark.parametrize("stored", ["{}x", "[]", 5], ids=repr)
+async def test_an_entry_of_another_version_is_replaced(stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, plugin = model_of(), ModelCache(ttl=60)
+    agent = LlmAgent(name="a", model=model)
+    asked: list[Any] = []
+    look = plugin._slot.aget
+
+    async def noted(request: Any) -> Any:
+        asked.append(request)
+        return await look(request)
+
+    monkeypatch.setattr(plugin._slot, "aget", noted)
+    await run(agent, plugin)
+    await plugin.cache.set(asked[0], stored)
+    assert [text(await run(agent, plugin)) for _ in range(2)] == ["turn 2"] * 2
+
+
 @pytest.mark.parametrize("reason", [types.FinishReason.MAX_TOKENS, types.FinishReason.SAFETY])
 async def test_what_broke_off_is_not_kept(reason: Any) -> None:
     model, plugin = model_of(reason=reason), ModelCache(ttl=60)

@@ -30,6 +30,8 @@ FRAMEWORKS = {
     "pydantic_ai": "pydantic_ai",
 }
 """The package that each adapter needs."""
+IMPORTED_BY = {"langgraph": ["langchain_core"]}
+"""Frameworks that another framework imports by itself."""
 
 
 def installed(package: str) -> bool:
@@ -52,10 +54,7 @@ def test_importing_an_adapter_imports_no_other(module: str) -> None:
         pytest.skip(f"{FRAMEWORKS[module]} is not installed: make frameworks")
     program = f"import sys, cachecore_frameworks.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    names = (
-        name.removeprefix("cachecore_frameworks.")
-        for name in done.stdout.split()
-        if name.startswith("cachecore_frameworks.")
-    )
-    adapters = {name for name in names if name[0] != "_"}
-    assert adapters == {module}
+    names = {name.split(".")[1] for name in done.stdout.split() if name.startswith("cachecore_frameworks.")}
+    assert {name for name in names if name[0] != "_"} == {module}
+    loaded = {package for package in FRAMEWORKS.values() if package in done.stdout.split()}
+    assert loaded <= {FRAMEWORKS[module], *IMPORTED_BY.get(module, ())}

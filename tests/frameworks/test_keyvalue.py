@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from key_value.aio.protocols.key_value import (
 )
 
 from cachecore import Cache
+from cachecore.serializers import EncryptedSerializer
 from cachecore_frameworks.keyvalue import CacheCoreStore
+from tests.frameworks.conftest import bytes_in
 
 ODD_NAMES = ["", " ", "a/b:c", "ä€😀", "a" * 300, "line\nbreak", "\\", "..", "%00", "S_abc"]
 
@@ -111,6 +114,15 @@ async def test_values_are_copies_and_calls_may_cross(kept: CacheCoreStore) -> No
     assert await kept.get("k") == {"v": [1]}
     await asyncio.gather(*(kept.put(str(number), {"v": number}) for number in range(20)))
     assert await kept.get_many([str(number) for number in range(20)]) == [{"v": number} for number in range(20)]
+
+
+async def test_a_cache_that_encrypts_encrypts_here_too(tmp_path: Path) -> None:
+    serializer = EncryptedSerializer(keys={"k": bytes(32)})
+    async with Cache(f"sqlite:///{tmp_path}/c.db", ttl=60, serializer=serializer) as cache:
+        kept = CacheCoreStore(cache)
+        await kept.put("k", {"secret": "hush " * 9})
+        assert await kept.get("k") == {"secret": "hush " * 9}
+    assert b"hush" not in bytes_in(tmp_path)
 
 
 async def test_fastmcp_runs_a_tool_once(store: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult, Generation, LLMRe
 from langchain_tests.integration_tests import AsyncCacheTestSuite, SyncCacheTestSuite
 
 from cachecore import Cache
+from cachecore.serializers import EncryptedSerializer
 from cachecore_frameworks.langchain import LangChainCache
+from tests.frameworks.conftest import bytes_in
 
 
 @pytest.fixture
@@ -249,3 +252,12 @@ async def test_clear_leaves_other_namespaces() -> None:
         await cache.aclear()
         assert await cache.alookup("p", "l") is None
         assert await shared.get("mine") == 1
+
+
+async def test_a_cache_that_encrypts_encrypts_here_too(tmp_path: Path) -> None:
+    serializer = EncryptedSerializer(keys={"k": bytes(32)})
+    async with Cache(f"sqlite:///{tmp_path}/c.db", ttl=60, serializer=serializer) as shared:
+        cache = LangChainCache(shared)
+        await cache.aupdate("p", "l", [Generation(text="hush " * 9)])
+        assert await cache.alookup("p", "l") == [Generation(text="hush " * 9)]
+    assert b"hush" not in bytes_in(tmp_path)

@@ -102,3 +102,15 @@ async def test_bytes_that_pickle_would_run_are_no_result() -> None:
         await cache.cache.set(("ns", "one", "a"), ["pickle", b"cos\nsystem\n(S'false'\ntR."])
         with pytest.raises(NotImplementedError):
             await cache.aget([A])
+
+
+def test_what_only_pickle_could_store_is_refused() -> None:
+    class Own:
+        pass
+
+    cache = LangGraphCache(ttl=60)
+    for value in (Own(), lambda: 1):
+        with pytest.raises(TypeError, match="serializable"):
+            cache.set({A: (value, 10)})
+    assert cache.get([A]) == {}
+    cache.close()

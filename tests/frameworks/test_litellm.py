@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -161,6 +163,53 @@ async def test_streams(provider: Provider) -> None:
     await settled(provider)
     assert await read() == "answer 1"
     assert provider.calls == 1
+
+
+def test_sync_streams(provider: Provider) -> None:
+    def read() -> str:
+        chunks = litellm.completion(**ASKED, stream=True)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+    assert [read(), read()] == ["answer 1", "answer 1"]
+    assert provider.calls == 1
+
+
+def test_directives_of_a_call(provider: Provider) -> None:
+    assert text(litellm.completion(**ASKED, cache={"no-store": True})) == "answer 1"
+    assert text(litellm.completion(**ASKED, cache={"ttl": 30})) == "answer 2"
+    assert text(litellm.completion(**ASKED)) == "answer 2"
+    (entry,) = litellm.cache.cache.slot.sync_cache.entries()
+    assert entry.fresh_for is not None
+    assert entry.fresh_for <= 30
+
+
+BARE = """
+import os, sys, warnings
+sys.modules[sys.argv[1]] = None
+import litellm
+from cachecore_frameworks.litellm import cache_of
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    litellm.cache = cache_of("memory://", ttl=60)
+print([str(one.message) for one in told if "cachecore-frameworks[litellm]" in str(one.message)])
+asked = {"model": "gpt-5", "messages": [{"role": "user", "content": "q"}], "mock_response": "one"}
+litellm.completion(**asked)
+try:
+    litellm.completion(**asked)
+except ModuleNotFoundError as error:
+    print(error.name)
+sys.stdout.flush()
+os._exit(0)  # LiteLLM's threads
+"""
+
+
+@pytest.mark.parametrize("package", ["fastapi", "soundfile"])
+def test_a_bare_install_is_told_what_a_hit_needs(package: str) -> None:
+    """LiteLLM fails at a hit without it. If this fails, LiteLLM no longer does: drop the warning and the extra."""
+    done = subprocess.run([sys.executable, "-c", BARE, package], capture_output=True, text=True, check=True)
+    told, failed = done.stdout.splitlines()[-2:]
+    assert f"imports {package} at a hit" in told
+    assert failed == package
 
 
 async def test_embeddings_partly_cached(provider: Provider) -> None:

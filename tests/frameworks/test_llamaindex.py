@@ -102,3 +102,24 @@ def test_failures_and_answers_that_broke_off_are_not_kept() -> None:
         model.complete("p")
     inner.fails = False
     assert model.complete("p").text == "answer 1"
+
+
+@pytest.mark.parametrize("stored", [["CompletionResponse", "{}"], ["Popen", "{}"], "text", 5], ids=repr)
+async def test_an_entry_of_another_version_is_replaced(stored: Any) -> None:
+    model = CachedLLM(Counting(), ttl=60)
+    await model.cache.set(model._request("complete", ["p", False], {}), stored)
+    assert [model.complete("p").text, (await model.acomplete("p")).text] == ["answer 1"] * 2
+    model.close()
+
+
+async def test_raw_is_the_caller_s_that_asked_alone() -> None:
+    model = CachedLLM(Counting(), ttl=60)
+    first, second = await model.acomplete("p"), await model.acomplete("p")
+    assert (first.raw is None, second.raw is None) == (False, True)
+    model.close()
+
+
+def test_streams_pass_through() -> None:
+    model = CachedLLM(Counting(), ttl=60)
+    assert [next(iter(model.stream_complete("p"))).text for _ in range(2)] == ["answer 1", "answer 2"]
+    model.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 pytest.importorskip("pydantic_ai", reason="pydantic-ai is not installed: make frameworks")
 from pydantic import BaseModel
 from pydantic_ai import Agent
-from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart, UserPromptPart
+from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from cachecore_frameworks.pydantic_ai import CachedModel
@@ -170,6 +172,52 @@ async def test_a_reader_that_leaves_does_not_store_half() -> None:
 
 
 def test_run_sync() -> None:
+    agent = Agent(Provider().model())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # or Pydantic AI makes one that it never closes
+    try:
+        assert [agent.run_sync("q").output for _ in range(2)] == ["turn 1"] * 2
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def test_times_runs_and_metadata_of_messages_are_not_in_the_key() -> None:
+    """The history of an agent, in another run on another day, is the same request."""
     provider = Provider()
-    agent = Agent(provider.model())
-    assert [agent.run_sync("q").output for _ in range(2)] == ["turn 1"] * 2
+    model = provider.model()
+
+    def history(day: int, run: str, prompt: str = "q") -> list[Any]:
+        at = datetime(2026, 1, day, tzinfo=UTC)
+        asked = ModelRequest(parts=[UserPromptPart(prompt, timestamp=at)], run_id=run, metadata={"trace": run})
+        told = ModelResponse([TextPart("so")], timestamp=at, run_id=run, provider_response_id=run)
+        again = ModelRequest(parts=[UserPromptPart("more", timestamp=at)], run_id=run, timestamp=at)
+        return [asked, told, again]
+
+    parameters = ModelRequestParameters()
+    for messages in (history(1, "a"), history(2, "b")):
+        assert (await model.request(messages, None, parameters)).text == "turn 1"
+    assert (await model.request(history(1, "a", "another"), None, parameters)).text == "turn 2"
+
+
+@pytest.mark.parametrize("stored", [b"[]", b"nonsense", "text", 5], ids=repr)
+async def test_an_entry_of_another_version_is_replaced(stored: Any) -> None:
+    provider = Provider()
+    model = provider.model()
+    asked: list[Any] = [ModelRequest(parts=[UserPromptPart("q")])]
+    await model.cache.set(model._request(asked, None, ModelRequestParameters()), stored)
+    for _ in range(2):
+        assert (await model.request(asked, None, ModelRequestParameters())).text == "turn 1"
+
+
+@pytest.mark.parametrize("stored", [b"[]", "text"], ids=repr)
+async def test_an_entry_of_another_version_is_replaced_for_a_stream(stored: Any) -> None:
+    provider = Provider()
+    model = provider.model()
+    asked: list[Any] = [ModelRequest(parts=[UserPromptPart("q")])]
+    await model.cache.set(model._request(asked, None, ModelRequestParameters()), stored)
+    for _ in range(2):
+        async with model.request_stream(asked, None, ModelRequestParameters()) as stream:
+            async for _event in stream:
+                pass
+            assert stream.get().text == "turn 1"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import shutil
+import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -47,6 +50,20 @@ def test_example_of_the_guide_is_right(tmp_path: Path) -> None:
     path.write_text(example)
     settings = config_file.read(path, environment={"OPENAI_API_KEY": "k"})
     assert settings.access.keys[0].sha256 == hashlib.sha256(b"foo").hexdigest()
+
+
+def test_container_file_is_right() -> None:
+    """As its linter judges, and everything that it copies is there."""
+    linter = shutil.which("hadolint", path=sysconfig.get_path("scripts"))
+    if linter is None:
+        pytest.skip("hadolint has no wheel for this platform")
+    path = EXAMPLES / "Containerfile"
+    judged = subprocess.run([linter, str(path)], capture_output=True, text=True, timeout=60)
+    assert (judged.returncode, judged.stdout, judged.stderr) == (0, "", "")
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", path.read_text(), flags=re.MULTILINE)
+    assert copied
+    root = EXAMPLES.parents[1]
+    assert [name for names in copied for name in names.split() if not (root / name).exists()] == []
 
 
 async def test_page_is_on_a_port_of_its_own_and_off_by_default(gateways: Gateways, provider: LocalProvider) -> None:

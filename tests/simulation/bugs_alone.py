@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from cachecore.contract.protocols import FeedEvent
-from cachecore.engine import scope
 from cachecore.engine.flights.flight import Flight, Retry
 from cachecore.invalidation import stamps
 from cachecore.invalidation.feed import FeedState, Listener
@@ -61,7 +60,7 @@ def stamps_expire_first(patch: pytest.MonkeyPatch) -> None:
     async def never(*args: Any, **kwargs: Any) -> bool:
         return True
 
-    patch.setattr(scope, "stamp_life", lambda entry_life: 60.0)
+    patch.setattr(stamps, "stamp_life", lambda entry_life: 60.0)
     patch.setattr(stamps.StampBook, "prolong", never)
 
 

@@ -16,6 +16,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import HTTPStore, LocalStore
 
 from cachecore.contract import BackendError, BackendUnavailable, Clock, LoopLocal, OptionsError, SystemClock
+from cachecore.contract.forks import in_child
 from cachecore_objects.errors import translated
 from cachecore_objects.records import ENDED, HEAD_BYTES, Record, decode, encode, ends, folder_of, key_of, path_of
 
@@ -283,5 +284,4 @@ def _lose_threads() -> None:
     _threads["lost"] = _threads["started"]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_lose_threads)
+in_child(_lose_threads)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from cachecore.contract import BackendUnavailable, LoopLocal
+from cachecore.contract.forks import in_child
 
 
 class Closable(Protocol):
@@ -52,7 +52,7 @@ class PerLoop(Generic[T]):
         self._ended: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self.closed = False
         weakref.finalize(self, _close_all, self._kept).atexit = False
-        _instances.add(self)
+        in_child(self.forget)
 
     def get(self, operation: str) -> T:
         """Return the running loop's T. Raises `BackendUnavailable` when closed."""
@@ -132,15 +132,3 @@ def _close_all(kept: LoopLocal[_Kept[T]], besides: asyncio.AbstractEventLoop | N
         if loop is not besides:
             with contextlib.suppress(RuntimeError):  # it is closed, and its transports with it
                 loop.call_soon_threadsafe(_drop, kept, loop)
-
-
-_instances: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for instance in list(_instances):
-        instance.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)

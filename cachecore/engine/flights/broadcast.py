@@ -39,7 +39,7 @@ class Chunk:
         """About how many bytes it takes."""
 
     def own(self) -> Any:
-        """Return the chunk for one reader, which may change it."""
+        """Return the chunk for one reader: a copy of its own where a reader could change it for others."""
         return _copied(self._value) if self._changeable else self._value
 
 

@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 from cachecore.contract.errors import BackendError
 from cachecore.contract.futures import InlineFuture
 from cachecore.invalidation.feed import FeedState
-from cachecore.invalidation.mark import Mark
+from cachecore.invalidation.rewind import Mark
 from cachecore.invalidation.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
@@ -87,7 +87,7 @@ class Coalescer:
     """Collects the reads of one event loop. Not to be touched from another loop or thread.
 
     Args:
-        rules: the cache's.
+        rules: what all coalescers of one cache have in common.
         begin: begins a read of the store, and gives its values or its error to the function it is handed.
         refusal: tells which reads are not made, and why.
         inline: whether the futures call back in the turn in which the store has answered.

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from cachecore.contract.errors import FlightCycleError
 from cachecore.engine.flights.broadcast import Broadcast
 from cachecore.engine.flights.own_error import own_error
-from cachecore.engine.flights.pins import Pins
+from cachecore.invalidation.stamps import Pins
 
 _NOTHING: Final = object()
 _RESOLUTION: Final = 0.001  # seconds by which a timer may strike early: loops round
@@ -371,6 +371,8 @@ class Flight:
 
 
 _current: ContextVar[Flight | None] = ContextVar("cachecore_flight", default=None)
+current_flight: Final[Callable[[], Flight | None]] = _current.get
+"""Return the flight of the factory that runs in this context; the C function itself, since every miss asks."""
 
 
 @contextmanager
@@ -386,11 +388,6 @@ def computing(flight: Flight) -> Iterator[None]:
 def enter(flight: Flight | None) -> None:
     """Mark later calls of this context as calls of the factory of `flight`, or of none."""
     _current.set(flight)
-
-
-def current_flight() -> Flight | None:
-    """Return the flight of the factory that runs in this context."""
-    return _current.get()
 
 
 def working_flight() -> Flight | None:

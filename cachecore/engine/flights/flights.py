@@ -1,4 +1,6 @@
-"""The flights of one event loop: at most one per key that can be joined, and the tasks that compute them."""
+"""The flights of one event loop: at most one per key that can be joined, the tasks that compute them, and the callers
+that wait for another process's answer instead, woken early by the feed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any, Final
 
 from cachecore.contract.errors import FlightCycleError
 from cachecore.contract.loop_local import in_background
-from cachecore.engine.flights.flight import CYCLE, Flight, working_flight
+from cachecore.engine.flights.flight import CYCLE, Flight, current_flight, working_flight
 from cachecore.engine.flights.own_error import own_error
 
 _LAST_WAIT: Final = 0.2  # seconds for a cancelled computation to end
@@ -47,8 +49,7 @@ class Flights:
 
     def refuse_cycle(self, key: str, tags: Iterable[str]) -> None:
         """Return unless the caller runs in the computation of `key`, joinable or not. Raises FlightCycleError."""
-        running = working_flight()
-        if running is None or running.flights is not self:
+        if current_flight() is None or (running := working_flight()) is None or running.flights is not self:
             return
         for flight in (running, *running.group):
             if flight.key == key and flight.join_keys.issuperset(tags):
@@ -185,4 +186,49 @@ async def _fly(flights: Collection[Flight], compute: Callable[[], Awaitable[None
         raise
     finally:
         for flight in flights:  # a computation that ended without an answer is a bug; no caller may wait for ever
-            flight.answer(error=RuntimeError("the computation ended without an answer"))
+            if not flight.answered:
+                flight.answer(error=RuntimeError("the computation ended without an answer"))
+
+
+class Wakeups:
+    """The waits of one event loop for the entries of keys."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[
+            str, dict[asyncio.Future[None], None]
+        ] = {}  # ordered: the first to wait is the first to go on
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def wait(self, key: str, seconds: float) -> None:
+        """Return after `seconds`, or as soon as `key` is said to have changed."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        waiting = self._waiting.setdefault(key, {})
+        waiting[future] = None
+        timer = self._loop.call_later(seconds, _finish, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            waiting.pop(future, None)
+            if not waiting and self._waiting.get(key) is waiting:
+                del self._waiting[key]
+
+    def wake(self, keys: Iterable[str]) -> None:
+        """End the waits for `keys`. May be called from another thread."""
+        if not self._waiting:
+            return
+        for key in keys:
+            if key in self._waiting:
+                self._loop.call_soon_threadsafe(self._wake, key)
+
+    def _wake(self, key: str) -> None:
+        for future in self._waiting.get(key, ()):
+            _finish(future)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -11,9 +11,8 @@ from typing import Any
 from cachecore.contract.errors import CacheError
 from cachecore.contract.loop_local import in_background
 from cachecore.engine.flights.coalesce import Coalescer
-from cachecore.engine.flights.flights import Flights
+from cachecore.engine.flights.flights import Flights, Wakeups
 from cachecore.engine.flights.rounds import Rounds
-from cachecore.engine.flights.wakeups import Wakeups
 
 
 def no_loop_error() -> CacheError:

@@ -92,23 +92,18 @@ class Outbox:
             again = Backlog(self._most, (item for item in adopted if item.delivered))
             if again:
                 self._again.append(_Repetition(self._now(), again))
+        self.busy = len(self._waiting) > 0
+        """Whether `covers` may say yes to anything: looked at by each read. Stays True a little longer than need be."""
         at_exit.watch(self)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def busy(self) -> bool:
-        """Whether `covers` may say yes to anything."""
-        return bool(self._waiting.items or self._acknowledged)
-
     def covers(self, key: str, stamp_keys: Iterable[str], asked_at: float) -> bool:
         """Return whether an entry under `key` with these stamps, asked for at `asked_at`, is to be treated as gone.
 
-        Cheap while nothing pends.
+        Never while the outbox is not `busy`.
         """
-        if not self.busy:
-            return False
         waiting, acknowledged = self._waiting, self._acknowledged
         return any(name in waiting or acknowledged.get(name, -math.inf) >= asked_at for name in (key, *stamp_keys))
 
@@ -151,6 +146,7 @@ class Outbox:
 
     def _add(self, items: Collection[Invalidation]) -> None:
         with self._lock:
+            self.busy = True
             self._waiting.add(items)
             if self._journal is not None:
                 self._journal.append(items)
@@ -164,7 +160,7 @@ class Outbox:
 
     def settle(self, keys: Iterable[str]) -> None:
         """Forget the deletion of these entries: the store has acknowledged something newer under their keys."""
-        if not self._waiting and not self._again:
+        if not self._waiting.items and not self._again:
             return
         names = list(keys)
         with self._lock:
@@ -223,6 +219,7 @@ class Outbox:
         """Take note that the store, or one of its nodes, has acknowledged these."""
         with self._lock:
             now = self._now()
+            self.busy = True  # also where all of them were settled on their way
             self._acknowledged.update({item.name: now for item in items})
             whole = [item for item in items if item.was is None]
             if whole:
@@ -281,6 +278,7 @@ class Outbox:
             else:
                 self._resent_at, self._resend_at = now, math.inf
                 # Newer items of a name are newer invalidations, which must not be taken out with the older.
+                self.busy = True
                 self._waiting.add([item for item in items if item.name not in self._waiting])
         self.attend()
 
@@ -343,6 +341,7 @@ class Outbox:
                 wait = _FIRST_WAIT if await self.deliver() else min(2 * wait, _LONGEST_WAIT)
                 continue
             with self._lock:
+                self.busy = bool(self._waiting or self._acknowledged)
                 due = min((repetition.at for repetition in self._again), default=math.inf)
                 if due == math.inf and self._journal is not None and not self._waiting:
                     self._journal.clear()

@@ -154,7 +154,7 @@ class Faults:
     def go_back(self) -> str:
         """The server dies and comes back from a snapshot: the store goes back in time, further than caches remember.
 
-        A snapshot without the mark does not show that it is one: see `cachecore.invalidation.mark`.
+        A snapshot without the mark does not show that it is one: see `cachecore.invalidation.rewind`.
         """
         age = 1.0 + 11.0 * self.chance.random()
         self.store.stop()

@@ -264,7 +264,7 @@ class SimulatedBackend:
 
 
 class TimedBackend(SimulatedBackend):
-    """A `SimulatedBackend` with the store's clock."""
+    """A `SimulatedBackend` that tells the time, as Redis does with TIME: caches go by the store's clock."""
 
     async def time(self) -> float:
         """Return the store's clock, Unix seconds."""

@@ -6,42 +6,23 @@ started in between. So one caller computes and all others wait, as if the framew
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from cachecore import Cache, Claim, Computed, EncodingError, FlightCycleError, SyncCache, SyncClaim
 from cachecore.contract.results import UNSET
+from cachecore_frameworks._form import Form
+
+A = TypeVar("A")
 
 _CLAIM_TIMEOUT: Final = 600.0
 """Seconds that one answer may take; a claim ends before that with its task or thread."""
 _Claims = Mapping[tuple["Slot", str, bool], Claim[Any] | SyncClaim[Any]]
 _claims: ContextVar[_Claims] = ContextVar("cachecore_frameworks_claims", default=MappingProxyType({}))
 """The claims of this context by slot, key and whether they are of the sync face. Never changed, but replaced."""
-
-TRUNCATED: Final = frozenset(
-    [
-        "length",
-        "max_tokens",
-        "max_output_tokens",
-        "model_length",
-        "model_context_window_exceeded",
-        "content_filter",
-        "safety",
-        "incomplete",
-        "pause_turn",
-        "error",
-        "cancelled",
-    ]
-)
-"""Reasons, in lower case, for which models break off: their text so far is not the answer."""
-
-
-def broken_off(facts: Mapping[str, Any] | None, names: Iterable[str]) -> bool:
-    """Return whether one of the fields `names` says that the model broke off."""
-    return facts is not None and any(str(facts.get(name)).lower() in TRUNCATED for name in names)
 
 
 class Slot:
@@ -50,10 +31,11 @@ class Slot:
     Args:
         store: the address of a store, or a `Cache`; its other namespaces stay untouched.
         namespace: where the answers lie, which `clear` empties.
+        form: their stored form; an entry that has another one is no answer, and the next answer replaces it.
         options: as for `Cache`, or for `Cache.scoped` where a `Cache` is given.
     """
 
-    def __init__(self, store: str | Cache[Any], namespace: str, **options: Any) -> None:
+    def __init__(self, store: str | Cache[Any], namespace: str, form: Form | None = None, **options: Any) -> None:
         options.setdefault("claim_timeout", _CLAIM_TIMEOUT)
         if isinstance(store, Cache):
             self.cache: Cache[Any] = store.scoped(namespace, **options)
@@ -62,58 +44,112 @@ class Slot:
             self._own = Cache(store, **options)
             self.cache = self._own.scoped(namespace)
         self.sync_cache: SyncCache[Any] = SyncCache(self.cache)
+        self._form = form or Form()
 
     async def aget(self, request: Any) -> Any:
-        """Return the answer, or UNSET: then `aput` or `release` is to follow, and other callers wait for that."""
+        """Return the answer, or None: then `aput` or `release` is to follow, and other callers wait for that."""
         if self._holds(request, False):
-            return UNSET
+            return None
         with suppress(FlightCycleError):
             claim = await self.cache.claim(request)
             if claim.hit is not None:
-                return claim.hit.value
+                return self._form.read(claim.hit.value)
             self._keep(claim)
-        return UNSET
+        return None
 
     def get(self, request: Any) -> Any:
-        """Return the answer, or UNSET; see `aget`. Waits for no other caller inside a running event loop."""
+        """Return the answer, or None; see `aget`. Waits for no other caller inside a running event loop."""
         if self._holds(request, True):
-            return UNSET
+            return None
         value = self.cache.peek(request, UNSET)
         if value is not UNSET:
-            return value
+            return self._form.read(value)
         with suppress(FlightCycleError):
             claim = self.sync_cache.claim(request)
             if claim.hit is not None:
-                return claim.hit.value
+                return self._form.read(claim.hit.value)
             self._keep(claim)
-        return UNSET
+        return None
 
-    async def aput(self, request: Any, value: Any, *, ttl: Any = UNSET, keep: bool = True) -> None:
-        """Store the answer, or give its claim back if it is not to be kept.
+    async def aput(self, request: Any, answer: Any, *, ttl: Any = UNSET) -> None:
+        """Store the answer, or give its claim back if it is not kept.
 
         Without a claim of this context it replaces the answer that is there.
         """
-        if not keep:
+        if not self._form.whole(answer):
             self.release(request)
             return
         claim = self.claim_of(request, False)
         with suppress(EncodingError):  # counted by the cache; the framework has its answer
             if isinstance(claim, Claim):
-                await claim.store(Computed(value, ttl=ttl))
+                await claim.store(self.computed(answer, ttl))
             else:
-                await self.cache.set(request, value, ttl=ttl)
+                await self.cache.set(request, self.computed(answer, ttl))
 
-    def put(self, request: Any, value: Any, *, ttl: Any = UNSET, keep: bool = True) -> None:
+    def put(self, request: Any, answer: Any, *, ttl: Any = UNSET) -> None:
         """Store the answer, or give its claim back; see `aput`."""
-        if not keep:
+        if not self._form.whole(answer):
             self.release(request)
             return
         claim = self.claim_of(request, True)
         with suppress(EncodingError):
             if isinstance(claim, SyncClaim):
-                claim.store(Computed(value, ttl=ttl))
+                claim.store(self.computed(answer, ttl))
             else:
-                self.sync_cache.set(request, value, ttl=ttl)
+                self.sync_cache.set(request, self.computed(answer, ttl))
+
+    async def aanswer(self, request: Any, ask: Callable[[], Awaitable[A]]) -> A:
+        """Return the stored answer, or that of `ask`, once for all callers. For a slot that hands over a function."""
+        own: list[A] = []
+
+        async def compute() -> Computed[Any]:
+            own.append(await ask())
+            return self.computed(own[-1])
+
+        stored = await self.cache.get_or_set(request, compute)
+        if not own and (answer := self._form.read(stored)) is not None:
+            return cast("A", answer)
+        if not own:  # an entry of another version
+            stored = await self.cache.refresh(request, compute)
+        return own[-1] if own else self._form.made(stored)
+
+    def answer(self, request: Any, ask: Callable[[], A]) -> A:
+        """Return the stored answer, or that of `ask`; see `aanswer`."""
+        own: list[A] = []
+
+        def compute() -> Computed[Any]:
+            own.append(ask())
+            return self.computed(own[-1])
+
+        stored = self.sync_cache.get_or_set(request, compute)
+        if not own and (answer := self._form.read(stored)) is not None:
+            return cast("A", answer)
+        if not own:
+            stored = self.sync_cache.refresh(request, compute)
+        return own[-1] if own else self._form.made(stored)
+
+    def look(self, request: Any) -> Any:
+        """Return the answer, or None. For frameworks that tell of no failure: it claims nothing."""
+        stored = self.sync_cache.get(request, UNSET)
+        return None if stored is UNSET else self._form.read(stored)
+
+    def computed(self, answer: Any, ttl: Any = UNSET) -> Computed[Any]:
+        """Return the stored form of an answer, and whether it is kept."""
+        return Computed(self._form.plain(answer), ttl=ttl, store=self._form.whole(answer))
+
+    def clear(self, tags: Iterable[str] | None = None) -> None:
+        """Make the answers with one of these tags invalid, in every process; without tags, all of this namespace."""
+        if tags is None:
+            self.sync_cache.invalidate_all()
+        else:
+            self.sync_cache.invalidate_tags(*tags)
+
+    async def aclear(self, tags: Iterable[str] | None = None) -> None:
+        """Make answers invalid; see `clear`."""
+        if tags is None:
+            await self.cache.invalidate_all()
+        else:
+            await self.cache.invalidate_tags(*tags)
 
     def release(self, request: Any = UNSET) -> None:
         """Give back the claim of `request`, or all of this context: there is no answer, and other callers go on."""

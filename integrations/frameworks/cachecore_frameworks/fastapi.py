@@ -8,7 +8,6 @@ answer is the response as FastAPI made it of the endpoint's value, with `respons
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
@@ -17,12 +16,11 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from cachecore import Cache, OptionsError
+from cachecore import Cache, Claim, OptionsError
+from cachecore_frameworks._http import headers_of_304, headers_of_answer, may_be_stored, personal
 
 _HELD: Final = "cachecore.held"
 _VARY: Final = "cachecore.vary"
-_PASSING: Final = ("no-store", "private", "no-cache")
-"""Directives of an endpoint's own `Cache-Control` with which its response is not stored."""
 
 
 def vary_by(dependency: Callable[..., Any]) -> Any:
@@ -77,15 +75,17 @@ def cached(
             vary = request.scope.get(_VARY, [])
             if _HELD not in request.scope:
                 raise OptionsError(f"{name} is cached on a router without route_class=CachedRoute: give it one")
-            personal = "authorization" in request.headers or "cookie" in request.headers
-            if request.method == "GET" and (vary or shared or not personal):
+            if request.method == "GET" and (vary or shared or not personal(request.headers)):
                 sent = [request.headers.getlist(header) for header in headers]
                 asked = [name, request.headers.get("host"), request.url.path, request.query_params.multi_items()]
                 key = {"asked": asked, "headers": sent, "vary": vary}
                 claim = await cache.claim(key, ttl=ttl, tags=[tag.format(**request.path_params) for tag in tags])
                 if claim.hit is not None:
                     return _served(claim.hit.value, claim.hit.age)
-                request.scope[_HELD] = (claim, _own_headers(ttl, headers, private=bool(vary) and not shared))
+                own_headers = functools.partial(
+                    headers_of_answer, ttl=ttl, vary=headers, private=bool(vary) and not shared
+                )
+                request.scope[_HELD] = (claim, own_headers)
             call = functools.partial(endpoint, **named)
             return await (call() if inspect.iscoroutinefunction(endpoint) else run_in_threadpool(call))
 
@@ -107,36 +107,20 @@ class CachedRoute(APIRoute):
             request.scope[_HELD] = None
             try:
                 response = await handler(request)
-                if (held := request.scope[_HELD]) is not None:
-                    claim, own = held
-                    if _storable(response):
-                        for name, value in {**own, "etag": _etag(response.body)}.items():
-                            response.headers.setdefault(name, value)
-                        response.headers["cache-status"] = "cachecore; fwd=miss; stored"
-                        kept = [[name, value] for name, value in response.headers.items() if name != "cache-status"]
-                        await claim.store([bytes(response.body), kept])
+                held = request.scope[_HELD]
+                # A stream has no body.
+                if held and hasattr(response, "body") and may_be_stored(response.status_code, response.headers):
+                    await _stored(held[0], response, held[1])
             finally:
                 if request.scope[_HELD] is not None:
                     await request.scope[_HELD][0].release()
-            return _conditional(request, response)
+            known = request.headers.get("if-none-match")
+            if known is None or "cache-status" not in response.headers:
+                return response
+            unchanged = headers_of_304(known, response.headers)
+            return response if unchanged is None else Response(status_code=304, headers=unchanged)
 
         return handle
-
-
-def _storable(response: Response) -> bool:
-    control = response.headers.get("cache-control", "").lower()
-    plain = response.status_code == 200 and "set-cookie" not in response.headers
-    return plain and hasattr(response, "body") and not any(directive in control for directive in _PASSING)
-
-
-def _own_headers(ttl: float, headers: Sequence[str], *, private: bool) -> dict[str, str]:
-    control = f"{'private' if private else 'public'}, max-age={int(ttl)}"
-    return {"cache-control": control, **({"vary": ", ".join(headers)} if headers else {})}
-
-
-def _etag(body: bytes | memoryview) -> str:
-    # Weak: a middleware may compress the body.
-    return f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def _served(stored: Any, age: float | None) -> Response:
@@ -148,13 +132,11 @@ def _served(stored: Any, age: float | None) -> Response:
     return response
 
 
-def _conditional(request: Request, response: Response) -> Response:
-    """Return 304 in place of a response that the client has."""
-    tag = response.headers.get("etag")
-    wanted = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
-    if tag is None or "cache-status" not in response.headers or not {tag.removeprefix("W/"), "*"} & {*wanted}:
-        return response
-    kept = ("etag", "cache-control", "vary", "age", "date", "expires", "content-location", "cache-status")
-    return Response(
-        status_code=304, headers={name: response.headers[name] for name in kept if name in response.headers}
-    )
+async def _stored(claim: Claim[Any], response: Response, own: Callable[[bytes], dict[str, str]]) -> None:
+    """Store a response of an endpoint, with the headers that all callers get."""
+    body = bytes(response.body)
+    for name, value in own(body).items():
+        response.headers.setdefault(name, value)
+    kept = [[name, value] for name, value in response.headers.items()]
+    response.headers["cache-status"] = "cachecore; fwd=miss; stored"
+    await claim.store([body, kept])

@@ -15,7 +15,7 @@ from google.genai.types import Schema
 from pydantic import TypeAdapter
 
 from cachecore import Cache
-from cachecore.contract.results import UNSET
+from cachecore_frameworks._form import Form
 from cachecore_frameworks._slot import Slot
 
 _ASKED: Final = {"model", "contents", "config", "previous_interaction_id"}
@@ -23,6 +23,17 @@ _NO_ANSWER: Final = {"http_options", "labels"}
 """Fields of `config` for the call and its billing."""
 _requests: ContextVar[Mapping[Any, Any]] = ContextVar("cachecore_frameworks_adk", default=MappingProxyType({}))
 """The requests that this context waits for, by plugin, invocation and agent. Never changed, but replaced."""
+
+
+def _whole(response: LlmResponse) -> bool:
+    return response.error_code is None and not response.interrupted and response.finish_reason in (None, "STOP")
+
+
+def _plain(response: LlmResponse) -> str:
+    return response.model_dump_json(exclude={"usage_metadata", "cache_metadata"}, exclude_none=True)
+
+
+_FORM: Final = Form(plain=_plain, made=LlmResponse.model_validate_json, whole=_whole)
 
 
 class ModelCache(BasePlugin):
@@ -33,7 +44,7 @@ class ModelCache(BasePlugin):
 
     def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "google_adk", **options: Any) -> None:
         super().__init__(name="cachecore")
-        self._slot = Slot(store, namespace, **options)
+        self._slot = Slot(store, namespace, _FORM, **options)
         self.cache = self._slot.cache
 
     async def before_model_callback(
@@ -41,11 +52,10 @@ class ModelCache(BasePlugin):
     ) -> LlmResponse | None:
         """Return the stored response, or None: then the model is asked, and other callers wait for its response."""
         request = _request(llm_request)
-        stored = await self._slot.aget(request)
-        if stored is not UNSET:
-            return LlmResponse.model_validate_json(stored)
-        _requests.set({**_requests.get(), self._turn(callback_context): request})
-        return None
+        response = await self._slot.aget(request)
+        if response is None:
+            _requests.set({**_requests.get(), self._turn(callback_context): request})
+        return response
 
     async def after_model_callback(self, *, callback_context: CallbackContext, llm_response: LlmResponse) -> None:
         """Store a whole response; of a stream, the last one."""
@@ -53,10 +63,7 @@ class ModelCache(BasePlugin):
             return
         request = self._taken(callback_context)
         if request is not None:
-            whole = llm_response.error_code is None and not llm_response.interrupted
-            whole = whole and llm_response.finish_reason in (None, "STOP")
-            stored = llm_response.model_dump_json(exclude={"usage_metadata", "cache_metadata"}, exclude_none=True)
-            await self._slot.aput(request, stored, keep=whole)
+            await self._slot.aput(request, llm_response)
 
     async def on_model_error_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest, error: Exception

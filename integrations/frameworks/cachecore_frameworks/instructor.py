@@ -8,10 +8,11 @@ from instructor.cache import BaseCache
 
 from cachecore import Cache
 from cachecore.contract.results import UNSET
+from cachecore_frameworks._adapter import Adapter
 from cachecore_frameworks._slot import Slot
 
 
-class InstructorCache(BaseCache):
+class InstructorCache(Adapter, BaseCache):
     """Parsed answers as the JSON that Instructor makes of them. Takes the arguments of `Cache`, or a `Cache` to share.
 
     Instructor calls it without await, also from async clients, and tells it of no failure. So it claims nothing.
@@ -19,16 +20,11 @@ class InstructorCache(BaseCache):
 
     def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "instructor", **options: Any) -> None:
         self._slot = Slot(store, namespace, **options)
-        self.cache = self._slot.cache
 
     def get(self, key: str) -> Any | None:
         """Return the JSON of an answer, or None."""
-        return self._slot.sync_cache.get(key)
+        return self._slot.look(key)
 
     def set(self, key: str, value: Any, ttl: int | None = None) -> None:
         """Store the JSON of an answer; without `ttl` it lives as long as the cache says."""
-        self._slot.sync_cache.set(key, value, ttl=UNSET if ttl is None else ttl)
-
-    def close(self) -> None:
-        """Close the cache, if it was made from an address."""
-        self._slot.close()
+        self._slot.put(key, value, ttl=UNSET if ttl is None else ttl)

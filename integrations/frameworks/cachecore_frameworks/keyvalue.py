@@ -26,7 +26,7 @@ class CacheCoreStore(BaseDestroyStore, BaseDestroyCollectionStore):
     """
 
     def __init__(self, cache: Cache[Any], *, namespace: str = "keyvalue", **options: Any) -> None:
-        self._cache = cache.scoped(namespace, ttl=None, jitter=0.0, serializer="msgpack")
+        self._cache = cache.scoped(namespace, ttl=None, jitter=0.0)
         self._namespace = namespace
         super().__init__(**{"stable_api": True, **options})
 

@@ -14,8 +14,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 from langchain_core.tracers.context import register_configure_hook
 
 from cachecore import Cache
-from cachecore.contract.results import UNSET
-from cachecore_frameworks._slot import Slot, broken_off
+from cachecore_frameworks._adapter import Adapter
+from cachecore_frameworks._form import Form, broken_off
+from cachecore_frameworks._slot import Slot
 
 _KINDS: Final = {kind.__name__: kind for kind in (Generation, GenerationChunk, ChatGeneration, ChatGenerationChunk)}
 _REASONS: Final = ("finish_reason", "stop_reason", "done_reason", "status")
@@ -24,7 +25,40 @@ _RUN_ID: Final = "lc_run-"
 _slots: WeakSet[Slot] = WeakSet()
 
 
-class LangChainCache(BaseCache):
+def _whole(generations: Sequence[Generation]) -> bool:
+    return all(type(one).__name__ in _KINDS and not _broken_off(one) for one in generations)
+
+
+def _broken_off(one: Generation) -> bool:
+    of_message = getattr(getattr(one, "message", None), "response_metadata", None)
+    return any(broken_off(facts, _REASONS) for facts in (one.generation_info, of_message))
+
+
+def _plain(generations: Sequence[Generation]) -> list[dict[str, Any]]:
+    plain = []
+    for one in generations:
+        kept: dict[str, Any] = {"kind": type(one).__name__, "text": str(one.text), "info": one.generation_info}
+        message: Any = getattr(one, "message", None)
+        if message is not None:
+            kept["message"] = message_to_dict(message)
+            if str(message.id).startswith(_RUN_ID):  # two messages with one id replace each other in a graph
+                kept["message"]["data"]["id"] = None
+        plain.append(kept)
+    return plain
+
+
+def _made(plain: Any) -> list[Generation]:
+    return [_generation(one) for one in plain]
+
+
+def _generation(plain: Mapping[str, Any]) -> Generation:
+    kind, message = _KINDS[plain["kind"]], plain.get("message")
+    if message is None:
+        return kind(text=plain["text"], generation_info=plain["info"])
+    return kind(message=messages_from_dict([message])[0], generation_info=plain["info"])  # type: ignore[call-arg, unused-ignore]  # the kinds with a message
+
+
+class LangChainCache(Adapter, BaseCache):
     """One call of a model for all that ask the same at once. Takes the arguments of `Cache`, or a `Cache` to share.
 
     All generations are kept, with their messages. Answers that a model broke off are not. Stored bytes become
@@ -32,43 +66,32 @@ class LangChainCache(BaseCache):
     """
 
     def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "langchain", **options: Any) -> None:
-        self._slot = Slot(store, namespace, **options)
-        self.cache = self._slot.cache
+        self._slot = Slot(store, namespace, Form(plain=_plain, made=_made, whole=_whole), **options)
         _slots.add(self._slot)
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Return the generations, or None: then the answer of this thread is awaited by all others."""
-        return _revived(self._slot.get([prompt, llm_string]))
+        return self._slot.get([prompt, llm_string])
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Return the generations, or None: then the answer of this task is awaited by all others."""
-        return _revived(await self._slot.aget([prompt, llm_string]))
+        return await self._slot.aget([prompt, llm_string])
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Keep the generations, if they are whole."""
-        plain = _plain(return_val)
-        self._slot.put([prompt, llm_string], plain, keep=plain is not None)
+        self._slot.put([prompt, llm_string], return_val)
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Keep the generations, if they are whole."""
-        plain = _plain(return_val)
-        await self._slot.aput([prompt, llm_string], plain, keep=plain is not None)
+        await self._slot.aput([prompt, llm_string], return_val)
 
     def clear(self, **kwargs: Any) -> None:
         """Make all answers of this namespace invalid, in every process."""
-        self._slot.sync_cache.invalidate_all()
+        self._slot.clear()
 
     async def aclear(self, **kwargs: Any) -> None:
         """Make all answers of this namespace invalid, in every process."""
-        await self.cache.invalidate_all()
-
-    def close(self) -> None:
-        """End the threads of the cache; also its store, if it was made from an address."""
-        self._slot.close()
-
-    async def aclose(self) -> None:
-        """End the threads of the cache; also its store, if it was made from an address."""
-        await self._slot.aclose()
+        await self._slot.aclear()
 
 
 class _Failures(BaseCallbackHandler):
@@ -84,38 +107,3 @@ class _Failures(BaseCallbackHandler):
 
 _failures: Final = _Failures()
 register_configure_hook(ContextVar("cachecore_langchain_failures", default=_failures), inheritable=False)
-
-
-def _plain(generations: Sequence[Generation]) -> list[dict[str, Any]] | None:
-    """Return the stored form, or None if one of the generations is not to be kept."""
-    plain = []
-    for one in generations:
-        message: Any = getattr(one, "message", None)
-        details = (one.generation_info, getattr(message, "response_metadata", None))
-        if type(one).__name__ not in _KINDS or any(broken_off(facts, _REASONS) for facts in details):
-            return None
-        kept: dict[str, Any] = {"kind": type(one).__name__, "text": str(one.text), "info": one.generation_info}
-        if message is not None:
-            kept["message"] = message_to_dict(message)
-            if str(message.id).startswith(
-                _RUN_ID
-            ):  # of another run: messages with one id replace each other in a graph
-                kept["message"]["data"]["id"] = None
-        plain.append(kept)
-    return plain
-
-
-def _revived(plain: Any) -> list[Generation] | None:
-    if plain is UNSET:
-        return None
-    try:
-        return [_generation(one) for one in plain]
-    except (AttributeError, KeyError, TypeError, ValueError):  # of another version, or not ours
-        return None
-
-
-def _generation(plain: Mapping[str, Any]) -> Generation:
-    kind, message = _KINDS[plain["kind"]], plain.get("message")
-    if message is None:
-        return kind(text=plain["text"], generation_info=plain["info"])
-    return kind(message=messages_from_dict([message])[0], generation_info=plain["info"])  # type: ignore[call-arg, unused-ignore]  # the kinds with a message

@@ -9,10 +9,11 @@ from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from cachecore import Cache, Computed
+from cachecore_frameworks._adapter import Adapter
 from cachecore_frameworks._slot import Slot
 
 
-class LangGraphCache(BaseCache[Any]):
+class LangGraphCache(Adapter, BaseCache[Any]):
     """The results of nodes, in all processes that share the store. Takes the arguments of `Cache`, or a `Cache`.
 
     Values are what LangGraph's serializer makes of them, without pickle unless you hand it one that pickles. What no
@@ -29,7 +30,6 @@ class LangGraphCache(BaseCache[Any]):
     ) -> None:
         super().__init__(serde=serde)
         self._slot = Slot(store, namespace, **options)
-        self.cache = self._slot.cache
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """Return the results that are there, in one round trip."""
@@ -51,25 +51,11 @@ class LangGraphCache(BaseCache[Any]):
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """Make the results of these namespaces invalid, in every process; without any, all of them."""
-        if namespaces is None:
-            self._slot.sync_cache.invalidate_all()
-        else:
-            self._slot.sync_cache.invalidate_tags(*map(_tag, namespaces))
+        self._slot.clear(None if namespaces is None else map(_tag, namespaces))
 
     async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """Make the results of these namespaces invalid, in every process; without any, all of them."""
-        if namespaces is None:
-            await self.cache.invalidate_all()
-        else:
-            await self.cache.invalidate_tags(*map(_tag, namespaces))
-
-    def close(self) -> None:
-        """Close the cache, if it was made from an address."""
-        self._slot.close()
-
-    async def aclose(self) -> None:
-        """Close the cache, if it was made from an address."""
-        await self._slot.aclose()
+        await self._slot.aclear(None if namespaces is None else map(_tag, namespaces))
 
     def _by_tag(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> dict[str, dict[Any, Any]]:
         entries: dict[str, dict[Any, Any]] = {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
 import litellm
@@ -13,7 +15,11 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from cachecore import Cache
 from cachecore.contract.results import UNSET
+from cachecore_frameworks._form import Form
 from cachecore_frameworks._slot import Slot
+
+_AT_A_HIT: Final = ("fastapi", "soundfile")
+"""Packages that LiteLLM imports with modules of its proxy when it logs a hit, and does not require."""
 
 
 def cache_of(
@@ -31,8 +37,14 @@ def cache_of(
         max_messages: LiteLLM neither looks up nor stores requests with more messages; its own limit would be 4.
         options: as for `Cache`.
     """
+    missing = [package for package in _AT_A_HIT if find_spec(package) is None]
+    if missing:
+        way_out = "pip install 'cachecore-frameworks[litellm]'"
+        warnings.warn(
+            f"LiteLLM 1.110 imports {' and '.join(missing)} at a hit, which fails here: {way_out}", stacklevel=2
+        )
     made = LiteLLMCache(max_messages=max_messages)  # also has streams stored at their end
-    made.cache = Backend(Slot(store, namespace, **options))
+    made.cache = Backend(Slot(store, namespace, Form(whole=_whole), **options))
     return made
 
 
@@ -50,22 +62,22 @@ class Backend(BaseCache):
     def get_cache(self, key: str, **kwargs: Any) -> Any:
         """Return the entry, or None."""
         value = self.slot.get(key)
-        return self._missed(key, True, kwargs) if value is UNSET else value
+        return self._missed(key, True, kwargs) if value is None else value
 
     async def async_get_cache(self, key: str, **kwargs: Any) -> Any:
         """Return the entry, or None. Embeddings come by themselves, and streams may be left: they claim nothing."""
         if kwargs.get("stream") or "messages" not in kwargs:
             return await self.slot.cache.get(key)
         value = await self.slot.aget(key)
-        return self._missed(key, False, kwargs) if value is UNSET else value
+        return self._missed(key, False, kwargs) if value is None else value
 
     def set_cache(self, key: str, value: Any, **kwargs: Any) -> None:
         """Store an entry; `ttl` is that of the call."""
-        self.slot.put(key, value, ttl=kwargs.get("ttl") or UNSET, keep=_whole(value))
+        self.slot.put(key, value, ttl=kwargs.get("ttl") or UNSET)
 
     async def async_set_cache(self, key: str, value: Any, **kwargs: Any) -> None:
         """Store an entry; `ttl` is that of the call."""
-        await self.slot.aput(key, value, ttl=kwargs.get("ttl") or UNSET, keep=_whole(value))
+        await self.slot.aput(key, value, ttl=kwargs.get("ttl") or UNSET)
 
     async def async_set_cache_pipeline(self, cache_list: Sequence[tuple[str, Any]], **kwargs: Any) -> None:
         """Store entries in one round trip."""

@@ -12,8 +12,7 @@ from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.tokens import TOKEN_BYTES
 from cachecore.encoding.claim import NO_TOKEN, ClaimMark
-from cachecore.engine.flights.claim import Claim, ClaimRules, HolderWatch
-from cachecore.engine.flights.insist import Insisting
+from cachecore.engine.flights.claim import Claim, ClaimRules, HolderWatch, Insisting
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.engine.odd_part import odd_part
+from cachecore.engine.storable import odd_part
 from tests.unit.virtual_caches import Scene, virtual
 
 

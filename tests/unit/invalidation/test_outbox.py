@@ -280,3 +280,39 @@ async def test_store_that_is_too_full_to_delete_anything_says_so(scene: Scene) -
     await asyncio.sleep(1)
     assert cache.stats.pending == 0
     assert await scene.cache().get_many("abc") == {}
+
+
+@virtual
+async def test_outbox_is_busy_exactly_while_reads_must_ask_it(scene: Scene) -> None:
+    """From the failure on, until the repetition of what was delivered late is over; then reads look no further."""
+    cache = scene.cache()
+    outbox = cache._engine.outbox
+    await cache.set("q", "old")
+    await cache.delete("q")
+    assert not outbox.busy
+    await cache.set("q", "old")
+    scene.store.fail()
+    with pytest.raises(InvalidationPending):
+        await cache.delete("q")
+    assert outbox.busy
+    scene.store.heal()
+    await asyncio.sleep(1.5)
+    assert cache.stats.pending == 0
+    assert outbox.busy
+    await asyncio.sleep(AGAIN_AFTER + 1)
+    assert not outbox.busy
+
+
+@virtual
+async def test_outbox_is_busy_with_a_deletion_that_was_settled_on_its_way(scene: Scene) -> None:
+    """A read that began before the store applied it may still bring the old value."""
+    cache = scene.cache()
+    outbox = cache._engine.outbox
+    key = cache.key("q")
+    outbox.add_entries([key], cache._scope.parents())
+    items = list(outbox._waiting)
+    outbox.settle([key])
+    outbox.busy = False  # as an attempt of another loop finds it
+    outbox._heard(items)
+    assert outbox.busy
+    assert outbox.covers(key, (), -1.0)

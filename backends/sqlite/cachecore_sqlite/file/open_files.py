@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
+from cachecore.contract.forks import in_child
 from cachecore_sqlite.file.errors import WalDeleted
 
 T = TypeVar("T")
@@ -146,5 +147,4 @@ def _forget_all() -> None:
         account.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+in_child(_forget_all)

@@ -7,10 +7,11 @@ fork.
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Protocol
 from weakref import WeakSet
+
+from cachecore.contract.forks import around, in_child
 
 
 class Forkable(Protocol):
@@ -55,5 +56,5 @@ def _after(*, in_child: bool) -> None:
     _lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+around(_before, _after_in_parent)
+in_child(_after_in_child)

@@ -6,7 +6,6 @@ counts of a ledger stay when it is gone: a counter never falls.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from cachecore.contract.forks import in_child
 from cachecore_llm.cost.ledger import Ledger, Row, Rows, empty_row
 
 SCOPE: Final = "cachecore.llm"
@@ -106,8 +106,7 @@ def _after_fork() -> None:
         instruments.begin_anew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)
 
 
 def _dollars(row: Row) -> tuple[float, float]:
