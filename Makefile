@@ -13,7 +13,7 @@ PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/p
 # Their bounds exclude each other now and then: each group has a venv of its own.
 FRAMEWORK_GROUPS := frameworks-llm frameworks-web frameworks-adk
 
-.PHONY: demo gateway test docs unit sdks frameworks check format bench bench-frameworks litellm soak clean help
+.PHONY: demo gateway test docs unit sdks frameworks hits check format bench litellm azurite soak clean help
 
 help: ## show what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -63,12 +63,21 @@ unit: ## the unit tests on another Python, in a venv of its own: make unit PYTHO
 	$(MAKE) --no-print-directory VENV=$(UNIT_VENV) $(UNIT_VENV)/.dev
 	$(UNIT_VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/unit
 
-sdks: ## cached clients under the oldest SDKs, and under frameworks; each in a venv of its own
+sdks: .venv-oldest/.installed .venv-frameworks/.installed ## cached clients under the oldest SDKs, and under frameworks; each in a venv of its own
 	for group in oldest frameworks; do \
-	  [ -x .venv-$$group/bin/python ] || { $(PYTHON) -m venv .venv-$$group && .venv-$$group/bin/python -m pip install --quiet --upgrade pip; }; \
-	  .venv-$$group/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/llm --group $$group || exit 1; \
 	  .venv-$$group/bin/python -m pytest --noconftest tests/llm/sdk/test_versions.py tests/llm/sdk/test_frameworks.py || exit 1; \
 	done
+
+.venv-oldest/.installed .venv-frameworks/.installed: $(PROJECTS)
+	[ -x $(@D)/bin/python ] || { $(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --upgrade pip; }
+	$(@D)/bin/python -m pip install --quiet -e '.[all]' -e backends/sqlite -e backends/redis -e integrations/llm --group $(@D:.venv-%=%)
+	@touch $@
+
+hits: $(FRAMEWORK_GROUPS:%=.venv-%/.installed) .venv-frameworks/.installed ## what a hit costs through each framework: the table of docs/frameworks.md
+	.venv-frameworks-llm/bin/python -m benchmarks.frameworks models
+	.venv-frameworks-adk/bin/python -m benchmarks.frameworks models
+	.venv-frameworks-web/bin/python -m benchmarks.frameworks web
+	.venv-frameworks/bin/python -m benchmarks.frameworks agents
 
 frameworks: $(FRAMEWORK_GROUPS:%=.venv-%/.installed) .venv-frameworks-web/sources ## the adapters of cachecore-frameworks, with the frameworks themselves; each group in a venv of its own
 	for group in $(FRAMEWORK_GROUPS); do \
@@ -107,16 +116,17 @@ bench: $(VENV)/.bench ## the benchmarks: benchmarks/results, docs/performance.md
 	-@$(MAKE) --no-print-directory litellm # without it, its rows are missing
 	$(BIN)/python -m benchmarks $(BENCH)
 
-bench-frameworks: frameworks ## a hit through each framework, in the venvs of `make frameworks`
-	for group in $(FRAMEWORK_GROUPS); do \
-	  for name in frameworks frameworks_web; do .venv-$$group/bin/python -m benchmarks $$name || exit 1; done; \
-	done
-
 litellm: .venv-litellm/.installed ## LiteLLM's proxy in a venv of its own, which benchmarks/gateway.py measures
 
 .venv-litellm/.installed:
 	$(PYTHON) -m venv .venv-litellm
 	.venv-litellm/bin/python -m pip install --quiet 'litellm[proxy]'
+	@touch $@
+
+azurite: .venv-azurite/.installed ## Azure's server of blobs from npm (360 MB), on which the tests run az:// where it is there
+
+.venv-azurite/.installed:
+	npm install --silent --no-audit --no-fund --prefix .venv-azurite azurite@3.37.0
 	@touch $@
 
 soak: $(VENV)/.soak ## the long runs: fuzzing, storms, minutes of faults

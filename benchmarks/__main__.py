@@ -27,8 +27,6 @@ ON_REQUEST: Final = {
     "similar_first": "it counts, and gives the same on every machine",
     "similar_laws": "it counts, and gives the same on every machine; it needs real questions beside the checkout",
     "similar_recall": "as similar_laws, and the weights of a model",
-    "frameworks": "each group of frameworks has a venv of its own: `make frameworks`",
-    "frameworks_web": "each group of frameworks has a venv of its own: `make frameworks`",
 }
 """Benchmarks that `make bench` does not run, and why."""
 MARK: Final = "\nQUESTION = "

@@ -1,4 +1,4 @@
-"""What `set_many` and `get_many` cost, on Redis, in a file and in memory, beside calls one by one and the stores alone.
+"""The cost of `set_many` and `get_many` on Redis, in a file and in memory, beside single calls and the stores alone.
 
     python -m benchmarks batches
 

@@ -1,4 +1,4 @@
-"""What writing and reading a value costs: the serializers here beside the codecs that caches use.
+"""The cost of writing and reading a value: the serializers here beside the codecs that caches use.
 
     python -m benchmarks codecs
 

@@ -1,4 +1,4 @@
-"""What a call of a cached function costs that is a hit in memory: 10,000 different calls, as applications make them.
+"""The cost of a call of a cached function that is a hit in memory: 10,000 different calls, as applications make them.
 
 Five arguments by keyword, 3 KB of text, one float; answers of 1.7 KB. `python -m benchmarks decorated`
 """

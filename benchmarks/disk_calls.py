@@ -1,4 +1,4 @@
-"""What reads and writes in a file cost, by 1, 16, 64 and 256 tasks at once. `python -m benchmarks disk_calls`
+"""The cost of reads and writes in a file, by 1, 16, 64 and 256 tasks at once. `python -m benchmarks disk_calls`
 
 Requests of 3 KB are drawn by Zipf's law from 1,000; a file of SQLite on the disk of temporary files.
 """

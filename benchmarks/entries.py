@@ -1,4 +1,4 @@
-"""What an entry costs beside its JSON: envelope and serializers, writing and reading, with every check.
+"""The cost of an entry beside its JSON: envelope and serializers, writing and reading, with every check.
 
     python -m benchmarks entries
 

@@ -1,4 +1,4 @@
-"""What one answer of 1.7 KB takes in this process's memory. `python -m benchmarks entry_memory`
+"""The memory of one answer of 1.7 KB in this process. `python -m benchmarks entry_memory`
 
 Each contender is filled in a process of its own with different answers; what counts is how much the process grew, by
 what the system says (RSS), for each entry beyond the text of the answer.

@@ -1,4 +1,4 @@
-"""What each eviction policy costs: a put of a new copy into a full tier, which evicts one, and a hit.
+"""The cost of each eviction policy: a put of a new copy into a full tier, which evicts one, and a hit.
 
     python -m benchmarks eviction_puts
 

@@ -1,4 +1,4 @@
-"""What callers see while the store is frozen, killed, full or 80 ms away. `python -m benchmarks faults`
+"""The times and errors of calls while the store is frozen, killed, full or 80 ms away. `python -m benchmarks faults`
 
 Each caller asks for answers that take 1 ms to compute, one after the other, while the fault lasts. The plain way is
 get, compute, set by redis-py, with its defaults, and with a timeout of 250 ms as ours has; its errors reach the caller.

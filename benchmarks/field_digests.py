@@ -1,4 +1,4 @@
-"""What the digests of a request's fields cost: bytes of a stored answer, microseconds of a miss, a hit, an `explain`.
+"""The cost of the digests of a request's fields: bytes of a stored answer, microseconds of a miss, a hit, an `explain`.
 
     python -m benchmarks field_digests
 

@@ -1,4 +1,4 @@
-"""What invalidating 10,000 of 100,000 answers costs, and how long other calls take meanwhile.
+"""The cost of invalidating 10,000 of 100,000 answers, and the time of other calls meanwhile.
 
     python -m benchmarks invalidation
 
@@ -14,6 +14,8 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -90,51 +92,64 @@ async def plain(url: str, entries: int, *, by_pattern: bool) -> Steps:
     return lambda: fill(range(entries // PART)), invalidate, read
 
 
-async def row(steps: Steps, entries: int) -> dict[str, Any]:
+@dataclass
+class Taken:
+    """Seconds of one contender: of invalidations, of their processor time, and of reads of other answers meanwhile."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    reads: list[float] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        self.reads.sort()
+        return {
+            "ms": round(1000 * statistics.median(self.wall), 2),
+            "processor ms": round(1000 * statistics.median(self.processor), 2),
+            "p99 of others, ms": round(1000 * self.reads[len(self.reads) * 99 // 100], 2),
+            "reads of others": len(self.reads),
+        }
+
+
+async def one_round(steps: Steps, entries: int, taken: Taken) -> None:
+    """Store the answers of the tag again and invalidate them, while another task reads other answers."""
     again, invalidate, read = steps
-    took: list[float] = []
-    computed: list[float] = []
-    waits: list[float] = []
-    for _ in range(ROUNDS):
-        await again()
-        ended = False
+    await again()
+    ended = False
 
-        async def others() -> None:
-            number = entries // PART
-            while not ended:  # noqa: B023 - of this round
-                began = time.perf_counter()
-                assert await read(number) is not None
-                waits.append(time.perf_counter() - began)
-                number = number + 1 if number + 1 < entries else entries // PART
+    async def others() -> None:
+        number = entries // PART
+        while not ended:
+            began = time.perf_counter()
+            assert await read(number) is not None
+            taken.reads.append(time.perf_counter() - began)
+            number = number + 1 if number + 1 < entries else entries // PART
 
-        reader = asyncio.create_task(others())
-        await asyncio.sleep(0)
-        processor, began = time.process_time(), time.perf_counter()
-        await invalidate()
-        took.append(time.perf_counter() - began)
-        computed.append(time.process_time() - processor)
-        ended = True
-        await reader
-    waits.sort()
-    return {
-        "ms": round(1000 * statistics.median(took), 2),
-        "processor ms": round(1000 * statistics.median(computed), 2),
-        "p99 of others, ms": round(1000 * waits[len(waits) * 99 // 100], 2),
-        "reads of others": len(waits),
-    }
+    reader = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    processor, began = time.process_time(), time.perf_counter()
+    await invalidate()
+    taken.wall.append(time.perf_counter() - began)
+    taken.processor.append(time.process_time() - processor)
+    ended = True
+    await reader
 
 
 async def measure() -> list[Table]:
     entries = int(ENTRIES * min(1.0, scale()))
-    rows = {}
+    chance = Random(1)
     with server() as url:
         base = url.removesuffix("/0")
-        rows["cachecore, invalidate_tags"] = await row(await ours(f"{base}/1", entries), entries)
-        by_set = await plain(f"{base}/2", entries, by_pattern=False)
-        by_pattern = await plain(f"{base}/3", entries, by_pattern=True)
-        rows["redis-py, keys of a set"] = await row(by_set, entries)
-        rows["redis-py, keys by a pattern"] = await row(by_pattern, entries)
-    note = "Rows are measured one after the other, each with the others' answers on the same server."
+        contenders = {
+            "cachecore, invalidate_tags": await ours(f"{base}/1", entries),
+            "redis-py, keys of a set": await plain(f"{base}/2", entries, by_pattern=False),
+            "redis-py, keys by a pattern": await plain(f"{base}/3", entries, by_pattern=True),
+        }
+        taken = {name: Taken() for name in contenders}
+        for _ in range(ROUNDS):
+            for name in chance.sample(list(contenders), len(contenders)):
+                await one_round(contenders[name], entries, taken[name])
+    rows = {name: one.row() for name, one in taken.items()}
+    note = "Contenders take turns on one server, each with as many answers in a database of its own."
     return [Table(f"{entries // PART:,} of {entries:,} answers on Redis", "ms", rows, note=note)]
 
 

@@ -1,4 +1,4 @@
-"""What the service adds to a look-up of the same request: a hit in memory, with a short prompt and with 60 KB.
+"""The time that the service adds to a look-up of the same request: a hit in memory, with a short prompt and with 60 KB.
 
     python -m benchmarks llm_service
 

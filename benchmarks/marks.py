@@ -1,4 +1,4 @@
-"""What the mark costs: `delete`, `invalidate_tags`, `set` and reads in eight processes, with it and without, in turns.
+"""The cost of the mark: `delete`, `invalidate_tags`, `set` and reads in eight processes, with it and without, in turns.
 
     python -m benchmarks marks
 

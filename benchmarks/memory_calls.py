@@ -1,4 +1,4 @@
-"""What a hit and a write cost in memory, given a request of 3 KB. `python -m benchmarks memory_calls`"""
+"""The cost of a hit and a write in memory, given a request of 3 KB. `python -m benchmarks memory_calls`"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hit costs on `memory://`, beside the work that it cannot do without, and a hit on an old copy.
+"""The cost of a hit on `memory://`, beside the work that it cannot do without, and a hit on an old copy.
 
     python -m benchmarks memory_hits
 

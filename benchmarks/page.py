@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from pathlib import Path
 
 from benchmarks.running import figures, page, pictures
 from benchmarks.running.results import RESULTS, folder
+
+
+def newer(result: Path, picture: Path) -> bool:
+    """Return whether a result is not drawn yet."""
+    return not picture.exists() or result.stat().st_mtime_ns > picture.stat().st_mtime_ns
 
 
 def main() -> int:
@@ -21,7 +27,9 @@ def main() -> int:
     results = page.stored(place)
     if importlib.util.find_spec("matplotlib"):
         for result in results:
-            pictures.drawn(result, beside)
+            name = result["question"]
+            if newer(place / f"{name}.json", beside / f"{name}.svg"):
+                pictures.drawn(result, beside)
     else:
         print("matplotlib is not installed, so the pictures stay as they are: `make bench` installs it")
     target.write_text(page.made(results, beside), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What recording adds to a streamed answer of 1,000 tokens: to its time, and to its stored entry.
+"""The time and bytes that recording adds to a streamed answer of 1,000 tokens and to its stored entry.
 
     python -m benchmarks recording
 

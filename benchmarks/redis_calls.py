@@ -1,4 +1,4 @@
-"""What reads and writes on Redis cost, by 1, 16, 64 and 256 tasks at once. `python -m benchmarks redis_calls`
+"""The cost of reads and writes on Redis, by 1, 16, 64 and 256 tasks at once. `python -m benchmarks redis_calls`
 
 Requests of 3 KB are drawn by Zipf's law from 1,000; one server on loopback, a database for each contender.
 """

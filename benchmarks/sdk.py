@@ -1,4 +1,4 @@
-"""What a cached client adds to the OpenAI SDK: hits from memory and from Redis, also in threads, misses, and chunks.
+"""The cost of a cached client under the OpenAI SDK: hits from memory and from Redis, also in threads, misses, chunks.
 
     python -m benchmarks sdk
 

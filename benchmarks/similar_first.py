@@ -1,4 +1,4 @@
-"""What similar answers as a first rung add to the hits of the declared workload.
+"""The hits that similar answers, as a first rung, add in the declared workload.
 
     python -m benchmarks similar_first
 

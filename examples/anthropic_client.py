@@ -2,7 +2,8 @@
 
     ANTHROPIC_API_KEY=… python examples/anthropic_client.py "Why is the sky blue?"
 
-Needs the extra `anthropic` of cachecore-llm: docs/install.md. `ANTHROPIC_BASE_URL` names any other endpoint that speaks the protocol.
+Needs the extra `anthropic` of cachecore-llm (docs/install.md).
+`ANTHROPIC_BASE_URL` names any other endpoint that speaks the protocol.
 """
 
 import asyncio

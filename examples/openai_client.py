@@ -2,7 +2,8 @@
 
     OPENAI_API_KEY=… python examples/openai_client.py "Why is the sky blue?"
 
-Needs the extra `openai` of cachecore-llm: docs/install.md. `OPENAI_BASE_URL` names any other endpoint that speaks the protocol.
+Needs the extra `openai` of cachecore-llm (docs/install.md).
+`OPENAI_BASE_URL` names any other endpoint that speaks the protocol.
 """
 
 import sys

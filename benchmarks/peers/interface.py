@@ -1,4 +1,4 @@
-"""What a peer can do. Each part is None if it cannot."""
+"""The parts of a peer. A part that it does not have is None."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a question found: tables of rows, written as JSON that the page and the pictures are made from."""
+"""Results of a question: tables of rows, written as JSON that the page and the pictures are made from."""
 
 from __future__ import annotations
 

@@ -237,6 +237,18 @@ class Answers(Many[V]):
             await carried(state, invalidate_stamps(scope, tags, kind))
             return await delete_entries(scope, state, kind, tags, wanted, progress)
 
+    def hand_over(self) -> bool:
+        """Inside a factory: return whether its caller may get the answer now, before the factory returns it.
+
+        Then requests that come until it is stored wait for it. False where the store has older bytes under the key,
+        which another process may still read; where there is no claim on the key; and outside of a factory.
+        """
+        flight = current_flight()
+        if flight is None or flight.flights is not self._engine.state().flights or not flight.hand_over():
+            return False
+        self._engine.l1.discard(flight.key)  # an older copy must not be served beside the answer in hand
+        return True
+
     async def pin_tag(self, tag: str) -> None:
         """Inside a factory: depend on `tag` from now on. Call it before reading the data that the tag stands for.
 

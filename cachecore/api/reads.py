@@ -225,7 +225,8 @@ class Reads(Generic[V]):
             return value
         copy = scope.find_copy(key, stored)
         if copy is None and not scope.telemetry.tracing and not bypassed():
-            asked = question(scope, self._engine.state(), key, tags, self._checked(ttl))
+            lasts = ttl if ttl is UNSET else self._checked(ttl)
+            asked = question(scope, self._engine.state(), key, tags, lasts)
             value, snapshot = await fetch(asked)
             if snapshot is not None and value is UNSET:
                 if refresh_factory is not None:

@@ -108,6 +108,7 @@ class Lost:
 
 
 FeedEvent = Changed | Flushed | Alive | Lost
+"""An event of a feed."""
 
 
 @runtime_checkable

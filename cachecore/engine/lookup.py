@@ -80,6 +80,12 @@ async def on_miss(
     if snapshot.state == "fresh":  # so its payload could not be decoded
         snapshot = snapshot.without_entry()
     scope = question.scope
+    if snapshot.error is not None:
+        # While the store was late, a flight of this key may have ended, and left its answer in memory.
+        copy = scope.find_copy(question.key, question.tagset.tags)
+        known = None if copy is None else lookup_copy(scope, question.key, question.tagset, copy)
+        if known is not None:
+            return known
     if snapshot.state == "stale" or (stale and snapshot.entry is not None):
         value = reading.load(scope, snapshot)
         if value is not UNSET:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from itertools import filterfalse
 from typing import Any, Final, get_args
 
 from cachecore.contract.errors import EncodingError
@@ -302,7 +303,7 @@ async def _with_stamps_of_its_own(question: Question, coalescer: Coalescer, batc
     entry = decode(batch.values[key] or b"", key)
     if isinstance(entry, Rejected):
         return check(question, batch)
-    names = tuple([name for name in scope.names(dict(entry.stamps), key) if name not in batch.values])
+    names = tuple(filterfalse(batch.values.__contains__, scope.names(dict(entry.stamps), key)))
     second = await coalescer.read(None, names)
     if second.error is not None:
         return StoreRead(key, question.tagset, batch, batch.values[key], error=second.error, reason="store")

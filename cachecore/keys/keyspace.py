@@ -27,6 +27,7 @@ from cachecore.contract.tokens import ROOT_TAG
 from cachecore.keys.canonical import VERSION, Facts, digester, recalling
 
 MAX_KEY_BYTES: Final = 250
+"""The longest key that a backend is given."""
 _LEASE_EXTRA: Final = len("p.l:") - len("p:")
 _DIGEST: Final = re.compile(r"[0-9a-f]{32,}")
 _LONG_TAG_BYTES: Final = len("~") + 64

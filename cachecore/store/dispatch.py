@@ -276,7 +276,9 @@ class Dispatch:
                 return 0.0
         if link is not None and link.since >= call.begun:
             call.told = True
-            return call.budget if partition.known else max(call.budget, partition.cap)
+            # It gets back what the connection took, no more: one opened beside others is no reason to wait twice.
+            connected = min(call.budget, link.since - call.begun)
+            return connected if partition.known else max(call.budget, partition.cap)
         if partition not in bulkhead.heard and (links is None or not partition.known):
             call.told = True
             return partition.cap - call.budget

@@ -15,16 +15,17 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 LINK: Final = re.compile(r"(\]\()([^)\s]+)(\))")
 FENCE: Final = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 NAMED: Final = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+PICTURES: Final = (".svg", ".png")
 LANGUAGES: Final = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".json": "json"}
 
 
 def page_name(path: str) -> str:
-    """Return the page of the repository's file `path`, relative to `docs/`."""
+    """Return the page of the repository's file `path`, relative to `docs/`. Pictures stay as they are."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     if path in NAMED:
         return NAMED[path]
-    return f"beside/{path}" if path.endswith(".md") else f"beside/{path}.md"
+    return f"beside/{path}" if path.endswith((".md", *PICTURES)) else f"beside/{path}.md"
 
 
 def _is_outside(link: str) -> bool:

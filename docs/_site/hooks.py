@@ -37,7 +37,10 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that `docs/` does not hold, and the scripts."""
     for page, text in _made(files, config).items():
-        files.append(File.generated(config, page, content=text))
+        if isinstance(text, Path):
+            files.append(File.generated(config, page, abs_src_path=str(text)))
+        else:
+            files.append(File.generated(config, page, content=text))
     for name, path in _assets().items():
         files.append(File.generated(config, f"assets/{name}", abs_src_path=str(path)))
     return files
@@ -88,15 +91,18 @@ def _assets() -> dict[str, Path]:
     return {name: folder / name for name in ASSETS if (folder / name).is_file()}
 
 
-def _made(files: Any, config: Any) -> dict[str, str]:
+def _made(files: Any, config: Any) -> dict[str, str | Path]:
     todo = set(beside.NAMED)
     for file in files.documentation_pages():
         todo |= beside.linked(file.content_string, f"docs/{file.src_uri}")
-    made: dict[str, str] = {}
+    made: dict[str, str | Path] = {}
     done: set[str] = set()
     while todo:
         path = todo.pop()
         done.add(path)
+        if path.endswith(beside.PICTURES):
+            made[beside.page_name(path)] = beside.ROOT / path
+            continue
         text = beside.content(path)
         if path.endswith(".md"):
             todo |= beside.linked(text, path) - done
@@ -104,8 +110,16 @@ def _made(files: Any, config: Any) -> dict[str, str]:
         made[beside.page_name(path)] = text
     for name in _leaves(config["nav"]):
         if match := PACKAGES.match(name):
-            made[name] = f"# `{match[1]}`\n\n::: {match[1]}\n"
+            made[name] = f"# `{match[1]}`\n\n" + "\n".join(f"::: {module}\n" for module in _modules(match[1]))
     return made
+
+
+def _modules(package: str) -> list[str]:
+    """Return the modules of a reference page: a package itself, or its public modules where it holds no names."""
+    if package != "cachecore_frameworks":
+        return [package]
+    folder = beside.ROOT / "integrations" / "frameworks" / package
+    return [f"{package}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))]
 
 
 def _leaves(nav: Any) -> list[str]:

@@ -41,8 +41,17 @@ def test_every_page_is_in_the_navigation() -> None:
     assert not missing, f"add a line to `nav` in mkdocs.yml for each of {sorted(missing)}"
 
 
-def test_pages_end_in_words_of_their_own() -> None:
-    """Each has one title, its first line."""
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name)
+def test_a_page_says_first_what_it_is_about(page: Path) -> None:
+    """Its title is followed by a sentence, before any list, table or code; `llms.txt` shows that sentence."""
+    if page.name != "frameworks_web.md":  # a list of frameworks, each with its own
+        first = page.read_text(encoding="utf-8").split("\n\n")[1]
+        assert re.match(r"[\w`*\[]", first), first
+        assert len(first.split()) > 5, first
+
+
+def test_pages_have_one_title() -> None:
+    """It is the first line."""
     for page in DOCS.rglob("*.md"):
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         assert text.startswith("# "), name(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -41,11 +42,18 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 
 def test_public_names_have_reference_pages(site: Path) -> None:
-    import cachecore
+    pages = [path.stem for path in (site / "reference").glob("*.html") if path.stem != "cachecore_frameworks"]
+    assert {"cachecore", "cachecore_llm", "cachecore_postgres"} <= set(pages)
+    for page in pages:
+        text = (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
+        for name in set(importlib.import_module(page).__all__) - {"__version__"}:
+            assert f'id="{page}.{name}"' in text, f"{page}.{name}"
 
-    text = (site / "reference" / "cachecore.html").read_text(encoding="utf-8")
-    for name in set(cachecore.__all__) - {"__version__"}:
-        assert f'id="cachecore.{name}"' in text, name
+
+def test_each_adapter_of_a_framework_has_its_reference(site: Path) -> None:
+    text = (site / "reference" / "cachecore_frameworks.html").read_text(encoding="utf-8")
+    for path in (ROOT / "integrations/frameworks/cachecore_frameworks").glob("[!_]*.py"):
+        assert f'id="cachecore_frameworks.{path.stem}"' in text, path.stem
 
 
 def test_assistants_find_every_page_as_text(site: Path) -> None:
@@ -63,7 +71,7 @@ def test_figures_and_pictures_of_the_benchmarks_are_shown(site: Path) -> None:
         result = json.loads(path.read_text(encoding="utf-8"))
         assert f"<code>{result['command']}</code>" in text
     pictures = re.findall(r'<img[^>]+src="?(performance/[^"\s>]+)', text)
-    assert pictures
+    assert len(pictures) == (DOCS / "performance.md").read_text(encoding="utf-8").count("![") > 0
     assert all((site / picture).is_file() for picture in pictures)
 
 

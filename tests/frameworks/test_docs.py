@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.frameworks import __main__ as hits_of_frameworks
 from tests.frameworks.test_isolation import FRAMEWORKS, ROOT, installed
 
 PAGE = (ROOT / "docs/frameworks.md").read_text()
@@ -37,3 +39,14 @@ def test_an_example_prints_what_it_says(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert ", ".join(done.stdout.splitlines()) == ", ".join(said)
+
+
+def test_every_framework_of_the_table_has_the_cost_of_a_hit() -> None:
+    """The page shows the figures that `make hits` wrote, and no others."""
+    hits = json.loads(hits_of_frameworks.RESULTS.read_text())["hits"]
+    listed = re.search(r"^\| framework \|.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert listed is not None
+    cells = [line.split("|")[1].strip() for line in listed[0].strip().splitlines()[2:]]
+    names = {re.sub(r" [\d.]+$", "", name) for cell in cells for name in cell.split(", ")}
+    assert names == hits.keys()
+    assert hits_of_frameworks.table(hits) in PAGE

@@ -138,6 +138,49 @@ async def test_a_failure_lets_others_go_on(provider: Provider) -> None:
         assert text(await asyncio.create_task(litellm.acompletion(**ASKED))) == "answer 2"
 
 
+async def test_a_failure_leaves_the_call_of_another_model_alone(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models are asked the same. When the first fails, callers of the second still share its one call."""
+    ends = {"one": asyncio.Event(), "two": asyncio.Event()}
+    begun: list[str] = []
+
+    async def acompletion(model: str, *args: Any, **kwargs: Any) -> Any:
+        begun.append(model)
+        await ends[model].wait()
+        if model == "one":
+            raise ValueError("overloaded")
+        return provider._answer()
+
+    async def until_begun(models: list[str]) -> None:
+        while begun != models:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+
+    looked: list[str] = []
+    look = litellm.cache.cache.async_get_cache
+
+    async def noted(key: str, **kwargs: Any) -> Any:
+        looked.append(key)
+        return await look(key, **kwargs)
+
+    monkeypatch.setattr(litellm.cache.cache, "async_get_cache", noted)
+    monkeypatch.setattr(provider, "acompletion", acompletion)
+    async with asyncio.timeout(20):
+        one = asyncio.create_task(litellm.acompletion(**ASKED, num_retries=0))
+        await until_begun(["one"])
+        two = [asyncio.create_task(litellm.acompletion(**{**ASKED, "model": "counted/two"}))]
+        await until_begun(["one", "two"])
+        ends["one"].set()
+        with pytest.raises(Exception, match="overloaded"):
+            await one
+        two += [asyncio.create_task(litellm.acompletion(**{**ASKED, "model": "counted/two"})) for _ in range(3)]
+        while len(looked) < 5:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+        ends["two"].set()
+        assert {text(answer) for answer in await asyncio.gather(*two)} == {"answer 1"}
+    assert begun == ["one", "two"]
+
+
 def test_a_failure_lets_other_threads_go_on(provider: Provider) -> None:
     provider.failures.append(ValueError("overloaded"))
     with pytest.raises(Exception, match="overloaded"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,19 @@ def test_tags_are_cleared_apart() -> None:
     slot.clear()
     assert slot.look("b") is None
     slot.close()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["from the store", "from memory"])
+def test_many_are_looked_at_together(first: bool, tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/c.db?timeout=20s"
+    writer = Slot(address, "numbers", NUMBERS, ttl=60, write_timeout=20)
+    writer.sync_cache.set_many({"a": ["1"], "b": ["2"], "other": 5})
+    slot = Slot(address, "numbers", NUMBERS, ttl=60) if first else writer
+    assert slot.look_many({1: "a", 2: "missing", 3: "b"}) == {1: 1, 3: 2}
+    assert slot.look_many({"x": "a", "y": "other"}) == {"x": 1}
+    assert slot.look_many({}) == {}
+    slot.close()
+    writer.close()
 
 
 def test_reasons_to_break_off() -> None:

@@ -12,8 +12,13 @@ import pytest
 from tests.frameworks.test_isolation import ROOT, installed
 
 PAGE = (ROOT / "docs/frameworks_web.md").read_text()
-EXAMPLES = dict(re.findall(r"^## ([^\n]+)\n(?:(?!## ).*\n)*?```python\n((?s:.*?))^```", PAGE, re.MULTILINE))
-ELSEWHERE = {"Agents"}
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+EXAMPLES = {
+    name: "\n\n".join(re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+    for name, section in SECTIONS.items()
+}
+"""The blocks of each section, one after another."""
+ELSEWHERE = {"OpenAI Agents SDK", "Haystack", "Agent Framework"}
 """Sections whose example tests/llm/sdk/test_frameworks.py runs, against a provider of models."""
 
 DJANGO = """

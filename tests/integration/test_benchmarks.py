@@ -131,6 +131,8 @@ def test_goals_are_shown_the_missed_ones_first(tmp_path: Path) -> None:
         ["| not measured", "unknown"],
         ["| reached", "kept"],
     ]
+    busy = {**RESULT, "quiet": {**RESULT["quiet"], "trusted": False}}
+    assert "| reached, by a figure that is not to be trusted | kept |" in page.goals([busy], (kept,))[-2]
 
 
 def test_goals_name_cells_that_are_measured() -> None:
@@ -195,25 +197,25 @@ def test_every_module_is_a_question_on_the_runner() -> None:
     from benchmarks import __main__ as main
 
     folder = RESULTS.parent
-    helpers = {path.stem for path in folder.glob("*.py")} - set(main.names())
+    alone = {"__init__", "__main__", "counts", "page", *main.names()}
     used = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
-    assert helpers - {"__init__", "__main__", "counts", "page"} == {
-        name for name in helpers if f"from benchmarks.{name} import" in used
-    }
+    for name in {path.stem for path in folder.glob("*.py")} - alone:
+        assert f"from benchmarks.{name} import" in used or f'"benchmarks.{name}"' in used, name
     assert {path.stem.removesuffix("_long") for path in RESULTS.glob("*.json")} <= set(main.names())
     assert set(main.ON_REQUEST) <= set(main.names())
 
 
 def test_a_full_run_ends_in_time() -> None:
-    """By what the stored results say: all of them in 25 minutes, each in four."""
+    """By what results of a quiet machine say: all of them in 25 minutes, each in four."""
     from benchmarks import __main__ as main
 
     took = {
         result["question"]: result["quiet"]["seconds"]
         for result in page.stored(RESULTS)
-        if result["question"] in main.names() and result["question"] not in main.ON_REQUEST
+        if result["question"] in set(main.names()) - set(main.ON_REQUEST)
+        and (result["quiet"]["others_cores"] or 0) <= MOST_OTHERS
     }
-    assert max(took.values()) <= runner.MOST_SECONDS
+    assert max(took.values(), default=0) <= runner.MOST_SECONDS
     assert sum(took.values()) <= 25 * 60
 
 

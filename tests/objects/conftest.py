@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.objects.azurite import azurite, azurite_program, make_container
+
 _numbers = itertools.count()
 
 
@@ -22,6 +24,23 @@ def s3_server() -> Iterator[int]:
     server.start()
     yield server.get_host_and_port()[1]
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[int]:
+    """The port of Azurite, which writes on conditions, as Azure does."""
+    program = azurite_program()
+    if program is None:
+        pytest.skip("Azurite is not installed: `make azurite`")
+    with azurite(program) as port:
+        yield port
+
+
+def container_of(port: int) -> str:
+    """Make a container of this test's own; return its name."""
+    name = f"container-{next(_numbers)}"
+    make_container(port, name)
+    return name
 
 
 def bucket_of(port: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 
 import psycopg
 import pytest
@@ -10,14 +10,24 @@ import pytest
 from tests.postgres.server import Server, make_moved_database, missing
 
 
+@functools.cache
+def shared() -> Server:
+    """Return the running server of this process: folders that import the fixture would else have one each."""
+    server = Server().__enter__()
+    make_moved_database(server)
+    return server
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def postgres(request: pytest.FixtureRequest) -> Server:
     """A running server. Shared: leave it healthy."""
     if missing():
         pytest.skip(missing())
-    with Server() as server:
-        make_moved_database(server)
-        yield server
+    first = not shared.cache_info().currsize
+    server = shared()
+    if first:
+        request.config.add_cleanup(server.close)
+    return server
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import pwd
 import shutil
@@ -75,6 +77,42 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
     raise RuntimeError(f"the server did not start: {log.read_text()[-2000:]}")
 
 
+@functools.cache
+def _template() -> Path:
+    """Return a folder with data and certificates as `initdb` makes them; it goes with the process."""
+    folder = make_folder()
+    atexit.register(_remove, folder, os.getpid())
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    command = [program("initdb") or "", "-D", str(folder / "data"), "-U", "owner", "-A", "scram-sha-256"]
+    command += [
+        "--pwfile",
+        str(secret),
+        "--no-sync",
+        "--no-instructions",
+        "--wal-segsize=1",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, **_as_user())
+    assert done.returncode == 0, done.stderr
+    made = Certificates(folder)
+    user = _as_user()
+    for file in folder.glob("*.*"):
+        file.chmod(0o600)
+        if user:
+            os.chown(file, user["user"], user["group"])
+    made.certificate.with_name("ca.pem").chmod(0o644)
+    return folder
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child leaves it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Server:
     """A server on a free port of 127.0.0.1, with its data in a folder of its own; a context manager."""
 
@@ -103,20 +141,10 @@ class Server:
         return self._process.pid
 
     def initialise(self) -> None:
-        """Make the data folder."""
-        secret = self.folder / "password"
-        secret.write_text(PASSWORD)
-        secret.chmod(0o644)
-        command = [program("initdb") or "", "-D", str(self.data), "-U", "owner", "-A", "scram-sha-256"]
-        command += ["--pwfile", str(secret), "--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, **_as_user())
-        assert done.returncode == 0, done.stderr
-        made = Certificates(self.folder)
-        user = _as_user()
-        for file in (made.certificate, made.key):
-            file.chmod(0o600)
-            if user:
-                os.chown(file, user["user"], user["group"])
+        """Make the data folder: a copy of one that this process has made before, which takes a tenth of the time."""
+        template = _template()
+        copying = ["cp", "-Rp", *(str(template / name) for name in ("data", "ca.pem", "server.pem", "server.key"))]
+        subprocess.run([*copying, str(self.folder)], check=True, cwd=self.folder, **_as_user())
 
     def start(self) -> None:
         """Start it, and return once it listens."""

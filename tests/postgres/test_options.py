@@ -17,12 +17,11 @@ from cachecore_postgres.options import parse_url
     [
         ({"table": ""}, "table must be a name of 1 to 63 bytes, not ''"),
         ({"table": "é" * 32}, "table must be a name of 1 to 63 bytes"),
-        ({"schema": "a\0b"}, "schema must be a name"),
-        ({"durability": "crash"}, "durability must be one of unlogged, logged, not 'crash'"),
+        ({"durability": "crash"}, "durability must be unlogged or logged, not 'crash'"),
         ({"connections": 0}, "connections must be a whole number from 1 to 100, not 0"),
         ({"connections": "many"}, "not 'many'"),
+        ({"connections": True}, "not True"),
         ({"heartbeat": 0}, "heartbeat must be more than 0 seconds"),
-        ({"feed": "maybe"}, "feed must be one of True, False, not 'maybe'"),
     ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, Any], says: str) -> None:
@@ -32,17 +31,16 @@ def test_wrong_options_are_refused(wrong: dict[str, Any], says: str) -> None:
 
 def test_options_stand_beside_those_of_libpq() -> None:
     plain, options = parse_url(
-        "postgresql://me@db:5433/app?sslmode=verify-full&table=a%25b&connections=7&feed=false&heartbeat=1s&application_name=x"
+        "postgresql://me@db:5433/app?sslmode=verify-full&table=a%25b&connections=7&heartbeat=1s&application_name=x"
     )
     assert plain == "postgresql://me@db:5433/app?sslmode=verify-full&application_name=x"
-    assert options == PostgresOptions(table="a%b", connections=7, feed=False, heartbeat=1.0)
+    assert options == PostgresOptions(table="a%b", connections=7, heartbeat=1.0)
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgres://u:hunter22@h/db?sslmod=require", "a parameter is unknown"),
-        ("postgres://u:hunter22@h/db?table=a&table=b", "the option table is given twice"),
+        ("postgres://u:hunter22@h/db?sslmod=require", "libpq does not take"),
         ("postgres://u:hunter22@h/db?connections=none", "from 1 to 100, not"),
     ],
 )

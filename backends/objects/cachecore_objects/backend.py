@@ -242,10 +242,10 @@ class ObjectBackend:
             return
         for _ in range(2):  # the first may make the object
             try:
-                await obstore.put_async(self._store, _PROBE, b"", mode="create", use_multipart=False)
+                await obstore.put_async(self._store, _PROBE, b"?", mode="create", use_multipart=False)
             except AlreadyExistsError:
                 try:
-                    await obstore.put_async(self._store, _PROBE, b"", mode=_NEVER)
+                    await obstore.put_async(self._store, _PROBE, b"?", mode=_NEVER)
                 except PreconditionError:
                     self._proved = True
                     return

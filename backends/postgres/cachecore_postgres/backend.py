@@ -4,44 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
-from psycopg import Error, errors
+from psycopg import Error
+from psycopg.rows import dict_row
 
-from cachecore.contract import FeedEvent, InlineFuture, Link, LoopLocal, in_background, monotonic
-from cachecore_postgres.connections import Connection, Pool, connect
-from cachecore_postgres.errors import backend_error, translate
-from cachecore_postgres.feed import about, listen
+from cachecore import contract
+from cachecore_postgres.connections import Connection, Pool, connect, translate
 from cachecore_postgres.options import PostgresOptions, parse_url
-from cachecore_postgres.statements import CHANNEL, SWEEP, Statements, chunks, payloads
+from cachecore_postgres.statements import Statements
 
 T = TypeVar("T")
 
+_TOLD_KEYS: Final = 31  # of 250 bytes, in one notification: Postgres takes less than 8,000
 _SWEEP_SECONDS: Final = 1.0
-_FEW_BYTES: Final = 4096
-_BYTES_PER_SECOND: Final = 4 * 1024 * 1024  # a statement that carries more is not silent
-_READONLY_SECONDS: Final = 1.0
-_LONGEST_TTL: Final = 1e12  # 30,000 years: Postgres has no later dates
-
-
-@dataclass(eq=False, slots=True)
-class _Call(Generic[T]):
-    operation: str
-    sql: bytes
-    values: tuple[Any, ...]
-    then: Callable[[list[Any]], T]  # from the rows to the answer
-    missing: list[Any] | None = None  # the rows where there is no table; None: a write, which makes it
-    size: int = 0  # bytes of its values
-    answer: InlineFuture[T] = field(default_factory=lambda: InlineFuture(loop=asyncio.get_running_loop()))
+_PAUSE: Final = 0.5  # before the next attempt to connect
+_ASK_AGAIN: Final = 30.0  # where there is nothing to listen to
+_SILENT_SECONDS: Final = 2.0  # of a heartbeat, after which its connection is given up
+_WRITES: Final = frozenset({"set_many", "delete_many", "swap"})  # behind these is swept
+_FEED: Final = {True: "LISTEN/NOTIFY", False: "none (a pooler or a replica): copies in memory live for l1_max_age only"}
 
 
 class PostgresBackend:
     """CacheBackend on a table of a Postgres database (13 or later).
+
+    `url` is such as `postgres://user:password@host/database?table=answers`; a wrong one raises `OptionsError`.
 
     Any number of tasks, event loops, threads and processes may use one table at once. The constructor connects to
     nothing; each event loop has connections of its own, and a forked child starts without any.
@@ -52,84 +42,107 @@ class PostgresBackend:
         self.options = options or found
         self._sql = Statements(self.options)
         self._patience = self._silence = 5.0
-        self._pools: LoopLocal[Pool] = LoopLocal()
-        self._process, self._sender = 0, ""
+        self._pools: contract.LoopLocal[Pool] = contract.LoopLocal()
+        self._name = secrets.token_hex(8)
         self._closed = False
         self._sweep_due = 0.0
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one statement."""
-        return self._start(_Call("get_many", self._sql.get, (list(keys),), _in_order(keys, None), []))
+        return self._start("get_many", _in_order(keys, None), self._sql.get, list(keys))
 
     def sizes(self, keys: Sequence[str]) -> Awaitable[list[int]]:
         """Return the length of each key's live value in bytes, 0 where there is none."""
-        return self._start(_Call("sizes", self._sql.sizes, (list(keys),), _in_order(keys, 0), []))
+        return self._start("sizes", _in_order(keys, 0), self._sql.sizes, list(keys))
 
-    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
-        """Replace each key; it lives `ttl` seconds of the server's clock. One statement for 16 MiB or 1,024 keys."""
-        self._pool("set_many")
-        for chunk in chunks(items):
-            values = (_bounded(ttl), list(chunk), list(chunk.values()), *self._told(chunk))
-            await self._start(_Call("set_many", self._sql.put, values, bool, size=sum(map(len, chunk.values()))))
+    def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
+        """Replace each key; it lives `ttl` seconds of the server's clock. One statement."""
+        keys, values = list(items), list(items.values())
+        return self._start("set_many", lambda rows: None, self._sql.put, ttl, keys, values, self._told(keys))
 
     def delete_many(self, keys: Sequence[str]) -> Awaitable[int]:
         """Delete the keys and return how many existed: one statement."""
-        values = (list(keys), *self._told(keys))
-        return self._start(_Call("delete_many", self._sql.delete, values, lambda rows: int(rows[0][0])))
+        return self._start("delete_many", lambda rows: int(rows[0][0]), self._sql.delete, list(keys), self._told(keys))
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Set the value to `new` if it is `old` now; return whether it was. One statement."""
-        if old is new is None:
-            return self._start(_Call("swap", self._sql.absent, (key,), bool, [(1,)]))
-        sql = self._sql.remove if new is None else self._sql.insert if old is None else self._sql.replace
-        written = () if new is None else (new, _bounded(ttl))
-        values = (*written, key, *(() if old is None else (old,)), *self._told([key]))
-        return self._start(_Call("swap", sql, values, bool, size=len(old or b"") + len(new or b"")))
+        written = (b"", -1.0) if new is None else (new, ttl)  # a deleted value is a dead row, for the next sweep
+        sql, held = (self._sql.insert, ()) if old is None else (self._sql.replace, (old,))
+        return self._start("swap", lambda rows: rows[0][0] > 0, sql, *written, key, *held, self._told([key]))
 
     async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
-        found: set[tuple[str]] = set()
-        for chunk in chunks(items):
-            values = (list(chunk), list(chunk.values()), _bounded(ttl))
-            found |= await self._start(_Call("extend", self._sql.extend, values, set))
+        found = await self._start("extend", set, self._sql.extend, list(items), list(items.values()), ttl)
         return [(key,) in found for key in items]
 
-    def advance(self, key: str) -> Awaitable[int]:
-        """Add one to the counter under `key` and return it: in the transaction of a small write just before it."""
-        call = _Call("advance", self._sql.advance, (key,), lambda rows: int(rows[0][0]))
-        before = list(self._pool("advance").turn)
-        if len(before) == 1 and len(before[0]) == 1 and before[0][0].size <= _FEW_BYTES:
-            before[0].append(call)
-            return call.answer
-        return self._start(call, [write.answer for writes in before for write in writes])
+    async def advance(self, key: str) -> int:
+        """Add one to the counter under `key` and return it, once the calls of this turn of the loop are answered."""
+        await asyncio.gather(*self._pool("advance").turn)
+        return await self._start("advance", lambda rows: int(rows[0][0]), self._sql.advance, key)
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix` in their order, in pages of at most 512."""
-        # Keys are printable ASCII, so that "\x7f" comes after all of them.
-        end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\x7f"
-        after = ""
-        while rows := await self._start(_Call("scan", self._sql.page, (after, prefix, end), list, [])):
+        # Keys are printable ASCII: between a key and the same with "\x01" behind it is no other.
+        start = prefix
+        while rows := await self._start("scan", list, self._sql.page, start, prefix + "\x7f"):
             yield [key for (key,) in rows]
-            ((after,),) = rows[-1:]
+            start = rows[-1][0] + "\x01"
 
-    def feed(self, prefix: str) -> AsyncIterator[FeedEvent]:
+    async def time(self) -> float:
+        """Return the server's clock, Unix seconds."""
+        return float((await self._start("time", list, self._sql.time))[0][0])
+
+    async def feed(self, prefix: str) -> AsyncIterator[contract.FeedEvent]:
         """Yield the changes that other processes make to keys that start with `prefix`, until closed.
 
         Through a pooler and on a replica it yields `Lost` and then nothing: there is nothing to listen to.
-        """
-        pool = self._pool("feed")
-        return listen(self._open, prefix, self._sender, self.options, pool.over)
 
-    def time(self) -> Awaitable[float]:
-        """Return the server's clock, Unix seconds."""
-        return self._start(_Call("time", self._sql.time, (), lambda rows: float(rows[0][0]), []))
+        Postgres hands out notifications in the order of commits. Those that were committed before a statement came are
+        sent at the latest before the server is ready for the next one. So the answer to a statement proves that every
+        change made before it was sent has been delivered. A heartbeat also asks whether the process that answers is the
+        one that listens, and whether the table is still the one that is listened for.
+        """
+        life, heartbeat = self._pool("feed").life, self.options.heartbeat
+        lost, pause = False, _PAUSE
+        while not life.done():
+            with contextlib.suppress(Error, OSError), contextlib.ExitStack() as end:
+                connection = await self._open()
+                end.callback(connection.pgconn.finish)
+                pause = _PAUSE if connection.listens else _ASK_AGAIN
+                if connection.listens:
+                    await connection.execute(f"LISTEN cachecore_{connection.table}".encode())
+                    yield contract.Lost()  # values read until now were read without a feed
+                    lost = False
+                while connection.listens and not life.done():
+                    sent = contract.monotonic()
+                    async with asyncio.timeout(_SILENT_SECONDS):
+                        if await connection.greet() != (True, connection.table):
+                            break
+                    for seconds in (0.0, heartbeat):
+                        async for told in connection.notifies(timeout=seconds):
+                            who, *keys = told.payload.split("\n")
+                            wanted = tuple(key for key in keys if key.startswith(prefix) and who != self._sender())
+                            if wanted:
+                                yield contract.Changed(wanted)
+                        if not seconds:
+                            yield contract.Alive(sent)
+            if not lost:
+                yield contract.Lost()
+            lost = True
+            await asyncio.wait([life], timeout=pause)
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
-        """Return what the server is and can do here, for people. Writes nothing."""
-        return await about(self._open, self._sql.name, self.options)
+        """Return the version and the abilities of the server, in words. Writes nothing. Raises `BackendError`."""
+        try:
+            async with await self._open(make=False) as connection:
+                cursor = await connection.cursor(row_factory=dict_row).execute(self._sql.about, (connection.table,))
+                (facts,) = await cursor.fetchall()
+        except (Error, OSError) as error:
+            raise translate("about", error) from error
+        return {connection.link.address: {**facts, "feed": _FEED[connection.listens]}}
 
-    def link(self, key: str) -> Link | None:
-        """Return the newest connection of the running loop; None while the first one is being opened."""
+    def link(self, key: str) -> contract.Link | None:
+        """Return the newest connection of the running loop; None before the first one was opened."""
         pool = self._pools.get(asyncio.get_running_loop())
         return None if pool is None else pool.link
 
@@ -141,121 +154,60 @@ class PostgresBackend:
         """Close all connections: those of other loops soon, in their loops. Idempotent."""
         self._closed = True
         for loop, pool in self._pools.items():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and its connections with it
+                loop.call_soon_threadsafe(pool.life.cancel)
             if loop is asyncio.get_running_loop():
-                await pool.end.aclose()
-                await asyncio.wait(pool.tasks) if pool.tasks else None
-            else:
-                with contextlib.suppress(RuntimeError):  # it is closed, and its connections with it
-                    loop.call_soon_threadsafe(pool.close)
+                await asyncio.gather(*pool.tasks, return_exceptions=True)
 
-    def _open(self) -> Awaitable[Connection]:
-        return connect(self._url, self._sql, self._patience, self._silence)
+    def _sender(self) -> str:
+        return f"{self._name}{os.getpid()}"  # a forked child is another one
+
+    def _told(self, keys: Sequence[str]) -> list[str]:
+        """Return the notifications that tell of `keys`: a line for each, below one that names the process."""
+        return ["\n".join([self._sender(), *keys[i : i + _TOLD_KEYS]]) for i in range(0, len(keys), _TOLD_KEYS)]
+
+    def _open(self, *, make: bool = True) -> Awaitable[Connection]:
+        return connect(self._url, self._sql, self._patience, self._silence, make=make)
 
     def _pool(self, operation: str) -> Pool:
         """Return the connections of the running loop, or raise that they are closed."""
         loop = asyncio.get_running_loop()
-        if self._process != os.getpid():  # a forked child; psycopg closes no connection that another process made
-            self._pools.forget()
-            self._process, self._sender = os.getpid(), secrets.token_hex(8)
         pool = self._pools.get(loop)
-        if self._closed or (pool is not None and pool.over.is_set()):
-            raise backend_error(operation, "closed", transient=False)
+        if self._closed:
+            raise contract.BackendUnavailable(operation, transient=False, reason="closed")
         if pool is None:
-            pool = Pool(self.options.connections)
+            pool = Pool(self.options.connections, self._open)
             self._pools.set(loop, pool)
         return pool
 
-    def _told(self, keys: Sequence[str] | Mapping[str, Any]) -> tuple[Any, list[str]]:
-        self._pool("write")
-        return CHANNEL, payloads(self._sender, keys) if self.options.feed else []
+    def _start(self, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> asyncio.Future[T]:
+        """Begin a statement; return its answer to be, which `then` makes of the rows. Its caller may leave."""
+        pool = self._pool(operation)
+        task = pool.start(self._run(pool, operation, then, sql, *values))
+        pool.turn.append(task)
+        task.get_loop().call_soon(pool.turn.clear)
+        return asyncio.shield(task)
 
-    def _start(self, call: _Call[T], before: Sequence[asyncio.Future[Any]] = ()) -> InlineFuture[T]:
-        """Begin `call` once the answers of `before` are there; return its answer to be."""
-        pool, loop, calls = self._pool(call.operation), asyncio.get_running_loop(), [call]
-        if call.missing is None:
-            pool.turn.append(calls)
-            loop.call_soon(pool.turn.clear)
-        task = in_background(loop.create_task(self._run(pool, calls, before), context=contextvars.Context()))
-        pool.tasks.add(task)
-        task.add_done_callback(pool.tasks.discard)
-        return call.answer
-
-    async def _run(self, pool: Pool, calls: list[_Call[Any]], before: Sequence[asyncio.Future[Any]]) -> None:
+    async def _run(self, pool: Pool, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> T:
         try:
-            await asyncio.gather(*before)
-            async with pool.connection(self._open) as connection:
-                rows = await self._send(connection, calls)
-                for call, found in zip(calls, rows, strict=True):
-                    if not call.answer.done():
-                        call.answer.set_result(call.then(found))
-                if calls[0].missing is None and monotonic() >= self._sweep_due:
-                    await self._sweep(connection)
+            async with pool.connection() as connection, asyncio.timeout(self._silence):
+                rows = await (await connection.execute(sql, values, binary=True)).fetchall()
+        except (Error, OSError) as error:
+            raise translate(operation, error) from error
         except asyncio.CancelledError:
-            if pool.over.is_set():
-                _fail(calls, None)
-                return
-            for call in calls:  # the loop ends, and no caller is left
-                call.answer.cancel()
+            self._pool(operation)  # raises if it was closed
             raise
-        except Exception as error:  # noqa: BLE001 - a bug is the caller's to see
-            _fail(calls, error)
+        if operation in _WRITES and not self._closed and contract.monotonic() >= self._sweep_due:
+            self._sweep_due = contract.monotonic() + _SWEEP_SECONDS
+            pool.start(self._sweep(pool))
+        return then(rows)
 
-    async def _send(self, connection: Connection, calls: list[_Call[Any]], made: bool = False) -> list[list[Any]]:
-        """Return the rows of each call; statements of one pipeline are one transaction."""
-        values = [tuple(connection.channel if value is CHANNEL else value for value in call.values) for call in calls]
-        async with asyncio.timeout(self._silence + calls[0].size / _BYTES_PER_SECOND):
-            try:
-                async with connection.pipeline() if len(calls) > 1 else contextlib.nullcontext():
-                    cursors = [connection.cursor(binary=True) for _ in calls]
-                    for cursor, call, given in zip(cursors, calls, values, strict=True):
-                        await cursor.execute(call.sql, given)
-                    return [await cursor.fetchall() for cursor in cursors]
-            except errors.UndefinedTable:
-                if calls[0].missing is not None:
-                    return [calls[0].missing]
-                if made:
-                    raise
-                with contextlib.suppress(errors.DuplicateTable):  # another process was faster
-                    await connection.execute(self._sql.make)
-            except errors.ReadOnlySqlTransaction:
-                # With several hosts in the URL, the next connection finds the one that takes writes.
-                if asyncio.get_running_loop().time() - connection.link.since > _READONLY_SECONDS:
-                    connection.pgconn.finish()
-                raise
-        return await self._send(connection, calls, made=True)
-
-    async def _sweep(self, connection: Connection) -> None:
+    async def _sweep(self, pool: Pool) -> None:
         """Delete some of the dead rows, behind a write: at most once a second, unless there are more."""
-        now = monotonic()
-        self._sweep_due = now + _SWEEP_SECONDS
-        with contextlib.suppress(Error, TimeoutError):  # calls meet the same fault and report it
-            async with asyncio.timeout(self._silence):
-                if (await connection.execute(self._sql.sweep)).rowcount == SWEEP:
-                    self._sweep_due = now
-
-
-def _fail(calls: list[_Call[Any]], error: Exception | None) -> None:
-    """Give the callers that wait an error; None: the backend was closed."""
-    for call in calls:
-        made = error or backend_error(call.operation, "closed", transient=False)
-        if isinstance(made, Error | OSError):
-            made = translate(call.operation, made)
-        if not call.answer.done():
-            call.answer.set_exception(made)
-
-
-def _bounded(ttl: float | None) -> float | None:
-    return None if ttl is None else min(ttl, _LONGEST_TTL)
+        with contextlib.suppress(contract.BackendError):  # the next call meets it, too
+            if await self._run(pool, "sweep", len, self._sql.sweep):
+                self._sweep_due = 0.0
 
 
 def _in_order(keys: Sequence[str], absent: T) -> Callable[[list[Any]], list[Any | T]]:
     return lambda rows: list(map({**dict.fromkeys(keys, absent), **dict(rows)}.get, keys))
-
-
-def from_url(url: str) -> PostgresBackend:
-    """Return the backend for a URL such as `postgres://user:password@host/database?table=answers`.
-
-    Raises:
-        OptionsError: the URL or a setting in it is wrong.
-    """
-    return PostgresBackend(url)

@@ -1,35 +1,62 @@
-"""The connections of one event loop: opened by calls, closed at once when a statement on one is given up.
+"""The connections of one event loop, and the meaning of their errors.
 
-psycopg's own pool is not used: after an outage it waits for seconds before it tries again, and it outlives neither a
-fork nor the end of its loop.
+psycopg's own pool is not used: after an outage it waits for seconds before it tries again, a call that finds no server
+waits for its whole deadline instead of hearing why, and it outlives neither a fork nor the end of its loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import select
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextvars
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from psycopg import AsyncConnection, Error, waiting
+from psycopg import AsyncConnection, Error, errors, waiting
 from psycopg.pq import TransactionStatus
 
-from cachecore.contract import Link
-from cachecore_postgres.statements import GREET, Statements, channel
+from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable, Link, in_background
+from cachecore_postgres.statements import GREET, Statements
 
-_NO_LINK: Final = Link("", -math.inf)
+# Reason, whether a retry may help, the error, SQLSTATEs or their classes (two characters), words of an error without
+# one, such as a failed login. The first that fits counts. An error is not transient where no retry cures it: the
+# breaker must not open because one value does not fit.
+_KINDS: Final = (
+    ("auth", True, BackendUnavailable, "28 3D", ("authentication failed", "pg_hba.conf", "not exist", "no password")),
+    ("auth", False, BackendUnavailable, "42501", ()),
+    ("max_clients", True, BackendUnavailable, "53300", ("too many clients", "connection slots")),
+    ("readonly", True, BackendError, "25006 0A000", ("session is read-only",)),  # 0A000: a replica, an unlogged table
+    ("timeout", True, BackendTimeout, "55P03 57014", ()),
+    ("full", False, BackendError, "53 54", ()),  # disk, memory, the size of a value, the queue of notifications
+    ("schema", False, BackendError, "3F", ()),
+    ("refused", True, BackendUnavailable, "", ("connection to server", "resolve", "timeout")),
+    ("reset", True, BackendUnavailable, "08 57 42P01", ("",)),  # 42P01: no table; the next connection makes it
+)
+_NO_LINK: Final = Link("", float("-inf"))
+
+
+def translate(operation: str, error: BaseException) -> BackendError:
+    """Return the contract's error for an exception of the driver or of a socket.
+
+    Messages of the driver are not copied: they may hold addresses, user names or keys.
+    """
+    state = "57014" if isinstance(error, TimeoutError) else getattr(error, "sqlstate", None)
+    for reason, transient, kind, states, words in _KINDS:
+        if {state, state[:2]} & set(states.split()) if state else any(word in str(error).lower() for word in words):
+            return kind(operation, transient, reason)
+    return BackendError(operation, transient=False)
 
 
 class Connection(AsyncConnection[Any]):
     """A connection that ends with a statement that is cancelled: psycopg would wait for its end for 10 s."""
 
     _pool = None  # no warning where it ends with its event loop
-    pooled = False
-    """Whether a pooler is between: the server process that answers is not the one that the login named."""
-    channel = ""
-    """Where changes of the table are told."""
+    listens = False
+    """Whether there is a feed: the server process that the login named answers, not a pooler's, and is no replica's."""
+    table: str | None = None
+    """The number of the table in the database, such as "16385"; None: there is none."""
+    greeting: Mapping[str, Any]
+    """The parameters of `GREET`."""
     link: Link
     """Its address, and the second of the loop's clock at which it was opened."""
 
@@ -41,115 +68,102 @@ class Connection(AsyncConnection[Any]):
             self.pgconn.finish()
             raise
 
-    @property
-    def idle(self) -> bool:
-        """Whether another statement may be sent; a closed connection is of unknown status."""
+    def sound(self) -> bool:
+        """Return whether another statement may be sent: it is idle, and was not closed by the server since."""
+        with contextlib.suppress(Error):
+            for _ in range(2):  # the last words of the server, and the end; no call waits
+                self.pgconn.consume_input()
         return self.pgconn.transaction_status == TransactionStatus.IDLE
 
-    def sound(self) -> bool:
-        """Return whether it is idle and was not closed by the server since. One system call."""
-        try:
-            while self.idle and _readable(self.pgconn.socket):
-                self.pgconn.consume_input()  # raises at the end of the stream
-        except Error:
-            self.pgconn.finish()
-        return self.idle
+    async def greet(self) -> tuple[bool, str | None]:
+        """Return `listens` and `table` as they are now."""
+        ((listens, table, _),) = await (await self.execute(GREET, self.greeting)).fetchall()
+        return listens, table
 
 
-def _readable(descriptor: int) -> bool:
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-async def connect(url: str, statements: Statements, patience: float, silence: float) -> Connection:
+async def connect(url: str, statements: Statements, patience: float, silence: float, *, make: bool) -> Connection:
     """Return a new connection within `patience` seconds; the server gives up a statement after `silence` seconds.
 
+    Args:
+        url: as libpq takes it.
+        statements: those of the table.
+        patience: seconds.
+        silence: seconds.
+        make: whether to make the table if it is not there.
+
     Raises:
-        psycopg.Error: the server refused it, or was not reached.
+        psycopg.Error: the server refused it, or was not reached, or the table cannot be made.
         TimeoutError: it took too long.
     """
     async with asyncio.timeout(patience):
         made = await Connection.connect(url, autocommit=True)
+        made.greeting = {"process": made.pgconn.backend_pid, "table": statements.name, "ms": round(silence * 1000)}
         try:
-            limit = str(max(1, round(silence * 1000)))
-            values = (statements.name, statements.schema, made.pgconn.backend_pid, limit)
-            ((process, schema, _),) = await (await made.execute(GREET, values)).fetchall()
+            made.listens, made.table = await made.greet()
+            if make and made.table is None:
+                with contextlib.suppress(errors.DuplicateTable, errors.DuplicateObject, errors.UniqueViolation):
+                    await made.execute(statements.make)  # or another process was faster
+                made.listens, made.table = await made.greet()
         except BaseException:  # cancelled, too: the socket must not stay open
             made.pgconn.finish()
             raise
-    made.pooled = process != made.pgconn.backend_pid
-    made.channel = channel(schema, statements.table)
-    where = f"{made.info.hostaddr or made.info.host}:{made.info.port}"
-    made.link = Link(where, asyncio.get_running_loop().time())
-    if made.pooled:
-        made.prepare_threshold = None  # a statement prepared in one server process is not known in the next
+    if not made.listens:
+        made.prepare_threshold = None  # a statement prepared in one process of a pooler is not known in the next
+    made.link = Link(f"{made.info.hostaddr or made.info.host}:{made.info.port}", asyncio.get_running_loop().time())
     return made
 
 
 class Pool:
-    """At most `size` connections, and the tasks that use them."""
+    """At most `size` connections of the running loop, and the tasks that use them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, opening: Callable[[], Awaitable[Connection]]) -> None:
         self.link: Link | None = None
         """As `SupportsLinks.link` returns it."""
-        self.turn: list[list[Any]] = []
-        """The writes that began in this turn of the loop."""
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.over = asyncio.Event()
-        self.end: AsyncGenerator[None, None] = self._until_the_loop_ends()
-        with contextlib.suppress(StopIteration):
-            self.end.asend(None).send(None)
+        self.turn: list[asyncio.Task[Any]] = []
+        """The calls that began in this turn of the loop."""
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.life = self.start(self._live())
+        """Ends with the loop; cancelled, it ends the others, and closes the connections."""
+        self._opening = opening
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
-        self._count = 0  # of open connections
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Begin `work` in a task of its own, which has nothing of its caller."""
+        task = in_background(asyncio.get_running_loop().create_task(work, context=contextvars.Context()))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     @contextlib.asynccontextmanager
-    async def connection(self, opening: Any) -> AsyncIterator[Connection]:
-        """Lend an idle connection, or a new one that `opening` makes."""
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend an idle connection, or a new one."""
         async with self._slots:
-            connection = self._sound() or await self._opened(opening)
+            connection = self._idle.pop() if self._idle else None
+            if connection is None or not connection.sound():
+                try:
+                    connection = await self._opening()
+                except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
+                    self.link = _NO_LINK
+                    raise
+                self.link = connection.link
             try:
                 yield connection
+            except (errors.UndefinedTable, errors.ReadOnlySqlTransaction):
+                # The next one makes the table; with several hosts in the URL, it finds the one that takes writes.
+                connection.pgconn.finish()
+                raise
             finally:
-                if connection.idle and not self.over.is_set():
+                if connection.sound():
                     self._idle.append(connection)
                 else:
                     connection.pgconn.finish()
-                    self._count -= 1
 
-    def _sound(self) -> Connection | None:
-        while self._idle:
-            if (connection := self._idle.pop()).sound():
-                return connection
-            self._count -= 1
-        return None
-
-    async def _opened(self, opening: Any) -> Connection:
-        if self._count == 0 and self.link is not _NO_LINK:
-            self.link = None  # calls wait: the last attempt ended well
+    async def _live(self) -> None:
         try:
-            connection: Connection = await opening()
-        except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
-            self.link = _NO_LINK if self._count == 0 else self.link
-            raise
-        self._count += 1
-        self.link = connection.link
-        return connection
-
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        # A loop that ends closes the generators that began in it: the only public signal of its end.
-        try:
-            yield
+            await asyncio.get_running_loop().create_future()
         finally:
-            self.close()
-
-    def close(self) -> None:
-        """End every task and close every connection. Idempotent."""
-        self.over.set()
-        for task in list(self.tasks):
-            task.cancel()
-        while self._idle:
-            self._idle.pop().pgconn.finish()
+            for task in self.tasks:
+                task.cancel()
+            for connection in self._idle:
+                connection.pgconn.finish()

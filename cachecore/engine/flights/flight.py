@@ -343,6 +343,14 @@ class Flight:
             del self._waiters[future]
             self._settle(future, retry=False)
 
+    def hand_over(self) -> bool:
+        """Return whether the first caller may get its answer now, from the factory; then note that it has it.
+
+        It may while our claim lies under the key: no reader gets anything older before the answer is stored.
+        """
+        self.handed_out = self.handed_out or (self.claimed and not self.answered and len(self.group) == 1)
+        return self.handed_out
+
     def _settle(self, future: asyncio.Future[Any], *, retry: bool) -> None:
         error = self._error
         if future.done():

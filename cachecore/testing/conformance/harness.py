@@ -36,6 +36,7 @@ class SharedHarness(Harness, Protocol):
 Check = Callable[[Harness], Awaitable[None]]
 
 CHECKS: list[Check] = []
+"""Every check of the contract: each is called with a `Harness` whose store is empty."""
 
 
 def registered(check: Check) -> Check:

@@ -6,13 +6,23 @@ started in between. So one caller computes and all others wait, as if the framew
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
-from cachecore import Cache, Claim, Computed, EncodingError, FlightCycleError, SyncCache, SyncClaim
+from cachecore import (
+    Cache,
+    Claim,
+    Computed,
+    EncodingError,
+    FlightCycleError,
+    InvalidationPending,
+    Stream,
+    SyncCache,
+    SyncClaim,
+)
 from cachecore.contract.results import UNSET
 from cachecore_frameworks._form import Form
 
@@ -132,6 +142,33 @@ class Slot:
         """Return the answer, or None. For frameworks that tell of no failure: it claims nothing."""
         stored = self.sync_cache.get(request, UNSET)
         return None if stored is UNSET else self._form.read(stored)
+
+    def look_many(self, requests: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return the answers among named requests by their names, with at most one round trip; claims nothing."""
+        seen = {name: self.cache.peek(request, UNSET) for name, request in requests.items()}  # in this thread
+        missing = {name: request for name, request in requests.items() if seen[name] is UNSET}
+        found = self.sync_cache.get_many(missing) if missing else {}
+        stored = {name: found.get(name, value) for name, value in seen.items()}
+        answers = {name: self._form.read(value) for name, value in stored.items() if value is not UNSET}
+        return {name: answer for name, answer in answers.items() if answer is not None}
+
+    def stream(self, request: Any, ask: Callable[[], AsyncIterator[Any]]) -> Stream[Any]:
+        """Return a stream of chunks, the last of which is the answer.
+
+        A stored answer is the only chunk. It is None if the entry has another form: then `stream_anew` is to follow.
+        """
+        return self.cache.stream(
+            request,
+            ask,
+            assemble=lambda chunks: self.computed(chunks[-1]),
+            replay=lambda stored: [self._form.read(stored)],
+        )
+
+    async def stream_anew(self, request: Any, ask: Callable[[], AsyncIterator[Any]]) -> Stream[Any]:
+        """Return a stream in place of an entry of another form, which is deleted."""
+        with suppress(InvalidationPending):  # it is not served here any more
+            await self.cache.delete(request)
+        return self.stream(request, ask)
 
     def computed(self, answer: Any, ttl: Any = UNSET) -> Computed[Any]:
         """Return the stored form of an answer, and whether it is kept."""

@@ -33,7 +33,7 @@ class LangGraphCache(Adapter, BaseCache[Any]):
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """Return the results that are there, in one round trip."""
-        return self._loaded(self._slot.sync_cache.get_many({key: _request(key) for key in keys}))
+        return self._loaded(self._slot.look_many({key: _request(key) for key in keys}))
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """Return the results that are there, in one round trip."""

@@ -89,14 +89,16 @@ class Backend(BaseCache):
 
     def failed(self, kwargs: dict[str, Any]) -> None:
         """Let other callers of a request that has failed go on."""
-        claim = self._claims.pop(_asked(kwargs), None)
-        if claim is not None:
-            claim.end()
+        for name in _names(kwargs):
+            claim = self._claims.pop(name, None)
+            if claim is not None:
+                claim.end()
+                return
 
     def _missed(self, key: str, sync: bool, kwargs: dict[str, Any]) -> None:
         claim = self.slot.claim_of(key, sync)
         if claim is not None:
-            self._claims[_asked(kwargs)] = claim
+            self._claims[_names(kwargs)[0]] = claim
 
 
 class _Failures(CustomLogger):
@@ -115,8 +117,10 @@ _failures = _Failures()  # one for all: LiteLLM drops a second callback of a cla
 _backends: WeakSet[Backend] = WeakSet()
 
 
-def _asked(kwargs: dict[str, Any]) -> str:
-    return repr(kwargs.get("messages") or kwargs.get("input"))
+def _names(kwargs: dict[str, Any]) -> list[str]:
+    """Return what a call is known by: its id, which a sync look-up does not tell, and what it asks."""
+    asked = repr(kwargs.get("messages") or kwargs.get("input"))
+    return [kwargs["litellm_call_id"], asked] if kwargs.get("litellm_call_id") else [asked]
 
 
 def _whole(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
@@ -11,7 +12,7 @@ from cachecore_llm.errors import NotCachedError, ReportedError
 from cachecore_llm.flow import Answer, AnswerStream, Flow
 from cachecore_llm.flow.batch import Batch
 from cachecore_llm.http.failures import HTTPFailure
-from cachecore_llm.http.told import batch_headers
+from cachecore_llm.http.told import batch_headers, status_headers
 from cachecore_llm.policy.controls import Controls
 from cachecore_llm.upstream import Sent
 from cachecore_llm.wire import PROTOCOLS, Call
@@ -30,6 +31,8 @@ from cachecore_proxy.upstreams import EventSource, Upstreams
 
 T = TypeVar("T")
 
+logger = logging.getLogger("cachecore.proxy")
+
 _REPLAYED_BYTES = 64 * 1024
 """Of a stored stream that are sent at once."""
 
@@ -43,10 +46,12 @@ class Calls:
         self._flow, self._upstreams, self._keys = flow, upstreams, keys
         self._activity, self._bounds, self._known = activity, bounds, known
 
-    async def answer(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family) -> None:
-        """Answer a call. Raises the errors of the flow before the answer has begun, and ClientGoneError."""
+    async def answer(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family, known: bool) -> None:
+        """Answer a call; `known`: whether this process knows that its key is good.
+
+        Raises the errors of the flow before the answer has begun, and ClientGoneError.
+        """
         sender = call.trip.sender
-        known = sender.digest is None or self._keys.is_good_here(sender.entry)
         if not known and sender.digest is not None:
             async with While(client):
                 known = await self._keys.is_good(family, sender.digest)
@@ -65,8 +70,15 @@ class Calls:
     async def _whole(self, incoming: Incoming, client: Client, call: GatewayCall, family: Family, known: bool) -> None:
         trip, controls = call.trip, call.trip.sender.controls
 
+        async def deliver(key: str, kept: bool) -> None:
+            if trip.body is None or trip.status is None or not client.ready:
+                return
+            told = status_headers("miss", age_seconds=None, fresh_for=None, key=key, stored=kept, reason=None)
+            incoming.answered("miss", trip.status)
+            await client.whole(trip.status, [*(trip.headers or []), *_encoded(told)], trip.body)
+
         async def send(asked: Call) -> Sent:
-            return await self._upstreams.send(_own(asked, trip), family)
+            return await self._upstreams.send(_own(asked, trip), family, deliver)
 
         try:
             answer = await self._waited(client, self._asked(call, send, controls, known))
@@ -75,15 +87,23 @@ class Calls:
             if failure.status_code not in (401, 403) or trip.asked or not known:
                 raise
             answer = await self._waited(client, self._flow.alone(call, send, controls))
+        except Exception as error:
+            if not client.answered:
+                raise
+            logger.warning("an answer that was given could not be stored: %s", type(error).__name__)
+            return
         incoming.reason = answer.reason
         try:
-            if trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
+            if delivered := client.answered:
+                pass
+            elif trip.body is not None and trip.status is not None and answer.status in ("miss", "bypass"):
                 headers = [*(trip.headers or []), *_encoded(told_of(answer, trip))]
                 await client.whole(trip.status, headers, trip.body)
             else:
                 body = answer.stored.body if answer.facts is None or not answer.facts.echoed else dump(answer.body())
                 await client.whole(200, whole_headers(answer, trip), body)
-            incoming.answered(answer.status, trip.status or 200)
+            if not delivered:
+                incoming.answered(answer.status, trip.status or 200)
         finally:  # behind the answer: the caller does not wait for the comparison with other misses
             if answer.status in ("miss", "bypass"):
                 self._missed(incoming, call, answer.key, answer.reason)

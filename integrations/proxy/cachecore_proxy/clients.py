@@ -40,7 +40,7 @@ class BodyError(Exception):
 class Client:
     """The client of the request of `scope`. `receive` and `send` are those of ASGI."""
 
-    __slots__ = ("_awaited", "_bounds", "_receive", "_send", "_transport", "body_ended", "sent", "started")
+    __slots__ = ("_awaited", "_bounds", "_receive", "_send", "_transport", "answered", "body_ended", "sent", "started")
 
     def __init__(self, scope: Message, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._receive, self._send, self._bounds = receive, send, bounds
@@ -49,6 +49,8 @@ class Client:
         self._awaited: asyncio.Future[None] | None = None
         self.started = False
         """Whether an answer has begun."""
+        self.answered = False
+        """Whether it was sent to its end: a client that leaves then takes nothing with it."""
         self.sent = 0
         """Bytes of its body."""
 
@@ -126,6 +128,11 @@ class Client:
 
     # Answers
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes an answer without being waited for."""
+        return self._transport is not None and self._transport.get_write_buffer_size() <= _LOW_WATER
+
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the head of an answer."""
         self.started = True
@@ -134,7 +141,7 @@ class Client:
     async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send an answer, in one packet if it is small."""
         headers.append((b"content-length", b"%d" % len(body)))
-        self.started = True
+        self.started = self.answered = True
         self.sent += len(body)
         transport = self._transport if len(body) <= _ONE_PACKET else None
         if transport is not None:
@@ -149,7 +156,7 @@ class Client:
     async def part(self, body: bytes) -> None:
         """Send a part of an answer. Raises ClientGoneError if the client does not take it in its time."""
         self.sent += len(body)
-        if self._transport is not None and self._transport.get_write_buffer_size() <= _LOW_WATER:
+        if self.ready:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             return
         try:
@@ -207,6 +214,8 @@ class While:
 
     async def _watch(self) -> None:
         await self._client.left()
+        if self._client.answered:  # the server says of each answered request that its client has left
+            return
         self._gone = True
         self._task.cancel()
 

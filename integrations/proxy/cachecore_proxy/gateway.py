@@ -133,9 +133,8 @@ class Gateway:
         incoming.protocol = protocol
         with self._requests:
             raw = await client.body(incoming.header(b"content-length"))
-            if (not sender.forwarded or self._keys.is_good_here(sender.entry)) and await self._again(
-                incoming, client, path, raw
-            ):
+            known = not sender.forwarded or self._keys.is_good_here(sender.entry)
+            if known and await self._again(incoming, client, path, raw):
                 return
             provider = self._upstreams.first(family)
             if provider is None:
@@ -164,10 +163,10 @@ class Gateway:
             incoming.model = model if isinstance(model, str) else None
             incoming.prompt, incoming.streams = call.prompt, content.get("stream") is True
             if not incoming.streams:
-                await self._calls.answer(incoming, client, call, family)
+                await self._calls.answer(incoming, client, call, family, known)
                 return
         with self._streams:
-            await self._calls.answer(incoming, client, call, family)
+            await self._calls.answer(incoming, client, call, family, known)
 
     async def _again(self, incoming: Incoming, client: Client, path: str, raw: bytes) -> bool:
         """Answer a request whose very bytes hit before; return whether it did again."""

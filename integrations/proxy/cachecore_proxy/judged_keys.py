@@ -52,9 +52,9 @@ class JudgedKeys:
         """Whether the key is good, as far as any process knows."""
         return await self._view.get(_request(family, digest)) is not None
 
-    async def succeeded(self, family: str, digest: str) -> None:
-        """Record that a provider answered a request with this key."""
-        entry, now = self.entry(family, digest), self._clock()
+    async def succeeded(self, family: str, digest: str, entry: str | None = None) -> None:
+        """Record that a provider answered a request with this key; `entry`: its name, where that is known."""
+        entry, now = entry or self.entry(family, digest), self._clock()
         if now - self._written.get(entry, -_RENEWED_AFTER) < _RENEWED_AFTER and self.is_good_here(entry):
             return
         self._written[entry] = now

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from http.cookiejar import DefaultCookiePolicy
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from typing import Final
 
 import httpx2
 
 from cachecore_llm.errors import UnsupportedRequestError, UnusableAnswerError
-from cachecore_llm.http.answer_headers import kept
+from cachecore_llm.http.answer_headers import KEPT
 from cachecore_llm.http.event_stream import decoded, drained
 from cachecore_llm.http.failures import HTTPFailure, UnreadableAnswer
 from cachecore_llm.http.sent_body import Refusal, encoded, streamed_body
-from cachecore_llm.upstream.answers import checked
+from cachecore_llm.upstream.answers import facts_of
 from cachecore_llm.upstream.stream_options import StreamOptions
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, ProtocolName
+from cachecore_llm.wire import PROTOCOLS, AnswerFacts, Call, JsonObject, ProtocolName
 from cachecore_llm.wire.objects import UnreadableStreamError, load
 from cachecore_proxy.activity import Activity
 from cachecore_proxy.asking import Sender
@@ -34,6 +33,9 @@ HOP_BY_HOP: Final = frozenset(
 
 _PACKED: Final = HOP_BY_HOP | {"content-encoding"}
 """The same where the body is unpacked."""
+_KEPT_NAMES: Final = {name.encode(): name for name in KEPT}
+_HOP_BYTES: Final = frozenset(name.encode() for name in HOP_BY_HOP)
+_PACKED_BYTES: Final = frozenset(name.encode() for name in _PACKED)
 
 _SPEAKS: Final[dict[Family, frozenset[ProtocolName]]] = {
     "openai": frozenset({"openai.chat", "openai.responses", "openai.embeddings"}),
@@ -46,6 +48,8 @@ _TIMEOUT: Final = {"connect": 5.0, "pool": 5.0, "write": 60.0, "read": None}
 class HttpProvider:
     """A `WireProvider` that sends the bytes of callers. Takes calls of the class `GatewayCall`."""
 
+    careful = True
+    """Whether it checks its answers itself, and ends as soon as it is cancelled."""
     model: str | None = None
     scope: str | None = None
     shaping: Mapping[str, str] = {}
@@ -56,7 +60,7 @@ class HttpProvider:
         family: Family,
         *,
         forwards: bool,
-        client: httpx2.AsyncClient,
+        transport: httpx2.AsyncBaseTransport,
         keys: JudgedKeys,
         activity: Activity,
         max_answer_bytes: int,
@@ -65,7 +69,7 @@ class HttpProvider:
         self.settings, self.family, self.forwards = settings, family, forwards
         self.name, self.endpoint = settings.name, settings.base
         self.speaks = _SPEAKS[family]
-        self._client, self._keys, self._activity, self._max_bytes = client, keys, activity, max_answer_bytes
+        self._transport, self._keys, self._activity, self._max_bytes = transport, keys, activity, max_answer_bytes
         self._options: dict[str, StreamOptions] = {}
         self._urls: dict[str, httpx2.URL] = {}
         """The addresses of calls without a query, parsed; there are as many as routes."""
@@ -86,9 +90,10 @@ class HttpProvider:
                 content = await self._whole(response)
             finally:
                 await response.aclose()
-            answer = self._read(call, response, content)
+            answer, trip.facts = self._read(call, response, content)
             trip.status, trip.headers, trip.body = response.status_code, unpacked_headers(response), content
-            trip.kept = kept(_lower(response))
+            trip.answer = answer
+            trip.kept = _kept(response)
             failed = False
             return answer
         except Exception as error:
@@ -105,12 +110,13 @@ class HttpProvider:
             response = await self._begin_stream(trip, call)
             try:
                 if "event-stream" not in response.headers.get("content-type", ""):
-                    for event in protocol.events_of(self._read(call, response, await self._whole(response))):
+                    answer, _ = self._read(call, response, await self._whole(response))
+                    for event in protocol.events_of(answer):
                         yield event
                     failed = False
                     return
                 trip.status, trip.headers = response.status_code, unpacked_headers(response)
-                trip.kept = kept(_lower(response))
+                trip.kept = _kept(response)
                 chunks = response.aiter_bytes()
                 async for event in decoded(protocol, chunks):
                     yield event
@@ -127,12 +133,20 @@ class HttpProvider:
     async def _begin(self, trip: Trip, body: bytes) -> httpx2.Response:
         """Return the answer that begins. Raises httpx2.TransportError."""
         trip.asked = True
-        headers = [("content-type", "application/json"), ("accept", "application/json"), *trip.sender.shaping.items()]
-        headers += self.credentials(trip.sender, known=trip.known).items()
-        # Made by hand: the client's own way would add the cookies of other callers.
+        url = self._url(trip)
+        own = {**trip.sender.shaping, **self.credentials(trip.sender, known=trip.known)}
+        # All of them, so that httpx2 need not look for those that are missing: half of what a request takes.
+        headers = [
+            (b"host", url.netloc),
+            (b"content-type", b"application/json"),
+            (b"accept", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *[(name.encode("latin-1"), value.encode("latin-1")) for name, value in own.items()],
+        ]
         request = httpx2.Request(
-            "POST", self._url(trip), headers=headers, content=body, extensions={"timeout": _TIMEOUT}
+            "POST", url, headers=headers, stream=httpx2.ByteStream(body), extensions={"timeout": _TIMEOUT}
         )
+        request.read()
         return await self.pass_on(request, trip.sender)
 
     def _url(self, trip: Trip) -> httpx2.URL:
@@ -162,7 +176,7 @@ class HttpProvider:
 
     async def pass_on(self, request: httpx2.Request, sender: Sender) -> httpx2.Response:
         """Return the answer that begins, and record its judgement of the key. Raises httpx2.TransportError."""
-        response = await self._client.send(request, stream=True)
+        response = await self._transport.handle_async_request(request)
         try:
             await self._judge(sender, response.status_code)
         except BaseException:
@@ -177,7 +191,8 @@ class HttpProvider:
         if status in (401, 403):
             await self._keys.refused(self.family, sender.digest)
         elif 200 <= status < 300:
-            await self._keys.succeeded(self.family, sender.digest)
+            entry = sender.entry if sender.family == self.family else None
+            await self._keys.succeeded(self.family, sender.digest, entry)
 
     def credentials(self, sender: Sender, *, known: bool) -> Mapping[str, str]:
         """Return the headers by which this provider knows the caller.
@@ -200,14 +215,17 @@ class HttpProvider:
         return f"{self.settings.base}{path}?{query}" if query else self.settings.base + path
 
     async def _whole(self, response: httpx2.Response) -> bytes:
-        content = bytearray()
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > self._max_bytes:
+        chunks: list[bytes] = []
+        size = 0
+        packed = any(name == b"content-encoding" for name, _ in _pairs(response))
+        async for chunk in response.aiter_bytes() if packed else _plain(response):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_bytes:
                 raise UnusableAnswerError(self.name, f"it answered with more than {self._max_bytes} bytes")
-        return bytes(content)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _read(self, call: Call, response: httpx2.Response, content: bytes) -> JsonObject:
+    def _read(self, call: Call, response: httpx2.Response, content: bytes) -> tuple[JsonObject, AnswerFacts | None]:
         if response.status_code >= 300:
             raise HTTPFailure(response.status_code, _lower(response), content)
         try:
@@ -215,34 +233,20 @@ class HttpProvider:
         except UnreadableStreamError:
             raise UnreadableAnswer(response.status_code, _lower(response), content) from None
         try:
-            return checked(self.name, call.protocol, answer)
+            return answer, facts_of(self.name, call.protocol, answer)
         except UnusableAnswerError as error:
             error.came = HTTPFailure(response.status_code, _lower(response), content)
             raise
 
 
-def client_of() -> httpx2.AsyncClient:
-    """Return a client for one provider. It keeps no cookies: they would be of one caller and go out with another's."""
-    limits = httpx2.Limits(max_connections=5_000, max_keepalive_connections=200)
-    client = httpx2.AsyncClient(timeout=None, limits=limits, follow_redirects=False)
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    # The policy would have each answer's cookies parsed first, which takes longer than the answer's head.
-    client.cookies.extract_cookies = _no_cookies  # type: ignore[method-assign]  # of this client alone
-    return client
-
-
-def _no_cookies(response: httpx2.Response) -> None:
-    """Take no cookie of an answer."""
-
-
 def unpacked_headers(response: httpx2.Response) -> Pairs:
     """Return the headers of an answer for a body that is unpacked."""
-    return _passed(response, _PACKED)
+    return _passed(response, _PACKED_BYTES)
 
 
 def raw_headers(response: httpx2.Response) -> Pairs:
     """Return the headers of an answer for a body that is passed on as it is."""
-    return _passed(response, HOP_BY_HOP)
+    return _passed(response, _HOP_BYTES)
 
 
 def status_of_failure(error: BaseException) -> int:
@@ -259,15 +263,33 @@ async def raw_body(response: httpx2.Response) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _passed(response: httpx2.Response, left_out: frozenset[str]) -> Pairs:
-    named = {one.strip().lower() for one in response.headers.get("connection", "").split(",")}
-    passed: Pairs = []
-    for name, value in response.headers.raw:
-        lowered = name.lower()
-        text = lowered.decode("latin-1")
-        if text not in left_out and text not in named:
-            passed.append((lowered, value))
-    return passed
+def _passed(response: httpx2.Response, left_out: frozenset[bytes]) -> Pairs:
+    pairs = _pairs(response)
+    named = {one.strip().lower() for name, value in pairs if name == b"connection" for one in value.split(b",")}
+    return [pair for pair in pairs if pair[0] not in left_out and pair[0] not in named]
+
+
+def _plain(response: httpx2.Response) -> AsyncIterable[bytes]:
+    """Return the body of an answer that is not packed, past httpx2's decoders."""
+    if not isinstance(response.stream, AsyncIterable):
+        raise TypeError("an answer of an asynchronous transport is an asynchronous stream")
+    return response.stream
+
+
+def _pairs(response: httpx2.Response) -> Pairs:
+    """Return the headers of an answer as bytes, names in lower case: httpx2's look-ups take longer than its parser."""
+    return [(name.lower(), value) for name, value in response.headers.raw]
+
+
+def _kept(response: httpx2.Response) -> dict[str, str]:
+    """Return the headers of an answer that are stored with it."""
+    found: dict[str, str] = {}
+    for name, value in _pairs(response):
+        known = _KEPT_NAMES.get(name)
+        if known is not None:
+            text = value.decode("latin-1")
+            found[known] = f"{found[known]}, {text}" if known in found else text
+    return found
 
 
 def _lower(response: httpx2.Response) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cachecore_llm.wire import Call, JsonObject
+from cachecore_llm.wire import AnswerFacts, Call, JsonObject
 from cachecore_proxy.asking import Sender
 
 Pairs = list[tuple[bytes, bytes]]
@@ -35,6 +35,10 @@ class Trip:
     """Of a whole answer."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Headers of the answer that are stored with it."""
+    answer: JsonObject | None = None
+    """The same, read."""
+    facts: AnswerFacts | None = None
+    """Of `answer`."""
     failed_status: int | None = None
     """Of the last failure: a provider's HTTP status, 504 for one that was late, else 502."""
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
-import httpx2
-
 from cachecore_llm.errors import AllProvidersFailedError
 from cachecore_llm.policy.admission import unusable
-from cachecore_llm.upstream import FallbackOrchestrator, Sent, Streamed
+from cachecore_llm.upstream import Deliver, FallbackOrchestrator, Sent, Streamed
 from cachecore_llm.wire import PROTOCOLS, JsonObject, UnreadableRequestError
 from cachecore_proxy.activity import Activity, UpstreamState
 from cachecore_proxy.judged_keys import JudgedKeys
-from cachecore_proxy.provider import HttpProvider, client_of
+from cachecore_proxy.network import Network
+from cachecore_proxy.provider import HttpProvider
 from cachecore_proxy.settings import FAMILIES, Family, Settings
 from cachecore_proxy.trips import GatewayCall, Trip
 
@@ -22,7 +21,7 @@ class Upstreams:
     """Sends calls to the providers of `settings`. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, keys: JudgedKeys, activity: Activity) -> None:
-        self._clients: dict[str, httpx2.AsyncClient] = {upstream.name: client_of() for upstream in settings.upstreams}
+        self._transports = {upstream.name: Network(upstream.base) for upstream in settings.upstreams}
         self._providers: dict[Family, tuple[HttpProvider, ...]] = {}
         self._orders: dict[Family, FallbackOrchestrator] = {}
         for family in FAMILIES:
@@ -31,7 +30,7 @@ class Upstreams:
                     upstream,
                     family,
                     forwards=place == 0 if upstream.forward_keys is None else upstream.forward_keys,
-                    client=self._clients[upstream.name],
+                    transport=self._transports[upstream.name],
                     keys=keys,
                     activity=activity,
                     max_answer_bytes=settings.bounds.max_answer_bytes,
@@ -48,18 +47,24 @@ class Upstreams:
         members = self._providers[family]
         return members[0] if members else None
 
-    async def send(self, call: GatewayCall, family: Family) -> Sent:
-        """Return the first answer that is of use. Raises the first provider's own error."""
+    async def send(self, call: GatewayCall, family: Family, deliver: Deliver | None = None) -> Sent:
+        """Return the first answer that is of use; `deliver` as in `Sent`. Raises the first provider's own error."""
         try:
             sent = await self._orders[family].send(call, unusable=_judge(call) if self._several(family) else None)
         except AllProvidersFailedError as error:
             raise _first(error) from error
+        trip = call.trip
+        own = trip.answer is sent.body
+        if not own:  # of an earlier provider, because the later ones' were of no use either
+            trip.body = None
         return Sent(
             body=sent.body,
             provider=sent.provider,
             fallback=sent.fallback,
             latency=sent.latency,
-            headers=call.trip.kept,
+            headers=trip.kept if own else {},
+            facts=trip.facts if own else None,
+            deliver=deliver if own else None,
         )
 
     def stream(self, call: GatewayCall, family: Family) -> EventSource:
@@ -79,8 +84,8 @@ class Upstreams:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            await client.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
 
 class EventSource:

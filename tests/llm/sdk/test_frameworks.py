@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,4 +95,30 @@ async def test_agent_framework() -> None:
         )
         said = [(await agent.run("Why is the sky blue?")).text for _ in range(2)]
         assert said[0] == said[1] != ""
+        assert provider.calls == 1
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "frameworks_web.md").read_text()
+EXAMPLES = {"OpenAI Agents SDK": "agents", "Haystack": "haystack", "Agent Framework": "agent_framework"}
+"""The sections of the page with examples of agents, and the package that each needs."""
+
+
+@pytest.mark.parametrize("section", EXAMPLES)
+def test_an_example_of_the_docs_asks_once(section: str, tmp_path: Path) -> None:
+    """As it stands, but for the store; the SDK finds the local provider in its environment."""
+    if importlib.util.find_spec(EXAMPLES[section]) is None:
+        pytest.skip(f"{EXAMPLES[section]} is not installed: make sdks")
+    found = re.search(rf"^## {section}\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert "redis://localhost:6379" in found[1]
+    program = tmp_path / "example.py"
+    program.write_text(found[1].replace("redis://localhost:6379", "memory://"))
+    with LocalProvider() as provider:
+        environment = {**os.environ, "OPENAI_BASE_URL": provider.openai_url, "OPENAI_API_KEY": "k"}
+        done = subprocess.run(
+            [sys.executable, program], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        first, second = done.stdout.splitlines()
+        assert first == second != ""
         assert provider.calls == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from cachecore import Cache
+from cachecore import Cache, bypass
 from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 AWAY = 0.03
@@ -161,3 +161,59 @@ async def test_near_store_that_is_late_once_is_waited_for(scene: Scene) -> None:
     scene.store.delay("swap", AWAY)
     assert await asked == 1
     assert await other.get("q") == 1
+
+
+@virtual
+async def test_factory_may_give_its_answer_before_it_returns(scene: Scene) -> None:
+    """It has the answer, and goes on: the caller's next request waits until it is stored, and computes nothing."""
+    cache, other, told = scene.cache(backend_timeout=5), scene.cache(backend_timeout=5), asyncio.Event()
+
+    async def factory() -> int:
+        await asyncio.sleep(0.05)
+        assert cache.hand_over()
+        told.set()
+        await asyncio.sleep(0.5)
+        return 1
+
+    (asked,) = await soon(lambda: cache.get_or_set("q", factory), 1)
+    await told.wait()
+    second = Answer()
+    assert await cache.get("q") == 1
+    assert await cache.get_or_set("q", second) == 1
+    assert await other.get_or_set("q", second) == 1
+    assert (await asked, second.calls) == (1, 0)
+
+
+@virtual
+async def test_factory_over_older_bytes_may_not(scene: Scene) -> None:
+    """Another process may still read them."""
+    cache, told = scene.cache(ttl=10, stale_if_error=600), list[bool]()
+
+    async def factory() -> int:
+        told.append(cache.hand_over())
+        return 2
+
+    await cache.set("q", 1)
+    await asyncio.sleep(20)
+    assert await cache.get_or_set("q", factory) == 2
+    assert told == [False]
+
+
+@virtual
+async def test_other_code_may_not_hand_over(scene: Scene) -> None:
+    """Outside of a factory, and in that of another cache; nor one that runs outside the cache."""
+    cache, other, told = scene.cache(), scene.cache(), list[bool]()
+
+    async def factory() -> int:
+        told.append(other.hand_over())
+        return 1
+
+    async def apart() -> int:
+        told.append(cache.hand_over())
+        return 1
+
+    assert not cache.hand_over()
+    assert await cache.get_or_set("q", factory) == 1
+    with bypass():
+        assert await cache.get_or_set("q", apart) == 1
+    assert told == [False, False]

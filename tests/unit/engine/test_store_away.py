@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cachecore import Cache
 from cachecore.contract.protocols import EntryContext
 from cachecore.serializers.msgpack import MsgpackSerializer
-from tests.unit.virtual_caches import Answer, Scene, virtual
+from tests.unit.virtual_caches import Answer, Scene, soon, virtual
 
 
 class Counting(MsgpackSerializer):
@@ -126,3 +127,15 @@ async def test_refreshes_at_one_moment_are_at_most_two_calls(scene: Scene) -> No
     values = await asyncio.gather(*(cache.refresh("q", answer) for _ in range(20)))
     assert calls <= 2
     assert len({id(value) for value in values}) == 20
+
+
+@virtual
+async def test_caller_whose_read_is_late_takes_the_answer_that_came_meanwhile(scene: Scene) -> None:
+    """It would have joined the computation, which ended while the store was silent for this caller alone."""
+    for call in ("get_or_set", "lookup"):
+        cache, factory = scene.cache(l1_max_age=60, backend_timeout=0.25), Answer(0.1)
+        (first,) = await soon(partial(cache.get_or_set, call, factory), 1)
+        scene.store.delay("get_many", 5, times=1)
+        (second,) = await soon(partial(getattr(cache, call), call, factory), 1)
+        answer = await second
+        assert (await first, answer if call == "get_or_set" else answer.value, factory.calls) == (1, 1, 1)

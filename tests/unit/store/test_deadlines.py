@@ -143,6 +143,30 @@ def test_first_answer_may_take_half_a_second() -> None:
     made.run(main())
 
 
+class Second(Linked):
+    """A store that opens another connection for each call, since the ones before it are stuck."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        await self._connect()
+        if self.trip == math.inf:
+            await asyncio.Event().wait()
+        return await MemoryBackend.get_many(self, keys)
+
+
+def test_a_connection_that_is_opened_beside_others_gives_back_its_own_time_alone() -> None:
+    """Not a second deadline: a table that another session has locked costs one, whichever connection waits for it."""
+    made = Timed()
+    store = Second(made.clock, 0.008)
+    made.guard = Guard(store, StoreOptions(), clock=made.clock, chance=random.Random(1), observer=made.seen)
+
+    async def main() -> None:
+        await made.read()
+        store.trip = math.inf
+        assert 0.057 < await made.read("timeout") < 0.06
+
+    made.run(main())
+
+
 def test_large_answers_say_nothing_of_the_round_trip() -> None:
     made = Timed(backend_timeout_per_mib=0)
 

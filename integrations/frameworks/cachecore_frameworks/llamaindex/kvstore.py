@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
 
-from cachecore import Cache
+from cachecore import Cache, SyncCache
 from cachecore_frameworks._adapter import Adapter
 from cachecore_frameworks._slot import Slot
 
@@ -22,39 +22,47 @@ class KVStore(Adapter, BaseKVStore):
 
     def __init__(self, store: str | Cache[Any] = "memory://", *, namespace: str = "llamaindex", **options: Any) -> None:
         self._slot = Slot(store, namespace, **options)
+        self._views: dict[str, tuple[Cache[Any], SyncCache[Any]]] = {}
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Store a value."""
-        self._slot.sync_cache.scoped(collection).set(key, [key, json.dumps(val)])
+        self._at(collection)[1].set(key, [key, json.dumps(val)])
 
     async def aput(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Store a value."""
-        await self.cache.scoped(collection).set(key, [key, json.dumps(val)])
+        await self._at(collection)[0].set(key, [key, json.dumps(val)])
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
         """Return the value, or None."""
-        found = self._slot.sync_cache.scoped(collection).get(key)
+        found = self._at(collection)[1].get(key)
         return None if found is None else json.loads(found[1])
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
         """Return the value, or None."""
-        found = await self.cache.scoped(collection).get(key)
+        found = await self._at(collection)[0].get(key)
         return None if found is None else json.loads(found[1])
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
         """Return all values by their keys; nothing where the store cannot list them."""
-        kept = self._slot.sync_cache.scoped(collection).contents(most=_MOST)
+        kept = self._at(collection)[1].contents(most=_MOST)
         return {key: json.loads(value) for _, (key, value) in kept}
 
     async def aget_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
         """Return all values by their keys; nothing where the store cannot list them."""
-        kept = self.cache.scoped(collection).contents(most=_MOST)
+        kept = self._at(collection)[0].contents(most=_MOST)
         return {key: json.loads(value) async for _, (key, value) in kept}
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         """Delete a value; return whether there was one."""
-        return self._slot.sync_cache.scoped(collection).delete(key)
+        return self._at(collection)[1].delete(key)
 
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         """Delete a value; return whether there was one."""
-        return await self.cache.scoped(collection).delete(key)
+        return await self._at(collection)[0].delete(key)
+
+    def _at(self, collection: str) -> tuple[Cache[Any], SyncCache[Any]]:
+        """Return both faces of a collection. They are kept: making them takes ten times as long as a hit."""
+        if collection not in self._views:
+            view = self.cache.scoped(collection)
+            self._views[collection] = view, self._slot.sync_cache.scoped(collection)
+        return self._views[collection]

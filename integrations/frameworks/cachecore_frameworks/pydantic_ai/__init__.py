@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -12,7 +13,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
-from cachecore import Cache, InvalidationPending, Stream
+from cachecore import Cache
 from cachecore_frameworks._adapter import Adapter
 from cachecore_frameworks._slot import Slot
 from cachecore_frameworks.pydantic_ai._form import RESPONSES
@@ -70,21 +71,9 @@ class CachedModel(Adapter, WrapperModel):
                 yield streamed.get()
 
         request = self._request(messages, model_settings, parameters)
-        stored = self._slot.computed
-
-        def shared() -> Stream[Any]:
-            return self.cache.stream(
-                request, ask, assemble=lambda chunks: stored(chunks[-1]), replay=lambda found: [RESPONSES.read(found)]
-            )
-
-        async def replaced() -> Stream[Any]:
-            with suppress(InvalidationPending):
-                await self.cache.delete(request)
-            return shared()
-
-        async with shared() as stream:
+        async with self._slot.stream(request, ask) as stream:
             begun = ModelResponse([], model_name=self.model_name, provider_name=self.system, state="incomplete")
-            yield SharedStream(begun, parameters, stream, replaced)
+            yield SharedStream(begun, parameters, stream, partial(self._slot.stream_anew, request, ask))
 
     def _request(self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: Any) -> Any:
         model = self.wrapped

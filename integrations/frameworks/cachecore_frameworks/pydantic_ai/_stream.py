@@ -16,7 +16,7 @@ from cachecore_frameworks.pydantic_ai._form import as_of_now
 class SharedStream(CompletedStreamedResponse):
     """The events of a stream that other callers may read as well, or of a stored response.
 
-    `replaced` deletes an entry that is not of this version, and returns the stream in its place.
+    `anew` returns the stream in place of an entry of another version.
     """
 
     def __init__(
@@ -24,11 +24,11 @@ class SharedStream(CompletedStreamedResponse):
         begun: ModelResponse,
         parameters: ModelRequestParameters,
         stream: Stream[Any],
-        replaced: Callable[[], Awaitable[Stream[Any]]],
+        anew: Callable[[], Awaitable[Stream[Any]]],
     ) -> None:
         super().__init__(begun, model_request_parameters=parameters)
         self._stream = stream
-        self._replaced = replaced
+        self._anew = anew
         self._iterator: AsyncIterator[Any] | None = None
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -40,7 +40,7 @@ class SharedStream(CompletedStreamedResponse):
         async for chunk in self._stream:
             lookup = self._stream.lookup
             if chunk is None:
-                async with await self._replaced() as self._stream:
+                async with await self._anew() as self._stream:
                     async for event in self._events():
                         yield event
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from cachecore_llm.errors import NotCachedError
 from cachecore_llm.flow.questions import Question, question_in
 from cachecore_llm.flow.stored import StoredAnswer
 from cachecore_llm.policy.controls import Controls
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, RequestFacts, WireProtocol
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, RequestFacts, UnreadableRequestError, WireProtocol
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Asked:
     _facts: RequestFacts | None = None
     _question: Question | None = field(default=None)
     _looked: bool = False
+    _key: str | None = None
 
     @property
     def protocol(self) -> WireProtocol:
@@ -53,6 +55,19 @@ class Asked:
             self._looked = True
             self._question = question_in(self.call.protocol, self.request, lambda: self.facts)
         return self._question
+
+    @property
+    def key(self) -> str:
+        """The key of its entry."""
+        if self._key is None:
+            self._key = self.view.key(self.request)
+        return self._key
+
+    def prepare(self) -> None:
+        """Read now what the answer will be judged by, while its provider works."""
+        _ = self.key
+        with suppress(UnreadableRequestError):
+            _ = self.facts
 
     def check(self) -> None:
         """Raise NotCachedError if the cache is passed by, and the call asks for no answer but a stored one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachecore import Computed
 from cachecore_llm.config import CacheConfig
@@ -22,6 +22,18 @@ from cachecore_llm.wire.objects import dump
 logger = logging.getLogger("cachecore.llm")
 
 
+class Judged(NamedTuple):
+    """An answer, judged."""
+
+    body: JsonObject
+    """Without the parts that are for one caller only."""
+    facts: AnswerFacts
+    way: dict[str, Any]
+    """Further fields of `StoredAnswer`."""
+    kept: bool
+    """Whether it is fit to be stored, and may be."""
+
+
 class Commit:
     """Judges answers and makes entries of those that are fit. Counts the others, by reason."""
 
@@ -31,26 +43,35 @@ class Commit:
         self._fields = fields
         self.rejected: Counter[str] = Counter()
 
-    def whole(self, asked: Asked, sent: Sent) -> tuple[Computed[StoredAnswer], AnswerFacts]:
-        """Return the entry of a whole answer, and the facts of its body."""
+    def whole(self, asked: Asked, sent: Sent) -> Judged:
+        """Judge a whole answer."""
         body = asked.protocol.neutral(sent.body)
-        facts = asked.protocol.facts(body)
+        facts = sent.facts
+        if facts is None or body is not sent.body:
+            facts = asked.protocol.facts(body)
         headers = tuple(sorted(getattr(sent, "headers", {}).items()))
         way = {"provider": sent.provider, "fallback": sent.fallback, "latency": sent.latency, "headers": headers}
-        return self.judged(asked, body, facts, **way), facts
+        return self._judge(asked, body, facts, way)
 
     def judged(self, asked: Asked, body: JsonObject, facts: AnswerFacts, **way: Any) -> Computed[StoredAnswer]:
         """Return the entry of a neutral `body` with these `facts`; `way`: further fields of `StoredAnswer`."""
+        return self.entry(asked, self._judge(asked, body, facts, way))
+
+    def _judge(self, asked: Asked, body: JsonObject, facts: AnswerFacts, way: dict[str, Any]) -> Judged:
         why = self.rejection(asked, facts, body, way)
         if why is not None:
             self.rejected[why] += 1
-        kept = why is None and not asked.controls.no_store
+        return Judged(body, facts, way, why is None and not asked.controls.no_store)
+
+    def entry(self, asked: Asked, judged: Judged) -> Computed[StoredAnswer]:
+        """Return the entry of an answer that was judged."""
+        facts, kept = judged.facts, judged.kept
         stored = StoredAnswer(
             protocol=asked.call.protocol,
-            body=dump(body),
+            body=dump(judged.body),
             question=self._question(asked, facts),
             fields=self._fields.packed(asked.request) if kept and self._config.field_digests else None,
-            **way,
+            **judged.way,
         )
         served_by = stored.provider or None
         if not kept:

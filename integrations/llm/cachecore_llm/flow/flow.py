@@ -102,7 +102,7 @@ class Flow(Calls):
         asked = self.ask(call, controls)
         if asked.bypass is not None:
             return False
-        computed, _ = self.commit.whole(asked, sent)
+        computed = self.commit.entry(asked, self.commit.whole(asked, sent))
         if not computed.store or not await asked.view.set(asked.request, computed):
             return False
         ladder.remember(asked, self.questions, computed.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from cachecore_llm.response import CacheStatus
 from cachecore_llm.upstream import Sent
 from cachecore_llm.wire import Call, JsonObject
 from cachecore_llm.wire.objects import dump
+
+_ON_ITS_WAY: Final = 0.005
+"""Seconds after which the request is on its way to the provider, and this process has nothing to do for it."""
 
 STATUS: Final[dict[Outcome, CacheStatus]] = {
     "hit": "hit",
@@ -61,7 +65,7 @@ async def answer(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sen
     try:
         if controls.refresh or controls.min_fresh is not None:
             stored = await asked.view.refresh(asked.request, factory)
-            key = asked.view.key(asked.request)
+            key = asked.key
             found: Lookup[StoredAnswer] = Lookup(value=stored, outcome="computed", key=key, joined=computed is None)
         elif controls.no_store or controls.only_if_cached:
             found = await _unstored(asked, factory, max_age)
@@ -101,7 +105,7 @@ async def alone(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent
     return Answer(
         stored=computed.value,
         status="miss",
-        key=asked.view.key(asked.request),
+        key=asked.key,
         stored_now=computed.store,
         facts=asked.read_facts,
     )
@@ -206,9 +210,21 @@ async def _made_whole(
 
 
 async def _made(flow: Calls, asked: Asked, send: Callable[[Call], Awaitable[Sent]]) -> Computed[StoredAnswer]:
-    """Ask for an answer; return its entry."""
-    computed, facts = flow.commit.whole(asked, await flow.costs.timed(asked.call, send))
-    flow.costs.spent(asked, computed.value, facts)
+    """Ask for an answer; return its entry.
+
+    The caller that asked gets the answer as soon as it is judged, where its key proves that no other one gets an older
+    one meanwhile: encoding, storing and counting it come behind.
+    """
+    preparing = asyncio.get_running_loop().call_later(_ON_ITS_WAY, asked.prepare)
+    try:
+        sent = await flow.costs.timed(asked.call, send)
+    finally:
+        preparing.cancel()
+    judged = flow.commit.whole(asked, sent)
+    if sent.deliver is not None and not asked.controls.refresh and asked.view.hand_over():
+        await sent.deliver(asked.key, judged.kept)
+    computed = flow.commit.entry(asked, judged)
+    flow.costs.spent(asked, computed.value, judged.facts)
     if computed.store:
         ladder.remember(asked, flow.questions, computed.value)
     return computed

@@ -2,7 +2,7 @@
 
 from cachecore_llm.upstream.breaker import Breaker, BreakerOptions
 from cachecore_llm.upstream.faults import Fault, fault_of
-from cachecore_llm.upstream.orchestrator import FallbackOrchestrator, Sent
+from cachecore_llm.upstream.orchestrator import Deliver, FallbackOrchestrator, Sent
 from cachecore_llm.upstream.plain import PlainProvider, wired
 from cachecore_llm.upstream.provider import Provider, SupportsIdentity, WireProvider
 from cachecore_llm.upstream.streamed import Streamed, Unusable
@@ -10,6 +10,7 @@ from cachecore_llm.upstream.streamed import Streamed, Unusable
 __all__ = [
     "Breaker",
     "BreakerOptions",
+    "Deliver",
     "FallbackOrchestrator",
     "Fault",
     "PlainProvider",

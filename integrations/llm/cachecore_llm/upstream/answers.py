@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cachecore_llm.errors import ReportedError, UnusableAnswerError
-from cachecore_llm.wire import PROTOCOLS, ErrorFacts, JsonObject, ProtocolName
+from cachecore_llm.wire import PROTOCOLS, AnswerFacts, ErrorFacts, JsonObject, ProtocolName
 from cachecore_llm.wire.facts import as_object, as_objects, error_facts
 
 _NEEDED: Final[dict[ProtocolName, str]] = {
@@ -19,18 +19,24 @@ _NEEDED: Final[dict[ProtocolName, str]] = {
 
 def checked(provider: str, protocol: ProtocolName, body: JsonObject) -> JsonObject:
     """Return `body` if it is an answer. Raises ReportedError or UnusableAnswerError."""
+    facts_of(provider, protocol, body)
+    return body
+
+
+def facts_of(provider: str, protocol: ProtocolName, body: JsonObject) -> AnswerFacts | None:
+    """Return the facts of `body` if it is an answer; None for `plain`, which has none. Raises as `checked`."""
     if not isinstance(body, dict):
         raise UnusableAnswerError(provider, f"its body is a JSON {type(body).__name__}, not an object")
     known = PROTOCOLS.get(protocol)
-    error = None if known is None else known.facts(body).error
-    if error is not None:
-        raise reported(provider, error)
+    facts = None if known is None else known.facts(body)
+    if facts is not None and facts.error is not None:
+        raise reported(provider, facts.error)
     part = _NEEDED.get(protocol)
     if part is not None and (not isinstance(body.get(part), list) or (protocol == "openai.chat" and not body[part])):
         raise UnusableAnswerError(provider, f"no {part}")
     if protocol == "openai.chat":
         _check_messages(provider, body)
-    return body
+    return facts
 
 
 def _check_messages(provider: str, body: JsonObject) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,8 +19,11 @@ from cachecore_llm.upstream.plain import wired
 from cachecore_llm.upstream.plain_form import plain_body, response_of, way_of
 from cachecore_llm.upstream.provider import Provider, WireProvider, name_of
 from cachecore_llm.upstream.streamed import Streamed, Unusable
-from cachecore_llm.upstream.timeouts import Abandoned, within
-from cachecore_llm.wire import Call, JsonObject
+from cachecore_llm.upstream.timeouts import Abandoned, obeyed, within
+from cachecore_llm.wire import AnswerFacts, Call, JsonObject
+
+Deliver = Callable[[str, bool], Awaitable[None]]
+"""Takes the key of an answer, and whether it is fit to be stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,10 @@ class Sent:
     """Seconds that it took."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the HTTP answer that are kept with it; empty for the providers of this package."""
+    facts: AnswerFacts | None = None
+    """Those of `body`, if they have been read."""
+    deliver: Deliver | None = None
+    """Gives the answer to the caller that it was asked for, before it is stored, where that may be."""
 
 
 class ProviderState(NamedTuple):
@@ -187,6 +194,8 @@ class FallbackOrchestrator:
 
     async def _ask(self, member: Member, call: Call) -> JsonObject:
         asked = member.call(call)
+        if getattr(member.provider, "careful", False):
+            return await obeyed(member.timeout, member.name, member.provider.send(asked))
         body = await within(member.timeout, member.name, lambda: member.provider.send(asked), self._abandoned)
         return checked(member.name, call.protocol, body)
 

@@ -51,6 +51,18 @@ async def within(timeout: float, name: str, call: Callable[[], Awaitable[_T]], a
     return task.result()
 
 
+async def obeyed(timeout: float, name: str, call: Awaitable[_T]) -> _T:
+    """Return the result of a call that ends when it is cancelled. Raises ProviderTimeoutError after `timeout` s."""
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            return await call
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the call's own
+        raise ProviderTimeoutError(name, timeout) from None
+
+
 class Events(Protocol):
     """A stream of events that can be closed."""
 
