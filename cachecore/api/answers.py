@@ -17,9 +17,10 @@ from cachecore.engine import write as writing
 from cachecore.engine.compute import pin_tag
 from cachecore.engine.flights.flight import current_flight
 from cachecore.engine.invalidate import delete_entries, invalidate_stamps
-from cachecore.engine.scope import Question, Scope, checked_tags
+from cachecore.engine.scope import Question, Scope, checked_tags, question
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.two_phase import TwoPhase
+from cachecore.engine.write_group import store_one
 from cachecore.engine.writing import carried
 from cachecore.keys import KeySpace, user_tag
 
@@ -72,14 +73,17 @@ class Answers(Many[V]):
         life = self._life(ttl if isinstance(computed.ttl, Unset) else computed.ttl)
         with self._span("cachecore.set"):
             state = self._open("set")
+            if since is None and state.waits:
+                every = (*checked_tags(tags), *computed.tags)
+                return await store_one(question(self._scope, state, key, every, life), computed, required=required)
             if since is None:
                 write = writing.store(self._scope, state, {key: computed}, tags, life, required=required)
                 return (await carried(state, write))[key]
             seen = since.version
             if not isinstance(seen, StoreRead) or seen.key != key:
                 raise OptionsError("since must be what `lookup` found of the same request, not what it computed")
-            question = Question(self._scope, state, key, seen.tagset, life)
-            return await carried(state, writing.store_since(question, computed, seen, required=required))
+            asked = Question(self._scope, state, key, seen.tagset, life)
+            return await carried(state, writing.store_since(asked, computed, seen, required=required))
 
     async def set_many(
         self,

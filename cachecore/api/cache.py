@@ -28,6 +28,7 @@ from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.contract.results import UNSET, Unset
 from cachecore.contract.tokens import random_token
 from cachecore.engine import ending
+from cachecore.engine.adopt import adopt
 from cachecore.engine.engine import Engine
 from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.scope import Admit, RescueIf, Scope, checked_tags
@@ -151,6 +152,8 @@ class Cache(Answers[V]):
             Sources(clock=ticking, chance=chance or random.Random(), token=token),  # noqa: S311 - jitter, not secrets
             telemetry,
         )
+        if engine.keeps:
+            engine.adopt = adopt
         keys = KeySpace(prefix, namespace, named, shards=engine.shards)
         self._use(Scope(engine, keys, policy, chosen, tuple(tags), telemetry, admit, rescue_if))
 

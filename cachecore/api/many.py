@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast, overload
 
@@ -16,7 +15,7 @@ from cachecore.engine.batch_computation import check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import ABSENT
 from cachecore.engine.factories import awaited
-from cachecore.engine.read import read_own, take
+from cachecore.engine.read import fetch_many
 from cachecore.engine.scope import question, stored_tags
 
 V = TypeVar("V")
@@ -53,10 +52,9 @@ class Many(Reads[V]):
         if missing:
             with self._span("cachecore.get_many"):
                 state = self._engine.state()
-                reads = (read_own(question(scope, state, keys[name], tags)) for name in missing)
-                for name, snapshot in zip(missing, await asyncio.gather(*reads), strict=True):
-                    answers[name] = take(scope, snapshot)
-                    self._counts.misses += answers[name] is UNSET
+                values = await fetch_many([question(scope, state, keys[name], tags) for name in missing])
+                answers.update(zip(missing, values, strict=True))
+                self._counts.misses += sum(value is UNSET for value in values)
         return {name: cast("V", answer) for name, answer in answers.items() if answer is not UNSET}
 
     @overload

@@ -1,4 +1,4 @@
-"""A future that says at once that it is done.
+"""A future that says at once that it is done, and a coroutine that goes on at once when such a future is done.
 
 An asyncio future calls back in the next turn of the loop, which is right for callbacks that run code of a caller. A
 read of the store passes three functions on its way up that only pass it on; there a turn each is most of their cost.
@@ -7,7 +7,8 @@ read of the store passes three functions on its way up that only pass it on; the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -57,3 +58,63 @@ class InlineFuture(asyncio.Future[T]):
         except Exception as error:  # noqa: BLE001 - as a loop does: the giver of the result has others to give
             message = "the callback of a future raised"
             self.get_loop().call_exception_handler({"message": message, "exception": error, "future": self})
+
+
+class InlineRun(InlineFuture[T]):
+    """A coroutine under way, and the future of its result: a task that begins and goes on without turns of the loop.
+
+    It begins at once, and goes on within the call that ends the future it waits for, if that is an `InlineFuture`; any
+    other future is waited for as a task does. So it must be quick between two futures, as a callback must be. It is no
+    task: what it awaits must not ask for the current one.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T], *, context: Context | None = None) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._work = work
+        self._context = context or copy_context()
+        self._awaited: asyncio.Future[Any] | None = None
+
+    def begin(self) -> None:
+        """Run up to the first future that is not done. To be called once."""
+        self._step(None)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise `error` where the coroutine waits; the future that it waits for is left to itself."""
+        if self._awaited is not None:
+            self._step(error)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Raise CancelledError where the coroutine waits; return whether it waited."""
+        if self._awaited is None:
+            return False
+        self.interrupt(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
+        return True
+
+    def _goes_on(self, future: asyncio.Future[Any]) -> None:
+        if future is self._awaited:
+            self._step(None)
+
+    def _step(self, error: BaseException | None) -> None:
+        self._awaited = None
+        work, run = self._work, self._context.run
+        try:
+            awaited = run(work.send, None) if error is None else run(work.throw, error)
+        except StopIteration as ended:
+            self.set_result(ended.value)
+        except asyncio.CancelledError:
+            super().cancel()
+        except (KeyboardInterrupt, SystemExit) as failure:
+            self.set_exception(failure)
+            raise
+        except BaseException as failure:  # noqa: BLE001 - handed on to the waiting code, as a task does
+            self.set_exception(failure)
+        else:
+            if awaited is None:  # `asyncio.sleep(0)`
+                awaited = self.get_loop().create_future()
+                self.get_loop().call_soon(awaited.set_result, None)
+            awaited._asyncio_future_blocking = False  # noqa: SLF001 - the protocol between a future and its task
+            self._awaited = awaited
+            if isinstance(awaited, InlineFuture):
+                awaited.at_end(self._goes_on)
+            else:
+                awaited.add_done_callback(self._goes_on)

@@ -25,6 +25,7 @@ from cachecore.contract.protocols import (
     SupportsFeed,
     SupportsLocal,
     SupportsPartitions,
+    SupportsSizes,
     SupportsTime,
 )
 from cachecore.contract.tokens import STAMP_BYTES
@@ -80,6 +81,7 @@ class Engine:
         self.partition = backend.partition if isinstance(backend, SupportsPartitions) else None
         self.local = backend if isinstance(backend, SupportsLocal) and self.feed is None else None
         self.extends = isinstance(backend, SupportsExtend)
+        self.tells_sizes = isinstance(backend, SupportsSizes)
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         feed_log = FeedLog(backend, self.backend.states)
@@ -116,6 +118,8 @@ class Engine:
         self._states: LoopLocal[LoopState] = LoopLocal()
         self._last: Callable[[], LoopState | None] = _no_state  # a weak reference to the one that was asked for last
         self._stamp_prefix = f"{self.prefix}:s:"
+        self.adopt: Callable[[Any, str], None] | None = None
+        """Makes the copy of an entry (its view and key) of a store in this process, when it is asked for first."""
         self.closed = False
         self.ended = False
         """Whether closing is over: later requests are computed and not stored."""
@@ -152,7 +156,7 @@ class Engine:
             state = LoopState(
                 loop,
                 Coalescer(rules, backend.begin_read, backend),
-                Coalescer(rules, self.explicit.begin_read),
+                Coalescer(rules, self.explicit.begin_read, inline=True),
             )
             if isinstance(self.backend, LocalGuard):
                 state.waits = False

@@ -8,26 +8,22 @@ reason; nothing raises.
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from itertools import filterfalse
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from cachecore.contract.errors import EncodingError
-from cachecore.contract.results import UNSET, Unset
-from cachecore.encoding.entry import Entry, Rejected, decode
+from cachecore.contract.results import UNSET
+from cachecore.encoding.entry import Entry, Reason, Rejected, decode
 from cachecore.engine.flights.coalesce import Batch, Coalescer
-from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide, refresh_at
+from cachecore.engine.freshness import MAX_CLOCK_SKEW, State, decide
+from cachecore.engine.keep import keep_entry
 from cachecore.engine.scope import Question, Scope, TagSet
 from cachecore.engine.store_read import StoreRead
-from cachecore.invalidation.tickets import Ticket
-from cachecore.memory.copies import Copy
-from cachecore.memory.immutable import is_immutable
 from cachecore.memory.warmth import Warmth
 
 _UNKNOWN: Final = object()
-_SMALL: Final = 256
-"""Bytes of a payload up to which a copy of a store in this process keeps the value as well, for speed."""
+_REJECTED: Final = frozenset(get_args(Reason))
 
 
 async def read(
@@ -68,26 +64,62 @@ async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
 
     The hot path of a hit in the store: nothing is made for it that only a miss needs.
     """
-    scope, state = question.scope, question.state
+    state = question.state
     batch = await _request(question, state.coalescer)
-    if scope.engine.store_clock.unmeasured:
-        await scope.engine.measured(state)
+    if question.scope.engine.store_clock.unmeasured:
+        await question.scope.engine.measured(state)
+    value, entry, judged, reason = _fresh(question, batch)
+    return (value, None) if value is not UNSET else await _not_fresh(question, batch, entry, judged, reason)
+
+
+async def fetch_many(questions: Sequence[Question]) -> list[Any]:
+    """Read keys at the same time, as `fetch` does; return their values, UNSET for those that are not fresh.
+
+    Without a task for each: only those that need another read, because of tags that were unknown, take one.
+    """
+    requests = [_request(question, question.state.coalescer) for question in questions]
+    values: list[Any] = []
+    again: list[tuple[int, Coroutine[Any, Any, tuple[Any, StoreRead | None]]]] = []
+    batches = [await request for request in requests]
+    if questions and questions[0].scope.engine.store_clock.unmeasured:
+        await questions[0].scope.engine.measured(questions[0].state)
+    for place, (question, batch) in enumerate(zip(questions, batches, strict=True)):
+        value, entry, judged, reason = _fresh(question, batch)
+        values.append(value)
+        if reason in ("unknown_stamps", "claimed"):
+            again.append((place, _not_fresh(question, batch, entry, judged, reason)))
+    if again:
+        for (place, _), (value, _) in zip(again, await asyncio.gather(*(work for _, work in again)), strict=True):
+            values[place] = value
+    return values
+
+
+def _fresh(question: Question, batch: Batch) -> tuple[Any, Entry | None, State, str | None]:
+    """Return the value in `batch` if it is fresh, counted and kept in memory, else UNSET; and the verdict."""
+    scope = question.scope
     if question.key in batch.shared:
         entry, judged, reason = _shared(question, batch)
     else:
-        entry, judged, reason = _judge(question, batch, None)
-    if judged == "fresh" and entry is not None:
-        try:
-            value = scope.serializer.loads(entry.payload, entry)
-        except EncodingError:
-            entry, judged, reason = None, "dead", _rejected(scope, "payload")
-        else:
-            _keep(scope, question.tagset, batch, entry, value)
-            scope.telemetry.counts.hits_l2 += 1
-            return value, None
+        entry, judged, reason = judge(scope, question.key, question.tagset, batch)
+    if judged != "fresh" or entry is None:
+        _count(scope, reason)
+        return UNSET, entry, judged, reason
+    try:
+        value = scope.serializer.loads(entry.payload, entry)
+    except EncodingError:
+        return UNSET, None, "dead", _rejected(scope, "payload")
+    keep_entry(scope, question.tagset, batch, entry, value)
+    scope.telemetry.counts.hits_l2 += 1
+    return value, entry, judged, reason
+
+
+async def _not_fresh(
+    question: Question, batch: Batch, entry: Entry | None, judged: State, reason: str | None
+) -> tuple[Any, StoreRead | None]:
+    """Return the value, or UNSET and the read, where the first read gave no fresh answer."""
     if reason == "unknown_stamps":
-        result = await _with_stamps_of_its_own(question, state.coalescer, batch)
-        return take(scope, result), result
+        result = await _with_stamps_of_its_own(question, question.state.coalescer, batch)
+        return take(question.scope, result), result
     if reason == "claimed" and await _stored_here(question):
         return await fetch(question)
     return UNSET, _store_read(question, batch, entry, judged, reason, None)
@@ -119,7 +151,7 @@ def _shared(question: Question, batch: Batch) -> tuple[Entry | None, State, str 
         entry: Entry = known[2]
         if entry.fresh_until is None or engine.store_clock.now() < entry.fresh_until:
             return entry, "fresh", None
-    verdict = _judge(question, batch, None)
+    verdict = judge(question.scope, key, tagset, batch)
     if verdict[1] == "fresh":
         batch.shared[key] = tagset, generation, verdict[0]
     return verdict
@@ -163,7 +195,9 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
 
 def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
     """Judge the bytes of the key in `batch`; `later` has stamps that were read after it."""
-    return _store_read(question, batch, *_judge(question, batch, later), later)
+    entry, judged, reason = judge(question.scope, question.key, question.tagset, batch, later)
+    _count(question.scope, reason)
+    return _store_read(question, batch, entry, judged, reason, later)
 
 
 def _store_read(
@@ -186,28 +220,30 @@ def _store_read(
     return result
 
 
-def _judge(
-    question: Question, batch: Batch, later: Mapping[str, bytes | None] | None
+def judge(
+    scope: Scope, key: str, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None = None
 ) -> tuple[Entry | None, State, str | None]:
-    """Return the entry if everything about it is right but perhaps its age, its state, and why there is none."""
-    scope, key = question.scope, question.key
+    """Return the entry if everything about it is right but perhaps its age, its state, and why there is none.
+
+    Reasons that reject bytes are counted by the callers that tell them.
+    """
     raw = batch.values[key]
     if raw is None:
         return None, "dead", "absent" if batch.error is None else "store"
     engine = scope.engine
     if len(raw) > engine.store.max_value_bytes:
-        return None, "dead", _rejected(scope, "length")
+        return None, "dead", "length"
     entry = decode(raw, key)
     if isinstance(entry, Rejected):
-        return None, "dead", _rejected(scope, entry.reason)
+        return None, "dead", entry.reason
     if entry.tombstone or entry.claim:
         return None, "dead", "deleted" if entry.tombstone else "claimed"
     now = engine.store_clock.now()
     if not entry.created <= now + MAX_CLOCK_SKEW:
-        return None, "dead", _rejected(scope, "clock")
+        return None, "dead", "clock"
     if entry.serializer != scope.serializer.name:
-        return None, "dead", _rejected(scope, "serializer")
-    verdict = _stamps_hold(scope, entry, question.tagset, batch, later)
+        return None, "dead", "serializer"
+    verdict = _stamps_hold(scope, entry, tagset, batch, later)
     if verdict is not None:
         return None, "dead", verdict
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
@@ -302,61 +338,12 @@ def take(scope: Scope, snapshot: StoreRead, *, counted: bool = True) -> Any:
 def keep(scope: Scope, snapshot: StoreRead, value: Any) -> None:
     """Keep a copy of a fresh entry in L1, if nothing has changed since it was read."""
     if snapshot.entry is not None and snapshot.batch is not None and snapshot.state == "fresh":
-        _keep(scope, snapshot.tagset, snapshot.batch, snapshot.entry, value)
+        keep_entry(scope, snapshot.tagset, snapshot.batch, snapshot.entry, value)
 
 
-def _keep(scope: Scope, tagset: TagSet, batch: Batch, entry: Entry, value: Any) -> None:
-    if not scope.engine.keeps or not batch.covers(entry.key):
-        return
-    held = tagset.held
-    if entry.stamps is held[0]:
-        stamps = held[1]
-    else:
-        tags = dict(entry.stamps)
-        stamps = tuple(zip(scope.names(tags, entry.key), tags.values(), strict=True))
-    raw = batch.values.get(entry.key)
-    put(scope, entry, raw, value, stamps, batch)
-
-
-def put(
-    scope: Scope,
-    entry: Entry,
-    raw: bytes | None,
-    value: Any | Unset,
-    stamps: tuple[tuple[str, bytes], ...],
-    ticket: Ticket,
-) -> None:
-    """Put a copy of `entry`, the bytes `raw`, into L1, as of the second and the feed's epoch of `ticket`."""
-    engine = scope.engine
-    feed_state, book = engine.feed_state, engine.book
-    generation = book.generation
-    if ticket.void is not None and not ticket.void.isdisjoint((entry.key, *(name for name, _ in stamps))):
-        return
-    if not book.holds(stamps):
-        return  # invalidated since, or not known: the copy would be worthless at once
-    now = engine.monotonic()
-    fed = ticket.epoch == feed_state.epoch and now < feed_state.trusted_until
-    deadline = engine.store_clock.monotonic_at(entry.fresh_until)
-    if not fed and engine.local is None:
-        deadline = min(deadline, ticket.asked_at + feed_state.max_age)
-    if not now < deadline:
-        return
-    early = math.inf
-    beta = scope.policy.refresh_ahead
-    if beta > 0 and entry.fresh_until is not None:
-        at = refresh_at(entry, 1.0 - engine.chance.random(), beta)
-        early = at if at == math.inf else engine.store_clock.monotonic_at(at)
-    kept = value if (engine.local is None or len(entry.payload) <= _SMALL) and is_immutable(value) else UNSET
-    look_at = engine.warmth.look_at(deadline, ticket.asked_at) if fed else deadline
-    copy = Copy(entry, kept, deadline, look_at, early, fed, generation, stamps, scope.reader)
-    if engine.local is not None:
-        there = engine.local.look(entry.key)
-        if there is None or there[0] != raw:
-            return
-        copy.entry, copy.store, copy.number = entry._replace(payload=b""), engine.local, there[1]
-    engine.l1.put(entry.key, copy, len(copy.entry.payload))
-    if not ticket.covers(entry.key):  # voided by another thread meanwhile; its own discard may have come before
-        engine.l1.discard(entry.key)
+def _count(scope: Scope, reason: str | None) -> None:
+    if reason is not None and reason in _REJECTED:
+        scope.telemetry.counts.rejected[reason] += 1
 
 
 def _rejected(scope: Scope, reason: str) -> str:

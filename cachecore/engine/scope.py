@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -95,7 +96,9 @@ class Scope:
         l1 = engine.l1
         self.key_of = self.keys.recalling(l1.memo, l1.remember, l1.__contains__) if engine.keeps else self.keys.key
         self.reader = Reader(self.serializer, frozenset(map(user_tag, self.tags)))
-        self.find_copy = copy_reader(engine, self.reader, max_age=self.policy.max_age, bypassed=bypassed)
+        adopt = None if engine.local is None or engine.adopt is None else partial(engine.adopt, self)
+        oldest = self.policy.max_age
+        self.find_copy = copy_reader(engine, self.reader, max_age=oldest, bypassed=bypassed, adopt=adopt)
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
         self._own = self._tagset((), 0 if self.engine.shards else None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from cachecore.contract.errors import BackendError, EncodingError, TooLargeError
+from cachecore.contract.errors import BackendError, BackendTimeout, EncodingError, TooLargeError
 from cachecore.contract.options import lifetime
-from cachecore.contract.protocols import SupportsSizes
 from cachecore.contract.results import Computed, Unset
+from cachecore.engine.engine import Engine
+from cachecore.engine.flights.coalesce import Batch
 from cachecore.engine.flights.loop_state import LoopState
 from cachecore.engine.freshness import longest_life
 from cachecore.engine.publish import Sealed, keep_written, seal_value, too_large
@@ -20,7 +21,7 @@ from cachecore.engine.scope import Question, Scope, checked_tags, question
 from cachecore.engine.storable import unstorable
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.writing import Writing, leave_pending, marked, unacknowledged
-from cachecore.invalidation.outbox.backlog import entries
+from cachecore.invalidation.outbox.backlog import Invalidation, entries
 from cachecore.invalidation.stamps import sound
 from cachecore.store.bulkhead import Within
 
@@ -30,7 +31,7 @@ _TRIES: Final = 4
 
 
 @dataclass(slots=True)
-class _Part:
+class Part:
     """Those of the values that one node of the store takes."""
 
     items: dict[str, Computed[Any]]
@@ -41,6 +42,13 @@ class _Part:
     replaced: list[str] = field(default_factory=list)
     """Those under which there was an answer, so that writing over it is an invalidation."""
     error: BackendError | None = None
+
+    def only(self, keys: Collection[str]) -> Part:
+        """Return the part that some of its keys are, as far as it has come, with the same deadline."""
+        occupied = None if self.occupied is None else [key for key in self.occupied if key in keys]
+        items = {key: self.items[key] for key in keys}
+        replaced = [key for key in self.replaced if key in keys]
+        return Part(items, self.within.another(), self.stamps, occupied, replaced, self.error)
 
 
 async def store(
@@ -69,18 +77,22 @@ async def store(
     timed = [one.lasts for one in questions.values() if one.lasts is not None]
     most = max(timed) if len(timed) == len(questions) else None
     engine.measure(state)
-    parts = [_Part(part, engine.explicit.within("set", keys=len(part))) for part in _by_node(engine.partition, items)]
+    parts = [Part(part, engine.explicit.within("set", keys=len(part))) for part in _by_node(engine.partition, items)]
     life = longest_life(scope.policy, most)
-    await _each(parts, lambda part: _prepare(part, [questions[key] for key in part.items], life))
-    if not all(part.error for part in parts):
+    if len(parts) == 1:
+        await prepare(parts[0], list(questions.values()), life)
+    else:
+        await asyncio.gather(*(prepare(part, [questions[key] for key in part.items], life) for part in parts))
+    if engine.store_clock.unmeasured and not all(part.error for part in parts):
         await engine.measured(state)
     # Also where the store is away: a value that would have been refused anyway leaves the old one alone.
     sealed = {
-        key: _sized(scope, _sealed(questions[key], computed, part.stamps))
-        for part in parts
-        for key, computed in part.items.items()
+        key: sealed_for(questions[key], computed, part.stamps) for part in parts for key, computed in part.items.items()
     }
-    await _each(parts, lambda part: _write(scope, part, sealed))
+    if len(parts) == 1:
+        await write(scope, parts[0], sealed)
+    else:
+        await asyncio.gather(*(write(scope, part, sealed) for part in parts))
     errors = [part.error for part in parts if part.error is not None]
     if errors and required:
         raise unacknowledged(scope, "set", errors[0]) from errors[0]
@@ -102,28 +114,26 @@ def _by_node(
     return list(parts.values())
 
 
-async def _each(parts: Sequence[_Part], step: Callable[[_Part], Awaitable[None]]) -> None:
-    """Take a step for all parts at the same time."""
-    if len(parts) == 1:
-        await step(parts[0])
-    else:
-        await asyncio.gather(*map(step, parts))
-
-
-async def _prepare(part: _Part, questions: Sequence[Question], life: float | None) -> None:
-    """Read the stamps, and the bytes under the keys."""
+async def prepare(part: Part, questions: Sequence[Question], life: float | None) -> None:
+    """Read the stamps, and the bytes under the keys, at the same time."""
+    scope, state = questions[0].scope, questions[0].state
+    names = list(dict.fromkeys(name for question in questions for name in question.tagset.stamp_keys))
     try:
         async with part.within:
-            if questions[0].state.waits:
-                part.stamps, _ = await asyncio.gather(_stamps_of(questions, life), _look(questions[0].scope, part))
-            else:
-                part.stamps = await _stamps_of(questions, life)
-                await _look(questions[0].scope, part)
+            part.stamps = await _stamps_here(scope, names)
+            sizes = _begin_look(scope, part)
+            # A read like any other, so that its stamps are void if they are old by the time they come.
+            readings = [] if part.stamps else state.explicit.read_stamps(names)
+            if sizes is not None:
+                await _look(scope, part, sizes)
+            if readings:
+                part.stamps = await _created(scope, names, readings, life)
     except BackendError as error:
         part.error = error
 
 
-async def _write(scope: Scope, part: _Part, sealed: Mapping[str, Sealed]) -> None:
+async def write(scope: Scope, part: Part, sealed: Mapping[str, Sealed]) -> None:
+    """Write the entries of one part, and keep copies of them in memory; a failure is noted in the part."""
     engine, counts = scope.engine, scope.telemetry.counts
     mine = {key: sealed[key] for key in part.items}
     # Stored for as long as the longest of them lives; each entry knows for itself when it is dead.
@@ -135,8 +145,8 @@ async def _write(scope: Scope, part: _Part, sealed: Mapping[str, Sealed]) -> Non
                 raise part.error
             async with part.within.lengthen(engine.backend.seconds_for(sum(len(one.data) for one in mine.values()))):
                 await engine.book.prolong(engine.explicit, part.stamps, life=longest, permanent=scope.permanent)
-                write = partial(engine.explicit.set_many, {key: one.data for key, one in mine.items()}, ttl=longest)
-                await engine.marks.beside(entries(part.replaced, scope.parents()), write)
+                data = {key: one.data for key, one in mine.items()}
+                await _replace(engine, data, longest, entries(part.replaced, scope.parents()))
         except BackendError as error:
             part.error = error
             counts.not_stored["store"] += len(mine)
@@ -148,6 +158,24 @@ async def _write(scope: Scope, part: _Part, sealed: Mapping[str, Sealed]) -> Non
     for key, one in mine.items():
         keep_written(scope, key, one, writing.ticket)
     counts.stored += len(mine)
+
+
+async def _replace(
+    engine: Engine, data: Mapping[str, bytes], life: float | None, invalidated: Sequence[Invalidation]
+) -> None:
+    """Replace keys of one node, and advance the marks of the answers that this removes. Raises BackendError."""
+    explicit = engine.explicit
+    if invalidated:
+        try:
+            await engine.marks.beside(invalidated, partial(explicit.begin_write, data, ttl=life))
+        except BackendTimeout as error:
+            if error.reason != "locked":
+                raise
+        else:
+            return
+        await engine.marks.beside(invalidated, partial(explicit.set_many, data, ttl=life))
+    else:
+        await explicit.set_many(data, ttl=life)
 
 
 async def store_since(question: Question, computed: Computed[Any], seen: StoreRead, *, required: bool = False) -> bool:
@@ -191,7 +219,7 @@ async def _store_since(
                     stamps or current, longest_life(scope.policy, question.lasts), scope.permanent, engine.explicit
                 )
                 had = {name: stamp for name, stamp in known.items() if stamp is not None}
-                one = _sized(scope, _sealed(question, computed, had))
+                one = sealed_for(question, computed, had)
                 life = one.life
                 if len(had) < len(known) or not await engine.book.prolong(
                     engine.explicit, had, life=life, permanent=scope.permanent
@@ -215,17 +243,21 @@ def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
     return ttl if isinstance(computed.ttl, Unset) else lifetime("ttl", computed.ttl)
 
 
-async def _look(scope: Scope, part: _Part) -> None:
-    """Read whether the keys hold answers, as far as the store tells sizes. Raises BackendError."""
-    backend, keys = scope.engine.explicit, list(part.items)
-    if scope.engine.marks.state == "none":
-        return
-    part.replaced = keys
-    if not isinstance(backend, SupportsSizes):
-        return
+def _begin_look(scope: Scope, part: Part) -> Awaitable[list[int]] | None:
+    """Begin to ask for the sizes of the values under the keys; None if the store tells none. Raises BackendError."""
+    engine = scope.engine
+    if engine.marks.state == "none":
+        return None
+    part.replaced = list(part.items)
+    return engine.explicit.begin_sizes(part.replaced) if engine.tells_sizes else None
+
+
+async def _look(scope: Scope, part: Part, asked: Awaitable[list[int]]) -> None:
+    """Note which of the keys hold answers, given their sizes. Raises BackendError."""
+    keys = part.replaced
     try:
-        sizes = await backend.sizes(keys)
-        marks = await marked(backend, keys, sizes)
+        sizes = await asked
+        marks = await marked(scope.engine.explicit, keys, sizes)
     except BackendError as error:
         if error.transient:
             raise
@@ -235,26 +267,22 @@ async def _look(scope: Scope, part: _Part) -> None:
     part.replaced = [key for key in part.occupied if key not in marks]
 
 
-async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[str, bytes]:
-    """Return the stamps of all tags of these keys, by stamp key.
+async def _created(
+    scope: Scope, names: Sequence[str], readings: Sequence[Awaitable[Batch]], life: float | None
+) -> dict[str, bytes]:
+    """Return the stamps that are being read, by stamp key; those that are not there are created.
 
     Raises:
         BackendError: the store failed, or refuses one of them: an answer stored without it would outlive
             every invalidation of its tag.
     """
-    scope, state = questions[0].scope, questions[0].state
     had: dict[str, bytes | None] = {}
-    stamps: dict[str, bytes] | None
-    names = list(dict.fromkeys(name for question in questions for name in question.tagset.stamp_keys))
-    stamps = await _stamps_here(scope, names)
-    if stamps is not None:
-        return stamps
-    # A read like any other, so that its stamps are void if they are old by the time they come.
-    readings = state.explicit.read_stamps(names)
-    for batch in await asyncio.gather(*readings) if state.waits else [await reading for reading in readings]:
-        if batch.error is not None:
-            raise batch.error
+    failed: BackendError | None = None
+    for batch in [await reading for reading in readings]:
+        failed = failed or batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
+    if failed is not None:
+        raise failed
     for _ in range(_TRIES):  # a tag may be invalidated all the time
         had = await scope.engine.create_stamps(had, life, scope.permanent, scope.engine.explicit)
         stamps = {name: stamp for name, stamp in had.items() if stamp is not None}
@@ -263,34 +291,35 @@ async def _stamps_of(questions: Sequence[Question], life: float | None) -> dict[
     raise BackendError("set", transient=False, reason="stamps")
 
 
-async def _stamps_here(scope: Scope, names: Sequence[str]) -> dict[str, bytes] | None:
+async def _stamps_here(scope: Scope, names: Sequence[str]) -> dict[str, bytes]:
     """Return these stamps if a store in this process has all of them, and they are those that this process knows.
+
+    Otherwise, none.
 
     Read and not only looked at: what is read by each write is not evicted.
     """
     engine = scope.engine
     if engine.local is None:
-        return None
+        return {}
     current, stamps = engine.book.current, dict[str, bytes]()
     for name, stamp in zip(names, await engine.explicit.get_many(names), strict=True):
         if stamp is None or current.get(name) != stamp:
-            return None
+            return {}
         stamps[name] = stamp
     return stamps
 
 
-def _sealed(question: Question, computed: Computed[Any], stamps: dict[str, bytes]) -> Sealed:
+def sealed_for(question: Question, computed: Computed[Any], stamps: dict[str, bytes]) -> Sealed:
+    """Return the entry of a value that is set. Raises EncodingError: it cannot be encoded, or is too large."""
+    scope = question.scope
     own = {name: stamps[name] for name in question.tagset.stamp_keys if name in stamps}
     try:
-        return seal_value(question, computed, question.lasts, question.tagset.tags, own, 0.0)
+        made = seal_value(question, computed, question.lasts, question.tagset.tags, own, 0.0)
     except TooLargeError:
         raise
     except EncodingError as error:
-        raise EncodingError(f"{error}: {unstorable(computed.value, question.scope.serializer.name)}") from error
-
-
-def _sized(scope: Scope, sealed: Sealed) -> Sealed:
+        raise EncodingError(f"{error}: {unstorable(computed.value, scope.serializer.name)}") from error
     most = scope.engine.store.max_value_bytes
-    if len(sealed.data) > most:
-        raise too_large(len(sealed.data), most)
-    return sealed
+    if len(made.data) > most:
+        raise too_large(len(made.data), most)
+    return made

@@ -309,19 +309,50 @@ class Marks:
         by_mark: dict[Mark, list[Invalidation]] = {}
         for item in items:
             by_mark.setdefault(self._of(item.name), []).append(item)
+        write = begin()
+        if isinstance(write, asyncio.Future):  # under way by now
+            return await self._behind(write, by_mark)
         advances = [self._advanced(mark, part) for mark, part in by_mark.items()]
-        first, *outcomes = await asyncio.gather(begin(), *advances, return_exceptions=True)
+        first, *outcomes = await asyncio.gather(write, *advances, return_exceptions=True)
         for outcome in (first, *outcomes):
             if isinstance(outcome, BaseException):
                 raise outcome
         return first  # type: ignore[return-value] # no exception, by the lines above
 
-    async def _advanced(self, mark: Mark, items: Sequence[Invalidation]) -> None:
+    async def _behind(self, write: asyncio.Future[T], by_mark: Mapping[Mark, Sequence[Invalidation]]) -> T:
+        """Advance marks right behind a write that has begun, without a task for each."""
+        assert self._advance is not None  # noqa: S101 - asked by the caller
+        failure: BackendError | None = None
+        advances = []
+        for mark, items in by_mark.items():
+            try:
+                advances.append((mark, items, (mark.known, self._advance(mark.key))))
+            except BackendError as error:  # refused at once
+                failure = failure or error
+        result: T | None = None
+        try:
+            result = await write
+        except BackendError as error:
+            failure = error
+        for mark, items, begun in advances:
+            try:
+                await self._advanced(mark, items, begun)
+            except BackendError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return result  # type: ignore[return-value] # the result of the write, which has not failed
+
+    async def _advanced(
+        self, mark: Mark, items: Sequence[Invalidation], begun: tuple[int, Awaitable[int]] | None = None
+    ) -> None:
+        """Raise a mark for `items`; `begun` is a first advance under way, and the number that was known before it."""
         assert self._advance is not None  # noqa: S101 - asked by the callers
-        expected = mark.known
+        expected, advance = begun or (mark.known, None)
         for _ in range(_TRIES):
             try:
-                number = await self._advance(mark.key)
+                number = await (advance or self._advance(mark.key))
+                advance = None
             except BackendError as error:
                 if error.reason != FULL:
                     raise

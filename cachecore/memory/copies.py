@@ -173,11 +173,18 @@ class Memory(Protocol):
     store_clock: StoreClock
 
 
-def copy_reader(memory: Memory, reader: Reader, *, max_age: float | None, bypassed: Callable[[], bool]) -> FindCopy:
+def copy_reader(
+    memory: Memory,
+    reader: Reader,
+    *,
+    max_age: float | None,
+    bypassed: Callable[[], bool],
+    adopt: Callable[[str], None] | None = None,
+) -> FindCopy:
     """Return a view's way to copies in L1: a closure, because each attribute that is looked up is part of a hit.
 
-    `max_age` is the oldest that the view serves, by the store's clock; None: as old as the ttl allows. It is
-    synchronous, takes no lock, and costs O(1).
+    `adopt` makes the copy of a key that has none, if it can without waiting. `max_age` is the oldest that the view
+    serves, by the store's clock; None: as old as the ttl allows. It is synchronous, takes no lock, and costs O(1).
     """
     (look, touch), discard, monotonic = memory.l1.reader, memory.l1.discard, memory.monotonic
     book, feed_state, warmth, unix = memory.book, memory.feed_state, memory.warmth, memory.store_clock.now
@@ -195,6 +202,11 @@ def copy_reader(memory: Memory, reader: Reader, *, max_age: float | None, bypass
 
     def find_copy(key: str, tags: Sequence[str] = (), unless_due: bool = False, /) -> Copy | None:
         copy = look(key)
+        if copy is None:
+            if adopt is None or bypassed():
+                return None
+            adopt(key)
+            copy = look(key)
         if copy is None or bypassed():
             return None
         now = monotonic()

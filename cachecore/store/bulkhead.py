@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cachecore.contract.errors import BackendError, BackendTimeout, BackendUnavailable
+from cachecore.contract.futures import InlineRun
 from cachecore.store.call import Call
 from cachecore.store.partition import Partition
 
@@ -96,7 +97,7 @@ class Within:
     """The deadline of work that makes several calls, counted from here in the loop's own time (see `LoopTime`).
 
     Work that is still in this context then is cancelled and raises `BackendTimeout`. May be entered again, for another
-    part of the work.
+    part of the work. Work that is no task, but an `InlineRun`, is interrupted with that error instead: see `of`.
     """
 
     def __init__(self, bulkhead: Bulkhead, operation: str, seconds: float) -> None:
@@ -106,6 +107,17 @@ class Within:
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._limit: _Limit | None = None
+        self._run: InlineRun[Any] | None = None
+
+    def of(self, run: InlineRun[Any]) -> None:
+        """Take note that the work is done by `run`, and by no task."""
+        self._run = run
+
+    def another(self) -> Within:
+        """Return a context with the same deadline, for work in a task at the same time."""
+        other = Within(self._bulkhead, self._operation, 0.0)
+        other._deadline = self._deadline
+        return other
 
     @property
     def passed(self) -> bool:
@@ -118,6 +130,9 @@ class Within:
         return self
 
     async def __aenter__(self) -> Self:
+        if self._run is not None:
+            self._limit = self._bulkhead.limit(_Interruption(self._run, self._operation), self._deadline)
+            return self
         self._task = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asynchronous code runs in a task
         self._cancelling = task.cancelling()
@@ -128,9 +143,10 @@ class Within:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         (task, self._task), (limit, self._limit) = (self._task, None), (self._limit, None)
+        if limit is not None:
+            limit.task = None
         if limit is None or task is None:
             return
-        limit.task = None
         # As `asyncio.timeout` tells it: whether only this deadline has cancelled the task.
         ours = limit.expired and task.uncancel() <= self._cancelling
         if ours and isinstance(error, asyncio.CancelledError):
@@ -139,12 +155,23 @@ class Within:
             raise BackendTimeout(self._operation) from None
 
 
+@dataclass(slots=True)
+class _Interruption:
+    """What a deadline cancels of work that is no task."""
+
+    run: InlineRun[Any]
+    operation: str
+
+    def cancel(self) -> None:
+        self.run.interrupt(BackendTimeout(self.operation))
+
+
 @dataclass(slots=True, order=True)
 class _Limit:
     """The deadline of a task, in its loop's own time."""
 
     deadline: float
-    task: asyncio.Task[object] | None = field(compare=False)
+    task: asyncio.Task[object] | _Interruption | None = field(compare=False)
     """None: its work is done."""
     expired: bool = field(default=False, compare=False)
 
@@ -204,7 +231,7 @@ class Bulkhead:
             self._arm(own)
         return begins
 
-    def limit(self, task: asyncio.Task[object], deadline: float) -> _Limit:
+    def limit(self, task: asyncio.Task[object] | _Interruption, deadline: float) -> _Limit:
         """Cancel `task` at `deadline` (the loop's own time), unless its work is done before."""
         limit = _Limit(deadline, task)
         heapq.heappush(self._limits, limit)

@@ -90,7 +90,8 @@ class Dispatch:
         An open breaker raises `BackendUnavailable` instead, and if it is time to, the call's key is read behind. It
         lets an explicit call through unless the store cannot be reached.
         """
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Any] = InlineFuture(loop=loop) if call.explicit else loop.create_future()
         call.waiter = waiter
         self.enter(call)
         return waiter

@@ -41,10 +41,11 @@ from cachecore.contract.protocols import (
 )
 from cachecore.store.breaker import State
 from cachecore.store.bulkhead import Within
-from cachecore.store.call import Answered, Call, Values
+from cachecore.store.call import Answered, Call
 from cachecore.store.closing import close
 from cachecore.store.dispatch import Dispatch, Observer
 from cachecore.store.guarded_pages import guarded_pages
+from cachecore.store.inline_read import InlineRead
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
@@ -87,6 +88,7 @@ class Guard:
     # Set where `backend` has them, so that isinstance gives the same result for guard and backend.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
+    begin_sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
     extend: Callable[..., Awaitable[list[bool]]]
@@ -123,6 +125,7 @@ class Guard:
             self.scan = partial(guarded_pages, self._calls, backend)
         if isinstance(backend, SupportsSizes):
             self.sizes = partial(self._ask, "sizes", backend.sizes)
+            self.begin_sizes = partial(self._begin_sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsTouch):
@@ -170,6 +173,21 @@ class Guard:
             return self._start("set_many", partial(self._backend.set_many, part, ttl=ttl), node, size)
 
         await self._everywhere("set_many", list(items), start)
+
+    def begin_write(self, items: Mapping[str, bytes], *, ttl: float | None) -> asyncio.Future[None]:
+        """Begin `set_many` of one partition in this very turn, without another try where the store is locked.
+
+        Raises `BackendError` at once if it is refused.
+        """
+        keys = list(items)
+        call = partial(self._backend.set_many, items, ttl=ttl)
+        return self._start("set_many", call, (self._node("set_many", keys[0]), keys), sum(map(len, items.values())))
+
+    def _begin_sizes(self, backend: SupportsSizes, keys: Sequence[str]) -> Awaitable[list[int]]:
+        """Begin `sizes` in this very turn where there is one partition; else when the result is awaited."""
+        if self._partition is not None:
+            return self._ask("sizes", backend.sizes, keys)
+        return self._start("sizes", partial(backend.sizes, keys), (self._whole, keys))
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""
@@ -356,43 +374,3 @@ class Guard:
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
         return list(parts.items())
-
-
-class InlineRead:
-    """The waiter of a read whose answer goes straight to a function, in the very turn it comes: no task, no turn.
-
-    `fitting` returns values that can be those of the keys, or raises `BackendError`.
-    """
-
-    __slots__ = ("_answered", "_done", "_fitting", "_keys")
-
-    def __init__(
-        self, fitting: Callable[[Sequence[str], Values], Values], keys: Sequence[str], answered: Answered
-    ) -> None:
-        self._fitting = fitting
-        self._keys = keys
-        self._answered = answered
-        self._done = False
-
-    def done(self) -> bool:
-        """Return whether the answer was given."""
-        return self._done
-
-    def set_result(self, answer: Values, /) -> None:
-        """Take the values."""
-        try:
-            values = self._fitting(self._keys, answer)
-        except BackendError as error:
-            self.set_exception(error)
-            return
-        self._done = True
-        self._answered(values, None)
-
-    def set_exception(self, error: BackendError, /) -> None:
-        """Take the error."""
-        self._done = True
-        self._answered([], error)
-
-    def exception(self) -> None:
-        """Do nothing: the error was handed on."""
-        return

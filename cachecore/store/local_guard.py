@@ -7,7 +7,6 @@ with a snapshot: it has no marks.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -109,11 +108,14 @@ class LocalGuard(Guard):
         """
         if operation != "set":
             return super().within(operation, keys=keys)
-        return _Unbounded(self._calls.bulkhead(asyncio.get_running_loop()), operation, 0.0)
+        return _UNBOUNDED
 
 
 class _Unbounded(Within):
-    """Work that makes no call which could wait."""
+    """Work that makes no call which could wait: one for all, since there is nothing to count."""
+
+    def __init__(self) -> None:
+        pass
 
     def lengthen(self, seconds: float) -> Self:
         """Do nothing."""
@@ -126,6 +128,9 @@ class _Unbounded(Within):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+_UNBOUNDED = _Unbounded()
 
 
 def _at_once(call: Coroutine[Any, Any, T]) -> T:

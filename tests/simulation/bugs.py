@@ -20,6 +20,7 @@ from cachecore.encoding import entry
 from cachecore.engine import compute
 from cachecore.engine import delete as deleting
 from cachecore.engine import invalidate as invalidating
+from cachecore.engine import keep as keeping
 from cachecore.engine import publish as publishing
 from cachecore.engine import read as reading
 from cachecore.engine import refresh as refreshing
@@ -191,7 +192,7 @@ def lost_feed_ignored(patch: pytest.MonkeyPatch) -> None:
 
 @bug("DSPy: the stored object itself is handed out")
 def handed_out_by_reference(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reading, "is_immutable", lambda value: True)
+    patch.setattr(keeping, "is_immutable", lambda value: True)
 
 
 @bug("DSPy: all who wait for a computation get one object")

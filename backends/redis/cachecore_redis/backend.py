@@ -89,12 +89,16 @@ class RedisBackend:
             return reply
         raise node.reply_error("get_many", reply)
 
-    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+    def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key, value and deadline in one SET each, sent together."""
-        node = self._nodes.get("set_many")
+        node, px = self._nodes.get("set_many"), commands.milliseconds(ttl)
+        future = node.begin_set_many(items, px) if items else None
+        return future if future is not None else self._set_many(node, items, px)
+
+    async def _set_many(self, node: Node, items: Mapping[str, bytes], px: int | None) -> None:
         if not items:
             return
-        for reply in await node.set_many(list(items.items()), commands.milliseconds(ttl)):
+        for reply in await node.set_many(list(items.items()), px):
             if reply != b"OK":
                 raise node.reply_error("set_many", reply)
 
@@ -116,13 +120,16 @@ class RedisBackend:
         replies = await node.extend(items, commands.milliseconds(ttl)) if items else ()
         return [bool(self._checked(node, "extend", reply, bool)) for reply in replies]
 
-    async def advance(self, key: str) -> int:
+    def advance(self, key: str) -> Awaitable[int]:
         """Add one to the counter under `key` and return it: one INCR, in one packet with the small write before it."""
         node = self._nodes.get("advance")
+        future = node.begin_advance(key)
+        return self._advance(node, key) if future is None else future
+
+    async def _advance(self, node: Node, key: str) -> int:
         reply = await node.ask_behind("advance", commands.incr(key))
         if commands.begins_anew(reply):
-            reply = await node.ask("advance", commands.set_(key, b"1", None), via=node.main)
-            reply = 1 if reply == b"OK" else reply
+            return await node.begin_anew(key)
         return int(self._checked(node, "advance", reply, int))
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -136,11 +143,14 @@ class RedisBackend:
             return ended()
         return self._nodes.get("feed").feeds.feed(prefix)
 
-    async def sizes(self, keys: Sequence[str]) -> list[int]:
+    def sizes(self, keys: Sequence[str]) -> Awaitable[list[int]]:
         """Return the length of each key's live value, 0 where there is none: one STRLEN each, sent together."""
         node = self._nodes.get("sizes")
-        batch = [commands.pack(("STRLEN", key)) for key in keys]
-        replies = await node.ask_many("sizes", batch, twice=True) if batch else []
+        future = node.begin_sizes(keys) if keys else None
+        return self._sizes(node, keys) if future is None else future
+
+    async def _sizes(self, node: Node, keys: Sequence[str]) -> list[int]:
+        replies = await node.ask_many("sizes", commands.lengths(keys), twice=True) if keys else []
         return [self._checked(node, "sizes", reply, int) for reply in replies]
 
     async def touch(self, keys: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from cachecore.contract.errors import BackendError
+from cachecore.contract.futures import InlineFuture
 from cachecore.invalidation.feed import FeedState
 from cachecore.invalidation.rewind import Mark
 from cachecore.invalidation.tickets import Ticket
@@ -89,6 +90,7 @@ class Coalescer:
         rules: what all coalescers of one cache have in common.
         begin: begins a read of the store, and gives its values or its error to the function it is handed.
         refusal: tells which reads are not made, and why.
+        inline: whether the futures call back in the turn in which the store has answered.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class Coalescer:
         rules: ReadRules,
         begin: Callable[[Sequence[str], Answered], None],
         refusal: Refusal | None = None,
+        *,
+        inline: bool = False,
     ) -> None:
         self._begin = begin
         self._feed_state = rules.feed_state
@@ -111,8 +115,16 @@ class Coalescer:
         self._collecting: dict[str, Batch] = {}  # partition -> the batch that is still open
         self._scheduled = False  # to send at the end of this tick
         self._under_way = 0
+        self._future: Callable[[], asyncio.Future[Batch]] = loop.create_future
+        if inline:
+            self._future = partial(InlineFuture, loop=loop)
         self.at_once = False
         """Whether each read is sent by itself: where the store answers within the call, waiting gains nothing."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no callback is left in this turn of the loop, so that no other task can ask for anything in it."""
+        return self._ready is not None and not self._ready
 
     @property
     def pending(self) -> int:
@@ -143,7 +155,7 @@ class Coalescer:
             if stamp_key not in values:
                 values[stamp_key] = None
                 batch.stamp_keys.append(stamp_key)
-        future: asyncio.Future[Batch] = self._loop.create_future()
+        future = self._future()
         batch.waiters.append(future)
         if batch.entries >= self._max_keys or self.at_once:
             del self._collecting[name]
@@ -165,13 +177,20 @@ class Coalescer:
         return future
 
     def read_stamps(self, names: Sequence[str]) -> list[asyncio.Future[Batch]]:
-        """Return futures of the batches, one to a partition, in which these stamps will be read."""
+        """Return futures of the batches, one to a partition, in which these stamps are read.
+
+        They leave at once, with all reads collected so far: behind what the caller has begun just before.
+        """
         if self._partition is None:
-            return [self.read(None, tuple(names))] if names else []
-        parts: dict[str, list[str]] = {}
-        for name in names:
-            parts.setdefault(self._partition(name), []).append(name)
-        return [self.read(None, tuple(part)) for part in parts.values()]
+            readings = [self.read(None, tuple(names))] if names else []
+        else:
+            parts: dict[str, list[str]] = {}
+            for name in names:
+                parts.setdefault(self._partition(name), []).append(name)
+            readings = [self.read(None, tuple(part)) for part in parts.values()]
+        if self._collecting:
+            self._send_all()
+        return readings
 
     def _send_all_later(self) -> None:
         self._scheduled = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from contextvars import Context
 from typing import Any
 
@@ -38,6 +38,7 @@ class LoopState:
         "prolonging",
         "rounds",
         "tasks",
+        "waiting_sets",
         "waits",
         "wakeups",
     )
@@ -52,7 +53,9 @@ class LoopState:
         self.wakeups = Wakeups(loop)
         self.waits = True
         """Whether calls of the store may wait; not those of a store in this process."""
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: set[asyncio.Future[Any]] = set()
+        self.waiting_sets: dict[Hashable, list[Any]] = {}
+        """The calls of `set` of this turn that are to be written together, by what they have in common."""
         self.prolonging: dict[tuple[str, bytes], asyncio.Task[None]] = {}
         """Stamps (stamp key, stamp) that are being prolonged, and the tasks that do it."""
         self.background = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.contract.futures import InlineFuture
+from cachecore.contract.futures import InlineFuture, InlineRun
 
 
 @pytest.mark.parametrize("end", ["result", "exception", "cancel", "done before"])
@@ -63,3 +63,95 @@ async def test_callback_that_raises_harms_nobody_who_gives_results() -> None:
     future.set_result(1)
     assert future.result() == 1
     assert [type(problem["exception"]) for problem in problems] == [LookupError]
+
+
+def test_run_goes_on_within_the_call_that_ends_what_it_waits_for() -> None:
+    """It needs no turn of the loop: not to begin, not to go on, and not to say that it is done."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first: InlineFuture[int] = InlineFuture(loop=loop)
+        second: InlineFuture[int] = InlineFuture(loop=loop)
+        steps: list[object] = []
+
+        async def work() -> str:
+            steps.append("begun")
+            steps.append(await first)
+            steps.append(await second)
+            return "done"
+
+        run = InlineRun(work())
+        run.at_end(lambda done: steps.append(done.result()))
+        assert steps == []
+        run.begin()
+        assert steps == ["begun"]
+        first.set_result(1)
+        assert steps == ["begun", 1]
+        second.set_result(2)
+        assert steps == ["begun", 1, 2, "done"]
+        assert await run == "done"
+
+    asyncio.run(main())
+
+
+def test_run_waits_for_other_futures_as_a_task_does() -> None:
+    async def work(tasks: list[int]) -> int:
+        await asyncio.sleep(0)
+        numbers = await asyncio.gather(*(asyncio.sleep(0, number) for number in tasks))
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done.set_result(4)
+        return sum(numbers) + await done
+
+    async def main() -> None:
+        run = InlineRun(work([1, 2]))
+        run.begin()
+        assert not run.done()
+        assert await run == 7
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["interrupt", "cancel", "error"])
+def test_run_that_is_interrupted_raises_where_it_waits(how: str) -> None:
+    """The future that it waited for is left alone, and does not wake it again."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        awaited: InlineFuture[int] = InlineFuture(loop=loop)
+        later: InlineFuture[int] = InlineFuture(loop=loop)
+        seen: list[type] = []
+
+        async def work() -> int:
+            try:
+                return await awaited
+            except BaseException as error:
+                seen.append(type(error))
+                await later
+                raise
+
+        run = InlineRun(work())
+        assert run.cancel() is False  # it has not begun
+        run.begin()
+        if how == "interrupt":
+            run.interrupt(TimeoutError())
+        elif how == "cancel":
+            assert run.cancel() is True
+        else:
+            awaited.set_exception(TimeoutError())
+        assert not run.done()
+        if how != "error":
+            awaited.set_result(1)
+            assert not run.done()
+        later.set_result(2)
+        assert run.done()
+        assert run.cancel() is False
+        run.interrupt(ValueError())  # too late
+        if how == "cancel":
+            assert seen == [asyncio.CancelledError]
+            assert run.cancelled()
+        else:
+            assert seen == [TimeoutError]
+            with pytest.raises(TimeoutError):
+                await run
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -138,3 +139,34 @@ async def test_every_change_of_the_store_has_a_version_of_its_own() -> None:
     changed()
     await backend.aclose()
     changed()
+
+
+@virtual
+async def test_the_first_hit_makes_the_copy_and_not_the_write(scene: Scene) -> None:
+    """An entry that is not read takes no memory for one; that there is none yet is not seen from outside."""
+    cache = local(scene)
+    await cache.set_many(dict.fromkeys(range(100), "x" * 1000), tags=["t"])
+    assert await cache.get_or_set("computed", Answer()) == 1
+    assert cache.stats.l1_entries == 0
+    with ThreadPoolExecutor(1) as thread:  # without a loop
+        assert thread.submit(cache.peek, 7).result() == "x" * 1000
+    assert (await cache.lookup(8)).tier == "l1"
+    assert await cache.get("computed") == 1
+    assert cache.stats.l1_entries == 3
+    await cache.invalidate_tags("t")
+    assert [cache.peek(number) for number in range(100)] == [None] * 100
+
+
+@virtual
+async def test_no_copy_is_made_of_what_is_not_served(scene: Scene) -> None:
+    """By the rules of any read; bytes that are rejected are counted once."""
+    cache = local(scene)
+    for name in ("expired", "deleted", "damaged"):
+        await cache.set(name, "old", ttl=5 if name == "expired" else 60)
+    await cache.delete("deleted")
+    await asyncio.sleep(6)
+    await scene.memory.set_many({cache.key("damaged"): b"\xc1 no entry of ours, but long enough"}, ttl=60)
+    assert [cache.peek(name) for name in ("expired", "deleted", "damaged")] == [None] * 3
+    assert cache.stats.rejected == {}
+    assert await cache.get("damaged") is None
+    assert sum(cache.stats.rejected.values()) == 1

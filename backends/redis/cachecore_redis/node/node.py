@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import hiredis
 
-from cachecore.contract import BackendError, InlineFuture, Link
+from cachecore.contract import BackendError, Link
 from cachecore_redis.node import extend
 from cachecore_redis.node.feed import Feeds
 from cachecore_redis.node.large import LargeKeys
+from cachecore_redis.node.receivers import BatchReceiver, ReadReceiver, Refused
 from cachecore_redis.node.swap import Swapper
 from cachecore_redis.node.write_order import WriteOrder
 from cachecore_redis.wire import commands
 from cachecore_redis.wire.address import RedisOptions
 from cachecore_redis.wire.connection import Connection, Reply
-from cachecore_redis.wire.errors import reply_error, translate, unknown
+from cachecore_redis.wire.errors import reply_error, unknown
 from cachecore_redis.wire.reconnecting import Backoff, Dialer, ReconnectingConnection
-
-Values = list[bytes | None]
 
 _WRONG_SERVER = frozenset({"readonly", "auth", "moved"})
 _PLAIN_DELETE: Final = "no unlink"
@@ -150,15 +150,62 @@ class Node:
 
     def begin_get_many(self, keys: Sequence[str]) -> asyncio.Future[list[bytes | None]] | None:
         """Begin to read `keys` on the open connection; return None if that takes more than sending a command."""
-        large, connection = self.large.keys, self.main.current
-        if (
-            connection is None
-            or not connection.alive
-            or self._next is not None
-            or (large and not large.keys().isdisjoint(keys))
-        ):
+        large, connection = self.large.keys, self._open_main()
+        if connection is None or self._next is not None or (large and not large.keys().isdisjoint(keys)):
             return None
         return ReadReceiver(self, keys).begin(connection)
+
+    def begin_set_many(self, items: Mapping[str, bytes], px: int | None) -> asyncio.Future[None] | None:
+        """Begin to write small `items` on the open connection; None likewise. The future fails at any refused SET."""
+        connection, least = self._open_main(), self.large.least
+        if connection is None or (len(self._write_order) and self._write_order.holds(list(items))):
+            return None
+        size = 0
+        for value in items.values():
+            size += len(value)
+            if len(value) >= least:
+                return None
+        if size >= least * _LARGE_BATCHES:
+            return None
+        if self.large.keys:
+            for key, value in items.items():
+                self.large.record(key, len(value))
+        batch = [commands.set_(key, value, px) for key, value in items.items()]
+        return BatchReceiver(self, "set_many", batch, _all_set).begin(connection, write=True)
+
+    def lost(self, operation: str, error: OSError) -> BackendError:
+        """Return the error for the loss of the connection for small commands."""
+        return self.main.loss_error(operation, error)
+
+    def begin_advance(self, key: str) -> asyncio.Future[int] | None:
+        """Begin to raise a counter, in one packet with the small write before it; return None likewise."""
+        connection = self._open_main()
+        if connection is None:
+            return None
+        connection.joins_writes = True
+        anew = partial(self._begun_anew, key)
+        return BatchReceiver(self, "advance", [commands.incr(key)], _number, anew).begin(connection)
+
+    def _begun_anew(self, key: str, reply: Reply) -> Coroutine[Any, Any, int] | None:
+        return self.begin_anew(key) if commands.begins_anew(reply) else None
+
+    async def begin_anew(self, key: str) -> int:
+        """Let a counter begin anew, in place of what lies under its key and is none. Raises `BackendError`."""
+        reply = await self.ask("advance", commands.set_(key, b"1", None), via=self.main)
+        if reply != b"OK":
+            raise self.reply_error("advance", reply)
+        return 1
+
+    def begin_sizes(self, keys: Sequence[str]) -> asyncio.Future[list[int]] | None:
+        """Begin to ask for the lengths of values; return None likewise."""
+        connection = self._open_main()
+        if connection is None or self._next is not None:
+            return None
+        return BatchReceiver(self, "sizes", commands.lengths(keys), _sizes).begin(connection, twice=True)
+
+    def _open_main(self) -> Connection | None:
+        connection = self.main.current
+        return connection if connection is not None and connection.alive else None
 
     async def get_many(self, keys: Sequence[str]) -> Reply:
         """Return the values or the error reply, in the cases where `begin_get_many` returns None."""
@@ -275,60 +322,21 @@ class Node:
         return self._watch.current or await self._watch.ready("swap")
 
 
-class ReadReceiver:
-    """One GET or MGET in flight: the connection gives it the reply, and `future` gets the values.
+def _all_set(replies: list[Reply]) -> None:
+    for reply in replies:
+        if reply != b"OK":
+            raise Refused(reply)
 
-    A read needs no task: this receiver turns the reply into the caller's values as soon as it comes. A task and a turn
-    of the loop would be a third of the cost of a read.
-    """
 
-    __slots__ = ("_keys", "_node", "future")
+def _sizes(replies: list[Reply]) -> list[int]:
+    for reply in replies:
+        if type(reply) is not int:
+            raise Refused(reply)
+    return replies
 
-    def __init__(self, node: Node, keys: Sequence[str]) -> None:
-        self.future: InlineFuture[Values] = InlineFuture(loop=asyncio.get_running_loop())
-        self._node = node
-        self._keys = keys
 
-    def begin(self, connection: Connection) -> asyncio.Future[Values]:
-        """Send the command over `connection` and return the future of its values."""
-        connection.request_for(commands.get(self._keys), self)
-        return self.future
-
-    def done(self) -> bool:
-        """Return whether the values are no longer wanted."""
-        return self.future.done()
-
-    def set_result(self, reply: Reply) -> None:
-        """Take the reply."""
-        values = self._node.large.values_of(self._keys, reply)
-        if type(values) is list:
-            self.future.set_result(values)
-        else:
-            self.future.set_exception(self._node.reply_error("get_many", values))
-
-    def set_exception(self, error: BaseException) -> None:
-        """Take the loss of the connection; if the server closed it, read again on a new one, once (see `Node.read`)."""
-        if isinstance(error, ConnectionResetError):
-            self._node.in_background(self._again())
-        elif isinstance(error, OSError):
-            translated = translate("get_many", error)
-            translated.__cause__ = error
-            self.future.set_exception(translated)
-        else:
-            self.future.set_exception(error)
-
-    async def _again(self) -> None:
-        try:
-            reply = await self._node.read("get_many", commands.get(self._keys))
-        except BackendError as error:
-            if not self.done():
-                self.future.set_exception(error)
-        except asyncio.CancelledError:
-            self.future.cancel()
-            raise
-        else:
-            if not self.done():
-                self.set_result(reply)
+def _number(replies: list[Reply]) -> int:
+    return _sizes(replies)[0]
 
 
 def moment(reply: Any) -> float:

@@ -56,6 +56,11 @@ def touches(keys: Sequence[str]) -> list[bytes]:
     return [pack(("TOUCH", *keys[at : at + PAGE])) for at in range(0, len(keys), PAGE)]
 
 
+def lengths(keys: Sequence[str]) -> list[bytes]:
+    """Return a STRLEN for each key."""
+    return [pack(("STRLEN", key)) for key in keys]
+
+
 def incr(key: str) -> bytes:
     """Return an INCR."""
     return pack(("INCR", key))

@@ -48,11 +48,11 @@ class Receiver(Protocol):
 
 
 class _Batch:
-    """The replies to commands sent together; `future` gets all of them as one list."""
+    """The replies to commands sent together; `future`, or another receiver, gets all of them as one list."""
 
     __slots__ = ("future", "left", "replies")
 
-    def __init__(self, future: asyncio.Future[list[Reply]], count: int) -> None:
+    def __init__(self, future: Receiver, count: int) -> None:
         self.future = future
         self.left = count
         self.replies: list[Reply] = []
@@ -80,7 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self.notes: dict[str, int] = {}
         """Facts learned about the server, by name; they hold for this connection alone. Written by `node/swap`."""
         self.joins_writes = False
-        """Whether small writes wait for the end of the tick, since more is likely to go right behind them."""
+        """Whether small writes wait for the next command of the tick, or its end: more is likely to go right behind."""
         self._loop = loop
         self._call_soon = loop.call_soon
         self._create_future = loop.create_future
@@ -90,6 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending: deque[Receiver | _Batch] = deque()
         self._out: list[bytes] = []
         self._flushing = False
+        self._awaits_more = False
         self._writable: asyncio.Future[None] | None = None
         self._retiring = False
         # For the checks of lateness; `_owed` has the count of replies received plus owed at each of the last checks.
@@ -144,6 +145,15 @@ class Connection(asyncio.BufferedProtocol):
         self._submit(b"".join(commands), _Batch(future, len(commands)), write)
         return future
 
+    def request_many_for(
+        self, commands: list[bytes], receiver: Receiver, *, write: bool = False, more: bool = False
+    ) -> None:
+        """Send several commands together; `receiver` gets the list of their replies. Raises as `request`.
+
+        `more`: the next command follows in this turn, and is sent in one packet with these.
+        """
+        self._submit(b"".join(commands), _Batch(receiver, len(commands)), write, more)
+
     def send(self, command: bytes) -> asyncio.Future[Reply]:
         """Send one command; the future of its reply may be thrown away."""
         future = self.request(command)
@@ -156,24 +166,37 @@ class Connection(asyncio.BufferedProtocol):
             self._out.append(command)
             self._flush()
 
-    def _submit(self, payload: bytes, receiver: Receiver | _Batch, write: bool = False) -> None:
+    def _submit(self, payload: bytes, receiver: Receiver | _Batch, write: bool = False, more: bool = False) -> None:
         if not self.alive:
             raise ConnectionResetError("the connection is closed")
         pending = self._pending
-        if pending or (write and self.joins_writes):
-            # Replies are owed, so the server is busy: joining the other commands of this tick delays nothing.
+        if more or (write and self.joins_writes):
+            self._awaits_more = True
+            self._join(payload)
+        elif self._awaits_more:
             self._out.append(payload)
-            if not self._flushing:
-                self._flushing = True
-                self._call_soon(self._flush)
+            self._send_joined()
+        elif pending:
+            # Replies are owed, so the server is busy: joining the other commands of this tick delays nothing.
+            self._join(payload)
         else:
             self._transport.write(payload)  # type: ignore[union-attr] # alive means attached
         pending.append(receiver)
         if self._timer is None:
             self._start_checks()
 
+    def _join(self, payload: bytes) -> None:
+        self._out.append(payload)
+        if not self._flushing:
+            self._flushing = True
+            self._call_soon(self._flush)
+
     def _flush(self) -> None:
         self._flushing = False
+        self._send_joined()
+
+    def _send_joined(self) -> None:
+        self._awaits_more = False
         out = self._out
         if out and self.alive:
             payload = out[0] if len(out) == 1 else b"".join(out)
