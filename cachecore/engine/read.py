@@ -139,19 +139,26 @@ def _request(
         engine.measure(question.state)
     if now >= scope.telemetry.look_at:
         scope.telemetry.look(now)
-    wanted = tagset.stamp_keys
-    if not stamps_too and now < engine.feed_state.trusted_until:
-        generation = engine.book.generation
-        if tagset.noted_at != engine.warmth.turn:
-            _note_stamps(engine.warmth, tagset)
-        if tagset.complete_at == generation:
-            wanted = ()
-        else:
-            current = engine.book.current
-            wanted = tuple(name for name in wanted if name not in current)
-            if not wanted:
-                tagset.complete_at = generation
+    wanted = tagset.stamp_keys if stamps_too else unknown_stamps(question, now)
     return coalescer.read(question.key, wanted + extra if extra else wanted)
+
+
+def unknown_stamps(question: Question, now: float) -> tuple[str, ...]:
+    """Return the stamp keys of the question that the table of a live feed does not have at `now` (monotonic s)."""
+    engine, tagset = question.scope.engine, question.tagset
+    wanted = tagset.stamp_keys
+    if now >= engine.feed_state.trusted_until:
+        return wanted
+    generation = engine.book.generation
+    if tagset.noted_at != engine.warmth.turn:
+        _note_stamps(engine.warmth, tagset)
+    if tagset.complete_at == generation:
+        return ()
+    current = engine.book.current
+    wanted = tuple(name for name in wanted if name not in current)
+    if not wanted:
+        tagset.complete_at = generation
+    return wanted
 
 
 def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
@@ -164,6 +171,16 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
 def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
     """Judge the bytes of the key in `batch`; `later` has stamps that were read after it."""
     return _store_read(question, batch, *_judge(question, batch, later), later)
+
+
+def judged(question: Question, batch: Batch) -> tuple[Entry | None, State, str | None]:
+    """Judge the bytes of the key in `batch`: the entry if only its age may be wrong, its state, why there is none."""
+    return _judge(question, batch, None)
+
+
+def keep_read(question: Question, batch: Batch, entry: Entry, value: Any) -> None:
+    """Keep a copy of a fresh entry with its value in L1, if nothing has changed since `batch` was read."""
+    _keep(question.scope, question.tagset, batch, entry, value)
 
 
 def _store_read(

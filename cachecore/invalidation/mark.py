@@ -91,6 +91,10 @@ class Mark:
         """Return whether the mark was made again, or raised because the store had gone back, since it was seen here."""
         return 0 < self.known < number - _LEAP
 
+    def goes_on_to(self, number: int) -> bool:
+        """Return whether `number` is one that follows what is known, with nothing to be done about this mark."""
+        return not (self.behind or self.missing or self.owed or self.leaps_to(number))
+
     def advanced(self, number: int, items: Sequence[Invalidation], now: float) -> None:
         """Take note that this process has raised the mark to `number` for `items`."""
         self.known = max(self.known, number)

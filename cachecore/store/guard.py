@@ -32,18 +32,20 @@ from cachecore.contract.protocols import (
     SupportsFeed,
     SupportsMarks,
     SupportsPartitions,
+    SupportsReadNow,
     SupportsScan,
     SupportsSizes,
     SupportsTime,
     SupportsTouch,
 )
 from cachecore.store.breaker import State
-from cachecore.store.call import Answered, Call, Values
+from cachecore.store.call import Answered, Call
 from cachecore.store.closing import close
 from cachecore.store.dispatch import Dispatch, Observer
 from cachecore.store.everywhere import everywhere
 from cachecore.store.explicit import Explicit, Within
 from cachecore.store.guarded_pages import guarded_pages
+from cachecore.store.inline_read import InlineRead
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
@@ -101,6 +103,9 @@ class Guard:
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition
+        self._read_now = backend.read_now if isinstance(backend, SupportsReadNow) else None
+        self.reads_now = self._read_now is not None
+        """Whether `read_now` may read at all."""
         if isinstance(backend, SupportsScan):
             self.scan = partial(guarded_pages, self._calls, backend)
         if isinstance(backend, SupportsSizes):
@@ -278,11 +283,29 @@ class Guard:
         For a caller that reads for many and can do without a task and a turn of the loop. `answered` must not raise.
         Raises `BackendUnavailable` at once where `get_many` would.
         """
+        if self._read_now is not None and (values := self.read_now(keys)) is not None:
+            answered(values, None)
+            return
         partition = self._whole if self._partition is None else self._calls.partition(self._node("get_many", keys[0]))
         budget = self._read_budget(partition, len(keys), explicit)
         call = partial(self._backend.get_many, keys)
         waiter = InlineRead(self.fitting, keys, answered)
         self._calls.enter(Call("get_many", partition, budget, call, keys[0], 0, explicit, waiter))
+
+    def read_now(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """Return the live values, read within this call, from any thread; None: they must be asked for.
+
+        So they must where the store cannot do it, and after a failure, since the breaker counts the next answer.
+        """
+        if self._read_now is None or not self._whole.breaker.calm or self._calls.closed:
+            return None
+        began = self._now()
+        values = self._read_now(keys)
+        if values is None or len(values) != len(keys):
+            return None
+        self._calls.took("get_many", self._now() - began)
+        self._remember(sum(map(len, filter(None, values))))
+        return values
 
     def _read(self, partition: Partition, keys: Sequence[str], explicit: bool) -> asyncio.Future[list[bytes | None]]:
         budget = self._read_budget(partition, len(keys), explicit)
@@ -339,50 +362,6 @@ class Guard:
         for key in dict.fromkeys(keys):
             parts.setdefault(self._node(operation, key), []).append(key)
         return [(self._calls.partition(name), part) for name, part in parts.items()]
-
-
-class InlineRead:
-    """The waiter of a read whose answer goes straight to a function, in the very turn it comes: no task, no turn.
-
-    `fitting` returns values that can be those of the keys, or raises `BackendError`.
-    """
-
-    __slots__ = ("_answered", "_done", "_fitting", "_keys")
-
-    def __init__(
-        self, fitting: Callable[[Sequence[str], Values], Values], keys: Sequence[str], answered: Answered
-    ) -> None:
-        self._fitting = fitting
-        self._keys = keys
-        self._answered = answered
-        self._done = False
-
-    def done(self) -> bool:
-        """Return whether the answer was given."""
-        return self._done
-
-    def set_result(self, answer: Values, /) -> None:
-        """Take the values."""
-        try:
-            values = self._fitting(self._keys, answer)
-        except BackendError as error:
-            self.set_exception(error)
-            return
-        self._done = True
-        self._answered(values, None)
-
-    def set_exception(self, error: BaseException, /) -> None:
-        """Take the error."""
-        self._done = True
-        if not isinstance(error, BackendError):
-            failure = BackendError("get_many", transient=True)
-            failure.__cause__ = error
-            error = failure
-        self._answered([], error)
-
-    def exception(self) -> None:
-        """Do nothing: the error was handed on."""
-        return
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()
