@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from cachecore.api.stream import Stream
 from cachecore.api.view import View
@@ -19,8 +19,10 @@ from cachecore.engine.read import fetch, read_own
 from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import Scope, checked_tags, stored_tags
 from cachecore.engine.stream import StreamCall
-from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
+
+if TYPE_CHECKING:
+    from cachecore.keys.explain import Explanation
 
 C = TypeVar("C")
 V = TypeVar("V")
@@ -36,6 +38,8 @@ class Reads(View[V]):
     @staticmethod
     def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
         """Return which fields make two requests differ; see `cachecore.explain`."""
+        from cachecore.keys.explain import explain
+
         return explain(a, b, text=text)
 
     async def get(
