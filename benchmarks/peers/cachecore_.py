@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from benchmarks.peers.interface import Opens, Peer, Store
+from benchmarks.peers.interface import Opens, Peer, Store, SyncStore
 from cachecore import Cache, SyncCache
 
 _kept: list[Any] = []
@@ -21,6 +21,12 @@ def _opens(**options: Any) -> Opens:
             yield Store(cache.get, cache.set, cache.get_or_set)
 
     return opened
+
+
+@contextmanager
+def _disk_sync(place: str) -> Iterator[SyncStore]:
+    with SyncCache[Any](f"sqlite:///{place}/answers.db", ttl=3600, l1_max_entries=0) as cache:
+        yield SyncStore(cache.get, cache.set)
 
 
 @asynccontextmanager
@@ -56,6 +62,7 @@ PEERS = [
         package="cachecore-framework",
         redis=_opens(l1_max_entries=0),
         disk=_opens(l1_max_entries=0),
+        disk_sync=_disk_sync,
     ),
     Peer(
         name="cachecore, a tenth of the keys in memory",

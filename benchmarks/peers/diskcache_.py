@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import diskcache
 
-from benchmarks.peers.interface import Peer, opens
+from benchmarks.peers.interface import Peer, SyncStore, opens, text_key
 
 _thread = ThreadPoolExecutor(1, "diskcache")
 
@@ -37,6 +39,15 @@ async def _close_in_thread(cache: Any) -> None:
     await asyncio.get_running_loop().run_in_executor(_thread, cache.close)
 
 
+@contextmanager
+def _sync(folder: str) -> Iterator[SyncStore]:
+    with _make(folder) as cache:
+        yield SyncStore(
+            lambda request: cache.get(text_key(request)),
+            lambda request, value: cache.set(text_key(request), value, expire=3600),
+        )
+
+
 def _make(folder: str) -> Any:
     return diskcache.Cache(f"{folder}/diskcache")
 
@@ -47,6 +58,7 @@ PEERS = [
         module="diskcache",
         package="diskcache",
         disk=opens(_make, _get, _set, _close),
+        disk_sync=_sync,
     ),
     Peer(
         name="diskcache, in a thread",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,18 @@ Opens = Callable[[str], AbstractAsyncContextManager[Store]]
 """Opens a cache for the length of a block."""
 
 
+@dataclass(frozen=True, slots=True)
+class SyncStore:
+    """An open cache for code without an event loop."""
+
+    get: Callable[[Request], Any]
+    set: Callable[[Request, Any], object]
+
+
+OpensSync = Callable[[str], AbstractContextManager[SyncStore]]
+"""Opens a cache for the length of a block."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """A cache, or a way to have one."""
@@ -43,6 +55,8 @@ class Peer:
     """On the server of a URL."""
     disk: Opens | None = None
     """In the folder of a path."""
+    disk_sync: OpensSync | None = None
+    """The same, called from a thread without an event loop."""
     cached: Decorate | None = None
     """Caches what an async function returns, by its arguments, for an hour."""
     cached_sync: Decorate | None = None

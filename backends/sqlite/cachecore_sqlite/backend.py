@@ -133,7 +133,10 @@ class SQLiteBackend:
 
     async def sizes(self, keys: Sequence[str]) -> list[int]:
         """Return the length of each key's live value in bytes, 0 where there is none."""
-        lengths: list[int] = await self._pool.query("sizes", partial(rows.sizes, keys=list(keys)))
+        lengths = self._pool.direct.sizes(keys)
+        if lengths is None:
+            named = list(keys)
+            lengths = await self._pool.query("sizes", lambda connection, now: rows.sizes(connection, named, now))
         return lengths
 
     def link(self, key: str) -> Link | None:

@@ -55,6 +55,8 @@ async def test_values_are_those_of_the_threads(tmp_path: Path) -> None:
     for keys in (["k3"], ["k3", "none"], ["k5", "k3", "k5"], ["short", "lasting"], [*items, "none"]):
         future = asyncio.ensure_future(backend.get_many(keys))
         assert future.done()
+        lengths = backend._pool.direct.sizes(keys)
+        assert lengths == await backend.sizes(keys) == [len(value or b"") for value in future.result()]
         assert future.result() == [items.get(key, b"" if key == "lasting" else None) for key in keys]
     too_many = [f"k{number}" for number in range(direct.MOST_KEYS + 1)]
     assert backend.read_now(too_many) is None

@@ -140,7 +140,7 @@ def _take(
             damaged.append(key)
 
 
-def sizes(connection: sqlite3.Connection, now: float, *, keys: Sequence[str]) -> list[int]:
+def sizes(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> list[int]:
     """Return the lengths of the live values of `keys`, 0 where there is none; the values are not read."""
     found: dict[bytes, int] = {}
     for size, hashes in chunks([hash_of(key) for key in keys]):

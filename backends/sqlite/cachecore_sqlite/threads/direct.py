@@ -13,8 +13,8 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from cachecore.contract import BackendError, Clock
 from cachecore_sqlite.file import open_files
@@ -33,6 +33,7 @@ MOST_KEYS: Final = 128
 """Keys of one read: those of 64 tasks and their stamps, some hundred microseconds."""
 SLOW_SECONDS: Final = 0.002
 REST_SECONDS: Final = 1.0
+T = TypeVar("T")
 _CONNECTIONS: Final = 4
 """Largest number of connections, each with up to 2 MiB of pages in memory."""
 
@@ -67,6 +68,15 @@ class DirectReads:
 
     def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """Return the live values in the order of `keys`; None: ask the reading threads. Never raises."""
+        return self._ask(rows.read_few, keys)
+
+    def sizes(self, keys: Sequence[str]) -> list[int] | None:
+        """Return the lengths of the live values, 0 where there is none; None: ask the reading threads. Never raises."""
+        return self._ask(rows.sizes, keys)
+
+    def _ask(
+        self, call: Callable[[sqlite3.Connection, Sequence[str], float], T | None], keys: Sequence[str]
+    ) -> T | None:
         began = time.perf_counter()
         if began < self._rests_until or len(keys) > MOST_KEYS:
             return None
@@ -81,7 +91,7 @@ class DirectReads:
                     return None  # closed by `close` or for a fork
                 if not open_files.is_current(self._database.path, one.files):
                     raise Moved(self._database.path)
-                values = rows.read_few(one.connection, keys, self._time())
+                answer = call(one.connection, keys, self._time())
         except BaseException as error:
             self._rests_until = time.perf_counter() + REST_SECONDS
             self._doubtful.append(one)
@@ -92,7 +102,7 @@ class DirectReads:
         if ended - began > SLOW_SECONDS and self._waited_for_disk():
             self._rests_until = ended + REST_SECONDS
         self._idle.append(one)
-        return values
+        return answer
 
     def _waited_for_disk(self) -> bool:
         """Return whether this thread has read from a disk since its last slow read, or whether this is its first one.
