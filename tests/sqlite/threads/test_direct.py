@@ -114,6 +114,7 @@ async def test_damaged_row_is_left_to_the_threads(tmp_path: Path) -> None:
     assert backend.read_now(["k"]) is None
     assert backend.read_now(["other"]) is None
     assert await backend.get_many(["k", "other"]) == [None, b"v"]
+    await backend.set_many({"after": b""}, ttl=60)  # behind the repair, which the reading thread has left to the writer
     await _ready(backend, "other")
     assert backend.read_now(["k", "other"]) == [None, b"v"]
     await backend.aclose()
