@@ -85,6 +85,8 @@ def rows() -> Rows:
     plain = MsgpackSerializer()
     made = _draft(plain)
     payload = plain.dumps(RESPONSE, made)
+    text_serializer = JsonSerializer()
+    checked_text = text_serializer.dumps(RESPONSE, made)
     data = entry.seal(made, payload)
     found: Rows = {
         BASE: lambda: json.loads(json.dumps(RESPONSE)),
@@ -95,6 +97,9 @@ def rows() -> Rows:
         "seal": lambda: entry.seal(made, payload),
         "decode": lambda: entry.decode(data, KEY),
         "read hit, msgpack": lambda: _read(plain, data),
+        "json.dumps": lambda: json.dumps(RESPONSE),
+        "json dumps, checked": lambda: text_serializer.dumps(RESPONSE, made),
+        "json loads, checked": lambda: text_serializer.loads(checked_text, made),
         "msgpack dumps": lambda: plain.dumps(RESPONSE, made),
         "msgpack loads": lambda: plain.loads(payload, made),
     }

@@ -6,13 +6,11 @@ async with Cache("memory://", ttl=3600) as cache:
     answer = await cache.get_or_set({"q": "…"}, ask_the_model)
 """
 
+from typing import TYPE_CHECKING
+
 from cachecore.api.cache import Cache
 from cachecore.api.claims import Claim
-from cachecore.api.loop_thread import LoopThread
 from cachecore.api.stream import Stream
-from cachecore.api.sync import SyncCache
-from cachecore.api.sync_claims import SyncClaim
-from cachecore.api.sync_stream import SyncStream
 from cachecore.contract.errors import (
     BackendError,
     BackendTimeout,
@@ -26,10 +24,17 @@ from cachecore.contract.errors import (
     StreamLagged,
     UnkeyableError,
 )
+from cachecore.contract.lazy import exports
 from cachecore.contract.results import Computed, Lookup, StoredEntry
 from cachecore.engine.bypass import bypass
 from cachecore.engine.counts import Stats
-from cachecore.keys.explain import Explanation, explain
+
+if TYPE_CHECKING:
+    from cachecore.api.loop_thread import LoopThread
+    from cachecore.api.sync import SyncCache
+    from cachecore.api.sync_claims import SyncClaim
+    from cachecore.api.sync_stream import SyncStream
+    from cachecore.keys.explain import Explanation, explain
 
 __version__ = "0.1.0"
 
@@ -61,3 +66,16 @@ __all__ = [
     "bypass",
     "explain",
 ]
+
+if not TYPE_CHECKING:  # or checkers would take any name for one of ours
+    __getattr__ = exports(
+        __name__,
+        {
+            "Explanation": "keys.explain",
+            "LoopThread": "api.loop_thread",
+            "SyncCache": "api.sync",
+            "SyncClaim": "api.sync_claims",
+            "SyncStream": "api.sync_stream",
+            "explain": "keys.explain",
+        },
+    )

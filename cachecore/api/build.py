@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
@@ -19,9 +18,7 @@ from cachecore.contract.options import (
 )
 from cachecore.contract.protocols import KeyHasher, Serializer, WrapsSerializer
 from cachecore.serializers.fallback import FallbackSerializer
-from cachecore.serializers.json import JsonSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
-from cachecore.serializers.typed import TypedSerializer
 
 
 def split_options(ttl: Duration | None, options: Mapping[str, Any]) -> tuple[Policy, StoreOptions, MemoryOptions]:
@@ -60,15 +57,24 @@ def typed_like(serializer: Serializer, value_type: Any) -> Serializer:
     """
     if isinstance(serializer, WrapsSerializer):
         return serializer.around(typed_like(serializer.inner, value_type))
-    if type(serializer) in (MsgpackSerializer, JsonSerializer, TypedSerializer, FallbackSerializer):
+    if type(serializer) in (MsgpackSerializer, FallbackSerializer) or _is_text_or_typed(serializer):
         return plugins.serializer("typed", value_type=value_type)
     raise OptionsError(
         f"value_type here would replace the cache's own {type(serializer).__name__}: give serializer= as well"
     )
 
 
+def _is_text_or_typed(serializer: Serializer) -> bool:
+    from cachecore.serializers.json import JsonSerializer  # like the next one, not needed by most programs
+    from cachecore.serializers.typed import TypedSerializer
+
+    return type(serializer) in (JsonSerializer, TypedSerializer)
+
+
 def suggestion(name: str, known: Collection[str]) -> str:
     """Return the hint for the unknown name `name`."""
+    import difflib  # needed for an error alone
+
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
 

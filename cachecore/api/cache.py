@@ -9,9 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, Unpack, overload
 
-from opentelemetry.metrics import Meter
-
-from cachecore.api import configuration
 from cachecore.api.answers import Answers
 from cachecore.api.build import check_parts, chosen_serializer, split_options, suggestion, typed_like
 from cachecore.api.cached_calls import CallOptions
@@ -34,6 +31,9 @@ from cachecore.engine.given import GivenStore, Sources
 from cachecore.engine.scope import Admit, RescueIf, Scope, checked_tags
 from cachecore.engine.telemetry import Telemetry
 from cachecore.keys import KeySpace
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
 
 if TYPE_CHECKING:  # the default, so that `Cache(…)` needs no annotation; `typing` has it from Python 3.13 on
     from typing_extensions import TypeVar
@@ -107,7 +107,7 @@ class Cache(Answers[V]):
     ) -> None:
         given = {"backend": backend, "ttl": ttl}
         given = {**{name: value for name, value in given.items() if not isinstance(value, Unset)}, **options}
-        self._build(**_complete(configuration.completed(given)))
+        self._build(**_complete(_configured(given)))
 
     def _build(
         self,
@@ -169,7 +169,7 @@ class Cache(Answers[V]):
         `source` is a path, a mapping, or None: then `cachecore.toml` or `[tool.cachecore]` in the working directory.
         """
         cache: Cache[Any] = Cache.__new__(Cache)
-        cache._build(**_complete(configuration.completed(arguments, source)))
+        cache._build(**_complete(_configured(arguments, source)))
         return cache
 
     @staticmethod
@@ -178,7 +178,7 @@ class Cache(Answers[V]):
 
         For layers on a cache that have defaults of their own. Raises as `from_config`.
         """
-        return configuration.completed({})
+        return _configured({})
 
     def scoped(
         self,
@@ -297,6 +297,12 @@ class Cache(Answers[V]):
         nothing; explicit writes, invalidations and claims raise `CacheError`.
         """
         await ending.close(self._engine)
+
+
+def _configured(arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None = None) -> dict[str, Any]:
+    from cachecore.api import configuration  # with the parser of the file: not before there is a cache
+
+    return configuration.completed(arguments, source)
 
 
 def _complete(settings: dict[str, Any]) -> dict[str, Any]:

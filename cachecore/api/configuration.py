@@ -24,10 +24,8 @@ holds `x`. In the environment, two underscores lead into a table: `CACHECORE_HAS
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +36,6 @@ from cachecore.api.settings import SETTINGS, TABLES, TEXTS, read_field
 from cachecore.contract import plugins
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import Serializer, WrapsSerializer
-from cachecore.serializers.typed import TypedSerializer
 
 VARIABLE_PREFIX: Final = "CACHECORE_"
 FILES: Final = ("cachecore.toml", "pyproject.toml")
@@ -140,6 +137,8 @@ def completed(arguments: Mapping[str, Any], source: str | Path | Mapping[str, An
 def _typed(serializer: object, value_type: Any) -> Serializer:
     if isinstance(serializer, str):
         return typed_like(plugins.serializer(serializer.replace("typed", "msgpack")), value_type)
+    from cachecore.serializers.typed import TypedSerializer
+
     made = cast("Serializer", serializer)  # of `load`: a name or a serializer
     inner = made
     while isinstance(inner, WrapsSerializer):
@@ -228,6 +227,8 @@ class _Source:
 
 
 def _suggestion(name: str, known: frozenset[str]) -> str:
+    import difflib  # needed for an error alone
+
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; the settings are: {', '.join(sorted(known))}"
 
@@ -255,7 +256,7 @@ def _given_file(path: Path) -> Path:
 def _table(path: Path) -> Mapping[str, object]:
     try:
         data: Any = _parsed(path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:  # no TOML, or no UTF-8
         raise OptionsError(f"{path} cannot be read: {error}") from error
     if path.name == "pyproject.toml":
         data = data.get("tool", {}).get("cachecore", {})
@@ -280,8 +281,14 @@ def _parsed(path: Path) -> Mapping[str, Any]:
     if parsed is None or parsed[0] != version:
         text = path.read_text(encoding="utf-8")
         other = path.name == "pyproject.toml" and "cachecore" not in text
-        parsed = _files[path] = version, {} if other else tomllib.loads(text)
+        parsed = _files[path] = version, {} if other else _loads(text)
     return parsed[1]
+
+
+def _loads(text: str) -> Mapping[str, Any]:
+    import tomllib  # only where there is a file
+
+    return tomllib.loads(text)
 
 
 def _from_environment(variables: Mapping[str, str], referred: set[str]) -> dict[str, object]:

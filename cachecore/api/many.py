@@ -10,8 +10,6 @@ from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import Duration
 from cachecore.contract.results import UNSET, Computed, StoredEntry, Unset
 from cachecore.engine import contents as engine_contents
-from cachecore.engine.batch import BatchCall
-from cachecore.engine.batch_computation import check_names
 from cachecore.engine.bypass import bypassed
 from cachecore.engine.computation import ABSENT
 from cachecore.engine.factories import awaited
@@ -113,6 +111,9 @@ class Many(Reads[V]):
 
         Also raises as `get_or_set`.
         """
+        from cachecore.engine.batch import BatchCall
+        from cachecore.engine.batch_computation import check_names
+
         named = _named(requests)
         if bypassed():
             self._scope.telemetry.counts.bypassed += len(named)

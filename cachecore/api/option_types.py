@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
-
-from opentelemetry.metrics import Meter
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from cachecore.contract.clock import Clock
 from cachecore.contract.options import Duration, Size
 from cachecore.contract.protocols import CacheBackend, KeyHasher, Serializer
 from cachecore.engine.scope import Admit, RescueIf
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
 
 
 class PolicyOptions(TypedDict, total=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from cachecore.api.stream import Stream
 from cachecore.contract.errors import CacheError, OptionsError
@@ -21,8 +21,10 @@ from cachecore.engine.read import fetch, read_own
 from cachecore.engine.refresh import refresh
 from cachecore.engine.scope import Scope, checked_tags, question, stored_tags
 from cachecore.engine.stream import StreamCall
-from cachecore.keys.explain import Explanation, explain
 from cachecore.memory.copies import Copy
+
+if TYPE_CHECKING:
+    from cachecore.keys.explain import Explanation
 
 C = TypeVar("C")
 V = TypeVar("V")
@@ -85,6 +87,8 @@ class Reads(Generic[V]):
     @staticmethod
     def explain(a: Any, b: Any, *, text: bool = False) -> Explanation:
         """Return which fields make two requests differ; see `cachecore.explain`."""
+        from cachecore.keys.explain import explain
+
         return explain(a, b, text=text)
 
     async def get(

@@ -26,7 +26,6 @@ from cachecore.contract.results import Computed
 from cachecore.serializers.arrays import is_array_class
 from cachecore.serializers.fallback import FallbackSerializer
 from cachecore.serializers.msgpack import MsgpackSerializer
-from cachecore.serializers.typed import TypedSerializer
 
 
 class Kind(enum.IntEnum):
@@ -60,6 +59,8 @@ def serializer_for(function: Any, default: Serializer) -> Serializer | None:
     hint = _returned(function)
     if _kind(hint, set()) is not Kind.TYPED:
         return None
+    from cachecore.serializers.typed import TypedSerializer
+
     try:
         return FallbackSerializer(TypedSerializer(value_type=hint), default)
     except OptionsError:  # the extra is not installed, or the type has no form there

@@ -36,6 +36,7 @@ from cachecore.contract.options import Duration
 from cachecore.contract.protocols import CacheBackend
 from cachecore.contract.results import UNSET, Computed, Lookup, StoredEntry, Unset
 from cachecore.engine.counts import Stats
+from cachecore.engine.read_now import UNKNOWN, fetch_now
 from cachecore.keys.explain import Explanation, explain
 
 if TYPE_CHECKING:  # as in `Cache`
@@ -146,9 +147,17 @@ class SyncCache(SyncMany[V]):
     ) -> V | D | None:
         """Return the fresh answer to `request`, or `default`; see `Cache.get`."""
         if not tags and max_age is None:
-            value = self._cache.peek(request, UNSET)
+            cache = self._cache
+            key = cache.key(request)
+            value: Any = cache._find_value(key)  # noqa: SLF001 - the same view
             if value is not UNSET:
-                return value  # type: ignore[return-value]  # UNSET, the default, is out of the union here
+                return cast("V", value)
+            value, reason = fetch_now(cache._scope, key)  # noqa: SLF001 - as above
+            if value is not UNSET:
+                return cast("V", value)
+            if reason != UNKNOWN:
+                cache._counts.misses += 1  # noqa: SLF001 - as above
+                return default
         return self._run(self._cache.get(request, default, tags=tags, max_age=max_age))
 
     @overload
@@ -190,7 +199,11 @@ class SyncCache(SyncMany[V]):
         `refresh_factory` runs in a thread of its own.
         """
         if not tags and max_age is None:
-            value: Any = self._cache._find_value(self._cache.key(request), (), True)  # noqa: SLF001 - the same view
+            key = self._cache.key(request)
+            value: Any = self._cache._find_value(key, (), True)  # noqa: SLF001 - the same view
+            if value is not UNSET:
+                return value
+            value = fetch_now(self._cache._scope, key, asked_again=True)[0]  # noqa: SLF001 - as above
             if value is not UNSET:
                 return value
         options: dict[str, Any] = {"ttl": ttl, "tags": tags, "max_age": max_age}

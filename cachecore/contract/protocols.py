@@ -173,6 +173,17 @@ class SupportsPartitions(Protocol):
         """Return the name of the node that holds `key`, as far as is known now; never waits."""
 
 
+@runtime_checkable
+class SupportsReadNow(Protocol):
+    """A store on this machine that answers most reads sooner than another thread could begin with them."""
+
+    def read_now(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """Return the live values as `get_many` does, or None: then `get_many` is asked.
+
+        Any thread may call, without an event loop. It never raises and waits for no other process.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """An open connection: to which address, and since when (seconds of its event loop's clock)."""

@@ -18,7 +18,12 @@ _TEXT_ONLY: Final = frozenset({str})
 
 
 def check_plain(
-    value: Any, max_elements: int, *, scalars: frozenset[type] = SCALARS, keys_are_text: bool = False
+    value: Any,
+    max_elements: int,
+    *,
+    scalars: frozenset[type] = SCALARS,
+    keys_are_text: bool = False,
+    floats: list[float] | None = None,
 ) -> None:
     """Return if `value` is plain data of at most `max_elements` values.
 
@@ -29,6 +34,7 @@ def check_plain(
         max_elements: bound on the values in it, containers included, keys of dicts not.
         scalars: the types that may stand in it besides lists and dicts.
         keys_are_text: whether all keys of dicts are known to be str.
+        floats: gets every float in the value, if `scalars` is without float.
 
     Raises:
         EncodingError: it is not; names the type that is at fault, never a value or where it stands.
@@ -45,6 +51,9 @@ def check_plain(
             items += item.values()
         elif kind is list:
             items += item
+        elif kind is float and floats is not None:
+            floats.append(item)
+            continue
         else:
             raise EncodingError(f"a value of type {type_name(kind)} cannot be stored as it is")
         if len(items) > max_elements:

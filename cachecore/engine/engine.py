@@ -171,6 +171,12 @@ class Engine:
             self.feed_state.attend(self.feed, f"{self.prefix}:", self)
         return state
 
+    @property
+    def last_state(self) -> LoopState | None:
+        """The state of the loop that asked last, if it is there and not closed; for other threads, to know of it."""
+        state = self._last()
+        return None if state is None or state.loop.is_closed() else state
+
     def end(self) -> None:
         """Take note that closing is over."""
         self.ended = True
@@ -205,6 +211,10 @@ class Engine:
             batch.error = BackendUnavailable("get_many", reason=REWOUND)
             batch.values.update(dict.fromkeys(batch.values))
             return
+        self.learn_from(batch)
+
+    def learn_from(self, batch: Batch) -> None:
+        """Take over the stamps that were read in `batch`."""
         if not batch.stamp_keys:
             return
         values = batch.values

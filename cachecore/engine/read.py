@@ -102,7 +102,7 @@ def _fresh(question: Question, batch: Batch) -> tuple[Any, Entry | None, State, 
     else:
         entry, judged, reason = judge(scope, question.key, question.tagset, batch)
     if judged != "fresh" or entry is None:
-        _count(scope, reason)
+        count(scope, reason)
         return UNSET, entry, judged, reason
     try:
         value = scope.serializer.loads(entry.payload, entry)
@@ -171,19 +171,27 @@ def _request(
         engine.measure(question.state)
     if now >= scope.telemetry.look_at:
         scope.telemetry.look(now)
-    wanted = tagset.stamp_keys
-    if not stamps_too and now < engine.feed_state.trusted_until:
-        generation = engine.book.generation
-        if tagset.complete_at == generation:
-            wanted = ()
-        else:
-            current = engine.book.current
-            wanted = tuple([name for name in wanted if name not in current])
-            if not wanted:
-                tagset.complete_at = generation
-        if tagset.noted_at != engine.warmth.turn:
-            _note_stamps(engine.warmth, tagset)
+    wanted = tagset.stamp_keys if stamps_too else unknown_stamps(question, now)
     return coalescer.read(question.key, wanted + extra if extra else wanted)
+
+
+def unknown_stamps(question: Question, now: float) -> tuple[str, ...]:
+    """Return the stamp keys of the question that the table of a live feed does not have at `now` (monotonic s)."""
+    engine, tagset = question.scope.engine, question.tagset
+    wanted = tagset.stamp_keys
+    if now >= engine.feed_state.trusted_until:
+        return wanted
+    generation = engine.book.generation
+    if tagset.complete_at == generation:
+        wanted = ()
+    else:
+        current = engine.book.current
+        wanted = tuple([name for name in wanted if name not in current])
+        if not wanted:
+            tagset.complete_at = generation
+    if tagset.noted_at != engine.warmth.turn:
+        _note_stamps(engine.warmth, tagset)
+    return wanted
 
 
 def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
@@ -196,7 +204,7 @@ def _note_stamps(warmth: Warmth, tagset: TagSet) -> None:
 def check(question: Question, batch: Batch, later: Mapping[str, bytes | None] | None = None) -> StoreRead:
     """Judge the bytes of the key in `batch`; `later` has stamps that were read after it."""
     entry, judged, reason = judge(question.scope, question.key, question.tagset, batch, later)
-    _count(question.scope, reason)
+    count(question.scope, reason)
     return _store_read(question, batch, entry, judged, reason, later)
 
 
@@ -341,7 +349,8 @@ def keep(scope: Scope, snapshot: StoreRead, value: Any) -> None:
         keep_entry(scope, snapshot.tagset, snapshot.batch, snapshot.entry, value)
 
 
-def _count(scope: Scope, reason: str | None) -> None:
+def count(scope: Scope, reason: str | None) -> None:
+    """Count a reason that rejects bytes; other reasons are none of an entry's faults."""
     if reason is not None and reason in _REJECTED:
         scope.telemetry.counts.rejected[reason] += 1
 

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache, partial
-from typing import Final
-
-from opentelemetry import metrics, trace
-from opentelemetry.metrics import Meter
-from opentelemetry.trace import ProxyTracerProvider, StatusCode, Tracer
+from typing import TYPE_CHECKING, Final
 
 from cachecore.engine.counts import Counts
-from cachecore.engine.instruments import instruments_of
 from cachecore.engine.metric_names import SCOPE
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+    from opentelemetry.trace import Tracer
 
 logger = logging.getLogger("cachecore")
 _LOOK_EVERY: Final = 1.0
@@ -33,6 +32,10 @@ class Telemetry:
     """
 
     def __init__(self, cache: str, meter: Meter | None = None, *, counts: Counts | None = None) -> None:
+        from opentelemetry import metrics, trace  # a quarter of the package's import: not before there is a cache
+
+        from cachecore.engine.instruments import instruments_of
+
         self.counts = counts or Counts(cache)
         self._meter = meter
         self._instruments = instruments_of(meter or metrics.get_meter(SCOPE))
@@ -67,7 +70,9 @@ class Telemetry:
     def look(self, now: float) -> None:
         """See whether the application wants spans, as of the monotonic second `now`."""
         self.look_at = now + _LOOK_EVERY
-        self.tracing = not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+        from opentelemetry import trace
+
+        self.tracing = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
     def span(self, name: str) -> AbstractContextManager[object]:
         """Return a context manager that makes a span of its block, if the application wants spans."""
@@ -107,11 +112,13 @@ def say_full() -> None:
 
 @contextmanager
 def _traced(tracer: Tracer, name: str) -> Iterator[None]:
+    from opentelemetry import trace
+
     # Not the SDK's own record of an exception: a provider's message may quote the prompt.
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
         try:
             yield
         except BaseException as error:
             span.set_attribute("error.type", type(error).__qualname__)
-            span.set_status(StatusCode.ERROR)
+            span.set_status(trace.StatusCode.ERROR)
             raise

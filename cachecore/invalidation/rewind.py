@@ -225,6 +225,15 @@ class Marks:
         self._turn = (self._turn + 1) % _SHARE
         return [mark.key for mark in self._marks[self._turn :: _SHARE]]
 
+    def stand(self, marks: Mapping[Mark, int], values: Mapping[str, bytes | None]) -> bool:
+        """Return whether the values of a read can be trusted and `judge` has nothing to do; `marks` as for it."""
+        for mark, expected in marks.items():
+            number = number_of(values[mark.key])
+            if number is None or number < expected or mark.behind or mark.missing or mark.owed or mark.leaps_to(number):
+                return False
+            mark.known = max(mark.known, number)
+        return True
+
     def judge(
         self,
         marks: Mapping[Mark, int],

@@ -6,10 +6,10 @@ from cachecore.contract.lazy import exports
 from cachecore.contract.tokens import ROOT_TAG
 from cachecore.keys.canonical import VERSION, encode
 from cachecore.keys.decoded import Members
-from cachecore.keys.decoding import decode
 from cachecore.keys.keyspace import MAX_KEY_BYTES, KeySpace, make_key, user_tag
 
 if TYPE_CHECKING:
+    from cachecore.keys.decoding import decode
     from cachecore.keys.explain import Explanation
     from cachecore.keys.hashers import blake2b, blake3, sha256, xxh3_128
 
@@ -36,6 +36,7 @@ __getattr__ = exports(
         "Explanation": "explain",
         "blake2b": "hashers",
         "blake3": "hashers",
+        "decode": "decoding",
         "sha256": "hashers",
         "xxh3_128": "hashers",
     },

@@ -219,6 +219,10 @@ class Dispatch:
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
 
+    def took(self, operation: str, seconds: float) -> None:
+        """Report a call of `operation` that was made and answered without a place."""
+        (self._took.get(operation) or self._recorder(operation))(seconds)
+
     def _recorder(self, operation: str) -> Callable[[float], object]:
         """Return the function that takes the seconds of each ended call of `operation`."""
         took = self._took[operation] = self._observer.recorder(operation)

@@ -34,6 +34,7 @@ from cachecore.contract.protocols import (
     SupportsFeed,
     SupportsMarks,
     SupportsPartitions,
+    SupportsReadNow,
     SupportsScan,
     SupportsSizes,
     SupportsTime,
@@ -121,6 +122,9 @@ class Guard:
         self._partition: Callable[[str], str] | None = None
         if isinstance(backend, SupportsPartitions):
             self.partition = self._partition = backend.partition
+        self._read_now = backend.read_now if isinstance(backend, SupportsReadNow) else None
+        self.reads_now = self._read_now is not None
+        """Whether `read_now` may read at all."""
         if isinstance(backend, SupportsScan):
             self.scan = partial(guarded_pages, self._calls, backend)
         if isinstance(backend, SupportsSizes):
@@ -255,6 +259,9 @@ class Guard:
         For a caller that reads for many and can do without a task and a turn of the loop. `answered` must not raise.
         Raises `BackendUnavailable` at once where `get_many` would.
         """
+        if self._read_now is not None and (values := self.read_now(keys)) is not None:
+            answered(values, None)
+            return
         partition = self._node("get_many", keys[0])
         budget = self._read_budget(partition, len(keys))
         call = partial(self._backend.get_many, keys)
@@ -271,6 +278,21 @@ class Guard:
             patience = self._write_timeout if self._patient else partition.patience
             budget = patience + size * self._timeout_per_byte + len(keys) * _PER_KEY
         return self._calls.start(Call(operation, partition, budget, call, keys[0], size, self._patient))
+
+    def read_now(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """Return the live values, read within this call, from any thread; None: they must be asked for.
+
+        So they must where the store cannot do it, and after a failure, since the breaker counts the next answer.
+        """
+        if self._read_now is None or not self._whole.breaker.calm or self._calls.closed:
+            return None
+        began = self._now()
+        values = self._read_now(keys)
+        if values is None or len(values) != len(keys):
+            return None
+        self._calls.took("get_many", self._now() - began)
+        self._remember(sum(map(len, filter(None, values))))
+        return values
 
     async def _ask(
         self, operation: str, call: Callable[[Sequence[str]], Awaitable[list[T]]], keys: Sequence[str]

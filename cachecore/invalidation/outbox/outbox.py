@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.loop_local import LoopLocal
@@ -36,10 +36,12 @@ from cachecore.invalidation.outbox.backlog import (
     entries,
     stamps,
 )
-from cachecore.invalidation.outbox.journal import Journal
 from cachecore.invalidation.outbox.owner import Owner
 from cachecore.invalidation.outbox.sender import Sender
 from cachecore.invalidation.outbox.signals import Signals, set_within
+
+if TYPE_CHECKING:
+    from cachecore.invalidation.outbox.journal import Journal
 
 logger = logging.getLogger("cachecore")
 
@@ -86,6 +88,8 @@ class Outbox:
         self.loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
         self._journal: Journal | None = None
         if options.pending_path is not None:
+            from cachecore.invalidation.outbox.journal import Journal
+
             self._journal = Journal(options.pending_path, root)
             adopted = self._journal.adopt()
             self._waiting.add(item for item in adopted if not item.delivered)

@@ -86,7 +86,7 @@ def test_place_of_another_entry_does_no_harm(connection: sqlite3.Connection) -> 
     for table in ("recent", "places"):
         connection.execute(f"REPLACE INTO {table} VALUES (?, ?)", (rows.hash_of("k"), id_))
     assert rows.read(connection, ["k", "other"], NOW).values == {"other": b"of other"}
-    assert rows.sizes(connection, NOW, keys=["k"]) == [0]
+    assert rows.sizes(connection, ["k"], NOW) == [0]
     assert _drop(connection, "k") == 0
     assert _count(connection, "recent") == 1  # the stale index row went with the key
     assert _count(connection, "places") == 0
@@ -109,7 +109,7 @@ def test_a_key_with_two_places_is_one_key(connection: sqlite3.Connection) -> Non
     (place,) = connection.execute("SELECT * FROM recent").fetchall()
     assert place in connection.execute("SELECT * FROM places").fetchall()
     assert rows.read(connection, ["k"], NOW).values == {"k": b"new"}
-    assert rows.sizes(connection, NOW, keys=["k"]) == [3]
+    assert rows.sizes(connection, ["k"], NOW) == [3]
     assert _drop(connection, "k") == 1
     assert _drop(connection, "k") == 0
 
@@ -127,7 +127,7 @@ def test_replaced_entry_that_damage_brought_back_is_not_answered(connection: sql
     connection.execute("INSERT INTO entries VALUES (50, ?, ?, ?, ?, ?)", hidden[1:])
     connection.execute("UPDATE places SET id = 50 WHERE hash = ?", (rows.hash_of("k"),))
     assert rows.read(connection, ["k"], NOW).values == {"k": b"newer"}
-    assert rows.sizes(connection, NOW, keys=["k"]) == [5]
+    assert rows.sizes(connection, ["k"], NOW) == [5]
     swapping = Transaction(connection, NOW, MAX_BYTES)
     swapping.prefetch([("k", b"old")])
     assert not swapping.swap("k", b"old", b"x", None)
@@ -146,7 +146,7 @@ def test_entry_whose_hash_is_damaged_is_nobodys(connection: sqlite3.Connection) 
     assert rows.read(connection, ["k"], NOW).values == {}
     _put(connection, "k", value=b"new")
     assert rows.read(connection, ["k"], NOW).values == {"k": b"new"}
-    assert rows.sizes(connection, NOW, keys=["k"]) == [3]
+    assert rows.sizes(connection, ["k"], NOW) == [3]
     assert _drop(connection, "k") == 1
     assert rows.read(connection, ["k"], NOW).values == {}
 

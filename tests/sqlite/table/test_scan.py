@@ -68,6 +68,6 @@ def test_damaged_keys_are_nobodys(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE entries SET key = CAST(x'ff3a61' AS TEXT) WHERE key = 'p:a'")
     connection.execute("UPDATE entries SET key = 'p:' || char(10) || 'b' WHERE key = 'p:b'")
     assert rows.read(connection, ["p:a", "p:b", "p:c"], NOW).values == {"p:c": b"c"}
-    assert rows.sizes(connection, NOW, keys=["p:a", "p:b", "p:c"]) == [0, 0, 1]
+    assert rows.sizes(connection, ["p:a", "p:b", "p:c"], NOW) == [0, 0, 1]
     keys, _ = rows.page(connection, NOW, prefix="p:", after=0)
     assert set(keys) == {"p:", "p:c"}

@@ -51,7 +51,9 @@ def test_whole_texts_are_read(value: Any, after: str) -> None:
 
 @pytest.mark.parametrize("cut", ['"text', '["text"', '{"a":1', '"', "[", "{", '"text\\"', '"\\\\\\"'])
 def test_text_without_its_end_is_refused_before_it_is_made(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards: the decoder, absent here, never sees a text that ends too early."""
+    """Guards: the decoders, absent here, never see a long text that ends too early; all here is long."""
+    monkeypatch.setattr(module, "_LONG", 0)
     monkeypatch.setattr(module, "_DECODER", None)
+    monkeypatch.setattr(module, "_DECODE", None)
     with pytest.raises(EncodingError):
         module.JsonSerializer().loads(cut.encode(), context())

@@ -27,6 +27,9 @@ _HASHES: Final = 1 << 64
 
 _SELECT: Final = """SELECT %(columns)s FROM lookup CROSS JOIN %(table)s USING (hash)
 CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = lookup.hash%(only)s"""
+_SELECT_ONE: Final = """SELECT %(columns)s FROM %(table)s
+CROSS JOIN entries ON entries.id = %(table)s.id AND entries.key_hash = %(table)s.hash
+WHERE %(table)s.hash = ?%(number)s"""
 _ADD: Final = "REPLACE INTO recent SELECT key_hash, id FROM entries WHERE id BETWEEN ? AND ?"
 # One SELECT of both would read all rows.
 _ENDS: Final = "SELECT (SELECT min(id) FROM entries), (SELECT max(id) FROM entries)"
@@ -57,6 +60,18 @@ def select(columns: str, *, only: str = "") -> str:
     only = f" AND {only}" if only else ""
     return " UNION ALL ".join(
         _SELECT % {"columns": columns, "table": table, "only": only} for table in ("recent", "places")
+    )
+
+
+def select_few(columns: str, count: int) -> str:
+    """Return a statement with `count` hashes as parameters that selects the same as `lookup` and `select`.
+
+    It takes two thirds of their time for two hashes, and longer than they do from about eight on.
+    """
+    return " UNION ALL ".join(
+        _SELECT_ONE % {"columns": columns, "table": table, "number": number}
+        for table in ("recent", "places")
+        for number in range(1, count + 1)
     )
 
 

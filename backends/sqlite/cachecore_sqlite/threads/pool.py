@@ -19,6 +19,7 @@ from cachecore_sqlite.table import rows
 from cachecore_sqlite.table.transaction import Expected, Transaction
 from cachecore_sqlite.threads import forks
 from cachecore_sqlite.threads.checkpointer import Checkpointer
+from cachecore_sqlite.threads.direct import DirectReads
 from cachecore_sqlite.threads.feed import Feed, Listener
 from cachecore_sqlite.threads.jobs import Job, JobQueue
 from cachecore_sqlite.threads.queue import SharedQueue
@@ -29,7 +30,7 @@ from cachecore_sqlite.threads.writer import Writer
 _FORK_SECONDS: Final = 5.0
 _NOT_OPEN: Final = Link("", -math.inf)
 
-_inherited: list[Worker] = []
+_inherited: list[Worker | DirectReads] = []
 
 WriteCall = Callable[..., Any]
 ReadCall = Callable[[sqlite3.Connection, float], Any]
@@ -54,6 +55,8 @@ class ThreadPool:
         self._database = Database(self._path, self._options)
         if self._connect_seconds is not None:
             self._database.connect_seconds = self._connect_seconds
+        self.direct = DirectReads(self._database, self._clock)
+        """Reads in the thread of the caller; none in memory, where one connection reads and writes."""
         self._feed = Feed(self._database, self._clock)
         self._writes: JobQueue = SimpleQueue()
         # A database in memory belongs to one connection, so one thread reads and writes.
@@ -74,7 +77,12 @@ class ThreadPool:
         return Link(self._path, max(opened))
 
     def read(self, operation: str, keys: Any) -> asyncio.Future[Any]:
-        """Return a future of the values of `keys`."""
+        """Return a future of the values of `keys`; it is done where they are read in this thread."""
+        values = self.direct.read(keys)
+        if values is not None:
+            future: InlineFuture[Any] = InlineFuture(loop=asyncio.get_running_loop())
+            future.set_result(values)
+            return future
         if self._path == MEMORY:
             return self._submit(self._writes, Job(operation, _get, self._options.timeout, (keys,)))
         return self._submit(self._reads, Job(operation, None, self._options.timeout, (keys,)))
@@ -136,12 +144,12 @@ class ThreadPool:
             else:
                 checkpointer = Checkpointer(self._database, self._clock)
                 repair = partial(_repair, self._writes)
-                check = checkpointer.check
+                check, tend = checkpointer.check, self.direct.tend
                 writer = Writer(self._database, self._clock, self._writes, checkpointer)
                 others = [
                     checkpointer,
                     *(
-                        Reader(f"reader-{number}", self._database, self._clock, self._reads, repair, check)
+                        Reader(f"reader-{number}", self._database, self._clock, self._reads, repair, check, tend)
                         for number in range(self._options.readers)
                     ),
                 ]
@@ -163,6 +171,7 @@ class ThreadPool:
                 worker.jobs.put(None)
             for worker in group:
                 worker.join(max(0.0, limit - time.monotonic()))
+            self.direct.close(max(0.0, limit - time.monotonic()))
 
     def before_fork(self) -> None:
         """Wait until each thread has finished its statement, and close all connections."""
@@ -171,14 +180,16 @@ class ThreadPool:
         for worker in self._paused:
             if self._path != MEMORY:
                 worker.close()
+        self.direct.before_fork(_FORK_SECONDS)
 
     def after_fork(self, *, in_child: bool) -> None:
         """Continue with new connections; the child gets new threads and empty queues."""
         if in_child:
             # Never collected: closing a connection that was still open at the fork would change the parent's files.
-            _inherited.extend(self._workers)
+            _inherited.extend((*self._workers, self.direct))
             self._reset()
             return
+        self.direct.after_fork()
         for worker in self._paused:
             worker.at_work.release()
         self._paused = []

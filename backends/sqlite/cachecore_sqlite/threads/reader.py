@@ -31,10 +31,12 @@ class Reader(Worker):
         jobs: JobQueue,
         repair: Callable[[list[str]], None],
         check: Callable[[], None],
+        tend: Callable[[], None],
     ) -> None:
         super().__init__(name, database, clock, jobs)
         self._repair = repair
         self._check = check
+        self._tend = tend
         self._fingerprint: Fingerprint | None = None  # of the file while it is read without locks
         self._reopen_at = 0.0  # monotonic s; try a usual connection again then
 
@@ -42,6 +44,10 @@ class Reader(Worker):
         """Answer all jobs of `waiting`; `get_many` jobs share statements."""
         jobs = list(waiting)
         waiting.clear()
+        self._work(jobs)
+        self._tend()  # after the answers: it may open a connection
+
+    def _work(self, jobs: list[Job]) -> None:
         limit = min(job.limit for job in jobs)
         while True:
             try:
@@ -52,7 +58,7 @@ class Reader(Worker):
                     continue
                 if concerns_one_call(error) and not isinstance(error, OSError) and len(jobs) > 1:
                     for job in jobs:  # one at a time, so that only the faulty job fails
-                        self.work(deque([job]))
+                        self._work([job])
                     return
                 self.fail(jobs, error)
             else:
