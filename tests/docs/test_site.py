@@ -69,7 +69,8 @@ def test_figures_and_pictures_of_the_benchmarks_are_shown(site: Path) -> None:
     text = (site / "performance.html").read_text(encoding="utf-8")
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         result = json.loads(path.read_text(encoding="utf-8"))
-        assert f"<code>{result['command']}</code>" in text
+        if path.stem != "frameworks":  # those of `make hits` are on the page of the frameworks
+            assert f"<code>{result['command']}</code>" in text
     pictures = re.findall(r'<img[^>]+src="?(performance/[^"\s>]+)', text)
     assert len(pictures) == (DOCS / "performance.md").read_text(encoding="utf-8").count("![") > 0
     assert all((site / picture).is_file() for picture in pictures)
