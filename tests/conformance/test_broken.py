@@ -11,7 +11,7 @@ import pytest
 from cachecore.contract import CacheBackend
 from cachecore.testing import conformance
 from cachecore.testing.clocks import FakeClock
-from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.conformance import broken
 
 # Which backend, and a promise that some check must name.
@@ -58,7 +58,7 @@ class File(Memory):
         self.opened: list[CacheBackend] = [self.backend]
 
     async def another(self) -> CacheBackend:
-        self.opened.append(SQLiteBackend(self._path, clock=self.clock))
+        self.opened.append(SQLiteBackend(self._path, options=SQLiteOptions(timeout=5), clock=self.clock))
         return self.opened[-1]
 
 

@@ -14,6 +14,9 @@ from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
+PATIENT = SQLiteOptions(heartbeat=0.05, timeout=5)
+"""On a busy machine a lock may be held for longer than the 40 ms of the default."""
+
 
 class SQLiteHarness:
     """A SQLite backend on a clock that the test advances."""
@@ -22,7 +25,7 @@ class SQLiteHarness:
 
     def __init__(self, path: str) -> None:
         self.clock = FakeClock()
-        self.backend = SQLiteBackend(path, options=SQLiteOptions(heartbeat=0.05), clock=self.clock)
+        self.backend = SQLiteBackend(path, options=PATIENT, clock=self.clock)
         self.opened = [self.backend]
 
     async def advance(self, seconds: float) -> None:
@@ -33,7 +36,7 @@ class FileHarness(SQLiteHarness):
     """A file shared by several backends."""
 
     async def another(self) -> CacheBackend:
-        self.opened.append(SQLiteBackend(self.backend.path, clock=self.clock))
+        self.opened.append(SQLiteBackend(self.backend.path, options=PATIENT, clock=self.clock))
         return self.opened[-1]
 
 
