@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cachecore.store.memory_backend import MemoryBackend
@@ -71,12 +72,12 @@ MIXED = [one for pair in zip(COMPARED, [*APART, *APART[:3]], strict=True) for on
 """Requests whose questions are compared, each followed by one whose question is not."""
 
 
-async def test_each_question_is_noted_with_what_it_was_asked_with() -> None:
+async def test_each_question_is_noted_with_what_it_was_asked_with(tmp_path: Path) -> None:
     """Whatever was noted just before. A process that finds the answers in the store notes the same."""
-    backend, noted = MemoryBackend(), []
+    noted = []
     for _ in range(2):
         notes = Notes()
-        cache = ResponseCache(backend, CacheConfig(similar_index=notes))
+        cache = ResponseCache(f"sqlite:///{tmp_path}/answers.db", CacheConfig(similar_index=notes))
         wanted = []
         for one in MIXED:
             await cache.flow.answer(one, send)
