@@ -8,11 +8,12 @@ copy makes room is the policy's decision (`cachecore.eviction`); the meaning of 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from cachecore.contract.clock import Clock, SystemClock
-from cachecore.contract.eviction import PolicyFactory
+from cachecore.contract.eviction import TOUCHES_NOTED, DefersTouches, PolicyFactory
 from cachecore.contract.forks import in_child
 from cachecore.memory.memo import Fact, Memo
 
@@ -45,10 +46,12 @@ class MemoryTier(Generic[T]):
 
     __slots__ = (
         "__weakref__",
+        "_add",
         "_bytes",
         "_clock",
         "_copies",
         "_deadline_of",
+        "_evict",
         "_evictions",
         "_lock",
         "_max_bytes",
@@ -80,7 +83,8 @@ class MemoryTier(Generic[T]):
         self._bytes = 0
         self._evictions = 0
         self._policy = policy(max(1, max_entries))
-        self._touch = self._policy.touch
+        self._add, self._evict = self._policy.add, self._policy.evict  # bound once: each look-up is part of a put
+        self._touch = self._touch_of_policy()
         self._sweep: Iterator[str] = iter(())
         self.memo = Memo()
         """Facts that save work on the way to a copy; see `remember`."""
@@ -118,20 +122,24 @@ class MemoryTier(Generic[T]):
             self.discard(key)
             return
         dropped: list[T | None] = []  # freed after the lock, since finalisers may run any code
+        copies, sizes = self._copies, self._sizes
         with self._lock:
-            before = self._sizes.get(key)
-            dropped.append(self._copies.get(key))
-            self._copies[key] = copy
-            self._sizes[key] = size
+            before = sizes.get(key)
             if before is None:
+                copies[key] = copy
+                sizes[key] = size
                 self._bytes += size
-                self._policy.add(key)
+                self._add(key)
             else:
+                dropped.append(copies.get(key))
+                copies[key] = copy
+                sizes[key] = size
                 self._bytes += size - before
                 self._touch(key)
             if self._deadline_of is not None:
                 self._sweep_some(self._deadline_of, dropped)
-            self._make_room(dropped)
+            if len(copies) > self._max_entries or self._bytes + self.memo.bytes > self._max_bytes:
+                self._make_room(dropped)
 
     def remember(self, key: Any, fact: Fact) -> None:
         """Keep a fact in the memo; `fact[0]` is its bytes. O(1) amortised."""
@@ -188,13 +196,42 @@ class MemoryTier(Generic[T]):
         """How many entries have left because the tier was full."""
         return self._evictions
 
+    def _touch_of_policy(self) -> Callable[[str], object]:
+        """Return the call that notes a hit: the policy's own, or one that also sees to it that the notes stay few."""
+        policy = self._policy
+        if not isinstance(policy, DefersTouches):
+            return policy.touch
+        note, noted = policy.touch, policy.touched
+        this = weakref.WeakMethod(self._apply_touches)  # weak, so that a tier without users is freed at once
+
+        def touch(key: str) -> None:
+            note(key)
+            if len(noted) > TOUCHES_NOTED and (apply := this()) is not None:
+                apply(policy)
+
+        return touch
+
+    def _apply_touches(self, policy: DefersTouches) -> None:
+        """Let the policy see the hits it has noted. If another thread has the lock, the next hit tries again."""
+        lock = self._lock
+        if lock.acquire(blocking=False):
+            try:
+                policy.apply_touches()
+            finally:
+                lock.release()
+
     def _make_room(self, dropped: list[Any]) -> None:
-        memo, copies, most = self.memo, self._copies, self._max_bytes
-        while self._bytes + memo.bytes > most or len(copies) > self._max_entries:
-            if len(copies) <= self._max_entries and (memo.bytes > most // _MEMO_PART or len(copies) < 2):
-                memo.shrink(max(most - self._bytes, most // _MEMO_PART if len(copies) > 1 else 0), dropped)
-                continue
-            dropped.append(self._take_out(self._policy.evict()))
+        memo, copies, sizes, most = self.memo, self._copies, self._sizes, self._max_bytes
+        while True:
+            if len(copies) <= self._max_entries:
+                if self._bytes + memo.bytes <= most:
+                    return
+                if memo.bytes > most // _MEMO_PART or len(copies) < 2:
+                    memo.shrink(max(most - self._bytes, most // _MEMO_PART if len(copies) > 1 else 0), dropped)
+                    continue
+            key = self._evict()
+            self._bytes -= sizes.pop(key)
+            dropped.append(copies.pop(key))
             self._evictions += 1
 
     def _take_out(self, key: str) -> T:
