@@ -60,15 +60,20 @@ class FrequencySketch:
             self._counters = counters.translate(_HALVED)
             self._additions //= 2
 
-    def of(self, digest: int) -> int:
-        """Return about how often a key was counted lately; rather too high than too low."""
+    def more(self, digest: int, other: int) -> bool:
+        """Return whether a key was counted more often lately than another, by estimates that may be too high."""
         counters, mask = self._counters, self._mask
         count, two, three = counters[digest & mask], counters[(digest >> 20) & mask], counters[(digest >> 40) & mask]
         if two < count:
             count = two
         if three < count:
             count = three
-        return count
+        # The smallest of the other's, but one that is less than `count` tells enough.
+        return (
+            counters[other & mask] < count
+            or counters[(other >> 20) & mask] < count
+            or counters[(other >> 40) & mask] < count
+        )
 
     def clear(self) -> None:
         """Forget all counts."""

@@ -66,8 +66,7 @@ class TinyLfuPolicy:
         victim = next(iter(region))
         if victim == candidate and protected:
             region, victim = protected, next(iter(protected))
-        of = self._frequency.of
-        if of(probation[candidate]) <= of(region[victim]):
+        if not self._frequency.more(probation[candidate], region[victim]):
             region, victim = probation, candidate
         del region[victim]
         return victim
