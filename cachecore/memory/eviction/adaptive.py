@@ -63,7 +63,6 @@ class AdaptivePolicy:
         "_others",
         "_room",
         "_ruler",
-        "_ruling",
         "_seed",
         "_shadows",
         "_touched",
@@ -76,7 +75,6 @@ class AdaptivePolicy:
     _mine: Shadow  # of the policy that decides
     _others: list[Shadow]
     _room: int  # of each shadow
-    _ruling: int  # the number of the policy that decides
     _challenger: int | None  # the number of the policy that has won the rule, until the next eviction
     _ruler: EvictionPolicy
     _leaving: EvictionPolicy | None  # the ruler before, while it still has keys
@@ -170,7 +168,6 @@ class AdaptivePolicy:
 
     def _rule(self, place: int) -> None:
         """Make a new policy the ruler, and its shadow the one that others are compared with."""
-        self._ruling = place
         self._mine = self._shadows[place]
         self._others = self._shadows[:place] + self._shadows[place + 1 :]
         self._ruler = self._candidates[place](self._capacity)

@@ -20,7 +20,7 @@ _PROTECTED_PERCENT: Final = 80
 
 
 class TinyLfuPolicy:
-    """W-TinyLFU. About 190 bytes per entry beside its key, frequencies included; no ghosts.
+    """W-TinyLFU. About 170 bytes per entry beside its key, frequencies included; no ghosts.
 
     Strong on stable popularity and on loops, where it keeps its entries. Slow to follow new popularity: `adaptive`
     knows when to prefer others.
