@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from cachecore.contract.clock import Clock, SystemClock
@@ -25,8 +26,11 @@ ENTRY_OVERHEAD_BYTES: Final = 550
 _MEMO_PART: Final = 8
 """The memo may take one part in so many of the bytes though copies leave for it: a copy saves more than a fact does."""
 
-_SWEEP_STEP: Final = 2
-"""Keys looked at per put. Over 1, so that a sweep overtakes a tier that grows."""
+_SWEEP_EVERY: Final = 8
+"""Puts from one look at other copies to the next: calls and the clock are most of the cost of a look."""
+
+_SWEEP_STEP: Final = 2 * _SWEEP_EVERY
+"""Keys looked at each time. More than the puts meanwhile, so that a sweep overtakes a tier that grows."""
 
 
 class MemoryTier(Generic[T]):
@@ -39,8 +43,8 @@ class MemoryTier(Generic[T]):
         max_bytes: bound on values, keys and `ENTRY_OVERHEAD_BYTES` per entry, and the memo, together; 0 keeps nothing.
         max_entries: bound on their number; 0 keeps nothing.
         policy: makes the eviction policy for that many entries.
-        deadline_of: returns the monotonic second from which a copy is useless. If given, each `put` also looks at two
-            other copies and drops those that are past it, so that a copy which is never read again does not stay.
+        deadline_of: returns the monotonic second from which a copy is useless. If given, each eighth `put` also looks
+            at 16 other copies and drops those that are past it, so that a copy which is never read again does not stay.
         clock: the clock of the deadlines.
     """
 
@@ -60,6 +64,7 @@ class MemoryTier(Generic[T]):
         "_sizes",
         "_sweep",
         "_touch",
+        "_until_sweep",
         "memo",
     )
 
@@ -86,6 +91,7 @@ class MemoryTier(Generic[T]):
         self._add, self._evict = self._policy.add, self._policy.evict  # bound once: each look-up is part of a put
         self._touch = self._touch_of_policy()
         self._sweep: Iterator[str] = iter(())
+        self._until_sweep = _SWEEP_EVERY  # puts
         self.memo = Memo()
         """Facts that save work on the way to a copy; see `remember`."""
         in_child(self._after_fork)
@@ -137,7 +143,9 @@ class MemoryTier(Generic[T]):
                 self._bytes += size - before
                 self._touch(key)
             if self._deadline_of is not None:
-                self._sweep_some(self._deadline_of, dropped)
+                self._until_sweep -= 1
+                if self._until_sweep <= 0:
+                    self._sweep_some(self._deadline_of, dropped)
             if len(copies) > self._max_entries or self._bytes + self.memo.bytes > self._max_bytes:
                 self._make_room(dropped)
 
@@ -239,18 +247,18 @@ class MemoryTier(Generic[T]):
         return self._copies.pop(key)
 
     def _sweep_some(self, deadline_of: Callable[[T], float], dropped: list[T | None]) -> None:
-        now = self._clock.monotonic()
-        for _ in range(_SWEEP_STEP):
-            key = next(self._sweep, None)
-            if key is None:
-                # A copy of the keys once per round: a thousandth of the cost of that round's puts, and no timer, heap
-                # or list that replaced and deleted keys would have to be kept out of.
-                self._sweep = iter(list(self._copies))
-                return
-            copy = self._copies.get(key)
+        self._until_sweep = _SWEEP_EVERY
+        now, copies = self._clock.monotonic(), self._copies
+        keys = list(islice(self._sweep, _SWEEP_STEP))
+        for key in keys:
+            copy = copies.get(key)
             if copy is not None and deadline_of(copy) <= now:
                 dropped.append(self._take_out(key))
                 self._policy.discard(key)
+        if len(keys) < _SWEEP_STEP:
+            # A copy of the keys once per round: a thousandth of the cost of that round's puts, and no timer, heap
+            # or list that replaced and deleted keys would have to be kept out of.
+            self._sweep = iter(list(copies))
 
     def _after_fork(self) -> None:
         """Make the tier usable in a forked child: no thread is left that could release a lock it held."""

@@ -97,11 +97,15 @@ class S3FifoPolicy:
 
     def apply_touches(self) -> None:
         """Note the hits of `touched` and empty it. The lock is held."""
-        take, use = self.touched.popleft, self.use
+        take, small, main = self.touched.popleft, self._small, self._main
         try:
             while True:
-                use(take())
-        except IndexError:
+                key = take()
+                queue = main if key in main else small
+                uses = queue.get(key, _MOST_USES)  # as many: it has left since
+                if uses < _MOST_USES:
+                    queue[key] = uses + 1
+        except IndexError:  # empty; not asked before, because a finaliser may run this method in its midst
             pass
 
     def clear(self) -> None:
