@@ -6,11 +6,11 @@ chosen by name (`eviction="mine"`). `cachecore.memory.eviction.lru` is the short
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sized
+from typing import Final, Protocol, runtime_checkable
 
 TOUCHES_NOTED: Final = 256
-"""Hits remembered between two puts by a policy that defers them. Where there are more, it hits nearly always anyhow."""
+"""Hits noted between two puts by a policy that defers them. It forgets the oldest of more, or is told to apply them."""
 
 
 class EvictionPolicy(Protocol):
@@ -50,6 +50,34 @@ class EvictionPolicy(Protocol):
 
     def __len__(self) -> int:
         """Return how many keys are there now; not those remembered beyond."""
+
+
+@runtime_checkable
+class DefersTouches(Protocol):
+    """A policy that notes hits without a bound, and forgets none of them. Optional.
+
+    A reader that finds more than `TOUCHES_NOTED` of them takes the tier's lock, if it is free, and has them applied.
+    """
+
+    @property
+    def touched(self) -> Sized:
+        """The hits that are noted and not yet applied; one object for the life of the policy."""
+
+    def apply_touches(self) -> None:
+        """Take account of all hits noted, and empty `touched`. The lock is held."""
+
+
+@runtime_checkable
+class AppliesUses(Protocol):
+    """A policy that can note a hit at once, for a caller that holds the lock and need not defer it. Optional."""
+
+    def use(self, key: str, /) -> None:
+        """Note a hit. If `key` is not there, do nothing."""
+
+
+def use_of(policy: EvictionPolicy) -> Callable[[str], object]:
+    """Return the call that notes a hit for a caller that holds the lock. It may raise KeyError, as `touch` may."""
+    return policy.use if isinstance(policy, AppliesUses) else policy.touch
 
 
 PolicyFactory = Callable[[int], EvictionPolicy]

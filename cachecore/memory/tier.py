@@ -8,11 +8,13 @@ copy makes room is the policy's decision (`cachecore.eviction`); the meaning of 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from cachecore.contract.clock import Clock, SystemClock
-from cachecore.contract.eviction import PolicyFactory
+from cachecore.contract.eviction import TOUCHES_NOTED, DefersTouches, PolicyFactory
 from cachecore.contract.forks import in_child
 from cachecore.memory.memo import Fact, Memo
 
@@ -24,8 +26,11 @@ ENTRY_OVERHEAD_BYTES: Final = 550
 _MEMO_PART: Final = 8
 """The memo may take one part in so many of the bytes though copies leave for it: a copy saves more than a fact does."""
 
-_SWEEP_STEP: Final = 2
-"""Keys looked at per put. Over 1, so that a sweep overtakes a tier that grows."""
+_SWEEP_EVERY: Final = 8
+"""Puts from one look at other copies to the next: calls and the clock are most of the cost of a look."""
+
+_SWEEP_STEP: Final = 2 * _SWEEP_EVERY
+"""Keys looked at each time. More than the puts meanwhile, so that a sweep overtakes a tier that grows."""
 
 
 class MemoryTier(Generic[T]):
@@ -38,17 +43,19 @@ class MemoryTier(Generic[T]):
         max_bytes: bound on values, keys and `ENTRY_OVERHEAD_BYTES` per entry, and the memo, together; 0 keeps nothing.
         max_entries: bound on their number; 0 keeps nothing.
         policy: makes the eviction policy for that many entries.
-        deadline_of: returns the monotonic second from which a copy is useless. If given, each `put` also looks at two
-            other copies and drops those that are past it, so that a copy which is never read again does not stay.
+        deadline_of: returns the monotonic second from which a copy is useless. If given, each eighth `put` also looks
+            at 16 other copies and drops those that are past it, so that a copy which is never read again does not stay.
         clock: the clock of the deadlines.
     """
 
     __slots__ = (
         "__weakref__",
+        "_add",
         "_bytes",
         "_clock",
         "_copies",
         "_deadline_of",
+        "_evict",
         "_evictions",
         "_lock",
         "_max_bytes",
@@ -57,6 +64,7 @@ class MemoryTier(Generic[T]):
         "_sizes",
         "_sweep",
         "_touch",
+        "_until_sweep",
         "memo",
     )
 
@@ -80,8 +88,10 @@ class MemoryTier(Generic[T]):
         self._bytes = 0
         self._evictions = 0
         self._policy = policy(max(1, max_entries))
-        self._touch = self._policy.touch
+        self._add, self._evict = self._policy.add, self._policy.evict  # bound once: each look-up is part of a put
+        self._touch = self._touch_of_policy()
         self._sweep: Iterator[str] = iter(())
+        self._until_sweep = _SWEEP_EVERY  # puts
         self.memo = Memo()
         """Facts that save work on the way to a copy; see `remember`."""
         in_child(self._after_fork)
@@ -118,20 +128,26 @@ class MemoryTier(Generic[T]):
             self.discard(key)
             return
         dropped: list[T | None] = []  # freed after the lock, since finalisers may run any code
+        copies, sizes = self._copies, self._sizes
         with self._lock:
-            before = self._sizes.get(key)
-            dropped.append(self._copies.get(key))
-            self._copies[key] = copy
-            self._sizes[key] = size
+            before = sizes.get(key)
             if before is None:
+                copies[key] = copy
+                sizes[key] = size
                 self._bytes += size
-                self._policy.add(key)
+                self._add(key)
             else:
+                dropped.append(copies.get(key))
+                copies[key] = copy
+                sizes[key] = size
                 self._bytes += size - before
                 self._touch(key)
             if self._deadline_of is not None:
-                self._sweep_some(self._deadline_of, dropped)
-            self._make_room(dropped)
+                self._until_sweep -= 1
+                if self._until_sweep <= 0:
+                    self._sweep_some(self._deadline_of, dropped)
+            if len(copies) > self._max_entries or self._bytes + self.memo.bytes > self._max_bytes:
+                self._make_room(dropped)
 
     def remember(self, key: Any, fact: Fact) -> None:
         """Keep a fact in the memo; `fact[0]` is its bytes. O(1) amortised."""
@@ -188,13 +204,42 @@ class MemoryTier(Generic[T]):
         """How many entries have left because the tier was full."""
         return self._evictions
 
+    def _touch_of_policy(self) -> Callable[[str], object]:
+        """Return the call that notes a hit: the policy's own, or one that also sees to it that the notes stay few."""
+        policy = self._policy
+        if not isinstance(policy, DefersTouches):
+            return policy.touch
+        note, noted = policy.touch, policy.touched
+        this = weakref.WeakMethod(self._apply_touches)  # weak, so that a tier without users is freed at once
+
+        def touch(key: str) -> None:
+            note(key)
+            if len(noted) > TOUCHES_NOTED and (apply := this()) is not None:
+                apply(policy)
+
+        return touch
+
+    def _apply_touches(self, policy: DefersTouches) -> None:
+        """Let the policy see the hits it has noted. If another thread has the lock, the next hit tries again."""
+        lock = self._lock
+        if lock.acquire(blocking=False):
+            try:
+                policy.apply_touches()
+            finally:
+                lock.release()
+
     def _make_room(self, dropped: list[Any]) -> None:
-        memo, copies, most = self.memo, self._copies, self._max_bytes
-        while self._bytes + memo.bytes > most or len(copies) > self._max_entries:
-            if len(copies) <= self._max_entries and (memo.bytes > most // _MEMO_PART or len(copies) < 2):
-                memo.shrink(max(most - self._bytes, most // _MEMO_PART if len(copies) > 1 else 0), dropped)
-                continue
-            dropped.append(self._take_out(self._policy.evict()))
+        memo, copies, sizes, most = self.memo, self._copies, self._sizes, self._max_bytes
+        while True:
+            if len(copies) <= self._max_entries:
+                if self._bytes + memo.bytes <= most:
+                    return
+                if memo.bytes > most // _MEMO_PART or len(copies) < 2:
+                    memo.shrink(max(most - self._bytes, most // _MEMO_PART if len(copies) > 1 else 0), dropped)
+                    continue
+            key = self._evict()
+            self._bytes -= sizes.pop(key)
+            dropped.append(copies.pop(key))
             self._evictions += 1
 
     def _take_out(self, key: str) -> T:
@@ -202,18 +247,18 @@ class MemoryTier(Generic[T]):
         return self._copies.pop(key)
 
     def _sweep_some(self, deadline_of: Callable[[T], float], dropped: list[T | None]) -> None:
-        now = self._clock.monotonic()
-        for _ in range(_SWEEP_STEP):
-            key = next(self._sweep, None)
-            if key is None:
-                # A copy of the keys once per round: a thousandth of the cost of that round's puts, and no timer, heap
-                # or list that replaced and deleted keys would have to be kept out of.
-                self._sweep = iter(list(self._copies))
-                return
-            copy = self._copies.get(key)
+        self._until_sweep = _SWEEP_EVERY
+        now, copies = self._clock.monotonic(), self._copies
+        keys = list(islice(self._sweep, _SWEEP_STEP))
+        for key in keys:
+            copy = copies.get(key)
             if copy is not None and deadline_of(copy) <= now:
                 dropped.append(self._take_out(key))
                 self._policy.discard(key)
+        if len(keys) < _SWEEP_STEP:
+            # A copy of the keys once per round: a thousandth of the cost of that round's puts, and no timer, heap
+            # or list that replaced and deleted keys would have to be kept out of.
+            self._sweep = iter(list(copies))
 
     def _after_fork(self) -> None:
         """Make the tier usable in a forked child: no thread is left that could release a lock it held."""

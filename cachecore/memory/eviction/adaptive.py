@@ -16,7 +16,7 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from cachecore.contract.eviction import TOUCHES_NOTED, EvictionPolicy, PolicyFactory
+from cachecore.contract.eviction import TOUCHES_NOTED, EvictionPolicy, PolicyFactory, use_of
 from cachecore.memory.eviction.lru import LruPolicy
 from cachecore.memory.eviction.s3fifo import S3FifoPolicy
 from cachecore.memory.eviction.shadow import Shadow
@@ -54,25 +54,35 @@ class AdaptivePolicy:
         "_capacity",
         "_challenger",
         "_chance",
+        "_count",
+        "_few",
         "_leaving",
+        "_many",
         "_mask",
+        "_mine",
+        "_others",
         "_room",
         "_ruler",
-        "_ruling",
         "_seed",
         "_shadows",
         "_touched",
+        "_uses",
         "touch",
     )
 
+    _count: int  # of the keys that are there
     _shadows: list[Shadow]
+    _mine: Shadow  # of the policy that decides
+    _others: list[Shadow]
     _room: int  # of each shadow
-    _ruling: int  # the number of the policy that decides
     _challenger: int | None  # the number of the policy that has won the rule, until the next eviction
     _ruler: EvictionPolicy
     _leaving: EvictionPolicy | None  # the ruler before, while it still has keys
+    _uses: list[Callable[[str], object]]  # notes a hit: of the ruler, and of the ruler before
     _seed: int
     _mask: int  # a key is sampled if its digest has none of these bits
+    _many: int  # entries from which half as many keys are sampled
+    _few: int  # entries below which twice as many are; 0 if all are
 
     def __init__(
         self, capacity: int, *, candidates: Sequence[PolicyFactory] | None = None, chance: Random | None = None
@@ -89,26 +99,34 @@ class AdaptivePolicy:
 
     def add(self, key: str) -> None:
         """Let the shadows see the request, and hand `key` to the ruler."""
-        self._apply_touches()
-        self._resample(len(self) + 1)
-        self._play(key)
+        if self._touched:
+            self._apply_touches()
+        self._count = count = self._count + 1
+        if count >= self._many or count < self._few:
+            self._resample(count)
+        mask = self._mask
+        if not mask or not xxh3_64_intdigest(key.encode(), self._seed) & mask:
+            self._play(key)
         self._ruler.add(key)
         if self._leaving is not None:
             self._hand_over(self._leaving)
 
     def evict(self) -> str:
         """Forget and return the key that the ruler gives up; during a change, the one of the ruler before."""
-        self._apply_touches()
+        if self._touched:
+            self._apply_touches()
+        self._count = count = self._count - 1
         # A cache that evicts is full, so it has room for the entries that it holds, less the newest; the capacity is
         # only the most it could have, if its entries were small.
-        room = max(1, (len(self) - 1) // (self._mask + 1))
+        room = count // (self._mask + 1) or 1
         if room != self._room:
             self._room = room
             for shadow in self._shadows:
                 shadow.resize(room)
-        challenger, self._challenger = self._challenger, None
-        if challenger is not None and self._leaving is None:
-            self._crown(challenger)
+        if self._challenger is not None:
+            challenger, self._challenger = self._challenger, None
+            if self._leaving is None:
+                self._crown(challenger)
         if self._leaving:  # there is one, and it has keys: deletes may have taken its last
             return self._leaving.evict()
         return self._ruler.evict()
@@ -123,6 +141,7 @@ class AdaptivePolicy:
                 self._leaving.discard(key)
             except KeyError:
                 self._ruler.discard(key)
+        self._count -= 1
         for shadow in self._shadows:
             shadow.discard(key)
 
@@ -132,7 +151,7 @@ class AdaptivePolicy:
         self._start()
 
     def __len__(self) -> int:
-        return len(self._ruler) + (len(self._leaving) if self._leaving is not None else 0)
+        return self._count
 
     def _tiny_lfu(self, capacity: int) -> EvictionPolicy:
         return TinyLfuPolicy(capacity, chance=self._chance)
@@ -140,48 +159,56 @@ class AdaptivePolicy:
     def _start(self) -> None:
         self._room = min(self._capacity, 2 * SHADOW_ENTRIES)  # until evictions show how much there really is
         self._shadows = [Shadow(make(self._room), self._room) for make in self._candidates]
-        self._ruling = 0
         self._challenger = None
-        self._ruler = self._candidates[0](self._capacity)
         self._leaving = None
+        self._rule(0)
+        self._count = 0
         self._seed = self._chance.getrandbits(64)
-        self._mask = 0
+        self._sample(0)
+
+    def _rule(self, place: int) -> None:
+        """Make a new policy the ruler, and its shadow the one that others are compared with."""
+        self._mine = self._shadows[place]
+        self._others = self._shadows[:place] + self._shadows[place + 1 :]
+        self._ruler = self._candidates[place](self._capacity)
+        self._uses = [use_of(policy) for policy in (self._ruler, self._leaving) if policy is not None]
+
+    def _sample(self, mask: int) -> None:
+        self._mask = mask
+        self._many = (SHADOW_ENTRIES + 1) * (mask + 1)
+        self._few = SHADOW_ENTRIES // 8 * (mask + 1) if mask else 0
 
     def _apply_touches(self) -> None:
-        touched = self._touched
-        rulers = (self._ruler,) if self._leaving is None else (self._ruler, self._leaving)
+        touched, uses, mask, seed = self._touched, self._uses, self._mask, self._seed
         while touched:
             key = touched.popleft()
-            for ruler in rulers:
+            for use in uses:
                 try:
-                    ruler.touch(key)
+                    use(key)
                 except KeyError:  # the other one has it, or it has left since
                     pass
-            self._play(key)
+            if not mask or not xxh3_64_intdigest(key.encode(), seed) & mask:
+                self._play(key)
 
     def _sampled(self, key: str) -> bool:
         return not self._mask or not xxh3_64_intdigest(key.encode(), self._seed) & self._mask
 
     def _play(self, key: str) -> None:
-        """Let every shadow see a request, and note how far each is ahead of the ruler's."""
-        if not self._sampled(key):
-            return
-        shadows = self._shadows
-        mine = shadows[self._ruling].request(key)
-        for place, shadow in enumerate(shadows):
-            if place != self._ruling:
-                hit = shadow.request(key)
-                if hit and not mine:
-                    shadow.lead += 1.0
-                    if shadow.lead > _TAKEOVER * self._room + _NOISE:
-                        self._challenger = place
-                elif mine and not hit:
+        """Let every shadow see a request for a sampled key, and note how far each is ahead of the ruler's."""
+        mine = self._mine.request(key)
+        for shadow in self._others:
+            if shadow.request(key) is not mine:
+                if mine:
                     # Bounded below, and not a sum over all the past: only the present lead counts.
                     shadow.lead = max(shadow.lead - 1.0, -_CREDIT * self._room - _NOISE)
+                else:
+                    shadow.lead += 1.0
+                    if shadow.lead > _TAKEOVER * self._room + _NOISE:
+                        self._challenger = self._shadows.index(shadow)
 
     def _crown(self, challenger: int) -> None:
-        self._ruling = challenger
-        self._leaving, self._ruler = self._ruler, self._candidates[challenger](self._capacity)
+        self._leaving = self._ruler
+        self._rule(challenger)
         for shadow in self._shadows:
             shadow.lead = 0.0
         self._hand_over(self._leaving)
@@ -192,13 +219,13 @@ class AdaptivePolicy:
             self._ruler.add(leaving.evict())
         if not len(leaving):
             self._leaving = None
+            self._uses = self._uses[:1]
 
     def _resample(self, count: int) -> None:
         """Sample half as many keys, or twice as many, when the cache has outgrown its shadows or shrunk far below."""
-        sampled = count // (self._mask + 1)
-        if sampled > SHADOW_ENTRIES:
-            self._mask = self._mask * 2 + 1
+        if count >= self._many:
+            self._sample(self._mask * 2 + 1)
             for shadow in self._shadows:
                 shadow.keep_only(self._sampled)
-        elif self._mask and sampled < SHADOW_ENTRIES // 8:
-            self._mask >>= 1
+        elif count < self._few:
+            self._sample(self._mask >> 1)

@@ -13,16 +13,14 @@ class LruPolicy:
     useful; `adaptive` does not have that weakness.
     """
 
-    __slots__ = ("_order", "touch")
+    __slots__ = ("_order", "add", "touch")
 
     def __init__(self, capacity: int) -> None:
         self._order: OrderedDict[str, None] = OrderedDict()  # least recently used first
         # One C call is atomic under the interpreter's lock, so a hit needs no lock of its own.
         self.touch: Callable[[str], object] = self._order.move_to_end
-
-    def add(self, key: str) -> None:
-        """Make `key` the most recently used."""
-        self._order[key] = None
+        # A key that is not there becomes the most recently used.
+        self.add: Callable[[str], None] = self._order.setdefault
 
     def evict(self) -> str:
         """Forget and return the least recently used key."""

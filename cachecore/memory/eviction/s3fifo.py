@@ -11,8 +11,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from cachecore.contract.eviction import TOUCHES_NOTED
-
 _SMALL_PART: Final = 10
 """The small queue is one tenth of the whole; the ghosts are as many as the rest."""
 
@@ -28,42 +26,49 @@ class S3FifoPolicy:
     recency alone: `adaptive` knows when to prefer others.
     """
 
-    __slots__ = ("_ghosts", "_main", "_newest_is_small", "_small", "_touched", "touch")
+    __slots__ = ("_ghosts", "_main", "_newest_is_small", "_small", "touch", "touched")
 
     def __init__(self, capacity: int) -> None:
         self._small: OrderedDict[str, int] = OrderedDict()  # key -> uses since it came, oldest first
         self._main: OrderedDict[str, int] = OrderedDict()
         self._ghosts: OrderedDict[int, None] = OrderedDict()  # hashes of keys that left, oldest first
-        self._touched: deque[str] = deque(maxlen=TOUCHES_NOTED)
         self._newest_is_small = False  # whether the key added last waits in the small queue, and nothing left since
-        self.touch: Callable[[str], object] = self._touched.append
+        self.touched: deque[str] = deque()
+        """Hits that `apply_touches` has not seen. Unbounded: the tier empties it when there are many."""
+        self.touch: Callable[[str], object] = self.touched.append
 
     def add(self, key: str) -> None:
         """Queue `key`: behind the main queue if it was here lately, else behind the small one."""
-        self._apply_touches()
-        ghost = hash(key)
-        if ghost in self._ghosts:
-            del self._ghosts[ghost]
+        if self.touched:
+            self.apply_touches()
+        ghosts, ghost = self._ghosts, hash(key)
+        if ghost in ghosts:
+            del ghosts[ghost]
             self._main[key] = 0
+            self._newest_is_small = False
         else:
             self._small[key] = 0
             self._newest_is_small = True
-            return
-        self._newest_is_small = False
 
     def evict(self) -> str:
         """Forget and return the first unused key: of the small queue if it has its part, else of the main one."""
-        self._apply_touches()
+        if self.touched:
+            self.apply_touches()
         small, main = self._small, self._main
-        room = len(small) + len(main) - 1  # the newest key comes in the place of the one that leaves
-        share = max(1, room // _SMALL_PART)
-        waiting = len(small) - self._newest_is_small
-        self._newest_is_small = False
+        waiting = len(small)
+        room = waiting + len(main) - 1  # the newest key comes in the place of the one that leaves
+        share = room // _SMALL_PART or 1
+        if self._newest_is_small:
+            waiting -= 1
+            self._newest_is_small = False
         if waiting >= share or not main:
             while small:
                 key, uses = small.popitem(last=False)
                 if uses < _USES_TO_STAY:
-                    self._remember(key, room - share)
+                    ghosts = self._ghosts  # as _remember, in place: a call would be a tenth of an eviction
+                    ghosts[hash(key)] = None
+                    while len(ghosts) > room - share and len(ghosts) > 1:
+                        ghosts.popitem(last=False)
                     return key
                 main[key] = 0
         while True:
@@ -78,29 +83,44 @@ class S3FifoPolicy:
             del self._main[key]
         self._remember(key, len(self))
 
+    def use(self, key: str) -> None:
+        """Note a hit at once. The lock is held."""
+        queue = self._small
+        uses = queue.get(key)
+        if uses is None:
+            queue = self._main
+            uses = queue.get(key)
+            if uses is None:
+                return  # it has left since
+        if uses < _MOST_USES:
+            queue[key] = uses + 1
+
+    def apply_touches(self) -> None:
+        """Note the hits of `touched` and empty it. The lock is held."""
+        take, small, main = self.touched.popleft, self._small, self._main
+        try:
+            while True:
+                key = take()
+                queue = main if key in main else small
+                uses = queue.get(key, _MOST_USES)  # as many: it has left since
+                if uses < _MOST_USES:
+                    queue[key] = uses + 1
+        except IndexError:  # empty; not asked before, because a finaliser may run this method in its midst
+            pass
+
     def clear(self) -> None:
         """Forget everything."""
         self._small.clear()
         self._main.clear()
         self._ghosts.clear()
         self._newest_is_small = False
-        self._touched.clear()
+        self.touched.clear()
 
     def __len__(self) -> int:
         return len(self._small) + len(self._main)
 
     def _remember(self, key: str, room: int) -> None:
-        self._ghosts[hash(key)] = None
-        while len(self._ghosts) > max(1, room):
-            self._ghosts.popitem(last=False)
-
-    def _apply_touches(self) -> None:
-        touched, small, main = self._touched, self._small, self._main
-        while touched:
-            key = touched.popleft()
-            for queue in (small, main):
-                uses = queue.get(key)
-                if uses is not None:
-                    if uses < _MOST_USES:
-                        queue[key] = uses + 1
-                    break
+        ghosts = self._ghosts
+        ghosts[hash(key)] = None
+        while len(ghosts) > room and len(ghosts) > 1:
+            ghosts.popitem(last=False)

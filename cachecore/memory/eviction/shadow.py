@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cachecore.contract.eviction import EvictionPolicy
+from cachecore.contract.eviction import EvictionPolicy, use_of
 
 
 class Shadow:
     """A policy that plays a cache of `room` keys. Not thread-safe."""
 
-    __slots__ = ("_keys", "_policy", "lead", "room")
+    __slots__ = ("_add", "_evict", "_keys", "_policy", "_use", "lead", "room")
 
     def __init__(self, policy: EvictionPolicy, room: int) -> None:
         self._policy = policy
+        # Bound once: looking them up is a good part of a request.
+        self._add, self._evict, self._use = policy.add, policy.evict, use_of(policy)
         self._keys: set[str] = set()
         self.room = room
         self.lead = 0.0
@@ -21,21 +23,24 @@ class Shadow:
 
     def request(self, key: str) -> bool:
         """Ask for `key`, which is there afterwards if the policy admits it; return whether it was there before."""
-        if key in self._keys:
+        keys = self._keys
+        if key in keys:
             try:
-                self._policy.touch(key)
+                self._use(key)
             except KeyError:
                 pass
             return True
-        self._keys.add(key)
-        self._policy.add(key)
-        self._shrink()
+        keys.add(key)
+        self._add(key)
+        if len(keys) > self.room:
+            keys.remove(self._evict())
         return False
 
     def resize(self, room: int) -> None:
         """Hold at most `room` keys from now on."""
         self.room = room
-        self._shrink()
+        while len(self._keys) > room:
+            self._keys.remove(self._evict())
 
     def discard(self, key: str) -> None:
         """Forget `key` if it is there."""
@@ -54,7 +59,3 @@ class Shadow:
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    def _shrink(self) -> None:
-        while len(self._keys) > self.room:
-            self._keys.remove(self._policy.evict())

@@ -20,7 +20,7 @@ _PROTECTED_PERCENT: Final = 80
 
 
 class TinyLfuPolicy:
-    """W-TinyLFU. About 150 bytes per entry beside its key, frequencies included; no ghosts.
+    """W-TinyLFU. About 170 bytes per entry beside its key, frequencies included; no ghosts.
 
     Strong on stable popularity and on loops, where it keeps its entries. Slow to follow new popularity: `adaptive`
     knows when to prefer others.
@@ -29,9 +29,10 @@ class TinyLfuPolicy:
     __slots__ = ("_candidate", "_frequency", "_probation", "_protected", "_touched", "_window", "touch")
 
     def __init__(self, capacity: int, *, chance: Random | None = None) -> None:
-        self._window: OrderedDict[str, None] = OrderedDict()  # each least recently used first
-        self._probation: OrderedDict[str, None] = OrderedDict()
-        self._protected: OrderedDict[str, None] = OrderedDict()
+        # Key -> its digest in the sketch, each least recently used first.
+        self._window: OrderedDict[str, int] = OrderedDict()
+        self._probation: OrderedDict[str, int] = OrderedDict()
+        self._protected: OrderedDict[str, int] = OrderedDict()
         self._candidate: str | None = None  # the key that left the window last, and has not been weighed yet
         self._frequency = FrequencySketch(seed=(chance or Random()).getrandbits(64))  # noqa: S311 - no secret
         self._touched: deque[str] = deque(maxlen=TOUCHES_NOTED)
@@ -39,28 +40,54 @@ class TinyLfuPolicy:
 
     def add(self, key: str) -> None:
         """Let `key` into the window."""
-        self._apply_touches()
-        self._frequency.add(key, len(self))
-        self._window[key] = None
-        if len(self._window) > max(1, len(self) // _WINDOW_PART):
-            self._candidate = self._window.popitem(last=False)[0]
-            self._probation[self._candidate] = None
+        if self._touched:
+            self._apply_touches()
+        window, probation, frequency = self._window, self._probation, self._frequency
+        digest = frequency.digest(key)
+        entries = len(window) + len(probation) + len(self._protected)
+        frequency.add(digest, entries)
+        window[key] = digest
+        waiting = len(window)
+        if waiting > 1 and waiting > (entries + 1) // _WINDOW_PART:
+            self._candidate, digest = window.popitem(last=False)
+            probation[self._candidate] = digest
 
     def evict(self) -> str:
         """Forget and return the less frequent of the key that just left the window and the one unused for longest."""
-        self._apply_touches()
+        if self._touched:
+            self._apply_touches()
+        probation, protected = self._probation, self._protected
         candidate, self._candidate = self._candidate, None
-        if candidate not in self._probation:
-            candidate = None
-        victim = self._first_of_main()
-        if victim == candidate and self._protected:
-            victim = next(iter(self._protected))
-        if victim is None:
+        region = probation or protected
+        if not region:
             return self._window.popitem(last=False)[0]
-        if candidate is not None and self._frequency.of(candidate) <= self._frequency.of(victim):
-            victim = candidate
-        self._forget(victim)
+        if candidate is None or candidate not in probation:
+            return region.popitem(last=False)[0]
+        victim = next(iter(region))
+        if victim == candidate and protected:
+            region, victim = protected, next(iter(protected))
+        if not self._frequency.more(probation[candidate], region[victim]):
+            region, victim = probation, candidate
+        del region[victim]
         return victim
+
+    def use(self, key: str) -> None:
+        """Note a hit at once. The lock is held."""
+        window, probation, protected = self._window, self._probation, self._protected
+        if key in protected:
+            protected.move_to_end(key)
+            digest = protected[key]
+        elif key in probation:
+            protected[key] = digest = probation.pop(key)
+            if len(protected) * 100 > (len(probation) + len(protected)) * _PROTECTED_PERCENT:
+                demoted, its_digest = protected.popitem(last=False)
+                probation[demoted] = its_digest
+        elif key in window:
+            window.move_to_end(key)
+            digest = window[key]
+        else:
+            return  # it has left since
+        self._frequency.add(digest, len(window) + len(probation) + len(protected))
 
     def discard(self, key: str) -> None:
         """Forget that `key` is here; how often it was asked for is still known. Raises KeyError if not."""
@@ -77,9 +104,6 @@ class TinyLfuPolicy:
     def __len__(self) -> int:
         return len(self._window) + len(self._probation) + len(self._protected)
 
-    def _first_of_main(self) -> str | None:
-        return next(iter(self._probation or self._protected), None)
-
     def _forget(self, key: str) -> None:
         for region in (self._probation, self._protected):
             if key in region:
@@ -88,18 +112,6 @@ class TinyLfuPolicy:
         del self._window[key]
 
     def _apply_touches(self) -> None:
-        touched, window, probation, protected = self._touched, self._window, self._probation, self._protected
+        touched = self._touched
         while touched:
-            key = touched.popleft()
-            if key in protected:
-                protected.move_to_end(key)
-            elif key in probation:
-                del probation[key]
-                protected[key] = None
-                if len(protected) * 100 > (len(probation) + len(protected)) * _PROTECTED_PERCENT:
-                    probation[protected.popitem(last=False)[0]] = None
-            elif key in window:
-                window.move_to_end(key)
-            else:
-                continue  # it has left since
-            self._frequency.add(key, len(self))
+            self.use(touched.popleft())
