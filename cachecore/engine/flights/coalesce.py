@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 from cachecore.contract.errors import BackendError
 from cachecore.contract.futures import InlineFuture
 from cachecore.invalidation.feed import FeedState
-from cachecore.invalidation.rewind import Mark
+from cachecore.invalidation.mark import Mark
 from cachecore.invalidation.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
