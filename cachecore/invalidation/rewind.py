@@ -233,6 +233,19 @@ class Marks:
                 raise outcome
         return first  # type: ignore[return-value] # no exception, by the lines above
 
+    async def within(self, items: Sequence[Invalidation], write: Callable[[str], Awaitable[int | None]]) -> None:
+        """Carry out a write that removes `items` in a store with one mark, and advances that in the same call.
+
+        `write` gets the key of the mark, and returns its number, None if there was no room for it. Raises BackendError.
+        """
+        mark = self._marks[0]
+        expected = mark.known
+        number = await write(mark.key)
+        if number is None:
+            mark.owed = True
+        else:
+            await self._advanced(mark, items, (expected, _given(number)))
+
     async def _behind(self, write: asyncio.Future[T], by_mark: Mapping[Mark, Sequence[Invalidation]]) -> T:
         """Advance marks right behind a write that has begun, without a task for each."""
         assert self._advance is not None  # noqa: S101 - asked by the caller
@@ -300,3 +313,7 @@ class Marks:
     def lacks(self, keys: Iterable[str]) -> bool:
         """Return whether `create` has something to do. Cheap."""
         return any(mark.missing for mark in self.of(keys))
+
+
+async def _given(number: int) -> int:
+    return number
