@@ -1,7 +1,7 @@
 """`set` to a store in this process: within the call, without a task, a deadline or a turn of the loop.
 
-The steps are those of `write.store`, with the store asked directly. Whatever is not as usual is left to it: a stamp that
-is not there or does not live long enough, a clock that is to be measured, a store that is closed.
+The steps are those of `write.store`, with the store asked directly. Whatever is not as usual is left to it: a stamp
+that is not there or does not live long enough, a clock that is to be measured, a store that is closed.
 """
 
 from __future__ import annotations
