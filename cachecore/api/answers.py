@@ -21,6 +21,7 @@ from cachecore.engine.scope import Question, Scope, checked_tags, question
 from cachecore.engine.store_read import StoreRead
 from cachecore.engine.two_phase import TwoPhase
 from cachecore.engine.write_group import store_one
+from cachecore.engine.write_here import store_here
 from cachecore.engine.writing import carried
 from cachecore.keys import KeySpace, user_tag
 
@@ -77,6 +78,9 @@ class Answers(Many[V]):
                 every = (*checked_tags(tags), *computed.tags)
                 return await store_one(question(self._scope, state, key, every, life), computed, required=required)
             if since is None:
+                every = (*checked_tags(tags), *computed.tags)
+                if store_here(question(self._scope, state, key, every, life), computed):
+                    return True
                 write = writing.store(self._scope, state, {key: computed}, tags, life, required=required)
                 return (await carried(state, write))[key]
             seen = since.version

@@ -50,6 +50,7 @@ from cachecore.keys import ROOT_TAG
 from cachecore.memory.copies import tier_of_copies
 from cachecore.memory.warmth import Warmth
 from cachecore.store.local_guard import LocalGuard, guard_of
+from cachecore.store.set_calls import set_calls_of
 from cachecore.store.store_clock import StoreClock
 
 logger = logging.getLogger("cachecore")
@@ -82,6 +83,7 @@ class Engine:
         self.local = backend if isinstance(backend, SupportsLocal) and self.feed is None else None
         self.extends = isinstance(backend, SupportsExtend)
         self.tells_sizes = isinstance(backend, SupportsSizes)
+        self.set_calls = set_calls_of(self.explicit, backend, observer)
         self.shards = 0 if self.partition is None else SHARDS
         self.store_clock = StoreClock(clock, self.backend if isinstance(backend, SupportsTime) else None)
         feed_log = FeedLog(backend, self.backend.states)

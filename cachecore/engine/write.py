@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -121,13 +121,10 @@ async def prepare(part: Part, questions: Sequence[Question], life: float | None)
     try:
         async with part.within:
             part.stamps = await _stamps_here(scope, names)
-            sizes = _begin_look(scope, part)
-            # A read like any other, so that its stamps are void if they are old by the time they come.
-            readings = [] if part.stamps else state.explicit.read_stamps(names)
-            if sizes is not None:
-                await _look(scope, part, sizes)
-            if readings:
-                part.stamps = await _created(scope, names, readings, life)
+            if not part.stamps:
+                # A read like any other, so that its stamps are void if they are old by the time they come.
+                batches = await _look(scope, state, part, names)
+                part.stamps = await _created(scope, names, batches, life)
     except BackendError as error:
         part.error = error
 
@@ -167,7 +164,10 @@ async def _replace(
     explicit = engine.explicit
     if invalidated:
         try:
-            await engine.marks.beside(invalidated, partial(explicit.begin_write, data, ttl=life))
+            if engine.set_calls is not None:
+                await engine.marks.within(invalidated, partial(engine.set_calls.replace, data, ttl=life))
+            else:
+                await engine.marks.beside(invalidated, partial(explicit.begin_write, data, ttl=life))
         except BackendTimeout as error:
             if error.reason != "locked":
                 raise
@@ -243,20 +243,35 @@ def _ttl_of(computed: Computed[Any], ttl: float | None) -> float | None:
     return ttl if isinstance(computed.ttl, Unset) else lifetime("ttl", computed.ttl)
 
 
-def _begin_look(scope: Scope, part: Part) -> Awaitable[list[int]] | None:
-    """Begin to ask for the sizes of the values under the keys; None if the store tells none. Raises BackendError."""
-    engine = scope.engine
+async def _look(scope: Scope, state: LoopState, part: Part, names: Sequence[str]) -> list[Batch]:
+    """Read these stamps, and note which of the keys hold answers, as far as the store tells it. Raises BackendError."""
+    engine, explicit = scope.engine, state.explicit
     if engine.marks.state == "none":
-        return None
+        return [await reading for reading in explicit.read_stamps(names)]
     part.replaced = list(part.items)
-    return engine.explicit.begin_sizes(part.replaced) if engine.tells_sizes else None
+    if engine.set_calls is not None:
+        sizes: list[list[int] | BackendError] = []
+        look = partial(engine.set_calls.look, part.replaced, sizes.append)
+        batch = await explicit.read_beside(names, look)
+        if batch.error is None:
+            await _note(scope, part, sizes[0])
+        return [batch]
+    readings = explicit.read_stamps(names)
+    if engine.tells_sizes:
+        try:
+            lengths: list[int] | BackendError = await engine.explicit.sizes(part.replaced)
+        except BackendError as error:
+            lengths = error
+        await _note(scope, part, lengths)
+    return [await reading for reading in readings]
 
 
-async def _look(scope: Scope, part: Part, asked: Awaitable[list[int]]) -> None:
-    """Note which of the keys hold answers, given their sizes. Raises BackendError."""
+async def _note(scope: Scope, part: Part, sizes: list[int] | BackendError) -> None:
+    """Note which of the keys hold answers, given the sizes of their values. Raises BackendError."""
     keys = part.replaced
     try:
-        sizes = await asked
+        if isinstance(sizes, BackendError):
+            raise sizes
         marks = await marked(scope.engine.explicit, keys, sizes)
     except BackendError as error:
         if error.transient:
@@ -268,9 +283,9 @@ async def _look(scope: Scope, part: Part, asked: Awaitable[list[int]]) -> None:
 
 
 async def _created(
-    scope: Scope, names: Sequence[str], readings: Sequence[Awaitable[Batch]], life: float | None
+    scope: Scope, names: Sequence[str], batches: Sequence[Batch], life: float | None
 ) -> dict[str, bytes]:
-    """Return the stamps that are being read, by stamp key; those that are not there are created.
+    """Return the stamps that were read, by stamp key; those that are not there are created.
 
     Raises:
         BackendError: the store failed, or refuses one of them: an answer stored without it would outlive
@@ -278,7 +293,7 @@ async def _created(
     """
     had: dict[str, bytes | None] = {}
     failed: BackendError | None = None
-    for batch in [await reading for reading in readings]:
+    for batch in batches:
         failed = failed or batch.error
         had.update({name: sound(batch.values[name]) for name in names if name in batch.values})
     if failed is not None:

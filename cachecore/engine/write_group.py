@@ -111,6 +111,7 @@ async def _store(sets: Sequence[_Set], within: Within) -> None:
                 one.stored.set_exception(error)
     parts = _parts(part, computed, sealed)
     if len(parts) == 1:
+        parts[0].within = within  # no task is made for it
         await write(scope, parts[0], sealed)
     else:
         await asyncio.gather(*(write(scope, one, sealed) for one in parts))

@@ -2,7 +2,7 @@
 
 A store that is restored from a snapshot, or replaced by a replica that lagged, has its old answers back and its
 old mark with them. A process that knows a higher number than it reads knows that as many invalidations are lost.
-`Mark` keeps the knowledge of one mark and judges it, without I/O; `Marks` checks all reads, and repairs.
+`mark.Mark` keeps the knowledge of one mark and judges it, without I/O; `Marks` checks all reads, and repairs.
 
 A number begins with the store's clock, in microseconds, and rises by one. So a mark that is made again is above every
 number that any process knows of the lost one, and a mark that a snapshot brings back is below. One that rises by a leap
@@ -34,27 +34,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend, SupportsMarks
+from cachecore.invalidation.mark import FLOOR, Mark, number_of
 from cachecore.invalidation.outbox.backlog import Invalidation, Root
 from cachecore.invalidation.outbox.sender import FULL
 
 logger = logging.getLogger("cachecore")
 
-FLOOR: Final = 1 << 40
-"""The lowest number of a mark that was made from a clock: below are those of counters that began at 1."""
-REMEMBERED: Final = 5.0
-"""Seconds for which this process remembers the invalidations that advanced a mark."""
-_LEAP: Final = 100_000
-"""A rise by more was no series of invalidations: the clock has moved on by as many microseconds."""
-_MOST_OWN: Final = 1000
-_MOST_DIGITS: Final = 18
-
-Verdict = Literal["current", "leapt", "absent", "behind"]
 REWOUND: Final = "rewound"
 """The reason of a read with untrusted values: the mark has gone back, or was made again since the last look."""
 CALM: Final = 60.0
@@ -64,91 +54,6 @@ _SHARE: Final = 4
 """Heartbeats in which the marks of a store with many are read in turn."""
 
 T = TypeVar("T")
-
-
-class _Own(NamedTuple):
-    """One advance of this process."""
-
-    number: int
-    at: float
-    items: Sequence[Invalidation]
-
-
-class Mark:
-    """One mark as this process knows it. `root` is the key of the root's stamp beside it."""
-
-    __slots__ = ("_own", "behind", "invalidated_at", "key", "known", "missing", "owed", "root", "there")
-
-    def __init__(self, key: str, root: str) -> None:
-        self.key = key
-        self.root = root
-        self.known = 0
-        """The highest number seen."""
-        self.missing = False
-        """Whether there was none at the last look."""
-        self.there: bytes | None = None
-        """The bytes under its key then."""
-        self.behind = False
-        """Whether the store was found older than this process, and nothing has been done about it yet."""
-        self.owed = False
-        """Whether the store had no room for an advance."""
-        self.invalidated_at = -math.inf
-        """Monotonic second at which the root was last invalidated because the store had gone back."""
-        self._own: deque[_Own] = deque(maxlen=_MOST_OWN)
-
-    def __repr__(self) -> str:
-        return f"<Mark {self.key} {self.known}>"
-
-    def see(self, data: bytes | None, expected: int) -> Verdict:
-        """Judge the bytes that a read returned for the key; `expected` is the number known when the read was sent."""
-        number = number_of(data)
-        self.missing = number is None
-        if number is None:
-            self.there = data
-            return "behind" if self.behind else "absent"
-        if self.behind or number < min(expected, self.known):
-            self.behind = True
-            return "behind"
-        leapt = self.leaps_to(number)
-        self.known = max(self.known, number)
-        return "leapt" if leapt else "current"
-
-    def leaps_to(self, number: int) -> bool:
-        """Return whether the mark was made again, or raised because the store had gone back, since it was seen here."""
-        return 0 < self.known < number - _LEAP
-
-    def advanced(self, number: int, items: Sequence[Invalidation], now: float) -> None:
-        """Take note that this process has raised the mark to `number` for `items`."""
-        self.known = max(self.known, number)
-        self.missing = False
-        self._own.append(_Own(number, now, items))
-
-    def lost(self, number: int, now: float) -> list[Invalidation] | None:
-        """Return the invalidations since the mark was at `number`; None if this process does not remember all."""
-        if number >= self.known:
-            return None  # the store was older at an earlier look, and others have advanced it since
-        own = [one for one in self._own if number < one.number <= self.known and one.at >= now - REMEMBERED]
-        if len({one.number for one in own}) < self.known - number:
-            return None
-        return [item for one in own for item in one.items]
-
-    def go_back(self, number: int) -> None:
-        """Take `number` as the known one: all invalidations that followed it are being sent again."""
-        self.known = number
-        self.behind = False
-        self._own.clear()
-
-    def above(self, unix: float) -> int:
-        """Return a number above all that this process knows and, by the store's clock, above all others."""
-        return max(self.known + 1, int(unix * 1e6), FLOOR)
-
-
-def number_of(data: bytes | None) -> int | None:
-    """Return the number of a mark; None if these bytes are none, or are a counter that began anew."""
-    if not data or len(data) > _MOST_DIGITS or not data.isdigit():
-        return None
-    number = int(data)
-    return number if number >= FLOOR else None
 
 
 class Marks:
@@ -328,6 +233,19 @@ class Marks:
                 raise outcome
         return first  # type: ignore[return-value] # no exception, by the lines above
 
+    async def within(self, items: Sequence[Invalidation], write: Callable[[str], Awaitable[int | None]]) -> None:
+        """Carry out a write that removes `items` in a store with one mark, and advances that in the same call.
+
+        `write` gets the key of the mark, and returns its number, None if there was no room for it. Raises BackendError.
+        """
+        mark = self._marks[0]
+        expected = mark.known
+        number = await write(mark.key)
+        if number is None:
+            mark.owed = True
+        else:
+            await self._advanced(mark, items, (expected, _given(number)))
+
     async def _behind(self, write: asyncio.Future[T], by_mark: Mapping[Mark, Sequence[Invalidation]]) -> T:
         """Advance marks right behind a write that has begun, without a task for each."""
         assert self._advance is not None  # noqa: S101 - asked by the caller
@@ -395,3 +313,7 @@ class Marks:
     def lacks(self, keys: Iterable[str]) -> bool:
         """Return whether `create` has something to do. Cheap."""
         return any(mark.missing for mark in self.of(keys))
+
+
+async def _given(number: int) -> int:
+    return number

@@ -47,6 +47,7 @@ from cachecore.store.closing import close
 from cachecore.store.dispatch import Dispatch, Observer
 from cachecore.store.guarded_pages import guarded_pages
 from cachecore.store.inline_read import InlineRead
+from cachecore.store.joined import Calls, Spared, joined
 from cachecore.store.partition import WHOLE_STORE, Partition
 
 __all__ = ["Guard", "Observer"]
@@ -89,7 +90,6 @@ class Guard:
     # Set where `backend` has them, so that isinstance gives the same result for guard and backend.
     scan: Callable[[str], AsyncIterator[Sequence[str]]]
     sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
-    begin_sizes: Callable[[Sequence[str]], Awaitable[list[int]]]
     time: Callable[[], Awaitable[float]]
     touch: Callable[[Sequence[str]], Awaitable[None]]
     extend: Callable[..., Awaitable[list[bool]]]
@@ -129,7 +129,6 @@ class Guard:
             self.scan = partial(guarded_pages, self._calls, backend)
         if isinstance(backend, SupportsSizes):
             self.sizes = partial(self._ask, "sizes", backend.sizes)
-            self.begin_sizes = partial(self._begin_sizes, backend)
         if isinstance(backend, SupportsTime):
             self.time = partial(self._time, backend)
         if isinstance(backend, SupportsTouch):
@@ -173,25 +172,22 @@ class Guard:
         def start(node: Part) -> asyncio.Future[None]:
             keys = node[1]
             part = items if len(keys) == len(items) else {key: items[key] for key in keys}
-            size = sum(map(len, part.values()))
-            return self._start("set_many", partial(self._backend.set_many, part, ttl=ttl), node, size)
+            call = partial(self._backend.set_many, part, ttl=ttl)
+            return self._start("set_many", call, node, sum(map(len, part.values())))
 
         await self._everywhere("set_many", list(items), start)
 
     def begin_write(self, items: Mapping[str, bytes], *, ttl: float | None) -> asyncio.Future[None]:
-        """Begin `set_many` of one partition in this very turn, without another try where the store is locked.
-
-        Raises `BackendError` at once if it is refused.
-        """
+        """Begin `set_many` of one partition in this very turn, once even if it is locked. Raises if it is refused."""
         keys = list(items)
         call = partial(self._backend.set_many, items, ttl=ttl)
         return self._start("set_many", call, (self._node("set_many", keys[0]), keys), sum(map(len, items.values())))
 
-    def _begin_sizes(self, backend: SupportsSizes, keys: Sequence[str]) -> Awaitable[list[int]]:
-        """Begin `sizes` in this very turn where there is one partition; else when the result is awaited."""
-        if self._partition is not None:
-            return self._ask("sizes", backend.sizes, keys)
-        return self._start("sizes", partial(backend.sizes, keys), (self._whole, keys))
+    def begin_joined(
+        self, operation: str, calls: Calls, keys: Sequence[str], spared: Spared, size: int = 0
+    ) -> asyncio.Future[list[Any]]:
+        """Begin calls for keys of one partition in this very turn, as one call with `size` bytes; see `joined`."""
+        return self._start(operation, partial(joined, calls, spared), (self._node(operation, keys[0]), keys), size)
 
     async def delete_many(self, keys: Sequence[str]) -> int:
         """Delete the keys; return how many existed. Raises `BackendError` if any partition failed."""

@@ -101,6 +101,14 @@ class LocalGuard(Guard):
         else:
             answered(values, None)
 
+    def get_here(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the live values in the order of `keys`, within this call. Raises BackendError."""
+        return _at_once(self._direct("get_many", self._backend.get_many, keys))
+
+    def set_here(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        """Replace each key, within this call. Raises BackendError."""
+        _at_once(self._direct("set_many", self._backend.set_many, items, ttl=ttl))
+
     def within(self, operation: str, *, keys: int = 1) -> Within:
         """Return the deadline of explicit work: none for `set`, which makes no call that could wait.
 

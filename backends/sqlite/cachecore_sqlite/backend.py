@@ -131,13 +131,9 @@ class SQLiteBackend:
         finally:
             self._pool.unsubscribe(listener)
 
-    async def sizes(self, keys: Sequence[str]) -> list[int]:
+    def sizes(self, keys: Sequence[str]) -> Awaitable[list[int]]:
         """Return the length of each key's live value in bytes, 0 where there is none."""
-        lengths = self._pool.direct.sizes(keys)
-        if lengths is None:
-            named = list(keys)
-            lengths = await self._pool.query("sizes", lambda connection, now: rows.sizes(connection, named, now))
-        return lengths
+        return self._pool.sizes(list(keys))
 
     def link(self, key: str) -> Link | None:
         """Return since when the file is open; None while it is being opened or made."""

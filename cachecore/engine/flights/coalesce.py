@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 from cachecore.contract.errors import BackendError
 from cachecore.contract.futures import InlineFuture
 from cachecore.invalidation.feed import FeedState
-from cachecore.invalidation.rewind import Mark
+from cachecore.invalidation.mark import Mark
 from cachecore.invalidation.tickets import Ticket
 
 Answered = Callable[["list[bytes | None]", "BackendError | None"], None]
@@ -192,6 +192,18 @@ class Coalescer:
             self._send_all()
         return readings
 
+    def read_beside(
+        self, names: Sequence[str], begin: Callable[[Sequence[str], Answered], None]
+    ) -> asyncio.Future[Batch]:
+        """Return a future of a batch of these stamps alone, read by `begin`, which begins other work beside it."""
+        batch = Batch(self._feed_state.epoch)
+        batch.values.update(dict.fromkeys(names))
+        batch.stamp_keys.extend(names)
+        future = self._future()
+        batch.waiters.append(future)
+        self._send(batch, begin)
+        return future
+
     def _send_all_later(self) -> None:
         self._scheduled = False
         self._send_all()
@@ -201,7 +213,7 @@ class Coalescer:
         for batch in batches.values():
             self._send(batch)
 
-    def _send(self, batch: Batch) -> None:
+    def _send(self, batch: Batch, begin: Callable[[Sequence[str], Answered], None] | None = None) -> None:
         self._feed_state.tickets.open(batch)
         batch.marks = self._marks(batch.values)
         for mark in batch.marks:
@@ -209,7 +221,7 @@ class Coalescer:
         batch.asked_at = self._monotonic()
         self._under_way += 1
         try:
-            self._begin(list(batch.values), partial(self._arrived, batch))
+            (begin or self._begin)(list(batch.values), partial(self._arrived, batch))
         except BackendError as error:
             # Its frames know the batch, which keeps it: each refused read would be work for the garbage collector.
             self._arrived(batch, [], error.with_traceback(None))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cachecore.invalidation.mark import FLOOR, REMEMBERED, Mark, number_of
 from cachecore.invalidation.outbox.backlog import entries
-from cachecore.invalidation.rewind import FLOOR, REMEMBERED, Mark, number_of
 
 BASE = 1_764_460_800_000_000
 

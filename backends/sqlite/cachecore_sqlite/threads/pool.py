@@ -80,12 +80,17 @@ class ThreadPool:
         """Return a future of the values of `keys`; it is done where they are read in this thread."""
         values = self.direct.read(keys)
         if values is not None:
-            future: InlineFuture[Any] = InlineFuture(loop=asyncio.get_running_loop())
-            future.set_result(values)
-            return future
+            return _done(values)
         if self._path == MEMORY:
             return self._submit(self._writes, Job(operation, _get, self._options.timeout, (keys,)))
         return self._submit(self._reads, Job(operation, None, self._options.timeout, (keys,)))
+
+    def sizes(self, keys: list[str]) -> asyncio.Future[list[int]]:
+        """Return a future of the lengths of the values of `keys`; it is done where they are read in this thread."""
+        lengths = self.direct.sizes(keys)
+        if lengths is not None:
+            return _done(lengths)
+        return self.query("sizes", lambda connection, now: rows.sizes(connection, keys, now))
 
     def query(self, operation: str, call: ReadCall) -> asyncio.Future[Any]:
         """Return a future of `call(connection, now)` in a reading thread."""
@@ -194,6 +199,12 @@ class ThreadPool:
             worker.at_work.release()
         self._paused = []
         self._lock.release()
+
+
+def _done(answer: Any) -> asyncio.Future[Any]:
+    future: InlineFuture[Any] = InlineFuture(loop=asyncio.get_running_loop())
+    future.set_result(answer)
+    return future
 
 
 def _closed(operation: str) -> BackendUnavailable:
