@@ -129,7 +129,7 @@ def invalidation_forgets_only_memory(patch: pytest.MonkeyPatch) -> None:
 def missing_stamp_matches(patch: pytest.MonkeyPatch) -> None:
     hold = reading._stamps_hold
 
-    def lenient(scope: Any, found: Any, tagset: Any, batch: Any, later: Any) -> str | None:
+    def lenient(scope: Any, found: Any, tagset: Any, batch: Any, live: bool, later: Any) -> str | None:
         values = dict(batch.values)
         for tag, stamp in found.stamps:
             name = scope.name(tag, None)
@@ -137,7 +137,7 @@ def missing_stamp_matches(patch: pytest.MonkeyPatch) -> None:
                 values[name] = stamp
         asked, batch.values = batch.values, values
         try:
-            return hold(scope, found, tagset, batch, later)
+            return hold(scope, found, tagset, batch, live, later)
         finally:
             batch.values = asked
 
