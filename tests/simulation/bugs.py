@@ -263,7 +263,7 @@ def sliding_ttl(patch: pytest.MonkeyPatch) -> None:
     def lasting(*args: Any) -> Any:
         return replace(seal(*args), life=None)
 
-    def sliding(times: Any, now: float, chance: float, policy: Any) -> str:
+    def sliding(times: Any, now: float, policy: Any) -> str:
         last = last_read.get((times.key, times.created), times.created)
         last_read[times.key, times.created] = now
         return "fresh" if now - last < (times.fresh_until or math.inf) - times.created else "dead"
