@@ -100,6 +100,7 @@ class Engine:
         self.marks, self.outbox = self._new_outbox()
         self._read_rules = ReadRules(
             feed_state=self.feed_state,
+            keeps=self.keeps,
             max_keys=store.batch_keys,
             monotonic=clock.monotonic,
             partition=self.partition,

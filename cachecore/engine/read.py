@@ -108,7 +108,8 @@ def _fresh(question: Question, batch: Batch) -> tuple[Any, Entry | None, State, 
         value = scope.serializer.loads(entry.payload, entry)
     except EncodingError:
         return UNSET, None, "dead", _rejected(scope, "payload")
-    keep_entry(scope, question.tagset, batch, entry, value)
+    if scope.engine.keeps:
+        keep_entry(scope, question.tagset, batch, entry, value)
     scope.telemetry.counts.hits_l2 += 1
     return value, entry, judged, reason
 
@@ -251,9 +252,14 @@ def judge(
         return None, "dead", "clock"
     if entry.serializer != scope.serializer.name:
         return None, "dead", "serializer"
-    verdict = _stamps_hold(scope, entry, tagset, batch, later)
-    if verdict is not None:
-        return None, "dead", verdict
+    live = engine.monotonic() < engine.feed_state.trusted_until
+    # Entries of one namespace share one tuple of stamps (see `entry.decode`): an earlier verdict on it is valid as long
+    # as no stamp has changed.
+    held = tagset.held
+    if not (live and entry.stamps is held[0] and engine.book.generation == held[2] and not engine.outbox.busy):
+        verdict = _stamps_hold(scope, entry, tagset, batch, live, later)
+        if verdict is not None:
+            return None, "dead", verdict
     # Early refreshes are drawn once per copy in L1, not here: this entry may be read by everybody at once.
     state = decide(entry, now, scope.policy)
     if state != "dead":
@@ -265,19 +271,13 @@ def judge(
 
 
 def _stamps_hold(
-    scope: Scope, entry: Entry, tagset: TagSet, batch: Batch, later: Mapping[str, bytes | None] | None
+    scope: Scope, entry: Entry, tagset: TagSet, batch: Batch, live: bool, later: Mapping[str, bytes | None] | None
 ) -> str | None:
-    """Return None if every stamp is current, else `invalidated` or `unknown_stamps`."""
+    """Return None if every stamp is current, else `invalidated` or `unknown_stamps`; `live`: the table is trusted."""
     engine = scope.engine
     values = batch.values
-    live = engine.monotonic() < engine.feed_state.trusted_until
     book = engine.book
     generation = book.generation
-    # Entries of one namespace share one tuple of stamps (see `entry.decode`): an earlier verdict on it is valid as long
-    # as no stamp has changed.
-    held = tagset.held
-    if live and entry.stamps is held[0] and generation == held[2] and not engine.outbox.busy:
-        return None
     table: Mapping[str, bytes] = book.current if live else {}
     tags = dict(entry.stamps)
     names = scope.names(tags, entry.key)

@@ -81,7 +81,8 @@ class Scope:
     find_value: FindValue = field(init=False)
     """Returns the value of that copy, counted as a hit, or UNSET."""
     owner: Owner = field(init=False)
-    _own: TagSet = field(init=False)
+    only: TagSet | None = field(init=False)
+    """The tag set of every call without tags of its own; None where that depends on the key."""
     permanent: frozenset[str] = field(init=False)
     """Stamp keys without a ttl: the root's, and where lives cannot be lengthened the namespaces' too."""
     _parents: Parents = field(init=False)
@@ -100,7 +101,9 @@ class Scope:
         oldest = self.policy.max_age
         self.find_copy = copy_reader(engine, self.reader, max_age=oldest, bypassed=bypassed, adopt=adopt)
         self.find_value = value_reader(self.find_copy, self.reader, self.telemetry.counts)
-        self._own = self._tagset((), 0 if self.engine.shards else None)
+        if not engine.keeps:
+            self.find_value = _nothing
+        self.only = None if engine.shards else self._tagset((), None)
         self.engine.observer.keeps_for_ever |= self.policy.ttl is None
         self.engine.allow_computations(self.policy.factory_timeout)
         shards: Sequence[int | None] = range(self.engine.shards) if self.engine.shards else (None,)
@@ -122,8 +125,8 @@ class Scope:
 
     def tagset(self, key: str, tags: Sequence[str] = ()) -> TagSet:
         """Return the tags and stamp keys that an entry under `key` must have, `tags` of the call included."""
-        if not self.engine.shards:
-            return self._own if not tags else self._tagset(tags, None)
+        if self.only is not None:
+            return self._tagset(tags, None) if tags else self.only
         shard = self.keys.shard_of(key)
         if tags or shard is None:
             return self._tagset(tags, shard)
@@ -167,6 +170,11 @@ class Scope:
         return TagSet(stored, stamp_keys, (*stamp_keys, self.serializer.name))
 
 
+def _nothing(_key: str, _tags: Sequence[str] = (), _unless_due: bool = False, /) -> Any:
+    """Return the value of a copy where memory keeps none."""
+    return UNSET
+
+
 Ttl = float | Unset | None
 """Seconds, None for ever, UNSET for the ttl of the policy."""
 
@@ -186,7 +194,8 @@ class Question:
 def question(scope: Scope, state: LoopState, key: str, tags: Sequence[str] = (), ttl: Ttl = UNSET) -> Question:
     """Return the question for `key` with the call's `tags`. Raises OptionsError for tags that are none."""
     lasts = scope.policy.ttl if isinstance(ttl, Unset) else ttl
-    return Question(scope, state, key, scope.tagset(key, tags), lasts)
+    only = scope.only
+    return Question(scope, state, key, scope.tagset(key, tags) if only is None or tags else only, lasts)
 
 
 def stored_tags(tags: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -193,6 +194,8 @@ class Bulkhead:
         missed: Callable[[Call, BackendError, bool], None],
     ) -> None:
         self.loop = loop
+        self.now: Callable[[], float] = _clock_of(loop)
+        """The loop's time."""
         self.time = LoopTime(loop)
         self.under_way: set[Call] = set()
         self.abandoned: dict[Call, float] = {}  # since when; oldest first
@@ -214,13 +217,14 @@ class Bulkhead:
 
         A probe never waits. A call is failed at once if too many wait already.
         """
-        call.begun = now = self.loop.time()
+        call.begun = now = self.now()
         own = self.time.own(now)
         call.entered = own
         call.deadline = deadline = own + call.budget
-        begins = call.waiter is None or self._has_place(now)
+        under_way = self.under_way
+        begins = len(under_way) + len(self.abandoned) < self._places or call.waiter is None or self._has_place(now)
         if begins:
-            self.under_way.add(call)
+            under_way.add(call)
         elif call.explicit or len(self.waiting) < self._most_waiting:
             self.waiting.append(call)
         else:
@@ -263,9 +267,7 @@ class Bulkhead:
             call.fail(error(call.operation))
 
     def _has_place(self, now: float) -> bool:
-        """Return whether a call may begin, if need be after taking back the places of the long abandoned."""
-        if len(self.under_way) + len(self.abandoned) < self._places:
-            return True
+        """Return whether a call may begin where all places are taken: the long abandoned give theirs back."""
         for call, since in list(self.abandoned.items()):
             if now - since < FORGET_AFTER:
                 break
@@ -386,3 +388,9 @@ class Bulkhead:
         if call in self.abandoned and call.task is not None:
             call.task.cancel()
             self.loop.call_later(INSIST_AFTER, self._insist, call)
+
+
+def _clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return the clock that `loop.time` reads, without the call around it where that is asyncio's own."""
+    own = type(loop).time is asyncio.BaseEventLoop.time and "time" not in vars(loop)
+    return time.monotonic if own else loop.time

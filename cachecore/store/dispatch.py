@@ -157,7 +157,9 @@ class Dispatch:
 
     def _ended(self, bulkhead: Bulkhead, call: Call, future: asyncio.Future[Any]) -> None:
         """Evaluate the outcome of a call without a task, as `_attend` does in one. First its place is free."""
-        self._left(bulkhead, call)
+        bulkhead.under_way.discard(call)
+        if bulkhead.waiting or call.abandoned:
+            bulkhead.leave(call)
         try:
             self._answered(bulkhead, call, future.result())
         except asyncio.CancelledError:
@@ -198,7 +200,7 @@ class Dispatch:
             bulkhead.leave(call)
 
     def _answered(self, bulkhead: Bulkhead, call: Call, answer: Any) -> None:
-        now = bulkhead.loop.time()
+        now = bulkhead.now()
         seconds = now - call.begun
         (self._took.get(call.operation) or self._recorder(call.operation))(seconds)
         if call.abandoned:

@@ -258,7 +258,7 @@ class Guard:
         if self._read_now is not None and (values := self.read_now(keys)) is not None:
             answered(values, None)
             return
-        partition = self._node("get_many", keys[0])
+        partition = self._whole if self._partition is None else self._node("get_many", keys[0])
         budget = self._read_budget(partition, len(keys))
         call = partial(self._backend.get_many, keys)
         waiter = InlineRead(self._fitting, keys, answered)
@@ -352,7 +352,9 @@ class Guard:
         if len(values) != len(keys):  # the values of other keys: an answer that must not be believed
             self._observer.backend_error("get_many", "protocol")
             raise BackendError("get_many", transient=True, reason="protocol")
-        self._remember(sum(map(len, filter(None, values))))
+        size = sum(map(len, filter(None, values)))
+        if size > self._sizes.largest:
+            self._remember(size)
         return values
 
     def _remember(self, size: int) -> None:

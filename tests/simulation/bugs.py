@@ -129,7 +129,7 @@ def invalidation_forgets_only_memory(patch: pytest.MonkeyPatch) -> None:
 def missing_stamp_matches(patch: pytest.MonkeyPatch) -> None:
     hold = reading._stamps_hold
 
-    def lenient(scope: Any, found: Any, tagset: Any, batch: Any, later: Any) -> str | None:
+    def lenient(scope: Any, found: Any, tagset: Any, batch: Any, live: bool, later: Any) -> str | None:
         values = dict(batch.values)
         for tag, stamp in found.stamps:
             name = scope.name(tag, None)
@@ -137,7 +137,7 @@ def missing_stamp_matches(patch: pytest.MonkeyPatch) -> None:
                 values[name] = stamp
         asked, batch.values = batch.values, values
         try:
-            return hold(scope, found, tagset, batch, later)
+            return hold(scope, found, tagset, batch, live, later)
         finally:
             batch.values = asked
 
@@ -263,7 +263,7 @@ def sliding_ttl(patch: pytest.MonkeyPatch) -> None:
     def lasting(*args: Any) -> Any:
         return replace(seal(*args), life=None)
 
-    def sliding(times: Any, now: float, chance: float, policy: Any) -> str:
+    def sliding(times: Any, now: float, policy: Any) -> str:
         last = last_read.get((times.key, times.created), times.created)
         last_read[times.key, times.created] = now
         return "fresh" if now - last < (times.fresh_until or math.inf) - times.created else "dead"

@@ -41,7 +41,7 @@ class Batch(Ticket):
     def __init__(self, epoch: int) -> None:
         self.values: dict[str, bytes | None] = {}
         """Keys, in the order asked, to their bytes in the store; entries and stamps together."""
-        super().__init__(self.values.keys(), epoch=epoch)
+        Ticket.__init__(self, self.values.keys(), epoch=epoch)
         self.waiters: list[asyncio.Future[Batch]] = []
         self.stamp_keys: list[str] = []
         """Those of the keys that were asked for beside the entries."""
@@ -60,6 +60,8 @@ class ReadRules:
 
     feed_state: FeedState
     """Where the tickets are kept."""
+    keeps: bool
+    """Whether copies of entries are kept in memory."""
     max_keys: int
     """Entries in one read; more in one tick make further reads."""
     monotonic: Callable[[], float]
@@ -103,6 +105,7 @@ class Coalescer:
     ) -> None:
         self._begin = begin
         self._feed_state = rules.feed_state
+        self._keeps = rules.keeps
         self._max_keys = rules.max_keys
         self._monotonic = rules.monotonic
         self._partition = rules.partition
@@ -118,6 +121,8 @@ class Coalescer:
         self._future: Callable[[], asyncio.Future[Batch]] = loop.create_future
         if inline:
             self._future = partial(InlineFuture, loop=loop)
+        elif type(loop).create_future is asyncio.BaseEventLoop.create_future:
+            self._future = partial(asyncio.Future, loop=loop)  # what that function does
         self.at_once = False
         """Whether each read is sent by itself: where the store answers within the call, waiting gains nothing."""
 
@@ -214,7 +219,8 @@ class Coalescer:
             self._send(batch)
 
     def _send(self, batch: Batch, begin: Callable[[Sequence[str], Answered], None] | None = None) -> None:
-        self._feed_state.tickets.open(batch)
+        if self._keeps or batch.stamp_keys:  # else nothing is kept that a change could void
+            self._feed_state.tickets.open(batch)
         batch.marks = self._marks(batch.values)
         for mark in batch.marks:
             batch.values[mark.key] = None

@@ -17,7 +17,7 @@ from cachecore.contract import BackendError, Link
 from cachecore_redis.node import extend
 from cachecore_redis.node.feed import Feeds
 from cachecore_redis.node.large import LargeKeys
-from cachecore_redis.node.receivers import BatchReceiver, ReadReceiver, Refused
+from cachecore_redis.node.receivers import BatchReceiver, ReadInFlight, Refused
 from cachecore_redis.node.swap import Swapper
 from cachecore_redis.node.write_order import WriteOrder
 from cachecore_redis.wire import commands
@@ -153,7 +153,7 @@ class Node:
         large, connection = self.large.keys, self._open_main()
         if connection is None or self._next is not None or (large and not large.keys().isdisjoint(keys)):
             return None
-        return ReadReceiver(self, keys).begin(connection)
+        return ReadInFlight(self, keys, connection)
 
     def begin_set_many(self, items: Mapping[str, bytes], px: int | None) -> asyncio.Future[None] | None:
         """Begin to write small `items` on the open connection; None likewise. The future fails at any refused SET."""

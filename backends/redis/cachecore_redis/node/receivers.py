@@ -48,56 +48,47 @@ class Sender(Protocol):
         """Return the replies to commands sent together."""
 
 
-class ReadReceiver:
-    """One GET or MGET in flight: the connection gives it the reply, and `future` gets the values.
+class ReadInFlight(InlineFuture[Values]):
+    """One GET or MGET in flight, and the future of its values: the connection gives it the reply.
 
-    A read needs no task: this receiver turns the reply into the caller's values as soon as it comes. A task and a turn
-    of the loop would be a third of the cost of a read.
+    A read needs no task: the reply becomes the caller's values as soon as it comes. A task and a turn of the loop would
+    be a third of the cost of a read, and a receiver beside the future a tenth.
     """
 
-    __slots__ = ("_keys", "_node", "future")
-
-    def __init__(self, node: Sender, keys: Sequence[str]) -> None:
-        self.future: InlineFuture[Values] = InlineFuture(loop=asyncio.get_running_loop())
+    def __init__(self, node: Sender, keys: Sequence[str], connection: Connection) -> None:
+        """Send the command over `connection`."""
+        super().__init__(loop=connection.loop)
         self._node = node
         self._keys = keys
+        connection.request_for(commands.get(keys), self)
 
-    def begin(self, connection: Connection) -> asyncio.Future[Values]:
-        """Send the command over `connection` and return the future of its values."""
-        connection.request_for(commands.get(self._keys), self)
-        return self.future
-
-    def done(self) -> bool:
-        """Return whether the values are no longer wanted."""
-        return self.future.done()
-
-    def set_result(self, reply: Reply) -> None:
+    def set_result(self, reply: Reply, /) -> None:
         """Take the reply."""
         values = self._node.large.values_of(self._keys, reply)
         if type(values) is list:
-            self.future.set_result(values)
+            InlineFuture.set_result(self, values)
         else:
-            self.future.set_exception(self._node.reply_error("get_many", values))
+            InlineFuture.set_exception(self, self._node.reply_error("get_many", values))
 
-    def set_exception(self, error: BaseException) -> None:
+    def set_exception(self, error: type | BaseException, /) -> None:
         """Take the loss of the connection; if the server closed it, read again on a new one, once (see `Node.read`)."""
         if isinstance(error, ConnectionResetError):
             self._node.in_background(self._again())
         elif isinstance(error, OSError):
             translated = translate("get_many", error)
             translated.__cause__ = error
-            self.future.set_exception(translated)
+            InlineFuture.set_exception(self, translated)
         else:
-            self.future.set_exception(error)
+            InlineFuture.set_exception(self, error)
 
     async def _again(self) -> None:
         try:
             reply = await self._node.read("get_many", commands.get(self._keys))
         except BackendError as error:
             if not self.done():
-                self.future.set_exception(error)
+                InlineFuture.set_exception(self, error)
         except asyncio.CancelledError:
-            self.future.cancel()
+            self.cancel()
             raise
         else:
             if not self.done():

@@ -81,7 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         """Facts learned about the server, by name; they hold for this connection alone. Written by `node/swap`."""
         self.joins_writes = False
         """Whether small writes wait for the next command of the tick, or its end: more is likely to go right behind."""
-        self._loop = loop
+        self.loop = loop
         self._call_soon = loop.call_soon
         self._create_future = loop.create_future
         self._transport: asyncio.Transport | None = None
@@ -110,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
         self.owner = owner
         self.alive = True
-        self.born = self._loop.time()
+        self.born = self.loop.time()
         transport.set_protocol(self)
         transport.resume_reading()
         if leftover:
@@ -322,18 +322,18 @@ class Connection(asyncio.BufferedProtocol):
         self._owed.clear()
         self._silent = 0
         self._heard = False
-        self._due = self._loop.time() + self._interval
-        self._timer = self._loop.call_at(self._due, self._check)
+        self._due = self.loop.time() + self._interval
+        self._timer = self.loop.call_at(self._due, self._check)
 
     def _check(self) -> None:
         pending = self._pending
         if not pending:
             self._timer = None  # armed again by the next command: an idle connection costs nothing
             return
-        now = self._loop.time()
+        now = self.loop.time()
         stalled = now - self._due > self._interval
         self._due = now + self._interval
-        self._timer = self._loop.call_at(self._due, self._check)
+        self._timer = self.loop.call_at(self._due, self._check)
         if stalled:
             return  # the loop stood still, not the server: replies may lie in the socket unread
         self._silent = 0 if self._heard else self._silent + 1
