@@ -33,7 +33,7 @@ NOTICED_BY = {
     "joins_in_spite_of_tags": 1,
     "key_without_namespace": 0,
     "missing_stamp_matches": 13,
-    "no_deadline": 1,
+    "no_deadline": 4,
     "no_tombstone": 1,
     "sliding_ttl": 0,
     "store_errors_reach_the_caller": 1,
