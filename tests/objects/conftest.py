@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,23 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[int]:
     """The port of a server that writes on conditions, as S3 does."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server.get_host_and_port()[1]
-    server.stop()
+    whole, lock = DomainDispatcherApplication.__call__, threading.Lock()
+
+    def one_by_one(*arguments: Any) -> Any:
+        """Answer one request after the other: moto looks at a condition and writes in two steps, S3 in one."""
+        with lock:
+            return whole(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DomainDispatcherApplication, "__call__", one_by_one)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        yield server.get_host_and_port()[1]
+        server.stop()
 
 
 @pytest.fixture(scope="session")
