@@ -208,9 +208,16 @@ async def test_lone_reads_take_no_turn_of_the_loop(tmp_path: Path) -> None:
             assert time.monotonic() < limit
             backend._pool.direct._rests_until = 0.0
             await cache.get(0)
-        lone = cache.get(0)
-        with pytest.raises(StopIteration, match=r"^0$"):
-            lone.send(None)
+        while True:  # a read that finds the store's clock due goes the usual way
+            lone = cache.get(0)
+            try:
+                lone.send(None)
+            except StopIteration as answered:
+                assert answered.value == 0
+                break
+            lone.close()
+            assert time.monotonic() < limit
+            await cache.get(0)
         reads: list[int] = []
         read = backend._pool.direct.read
 
