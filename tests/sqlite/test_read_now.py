@@ -212,12 +212,13 @@ async def test_lone_reads_take_no_turn_of_the_loop(tmp_path: Path) -> None:
             lone = cache.get(0)
             try:
                 lone.send(None)
-            except StopIteration as answered:
-                assert answered.value == 0
+            except StopIteration as ended:
+                answered = ended.value
                 break
             lone.close()
             assert time.monotonic() < limit
             await cache.get(0)
+        assert answered == 0
         reads: list[int] = []
         read = backend._pool.direct.read
 
