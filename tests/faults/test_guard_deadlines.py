@@ -246,16 +246,11 @@ async def test_l4_latency_rises(size: int, any_server: Server, link: Proxy, reco
 @sizes(1, 5)
 async def test_l5_busy_with_itself(size: int, any_server: Server, record: Record) -> None:
     """Thousands of writes at once keep the process busy for long, which is no failure of the store."""
-    errors: dict[str, int] = {}
-    for _ in range(3):  # other programs may take the processor away for longer than a deadline
-        async with cache_at(any_server.url) as cache:
-            for turn in range(size):
-                await asyncio.gather(*(cache.set(request(turn * 2000 + i), answer(i)) for i in range(2000)))
-                await cache.set_many({f"{turn} {i}": answer(i) for i in range(10_000)})
-            errors = dict(cache.stats.backend_errors)
-        if not errors:
-            break
-    assert not errors
+    async with cache_at(any_server.url) as cache:
+        for turn in range(size):
+            await asyncio.gather(*(cache.set(request(turn * 2000 + i), answer(i)) for i in range(2000)))
+            await cache.set_many({f"{turn} {i}": answer(i) for i in range(10_000)})
+        assert not cache.stats.backend_errors
     record("L5", "0 failed", met=True, size=f"{size} × (2,000 `set` at once, `set_many` of 10,000)")
 
 
