@@ -9,7 +9,6 @@ The codecs of others check nothing beyond their own form. Serializers of cacheco
 from __future__ import annotations
 
 import json
-import pickle
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -47,7 +46,6 @@ def codecs() -> dict[str, Codec]:
     """Return how each codec writes and reads, by name."""
     found: dict[str, Codec] = {
         BASE: (lambda value: json.dumps(value).encode(), json.loads),
-        "pickle": (lambda value: pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pickle.loads),
         "msgspec, json": (msgspec.json.encode, msgspec.json.decode),
         "msgspec, msgpack": (msgspec.msgpack.encode, msgspec.msgpack.decode),
         "ormsgpack": (ormsgpack.packb, ormsgpack.unpackb),
