@@ -2,8 +2,7 @@
 
     python -m benchmarks codecs
 
-The codecs of others check nothing beyond their own form. Serializers of cachecore check types, depth and sizes;
-`pickle` may run any code that is in the bytes it reads.
+The codecs of others check nothing beyond their own form. Serializers of cachecore check types, depth and sizes.
 """
 
 from __future__ import annotations

@@ -313,14 +313,6 @@ class SyncCache(SyncMany[V]):
         claim = self._cache.claim(request, ttl=ttl, tags=tags)
         return SyncClaim(self._thread, claim._claim)  # noqa: SLF001 - the same claim, in this face
 
-    def hand_over(self) -> bool:
-        """Inside a factory: return whether its caller may get the answer now; see `Cache.hand_over`."""
-
-        async def asked() -> bool:
-            return self._cache.hand_over()
-
-        return self._run(asked())
-
     def pin_tag(self, tag: str) -> None:
         """Inside a factory: depend on `tag` from now on; see `Cache.pin_tag`."""
         self._run(self._cache.pin_tag(tag))
