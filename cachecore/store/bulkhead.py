@@ -199,8 +199,8 @@ class Bulkhead:
         self.time = LoopTime(loop)
         self.under_way: set[Call] = set()
         self.abandoned: dict[Call, float] = {}  # since when; oldest first
-        self.heard: set[Partition] = set()
-        """Partitions that have answered a call of this loop, or failed it."""
+        self.heard: dict[Partition, float] = {}
+        """When each partition first answered a call of this loop, or failed it: monotonic second."""
         self.waiting: deque[Call] = deque()
         """Calls that wait for a place."""
         self._limits: list[_Limit] = []  # a heap
@@ -365,7 +365,7 @@ class Bulkhead:
             # that hangs must be noticed on a busy loop too.
             blame = not stalled or call.partition not in blamed
             blamed.add(call.partition)
-            self.heard.add(call.partition)
+            self.heard.setdefault(call.partition, self.now())
             error: BackendError = BackendTimeout(call.operation)
             if call.connecting:
                 error = BackendUnavailable(call.operation, reason="connect_timeout")

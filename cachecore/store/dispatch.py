@@ -209,7 +209,7 @@ class Dispatch:
         trip = partition.trip
         if seconds < trip.least or now >= trip.ends:
             self._measured(bulkhead, call, answer, now)
-        bulkhead.heard.add(partition)
+        bulkhead.heard.setdefault(partition, now)
         if partition.refusals.held:
             partition.refusals.succeeded(call.operation)
         breaker = partition.breaker
@@ -282,9 +282,12 @@ class Dispatch:
                 return 0.0
         if link is not None and link.since >= call.begun:
             call.told = True
+            if not partition.known:
+                return max(call.budget, partition.cap)
+            if bulkhead.heard.get(partition, math.inf) > call.begun:
+                return call.budget  # it began with the first calls, all of which waited for the connection
             # It gets back what the connection took, no more: one opened beside others is no reason to wait twice.
-            connected = min(call.budget, link.since - call.begun)
-            return connected if partition.known else max(call.budget, partition.cap)
+            return min(call.budget, link.since - call.begun)
         if partition not in bulkhead.heard and (links is None or not partition.known):
             call.told = True
             return partition.cap - call.budget
@@ -303,7 +306,7 @@ class Dispatch:
         self._recorder(call.operation)(bulkhead.loop.time() - call.begun)
         if call.abandoned:
             return  # counted when it missed its deadline
-        bulkhead.heard.add(call.partition)
+        bulkhead.heard.setdefault(call.partition, bulkhead.now())
         if error.transient:
             call.partition.breaker.failed(call.ticket, self._now(), error.reason)
         else:

@@ -167,6 +167,29 @@ def test_a_connection_that_is_opened_beside_others_gives_back_its_own_time_alone
     made.run(main())
 
 
+class Unequal(Linked):
+    """A store whose answers to some keys take longer."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        values = await super().get_many(keys)
+        if "late" in keys:
+            await asyncio.sleep(0.07)
+        return values
+
+
+def test_calls_that_wait_for_the_first_connection_have_their_time_after_it() -> None:
+    """Also where one of them was answered: a process that begins with many calls has them all waiting."""
+    made = Timed()
+    store = Unequal(made.clock, 0.02)
+    made.guard = Guard(store, StoreOptions(), clock=made.clock, chance=random.Random(1), observer=made.seen)
+
+    async def main() -> None:
+        await asyncio.gather(made.guard.get_many(["soon"]), made.guard.get_many(["late"]))
+        await made.seconds(lambda: made.guard.get_many(["late"]), "timeout")
+
+    made.run(main())
+
+
 def test_large_answers_say_nothing_of_the_round_trip() -> None:
     made = Timed(backend_timeout_per_mib=0)
 
