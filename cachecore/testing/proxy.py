@@ -49,6 +49,11 @@ class Link:
         for writer in (self.client, self.server):
             writer.close()
 
+    def was_reset(self) -> bool:
+        """Tell whether the client has reset its connection, also while bytes of before are unread."""
+        raw = self.client.get_extra_info("socket")
+        return raw is None or bool(raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
     def abort(self) -> None:
         """Reset the client and drop the server, with all bytes still on their way to it."""
         self.end(reset=True)
@@ -122,7 +127,10 @@ class Proxy:
         self._do(change)
 
     def throttle(self, bytes_per_second: float) -> None:
-        """Let requests reach the server no faster than this, on each connection by itself."""
+        """Let requests reach the server no faster than this, on each connection by itself.
+
+        A client that resets its connection keeps back what has not passed, as if it were still unsent.
+        """
 
         def change() -> None:
             self._up_per_second = bytes_per_second
@@ -313,6 +321,9 @@ class Proxy:
                 await self._flowing.wait()
                 if link.lost:
                     continue
+                if self._up_per_second is not None and link.was_reset():
+                    link.server.transport.abort()
+                    return
                 self.bytes_up += len(piece)
                 link.server.write(piece)
                 await link.server.drain()

@@ -274,7 +274,7 @@ def test_a_file_is_all_that_a_new_peer_needs(tmp_path: Path, monkeypatch: pytest
 
 def test_peers_tell_absent_answers_from_stored_ones() -> None:
     """In a process of its own: some peers leave connections open when they are closed."""
-    pytest.importorskip("cashews", reason="the dependency group `bench` is not installed")
+    pytest.importorskip("async_lru", reason="the dependency group `bench` is not installed")
     command = [sys.executable, "-m", "benchmarks.peers"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout

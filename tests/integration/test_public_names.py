@@ -52,5 +52,7 @@ def test_the_synchronous_face_has_the_same_names() -> None:
     def members(one: type) -> set[str]:
         return {member for member in dir(one) if not member.startswith("_")}
 
-    assert members(cachecore.SyncCache) ^ members(cachecore.Cache) == {"close", "aclose", "sweep_tag"}
+    ends = {"close", "aclose"}
+    of_loops_alone = {"sweep_tag", "hand_over"}  # a thread has nobody to send an answer to before it is stored
+    assert members(cachecore.SyncCache) ^ members(cachecore.Cache) == ends | of_loops_alone
     assert members(cachecore.SyncClaim) == members(cachecore.Claim)

@@ -18,8 +18,8 @@ from tests.redis.opening import opened
 from tests.redis.waiting import until, until_it_works
 
 LARGE = b"x" * 1_000_000
-UPLINK = 5_000_000
-"""Bytes a second: a large value is on its way for a fifth of a second, a small one is there at once."""
+UPLINK = 2_500_000
+"""Bytes a second: a large value is on its way for 0.4 s, longer than a connection waits for a reply, a small one is there at once."""
 
 
 @pytest.fixture

@@ -157,6 +157,24 @@ async def test_late_reply_gives_up_the_connection(peer: Peer) -> None:
         peer.connection.request(PING)
 
 
+async def test_what_a_given_up_connection_has_not_sent_is_never_sent() -> None:
+    """Also what the kernel holds: it would be sent when the network is back, after newer writes of other connections."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        opening = loop.create_task(loop.create_connection(Recorder, *listener.getsockname()))
+        accepted, _ = await loop.sock_accept(listener)
+        transport, _ = await opening
+        connection = Connection(loop, 0.2)
+        connection.attach(transport, None)
+        with pytest.raises(TimeoutError):
+            await connection.request(set_("k", b"x" * 10_000_000, None))
+        await asyncio.sleep(0)  # the transport closes its socket in the next turn
+        with accepted, pytest.raises(ConnectionResetError):
+            while await loop.sock_recv(accepted, 1 << 20):
+                pass
+
+
 async def test_answered_connection_is_never_late(peer: Peer) -> None:
     """A connection under load that is answered lives on past many deadlines."""
     ends = time.monotonic() + 0.7

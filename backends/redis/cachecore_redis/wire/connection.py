@@ -9,6 +9,10 @@ fails, because all other replies come behind that one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -23,6 +27,7 @@ _PATIENCE: Final = 4
 """Deadlines that the oldest reply may take while bytes keep coming: a large value on a slow link is not late."""
 
 _BUFFER_BYTES: Final = 128 * KIB
+_UNSENT_IS_DROPPED: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER on, 0 s
 
 _MORE: Final = object()
 
@@ -303,6 +308,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer.cancel()
             self._timer = None
         if self._transport is not None:
+            self._drop_unsent(self._transport)
             self._transport.abort()  # not close(): a peer that is stuck would keep the buffer alive for minutes
         self._out.clear()
         pending, self._pending = self._pending, deque()
@@ -315,6 +321,13 @@ class Connection(asyncio.BufferedProtocol):
                 if not future.done():  # type: ignore[union-attr] # a future, by the line above
                     future.set_exception(type(error)(*error.args))  # type: ignore[union-attr] # a shared one gathers tracebacks
             self.resume_writing()
+
+    def _drop_unsent(self, transport: asyncio.Transport) -> None:
+        """Let the kernel forget what it has not sent, too: a write that it sends later would undo newer ones."""
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family != getattr(socket, "AF_UNIX", None):
+            with contextlib.suppress(OSError):  # closed already
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _UNSENT_IS_DROPPED)
 
     # Lateness
 
