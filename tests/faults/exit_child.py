@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import Any
 
@@ -38,4 +39,9 @@ if __name__ == "__main__":
     if face == "Cache":
         asyncio.run(main(Cache(url, ttl=600, write_timeout=1)))
     else:
-        threads(SyncCache(url, ttl=600, write_timeout=1))
+        cache = SyncCache[Any](url, ttl=600, write_timeout=1)
+        engine = cache._cache._engine
+        threads(cache)
+        del cache
+        while face == "SyncCache, closing" and not engine.closed:
+            gc.collect()

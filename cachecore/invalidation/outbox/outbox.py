@@ -294,12 +294,12 @@ class Outbox:
         """
         loop = asyncio.get_running_loop()
         trying = self._tasks.get(loop)
-        self.loops.discard(loop)
         if trying is not None:
             trying[0].cancel()
             await asyncio.wait([trying[0]])
         if not await self.last_attempts():
             self.say_what_is_left()
+        self.loops.discard(loop)  # not before: where the interpreter ends meanwhile, `at_exit` goes on from here
         if self._journal is not None:
             with self._lock:
                 again = [replace(item, delivered=True) for repetition in self._again for item in repetition.items]
