@@ -19,7 +19,7 @@ from tests.redis.waiting import until, until_it_works
 
 LARGE = b"x" * 1_000_000
 UPLINK = 2_500_000
-"""Bytes a second: a large value is on its way for 0.4 s, longer than a connection waits for a reply, a small one is there at once."""
+"""Bytes a second: a large value is on its way for 0.4 s, and its connection is given up before."""
 
 
 @pytest.fixture

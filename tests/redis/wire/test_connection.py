@@ -158,7 +158,7 @@ async def test_late_reply_gives_up_the_connection(peer: Peer) -> None:
 
 
 async def test_what_a_given_up_connection_has_not_sent_is_never_sent() -> None:
-    """Also what the kernel holds: it would be sent when the network is back, after newer writes of other connections."""
+    """Nor what the kernel holds, which would come after newer writes of other connections."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
