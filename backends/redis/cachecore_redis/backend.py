@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.credentials import CredentialProvider
 
+_LENGTHS: Final = 1000
+"""Keys whose lengths are asked for at once: other commands on the connection wait for no more."""
 _CLOSES: Final = 2
 """Connections that are closed at TIME until it is taken for a command that a proxy answers by closing."""
 
@@ -144,13 +146,16 @@ class RedisBackend:
         return self._nodes.get("feed").feeds.feed(prefix)
 
     def sizes(self, keys: Sequence[str]) -> Awaitable[list[int]]:
-        """Return the length of each key's live value, 0 where there is none: one STRLEN each, sent together."""
+        """Return the length of each key's live value, 0 where there is none: one STRLEN each, a thousand together."""
         node = self._nodes.get("sizes")
-        future = node.begin_sizes(keys) if keys else None
+        future = node.begin_sizes(keys) if 0 < len(keys) <= _LENGTHS else None
         return self._sizes(node, keys) if future is None else future
 
     async def _sizes(self, node: Node, keys: Sequence[str]) -> list[int]:
-        replies = await node.ask_many("sizes", commands.lengths(keys), twice=True) if keys else []
+        replies: list[Any] = []
+        for start in range(0, len(keys), _LENGTHS):
+            page = commands.lengths(keys[start : start + _LENGTHS])
+            replies += await node.ask_many("sizes", page, twice=True)
         return [self._checked(node, "sizes", reply, int) for reply in replies]
 
     async def touch(self, keys: Sequence[str]) -> None:
