@@ -78,18 +78,21 @@ class InlineRun(InlineFuture[T]):
         self._work = work
         self._context = context or copy_context()
         self._awaited: asyncio.Future[Any] | None = None
+        self._error: BaseException | None = None
+        """What interrupts it, while the future that it waits for ends."""
 
     def begin(self) -> None:
         """Run up to the first future that is not done. To be called once."""
         self._step(None)
 
     def interrupt(self, error: BaseException) -> None:
-        """Raise `error` where the coroutine waits; the future that it waits for is left to itself."""
+        """Cancel the future that the coroutine waits for, as a task does, and raise `error` there once it has ended."""
         if self._awaited is not None:
-            self._step(error)
+            self._error = error
+            self._awaited.cancel()
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Raise CancelledError where the coroutine waits; return whether it waited."""
+        """As `interrupt`, with CancelledError; return whether the coroutine waited."""
         if self._awaited is None:
             return False
         self.interrupt(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
@@ -97,7 +100,10 @@ class InlineRun(InlineFuture[T]):
 
     def _goes_on(self, future: asyncio.Future[Any]) -> None:
         if future is self._awaited:
-            self._step(None)
+            error, self._error = self._error, None
+            if error is not None and not future.cancelled():
+                future.exception()  # marks it as retrieved: `error` takes its place
+            self._step(error)
 
     def _step(self, error: BaseException | None) -> None:
         self._awaited = None

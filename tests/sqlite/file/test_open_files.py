@@ -191,6 +191,7 @@ def test_a_log_that_goes_with_the_last_connection_is_not_missed(
     ((connection, files),) = others
     assert files is not None
     assert database.is_current(files)
+    monkeypatch.undo()
     database.disconnect(connection, files)
 
 

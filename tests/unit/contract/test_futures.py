@@ -113,7 +113,7 @@ def test_run_waits_for_other_futures_as_a_task_does() -> None:
 
 @pytest.mark.parametrize("how", ["interrupt", "cancel", "error"])
 def test_run_that_is_interrupted_raises_where_it_waits(how: str) -> None:
-    """The future that it waited for is left alone, and does not wake it again."""
+    """The future that it waited for is cancelled, as a task's is, and does not wake it again."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -139,9 +139,7 @@ def test_run_that_is_interrupted_raises_where_it_waits(how: str) -> None:
         else:
             awaited.set_exception(TimeoutError())
         assert not run.done()
-        if how != "error":
-            awaited.set_result(1)
-            assert not run.done()
+        assert awaited.cancelled() is (how != "error")
         later.set_result(2)
         assert run.done()
         assert run.cancel() is False
@@ -153,5 +151,33 @@ def test_run_that_is_interrupted_raises_where_it_waits(how: str) -> None:
             assert seen == [TimeoutError]
             with pytest.raises(TimeoutError):
                 await run
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["interrupt", "cancel"])
+def test_tasks_that_an_interrupted_run_waited_for_are_cancelled(how: str) -> None:
+    async def main() -> None:
+        ended: list[str] = []
+
+        async def child(name: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(name)
+
+        async def work() -> None:
+            await asyncio.gather(child("a"), child("b"))
+
+        run = InlineRun(work())
+        run.begin()
+        await asyncio.sleep(0)
+        if how == "interrupt":
+            run.interrupt(TimeoutError())
+        else:
+            assert run.cancel() is True
+        with pytest.raises(TimeoutError if how == "interrupt" else asyncio.CancelledError):
+            await run
+        assert ended == ["a", "b"]
 
     asyncio.run(main())

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from cachecore import Computed, EncodingError, InvalidationPending
-from cachecore.contract.errors import TooLargeError
+from cachecore.contract.errors import BackendTimeout, TooLargeError
 from cachecore.contract.protocols import EntryContext
 from cachecore.serializers import MsgpackSerializer
 from tests.unit.virtual_caches import Scene, virtual
@@ -114,6 +114,22 @@ async def test_a_store_that_hangs_costs_one_deadline(scene: Scene) -> None:
     scene.store.heal()
     await asyncio.sleep(5)
     assert await cache.get(1) is await scene.cache().get(1) is None
+
+
+@virtual
+async def test_nothing_is_written_any_more_once_the_caller_was_told_that_it_is_not(scene: Scene) -> None:
+    """A store that another process has locked is asked again; what comes after the deadline would undo a deletion."""
+    cache = scene.cache(write_timeout=1)
+    await cache.set("q", "old")
+    scene.store.delay(seconds=0.02)
+    scene.store.fail("set_many", lambda operation: BackendTimeout(operation, reason="locked"), prefix="cc:e:")
+    assert await cache.set("q", "new") is False
+    written = scene.store.count("set_many")
+    scene.store.heal()
+    await asyncio.sleep(5)
+    assert cache.stats.pending == 0
+    assert scene.store.count("set_many") == written + 1  # the tombstone
+    assert await scene.cache().get("q") is None
 
 
 @virtual
