@@ -97,7 +97,7 @@ class SyncCache(SyncMany[V]):
             self._cache: Cache[V] = backend
         else:
             self._cache = Cache(backend, **arguments)
-            self._cache._scope.owner.thread = self._thread  # noqa: SLF001 - a cache that no other face has
+            self._cache._scope.owner.outlived_by.append(self._thread)  # noqa: SLF001 - a cache that no other face has
 
     def __repr__(self) -> str:
         return f"SyncCache({self._cache!r})"

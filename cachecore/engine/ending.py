@@ -23,11 +23,11 @@ from cachecore.engine.engine import Engine
 class Owner:
     """Referenced by all views of one cache, and by no task of its engine."""
 
-    __slots__ = ("__weakref__", "thread")
+    __slots__ = ("__weakref__", "outlived_by")
 
     def __init__(self) -> None:
-        self.thread: object = None
-        """The thread that the cache has for itself, if any: it is to end after the cache has begun to close in it."""
+        self.outlived_by: list[object] = []
+        """What is kept until the cache has begun to close: the thread that it has for itself, if any."""
 
 
 logger = logging.getLogger("cachecore")
@@ -69,12 +69,15 @@ def owner_of(engine: Engine) -> Owner:
     if not isinstance(owner, Owner):
         owner = Owner()
         engine.owner = weakref.ref(owner)
-        weakref.finalize(owner, _abandoned, engine).atexit = False
+        weakref.finalize(owner, _abandoned, engine, owner.outlived_by).atexit = False
     return owner
 
 
-def _abandoned(engine: Engine) -> None:
+def _abandoned(engine: Engine, _outlived_by: list[object]) -> None:
     """Close an engine without views. Called in any thread, in the middle of anything: only schedules.
+
+    What outlives the owner is an argument because the arguments of a finalizer are kept until it has run: what is
+    collected together with the owner would end in any order.
 
     The first one of a process is no leak: a script that makes one cache ends so. A second one may be one for each call.
     """

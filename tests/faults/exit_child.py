@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from typing import Any
 
 from cachecore import Cache, InvalidationPending, SyncCache
@@ -43,5 +44,6 @@ if __name__ == "__main__":
         engine = cache._cache._engine
         threads(cache)
         del cache
-        while face == "SyncCache, closing" and not engine.closed:
+        limit = time.monotonic() + 20
+        while face == "SyncCache, closing" and not engine.closed and time.monotonic() < limit:
             gc.collect()

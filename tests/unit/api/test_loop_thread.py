@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cachecore import SyncCache
+from cachecore.api import loop_thread
 from cachecore.api.loop_thread import LoopThread
+from cachecore.engine import ending
 
 
 @pytest.mark.parametrize("turns", range(8))
@@ -42,3 +47,30 @@ def test_a_task_that_begins_while_the_loop_ends_is_not_left_unstarted(turns: int
     thread.stop()
     kept.clear()
     gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed cache")
+def test_a_cache_that_is_collected_in_a_cycle_begins_to_close_before_its_thread_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its loop may be gone by then, and its last deletions with it."""
+    ended: list[str] = []
+    stop, abandoned = loop_thread._stop, ending._abandoned
+
+    def stopped(loop: asyncio.AbstractEventLoop) -> None:
+        ended.append("thread")
+        stop(loop)
+
+    def dropped(*given: Any) -> None:
+        ended.append("cache")
+        abandoned(*given)
+
+    monkeypatch.setattr(loop_thread, "_stop", stopped)
+    monkeypatch.setattr(ending, "_abandoned", dropped)
+    cache = SyncCache[str](f"sqlite:///{tmp_path}/cache.db", ttl=60)
+    cache.set("q", "v")
+    cycle: list[object] = [cache]
+    cycle.append(cycle)
+    del cache, cycle
+    gc.collect()
+    assert ended == ["cache", "thread"]
