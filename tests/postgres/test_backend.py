@@ -302,3 +302,33 @@ def test_loops_one_after_the_other_and_in_threads_and_forks(postgres_url: str) -
         await backend.aclose()
 
     asyncio.run(parent())
+
+
+async def test_a_connection_opened_beside_others_is_no_reason_to_wait_longer(backend: PostgresBackend) -> None:
+    """The guard gives a call the time that its connection took, and would take this one for it."""
+    await backend.set_many({"k": b"v"}, ttl=60)
+    first = backend.link("k")
+    await asyncio.gather(*(backend.get_many(["k"]) for _ in range(4)))
+    pool = backend._pools.get(asyncio.get_running_loop())
+    assert pool is not None
+    assert len(pool._idle) > 1
+    assert backend.link("k") is first
+
+
+async def test_a_statement_that_fails_after_its_caller_has_left_is_no_noise(
+    backend: PostgresBackend, postgres: Server
+) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    backend.limit_waits(connect=1.0, silence=0.2)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    pool = backend._pools.get(asyncio.get_running_loop())
+    assert pool is not None
+    with psycopg.connect(postgres.url()) as other:
+        other.execute("LOCK TABLE cachecore")
+        call = asyncio.ensure_future(backend.get_many(["k"]))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait(pool.tasks - {pool.life})
+    gc.collect()
+    assert told == []

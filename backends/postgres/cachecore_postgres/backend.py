@@ -135,14 +135,14 @@ class PostgresBackend:
         """Return the version and the abilities of the server, in words. Writes nothing. Raises `BackendError`."""
         try:
             async with await self._open(make=False) as connection:
-                cursor = await connection.cursor(row_factory=dict_row).execute(self._sql.about, (connection.table,))
-                (facts,) = await cursor.fetchall()
+                rows = connection.cursor(row_factory=dict_row).execute(self._sql.about, (connection.table,))
+                (facts,) = await (await rows).fetchall()
         except (Error, OSError) as error:
             raise translate("about", error) from error
         return {connection.link.address: {**facts, "feed": _FEED[connection.listens]}}
 
     def link(self, key: str) -> contract.Link | None:
-        """Return the newest connection of the running loop; None before the first one was opened."""
+        """Return the first connection of the running loop to the server in use; None before it was opened."""
         pool = self._pools.get(asyncio.get_running_loop())
         return None if pool is None else pool.link
 
@@ -184,6 +184,7 @@ class PostgresBackend:
         """Begin a statement; return its answer to be, which `then` makes of the rows. Its caller may leave."""
         pool = self._pool(operation)
         task = pool.start(self._run(pool, operation, then, sql, *values))
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # retrieved; its caller may leave
         pool.turn.append(task)
         task.get_loop().call_soon(pool.turn.clear)
         return asyncio.shield(task)

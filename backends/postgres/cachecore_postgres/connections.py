@@ -12,8 +12,7 @@ import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from psycopg import AsyncConnection, Error, errors, waiting
-from psycopg.pq import TransactionStatus
+from psycopg import AsyncConnection, Error, errors, pq, waiting
 
 from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable, Link, in_background
 from cachecore_postgres.statements import GREET, Statements
@@ -73,7 +72,7 @@ class Connection(AsyncConnection[Any]):
         with contextlib.suppress(Error):
             for _ in range(2):  # the last words of the server, and the end; no call waits
                 self.pgconn.consume_input()
-        return self.pgconn.transaction_status == TransactionStatus.IDLE
+        return self.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
     async def greet(self) -> tuple[bool, str | None]:
         """Return `listens` and `table` as they are now."""
@@ -118,7 +117,7 @@ class Pool:
 
     def __init__(self, size: int, opening: Callable[[], Awaitable[Connection]]) -> None:
         self.link: Link | None = None
-        """As `SupportsLinks.link` returns it."""
+        """As `SupportsLinks.link` returns it: the first one to this server, which calls had to wait for."""
         self.turn: list[asyncio.Task[Any]] = []
         """The calls that began in this turn of the loop."""
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -146,7 +145,7 @@ class Pool:
                 except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
                     self.link = _NO_LINK
                     raise
-                self.link = connection.link
+                self.link = self.link if self.link and self.link.address == connection.link.address else connection.link
             try:
                 yield connection
             except (errors.UndefinedTable, errors.ReadOnlySqlTransaction):
