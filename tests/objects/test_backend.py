@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import time
@@ -67,6 +68,31 @@ def test_wrong_urls_are_refused(url: str, says: str) -> None:
         from_url(url)
     with pytest.raises(OptionsError):
         Cache(url, ttl=60)
+
+
+def test_options_of_the_http_client_are_taken() -> None:
+    """Among those of the store obstore panics at them."""
+    names = ("allow_http", "http1_only", "proxy_excludes", "randomize_addresses", "user_agent", "default_content_type")
+    query = "&".join(f"{name}=true" for name in names)
+    from_url(
+        f"s3://bucket?{query}&connect_timeout=2s&pool_idle_timeout=5s&read_timeout=5s&proxy_url=http://127.0.0.1:1"
+    )
+
+
+async def test_a_write_that_fails_after_its_caller_has_left_is_no_noise() -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    backend = from_url("s3://bucket?endpoint=http://127.0.0.1:1&region=x&access_key_id=a&secret_access_key=b&timeout=1")
+    writing = asyncio.ensure_future(backend.set_many({"k": b"v", "l": b"w"}, ttl=60))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait(backend._writes)
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    del writing
+    await asyncio.sleep(0)
+    gc.collect()
+    assert told == []
 
 
 def test_a_store_without_conditions_is_refused() -> None:

@@ -183,7 +183,9 @@ class ObjectBackend:
             self._writes.update(tasks)
             for task in tasks:
                 task.add_done_callback(self._writes.discard)
-            return list(await asyncio.shield(asyncio.gather(*tasks)))
+            written = asyncio.gather(*tasks)
+            written.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved
+            return list(await asyncio.shield(written))
         try:
             return list(await asyncio.gather(*tasks))
         finally:

@@ -10,13 +10,16 @@ from cachecore_objects.backend import ObjectBackend
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
 _MILLISECONDS: Final = 1000
+_OF_CLIENT: Final = ("allow_", "connect_", "default_", "http", "pool_", "proxy_", "random", "read_", "user_")
+"""The first letters of those options of obstore that are its HTTP client's, not the store's."""
 
 
 def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     """Return a backend for a URL such as `s3://bucket/folder?region=eu-central-1`; connects when first used.
 
     `timeout` (seconds of a request, 5) and `concurrency` (requests at once, 64) are the backend's own parameters; all
-    others are obstore's for the kind of store (`endpoint`, `access_key_id`, …), which also reads the environment.
+    others are obstore's for the kind of store (`endpoint`, `access_key_id`, …), which also reads the environment, or
+    for its HTTP client (`proxy_url`, `allow_http`, …).
 
     Raises:
         OptionsError: the URL or a setting in it is wrong.
@@ -33,10 +36,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     if not concurrency.isdecimal():
         raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
     plain = url.partition("?")[0]
-    client: dict[str, Any] = {
-        "timeout": f"{round(timeout * _MILLISECONDS)}ms",
-        "connect_timeout": f"{round(timeout * _MILLISECONDS)}ms",
-    }
+    client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * _MILLISECONDS)}ms")
+    client.update({name: given.pop(name) for name in list(given) if name.startswith(_OF_CLIENT)})
     if given.get("endpoint", "").startswith("http://"):
         client["allow_http"] = True
     try:
