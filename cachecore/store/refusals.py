@@ -1,4 +1,4 @@
-"""The log of refusals by a store that answers: it is full, read-only, or the user lacks a right.
+"""The log of refusals by a store that answers: it is full, read-only, not ours, or the user lacks a right.
 
 A breaker does not open for these: other calls work. A line tells that it begins and one that it is over, each
 with the reserve of `state_log`: at most one a minute while it flaps.
@@ -19,10 +19,20 @@ _TEXTS: Final = {
     "room, an eviction policy such as allkeys-lru, and each answer a ttl",
     "readonly": "refuses writes (readonly): answers are computed and not stored, invalidations are not delivered; this "
     "is a replica: point to the primary, or wait for the failover to end",
+    "foreign": "is no store of this library (foreign): it is left as it is, and answers are computed and not stored; "
+    "give the cache a path of its own",
+    "newer": "was made by a newer version (newer): it is left as it is, and answers are computed and not stored; "
+    "install that version, or give the cache a path of its own",
     "auth": "refuses {} (auth): the user lacks a right; nothing that needs it is done, and an invalidation that "
     "needs it is never delivered until the user has it: see `cachecore doctor`",
 }
-_OVER: Final = {"full": "takes new answers again", "readonly": "takes writes again", "auth": "no longer refuses {}"}
+_OVER: Final = {
+    "full": "takes new answers again",
+    "readonly": "takes writes again",
+    "foreign": "is a store of this library again",
+    "newer": "is a store of this version again",
+    "auth": "no longer refuses {}",
+}
 
 _ENDS: Final = {
     "full": frozenset({"set_many", "swap", "advance"}),

@@ -29,6 +29,8 @@ async def write(made: Guarded, times: int = 1) -> None:
     [
         ("full", False, "takes nothing new (full)", "allkeys-lru", "takes new answers again after 12.0 s"),
         ("readonly", True, "refuses writes (readonly)", "point to the primary", "takes writes again after 12.0 s"),
+        ("foreign", False, "no store of this library", "path of its own", "of this library again after 12.0 s"),
+        ("newer", False, "by a newer version (newer)", "install that version", "this version again after 12.0 s"),
         ("auth", False, "refuses set_many (auth)", "never delivered", "no longer refuses set_many after 12.0 s"),
     ],
 )
