@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import datetime
+import decimal
+import math
+import uuid
+from typing import Any, Final, NamedTuple
 
 from cachecore.encoding.plain import SCALARS, type_name
 
 _MOST_PARTS: Final = 10_000
 """Parts of a value that are looked at."""
+_EXTENDED: Final = frozenset(
+    {
+        tuple, set, frozenset, complex, datetime.datetime, datetime.date, datetime.time, datetime.timedelta,
+        decimal.Decimal, uuid.UUID,
+    }
+)  # fmt: skip
+"""Classes that are no plain data and that the serializer `extended` keeps."""
+_INTS: Final = range(-(2**63), 2**64)
+
+
+class Part(NamedTuple):
+    """A part of a value that a serializer does not keep."""
+
+    path: str
+    kind: str
+    """Its type, with the reason where the type itself is plain."""
+    extended: bool
+    """Whether the serializer `extended` keeps it."""
+    declared: bool
+    """Whether it may be kept where its type is declared."""
 
 
 def unstorable(value: Any, serializer: str) -> str:
     """Return the type that `serializer` cannot store, where in the value it is, and the way out. Quotes no value."""
-    part = odd_part(value)
-    place = "" if part is None else f" ({part[0]} is a {part[1]})"
-    return (
-        f"a {type_name(type(value))} cannot be stored by {serializer}{place}. Declare its type "
-        "with value_type=… or by a return annotation, or return plain data"
-    )
+    part = odd_part(value, json="json" in serializer)
+    place = "" if part is None else f" ({part.path} is a {part.kind})"
+    ways = []
+    if "typed-" in serializer:
+        ways.append("Its declared type does not keep it as it is: declare another")
+    elif part is None or part.declared:
+        ways.append("Declare its type with value_type=… or by a return annotation")
+    if part is not None and part.extended and "extended" not in serializer:
+        ways.append("choose serializer='extended', which keeps it")
+    ways.append("return plain data")
+    advice = ", or ".join(ways)
+    return f"a {type_name(type(value))} cannot be stored by {serializer}{place}. {advice[0].upper()}{advice[1:]}"
 
 
-def odd_part(value: Any) -> tuple[str, str] | None:
-    """Return the path and the type of the first part of `value` that is no plain data; None if there is none.
+def odd_part(value: Any, *, json: bool = False) -> Part | None:
+    """Return the first part of `value` that is not kept as plain data, as JSON if `json`; None if there is none.
 
     The path has no keys of dicts but those that are names, as a key may be a prompt.
     """
@@ -33,10 +63,26 @@ def odd_part(value: Any) -> tuple[str, str] | None:
         elif kind is dict:
             for i, (key, item) in enumerate(one.items()):
                 if type(key) is not str:
-                    return f"a key of {path}", type_name(type(key))
+                    return Part(f"a key of {path}", type_name(type(key)), type(key) in _EXTENDED | SCALARS, True)
                 parts.append((f"{path}.{key if key.isidentifier() and len(key) <= 64 else f'<key {i}>'}", item))
         elif kind not in SCALARS:
-            return path, type_name(kind)
+            return Part(path, type_name(kind), kind in _EXTENDED, True)
+        elif (flaw := _flaw(one, json)) is not None:
+            return Part(path, flaw, kind is not str, json)
         if len(parts) > _MOST_PARTS:
             return None
     return None
+
+
+def _flaw(one: Any, json: bool) -> str | None:
+    """Return the type of a scalar that its type alone does not make storable, and why; None if there is no fault."""
+    if isinstance(one, int) and one not in _INTS and not json:
+        return "int of more than 64 bits"
+    if isinstance(one, str) and not one.isascii():
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            return "str with a lone surrogate"
+    if json and isinstance(one, float) and not math.isfinite(one):
+        return "float that is no finite number"
+    return "bytes, which JSON does not have" if json and isinstance(one, bytes) else None

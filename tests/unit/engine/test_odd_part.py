@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cachecore.engine.storable import odd_part
+from cachecore.engine.storable import odd_part, unstorable
 from tests.unit.virtual_caches import Scene, virtual
 
 
@@ -33,6 +33,32 @@ def test_the_part_that_is_no_plain_data(value: Any, part: tuple[str, str] | None
         if part is None
         else found is not None and (found[0], part[1].endswith(found[1])) == (part[0], True)
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "serializer", "words", "no_words"),
+    [
+        ([2**64], "msgpack", ["value[0] is a int of more than 64 bits", "'extended'"], ["annotation"]),
+        (
+            {"a": "x\ud800"},
+            "zstd+msgpack",
+            ["value.a is a str with a lone surrogate", "plain data"],
+            ["annotation", "ext"],
+        ),
+        ([2**64, b"x"], "json", ["value[1] is a bytes", "'extended'"], ["64 bits"]),
+        (float("inf"), "json", ["no finite number", "'extended'"], []),
+        ({"a": (1, 2)}, "msgpack", ["value.a is a tuple", "value_type=", "annotation", "'extended'"], []),
+        ({1: 2}, "msgpack", ["a key of value is a int", "'extended'"], []),
+        (Answer(), "msgpack", ["Answer", "value_type="], ["'extended'"]),
+        (decimal.Decimal(1), "typed-msgpack-00|msgpack", ["declared type", "'extended'"], ["by a return annotation"]),
+    ],
+)
+def test_the_reason_and_a_way_out_that_helps(
+    value: Any, serializer: str, words: list[str], no_words: list[str]
+) -> None:
+    said = unstorable(value, serializer)
+    assert [word for word in words if word not in said] == []
+    assert [word for word in no_words if word in said] == []
 
 
 def test_it_is_said_once_for_each_function(caplog: pytest.LogCaptureFixture) -> None:
