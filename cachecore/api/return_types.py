@@ -1,8 +1,9 @@
 """The type of a cached function's answers by its return annotation, where plain data would not keep them.
 
 An annotation counts if it is made only of classes that the serializer `typed` keeps whole (dataclasses, structs,
-pydantic models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and of lists, dicts, tuples,
-sets and unions of them. Any other is ignored: one of plain data, of another class, or one that cannot be resolved.
+attrs classes, pydantic models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and of lists,
+dicts, `Sequence`, `Mapping`, tuples, sets and unions of them. Any other is ignored: one of plain data, of another
+class, or one that cannot be resolved.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import types
 import typing
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any, Final
 
 from cachecore.api.naming import innermost
@@ -37,6 +38,8 @@ class Kind(enum.IntEnum):
 
 
 _PLAIN: Final = frozenset({str, bytes, int, float, bool, type(None), object, list, dict})
+_LISTS: Final = frozenset({list, Sequence, MutableSequence})
+_DICTS: Final = frozenset({dict, Mapping, MutableMapping})
 _VALUES: Final = frozenset(
     {
         datetime.datetime, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID,
@@ -121,9 +124,9 @@ def _kind(hint: Any, seen: set[type]) -> Kind:
         return _kind(arguments[0], seen)
     if origin is typing.Literal:
         return max((Kind.PLAIN if type(one) in _PLAIN else Kind.TYPED for one in arguments), default=Kind.PLAIN)
-    if origin is list:
+    if origin in _LISTS:
         return _most(arguments, seen)
-    if origin is dict:
+    if origin in _DICTS:
         return max(_most(arguments, seen), Kind.PLAIN if arguments[0] is str else Kind.TYPED)
     if origin in (tuple, set, frozenset):
         return max(_most(arguments, seen), Kind.TYPED)
@@ -155,6 +158,7 @@ def _class_kind(cls: Any, seen: set[type]) -> Kind:
         or issubclass(cls, enum.Enum)
         or dataclasses.is_dataclass(cls)
         or hasattr(cls, "__struct_fields__")
+        or hasattr(cls, "__attrs_attrs__")
         or hasattr(cls, "__pydantic_core_schema__")
         or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
         or is_array_class(cls)

@@ -7,10 +7,11 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NewType, TypedDict
 
+import attrs
 import msgspec
 import numpy as np
 import pydantic
@@ -39,6 +40,11 @@ class Limerick(pydantic.BaseModel):
 
 class Struct(msgspec.Struct):
     when: datetime.date
+
+
+@attrs.define
+class Attributes:
+    cost: decimal.Decimal
 
 
 class Pair(NamedTuple):
@@ -101,6 +107,11 @@ PAIRS: list[tuple[Any, Any]] = [
     (list[Answer | Other], [Other(1), Answer("a")]),
     (ChatCompletion, completion()),
     (dict[str, list[ChatCompletion]], {"a": [completion()]}),
+    (Attributes, Attributes(decimal.Decimal("1.10"))),
+    (Sequence[Answer], [Answer("a")]),
+    (Mapping[str, Sequence[decimal.Decimal]], {"a": [decimal.Decimal("0.50")]}),
+    (Mapping[int, str], {1: "a"}),
+    (Sequence[Limerick] | None, [Limerick(lines=["a"])]),
     (np.float32, np.float32(0.5)),
     (dict[str, NDArray[np.float32]], {}),
 ]
@@ -133,7 +144,8 @@ def test_answers_of_an_annotated_type_are_kept(annotation: Any, value: Any) -> N
     "annotation",
     [
         str, int | None, list[str], dict[str, Any], list[dict[str, float]], Any, None, object, list, dict, PlainRow,
-        Literal["a", "b"], UserId, Odd, list[Odd], Sequence[Answer], "Unknown", "list[Unknown]", "not an annotation",
+        Literal["a", "b"], UserId, Odd, list[Odd], Sequence[str], Mapping[str, int], Sequence,
+        Iterable[Answer], "Unknown", "list[Unknown]", "not an annotation",
     ],
     ids=str,
 )  # fmt: skip
