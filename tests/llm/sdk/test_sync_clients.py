@@ -229,3 +229,21 @@ async def test_two_processes_share_one_call(redis_url: str) -> None:
         told = [(await one.communicate())[0] for one in both]
         assert provider.calls == 1
         assert told[0] == told[1] != b""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ttl": 60}, r"ttl= is a setting .* CacheConfig\(ttl_seconds=60\) after the store"),
+        ({"similar": True}, r"CacheConfig\(similar=True\)"),
+        ({"tenant": 5}, r"a tenant must be text, not 5"),
+        ({"tenant": ""}, "a tenant must not be empty"),
+        ({"scope": 5}, "a scope must be text and not empty, or a function of the headers, not 5"),
+        ({"scope": ""}, "a scope must be text"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], told: str) -> None:
+    """They name the value and the way out, also beside a transport, which takes no further options."""
+    for more in ({}, {"transport": httpx2.HTTPTransport()}):
+        with pytest.raises(OptionsError, match=told):
+            cached_client("memory://", **wrong, **more)
