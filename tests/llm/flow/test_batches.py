@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import math
 from array import array
 from typing import Any
 
 import pytest
 
 from cachecore.testing.clocks import FakeClock
-from cachecore_llm import Controls, LLMService, NotCachedError
+from cachecore_llm import Controls, LLMService, NotCachedError, UnusableAnswerError
 from cachecore_llm.wire import Call, JsonObject
 from tests.llm.flow.scripted import Scripted, caching
 
@@ -135,3 +136,25 @@ async def test_inputs_that_are_too_old_for_a_call_are_computed_again() -> None:
             clock.advance(4)
             await service.embed("a", cache=Controls(max_age=3, only_if_cached=True))
         assert [call.body["input"] for call in provider.calls] == ["a", "bb", "a"]
+
+
+async def test_too_few_vectors_are_an_unusable_answer() -> None:
+    """The error says so; what was wanted of a part is asked for as a whole first."""
+    short: JsonObject = {"data": [{"index": 0, "embedding": [1.0]}], "model": "e"}
+    provider = Scripted(short, embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        with pytest.raises(UnusableAnswerError, match="1 answers to 2 inputs"):
+            await service.embed(["a", "bb"])
+        assert [list(vector) for vector in await service.embed(["a", "bb"])] == [vector_of("a"), vector_of("bb")]
+        assert len(provider.calls) == 2
+
+
+@pytest.mark.parametrize("vector", [[], [1.0, None], [math.nan, 1.0], [math.inf, 1.0]])
+async def test_a_vector_with_a_hole_is_given_and_not_stored(vector: list[Any]) -> None:
+    broken: JsonObject = {"data": [{"index": 0, "embedding": vector}], "model": "e"}
+    provider = Scripted(broken, embedded)
+    async with caching() as cache:
+        service = LLMService(provider, cache)
+        assert len((await service.embed("a"))[0]) == len(vector)
+        assert list((await service.embed("a"))[0]) == vector_of("a")

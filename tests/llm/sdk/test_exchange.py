@@ -113,6 +113,13 @@ def test_scope_is_the_value_of_the_credential_and_not_its_header() -> None:
     assert "k-1" not in "".join(scopes)
 
 
+def test_idempotency_key_is_no_credential() -> None:
+    """Each call has a new one: an answer that is kept for it alone would never be found again."""
+    about = {"authorization": "Bearer k"}
+    for name in ("idempotency-key", "x-idempotency-key"):
+        assert scope_of({**about, name: "call-1"}) == scope_of({**about, name: "call-2"}) == scope_of(about)
+
+
 def test_scope_that_is_given() -> None:
     """All who give one name share it, and each keeps a digest of its own credential beside it."""
     first, second = ({"authorization": f"Bearer k-{n}"} for n in (1, 2))

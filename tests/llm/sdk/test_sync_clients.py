@@ -229,3 +229,43 @@ async def test_two_processes_share_one_call(redis_url: str) -> None:
         told = [(await one.communicate())[0] for one in both]
         assert provider.calls == 1
         assert told[0] == told[1] != b""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ttl": 60}, r"ttl= is a setting .* CacheConfig\(ttl_seconds=60\) after the store"),
+        ({"similar": True}, r"CacheConfig\(similar=True\)"),
+        ({"tenant": 5}, r"a tenant must be text, not 5"),
+        ({"tenant": ""}, "a tenant must not be empty"),
+        ({"scope": 5}, "a scope must be text and not empty, or a function of the headers, not 5"),
+        ({"scope": ""}, "a scope must be text"),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], told: str) -> None:
+    """They name the value and the way out, also beside a transport, which takes no further options."""
+    for more in ({}, {"transport": httpx2.HTTPTransport()}):
+        with pytest.raises(OptionsError, match=told):
+            cached_client("memory://", **wrong, **more)
+
+
+def test_vectors_that_do_not_answer_the_inputs_are_passed_on_and_not_stored() -> None:
+    """As without the cache: of a batch of which a part is stored, the provider is asked for the whole."""
+    asked_for: list[Any] = []
+
+    def vectors(request: httpx2.Request) -> httpx2.Response:
+        inputs = json.loads(request.content)["input"]
+        asked_for.append(inputs)
+        answered = ["a"] if "short" in inputs else inputs
+        data = [{"object": "embedding", "index": n, "embedding": [float(n), 1.0]} for n in range(len(answered))]
+        return httpx2.Response(200, json={"object": "list", "model": "e", "data": data})
+
+    with cached_client("memory://", transport=httpx2.MockTransport(vectors)) as http:
+        client = OpenAI(base_url="http://provider/v1", api_key="k", http_client=http, max_retries=0)
+        assert len(client.embeddings.create(model="e", input=["a", "b"]).data) == 2
+        for _ in range(2):
+            raw = client.embeddings.with_raw_response.create(model="e", input=["a", "short", "more"])
+            assert len(raw.parse().data) == 1
+            assert "stored" not in raw.headers["cache-status"]
+        part, whole = ["short", "more"], ["a", "short", "more"]
+        assert asked_for == [["a", "b"], part, whole, part, whole]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from cachecore import Cache, Computed, Lookup
-from cachecore_llm.errors import NotCachedError
+from cachecore_llm.errors import NotCachedError, UnusableAnswerError
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.flow.calls import Calls
 from cachecore_llm.flow.freshness import acceptable
@@ -27,6 +27,8 @@ class Batch:
     """One answer to all inputs, in their order. Its usage is the tokens billed now."""
     computed: frozenset[int] = frozenset()
     """Places of the inputs that this call had computed now; the others were stored, or computed for another caller."""
+    stored: bool = True
+    """Whether all that were computed now are stored."""
     bypass: str | None = None
     provider: str = ""
     fallback: bool = False
@@ -40,6 +42,7 @@ class _Billed:
 
     usage: JsonObject | None = None
     computed: set[int] = field(default_factory=set)
+    stored: bool = True
     provider: str = ""
     fallback: bool = False
 
@@ -75,7 +78,9 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
         _spent(flow, whole, sent)
         way: dict[str, Any] = {"provider": sent.provider, "fallback": sent.fallback, "latency": sent.latency}
         facts = {place: OPENAI_EMBEDDINGS.facts(body) for place, body in bodies.items()}
-        return {place: flow.commit.judged(parts[place], body, facts[place], **way) for place, body in bodies.items()}
+        made = {place: flow.commit.judged(parts[place], body, facts[place], **way) for place, body in bodies.items()}
+        billed.stored = billed.stored and all(one.store for one in made.values())
+        return made
 
     async def one() -> Computed[StoredAnswer]:
         return (await compute([0]))[0]
@@ -109,6 +114,7 @@ async def answer_many(flow: Calls, call: Call, send: Callable[[Call], Awaitable[
     return Batch(
         body=OPENAI_EMBEDDINGS.joined(answers, billed.usage),
         computed=frozenset(billed.computed),
+        stored=billed.stored,
         provider=billed.provider or found[0].provider,
         fallback=billed.fallback,
         lookup=lookup,
@@ -145,12 +151,16 @@ async def _sent(
     try:
         sent = await send(replace(call, body=_merged(parts, asked)))
     except Exception as error:
-        # Some endpoints take a batch as their caller wrote it and no part of it.
-        if len(places) == len(parts) or fault_of(error) != "caller":
+        # Some endpoints take a batch as their caller wrote it and no part of it. An answer of a wrong form is passed on
+        # to the caller as it came, which it can be only if it answers all that was asked.
+        if len(places) == len(parts) or fault_of(error) == "passing":
             raise
         asked = list(range(len(parts)))
         sent = await send(call)
-    bodies = OPENAI_EMBEDDINGS.answers_of(sent.body, len(asked))
+    try:
+        bodies = OPENAI_EMBEDDINGS.answers_of(sent.body, len(asked))
+    except ValueError as error:
+        raise UnusableAnswerError(sent.provider, str(error)) from None
     wanted = set(places)
     return sent, {place: body for place, body in zip(asked, bodies, strict=True) if place in wanted}
 

@@ -64,7 +64,7 @@ def batch_headers(made: Batch, inputs: int) -> dict[str, str]:
         return {"cache-status": cache_status(forward="bypass", detail=word(made.bypass))}
     if not computed:
         return {"cache-status": cache_status(hit=True)}
-    return {"cache-status": cache_status(forward="partial" if computed < inputs else "miss", stored=True)}
+    return {"cache-status": cache_status(forward="partial" if computed < inputs else "miss", stored=made.stored)}
 
 
 def word(reason: str | None) -> str | None:

@@ -140,6 +140,7 @@ def _async_transport(
     **options: Any,
 ) -> AsyncCachedTransport:
     chosen = library_named(library)
+    _check_options(options)
     answers, opened = _answers(store, config)
     front = Front(tenant=tenant, scope=scope, digest_key=digest_key)
     upstream = AsyncUpstream(chosen, transport, **options)
@@ -167,6 +168,17 @@ def _transport(
     inner = _async_transport(store, config, library=library, transport=asked, **arguments)
     made: CachedTransport = chosen.sync_transport(CachedTransport)(chosen, inner)
     return made
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Refuse settings of the cache among the options of the client that asks the provider."""
+    for name, value in options.items():
+        if name == "ttl" or name in CacheConfig.__dataclass_fields__:
+            setting = "ttl_seconds" if name == "ttl" else name
+            raise OptionsError(
+                f"{name}= is a setting of the cache and no option of an HTTP client: "
+                f"give CacheConfig({setting}={value!r}) after the store"
+            )
 
 
 def _answers(store: Store, config: CacheConfig | None) -> tuple[ResponseCache, ResponseCache | None]:

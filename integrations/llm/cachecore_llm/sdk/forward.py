@@ -16,7 +16,7 @@ from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.upstream import AsyncUpstream
 from cachecore_llm.upstream import Sent
 from cachecore_llm.upstream.stream_options import StreamOptions
-from cachecore_llm.wire import PROTOCOLS, Call, JsonObject
+from cachecore_llm.wire import OPENAI_EMBEDDINGS, PROTOCOLS, Call, JsonObject, UnreadableRequestError
 from cachecore_llm.wire.objects import UnreadableStreamError, load
 
 
@@ -50,6 +50,8 @@ class Forward:
             await response.aclose()
         headers = _lower(response.headers)
         content = _read(response, headers, body)
+        if call.protocol == "openai.embeddings" and not _answers_all(content, call):
+            raise UnreadableAnswer(response.status_code, headers, body)
         self.response, self.body = response, body
         return Sent(
             body=content,
@@ -126,6 +128,19 @@ def _read(response: Any, headers: Mapping[str, str], body: bytes) -> JsonObject:
         return load(body)
     except UnreadableStreamError:
         raise UnreadableAnswer(response.status_code, headers, body) from None
+
+
+def _answers_all(body: JsonObject, call: Call) -> bool:
+    """Whether there is a vector for each input; also true of a request that cannot be read, which is passed by."""
+    try:
+        inputs = OPENAI_EMBEDDINGS.parse(call.body).n
+    except UnreadableRequestError:
+        return True
+    try:
+        OPENAI_EMBEDDINGS.answers_of(body, inputs)
+    except ValueError:
+        return False
+    return True
 
 
 def _lower(headers: Any) -> Mapping[str, str]:

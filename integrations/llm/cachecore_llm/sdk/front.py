@@ -10,6 +10,7 @@ from cachecore.contract.errors import OptionsError
 from cachecore_llm.http.exchange import Address, Exchange, address_of, exchange_of, is_readable
 from cachecore_llm.http.scope import Scope, ScopeFunction, scope_of
 from cachecore_llm.policy.controls import DEFAULT, Controls
+from cachecore_llm.policy.tenants import tenant_of
 from cachecore_llm.upstream.headers import shaping
 from cachecore_llm.upstream.stream_options import StreamOptions
 
@@ -51,9 +52,12 @@ class Front:
     def __init__(
         self, *, tenant: str | None = None, scope: str | ScopeFunction | None = None, digest_key: bytes = b""
     ) -> None:
-        if isinstance(scope, str) and not scope:
-            raise OptionsError("a scope must be text and not empty; leave it out to keep credentials apart")
-        self._tenant, self._scope, self._key = tenant, scope, digest_key
+        if scope is not None and not callable(scope) and (not isinstance(scope, str) or not scope):
+            raise OptionsError(
+                f"a scope must be text and not empty, or a function of the headers, not {scope!r}; "
+                "leave it out to keep credentials apart"
+            )
+        self._tenant, self._scope, self._key = tenant_of(tenant), scope, digest_key
         self._senders: dict[object, _Sender] = {}
         self._options: dict[str, StreamOptions] = {}
 

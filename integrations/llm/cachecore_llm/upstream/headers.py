@@ -54,7 +54,8 @@ def is_transport(name: str) -> bool:
 
 def is_credential(name: str) -> bool:
     """Whether the header or query parameter `name`, in lower case, names the caller."""
-    return name in _CREDENTIALS or _SECRET.search(name) is not None
+    # `idempotency-key` is named like a secret, and each call has a new one.
+    return name in _CREDENTIALS or (_SECRET.search(name) is not None and not is_transport(name))
 
 
 def scope_digest(facts: Iterable[object], key: bytes = b"") -> str | None:

@@ -6,6 +6,7 @@ again beside other inputs is not computed again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -42,7 +43,8 @@ class OpenAIEmbeddings:
         failed = error is not None or body.get("object") == "error"
         data, usage = body.get("data"), body.get("usage")
         entries = as_objects(data)
-        vectors = bool(entries) and len(entries) == len(data or ()) and all(entry.get("embedding") for entry in entries)
+        vectors = bool(entries) and len(entries) == len(data or ())
+        vectors = vectors and all(_is_vector(entry.get("embedding")) for entry in entries)
         return AnswerFacts(
             model=text_or_none(body.get("model")),
             usage=UsageFacts(input_tokens=count(usage.get("prompt_tokens"))) if isinstance(usage, dict) else None,
@@ -79,7 +81,7 @@ class OpenAIEmbeddings:
                 raise ValueError(f"an answer for input {index!r}, where each of 0 to {n - 1} is wanted once")
             found[index] = entry
         if len(found) != n:
-            raise ValueError(f"{len(found)} answers to {n} inputs; treat the whole answer as failed")
+            raise ValueError(f"{len(found)} answers to {n} inputs")
         rest = {key: value for key, value in body.items() if key != "data" and (n == 1 or key != "usage")}
         return [{**rest, "data": [{**found[index], "index": 0}]} for index in range(n)]
 
@@ -121,6 +123,19 @@ class OpenAIEmbeddings:
     def frame(self, event: JsonObject) -> bytes:
         """Raises NoStreamError."""
         _no_stream()
+
+
+def _is_vector(given: Any) -> bool:
+    """Whether an embedding can be used: no number of a list is missing, as null, or infinite, or NaN.
+
+    Text is taken as it is: what its bytes mean is the caller's to know, who may have asked for integers.
+    """
+    if not isinstance(given, list):
+        return bool(given)
+    try:
+        return bool(given) and math.isfinite(sum(given))
+    except (TypeError, OverflowError):  # null, or a vector for each token
+        return None not in given
 
 
 def _no_stream() -> NoReturn:
