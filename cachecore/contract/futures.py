@@ -18,6 +18,11 @@ _set_result = asyncio.Future.set_result
 _set_exception = asyncio.Future.set_exception
 
 
+def _turn_is_over(future: asyncio.Future[None]) -> None:
+    if not future.done():  # cancelled, by an interruption
+        future.set_result(None)
+
+
 class InlineFuture(asyncio.Future[T]):
     """A future with callbacks that run within `set_result`, `set_exception` or `cancel`.
 
@@ -88,7 +93,8 @@ class InlineRun(InlineFuture[T]):
     def interrupt(self, error: BaseException) -> None:
         """Cancel the future that the coroutine waits for, as a task does, and raise `error` there once it has ended."""
         if self._awaited is not None:
-            self._error = error
+            if not isinstance(self._error, asyncio.CancelledError):  # as in a task, no deadline undoes that
+                self._error = error
             self._awaited.cancel()
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -122,7 +128,7 @@ class InlineRun(InlineFuture[T]):
         else:
             if awaited is None:  # `asyncio.sleep(0)`
                 awaited = self.get_loop().create_future()
-                self.get_loop().call_soon(awaited.set_result, None)
+                self.get_loop().call_soon(_turn_is_over, awaited)
             awaited._asyncio_future_blocking = False  # noqa: SLF001 - the protocol between a future and its task
             self._awaited = awaited
             if isinstance(awaited, InlineFuture):

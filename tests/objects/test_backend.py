@@ -77,6 +77,18 @@ def test_options_of_the_http_client_are_taken() -> None:
     from_url(
         f"s3://bucket?{query}&connect_timeout=2s&pool_idle_timeout=5s&read_timeout=5s&proxy_url=http://127.0.0.1:1"
     )
+    for url in (
+        "s3://b?AWS_ALLOW_HTTP=true&Proxy_Url=http://x&aws_timeout=9s",
+        "az://c?account_name=x&azure_allow_http=true",
+    ):
+        from_url(url)
+
+
+@pytest.mark.parametrize("name", ["default_region", "AWS_DEFAULT_REGION"])
+def test_the_default_region_is_the_stores(name: str) -> None:
+    """Its name begins as those of two options of the HTTP client do."""
+    store: Any = from_url(f"s3://bucket?{name}=eu-central-1")._store
+    assert store.config["default_region"] == "eu-central-1"
 
 
 async def test_a_write_that_fails_after_its_caller_has_left_is_no_noise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -10,8 +11,12 @@ from cachecore_objects.backend import ObjectBackend
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
 _MILLISECONDS: Final = 1000
-_OF_CLIENT: Final = ("allow_", "connect_", "default_", "http", "pool_", "proxy_", "random", "read_", "user_")
-"""The first letters of those options of obstore that are its HTTP client's, not the store's."""
+_OF_CLIENT: Final = re.compile(
+    r"(?:aws_|azure_|google_)?"
+    r"((?:allow_|connect_|default_(?:content|headers)|http[12]_|pool_|proxy_|random|read_|timeout|user_).*)",
+    re.IGNORECASE,
+)
+"""The options of obstore that are its HTTP client's, however they are written: it panics at them among the store's."""
 
 
 def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
@@ -37,7 +42,9 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
     plain = url.partition("?")[0]
     client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * _MILLISECONDS)}ms")
-    client.update({name: given.pop(name) for name in list(given) if name.startswith(_OF_CLIENT)})
+    for name in list(given):
+        if (of_client := _OF_CLIENT.fullmatch(name)) is not None:
+            client[of_client[1].lower()] = given.pop(name)
     if given.get("endpoint", "").startswith("http://"):
         client["allow_http"] = True
     try:

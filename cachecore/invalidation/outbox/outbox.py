@@ -293,19 +293,23 @@ class Outbox:
         journal, and is not done if there is none.
         """
         loop = asyncio.get_running_loop()
-        trying = self._tasks.get(loop)
-        if trying is not None:
-            trying[0].cancel()
-            await asyncio.wait([trying[0]])
+        await self._stop_trying()
         if not await self.last_attempts():
             self.say_what_is_left()
         self.loops.discard(loop)  # not before: where the interpreter ends meanwhile, `at_exit` goes on from here
+        await self._stop_trying()  # begun meanwhile: another loop that ended has handed over to this one
         if self._journal is not None:
             with self._lock:
                 again = [replace(item, delivered=True) for repetition in self._again for item in repetition.items]
                 left = [*self._waiting, *again]
             await loop.run_in_executor(None, self._journal.keep, left)
             await loop.run_in_executor(None, self._journal.close)
+
+    async def _stop_trying(self) -> None:
+        trying = self._tasks.get(asyncio.get_running_loop())
+        if trying is not None:
+            trying[0].cancel()
+            await asyncio.wait([trying[0]])
 
     async def last_attempts(self) -> bool:
         """Try to deliver pending invalidations within `write_timeout`; return whether none is left."""

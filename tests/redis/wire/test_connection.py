@@ -175,6 +175,32 @@ async def test_what_a_given_up_connection_has_not_sent_is_never_sent() -> None:
                 pass
 
 
+@pytest.mark.parametrize("loop_of", ["asyncio", "uvloop"])
+def test_a_connection_that_was_closed_before_it_is_taken_over_tells_so(loop_of: str) -> None:
+    """Its socket is gone, which the loops tell by different errors."""
+    module = pytest.importorskip(loop_of, reason="the dependency group `dev` installs uvloop where there is one")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            reader, protocol = asyncio.StreamReader(), asyncio.StreamReaderProtocol
+            transport, _ = await loop.create_connection(lambda: protocol(reader), *listener.getsockname())
+            raw = transport.get_extra_info("socket")  # uvloop tells of a socket that was asked for while it was open
+            transport.abort()
+            await reader.read()
+            await asyncio.sleep(0)
+            assert raw.fileno() == -1
+            lost: list[Connection] = []
+            connection = Connection(loop, 0.2)
+            connection.on_lost = lost.append
+            connection.attach(transport, None)
+            assert lost == [connection]
+            assert not connection.alive
+
+    with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
+        runner.run(main())
+
+
 async def test_answered_connection_is_never_late(peer: Peer) -> None:
     """A connection under load that is answered lives on past many deadlines."""
     ends = time.monotonic() + 0.7

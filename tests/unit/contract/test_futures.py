@@ -181,3 +181,56 @@ def test_tasks_that_an_interrupted_run_waited_for_are_cancelled(how: str) -> Non
         assert ended == ["a", "b"]
 
     asyncio.run(main())
+
+
+def test_run_that_is_interrupted_in_a_turn_of_the_loop_is_no_noise() -> None:
+    """`asyncio.sleep(0)` waits for the next turn, which comes nevertheless."""
+
+    async def main() -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        run = InlineRun(asyncio.sleep(0))
+        run.begin()
+        run.interrupt(TimeoutError())
+        with pytest.raises(TimeoutError):
+            await run
+        await asyncio.sleep(0)
+        assert told == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False])
+def test_no_deadline_undoes_that_a_run_was_cancelled(cancelled_first: bool) -> None:
+    """It may strike while the future that the run waited for is still ending."""
+
+    async def main() -> None:
+        end = asyncio.Event()
+
+        async def ends_slowly() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await end.wait()
+
+        async def work() -> None:
+            await child
+
+        child = asyncio.ensure_future(ends_slowly())
+        await asyncio.sleep(0)
+        run = InlineRun(work())
+        run.begin()
+        if cancelled_first:
+            run.cancel()
+            await asyncio.sleep(0)
+        run.interrupt(TimeoutError())
+        if not cancelled_first:
+            await asyncio.sleep(0)
+            run.cancel()
+        assert not run.done()
+        await asyncio.sleep(0)
+        end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(main())

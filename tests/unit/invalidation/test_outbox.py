@@ -316,3 +316,17 @@ async def test_outbox_is_busy_with_a_deletion_that_was_settled_on_its_way(scene:
     outbox._heard(items)
     assert outbox.busy
     assert outbox.covers(key, (), -1.0)
+
+
+@virtual
+async def test_a_loop_that_is_closing_takes_over_nothing_for_longer(scene: Scene) -> None:
+    """Where two loops close at the same time, the one that ends first hands over to the other."""
+    cache = scene.cache(write_timeout=1)
+    scene.store.fail()
+    with pytest.raises(InvalidationPending):
+        await cache.delete("q")
+    closing = asyncio.ensure_future(cache.aclose())
+    await asyncio.sleep(0.5)
+    cache._engine.outbox.attend()  # called for the other loop
+    await closing
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "cachecore-pending"] == []

@@ -326,7 +326,7 @@ class Connection(asyncio.BufferedProtocol):
         """Let the kernel forget what it has not sent, too: a write that it sends later would undo newer ones."""
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family != getattr(socket, "AF_UNIX", None):
-            with contextlib.suppress(OSError):  # closed already
+            with contextlib.suppress(OSError, ValueError):  # closed already; uvloop raises ValueError
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _UNSENT_IS_DROPPED)
 
     # Lateness
