@@ -244,6 +244,12 @@ def test_nothing_is_imported_until_it_is_asked_for() -> None:
         ("redis://host/0?SECRET", "redis://host/0?***"),
         ("redis://:SECRET", "redis://***"),
         ("redis://user:SECRET/0", "redis://***"),
+        ("redis://host:6379,password=SECRET,ssl=True", "redis://***"),
+        (
+            "rediss://host?ssl_cert_reqs=CERT_NONE&ssl_keyfile=SECRET",
+            "rediss://host?ssl_cert_reqs=CERT_NONE&ssl_keyfile=***",
+        ),
+        ("s3://bucket/year=2026/", "s3://bucket/year=2026/"),
         ("sqlite:///tmp/a.db", "sqlite:///tmp/a.db"),
         ("sqlite:///C:/SECRET-looking/path.db", "sqlite:///C:/SECRET-looking/path.db"),
         ("SECRET", "***"),
