@@ -187,6 +187,12 @@ def test_broken_plugin_is_reported_with_its_cause_and_only_when_asked_for(instal
     assert isinstance(reported.value.__cause__, ModuleNotFoundError)
 
 
+def test_a_backend_that_lacks_a_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cachecore_sqlite", None)
+    with pytest.raises(PluginNotFound, match=r"cannot be imported.*what it needs: pip install cachecore-sqlite"):
+        plugins.backend_from_url("sqlite:///answers.db")
+
+
 def test_plugins_that_make_the_wrong_thing_are_refused(install: Install) -> None:
     install(
         "wrong",
