@@ -144,7 +144,10 @@ class Cache(Answers[V]):
             moved = ticking if clock is not None or moved_by_tests() else None
             built = plugins.backend_from_url(backend, clock=moved, required=clock is not None)
         if not isinstance(built, CacheBackend):
-            raise OptionsError(f"backend must be a URL or have the methods of CacheBackend, not {type(built).__name__}")
+            way_out = f": write {f'sqlite:///{built}'!r}" if isinstance(built, Path) else ""
+            raise OptionsError(
+                f"backend must be a URL or have the methods of CacheBackend, not {type(built).__name__}{way_out}"
+            )
         prefix_of_all = root.scan_prefixes()[0].removesuffix(":e:")
         engine = Engine(
             GivenStore(backend=built, owned=owned, prefix=prefix_of_all, options=store),

@@ -7,6 +7,7 @@ that names it: two objects with different settings must not share an answer.
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 from collections.abc import Collection
@@ -126,7 +127,7 @@ def _kind(cls: type, *, owned: bool) -> _Kind:
         name=".".join(class_name(cls)),
         owned=owned,
         canonical=has_form(cls),
-        attributes=issubclass(cls, _PLAIN) and not hasattr(cls, "__cachecore_key__"),
+        attributes=issubclass(cls, _PLAIN) and not hasattr(cls, "__cachecore_key__") and not issubclass(cls, enum.Enum),
         slots=tuple(
             name
             for name, one, parent in members
@@ -139,6 +140,9 @@ def _kind(cls: type, *, owned: bool) -> _Kind:
 def _attributes(value: Any, kind: _Kind) -> dict[str, Any]:
     """Return the attributes of an object, those in slots included."""
     held = dict(getattr(value, "__dict__", ()))
+    held.pop("__objclass__", None)  # of a member of an Enum: its class, which counts already
+    if "__orig_class__" in held:  # of an object made by `Box[int](…)`
+        held["__orig_class__"] = repr(held["__orig_class__"])
     for name in kind.cached:
         held.pop(name, None)
     for name in kind.slots:

@@ -23,6 +23,7 @@ class CallTags:
     """
 
     def __init__(self, tags: Tags, signature: inspect.Signature, function_name: str) -> None:
+        self._name = function_name
         self._function = tags if callable(tags) else None
         self.fixed: tuple[str, ...] = ()
         """Tags of every answer."""
@@ -46,10 +47,28 @@ class CallTags:
         return self._function is not None or bool(self._templates)
 
     def of(self, args: tuple[Any, ...], kwargs: dict[str, Any], arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Return the tags of one call; `arguments` are its arguments by name, defaults included."""
+        """Return the tags of one call; `arguments` are its arguments by name, defaults included.
+
+        Raises OptionsError if a template does not fit them.
+        """
         if self._function is not None:
             return self._function(*args, **kwargs)
-        return [_FORMATTER.vformat(template, (), arguments) for template in self._templates]
+        return [self._filled(template, arguments) for template in self._templates]
+
+    def _filled(self, template: str, arguments: Mapping[str, Any]) -> str:
+        try:
+            tag = _FORMATTER.vformat(template, (), arguments)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise OptionsError(
+                f"tag {template!r} of {self._name} cannot be made of the arguments of this call: "
+                f"{type(error).__name__}. Name what every call has, or give cached a function of the arguments as tags"
+            ) from error
+        if not tag:
+            raise OptionsError(
+                f"tag {template!r} of {self._name} is empty for the arguments of this call: write text around the "
+                "placeholder, or give cached a function of the arguments as tags"
+            )
+        return tag
 
 
 def _fields(tag: str) -> list[str]:

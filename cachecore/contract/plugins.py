@@ -226,9 +226,9 @@ def _load(group: str, name: str) -> Callable[..., Any]:
     word = _word(group)
     entries = _entries_with(group, name)
     matching = [entry for entry in entries if entry.name == name]
+    install = _INSTALL.get(group, {}).get(name)
     if not matching:
         known = ", ".join(sorted({entry.name for entry in entries})) or "none"
-        install = _INSTALL.get(group, {}).get(name)
         hint = f"; to install it: {install}" if install else ""
         raise PluginNotFound(f"no {word} is called {name!r}; installed are: {known}{hint}")
     if len(matching) > 1:
@@ -237,8 +237,10 @@ def _load(group: str, name: str) -> Callable[..., Any]:
     try:
         made = matching[0].load()
     except Exception as error:
+        hint = f"; to install what it needs: {install}" if install and isinstance(error, ImportError) else ""
         raise PluginNotFound(
-            f"the {word} {name!r} of {_distribution(matching[0])} cannot be imported: {type(error).__name__}: {error}"
+            f"the {word} {name!r} of {_distribution(matching[0])} cannot be imported: "
+            f"{type(error).__name__}: {error}{hint}"
         ) from error
     if not callable(made):
         raise PluginNotFound(f"the {word} {name!r} of {_distribution(matching[0])} is no callable but {type(made)!r}")

@@ -14,6 +14,8 @@ _NO_PORT = re.compile(r"[^/]*:(?!\d*(?:[/,]|$))")
 _SECRET_NAME = re.compile(r"pass|pw|secret|token|auth|key|cred|user|sig", re.IGNORECASE)
 _WORD: Final = 4
 _PLAIN_VALUE = re.compile(r"\d{1,8}(?:\.\d{1,8})?(?:ms|s|m|h|d|w|[kmg]i?b|b)?|true|false|yes|no|on|off", re.IGNORECASE)
+_OPEN_SETTING = re.compile(r"ssl_(cert_reqs|ca_certs|ca_path|certfile)=[\w./-]{1,255}")
+"""Settings of TLS that are no secret: a mode, or the path of a file."""
 
 
 def redact_url(url: str) -> str:
@@ -41,14 +43,16 @@ def _cut(rest: str) -> tuple[str, str, str]:
 
 
 def _headless(place: str) -> bool:
-    """Whether `place` has a port that is no number: a password that lost its host."""
-    return _NO_PORT.match(_NUMERIC_HOST.sub("", place)) is not None
+    """Whether `place` has a port that is no number, a password that lost its host, or settings (`h:1,password=x`)."""
+    return "=" in place.partition("/")[0] or _NO_PORT.match(_NUMERIC_HOST.sub("", place)) is not None
 
 
 def _shown(pair: str) -> str:
     name, equals, value = pair.partition("=")
     if not equals:
         return HIDDEN if name else ""
+    if _OPEN_SETTING.fullmatch(pair):
+        return pair
     return pair if _PLAIN_VALUE.fullmatch(value) and not _SECRET_NAME.search(name) else f"{name}={HIDDEN}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import math
 import uuid
 from typing import Any, Final, NamedTuple
@@ -42,12 +43,22 @@ def unstorable(value: Any, serializer: str) -> str:
     if "typed-" in serializer:
         ways.append("Its declared type does not keep it as it is: declare another")
     elif part is None or part.declared:
-        ways.append("Declare its type with value_type=… or by a return annotation")
+        ways.append(f"Declare its type with value_type=… or by a return annotation{_needed()}")
     if part is not None and part.extended and "extended" not in serializer:
         ways.append("choose serializer='extended', which keeps it")
     ways.append("return plain data")
     advice = ", or ".join(ways)
     return f"a {type_name(type(value))} cannot be stored by {serializer}{place}. {advice[0].upper()}{advice[1:]}"
+
+
+@functools.cache
+def _needed() -> str:
+    """Return what is to be installed before a declared type counts; nothing if it is there."""
+    try:
+        import msgspec  # noqa: F401 - looked for, not used
+    except ImportError:
+        return " (of other types than pydantic models after pip install 'cachecore-framework[struct]')"
+    return ""
 
 
 def odd_part(value: Any, *, json: bool = False) -> Part | None:

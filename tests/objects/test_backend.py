@@ -61,6 +61,8 @@ def test_a_record_of_another_key_is_none() -> None:
         ("s3://bucket?concurrency=many", "concurrency must be a whole number"),
         ("file://host/folder", "a folder is named by file:///folder"),
         ("file:///folder?region=x", "with no options of obstore"),
+        (f"file://{__file__}", "is it a folder, or a place where this user may make one"),
+        ("s3://", "name the bucket, as in s3://bucket/folder"),
     ],
 )
 def test_wrong_urls_are_refused(url: str, says: str) -> None:

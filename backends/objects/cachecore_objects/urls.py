@@ -59,7 +59,12 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     except (BaseError, OSError, TypeError, ValueError) as error:
         if isinstance(error, OptionsError):
             raise
-        raise OptionsError(f"obstore does not take {redact_url(url)!r}: {_reason(error)}") from None
+        reason = _reason(error)
+        if parts.scheme == "file":
+            reason += ": is it a folder, or a place where this user may make one?"
+        elif not parts.netloc:
+            reason += f": name the bucket, as in {parts.scheme}://bucket/folder"
+        raise OptionsError(f"obstore does not take {redact_url(url)!r}: {reason}") from None
     return ObjectBackend(store, concurrency=int(concurrency), clock=clock)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from redis.credentials import UsernamePasswordCredentialProvider
 
+from cachecore import Cache
 from cachecore.contract import BackendError, BackendUnavailable, OptionsError
 from cachecore.testing.servers import Server
 from cachecore_redis import RedisBackend
@@ -56,6 +57,25 @@ def test_wrong_settings_fail_while_building(url: str) -> None:
     with pytest.raises(OptionsError) as failed:
         RedisBackend(url.replace("://", "://user:hush-hush@"))
     assert "hush-hush" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://:hush@h/0?socket_timeout=soon", ["socket_timeout", "must be a number"]),
+        ("redis://:hush@h?db=x", ["db in the URL", "must be a number"]),
+        ("redis://:hush@h/shop", ["'redis://***@h/shop'", "number of a database"]),
+        ("redis://:hush@h:99999", ["'redis://***@h:99999'", "up to 65535"]),
+        ("redis://h:6379,password=hush", ["'redis://***'", "percent-encoded"]),
+        ("rediss://:hush@h?ssl_cert_reqs=CERT_NONE", ["CERT_NONE", "none, optional or required"]),
+        ("rediss://:hush@h?ssl_ca_certs=/no/file.pem", ["No such file", "ssl_ca_certs"]),
+    ],
+)
+def test_a_wrong_url_is_told_by_its_place_and_way_out(url: str, words: list[str]) -> None:
+    with pytest.raises(OptionsError) as failed:
+        Cache(url, ttl=60)
+    assert [word for word in words if word not in str(failed.value)] == []
+    assert "hush" not in str(failed.value)
 
 
 def test_settings_come_from_the_url_and_the_call() -> None:

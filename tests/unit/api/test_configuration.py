@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cachecore import Cache
 from cachecore.api import configuration
 from cachecore.api.settings import SETTINGS
 from cachecore.contract.errors import OptionsError, PluginNotFound
@@ -188,6 +190,12 @@ def test_file_that_is_no_toml_is_refused(folder: Path) -> None:
     write(folder, "ttl = ")
     with pytest.raises(OptionsError, match=r"cachecore\.toml cannot be read"):
         load(None, folder)
+
+
+def test_a_path_as_backend_is_told_the_url_to_write() -> None:
+    path: Any = Path("/srv/answers.db")
+    with pytest.raises(OptionsError, match=r"not PosixPath: write 'sqlite:////srv/answers.db'"):
+        Cache(path, ttl=60)
 
 
 def test_backend_from_a_variable_or_a_file(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, assert_type
+from typing import Any, Generic, NamedTuple, TypeVar, assert_type
 
 import pydantic
 import pytest
@@ -14,6 +14,7 @@ from cachecore import Lookup, OptionsError, SyncCache, UnkeyableError
 from tests.unit.virtual_caches import Scene, virtual
 
 plain = SyncCache[Any]("memory://", ttl=60)
+T = TypeVar("T")
 
 
 def _free(self: object) -> None:
@@ -334,3 +335,49 @@ async def test_a_function_that_classes_borrow_knows_its_object(scene: Scene) -> 
     borrowed: Any = Model
     assert [await borrowed(one).question("a") for one in ("de", "fr", "de")] == ["de a", "fr a", "de a"]
     assert cache.stats.factory_calls == 2
+
+
+class Shade(enum.StrEnum):
+    LIGHT = "light"
+    DARK = "dark"
+
+    @plain.cached
+    def described(self) -> str:
+        return f"a {self.value} shade"
+
+    @plain.cached(exclude=["self._sort_order_"])
+    def named(self) -> str:
+        return self.name
+
+
+class Size(enum.IntEnum):
+    ONE = 1
+    TWO = 2
+
+    @plain.cached
+    def described(self) -> str:
+        return f"size {self.value}"
+
+
+class Box(Generic[T]):
+    def __init__(self, held: T) -> None:
+        self.held = held
+
+    @plain.cached
+    def described(self) -> str:
+        return f"a box of {self.held}"
+
+
+def test_members_of_enums_of_text_and_numbers_are_objects_of_methods() -> None:
+    for _ in range(2):
+        assert [one.described() for one in Shade] == ["a light shade", "a dark shade"]
+        assert [one.named() for one in Shade] == ["LIGHT", "DARK"]
+        assert [one.described() for one in Size] == ["size 1", "size 2"]
+
+
+def test_objects_of_a_generic_class_are_objects_of_methods() -> None:
+    for _ in range(2):
+        said = [box.described() for box in (Box(1), Box[int](2), Box[str]("a"))]
+        assert said == ["a box of 1", "a box of 2", "a box of a"]
+    described: Any = Box.described  # for mypy it is a method of `Box[T]` alone
+    assert described.key(Box[int](1)) == described.key(Box[int](1))

@@ -62,6 +62,20 @@ def test_a_placeholder_that_names_no_parameter_is_an_error_while_decorating(tag:
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("tag", "user", "words"),
+    [
+        ("user:{user_id.name}", 5, ["'user:{user_id.name}'", "profile", "AttributeError", "function of the arguments"]),
+        ("user:{user_id[name]}", {}, ["'user:{user_id[name]}'", "KeyError"]),
+        ("{lang}", 5, ["'{lang}'", "is empty", "write text around"]),
+    ],
+)
+def test_a_tag_that_does_not_fit_a_call_is_an_error_that_names_it(tag: str, user: Any, words: list[str]) -> None:
+    with SyncCache("memory://", ttl=60) as cache, pytest.raises(OptionsError) as refused:
+        cache.cached(tags=[tag])(sync_profile)(user, lang="")
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
 @virtual
 async def test_attributes_of_an_argument_may_be_in_a_tag(scene: Scene) -> None:
     cache = scene.cache()

@@ -187,6 +187,12 @@ def test_broken_plugin_is_reported_with_its_cause_and_only_when_asked_for(instal
     assert isinstance(reported.value.__cause__, ModuleNotFoundError)
 
 
+def test_a_backend_that_lacks_a_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cachecore_sqlite", None)
+    with pytest.raises(PluginNotFound, match=r"cannot be imported.*what it needs: pip install cachecore-sqlite"):
+        plugins.backend_from_url("sqlite:///answers.db")
+
+
 def test_plugins_that_make_the_wrong_thing_are_refused(install: Install) -> None:
     install(
         "wrong",
@@ -244,6 +250,12 @@ def test_nothing_is_imported_until_it_is_asked_for() -> None:
         ("redis://host/0?SECRET", "redis://host/0?***"),
         ("redis://:SECRET", "redis://***"),
         ("redis://user:SECRET/0", "redis://***"),
+        ("redis://host:6379,password=SECRET,ssl=True", "redis://***"),
+        (
+            "rediss://host?ssl_cert_reqs=CERT_NONE&ssl_keyfile=SECRET",
+            "rediss://host?ssl_cert_reqs=CERT_NONE&ssl_keyfile=***",
+        ),
+        ("s3://bucket/year=2026/", "s3://bucket/year=2026/"),
         ("sqlite:///tmp/a.db", "sqlite:///tmp/a.db"),
         ("sqlite:///C:/SECRET-looking/path.db", "sqlite:///C:/SECRET-looking/path.db"),
         ("SECRET", "***"),

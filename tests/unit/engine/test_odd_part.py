@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import decimal
 import logging
+import sys
 from typing import Any
 
 import pytest
 
+from cachecore.engine import storable
 from cachecore.engine.storable import odd_part, unstorable
 from tests.unit.virtual_caches import Scene, virtual
 
@@ -59,6 +61,25 @@ def test_the_reason_and_a_way_out_that_helps(
     said = unstorable(value, serializer)
     assert [word for word in words if word not in said] == []
     assert [word for word in no_words if word in said] == []
+
+
+def test_an_annotation_that_needs_a_package_is_told_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    monkeypatch.setattr(storable, "_needed", storable._needed.__wrapped__)
+
+    @virtual
+    async def check(scene: Scene) -> None:
+        async def cost() -> decimal.Decimal:
+            return decimal.Decimal("1.10")
+
+        cached = scene.cache().cached(cost)
+        assert [await cached(), await cached()] == [decimal.Decimal("1.10")] * 2
+
+    check()
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "pip install 'cachecore-framework[struct]'" in said
 
 
 def test_it_is_said_once_for_each_function(caplog: pytest.LogCaptureFixture) -> None:

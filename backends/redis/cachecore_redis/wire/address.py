@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from cachecore.contract import OptionsError
+from cachecore.contract import OptionsError, redact_url
 from cachecore.contract.options import KIB, positive, size
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
 
 
+_NUMBERS: Final = ("db", "socket_timeout", "socket_connect_timeout", "max_connections", "health_check_interval")
+"""Settings that redis-py reads as numbers."""
 Address = tuple[str, int]
 """Host and port."""
 
@@ -146,6 +148,27 @@ def _check_names(url: str, connection: type) -> None:
             raise OptionsError(f"the URL of the store has an unknown setting {name!r}: {way_out}")
 
 
+def _wrong_url(url: str, error: ValueError) -> OptionsError:
+    """Return the error for a URL that redis-py does not take for `error`.
+
+    The text of that is dropped: it quotes the URL, and with a / or # in the password also a part of the password.
+    """
+    for name in _NUMBERS:
+        if str(error) == f"Invalid value for '{name}' in connection URL.":
+            return OptionsError(f"{name} in the URL of the store, {redact_url(url)!r}, must be a number")
+    return OptionsError(
+        f"the URL of the store, {redact_url(url)!r}, is wrong: is it redis://user:password@host:6379/0, the port a "
+        "number up to 65535, and are special characters in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
+    )
+
+
+def _remedy(settings: Mapping[str, Any]) -> str:
+    """Return the ways out of wrong settings of TLS that are in `settings`."""
+    ways = "; ssl_cert_reqs is none, optional or required" if "ssl_cert_reqs" in settings else ""
+    files = [name for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in settings]
+    return f"{ways}; is the file of {' and of '.join(files)} there, in PEM?" if files else ways
+
+
 class UrlDialer:
     """Makes connections to the one server that a URL names."""
 
@@ -154,16 +177,15 @@ class UrlDialer:
 
         try:
             kwargs: dict[str, Any] = dict(parse_url(url))
-        except ValueError:
-            # Its text is dropped: it quotes the URL, and with a / or # in the password also a part of the password.
-            raise OptionsError(
-                "the URL of the store is wrong: is it redis://user:password@host:6379/0, the port a number, and are "
-                "special characters in the password percent-encoded (/ as %2F, # as %23, ? as %3F)?"
-            ) from None
+        except ValueError as error:
+            raise _wrong_url(url, error) from None
         database = urlsplit(url).path.strip("/")
         if database and "path" not in kwargs and not database.isdecimal():
             # redis-py would take database 0 for it.
-            raise OptionsError("the URL of the store is wrong: after the host comes the number of a database, as in /0")
+            raise OptionsError(
+                f"the URL of the store, {redact_url(url)!r}, is wrong: after the host comes the number of a database, "
+                "as in /0"
+            )
         if credential_provider is not None:
             kwargs["credential_provider"] = credential_provider
         make = kwargs.pop("connection_class", Connection)
@@ -185,7 +207,7 @@ class UrlDialer:
             if tls is not None:
                 tls.get()
         except (TypeError, ValueError, OSError, RedisError) as error:
-            raise OptionsError(f"a setting in the URL of the store is wrong: {error}") from None
+            raise OptionsError(f"a setting in the URL of the store is wrong: {error}{_remedy(self._kwargs)}") from None
         self._tls = tls
 
     @property
