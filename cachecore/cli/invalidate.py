@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import typer
@@ -56,15 +56,15 @@ def invalidate(
     except OptionsError as error:
         outcome.refuse(str(error), as_json=as_json)
     done.selections = [one.words for one in selections]
-    named = prefix if prefix is not None else own_prefix
+    places = _places(selections, prefix, own_prefix)
     if not yes:
-        counted = outcome.run(_count(done, url, named, selections, as_json))
+        counted = outcome.run(_count(done, url, places, as_json))
         if counted.status != outcome.OK:
             outcome.conclude(counted, _facts(done), lambda: None, as_json=as_json)
         meant = "some answers" if done.matched is None else f"{done.matched:,} {'keys' if done.by_key else 'answers'}"
         if not outcome.agreed(f"Invalidate {'; '.join(done.selections)} ({meant})?", yes=False):
             outcome.conclude(outcome.Ended(outcome.DECLINED), _facts(done), lambda: None, as_json=as_json)
-    ended = outcome.run(_invalidate(done, url, named, selections, as_json))
+    ended = outcome.run(_invalidate(done, url, places, as_json))
     outcome.conclude(ended, _facts(done), lambda: _show(done), as_json=as_json)
 
 
@@ -113,11 +113,41 @@ def _selections(
     return selections, prefix
 
 
-async def _count(done: Done, url: str | None, prefix: str | None, selections: list[Selection], quiet: bool) -> None:
+def _places(
+    selections: list[Selection], prefix: str | None, own_prefix: str | None
+) -> list[tuple[str | None, list[Selection]]]:
+    """Return each prefix under which the answers may lie, and what the selections are there.
+
+    Those of a plugin lie under its prefix in a store of its own, and in a `Cache` that it shares, as the gateway's do,
+    in the namespace of that name.
+    """
+    if prefix is not None or own_prefix is None:
+        return [(prefix, selections)]
+    shared = [_below(own_prefix, one) for one in selections]
+    return [(own_prefix, selections), (None, shared)]
+
+
+def _below(place: str, one: Selection) -> Selection:
+    holds = one.holds
+    if one.namespace is None and one.tag is None:
+        return replace(one, namespace=place)
+    return replace(
+        one,
+        namespace=None if one.namespace is None else f"{place}/{one.namespace}",
+        holds=None if holds is None else lambda name: name.startswith(f"{place}/") and holds(name[len(place) + 1 :]),
+    )
+
+
+async def _count(done: Done, url: str | None, places: list[tuple[str | None, list[Selection]]], quiet: bool) -> None:
+    for prefix, selections in places:
+        await _count_in(done, url, prefix, selections, quiet)
+
+
+async def _count_in(done: Done, url: str | None, prefix: str | None, selections: list[Selection], quiet: bool) -> None:
     async with opened(url, prefix) as store:
         if not isinstance(store.backend, SupportsScan):
             return
-        done.matched = 0
+        done.matched = done.matched or 0
         done.by_key = all(one.tag is None or one.holds is not None for one in selections)
         with outcome.progress("counting", None, quiet=quiet) as advance:
             if done.by_key:
@@ -148,20 +178,24 @@ def _by_namespace(store: Store, key: str, selections: list[Selection]) -> bool:
 
 
 async def _invalidate(
-    done: Done, url: str | None, prefix: str | None, selections: list[Selection], quiet: bool
+    done: Done, url: str | None, places: list[tuple[str | None, list[Selection]]], quiet: bool
 ) -> None:
-    async with opened(url, prefix) as store, store.invalidating() as cache:
-        with outcome.progress("giving memory back", None, quiet=quiet) as advance:
-            for one in selections:
-                await _invalidate_one(done, cache, one, advance)
+    for prefix, selections in places:
+        last = selections is places[-1][1]
+        async with opened(url, prefix) as store, store.invalidating() as cache:
+            with outcome.progress("giving memory back", None, quiet=quiet) as advance:
+                for one in selections:
+                    await _invalidate_one(done, cache, one, advance, last=last)
 
 
-async def _invalidate_one(done: Done, cache: Cache[Any], one: Selection, advance: Callable[[float], None]) -> None:
+async def _invalidate_one(
+    done: Done, cache: Cache[Any], one: Selection, advance: Callable[[float], None], *, last: bool
+) -> None:
     """Make one selection invalid and count it as such once the store has acknowledged. Raises InvalidationPending."""
     before = done.freed
 
     def told(number: int) -> None:  # called behind the acknowledgement
-        if one.words not in done.invalidated:
+        if last and one.words not in done.invalidated:
             done.invalidated.append(one.words)
         done.freed = before + number
         advance(done.freed)

@@ -105,11 +105,10 @@ class InlineRun(InlineFuture[T]):
         return True
 
     def _goes_on(self, future: asyncio.Future[Any]) -> None:
-        if future is self._awaited:
-            error, self._error = self._error, None
-            if error is not None and not future.cancelled():
-                future.exception()  # marks it as retrieved: `error` takes its place
-            self._step(error)
+        error, self._error = self._error, None
+        if error is not None and not future.cancelled():
+            future.exception()  # marks it as retrieved: `error` takes its place
+        self._step(error)
 
     def _step(self, error: BaseException | None) -> None:
         self._awaited = None

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +113,19 @@ def test_throttled_requests_arrive_no_faster_and_hold_up_no_other_connection(pro
         assert time.monotonic() - begun >= 0.1
         proxy.heal()
         assert ask(link) == b"+PONG\r\n"
+
+
+def test_a_throttled_client_that_resets_keeps_back_what_has_not_passed(proxy: Proxy) -> None:
+    """Also what its kernel has handed over to that of the proxy."""
+    command = b"*3\r\n$3\r\nSET\r\n$7\r\nproxied\r\n$1000000\r\n%b\r\n" % (b"x" * 1_000_000)
+    proxy.throttle(5_000_000)
+    with connected(proxy) as link:
+        link.sendall(command)
+        until(lambda: proxy.bytes_up)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+        passed = proxy.bytes_up
+    until(lambda: not proxy.links)
+    assert proxy.bytes_up - passed < len(command) / 4
 
 
 def test_blackhole_holds_everything_until_healed(proxy: Proxy) -> None:

@@ -315,6 +315,27 @@ async def test_a_connection_opened_beside_others_is_no_reason_to_wait_longer(bac
     assert backend.link("k") is first
 
 
+async def test_a_connection_opened_in_place_of_a_closed_one_is_a_reason_to_wait_longer(
+    backend: PostgresBackend, postgres: Server
+) -> None:
+    """Calls had to wait for it, also where no attempt to connect has failed."""
+    await backend.set_many({"k": b"v"}, ttl=60)
+    pool = backend._pools.get(asyncio.get_running_loop())
+    assert pool is not None
+    if sweeping := pool.tasks - {pool.life}:
+        await asyncio.wait(sweeping)
+    first = backend.link("k")
+    others = "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    assert ask(postgres, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity {others}") == [(True,)]
+    begun = asyncio.get_running_loop().time()
+    assert await backend.get_many(["k"]) == [b"v"]
+    again = backend.link("k")
+    assert first is not None
+    assert again is not None
+    assert first.since < begun < again.since
+    assert first.address == again.address
+
+
 async def test_a_statement_that_fails_after_its_caller_has_left_is_no_noise(
     backend: PostgresBackend, postgres: Server
 ) -> None:

@@ -105,6 +105,10 @@ def test_whole_file(tmp_path: Path) -> None:
         (("timeout = 60", "timeout = -1"), r"timeout of the upstream 'openai' must be"),
         (("timeout = 60", 'api_key = "sk-s3cret"'), r"has 'api_key': a secret does not belong into the file"),
         (('"OPENAI_KEY"', '"OTHER_KEY"'), r"credential_env='OTHER_KEY': the environment has no such variable"),
+        (
+            ('"OPENAI_KEY"', '"CACHECORE_KEY"'),
+            r"credential_env='CACHECORE_KEY': variables that begin with CACHECORE_ are",
+        ),
         (('"spare.key"', '"none.key"'), r"credential_file='none.key' cannot be read"),
         (('"https://api.openai.com/v1"', '"ftp://x"'), r"must be http\(s\)://host\[/path\], not 'ftp://x'"),
         (('protocols = ["openai"]', 'protocols = ["gemini"]'), r"are of openai, anthropic, not 'gemini'"),

@@ -142,7 +142,7 @@ class PostgresBackend:
         return {connection.link.address: {**facts, "feed": _FEED[connection.listens]}}
 
     def link(self, key: str) -> contract.Link | None:
-        """Return the first connection of the running loop to the server in use; None before it was opened."""
+        """Return the connection that calls of the running loop had to wait for last; None before it was opened."""
         pool = self._pools.get(asyncio.get_running_loop())
         return None if pool is None else pool.link
 

@@ -117,7 +117,7 @@ class Pool:
 
     def __init__(self, size: int, opening: Callable[[], Awaitable[Connection]]) -> None:
         self.link: Link | None = None
-        """As `SupportsLinks.link` returns it: the first one to this server, which calls had to wait for."""
+        """As `SupportsLinks.link` returns it: the last one that was opened while no other was in use."""
         self.turn: list[asyncio.Task[Any]] = []
         """The calls that began in this turn of the loop."""
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -126,6 +126,7 @@ class Pool:
         self._opening = opening
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._lent = 0
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin `work` in a task of its own, which has nothing of its caller."""
@@ -140,12 +141,8 @@ class Pool:
         async with self._slots:
             connection = self._idle.pop() if self._idle else None
             if connection is None or not connection.sound():
-                try:
-                    connection = await self._opening()
-                except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
-                    self.link = _NO_LINK
-                    raise
-                self.link = self.link if self.link and self.link.address == connection.link.address else connection.link
+                connection = await self._another(beside=self._lent > 0)
+            self._lent += 1
             try:
                 yield connection
             except (errors.UndefinedTable, errors.ReadOnlySqlTransaction):
@@ -153,10 +150,21 @@ class Pool:
                 connection.pgconn.finish()
                 raise
             finally:
+                self._lent -= 1
                 if connection.sound():
                     self._idle.append(connection)
                 else:
                     connection.pgconn.finish()
+
+    async def _another(self, *, beside: bool) -> Connection:
+        try:
+            made = await self._opening()
+        except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
+            self.link = _NO_LINK
+            raise
+        if not (beside and self.link is not None and self.link.address == made.link.address):
+            self.link = made.link
+        return made
 
     async def _live(self) -> None:
         try:

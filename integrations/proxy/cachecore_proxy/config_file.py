@@ -162,6 +162,10 @@ class Reader:
         return secret
 
     def _variable(self, place: str, key: str, variable: str) -> str:
+        if variable.upper().startswith("CACHECORE_"):
+            raise self._wrong(
+                place, f"{key}={variable!r}: variables that begin with CACHECORE_ are settings of the cache; rename it"
+            )
         secret = self._environment.get(variable, "").strip()
         if not secret or not secret.isprintable():
             raise self._wrong(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cachecore import cli
-from cachecore_llm import LLMService, Prompt, SimulatedProvider
+from cachecore import Cache, cli
+from cachecore_llm import LLMService, Prompt, ResponseCache, SimulatedProvider
 
 CHAT = {
     "model": "m",
@@ -30,17 +30,17 @@ def run(*arguments: object) -> tuple[int, Any, str]:
 def url(tmp_path: Path) -> str:
     """A store with the answers of two tenants and two prompts."""
     place = f"sqlite:///{tmp_path}/answers.sqlite"
-
-    async def fill() -> None:
-        async with LLMService(SimulatedProvider(speed=1e6), place) as service:
-            for tenant in ("acme", "globex"):
-                for prompt in (Prompt("faq", "Answer."), Prompt("legal", "Be careful.")):
-                    await service.generate(prompt, "Where is Bonn?", tenant=tenant, model="m1")
-            await service.generate("Be brief.", "Where is Bonn?", temperature=0.0, model="m2")
-            await service.chat(CHAT["messages"], model="m", temperature=0)
-
-    asyncio.run(fill())
+    asyncio.run(fill(place))
     return place
+
+
+async def fill(store: str | Cache[Any]) -> None:
+    async with ResponseCache(store) as cache, LLMService(SimulatedProvider(speed=1e6), cache) as service:
+        for tenant in ("acme", "globex"):
+            for prompt in (Prompt("faq", "Answer."), Prompt("legal", "Be careful.")):
+                await service.generate(prompt, "Where is Bonn?", tenant=tenant, model="m1")
+        await service.generate("Be brief.", "Where is Bonn?", temperature=0.0, model="m2")
+        await service.chat(CHAT["messages"], model="m", temperature=0)
 
 
 def files(folder: Path, *requests: Any) -> list[Path]:
@@ -126,17 +126,16 @@ def left(url: str) -> int:
     return int(run("stats", url, "--prefix", "llm:response")[1]["states"]["fresh"])
 
 
-@pytest.mark.parametrize(
-    ("options", "gone"),
-    [
-        (["--tenant", "acme"], 2),
-        (["--prompt", "faq"], 2),
-        (["--prompt", "Be careful."], 2),
-        (["--tenant", "acme", "--prompt", "faq"], 1),
-        (["--model", "m1"], 4),
-        (["--all", "--prefix", "llm:response"], 6),
-    ],
-)
+KNOWN = [
+    (["--tenant", "acme"], 2),
+    (["--prompt", "faq"], 2),
+    (["--prompt", "Be careful."], 2),
+    (["--tenant", "acme", "--prompt", "faq"], 1),
+    (["--model", "m1"], 4),
+]
+
+
+@pytest.mark.parametrize(("options", "gone"), [*KNOWN, (["--all", "--prefix", "llm:response"], 6)])
 def test_invalidate_by_what_the_layer_knows(url: str, options: list[str], gone: int) -> None:
     """It says how many answers are meant, and makes just those invalid."""
     assert left(url) == 6
@@ -146,6 +145,24 @@ def test_invalidate_by_what_the_layer_knows(url: str, options: list[str], gone: 
     assert status == 0, err
     states = run("stats", url, "--prefix", "llm:response")[1]["states"]
     assert states.get("fresh", 0) == 6 - gone
+
+
+@pytest.mark.parametrize(("options", "gone"), [*KNOWN, (["--all", "--prefix", "cc"], 7)])
+def test_invalidate_in_a_cache_that_the_layer_shares(tmp_path: Path, options: list[str], gone: int) -> None:
+    """As the gateway does: its answers lie below the prefix of that cache, beside those of others."""
+    url = f"sqlite:///{tmp_path}/shared.sqlite"
+
+    async def make() -> None:
+        async with Cache[Any](url, ttl=600) as cache:
+            await cache.set("q", "another's", tags=["t"])
+            await fill(cache)
+
+    asyncio.run(make())
+    status, told, _ = run("invalidate", url, *options)
+    assert (status, told["matched"]) == (4, gone)
+    status, told, err = run("invalidate", url, *options, "--yes")
+    assert (status, set(told["invalidated"])) == (0, set(told["selections"])), err
+    assert run("stats", url)[1]["states"].get("fresh", 0) == 7 - gone
 
 
 def test_what_would_be_ambiguous_is_refused(url: str) -> None:

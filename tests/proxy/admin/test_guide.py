@@ -23,7 +23,7 @@ def block(kind: str) -> str:
 def test_the_settings_are_taken(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text('store = "memory://"\n[[upstreams]]\nname = "p"\nurl = "https://api.openai.com"\n' + block("toml"))
-    settings = read(file, environment={"CACHECORE_PAGE": TOKEN})
+    settings = read(file, environment={"GATEWAY_PAGE_TOKEN": TOKEN})
     assert settings.admin == {"port": 8081, "token": TOKEN}
 
 

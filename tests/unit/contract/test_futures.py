@@ -120,13 +120,14 @@ def test_run_that_is_interrupted_raises_where_it_waits(how: str) -> None:
         awaited: InlineFuture[int] = InlineFuture(loop=loop)
         later: InlineFuture[int] = InlineFuture(loop=loop)
         seen: list[type] = []
+        values: list[int] = []
 
         async def work() -> int:
             try:
                 return await awaited
             except BaseException as error:
                 seen.append(type(error))
-                await later
+                values.append(await later)  # raises nothing another time
                 raise
 
         run = InlineRun(work())
@@ -142,6 +143,7 @@ def test_run_that_is_interrupted_raises_where_it_waits(how: str) -> None:
         assert awaited.cancelled() is (how != "error")
         later.set_result(2)
         assert run.done()
+        assert values == [2]
         assert run.cancel() is False
         run.interrupt(ValueError())  # too late
         if how == "cancel":
