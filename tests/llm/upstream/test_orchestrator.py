@@ -91,6 +91,23 @@ async def test_every_cause_is_carried_in_order() -> None:
     assert "p0" in "".join(traceback.format_exception(raised.value))
 
 
+def test_failures_tell_what_holds_no_prompt() -> None:
+    """A status, a timeout, and how long a provider is not asked, with what it failed with last."""
+    limited: Any = ConnectionError("sk-secret")
+    limited.status_code = 429
+    closed = ProviderUnavailableError("c", 29.96)
+    closed.__cause__ = limited
+    errors = [limited, ProviderTimeoutError("b", 30), closed, ProviderUnavailableError("d", 5)]
+    told = str(AllProvidersFailedError([ProviderFailure("p", error) for error in errors]))
+    assert told == (
+        "all 4 providers failed: p: ConnectionError (HTTP status 429); "
+        "p: ProviderTimeoutError (no answer within 30 s); "
+        "p: ProviderUnavailableError (not asked again for 30 s, because it has failed repeatedly, "
+        "last with ConnectionError (HTTP status 429)); "
+        "p: ProviderUnavailableError (not asked again for 5 s, because it has failed repeatedly)"
+    )
+
+
 def test_error_survives_a_process_border() -> None:
     error = AllProvidersFailedError([ProviderFailure("p", ValueError("x"))])
     copy = pickle.loads(pickle.dumps(error))
