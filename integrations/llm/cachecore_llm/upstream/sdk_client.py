@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import UnsupportedRequestError
 from cachecore_llm.upstream.headers import credentials, is_credential, scope_digest, shaping
-from cachecore_llm.upstream.parameters import sendable
+from cachecore_llm.upstream.parameters import sendable, unwritable
 from cachecore_llm.upstream.provider import extra_query
 from cachecore_llm.wire import PROTOCOLS, Call, EventDecoder, JsonObject, ProtocolName, load
 
@@ -108,6 +108,10 @@ class SDKClient:
             options["params"] = query
         try:
             return await self._client.post(path, cast_to=object, body=sent, options=options)
+        except TypeError as error:
+            if "JSON serializable" not in str(error):  # the SDK writes more types than JSON has
+                raise
+            raise unwritable(sent, "") from error
         except ValueError as error:
             if type(error) not in (
                 ValueError,
