@@ -8,12 +8,16 @@ import traceback
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
+from openai import AsyncOpenAI, OpenAI
 
 from cachecore import OptionsError
 from cachecore_llm import (
     AllProvidersFailedError,
+    AnthropicProvider,
     FallbackOrchestrator,
     LLMResponse,
+    OpenAIProvider,
     ProviderFailure,
     ProviderTimeoutError,
     ProviderUnavailableError,
@@ -77,6 +81,20 @@ async def test_attribute_that_is_no_mapping_is_no_identity() -> None:
         identity = "managed"
 
     assert FallbackOrchestrator([Credentialed("a")]).identity == {}
+
+
+@pytest.mark.parametrize("given", ["gpt-4o", None, AsyncOpenAI(api_key="k")])
+def test_what_is_no_provider_is_told_which_is(given: Any) -> None:
+    with pytest.raises(OptionsError, match=rf"such as OpenAIProvider\('gpt-4o-mini'\), .*, not {type(given).__name__}"):
+        FallbackOrchestrator([given])
+
+
+@pytest.mark.parametrize("made", [OpenAIProvider, AnthropicProvider])
+def test_a_client_for_threads_is_refused(made: Any) -> None:
+    """At its first answer it would have been paid for one that cannot be awaited."""
+    client = OpenAI(api_key="k") if made is OpenAIProvider else Anthropic(api_key="k")
+    with pytest.raises(OptionsError, match=rf"not {type(client).__name__}: give client=Async{type(client).__name__}"):
+        made("m", client=client)
 
 
 async def test_every_cause_is_carried_in_order() -> None:

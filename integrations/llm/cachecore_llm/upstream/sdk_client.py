@@ -33,8 +33,14 @@ class SDKClient:
             rotates: whether the client gets a new credential from time to time.
             scope: stands for the credential in keys; a digest of `facts` if not given.
 
-        Raises OptionsError if the credential rotates and there is no `scope`.
+        Raises OptionsError if the credential rotates and there is no `scope`, and for a client for threads.
         """
+        kind = type(client)
+        if any(base.__name__ == "SyncAPIClient" for base in kind.__mro__):
+            raise OptionsError(
+                f"client must be asynchronous, not {kind.__name__}: give client=Async{kind.__name__}(…), "
+                "to SyncLLMService too"
+            )
         self._client = client
         query = {name: str(value) for name, value in client.default_query.items()}
         url = urlsplit(str(client.base_url))
