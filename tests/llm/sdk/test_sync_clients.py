@@ -244,9 +244,10 @@ async def test_two_processes_share_one_call(redis_url: str) -> None:
 )
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], told: str) -> None:
     """They name the value and the way out, also beside a transport, which takes no further options."""
+    given: Any = cached_client
     for more in ({}, {"transport": httpx2.HTTPTransport()}):
         with pytest.raises(OptionsError, match=told):
-            cached_client("memory://", **wrong, **more)
+            given("memory://", **wrong, **more)
 
 
 def test_vectors_that_do_not_answer_the_inputs_are_passed_on_and_not_stored() -> None:

@@ -97,6 +97,13 @@ def test_a_client_for_threads_is_refused(made: Any) -> None:
         made("m", client=client)
 
 
+@pytest.mark.parametrize("made", [OpenAIProvider, AnthropicProvider])
+def test_an_address_without_a_scheme_is_refused(made: Any) -> None:
+    """The SDK would say no more than "Connection error" at each request."""
+    with pytest.raises(OptionsError, match=r"base_url must begin with https:// or http://, .* not localhost:"):
+        made("m", api_key="k", base_url="localhost:11434")
+
+
 async def test_every_cause_is_carried_in_order() -> None:
     errors = [ConnectionError("sk-secret"), ValueError("prompt")]
     orchestrator = FallbackOrchestrator([Answers(f"p{i}", error) for i, error in enumerate(errors)])

@@ -33,7 +33,8 @@ class SDKClient:
             rotates: whether the client gets a new credential from time to time.
             scope: stands for the credential in keys; a digest of `facts` if not given.
 
-        Raises OptionsError if the credential rotates and there is no `scope`, and for a client for threads.
+        Raises OptionsError if the credential rotates and there is no `scope`, for a client for threads, and for an
+        address that is none of HTTP.
         """
         kind = type(client)
         if any(base.__name__ == "SyncAPIClient" for base in kind.__mro__):
@@ -44,6 +45,10 @@ class SDKClient:
         self._client = client
         query = {name: str(value) for name, value in client.default_query.items()}
         url = urlsplit(str(client.base_url))
+        if url.scheme not in ("http", "https"):
+            raise OptionsError(
+                f"base_url must begin with https:// or http://, as in http://localhost:11434/v1, not {url.scheme}:"
+            )
         host = url.hostname or ""
         address = f"[{host}]" if ":" in host else host
         port = f":{url.port}" if url.port else ""
