@@ -55,6 +55,8 @@ def _told(error: Exception) -> str:
     name = type(error).__name__
     if isinstance(error, UnusableAnswerError):
         return f"{name} ({error.reason})"
+    if isinstance(error, UnsupportedRequestError):  # it names fields, and how to go on without them
+        return f"{name} ({error})"
     if isinstance(error, ProviderTimeoutError):
         return f"{name} (no answer within {error.timeout:g} s)"
     if isinstance(error, ProviderUnavailableError):

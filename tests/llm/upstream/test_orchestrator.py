@@ -23,6 +23,7 @@ from cachecore_llm import (
     ProviderUnavailableError,
     ReportedError,
     UnknownParameterError,
+    UnsupportedRequestError,
     UnusableAnswerError,
 )
 
@@ -122,14 +123,16 @@ def test_failures_tell_what_holds_no_prompt() -> None:
     limited.status_code = 429
     closed = ProviderUnavailableError("c", 29.96)
     closed.__cause__ = limited
-    errors = [limited, ProviderTimeoutError("b", 30), closed, ProviderUnavailableError("d", 5)]
+    unable = UnsupportedRequestError("seed has no equal; leave it out")
+    errors = [limited, ProviderTimeoutError("b", 30), closed, ProviderUnavailableError("d", 5), unable]
     told = str(AllProvidersFailedError([ProviderFailure("p", error) for error in errors]))
     assert told == (
-        "all 4 providers failed: p: ConnectionError (HTTP status 429); "
+        "all 5 providers failed: p: ConnectionError (HTTP status 429); "
         "p: ProviderTimeoutError (no answer within 30 s); "
         "p: ProviderUnavailableError (not asked again for 30 s, because it has failed repeatedly, "
         "last with ConnectionError (HTTP status 429)); "
-        "p: ProviderUnavailableError (not asked again for 5 s, because it has failed repeatedly)"
+        "p: ProviderUnavailableError (not asked again for 5 s, because it has failed repeatedly); "
+        "p: UnsupportedRequestError (seed has no equal; leave it out)"
     )
 
 
