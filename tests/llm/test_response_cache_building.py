@@ -106,6 +106,15 @@ def test_without_any_store_the_error_names_the_ways(tmp_path: Path, monkeypatch:
         {"fallback_ttl": float("nan")},
         {"similar_threshold": 0},
         {"similar_max_chars": -1},
+        {"similar_max_chars": "5"},
+        {"similar_threshold": "0.5"},
+        {"enabled": "false"},
+        {"field_digests": "no"},
+        {"similar": "no"},
+        {"prefix": 5},
+        {"ignore": "user"},
+        {"allowed_tools": "code_interpreter"},
+        {"admit": "stop"},
     ],
 )
 def test_wrong_settings_fail_while_building(wrong: dict[str, Any]) -> None:

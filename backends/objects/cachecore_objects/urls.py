@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -11,12 +10,8 @@ from cachecore_objects.backend import ObjectBackend
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
 _MILLISECONDS: Final = 1000
-_OF_CLIENT: Final = re.compile(
-    r"(?:aws_|azure_|google_)?"
-    r"((?:allow_|connect_|default_(?:content|headers)|http[12]_|pool_|proxy_|random|read_|timeout|user_).*)",
-    re.IGNORECASE,
-)
-"""The options of obstore that are its HTTP client's, however they are written: it panics at them among the store's."""
+_OF_CLIENT: Final = ("allow_", "connect_", "default_content", "http", "pool_", "proxy_", "random", "read_", "user_")
+"""The first letters of those options of obstore that are its HTTP client's, not the store's."""
 
 
 def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
@@ -30,7 +25,6 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         OptionsError: the URL or a setting in it is wrong.
     """
     from obstore import store as stores
-    from obstore.exceptions import BaseError
 
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
@@ -42,9 +36,7 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
     plain = url.partition("?")[0]
     client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * _MILLISECONDS)}ms")
-    for name in list(given):
-        if (of_client := _OF_CLIENT.fullmatch(name)) is not None:
-            client[of_client[1].lower()] = given.pop(name)
+    client.update({name: given.pop(name) for name in list(given) if name.startswith(_OF_CLIENT)})
     if given.get("endpoint", "").startswith("http://"):
         client["allow_http"] = True
     try:
@@ -56,19 +48,15 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
             # No retries: whether a call is made again is decided above.
             build: Any = stores.from_url  # its types name each kind of store
             store = build(plain, config=given, client_options=client, retry_config={"max_retries": 0})
-    except (BaseError, OSError, TypeError, ValueError) as error:
-        if isinstance(error, OptionsError):
+    except BaseException as error:  # obstore panics, with what is no Exception, at options such as `aws_allow_http`
+        if isinstance(error, OptionsError | KeyboardInterrupt | SystemExit):
             raise
-        reason = _reason(error)
-        if parts.scheme == "file":
-            reason += ": is it a folder, or a place where this user may make one?"
-        elif not parts.netloc:
-            reason += f": name the bucket, as in {parts.scheme}://bucket/folder"
-        raise OptionsError(f"obstore does not take {redact_url(url)!r}: {reason}") from None
+        place = "file:///folder, where this user may make one" if parts.scheme == "file" else f"{parts.scheme}://bucket"
+        raise OptionsError(f"obstore does not take {redact_url(url)!r}, as in {place}: {_reason(error)}") from None
     return ObjectBackend(store, concurrency=int(concurrency), clock=clock)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return the first line of a message about a configuration; it names keys, and repeats no value."""
     text = str(error).partition("\n")[0]
     return text if "onfiguration" in text or "canonicalize" in text else type(error).__name__

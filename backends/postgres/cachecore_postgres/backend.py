@@ -9,8 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from psycopg import Error
-from psycopg.rows import dict_row
+from psycopg import Error, rows
 
 from cachecore import contract
 from cachecore_postgres.connections import Connection, Pool, connect, translate
@@ -44,8 +43,7 @@ class PostgresBackend:
         self._patience = self._silence = 5.0
         self._pools: contract.LoopLocal[Pool] = contract.LoopLocal()
         self._name = secrets.token_hex(8)
-        self._closed = False
-        self._sweep_due = 0.0
+        self._closed, self._sweep_due = False, 0.0
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one statement."""
@@ -58,17 +56,19 @@ class PostgresBackend:
     def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key; it lives `ttl` seconds of the server's clock. One statement."""
         keys, values = list(items), list(items.values())
-        return self._start("set_many", lambda rows: None, self._sql.put, ttl, keys, values, self._told(keys))
+        return self._start("set_many", lambda found: None, self._sql.put, ttl, keys, values, self._told(keys))
 
     def delete_many(self, keys: Sequence[str]) -> Awaitable[int]:
         """Delete the keys and return how many existed: one statement."""
-        return self._start("delete_many", lambda rows: int(rows[0][0]), self._sql.delete, list(keys), self._told(keys))
+        return self._start(
+            "delete_many", lambda found: int(found[0][0]), self._sql.delete, list(keys), self._told(keys)
+        )
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Set the value to `new` if it is `old` now; return whether it was. One statement."""
         written = (b"", -1.0) if new is None else (new, ttl)  # a deleted value is a dead row, for the next sweep
         sql, held = (self._sql.insert, ()) if old is None else (self._sql.replace, (old,))
-        return self._start("swap", lambda rows: rows[0][0] > 0, sql, *written, key, *held, self._told([key]))
+        return self._start("swap", lambda found: found[0][0] > 0, sql, *written, key, *held, self._told([key]))
 
     async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
@@ -78,15 +78,15 @@ class PostgresBackend:
     async def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it, once the calls of this turn of the loop are answered."""
         await asyncio.gather(*self._pool("advance").turn)
-        return await self._start("advance", lambda rows: int(rows[0][0]), self._sql.advance, key)
+        return await self._start("advance", lambda found: int(found[0][0]), self._sql.advance, key)
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix` in their order, in pages of at most 512."""
         # Keys are printable ASCII: between a key and the same with "\x01" behind it is no other.
         start = prefix
-        while rows := await self._start("scan", list, self._sql.page, start, prefix + "\x7f"):
-            yield [key for (key,) in rows]
-            start = rows[-1][0] + "\x01"
+        while page := await self._start("scan", list, self._sql.page, start, prefix + "\x7f"):
+            yield [key for (key,) in page]
+            start = page[-1][0] + "\x01"
 
     async def time(self) -> float:
         """Return the server's clock, Unix seconds."""
@@ -135,8 +135,8 @@ class PostgresBackend:
         """Return the version and the abilities of the server, in words. Writes nothing. Raises `BackendError`."""
         try:
             async with await self._open(make=False) as connection:
-                rows = connection.cursor(row_factory=dict_row).execute(self._sql.about, (connection.table,))
-                (facts,) = await (await rows).fetchall()
+                asked = connection.cursor(row_factory=rows.dict_row).execute(self._sql.about, (connection.table,))
+                (facts,) = await (await asked).fetchall()
         except (Error, OSError) as error:
             raise translate("about", error) from error
         return {connection.link.address: {**facts, "feed": _FEED[connection.listens]}}
@@ -192,7 +192,7 @@ class PostgresBackend:
     async def _run(self, pool: Pool, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> T:
         try:
             async with pool.connection() as connection, asyncio.timeout(self._silence):
-                rows = await (await connection.execute(sql, values, binary=True)).fetchall()
+                found = await (await connection.execute(sql, values, binary=True)).fetchall()
         except (Error, OSError) as error:
             raise translate(operation, error) from error
         except asyncio.CancelledError:
@@ -201,7 +201,7 @@ class PostgresBackend:
         if operation in _WRITES and not self._closed and contract.monotonic() >= self._sweep_due:
             self._sweep_due = contract.monotonic() + _SWEEP_SECONDS
             pool.start(self._sweep(pool))
-        return then(rows)
+        return then(found)
 
     async def _sweep(self, pool: Pool) -> None:
         """Delete some of the dead rows, behind a write: at most once a second, unless there are more."""
@@ -211,4 +211,4 @@ class PostgresBackend:
 
 
 def _in_order(keys: Sequence[str], absent: T) -> Callable[[list[Any]], list[Any | T]]:
-    return lambda rows: list(map({**dict.fromkeys(keys, absent), **dict(rows)}.get, keys))
+    return lambda found: list(map({**dict.fromkeys(keys, absent), **dict(found)}.get, keys))

@@ -106,8 +106,8 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
         except BaseException:  # cancelled, too: the socket must not stay open
             made.pgconn.finish()
             raise
-    if not made.listens:
-        made.prepare_threshold = None  # a statement prepared in one process of a pooler is not known in the next
+    # A statement prepared in one process of a pooler is not known in the next.
+    made.prepare_threshold = made.prepare_threshold if made.listens else None
     made.link = Link(f"{made.info.hostaddr or made.info.host}:{made.info.port}", asyncio.get_running_loop().time())
     return made
 
@@ -124,9 +124,8 @@ class Pool:
         self.life = self.start(self._live())
         """Ends with the loop; cancelled, it ends the others, and closes the connections."""
         self._opening = opening
-        self._slots = asyncio.Semaphore(size)
+        self._slots, self._lent = asyncio.Semaphore(size), 0
         self._idle: list[Connection] = []
-        self._lent = 0
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin `work` in a task of its own, which has nothing of its caller."""
@@ -141,7 +140,13 @@ class Pool:
         async with self._slots:
             connection = self._idle.pop() if self._idle else None
             if connection is None or not connection.sound():
-                connection = await self._another(beside=self._lent > 0)
+                beside = self.link if self._lent else None
+                try:
+                    connection = await self._opening()
+                except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
+                    self.link = _NO_LINK
+                    raise
+                self.link = beside if beside and beside.address == connection.link.address else connection.link
             self._lent += 1
             try:
                 yield connection
@@ -155,16 +160,6 @@ class Pool:
                     self._idle.append(connection)
                 else:
                     connection.pgconn.finish()
-
-    async def _another(self, *, beside: bool) -> Connection:
-        try:
-            made = await self._opening()
-        except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
-            self.link = _NO_LINK
-            raise
-        if not (beside and self.link is not None and self.link.address == made.link.address):
-            self.link = made.link
-        return made
 
     async def _live(self) -> None:
         try:

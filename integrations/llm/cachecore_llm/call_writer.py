@@ -67,7 +67,11 @@ class CallWriter:
         """Return a chat call. Raises OptionsError and UnknownParameterError."""
         self._check("openai.chat", params)
         if not isinstance(messages, list | tuple) or not messages:
-            raise OptionsError(f"messages must be a list of messages, at least one, not {type(messages).__name__}")
+            given = "an empty one" if isinstance(messages, list | tuple) else type(messages).__name__
+            raise OptionsError(
+                f"messages must be a list of messages, at least one, not {given}: "
+                'chat([{"role": "user", "content": "…"}])'
+            )
         turns, prompt = with_text(messages)
         if prompt is not None:
             label = _name_of(prompt, label)

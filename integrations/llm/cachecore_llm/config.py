@@ -110,6 +110,7 @@ class CacheConfig:
         return cls(**{ours: settings[name] for ours, name in names.items() if name in settings})
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         object.__setattr__(self, "ttl_seconds", lifetime("ttl_seconds", self.ttl_seconds))
         lifetimes = Lifetimes(
             ttl=self.ttl_seconds,
@@ -141,8 +142,6 @@ class CacheConfig:
             object.__setattr__(self, "normalise", rules)
         if not isinstance(self.rules, AdmissionRules):
             raise OptionsError(f"rules must be AdmissionRules(…), not {self.rules!r}")
-        if not self.prefix:
-            raise OptionsError("prefix must not be empty")
         if not 0 < self.similar_threshold <= 1:
             raise OptionsError(f"similar_threshold must be over 0 and at most 1, not {self.similar_threshold!r}")
         object.__setattr__(self, "similar_ttl", positive("similar_ttl", self.similar_ttl))
@@ -156,6 +155,25 @@ class CacheConfig:
         for name in ("similar_max_messages", "similar_max_chars", "similar_max_bytes"):
             if getattr(self, name) < 0:
                 raise OptionsError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+
+    def _check_kinds(self) -> None:
+        """Refuse values of another type, such as the text "false" of an environment variable. Raises OptionsError."""
+        given: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__ if hasattr(self, name)}
+        for name in ("enabled", "field_digests", "similar"):
+            if not isinstance(given[name], bool):
+                raise OptionsError(f"{name} must be True or False, not {given[name]!r}")
+        if not isinstance(given["prefix"], str) or not given["prefix"]:
+            raise OptionsError(f"prefix must be text and not empty, not {given['prefix']!r}")
+        for name in ("ignore", "allowed_tools"):
+            several: Any = given[name]
+            if isinstance(several, str) or not isinstance(several, Iterable):
+                raise OptionsError(f"{name} must be several names, such as {{{str(several)!r}}}, not {several!r}")
+        object.__setattr__(self, "allowed_tools", frozenset(given["allowed_tools"]))
+        if given["admit"] is not None and not callable(given["admit"]):
+            raise OptionsError(f"admit must be a function of the answer, not {given['admit']!r}")
+        for name in ("similar_threshold", "similar_max_messages", "similar_max_chars", "similar_max_bytes"):
+            if isinstance(given[name], bool) or not isinstance(given[name], int | float):
+                raise OptionsError(f"{name} must be a number, not {given[name]!r}")
 
     @property
     def gives_up_after(self) -> float:

@@ -32,8 +32,8 @@ class ProviderFailure:
 class AllProvidersFailedError(LLMError):
     """Every provider failed; `failures` says which and why, in the order they were asked.
 
-    The text names providers and kinds of error, and the reason of an `UnusableAnswerError`. A provider's own message is
-    not told: it may hold a prompt or a part of a key.
+    The text names providers and kinds of error, HTTP statuses, and the reason of an error of this package. A provider's
+    own message is not told: it may hold a prompt or a part of a key.
     The errors themselves are in `causes`, and chained.
     """
 
@@ -53,7 +53,17 @@ class AllProvidersFailedError(LLMError):
 
 def _told(error: Exception) -> str:
     name = type(error).__name__
-    return f"{name} ({error.reason})" if isinstance(error, UnusableAnswerError) else name
+    if isinstance(error, UnusableAnswerError):
+        return f"{name} ({error.reason})"
+    if isinstance(error, UnsupportedRequestError):  # it names fields, and how to go on without them
+        return f"{name} ({error})"
+    if isinstance(error, ProviderTimeoutError):
+        return f"{name} (no answer within {error.timeout:g} s)"
+    if isinstance(error, ProviderUnavailableError):
+        last = f", last with {_told(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
+        return f"{name} (not asked again for {error.retry_in:.3g} s, because it has failed repeatedly{last})"
+    status = getattr(error, "status_code", None)
+    return f"{name} (HTTP status {status})" if type(status) is int else name
 
 
 class NotCachedError(LLMError, LookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from cachecore_llm import (
     OpenAIProvider,
     ResponseCache,
     UnknownParameterError,
+    UnsupportedRequestError,
 )
 from cachecore_llm.policy.prompts import Prompt, PromptRegistry
 from cachecore_llm.testing.provider import LocalProvider
@@ -154,10 +156,22 @@ class TestMistakes:
             with pytest.raises(OptionsError, match="chat"):
                 await made.generate("", "Hi", messages=[])
 
-    @pytest.mark.parametrize("messages", [[], "Hi", None])
-    async def test_a_chat_without_messages(self, service: LLMService, messages: Any) -> None:
-        with pytest.raises(OptionsError, match="messages"):
+    @pytest.mark.parametrize(("messages", "told"), [([], "an empty one"), ("Hi", "str"), (None, "NoneType")])
+    async def test_a_chat_without_messages(self, service: LLMService, messages: Any, told: str) -> None:
+        with pytest.raises(OptionsError, match=rf"messages must be .*, not {told}: chat\(\[\{{"):
             await service.chat(messages)
+
+    async def test_values_that_json_does_not_have(self, service: LLMService, server: LocalProvider) -> None:
+        """The part is named, and its type."""
+        for ask, told in (
+            (service.generate("", "Hi", {"today": [1, date(2026, 1, 2)]}), r"context\.today\[1\] is of the type date"),
+            (service.generate("", "Hi", {1: "a", "b": 2}), "context cannot be written as JSON"),
+            (service.chat([{"role": "user", "content": "Hi"}], stop={"a"}), "^stop is of the type set, .* as text"),
+            (service.embed([b"x"]), r"input\[0\] is of the type bytes"),
+        ):
+            with pytest.raises(UnsupportedRequestError, match=told):
+                await ask
+        assert server.calls == 0
 
     async def test_a_class_that_is_no_model(self, service: LLMService) -> None:
         with pytest.raises(OptionsError, match="pydantic"):

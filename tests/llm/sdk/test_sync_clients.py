@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -244,9 +245,10 @@ async def test_two_processes_share_one_call(redis_url: str) -> None:
 )
 def test_wrong_arguments_are_refused_at_once(wrong: dict[str, Any], told: str) -> None:
     """They name the value and the way out, also beside a transport, which takes no further options."""
+    given: Any = cached_client
     for more in ({}, {"transport": httpx2.HTTPTransport()}):
         with pytest.raises(OptionsError, match=told):
-            cached_client("memory://", **wrong, **more)
+            given("memory://", **wrong, **more)
 
 
 def test_vectors_that_do_not_answer_the_inputs_are_passed_on_and_not_stored() -> None:
@@ -269,3 +271,22 @@ def test_vectors_that_do_not_answer_the_inputs_are_passed_on_and_not_stored() ->
             assert "stored" not in raw.headers["cache-status"]
         part, whole = ["short", "more"], ["a", "short", "more"]
         assert asked_for == [["a", "b"], part, whole, part, whole]
+
+
+LEAVES = """
+import sys
+from openai import OpenAI
+from cachecore_llm.sdk import cached_client
+client = OpenAI(base_url=sys.argv[1], api_key="k", http_client=cached_client("memory://"), max_retries=0)
+messages = [{"role": "user", "content": "[[words 50]] Hi"}]
+for chunk in client.chat.completions.create(model="m", messages=messages, stream=True):
+    break
+"""
+
+
+def test_a_program_that_ends_beside_an_open_stream_is_quiet() -> None:
+    """It left the stream after one chunk and closed nothing."""
+    with LocalProvider() as provider:
+        command = (sys.executable, "-c", LEAVES, provider.openai_url)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -8,17 +8,22 @@ import traceback
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
+from openai import AsyncOpenAI, OpenAI
 
 from cachecore import OptionsError
 from cachecore_llm import (
     AllProvidersFailedError,
+    AnthropicProvider,
     FallbackOrchestrator,
     LLMResponse,
+    OpenAIProvider,
     ProviderFailure,
     ProviderTimeoutError,
     ProviderUnavailableError,
     ReportedError,
     UnknownParameterError,
+    UnsupportedRequestError,
     UnusableAnswerError,
 )
 
@@ -79,6 +84,27 @@ async def test_attribute_that_is_no_mapping_is_no_identity() -> None:
     assert FallbackOrchestrator([Credentialed("a")]).identity == {}
 
 
+@pytest.mark.parametrize("given", ["gpt-4o", None, AsyncOpenAI(api_key="k")])
+def test_what_is_no_provider_is_told_which_is(given: Any) -> None:
+    with pytest.raises(OptionsError, match=rf"such as OpenAIProvider\('gpt-4o-mini'\), .*, not {type(given).__name__}"):
+        FallbackOrchestrator([given])
+
+
+@pytest.mark.parametrize("made", [OpenAIProvider, AnthropicProvider])
+def test_a_client_for_threads_is_refused(made: Any) -> None:
+    """At its first answer it would have been paid for one that cannot be awaited."""
+    client = OpenAI(api_key="k") if made is OpenAIProvider else Anthropic(api_key="k")
+    with pytest.raises(OptionsError, match=rf"not {type(client).__name__}: give client=Async{type(client).__name__}"):
+        made("m", client=client)
+
+
+@pytest.mark.parametrize("made", [OpenAIProvider, AnthropicProvider])
+def test_an_address_without_a_scheme_is_refused(made: Any) -> None:
+    """The SDK would say no more than "Connection error" at each request."""
+    with pytest.raises(OptionsError, match=r"base_url must begin with https:// or http://, .* not localhost:"):
+        made("m", api_key="k", base_url="localhost:11434")
+
+
 async def test_every_cause_is_carried_in_order() -> None:
     errors = [ConnectionError("sk-secret"), ValueError("prompt")]
     orchestrator = FallbackOrchestrator([Answers(f"p{i}", error) for i, error in enumerate(errors)])
@@ -89,6 +115,25 @@ async def test_every_cause_is_carried_in_order() -> None:
     assert str(raised.value) == "all 2 providers failed: p0: ConnectionError; p1: ValueError"
     assert isinstance(raised.value.__cause__, ExceptionGroup)
     assert "p0" in "".join(traceback.format_exception(raised.value))
+
+
+def test_failures_tell_what_holds_no_prompt() -> None:
+    """A status, a timeout, and how long a provider is not asked, with what it failed with last."""
+    limited: Any = ConnectionError("sk-secret")
+    limited.status_code = 429
+    closed = ProviderUnavailableError("c", 29.96)
+    closed.__cause__ = limited
+    unable = UnsupportedRequestError("seed has no equal; leave it out")
+    errors = [limited, ProviderTimeoutError("b", 30), closed, ProviderUnavailableError("d", 5), unable]
+    told = str(AllProvidersFailedError([ProviderFailure("p", error) for error in errors]))
+    assert told == (
+        "all 5 providers failed: p: ConnectionError (HTTP status 429); "
+        "p: ProviderTimeoutError (no answer within 30 s); "
+        "p: ProviderUnavailableError (not asked again for 30 s, because it has failed repeatedly, "
+        "last with ConnectionError (HTTP status 429)); "
+        "p: ProviderUnavailableError (not asked again for 5 s, because it has failed repeatedly); "
+        "p: UnsupportedRequestError (seed has no equal; leave it out)"
+    )
 
 
 def test_error_survives_a_process_border() -> None:

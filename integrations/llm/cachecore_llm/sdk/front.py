@@ -52,9 +52,10 @@ class Front:
     def __init__(
         self, *, tenant: str | None = None, scope: str | ScopeFunction | None = None, digest_key: bytes = b""
     ) -> None:
-        if scope is not None and not callable(scope) and (not isinstance(scope, str) or not scope):
+        given: object = scope
+        if given is not None and not callable(given) and (not isinstance(given, str) or not given):
             raise OptionsError(
-                f"a scope must be text and not empty, or a function of the headers, not {scope!r}; "
+                f"a scope must be text and not empty, or a function of the headers, not {given!r}; "
                 "leave it out to keep credentials apart"
             )
         self._tenant, self._scope, self._key = tenant_of(tenant), scope, digest_key

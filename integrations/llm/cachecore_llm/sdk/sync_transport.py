@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, Self
 
-from cachecore import LoopThread, OptionsError
+from cachecore import CacheError, LoopThread, OptionsError
 from cachecore_llm.sdk.answers import refused, told
 from cachecore_llm.sdk.libraries import Library
 from cachecore_llm.sdk.transport import AsyncCachedTransport
@@ -53,7 +54,9 @@ class CachedTransport:
             while chunks := self._thread.submit(ahead.next()).result():
                 yield from chunks
         finally:
-            self._thread.submit(ahead.aclose()).result()
+            # A stream that a program leaves open until its end has been left with the thread already.
+            with suppress(CacheError):
+                self._thread.submit(ahead.aclose()).result()
 
     def close(self) -> None:
         """Close the connections to the provider, what was opened here, and the thread. Idempotent."""

@@ -6,10 +6,10 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from cachecore_llm.errors import UnknownParameterError
+from cachecore_llm.errors import UnknownParameterError, UnsupportedRequestError
 from cachecore_llm.key import TABLE
 from cachecore_llm.wire import JsonObject, ProtocolName
 
@@ -66,3 +66,27 @@ def _nearest(name: str, known: frozenset[str]) -> str | None:
 def sendable(body: JsonObject) -> JsonObject:
     """Return the fields of `body` that are sent: without transport parameters, and without `stream`."""
     return {name: value for name, value in body.items() if name not in TRANSPORT and name != "stream"}
+
+
+def unwritable(value: Any, place: str) -> UnsupportedRequestError:
+    """Return the error for a value at `place` that cannot be written as JSON: it names the part that cannot."""
+    found = _first_unwritable(value, place)
+    if found is None:
+        return UnsupportedRequestError(f"{place} cannot be written as JSON: its names are of several types, use text")
+    where, kind = found
+    return UnsupportedRequestError(
+        f"{where} is of the type {kind}, which JSON does not have: give it as text, a number or a list"
+    )
+
+
+def _first_unwritable(value: Any, place: str) -> tuple[str, str] | None:
+    """Return the place and type of the first part that JSON does not have."""
+    if value is None or isinstance(value, str | int | float):
+        return None
+    if isinstance(value, Mapping):
+        parts = [(f"{place}.{name}" if place else str(name), part) for name, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{place}[{index}]", part) for index, part in enumerate(value)]
+    else:
+        return place, type(value).__name__
+    return next((found for where, part in parts if (found := _first_unwritable(part, where)) is not None), None)

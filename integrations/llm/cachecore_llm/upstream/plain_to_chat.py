@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from cachecore_llm.errors import UnsupportedRequestError, UnusableAnswerError
-from cachecore_llm.upstream.parameters import check_parameters
+from cachecore_llm.upstream.parameters import check_parameters, unwritable
 from cachecore_llm.upstream.provider import with_query
 from cachecore_llm.wire import OPENAI_CHAT, AnswerFacts, Call, JsonObject, UsageFacts
 from cachecore_llm.wire.facts import as_object, as_objects
@@ -24,14 +24,24 @@ _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "
 
 
 def messages_of(system_prompt: str, user_message: Any, context: Any) -> list[JsonObject]:
-    """Return the messages of a chat request. `user_message` is text, or a list of content parts."""
+    """Return the messages of a chat request. `user_message` is text, or a list of content parts.
+
+    Raises UnsupportedRequestError for a context that JSON cannot hold.
+    """
     messages: list[JsonObject] = [{"role": "system", "content": system_prompt}] if system_prompt else []
     if isinstance(context, list | tuple) and _is_conversation(context):
         messages += context
     elif context is not None and not (isinstance(context, str | list | tuple | dict) and not context):
-        text = context if isinstance(context, str) else json.dumps(context, ensure_ascii=False, sort_keys=True)
+        text = context if isinstance(context, str) else _written(context)
         messages.append({"role": "system", "content": text})
     return [*messages, {"role": "user", "content": user_message}]
+
+
+def _written(context: Any) -> str:
+    try:
+        return json.dumps(context, ensure_ascii=False, sort_keys=True)
+    except TypeError as error:
+        raise unwritable(context, "context") from error
 
 
 def chat_call(call: Call, model: str | None) -> Call:

@@ -86,12 +86,18 @@ class WireProvider(Protocol):
 def name_of(provider: object) -> str:
     """Return the name of `provider`. Raises OptionsError if it has none, or is no provider at all."""
     name = getattr(provider, "name", None)
+    answers = speaks_wire(provider) or callable(getattr(provider, "generate", None))
+    if name is None and not answers:
+        raise OptionsError(
+            f"a provider is an object such as OpenAIProvider('gpt-4o-mini'), or a list of such, "
+            f"not {type(provider).__name__}"
+        )
     if not isinstance(name, str) or not name:
         raise OptionsError(
             f"the provider {type(provider).__name__} has no name: give it an attribute name, a short text such as "
             f"'openai', not {name!r}"
         )
-    if not speaks_wire(provider) and not callable(getattr(provider, "generate", None)):
+    if not answers:
         raise OptionsError(f"the provider {name!r} has no method generate, which returns an LLMResponse")
     return name
 

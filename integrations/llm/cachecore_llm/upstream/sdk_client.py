@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import UnsupportedRequestError
 from cachecore_llm.upstream.headers import credentials, is_credential, scope_digest, shaping
-from cachecore_llm.upstream.parameters import sendable
+from cachecore_llm.upstream.parameters import sendable, unwritable
 from cachecore_llm.upstream.provider import extra_query
 from cachecore_llm.wire import PROTOCOLS, Call, EventDecoder, JsonObject, ProtocolName, load
 
@@ -33,11 +33,22 @@ class SDKClient:
             rotates: whether the client gets a new credential from time to time.
             scope: stands for the credential in keys; a digest of `facts` if not given.
 
-        Raises OptionsError if the credential rotates and there is no `scope`.
+        Raises OptionsError if the credential rotates and there is no `scope`, for a client for threads, and for an
+        address that is none of HTTP.
         """
+        kind = type(client)
+        if any(base.__name__ == "SyncAPIClient" for base in kind.__mro__):
+            raise OptionsError(
+                f"client must be asynchronous, not {kind.__name__}: give client=Async{kind.__name__}(…), "
+                "to SyncLLMService too"
+            )
         self._client = client
         query = {name: str(value) for name, value in client.default_query.items()}
         url = urlsplit(str(client.base_url))
+        if url.scheme not in ("http", "https"):
+            raise OptionsError(
+                f"base_url must begin with https:// or http://, as in http://localhost:11434/v1, not {url.scheme}:"
+            )
         host = url.hostname or ""
         address = f"[{host}]" if ":" in host else host
         port = f":{url.port}" if url.port else ""
@@ -108,6 +119,10 @@ class SDKClient:
             options["params"] = query
         try:
             return await self._client.post(path, cast_to=object, body=sent, options=options)
+        except TypeError as error:
+            if "JSON serializable" not in str(error):  # the SDK writes more types than JSON has
+                raise
+            raise unwritable(sent, "") from error
         except ValueError as error:
             if type(error) not in (
                 ValueError,
