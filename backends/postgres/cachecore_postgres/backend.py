@@ -56,19 +56,17 @@ class PostgresBackend:
     def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key; it lives `ttl` seconds of the server's clock. One statement."""
         keys, values = list(items), list(items.values())
-        return self._start("set_many", lambda found: None, self._sql.put, ttl, keys, values, self._told(keys))
+        return self._start("set_many", lambda got: None, self._sql.put, ttl, keys, values, self._told(keys))
 
     def delete_many(self, keys: Sequence[str]) -> Awaitable[int]:
         """Delete the keys and return how many existed: one statement."""
-        return self._start(
-            "delete_many", lambda found: int(found[0][0]), self._sql.delete, list(keys), self._told(keys)
-        )
+        return self._start("delete_many", lambda got: int(got[0][0]), self._sql.delete, list(keys), self._told(keys))
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
         """Set the value to `new` if it is `old` now; return whether it was. One statement."""
         written = (b"", -1.0) if new is None else (new, ttl)  # a deleted value is a dead row, for the next sweep
         sql, held = (self._sql.insert, ()) if old is None else (self._sql.replace, (old,))
-        return self._start("swap", lambda found: found[0][0] > 0, sql, *written, key, *held, self._told([key]))
+        return self._start("swap", lambda got: got[0][0] > 0, sql, *written, key, *held, self._told([key]))
 
     async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
@@ -78,7 +76,7 @@ class PostgresBackend:
     async def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it, once the calls of this turn of the loop are answered."""
         await asyncio.gather(*self._pool("advance").turn)
-        return await self._start("advance", lambda found: int(found[0][0]), self._sql.advance, key)
+        return await self._start("advance", lambda got: int(got[0][0]), self._sql.advance, key)
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
         """Yield the live keys that start with `prefix` in their order, in pages of at most 512."""
@@ -211,4 +209,4 @@ class PostgresBackend:
 
 
 def _in_order(keys: Sequence[str], absent: T) -> Callable[[list[Any]], list[Any | T]]:
-    return lambda found: list(map({**dict.fromkeys(keys, absent), **dict(found)}.get, keys))
+    return lambda got: list(map({**dict.fromkeys(keys, absent), **dict(got)}.get, keys))
