@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import hashlib
 import math
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -28,6 +30,7 @@ _TURNS: Final = 16
 _LOCKS: Final = 64
 _PROBE: Final = "conditional-writes"
 _NEVER: Final[Any] = {"e_tag": '"no object has this one"', "version": "1"}
+_LAST_WORDS: Final = 0.05
 _threads: Final = {"started": False, "lost": False}
 """Of obstore in this process: a forked child has none of its parent's, and waits for them for ever."""
 
@@ -282,8 +285,7 @@ class ObjectBackend:
             yield [found["path"] for found in page]
 
 
-def _lose_threads() -> None:
-    _threads["lost"] = _threads["started"]
-
-
-in_child(_lose_threads)
+in_child(lambda: _threads.update(lost=_threads["started"]))
+# A thread of obstore takes the interpreter's lock once more after it has handed over an answer. An interpreter that has
+# ended by then lets it abort the whole process, which a busy machine shows by an exit status of 134.
+atexit.register(lambda: time.sleep(_LAST_WORDS if _threads["started"] and not _threads["lost"] else 0.0))
