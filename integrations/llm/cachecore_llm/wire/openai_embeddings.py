@@ -6,7 +6,6 @@ again beside other inputs is not computed again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -133,7 +132,8 @@ def _is_vector(given: Any) -> bool:
     if not isinstance(given, list):
         return bool(given)
     try:
-        return bool(given) and math.isfinite(sum(given))
+        total = sum(given)
+        return bool(given) and total - total == 0  # an infinity or a NaN anywhere makes the difference a NaN
     except (TypeError, OverflowError):  # null, or a vector for each token
         return None not in given
 
