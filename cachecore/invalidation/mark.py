@@ -35,13 +35,15 @@ class _Own(NamedTuple):
 class Mark:
     """One mark as this process knows it. `root` is the key of the root's stamp beside it."""
 
-    __slots__ = ("_own", "behind", "invalidated_at", "key", "known", "missing", "owed", "root", "there")
+    __slots__ = ("_own", "behind", "invalidated_at", "key", "known", "missing", "owed", "raised", "root", "there")
 
     def __init__(self, key: str, root: str) -> None:
         self.key = key
         self.root = root
         self.known = 0
         """The highest number seen."""
+        self.raised = 0
+        """The number to which it was raised last because the store had gone back, as far as is known here."""
         self.missing = False
         """Whether there was none at the last look."""
         self.there: bytes | None = None
@@ -65,15 +67,31 @@ class Mark:
             self.there = data
             return "behind" if self.behind else "absent"
         if self.behind or number < min(expected, self.known):
+            if not self.behind and self.is_old_news(expected):
+                return "leapt"
             self.behind = True
             return "behind"
         leapt = self.leaps_to(number)
         self.known = max(self.known, number)
+        if leapt:
+            self.raised = number
         return "leapt" if leapt else "current"
 
     def leaps_to(self, number: int) -> bool:
         """Return whether the mark was made again, or raised because the store had gone back, since it was seen here."""
         return 0 < self.known < number - _LEAP
+
+    def is_old_news(self, expected: int) -> bool:
+        """Return whether a call with an old number was sent before it was known here that the mark was raised.
+
+        What it has found is what the mark was raised for.
+        """
+        return expected < self.raised
+
+    def repaired(self, number: int) -> None:
+        """Take note that the mark was raised to `number`, here or elsewhere, because the store had gone back."""
+        self.known = self.raised = number
+        self.behind = False
 
     def advanced(self, number: int, items: Sequence[Invalidation], now: float) -> None:
         """Take note that this process has raised the mark to `number` for `items`."""
@@ -93,6 +111,7 @@ class Mark:
     def go_back(self, number: int) -> None:
         """Take `number` as the known one: all invalidations that followed it are being sent again."""
         self.known = number
+        self.raised = min(self.raised, number)
         self.behind = False
         self._own.clear()
 

@@ -191,13 +191,13 @@ class Marks:
             data, stamp = await self._backend.get_many([mark.key, mark.root])
             number = number_of(data)
             if number is not None and mark.leaps_to(number):
-                mark.known, mark.behind = number, False  # another process has done it
+                mark.repaired(number)  # by another process
                 return
             won = stamp is not None and await self._backend.swap(mark.root, stamp, None, ttl=None)
             mark.invalidated_at = self._now()
             while not await self._backend.swap(mark.key, data, b"%d" % (above := mark.above(self._unix())), ttl=None):
                 (data,) = await self._backend.get_many([mark.key])
-            mark.known, mark.behind = above, False
+            mark.repaired(above)
             if won:
                 logger.warning(
                     "the store has gone back in time, as after a snapshot or with a replica that lagged: "
@@ -291,6 +291,9 @@ class Marks:
                     continue
                 number = above
             elif number <= min(expected, mark.known):
+                if mark.is_old_news(expected):
+                    expected = mark.known
+                    continue
                 mark.behind = not self._remembered(mark, number - 1)  # the next read sees to it
             mark.advanced(number, items, self._now())
             return

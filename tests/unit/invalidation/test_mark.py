@@ -87,3 +87,29 @@ def test_what_is_sent_again_counts_from_where_the_store_is() -> None:
     assert mark.see(text(BASE), mark.known) == "current"
     assert mark.lost(BASE, 0.0) is None
     assert mark.lost(BASE - 1, 0.0) is None
+
+
+def test_what_was_sent_before_the_mark_was_raised_raises_no_second_alarm() -> None:
+    """Its answer tells of what is already repaired; its values are not trusted all the same."""
+    mark = known(BASE + 5)
+    expected = mark.known
+    assert mark.see(text(BASE), expected) == "behind"
+    mark.repaired(BASE + 1_000_000)
+    assert mark.see(text(BASE), expected) == "leapt"
+    assert not mark.behind
+    assert mark.see(text(BASE + 1), mark.known) == "behind"  # it was sent after that: the store has gone back again
+
+
+def test_an_alarm_of_later_is_raised_although_the_mark_has_gone_back_since() -> None:
+    mark = known(BASE)
+    mark.repaired(BASE + 1_000_000)
+    mark.go_back(BASE + 10)
+    assert mark.see(text(BASE + 5), mark.known) == "behind"
+
+
+def test_what_was_sent_before_another_process_raised_the_mark_raises_no_alarm() -> None:
+    mark = known(BASE + 5)
+    expected = mark.known
+    assert mark.see(text(BASE + 1_000_000), expected) == "leapt"
+    assert mark.see(text(BASE), expected) == "leapt"
+    assert not mark.behind

@@ -128,6 +128,37 @@ async def test_alarm_is_not_forgotten_when_others_raise_the_mark(scene: Scene) -
 
 
 @virtual
+async def test_an_advance_that_crosses_with_the_repair_raises_no_second_alarm(scene: Scene) -> None:
+    """Its number is of before: another alarm would let nothing be trusted for a minute."""
+    cache = scene.cache(l1_max_entries=0)
+    await cache.set("q", "old")
+    saved = snapshot(scene)
+    await cache.delete("q")
+    await cache.invalidate_tags("two are lost")
+    await asyncio.sleep(10)
+    restore(scene, saved)
+    advance, answered = scene.memory.advance, asyncio.Event()
+
+    async def late(key: str) -> int:
+        number = await advance(key)
+        await answered.wait()
+        return number
+
+    scene.memory.advance = late  # type: ignore[method-assign] # the real one, with a slow way back
+    invalidating = asyncio.ensure_future(cache.invalidate_tags("t"))
+    await asyncio.sleep(0.01)
+    scene.memory.advance = advance  # type: ignore[method-assign]
+    assert await cache.get("q") is None
+    await asyncio.sleep(0.1)
+    assert (await cache.health())["marks"] == "ok"
+    answered.set()
+    await invalidating
+    assert (await cache.health())["marks"] == "ok"
+    assert await cache.set("q", "new")
+    assert await cache.get("q") == "new"
+
+
+@virtual
 async def test_store_that_goes_back_again_within_a_minute_is_not_trusted_until_it_is_over(scene: Scene) -> None:
     cache = scene.cache(ttl=600, l1_max_entries=0)
     warnings: list[str] = []
