@@ -53,6 +53,6 @@ def test_the_synchronous_face_has_the_same_names() -> None:
         return {member for member in dir(one) if not member.startswith("_")}
 
     ends = {"close", "aclose"}
-    of_loops_alone = {"sweep_tag", "hand_over"}  # a thread has nobody to send an answer to before it is stored
+    of_loops_alone = {"sweep_tag", "hand_over"}  # a plain function cannot answer before it returns
     assert members(cachecore.SyncCache) ^ members(cachecore.Cache) == ends | of_loops_alone
     assert members(cachecore.SyncClaim) == members(cachecore.Claim)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
 
 _LENGTHS: Final = 1000
-"""Keys whose lengths are asked for at once: other commands on the connection wait for no more."""
+"""The most keys of one batch of STRLEN: a command of another call waits behind one batch at most."""
 _CLOSES: Final = 2
 """Connections that are closed at TIME until it is taken for a command that a proxy answers by closing."""
 

@@ -15,7 +15,7 @@ from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
 
 def remove(folder: Path) -> None:
-    """As somebody does who is told that it is not empty: a thread may make a log in it meanwhile."""
+    """Remove a folder, again if a thread of the store has made a log in it meanwhile."""
     while folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -147,7 +147,7 @@ async def test_an_advance_that_crosses_with_the_repair_raises_no_second_alarm(sc
     scene.memory.advance = late  # type: ignore[method-assign] # the real one, with a slow way back
     invalidating = asyncio.ensure_future(cache.invalidate_tags("t"))
     await asyncio.sleep(0.01)
-    scene.memory.advance = advance  # type: ignore[method-assign]
+    scene.memory.advance = advance  # type: ignore[method-assign] # later calls are answered at once
     assert await cache.get("q") is None
     await asyncio.sleep(0.1)
     assert (await cache.health())["marks"] == "ok"

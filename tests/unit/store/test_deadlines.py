@@ -168,7 +168,7 @@ def test_a_connection_that_is_opened_beside_others_gives_back_its_own_time_alone
 
 
 class Unequal(Linked):
-    """A store whose answers to some keys take longer."""
+    """A store that answers late for some of its keys."""
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         values = await super().get_many(keys)

@@ -127,7 +127,7 @@ class OpenAIEmbeddings:
 def _is_vector(given: Any) -> bool:
     """Whether an embedding can be used: no number of a list is missing, as null, or infinite, or NaN.
 
-    Text is taken as it is: what its bytes mean is the caller's to know, who may have asked for integers.
+    Text is not read: its bytes are floats or integers, and only the caller knows the type that the request asked for.
     """
     if not isinstance(given, list):
         return bool(given)
