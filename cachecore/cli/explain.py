@@ -77,10 +77,14 @@ def _of_store(request: Any, url: str, prefix: str | None, *, as_json: bool) -> N
 
 async def _look(found: dict[str, Any], request: Any, url: str, prefix: str | None) -> int:
     reader = _reader_of(request)
-    named = prefix if prefix is not None else reader.prefix
-    async with opened(url, named) as store:
-        await store.values([f"{store.start}s:explain"])  # a store that is away is no miss
-        found.update(await reader.in_store(request, store.backend, named))
+    # Answers of the plugin lie under its prefix in a store of its own, and in a namespace of a `Cache` that it shares.
+    places = [(reader.prefix, False), (None, True)] if prefix is None else [(prefix, False), (prefix, True)]
+    for named, shared in places:
+        async with opened(url, named) as store:
+            await store.values([f"{store.start}s:explain"])  # a store that is away is no miss
+            found.update(await reader.in_store(request, store.backend, store.prefix, shared=shared))
+        if found["status"] != "miss" or found["comparable"]:
+            break
     return outcome.OK if found["status"] == "hit" else outcome.NO
 
 

@@ -43,8 +43,12 @@ class RequestReader(Protocol):
     def path(self, path: str) -> str:
         """Return how people name the field at `path` of the value that is keyed."""
 
-    async def in_store(self, request: Any, backend: CacheBackend, prefix: str) -> Mapping[str, Any]:
+    async def in_store(
+        self, request: Any, backend: CacheBackend, prefix: str, *, shared: bool = False
+    ) -> Mapping[str, Any]:
         """Return why `request` is answered from the store, or not, as plain data.
+
+        `shared`: `prefix` is that of a `Cache` which holds their answers in a namespace with the name of `self.prefix`.
 
         `status` (`hit`, `miss`, `bypass`), `reason`, `nearest` (None, or `key` and `differences` of `path` and `kind`),
         `looked_at`, `comparable`, and `unknown`: fields that the file does not tell. Raises CacheError.

@@ -111,6 +111,28 @@ def test_a_whole_call_hits(tmp_path: Path, url: str) -> None:
     assert (status, told and told["status"]) == (0, "hit"), (told, err)
 
 
+@pytest.mark.parametrize("prefix", [None, "mine"])
+def test_answers_in_a_shared_cache_are_found(tmp_path: Path, prefix: str | None) -> None:
+    """As the gateway keeps them: in a namespace, under the prefix of the cache."""
+    url = f"sqlite:///{tmp_path}/shared.sqlite"
+    named = [] if prefix is None else ["--prefix", prefix]
+
+    async def shared() -> None:
+        async with Cache[Any](url, ttl=60, prefix=prefix or "cc") as cache:
+            await fill(cache)
+
+    asyncio.run(shared())
+    endpoint = SimulatedProvider(speed=1e6).endpoint
+    body = {"model": "m", "temperature": 0, "messages": CHAT["messages"]}
+    (a,) = files(tmp_path, {"protocol": "openai.chat", "endpoint": endpoint, "body": body})
+    status, told, err = run("explain", a, "--store", url, *named)
+    assert (status, told and told["status"]) == (0, "hit"), (told, err)
+    (a,) = files(tmp_path, {**CHAT, "temperature": 1})
+    status, told, err = run("explain", a, "--store", url, *named)
+    assert status == 1, err
+    assert "temperature" in [one["path"] for one in told["nearest"]["differences"]]
+
+
 def test_nothing_is_made_and_the_choice_is_told(tmp_path: Path) -> None:
     (a,) = files(tmp_path, CHAT)
     status, told, _ = run("explain", a, "--store", f"sqlite:///{tmp_path}/none.sqlite")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from cachecore import Cache
 from cachecore.cli.readers import Keyed
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.protocols import CacheBackend
@@ -40,12 +42,18 @@ class LLMRequests:
         """Return the name of a field of the body without the words that only place it."""
         return path.removeprefix("body.").removeprefix("params.")
 
-    async def in_store(self, request: Any, backend: CacheBackend, prefix: str) -> Mapping[str, Any]:
+    async def in_store(
+        self, request: Any, backend: CacheBackend, prefix: str, *, shared: bool = False
+    ) -> Mapping[str, Any]:
         """Return why `request` is answered from the store, or not; see `RequestReader`."""
         found = _request_of(request)
         if found is None:
             raise OptionsError("this is no request to a model")
-        async with ResponseCache(backend, CacheConfig(prefix=prefix)) as cache:
+        async with AsyncExitStack() as end:
+            if shared:
+                cache = ResponseCache(await end.enter_async_context(Cache[Any](backend, prefix=prefix, ttl=None)))
+            else:
+                cache = await end.enter_async_context(ResponseCache(backend, CacheConfig(prefix=prefix)))
             report = await cache.flow.explain(call_of(found))
             if isinstance(found, LLMRequest) and report.status == "miss" and not report.comparable:
                 report = await cache.flow.explain(_as_chat(found))  # as a service sends it whose provider speaks chat
