@@ -309,6 +309,9 @@ class Proxy:
             link.abort()
             self._links.discard(link)
             await asyncio.wait(link.tasks)
+            for writer in (client, server):
+                with contextlib.suppress(OSError):  # such as a reset by the client in this moment
+                    await writer.wait_closed()
 
     def _report(self, task: asyncio.Task[None]) -> None:
         bug = None if task.cancelled() else task.exception()
