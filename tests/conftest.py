@@ -74,6 +74,13 @@ def redis_url(server: servers.Server) -> str:
     return server.url
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give stores more than 50 ms: on a busy machine they take longer, and what is late is computed and not kept."""
+    for option in ("BACKEND_TIMEOUT", "BACKEND_TIMEOUT_MAX", "WRITE_TIMEOUT", "CONNECT_TIMEOUT"):
+        monkeypatch.setenv(f"CACHECORE_{option}", "20")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data; tests that use it are skipped where it is absent."""
