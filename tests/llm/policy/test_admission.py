@@ -9,7 +9,7 @@ import pytest
 
 from cachecore import OptionsError
 from cachecore_llm.policy.admission import AdmissionRules, rejection, unusable
-from cachecore_llm.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES
+from cachecore_llm.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, PLAIN
 from cachecore_llm.wire.facts import AnswerFacts, ChoiceFacts, ErrorFacts, ToolCallFacts, UsageFacts
 from tests.llm.policy.judged import answer, request, why
 
@@ -110,6 +110,35 @@ def test_tool_call_without_valid_arguments_is_not(arguments: str) -> None:
     """A call that the caller's tool cannot be run with would be repeated for as long as the answer lives."""
     call = ToolCallFacts(id="1", name="f", arguments=arguments)
     assert why("", finish="tool_calls", tool_calls=(CALL, call)) == "bad_tool_call"
+
+
+@pytest.mark.parametrize("protocol", [OPENAI_CHAT, OPENAI_RESPONSES, PLAIN], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"type": "object", "properties": {}, "required": []}, None),
+        ({"type": "object", "properties": {"unit": {"type": "string"}}}, None),
+        (SCHEMA, "bad_tool_call"),
+    ],
+)
+def test_empty_arguments_are_none_where_the_tool_requires_none(protocol: Any, parameters: Any, expected: Any) -> None:
+    """Many models call a tool without parameters with empty text in place of `{}`."""
+    described = {"name": "f", **({} if parameters is None else {"parameters": parameters})}
+    chat = {"tools": [{"type": "function", "function": described}], "model": "m", "messages": []}
+    body = {
+        OPENAI_CHAT: chat,
+        OPENAI_RESPONSES: {"model": "m", "input": "?", "tools": [{"type": "function", **described}]},
+        PLAIN: {"user_message": "?", "params": {"tools": chat["tools"]}},
+    }[protocol]
+    asked = protocol.parse(body)
+    called = answer("", finish="tool_calls", tool_calls=(ToolCallFacts(id="1", name="f", arguments=""),))
+    assert rejection(called, asked) == expected
+    other = answer("", finish="tool_calls", tool_calls=(ToolCallFacts(id="1", name="g", arguments=""),))
+    assert rejection(other, asked) == "bad_tool_call", "a tool that was not offered"
+    cut = answer("", finish="tool_calls", tool_calls=(ToolCallFacts(id="1", name="f", arguments="{"),))
+    assert rejection(cut, asked) == "bad_tool_call"
 
 
 @pytest.mark.parametrize("name", [None, "", " "])

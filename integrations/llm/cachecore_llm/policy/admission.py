@@ -169,7 +169,7 @@ def _rejected_end(answer: AnswerFacts, request: RequestFacts, rules: AdmissionRu
 
 
 def _rejected_content(choice: ChoiceFacts, request: RequestFacts, rules: AdmissionRules) -> Rejection | None:
-    if not all(map(is_runnable, choice.tool_calls)):
+    if not all(is_runnable(call, request) for call in choice.tool_calls):
         return "bad_tool_call"
     if any(call.by_caller for call in choice.tool_calls):
         return None  # text beside a tool call announces the call

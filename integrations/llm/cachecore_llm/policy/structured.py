@@ -47,16 +47,20 @@ def json_fault(text: str, request: RequestFacts) -> Literal["invalid_json", "off
     return "error_text" if fits is None and is_error_object(value) else None
 
 
-def is_runnable(call: ToolCallFacts) -> bool:
+def is_runnable(call: ToolCallFacts, request: RequestFacts) -> bool:
     """Whether the caller can run a tool call: it names its tool, and its arguments are an object where they must be.
 
-    Calls that the provider ran itself are not judged.
+    Some models call a tool that requires no arguments with empty text in place of `{}`. Calls that the provider ran
+    itself are not judged.
     """
     if not call.by_caller:
         return True
     if call.kind in _NAMED_KINDS and not (call.name and call.name.strip()):
         return False
-    return call.kind not in _JSON_KINDS or isinstance(parsed(call.arguments), dict)
+    if call.kind not in _JSON_KINDS or isinstance(parsed(call.arguments), dict):
+        return True
+    offers = [tool for tool in request.tools if tool.name == call.name]
+    return not call.arguments.strip() and bool(offers) and not any(tool.needs_arguments for tool in offers)
 
 
 def is_error_object(value: Any) -> bool:

@@ -61,6 +61,8 @@ class ToolOffer:
     name: str | None = None
     by_caller: bool = True
     """Whether the caller runs it. If not, the provider does while it answers."""
+    needs_arguments: bool = False
+    """Whether the schema of its parameters requires any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from cachecore_llm.wire.facts import (
 )
 from cachecore_llm.wire.objects import dump_text, load
 from cachecore_llm.wire.pieces import Pieces
-from cachecore_llm.wire.requests import Reader
+from cachecore_llm.wire.requests import Reader, requires_any
 from cachecore_llm.wire.sse import DONE, DONE_FRAME, ServerEvent, encode_object
 
 _FINISH: Mapping[str, Finish] = {
@@ -146,10 +146,16 @@ def _output(read: Reader) -> tuple[OutputKind, JsonObject | None]:
 def _offers(read: Reader) -> Iterator[ToolOffer]:
     for tool in read.objects("tools"):
         kind = text_or_none(tool.get("type")) or "function"
-        name = text_or_none(as_object(tool.get(kind)).get("name"))
-        yield ToolOffer(kind=kind, name=name, by_caller=kind in ("function", "custom"))
+        described = as_object(tool.get(kind))
+        yield ToolOffer(
+            kind=kind,
+            name=text_or_none(described.get("name")),
+            by_caller=kind in ("function", "custom"),
+            needs_arguments=requires_any(described.get("parameters")),
+        )
     for function in read.objects("functions"):
-        yield ToolOffer(kind="function", name=text_or_none(function.get("name")))
+        needs = requires_any(function.get("parameters"))
+        yield ToolOffer(kind="function", name=text_or_none(function.get("name")), needs_arguments=needs)
     if read.object("web_search_options") is not None:
         yield ToolOffer(kind="web_search", by_caller=False)
 

@@ -20,7 +20,7 @@ from cachecore_llm.wire.facts import (
 )
 from cachecore_llm.wire.objects import dump_text, load
 from cachecore_llm.wire.pieces import Pieces
-from cachecore_llm.wire.requests import Reader
+from cachecore_llm.wire.requests import Reader, requires_any
 from cachecore_llm.wire.responses import replay
 from cachecore_llm.wire.responses.assembly import ResponsesAssembly
 from cachecore_llm.wire.sse import DONE, ServerEvent, encode_object
@@ -211,7 +211,8 @@ def _offers(read: Reader) -> Iterator[ToolOffer]:
         kind = text_or_none(tool.get("type")) or "function"
         local = kind == "shell" and as_object(tool.get("environment")).get("type") == "local"
         name = text_or_none(tool.get("name")) or text_or_none(tool.get("server_label"))
-        yield ToolOffer(kind=kind, name=name, by_caller=local or kind in _BY_CALLER)
+        needs = requires_any(tool.get("parameters"))
+        yield ToolOffer(kind=kind, name=name, by_caller=local or kind in _BY_CALLER, needs_arguments=needs)
 
 
 def _choice(body: JsonObject, status: str | None) -> ChoiceFacts:

@@ -36,6 +36,7 @@ from cachecore_llm.wire.facts import (
 from cachecore_llm.wire.objects import dump_text, load
 from cachecore_llm.wire.pieces import PieceLog, Pieces, words
 from cachecore_llm.wire.protocol import Recording
+from cachecore_llm.wire.requests import requires_any
 from cachecore_llm.wire.sse import ServerEvent, encode_object
 from cachecore_llm.wire.text import join_text
 
@@ -234,8 +235,12 @@ def _offers(params: Mapping[str, Any]) -> Iterator[ToolOffer]:
         offered = params.get(field)
         for tool in offered if isinstance(offered, list | tuple) else [offered] if offered else []:
             described = as_object(tool)
-            name = described.get("name") or as_object(described.get("function")).get("name")
-            yield ToolOffer(kind=text_or_none(described.get("type")) or "function", name=text_or_none(name))
+            inner = described if described.get("name") else as_object(described.get("function"))
+            yield ToolOffer(
+                kind=text_or_none(described.get("type")) or "function",
+                name=text_or_none(inner.get("name")),
+                needs_arguments=requires_any(inner.get("parameters")),
+            )
     if params.get("web_search_options") is not None:
         yield ToolOffer(kind="web_search", by_caller=False)
 

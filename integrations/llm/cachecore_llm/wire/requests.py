@@ -6,6 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cachecore_llm.wire.call import JsonObject, MediaKind, UnreadableRequestError
+from cachecore_llm.wire.facts import as_object
+
+
+def requires_any(parameters: Any) -> bool:
+    """Return whether the JSON schema of a tool's parameters requires any of them."""
+    return bool(as_object(parameters).get("required"))
 
 
 class Reader:
