@@ -110,6 +110,11 @@ async def test_headers_are_sent_and_a_query_is_refused(provider_class: Any, serv
         await provider.send(Call(protocol="openai.responses", endpoint="", body={}))
 
 
+def test_a_model_without_a_name_is_refused(provider_class: Any) -> None:
+    with pytest.raises(OptionsError, match=r"model must be the name of a model, such as 'groq/.*', not None"):
+        provider_class(None)
+
+
 def test_identity(provider_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROQ_API_KEY", "a")
     first = provider_class("groq/m").scope

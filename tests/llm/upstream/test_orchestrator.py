@@ -98,6 +98,14 @@ def test_a_client_for_threads_is_refused(made: Any) -> None:
         made("m", client=client)
 
 
+@pytest.mark.parametrize("model", [None, "", 5])
+@pytest.mark.parametrize("made", [OpenAIProvider, AnthropicProvider])
+def test_a_model_without_a_name_is_refused(made: Any, model: Any) -> None:
+    """A variable of the environment that is not set is None."""
+    with pytest.raises(OptionsError, match=rf"model must be the name of a model, such as '.*', not {model!r}"):
+        made(model, api_key="k")
+
+
 @pytest.mark.parametrize("made", [OpenAIProvider, AnthropicProvider])
 def test_an_address_without_a_scheme_is_refused(made: Any) -> None:
     """The SDK would say no more than "Connection error" at each request."""

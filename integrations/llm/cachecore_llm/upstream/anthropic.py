@@ -16,6 +16,7 @@ from cachecore_llm.response import LLMResponse
 from cachecore_llm.upstream.answers import checked
 from cachecore_llm.upstream.chat_to_messages import messages_body
 from cachecore_llm.upstream.messages_to_chat import chunks_of, completion_of
+from cachecore_llm.upstream.models import model_name
 from cachecore_llm.upstream.plain_form import plain_body, response_of
 from cachecore_llm.upstream.plain_to_chat import chat_call, plain_answer, plain_events
 from cachecore_llm.upstream.sdk_client import SDKClient
@@ -77,15 +78,16 @@ class AnthropicProvider:
             scope: stands for the credential in keys; providers with one scope share answers. A digest of the
                 credential if not given.
 
-        Raises OptionsError if the client's credential changes while it is used and there is no `scope`.
+        Raises OptionsError for a model that is no name, and if the client's credential changes while it is used and
+        there is no `scope`.
         """
+        self._model = model_name(model, "claude-haiku-5")
         if type(max_tokens) is not int or max_tokens < 1:
             raise OptionsError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
         if isinstance(drop, str):
             raise OptionsError(f"drop must be a collection of names, as in drop=('seed',), not {drop!r}")
         self._owned = client is None
         self._client = client or AsyncAnthropic(base_url=base_url, api_key=api_key, max_retries=max_retries)
-        self._model = model
         self._name = name
         self._max_tokens = max_tokens
         self._dropped = frozenset(drop)

@@ -16,6 +16,7 @@ from cachecore_llm.errors import UnsupportedRequestError, UnusableAnswerError
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.upstream.answers import checked
 from cachecore_llm.upstream.headers import scope_digest
+from cachecore_llm.upstream.models import model_name
 from cachecore_llm.upstream.parameters import sendable
 from cachecore_llm.upstream.plain_form import plain_body, response_of
 from cachecore_llm.upstream.plain_to_chat import chat_call, plain_answer, plain_events
@@ -68,15 +69,15 @@ class LiteLLMProvider:
             scope: stands for the credential in keys; providers with one scope share answers. A digest of the
                 credential if not given.
 
-        Raises OptionsError if the service signs its requests and there is no `scope`.
+        Raises OptionsError for a model that is no name, and if the service signs its requests and there is no `scope`.
         """
+        self._model = model_name(model, "groq/llama-3.3-70b-versatile")
         service = model.partition("/")[0] if "/" in model else "openai"
         if scope is None and service in _SIGNED and api_key is None:
             raise OptionsError(
                 f"requests to {service} are signed with credentials that change, so a digest of them would never find "
                 "an answer again: give scope='…', a text that all users of these answers have in common"
             )
-        self._model = model
         self._name = name
         given = {"api_base": api_base, "api_key": api_key, "api_version": api_version, "max_retries": max_retries}
         self._options = {option: value for option, value in given.items() if value is not None}

@@ -13,6 +13,13 @@ ModelMap = Mapping[str, Mapping[str, str]]
 """Name of a provider -> the model that a call names -> the provider's own; `*` stands for every other."""
 
 
+def model_name(model: Any, example: str) -> str:
+    """Return `model`, a provider's default. Raises OptionsError, with `example`, if it is no name of a model."""
+    if not isinstance(model, str) or not model.strip():
+        raise OptionsError(f"model must be the name of a model, such as {example!r}, not {model!r}")
+    return model
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """The model map of an orchestrator. Calls are written for its first provider."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cachecore_llm.errors import UnsupportedRequestError
 from cachecore_llm.response import LLMResponse
 from cachecore_llm.upstream.answers import checked
+from cachecore_llm.upstream.models import model_name
 from cachecore_llm.upstream.plain_form import plain_body, response_of
 from cachecore_llm.upstream.plain_to_chat import chat_call, plain_answer, plain_events
 from cachecore_llm.upstream.sdk_client import SDKClient
@@ -75,11 +76,12 @@ class OpenAIProvider:
             scope: stands for the credential in keys; providers with one scope share answers. A digest of credential,
                 organisation and project if not given.
 
-        Raises OptionsError if the client's credential changes while it is used and there is no `scope`.
+        Raises OptionsError for a model that is no name, and if the client's credential changes while it is used and
+        there is no `scope`.
         """
+        self._model = model_name(model, "gpt-4o-mini")
         self._owned = client is None
         self._client = client or AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries)
-        self._model = model
         self._name = name
         made: Any = self._client
         self._sdk = SDKClient(
