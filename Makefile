@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # Half of a run is waiting for servers, clocks and disks: four workers keep two cores busy. Each begins with a quarter of
 # the tests in order, so that a file stays with one worker, and takes from another when it has none left.
 WORKERS ?= 4
+# Python writes byte code, also where the environment says not to: tests start hundreds of processes, of which each would
+# compile the packages again, and every worker would rewrite the assertions of every test.
+export PYTHONDONTWRITEBYTECODE :=
 MEMBERS := -e '.[all]' -e backends/sqlite -e backends/redis -e 'backends/postgres[binary]' -e backends/objects \
   -e backends/keyvalue -e 'integrations/llm[openai]' -e integrations/proxy -e integrations/frameworks
 PROJECTS := pyproject.toml $(wildcard backends/*/pyproject.toml integrations/*/pyproject.toml)

@@ -181,7 +181,7 @@ def read(path: Path, content: Content, *, whole: bool = True) -> Iterator[tuple[
                     content.answers += 1
                     content.good_bytes = unpacker.tell()
                     yield key, value
-                case ["s", dict(stamps)]:
+                case ["s", dict(stamps)] if all(map(_is_stamp, stamps.items())):
                     for name, stamp in stamps.items():
                         digest.add(name, stamp)
                         content.stamps[name] = stamp
@@ -196,6 +196,10 @@ def read(path: Path, content: Content, *, whole: bool = True) -> Iterator[tuple[
         raise DamagedArchiveError(
             f"{path} ends early, behind answer {content.answers:,}: finish it with export --resume, or copy it again"
         )
+
+
+def _is_stamp(pair: tuple[Any, Any]) -> bool:
+    return isinstance(pair[0], str) and isinstance(pair[1], bytes)
 
 
 def _head(content: Content, told: dict[str, Any], path: Path) -> None:

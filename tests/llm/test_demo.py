@@ -210,7 +210,7 @@ def test_money_is_tokens_at_the_stated_prices(shown: Shown) -> None:
     saved = shown.part("What it saved")
     assert f"with the empty cache: {shown.number(COLD, 'provider calls avoided'):,} calls, " in saved
     assert f"US$ {shown.cell(COLD, 'money saved, US$')} at the stated prices" in saved
-    assert re.search(r"spared their customers \d+ s of waiting", saved)
+    assert re.search(r"spared their customers [\d,]+ s of waiting", saved)
 
 
 def test_the_replay_it_prints_runs_as_printed_and_hits(shown: Shown) -> None:

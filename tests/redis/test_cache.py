@@ -18,7 +18,7 @@ from tests.redis.waiting import until
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
 
 
-async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -> None:
+async def test_user_of_the_documentation_is_allowed_enough(own_server: Server, patience: None) -> None:
     """With the documented rules a cache does everything without one reply_error."""
     (line,) = re.findall(r"^    (ACL SETUSER .*)$", DOCUMENT.read_text(), re.MULTILINE)
     admin = RedisBackend(own_server.url)

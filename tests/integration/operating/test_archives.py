@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,6 +199,15 @@ def test_what_is_invalidated_during_a_copy(url: str, run: Run, tmp_path: Path, m
     done = run("copy", url, other, "--json")
     assert (done.status, done.json["tags_invalidated_meanwhile"]) == (0, 1)
     assert answers(other) == [None, "secon", "third"]
+
+
+@pytest.mark.parametrize("stamps", [{"cc:s:n": 1}, {"cc:s:n": {}}, {1: b"12345678"}, {b"cc:s:n": b"12345678"}])
+def test_stamps_of_another_type_are_damage(tmp_path: Path, stamps: Any) -> None:
+    with ArchiveWriter(tmp_path / "a", prefix="cc", shards=0, created=1.0) as writer:
+        path = writer.part
+    path.write_bytes(path.read_bytes() + msgpack.packb(["s", stamps]))
+    with pytest.raises(DamagedArchiveError, match="damaged"):
+        list(read(path, Content("", 0, 0.0)))
 
 
 @given(st.data())

@@ -143,7 +143,7 @@ async def test_as_many_requests_at_once_as_the_sdk_allows(way: str, provider: Lo
     async with over(way, provider) as client:
         provider.hold()
         asking = [asyncio.ensure_future(asked(client, f"question {number}")) for number in range(150)]
-        await provider.until(lambda: provider.held == 150)
+        await provider.until(lambda: provider.held == 150, timeout=60)
         provider.release()
         assert all(answer.choices for answer in await asyncio.gather(*asking))
         assert provider.connections <= 150

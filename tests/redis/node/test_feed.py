@@ -146,7 +146,7 @@ async def test_frozen_server_is_lost_within_two_intervals(own_server: Server, sh
             await until(lambda: bool(heard.events))
             took = time.monotonic() - proved
             assert heard.kinds() == ["Lost"]
-            assert 2 * 0.25 - 0.05 < took < 2 * 0.25 + 0.25  # a busy machine hears of it a little later
+            assert 2 * 0.25 - 0.05 < took < 2 * 0.25 + 1  # a busy machine hears of it later
             heard.events.clear()
             await asyncio.sleep(0.3)
             assert not heard.events

