@@ -5,31 +5,26 @@ Needs the extra: `pip install 'cachecore-llm[anthropic]'`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.errors import UnsupportedRequestError
-from cachecore_llm.response import LLMResponse
 from cachecore_llm.upstream.answers import checked
 from cachecore_llm.upstream.chat_to_messages import messages_body
 from cachecore_llm.upstream.messages_to_chat import chunks_of, completion_of
 from cachecore_llm.upstream.models import model_name
-from cachecore_llm.upstream.plain_form import plain_body, response_of
 from cachecore_llm.upstream.plain_to_chat import chat_call, plain_answer, plain_events
 from cachecore_llm.upstream.sdk_client import SDKClient
+from cachecore_llm.upstream.sdk_provider import SDKProvider
 from cachecore_llm.wire import Call, JsonObject, ProtocolName
 
 try:
     from anthropic import AsyncAnthropic
 except ImportError as missing:
     raise ImportError("AnthropicProvider needs the SDK: pip install 'cachecore-llm[anthropic]'") from missing
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
 
 __all__ = ["AnthropicProvider"]
 
@@ -39,7 +34,7 @@ _HEADERS: Final = {"user_profile_id": "anthropic-user-profile-id", "workspace_id
 """Parameters of the SDK that are headers of the request."""
 
 
-class AnthropicProvider:
+class AnthropicProvider(SDKProvider):
     """Answers of an endpoint of Anthropic's messages.
 
     Messages are sent as they are given, and answers returned as they come. Chat completions and plain requests are
@@ -81,76 +76,22 @@ class AnthropicProvider:
         Raises OptionsError for a model that is no name, and if the client's credential changes while it is used and
         there is no `scope`.
         """
-        self._model = model_name(model, "claude-haiku-5")
+        model = model_name(model, "claude-haiku-5")
         if type(max_tokens) is not int or max_tokens < 1:
             raise OptionsError(f"max_tokens must be a whole number of at least 1, not {max_tokens!r}")
         if isinstance(drop, str):
             raise OptionsError(f"drop must be a collection of names, as in drop=('seed',), not {drop!r}")
-        self._owned = client is None
-        self._client = client or AsyncAnthropic(base_url=base_url, api_key=api_key, max_retries=max_retries)
-        self._name = name
         self._max_tokens = max_tokens
         self._dropped = frozenset(drop)
-        made: Any = self._client
-        self._sdk = SDKClient(
+        made: Any = client or AsyncAnthropic(base_url=base_url, api_key=api_key, max_retries=max_retries)
+        sdk = SDKClient(
             made,
             facts=(getattr(made, "api_key", None) or getattr(made, "auth_token", None),),
             rotates=getattr(made, "credentials", None) is not None,
             scope=scope,
         )
         translation = "&".join([f"max_tokens={max_tokens}", *(f"drop={field}" for field in sorted(self._dropped))])
-        self._endpoint = f"{self._sdk.endpoint}#{translation}"
-
-    def __repr__(self) -> str:
-        return f"AnthropicProvider(model={self._model!r}, name={self._name!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections, unless the client is the caller's."""
-        if self._owned:
-            await self._client.close()
-
-    @property
-    def name(self) -> str:
-        """Return the name given."""
-        return self._name
-
-    @property
-    def model(self) -> str:
-        """Return the default model."""
-        return self._model
-
-    @property
-    def endpoint(self) -> str:
-        """Return the endpoint without credentials; its fragment says how requests are translated."""
-        return self._endpoint
-
-    @property
-    def scope(self) -> str | None:
-        """Return the scope given, or a digest of the credential."""
-        return self._sdk.scope
-
-    @property
-    def credential(self) -> str | None:
-        """Return a digest of the credential where `scope` was given, empty if the credential changes."""
-        return self._sdk.credential
-
-    @property
-    def shaping(self) -> Mapping[str, str]:
-        """Return the client's own headers that shape answers."""
-        return self._sdk.shaping
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Return the default model and the endpoint: another model or endpoint gives other answers."""
-        return {"model": self._model, "endpoint": self._endpoint}
+        super().__init__(sdk, model=model, name=name, owned=client is None, endpoint=f"{sdk.endpoint}#{translation}")
 
     async def send(self, call: Call) -> JsonObject:
         """Return the answer's body, in the protocol of the call.
@@ -202,11 +143,3 @@ class AnthropicProvider:
             own = headers.get("anthropic-beta")
             headers["anthropic-beta"] = ",".join(dict.fromkeys([*(own.split(",") if own else ()), *betas]))
         return f"{_PATH}?beta=true" if betas else _PATH, replace(call, body=body, headers=headers)
-
-    async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
-        """Return the endpoint's answer to a plain request. Raises as `send` does, and for `stream=True`."""
-        if params.pop("stream", None):
-            raise UnsupportedRequestError("generate returns a whole answer, so stream=True has no effect: use stream()")
-        body = plain_body(system_prompt, user_message, context, params)
-        answer = await self.send(Call(protocol="plain", endpoint=self._endpoint, body=body))
-        return response_of(answer, provider=self._name, fallback=False, latency=0.0)

@@ -5,17 +5,16 @@ Needs the extra: `pip install 'cachecore-llm[openai]'`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cachecore_llm.errors import UnsupportedRequestError
-from cachecore_llm.response import LLMResponse
 from cachecore_llm.upstream.answers import checked
 from cachecore_llm.upstream.models import model_name
-from cachecore_llm.upstream.plain_form import plain_body, response_of
 from cachecore_llm.upstream.plain_to_chat import chat_call, plain_answer, plain_events
 from cachecore_llm.upstream.sdk_client import SDKClient
+from cachecore_llm.upstream.sdk_provider import SDKProvider
 from cachecore_llm.upstream.stream_options import StreamOptions
 from cachecore_llm.wire import Call, JsonObject, NoStreamError, ProtocolName
 
@@ -24,10 +23,6 @@ try:
     from openai import OpenAIError as SDKError
 except ImportError as missing:
     raise ImportError("OpenAIProvider needs the SDK: pip install 'cachecore-llm[openai]'") from missing
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
 
 __all__ = ["OpenAIProvider", "SDKError"]
 
@@ -41,7 +36,7 @@ _ROTATING: Final = ("_api_key_provider", "_azure_ad_token", "_azure_ad_token_pro
 """Attributes of clients with a credential that changes: a callable key, Azure AD, workload identity."""
 
 
-class OpenAIProvider:
+class OpenAIProvider(SDKProvider):
     """Answers of an endpoint of OpenAI's protocols: chat completions, responses, embeddings.
 
     Bodies are sent as they are given, and answers returned as they come: nothing that the endpoint says is lost. Plain
@@ -79,69 +74,16 @@ class OpenAIProvider:
         Raises OptionsError for a model that is no name, and if the client's credential changes while it is used and
         there is no `scope`.
         """
-        self._model = model_name(model, "gpt-4o-mini")
-        self._owned = client is None
-        self._client = client or AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries)
-        self._name = name
-        made: Any = self._client
-        self._sdk = SDKClient(
+        model = model_name(model, "gpt-4o-mini")
+        made: Any = client or AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries)
+        sdk = SDKClient(
             made,
             facts=tuple(getattr(made, fact, None) for fact in ("api_key", "organization", "project")),
             rotates=any(getattr(made, attribute, None) is not None for attribute in _ROTATING),
             scope=scope,
         )
+        super().__init__(sdk, model=model, name=name, owned=client is None, endpoint=sdk.endpoint)
         self._options = {protocol: StreamOptions(protocol) for protocol in _PATHS}
-
-    def __repr__(self) -> str:
-        return f"OpenAIProvider(model={self._model!r}, name={self._name!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections, unless the client is the caller's."""
-        if self._owned:
-            await self._client.close()
-
-    @property
-    def name(self) -> str:
-        """Return the name given."""
-        return self._name
-
-    @property
-    def model(self) -> str:
-        """Return the default model."""
-        return self._model
-
-    @property
-    def endpoint(self) -> str:
-        """Return the endpoint with its API version, without credentials."""
-        return self._sdk.endpoint
-
-    @property
-    def scope(self) -> str | None:
-        """Return the scope given, or a digest of credential, organisation and project."""
-        return self._sdk.scope
-
-    @property
-    def credential(self) -> str | None:
-        """Return a digest of the credential where `scope` was given, empty if the credential changes."""
-        return self._sdk.credential
-
-    @property
-    def shaping(self) -> Mapping[str, str]:
-        """Return the client's own headers that shape answers."""
-        return self._sdk.shaping
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Return the default model and the endpoint: another model or endpoint gives other answers."""
-        return {"model": self._model, "endpoint": self._sdk.endpoint}
 
     async def send(self, call: Call) -> JsonObject:
         """Return the answer's body.
@@ -189,14 +131,6 @@ class OpenAIProvider:
 
     def _body(self, call: Call) -> JsonObject:
         return call.body if call.body.get("model") is not None else {"model": self._model, **_without_model(call.body)}
-
-    async def generate(self, system_prompt: str, user_message: str, context: Any = None, **params: Any) -> LLMResponse:
-        """Return the endpoint's answer to a plain request. Raises as `send` does, and for `stream=True`."""
-        if params.pop("stream", None):
-            raise UnsupportedRequestError("generate returns a whole answer, so stream=True has no effect: use stream()")
-        body = plain_body(system_prompt, user_message, context, params)
-        answer = await self.send(Call(protocol="plain", endpoint=self.endpoint, body=body))
-        return response_of(answer, provider=self._name, fallback=False, latency=0.0)
 
 
 def _without_model(body: JsonObject) -> JsonObject:

@@ -79,6 +79,10 @@ class SDKClient:
             else:
                 self.credential = digest or ""
 
+    async def aclose(self) -> None:
+        """Close the client's connections."""
+        await self._client.close()
+
     async def whole(self, path: str, call: Call, body: JsonObject) -> JsonObject:
         """Return the body of the answer to `body`. Raises the SDK's errors and UnreadableStreamError."""
         response = await self._post(path, call, sendable(body))
