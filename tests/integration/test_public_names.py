@@ -20,6 +20,11 @@ MODULES = [
     "cachecore.testing",
     "cachecore_llm",
     "cachecore_llm.sdk",
+    "cachecore_llm.similar",
+    "cachecore_llm.testing.provider",
+    "cachecore_postgres",
+    "cachecore_objects",
+    "cachecore_keyvalue",
     "cachecore_redis",
     "cachecore_sqlite",
 ]
@@ -32,6 +37,12 @@ def listed(section: str) -> set[str]:
 
 def test_every_section_is_of_something_public() -> None:
     assert SECTIONS.keys() == {*MODULES, *(f"cachecore.{name}" for name in CLASSES)}
+
+
+def test_every_name_says_what_it_is() -> None:
+    names = re.findall(r"^- (`\w+`.*)", REFERENCE.read_text(), re.MULTILINE)
+    assert len(names) > 200
+    assert not [name for name in names if not re.match(r"`\w+`: \S+ \S+", name)]
 
 
 @pytest.mark.parametrize("module", MODULES)
