@@ -51,7 +51,8 @@ def test_a_page_says_first_what_it_is_about(page: Path) -> None:
 
 
 def test_pages_have_one_title() -> None:
-    """It is the first line."""
+    """It is the first line, and no second one hides another page behind it."""
     for page in DOCS.rglob("*.md"):
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         assert text.startswith("# "), name(page)
+        assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, name(page)
