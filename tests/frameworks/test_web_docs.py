@@ -82,7 +82,7 @@ PROGRAMS = {
 
 
 def test_every_example_is_run() -> None:
-    assert EXAMPLES.keys() == {*PROGRAMS, *ELSEWHERE}
+    assert EXAMPLES.keys() == PROGRAMS.keys()
 
 
 @pytest.mark.parametrize("section", PROGRAMS)
