@@ -17,6 +17,7 @@ from mkdocs.structure.files import File
 
 PACKAGES = re.compile(r"^reference/(cachecore.*)\.md$")
 COMMANDS = "reference/command-line.md"
+FURTHER = "reference/further-modules.md"
 
 ASSETS = ("mermaid.min.js", "iframe-worker.js")
 """Diagrams; and the search on pages that are opened from the disk."""
@@ -115,7 +116,17 @@ def _made(files: Any, config: Any) -> dict[str, str | Path]:
             made[name] = first + "\n".join(f"::: {module}\n" for module in _modules(match[1]))
         elif name == COMMANDS:
             made[name] = commandline.page()
+        elif name == FURTHER:
+            made[name] = _further()
     return made
+
+
+def _further() -> str:
+    """Return the page of the public names outside the packages' own `__all__`, which `docs/reference.md` lists."""
+    text = (beside.ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    names = re.findall(r"^- `([\w.]+\.\w+)`", text, re.MULTILINE)
+    first = "# Further modules\n\nPublic names that are imported from a module inside a package.\n\n"
+    return first + "\n".join(f"::: {name}\n" for name in names)
 
 
 def _modules(package: str) -> list[str]:

@@ -51,6 +51,13 @@ def test_public_names_have_reference_pages(site: Path) -> None:
             assert f'id="{page}.{name}"' in text, f"{page}.{name}"
 
 
+def test_names_of_further_modules_have_their_docstrings(site: Path) -> None:
+    names = re.findall(r"^- `([\w.]+\.\w+)`: ", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (site / "reference" / "further-modules.html").read_text(encoding="utf-8")
+    assert len(names) > 20
+    assert not [name for name in names if f'id="{name}"' not in text]
+
+
 def test_every_option_of_every_command_has_its_line(site: Path) -> None:
     """The page is made of the commands; what `--help` prints is on it, and no other package's command is missing."""
     text = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
