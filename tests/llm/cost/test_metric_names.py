@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import metrics
 from opentelemetry.metrics import NoOpMeter
 
 from cachecore_llm.cost.instruments import Instruments
-from cachecore_llm.similar import shadow
+from cachecore_llm.similar.shadow import ShadowCheck
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "telemetry.md"
 
@@ -38,8 +39,8 @@ class ListingMeter(NoOpMeter):
 def test_the_page_names_each_metric_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = ListingMeter()
     Instruments(meter)
-    monkeypatch.setattr(shadow.metrics, "get_meter", lambda _: meter)
-    shadow.ShadowCheck(lambda *_: True)
+    monkeypatch.setattr(metrics, "get_meter", lambda _: meter)
+    ShadowCheck(lambda *_: True)
     page = PAGE.read_text(encoding="utf-8").partition("### Of calls to models")[2].partition("\n## ")[0]
     listed = dict(re.findall(r"^\| `([\w.]+)` \|[^|]*\| ([^|:]+): [^|]+\|$", page, re.MULTILINE))
     assert listed == meter.units
