@@ -11,11 +11,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import beside
+import commandline
 import llms
 from mkdocs.structure.files import File
 
-PACKAGES = re.compile(r"^reference/(.+)\.md$")
-
+PACKAGES = re.compile(r"^reference/(cachecore.*)\.md$")
+COMMANDS = "reference/command-line.md"
+FURTHER = "reference/further-modules.md"
 
 ASSETS = ("mermaid.min.js", "iframe-worker.js")
 """Diagrams; and the search on pages that are opened from the disk."""
@@ -50,7 +52,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Rewrite the links of a page of `docs/`; those of the others are rewritten when they are made."""
     if page.file.generated_by is None:
         markdown = beside.rewritten(markdown, f"docs/{page.file.src_uri}")
-    if not page.file.src_uri.startswith(("reference/", "beside/")):
+    if not page.file.src_uri.startswith("beside/"):
         _read[page.file.src_uri] = llms.Text(page.file.dest_uri, _section(page), page.title or "", markdown)
     return markdown
 
@@ -110,8 +112,21 @@ def _made(files: Any, config: Any) -> dict[str, str | Path]:
         made[beside.page_name(path)] = text
     for name in _leaves(config["nav"]):
         if match := PACKAGES.match(name):
-            made[name] = f"# `{match[1]}`\n\n" + "\n".join(f"::: {module}\n" for module in _modules(match[1]))
+            first = f"# `{match[1]}`\n\nThe public names of `{match[1]}`, with arguments, units and errors.\n\n"
+            made[name] = first + "\n".join(f"::: {module}\n" for module in _modules(match[1]))
+        elif name == COMMANDS:
+            made[name] = commandline.page()
+        elif name == FURTHER:
+            made[name] = _further()
     return made
+
+
+def _further() -> str:
+    """Return the page of the public names outside the packages' own `__all__`, which `docs/reference.md` lists."""
+    text = (beside.ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    names = re.findall(r"^- `([\w.]+\.\w+)`", text, re.MULTILINE)
+    first = "# Further modules\n\nPublic names that are imported from a module inside a package.\n\n"
+    return first + "\n".join(f"::: {name}\n" for name in names)
 
 
 def _modules(package: str) -> list[str]:

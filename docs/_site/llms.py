@@ -29,8 +29,9 @@ def index(name: str, description: str, pages: Sequence[Text]) -> str:
 
 
 def full(pages: Sequence[Text]) -> str:
-    """Return all `pages`, each under its address."""
-    return "\n\n".join(f"<!-- {page.url} -->\n\n{page.markdown.strip()}" for page in pages) + "\n"
+    """Return all `pages`, each under its address, less those that are made of docstrings alone."""
+    written = [page for page in pages if not re.search(r"^::: ", page.markdown, re.MULTILINE)]
+    return "\n\n".join(f"<!-- {page.url} -->\n\n{page.markdown.strip()}" for page in written) + "\n"
 
 
 def first_sentence(markdown: str) -> str:

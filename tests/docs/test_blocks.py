@@ -14,8 +14,8 @@ from tests.docs.pages import REDIS, matches, name, pages
 from tests.docs.reader import Reader, empty_server
 
 pytestmark = pytest.mark.soak  # minutes: `make docs` runs them before it builds the site
-ELSEWHERE = {"operating", "commands", "runbooks", "frameworks", "frameworks_web"}
-"""Pages whose blocks are run by tests of their own, in `tests/integration/operating` and `tests/frameworks`."""
+ELSEWHERE = {"operating", "commands", "runbooks", "frameworks", "frameworks_web", "frameworks_agents"}
+"""Pages with tests of their own: `tests/integration/operating`, `tests/frameworks`, `tests/llm/sdk`."""
 PAGES = [
     page
     for page in pages()

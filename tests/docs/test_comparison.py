@@ -159,3 +159,15 @@ def test_the_tests_and_figures_that_cells_name_are_there() -> None:
     assert len(named) >= 8
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_each_documented_cell_has_its_source() -> None:
+    """Here a test or a file that exists; for the others a link, or the sign that nothing was found."""
+    page = (DOCS / "comparison.md").read_text(encoding="utf-8").partition("## Documented and tested")[2]
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 5
+    for _, here, others in rows:
+        named = re.findall(r"`([^`]+)`", here)
+        assert named, here
+        assert all((ROOT / path).exists() for path in named), here
+        assert "](https://" in others or others.strip(" |") == "–", others

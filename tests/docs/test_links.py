@@ -44,14 +44,14 @@ def test_every_page_is_in_the_navigation() -> None:
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name)
 def test_a_page_says_first_what_it_is_about(page: Path) -> None:
     """Its title is followed by a sentence, before any list, table or code; `llms.txt` shows that sentence."""
-    if page.name != "frameworks_web.md":  # a list of frameworks, each with its own
-        first = page.read_text(encoding="utf-8").split("\n\n")[1]
-        assert re.match(r"[\w`*\[]", first), first
-        assert len(first.split()) > 5, first
+    first = page.read_text(encoding="utf-8").split("\n\n")[1]
+    assert re.match(r"[\w`*\[]", first), first
+    assert len(first.split()) > 5, first
 
 
 def test_pages_have_one_title() -> None:
-    """It is the first line."""
+    """It is the first line, and no second one hides another page behind it."""
     for page in DOCS.rglob("*.md"):
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         assert text.startswith("# "), name(page)
+        assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, name(page)

@@ -24,7 +24,7 @@ PAGES = {
     "a function over SQLite": "tutorial/1-script.md",
     "the OpenAI SDK with Redis": "sdk-openai.md",
     "the erasure of a tenant": "howto/erase-tenant.md",
-    "a test with a clock": "testing.md",
+    "a test with a clock": "howto/test-with-a-clock.md",
     "a backend": "plugins.md",
 }
 TUTORIAL = sorted(f"tutorial/{path.name}" for path in (DOCS / "tutorial").glob("[2-9]-*.md"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -42,12 +43,37 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 
 def test_public_names_have_reference_pages(site: Path) -> None:
-    pages = [path.stem for path in (site / "reference").glob("*.html") if path.stem != "cachecore_frameworks"]
+    pages = [path.stem for path in (site / "reference").glob("cachecore*.html") if path.stem != "cachecore_frameworks"]
     assert {"cachecore", "cachecore_llm", "cachecore_postgres"} <= set(pages)
     for page in pages:
         text = (site / "reference" / f"{page}.html").read_text(encoding="utf-8")
         for name in set(importlib.import_module(page).__all__) - {"__version__"}:
             assert f'id="{page}.{name}"' in text, f"{page}.{name}"
+
+
+def test_names_of_further_modules_have_their_docstrings(site: Path) -> None:
+    names = re.findall(r"^- `([\w.]+\.\w+)`: ", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (site / "reference" / "further-modules.html").read_text(encoding="utf-8")
+    assert len(names) > 20
+    assert not [name for name in names if f'id="{name}"' not in text]
+
+
+def test_every_option_of_every_command_has_its_line(site: Path) -> None:
+    """The page is made of the commands; what `--help` prints is on it, and no other package's command is missing."""
+    text = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
+    for name in ("analyse", "config show", "copy", "doctor", "invalidate", "proxy", "warm"):
+        printed = subprocess.run(
+            [sys.executable, "-m", "cachecore.cli", *name.split(), "--help"],
+            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        section = text.partition(f"<code>{name}</code>")[2].partition("<h2")[0]
+        options = set(re.findall(r"(?<=\s)--[a-z][a-z-]*", printed)) - {"--help"}
+        assert options
+        assert not [option for option in options if option not in section], name
 
 
 def test_each_adapter_of_a_framework_has_its_reference(site: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin by the examples of docs/testing.md, and what libraries that move time do to a cache."""
+"""The pytest plugin by the examples of its page, and what libraries that move time do to a cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from cachecore.testing import servers
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "test-with-a-clock.md"
 INVALIDATES = '        await self.cache.invalidate_tags(f"item:{item}")  # without this line the first test fails\n'
 
 

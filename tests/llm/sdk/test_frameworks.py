@@ -98,7 +98,7 @@ async def test_agent_framework() -> None:
         assert provider.calls == 1
 
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "frameworks_web.md").read_text()
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "frameworks_agents.md").read_text()
 EXAMPLES = {"OpenAI Agents SDK": "agents", "Haystack": "haystack", "Agent Framework": "agent_framework"}
 """The sections of the page with examples of agents, and the package that each needs."""
 
