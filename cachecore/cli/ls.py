@@ -60,7 +60,6 @@ def _show(rows: list[dict[str, Any]], most: int) -> None:
     console = outcome.printer()
     table = Table("state", "age", "fresh for", "bytes", "key", box=None)
     table.columns[3].justify = "right"
-    table.columns[4].overflow = "fold"
     for row in rows:
         known = "age" in row
         left = None if not known or row["fresh_until"] is None else row["fresh_until"] - row["created"] - row["age"]
@@ -71,6 +70,9 @@ def _show(rows: list[dict[str, Any]], most: int) -> None:
             f"{row['bytes']:,}",
             row["key"],
         )
-    console.print(table if rows else "no answers")
+    if rows:
+        outcome.print_table(console, table)
+    else:
+        console.print("no answers")
     if len(rows) == most:
         console.print(f"the first {most:,}; --most lists more")

@@ -20,7 +20,9 @@ from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from cachecore.contract.errors import BackendError, CacheError, InvalidationPending
 
@@ -32,6 +34,9 @@ DECLINED: Final = 4
 INTERRUPTED: Final = 130
 
 WORDS: Final = {OK: "ok", NO: "no", USAGE: "usage", STORE: "store", DECLINED: "declined", INTERRUPTED: "interrupted"}
+
+_WIDEST: Final = 100_000
+"""Columns of a table, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,18 @@ def readable(value: object) -> str:
 
 
 def printer(*, stderr: bool = False) -> Console:
-    """Return a console that takes no text of a store for markup."""
-    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    """Return a console that takes no text of a store for markup, and no `:b:` in a key for an emoji."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table with one line for each row, however narrow the terminal is.
+
+    A key that is broken into several lines can be neither copied nor searched for. A terminal wraps such a line itself.
+    """
+    needed = Measurement.get(console, console.options.update(width=_WIDEST), table).maximum
+    console.width = max(console.width, needed)  # it has no say where the terminal breaks a line
+    console.print(table)
 
 
 def shown(text: str) -> str:

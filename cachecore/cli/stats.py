@@ -159,7 +159,7 @@ def _show(counts: Counts, rows: int) -> None:
         ("serializer", _ranked(counts.serializers)),
     ):
         if table:
-            console.print(_table(title, table, rows))
+            outcome.print_table(console, _table(title, table, rows))
     for title, bounds, values, shown in (
         ("age", _AGES, counts.ages, outcome.span_of),
         ("size", _SIZES, counts.sizes, lambda size: outcome.size_of(int(size))),

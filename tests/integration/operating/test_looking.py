@@ -139,3 +139,16 @@ def test_what_is_in_the_store_cannot_write_to_the_terminal(url: str, run: Run) -
         assert "\x1b" not in out
     assert "[bold]x[/bold]" in run("stats", url).out
     assert "\\x1b[31mred" in run("stats", url).out
+
+
+def test_keys_are_printed_whole_and_as_they_are(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row is one line in a narrow terminal, and the prefix `a:b` is no emoji, so that a key can be copied."""
+    fill(url, "a:b")
+    monkeypatch.setenv("COLUMNS", "40")
+    keys = [row["key"] for row in run("ls", url, "--prefix", "a:b", "--json").json["answers"]]
+    assert all(key.startswith("a:b:e:faq") for key in keys)
+    listed = [line.split()[-1] for line in run("ls", url, "--prefix", "a:b").out.splitlines()]
+    assert sorted(listed[1:]) == sorted(keys)
+    counted = run("stats", url, "--prefix", "a:b").out
+    assert all(key in counted for key in keys)
+    assert f"key: {keys[0]}\n" in run("show", keys[0], url, "--prefix", "a:b").out

@@ -169,7 +169,7 @@ def _recorded(
 
 
 def _show(name: str, found: Findings, problems: Counter[str]) -> None:
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     console.print(f"{name}: {found.requests:,} requests")
     console.print(f"  exact hit rate      {found.exact:.1%}")
     console.print(f"  best possible rate  {found.best:.1%}, if what varies without meaning is left out")
