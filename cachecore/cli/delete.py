@@ -49,6 +49,8 @@ async def _find(facts: dict[str, Any], url: str | None, prefix: str | None, name
                 facts["keys"] += meant
             else:
                 facts["absent"].append(name)
+        if not facts["keys"]:
+            facts["other_prefixes"] = await store.other_prefixes()
 
 
 async def _delete(facts: dict[str, Any], url: str | None, prefix: str | None, quiet: bool) -> int:
@@ -65,3 +67,4 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(f"{facts['deleted']:,} answers deleted")
     for name in facts["absent"]:
         console.print(f"there is no answer under {name}")
+    outcome.print_others(console, facts.get("other_prefixes", ()))

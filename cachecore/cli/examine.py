@@ -103,6 +103,7 @@ async def examine(store: Store, sample: int) -> dict[str, Any]:
     if abilities["scan"]:
         found["sample"], more = await _sample(store, sample)
         findings += more
+        found["other_prefixes"] = [] if found["sample"]["looked_at"] or not sample else await store.other_prefixes()
     found["findings"] = findings
     return found
 

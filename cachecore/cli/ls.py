@@ -28,12 +28,15 @@ def ls(
     if state is not None and state not in STATES:
         outcome.refuse(f"--state {state}: there are {', '.join(STATES)}", as_json=as_json)
     rows: list[dict[str, Any]] = []
-    ended = outcome.run(_list(rows, url, prefix, namespace, tag, state, most))
-    outcome.conclude(ended, {"answers": rows}, lambda: _show(rows, most), as_json=as_json)
+    others: list[str] = []
+    ended = outcome.run(_list(rows, others, url, prefix, namespace, tag, state, most))
+    facts = {"answers": rows, "other_prefixes": others}
+    outcome.conclude(ended, facts, lambda: _show(rows, others, most), as_json=as_json)
 
 
 async def _list(
     rows: list[dict[str, Any]],
+    others: list[str],
     url: str | None,
     prefix: str | None,
     namespace: str,
@@ -53,10 +56,12 @@ async def _list(
                     rows.append(row)
                     if len(rows) == most:
                         return outcome.OK
+        if not rows:
+            others += await store.other_prefixes()
     return outcome.OK if rows else outcome.NO
 
 
-def _show(rows: list[dict[str, Any]], most: int) -> None:
+def _show(rows: list[dict[str, Any]], others: list[str], most: int) -> None:
     console = outcome.printer()
     table = Table("state", "age", "fresh for", "bytes", "key", box=None)
     table.columns[3].justify = "right"
@@ -74,5 +79,6 @@ def _show(rows: list[dict[str, Any]], most: int) -> None:
         outcome.print_table(console, table)
     else:
         console.print("no answers")
+        outcome.print_others(console, others)
     if len(rows) == most:
         console.print(f"the first {most:,}; --most lists more")

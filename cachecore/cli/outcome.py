@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -81,9 +81,23 @@ def conclude(ended: Ended, facts: Mapping[str, Any], show: Callable[[], None], *
     raise typer.Exit(ended.status)
 
 
-def readable(value: object) -> str:
-    """Return what JSON has no form for: bytes as hexadecimal digits."""
-    return value.hex() if isinstance(value, bytes) else str(value)
+def readable(value: object) -> Any:
+    """Return what JSON has no form for: bytes as the JSON that they are, else as text, else as hexadecimal digits.
+
+    The body of an answer is bytes; as digits it could not be read.
+    """
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    return text if all(one.isprintable() or one in "\n\r\t" for one in text) else value.hex()
 
 
 def printer(*, stderr: bool = False) -> Console:
@@ -140,6 +154,12 @@ def progress(what: str, total: float | None, *, quiet: bool) -> Iterator[Callabl
     task = bar.add_task(what, total=total)
     with bar:
         yield lambda done: bar.update(task, completed=done)
+
+
+def print_others(console: Console, prefixes: Sequence[str]) -> None:
+    """Print the prefixes under which there are answers, where there is none under the one that was given."""
+    for name in prefixes:
+        console.print(f"there are answers under --prefix {shown(name)}")
 
 
 def size_of(number: int) -> str:

@@ -72,6 +72,9 @@ def test_show_and_get_by_the_digits_of_cache_status(url: str, run: Run) -> None:
     assert run("get", digest, url).status == 2
     got = run("get", digest, url, "--reveal")
     assert (got.status, got.json) == (0, {"text": "the first"})
+    told = run("get", digest, url, "--reveal", "--json")
+    assert told.json == {"content": {"text": "the first"}, "ended": "ok", "problem": None}
+    assert "say --reveal" in run("get", digest, url, "--json").json["problem"]
     assert run("show", "0" * 12, url).status == 1
     assert run("get", "0" * 12, url, "--reveal").status == 1
     bad = run("show", "nonsense", url)
@@ -115,12 +118,25 @@ def test_which_store(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run("stats", "--json").json["entries"] == 3
 
 
-def test_another_prefix_is_told(url: str, run: Run) -> None:
+def test_another_prefix_is_told(url: str, run: Run, tmp_path: Path) -> None:
     """A store without answers under the prefix says under which it has some."""
     fill(url, "my app")
     done = run("stats", url)
     assert "there are answers under --prefix my app" in done.out
     assert run("stats", url, "--json").json["other_prefixes"] == ["my app"]
+    hint = "there are answers under --prefix my app"
+    for command, status in ((["ls", url], 1), (["show", "12345678", url], 1), (["doctor", url], 0)):
+        done = run(*command)
+        assert done.status == status
+        assert hint in done.out
+    assert hint in run("get", "12345678", url, "--reveal").err
+    assert hint in run("delete", url, "12345678", "--yes").out
+    assert hint in run("invalidate", url, "--tag", "shop", "--yes").out
+    assert hint not in run("invalidate", url, "--tag", "shop", "--yes", "--prefix", "my app").out
+    for command in (["export", f"{tmp_path}/archive", url], ["copy", url, f"sqlite:///{tmp_path}/new.sqlite"]):
+        done = run(*command)
+        assert done.status == 1
+        assert hint in done.out
     wrong = run("ls", url, "--state", "nonsense")
     assert wrong.status == 2
     assert "fresh, stale, dead" in wrong.err
@@ -152,3 +168,24 @@ def test_keys_are_printed_whole_and_as_they_are(url: str, run: Run, monkeypatch:
     counted = run("stats", url, "--prefix", "a:b").out
     assert all(key in counted for key in keys)
     assert f"key: {keys[0]}\n" in run("show", keys[0], url, "--prefix", "a:b").out
+
+
+def test_an_answer_that_is_bytes_is_revealed_as_what_it_says(url: str, run: Run) -> None:
+    """Bodies of providers are bytes: JSON is shown as JSON, text as text, and digits only what is neither."""
+    values = {
+        "json": b'{"text": "Gr\xc3\xbc\xc3\x9fe"}',
+        "text": b"data: 1\n\n",
+        "neither": b"\xff\x00",
+        "odd": b"{\x1b[31m",
+    }
+
+    async def put() -> None:
+        async with Cache(url, ttl=60) as cache:
+            await cache.set("q", values, required=True)
+
+    asyncio.run(put())
+    (row,) = run("ls", url, "--json").json["answers"]
+    wanted = {"json": {"text": "Grüße"}, "text": "data: 1\n\n", "neither": "ff00", "odd": b"{\x1b[31m".hex()}
+    assert run("get", row["key"], url, "--reveal").json == wanted
+    assert run("show", row["key"], url, "--reveal", "--json").json["content"] == wanted
+    assert "Grüße" in run("show", row["key"], url, "--reveal").out

@@ -55,7 +55,7 @@ def files(folder: Path, *requests: Any) -> list[Path]:
 def test_what_is_not_keyed_is_no_difference(tmp_path: Path) -> None:
     same = {**CHAT, "stream": True, "user": "u1", "metadata": {"a": "b"}, "temperature": 0.0, "stop": None}
     status, told, _ = run("explain", *files(tmp_path, CHAT, same))
-    assert (status, told["same"], told["kind"]) == (0, True, "openai.chat")
+    assert (status, told["same"], told["kind"], told["ended"]) == (0, True, "openai.chat", "ok")
     other = {**CHAT, "temperature": 1, "messages": [CHAT["messages"][0], {"role": "user", "content": "where is bonn?"}]}  # type: ignore[index]
     status, told, _ = run("explain", *files(tmp_path, CHAT, other))
     assert status == 1
@@ -193,3 +193,20 @@ def test_what_would_be_ambiguous_is_refused(url: str) -> None:
     status, told, _ = run("invalidate", url, "--model", "m1", "--tenant", "acme", "--yes")
     assert (status, "--model stands alone" in told["problem"]) == (2, True)
     assert left(url) == 6
+
+
+def test_json_tells_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    (path,) = files(tmp_path, CHAT)
+    status, told, _ = run("explain", path, tmp_path / "none.json")
+    assert (status, told["ended"]) == (2, "usage")
+    assert "none.json: No such file" in told["problem"]
+
+
+def test_a_request_that_compares_with_none_says_so(tmp_path: Path, url: str) -> None:
+    """Of another protocol than all that is stored: there is a reason for silence, and a way out."""
+    claude = {"model": "claude", "system": "S", "max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}]}
+    (path,) = files(tmp_path, claude)
+    done = CliRunner().invoke(cli.app(), ["explain", str(path), "--store", url])
+    assert done.exit_code == 1
+    assert "stored requests that were looked at is of the same tenant and protocol" in done.stdout
+    assert "the file may name the tenant" in done.stdout
