@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +135,29 @@ def agreed(question: str, *, yes: bool) -> bool:
         typer.echo(f"{question} Nothing was done: this is no terminal, so say --yes.", err=True)
         return False
     return typer.confirm(question, err=True)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C end a loop between two steps, so that what was found so far can be shown.
+
+    The value tells whether there was one. The second one ends the process at once. Outside the main thread, where there
+    are no signals, it is never.
+    """
+    seen: list[int] = []
+
+    def heed(number: int, frame: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, heed)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
