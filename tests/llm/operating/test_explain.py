@@ -210,3 +210,12 @@ def test_a_request_that_compares_with_none_says_so(tmp_path: Path, url: str) -> 
     assert done.exit_code == 1
     assert "no stored request is of the same tenant and protocol" in done.stdout
     assert "the file may name the tenant" in done.stdout
+
+
+def test_an_answer_of_a_service_is_deleted_and_counted(tmp_path: Path, url: str) -> None:
+    _, told, _ = run("ls", url, "--prefix", "llm:response", "--namespace", "t-acme")
+    keys = [row["key"] for row in told["answers"]]
+    status, told, _ = run("delete", url, *keys, "--prefix", "llm:response", "--yes")
+    assert (status, told["deleted"]) == (0, len(keys))
+    status, told, _ = run("delete", url, *keys, "--prefix", "llm:response", "--yes")
+    assert (status, told["deleted"]) == (1, 0)
