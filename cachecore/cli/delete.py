@@ -50,7 +50,7 @@ async def _find(facts: dict[str, Any], url: str | None, prefix: str | None, name
             else:
                 facts["absent"].append(name)
         if not facts["keys"]:
-            facts["other_prefixes"] = await store.other_prefixes()
+            facts["other_prefixes"] = await store.other_prefixes(beside=True)
 
 
 async def _delete(facts: dict[str, Any], url: str | None, prefix: str | None, quiet: bool) -> int:

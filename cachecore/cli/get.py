@@ -41,7 +41,7 @@ async def _read(found: dict[str, Any], key: str, url: str | None, prefix: str | 
     async with opened(url, prefix) as store:
         one = await one_of(store, key, namespace)
         if one is None or one.entry is None:
-            found["other_prefixes"] = await store.other_prefixes()
+            found["other_prefixes"] = await store.other_prefixes(beside=True)
             return outcome.NO
         (valid,) = await store.valid([one])
         if one.state(await store.now(), valid) not in ("fresh", "stale"):

@@ -31,7 +31,7 @@ def ls(
     others: list[str] = []
     ended = outcome.run(_list(rows, others, url, prefix, namespace, tag, state, most))
     facts = {"answers": rows, "other_prefixes": others}
-    outcome.conclude(ended, facts, lambda: _show(rows, others, most), as_json=as_json)
+    outcome.conclude(ended, facts, lambda: _show(rows, others, most, ended), as_json=as_json)
 
 
 async def _list(
@@ -61,7 +61,7 @@ async def _list(
     return outcome.OK if rows else outcome.NO
 
 
-def _show(rows: list[dict[str, Any]], others: list[str], most: int) -> None:
+def _show(rows: list[dict[str, Any]], others: list[str], most: int, ended: outcome.Ended) -> None:
     console = outcome.printer()
     table = Table("state", "age", "fresh for", "bytes", "key", box=None)
     table.columns[3].justify = "right"
@@ -77,7 +77,7 @@ def _show(rows: list[dict[str, Any]], others: list[str], most: int) -> None:
         )
     if rows:
         outcome.print_table(console, table)
-    else:
+    elif ended.status == outcome.NO:  # of a store that is away, it is not known
         console.print("no answers")
         outcome.print_others(console, others)
     if len(rows) == most:

@@ -40,7 +40,7 @@ async def _look(
         if found is None:
             facts["key"] = key
             facts["state"] = "absent"
-            facts["other_prefixes"] = await store.other_prefixes()
+            facts["other_prefixes"] = await store.other_prefixes(beside=True)
             return outcome.NO
         (valid,) = await store.valid([found])
         facts.update(found.described(await store.now(), valid))

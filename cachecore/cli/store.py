@@ -70,10 +70,10 @@ class Store:
         """Return the names of keys under the same prefix in a store with so many hash tags."""
         return KeySpace(self.prefix, "", sha256(), shards=shards)
 
-    async def other_prefixes(self) -> list[str]:
+    async def other_prefixes(self, *, beside: bool = False) -> list[str]:
         """Return prefixes of caches among the first keys of the store, for an operator who named another one.
 
-        Empty if there are answers under this prefix, too.
+        Empty if there are answers under this prefix, too, unless those `beside` it are asked for.
         """
         found: set[str] = set()
         if isinstance(self.backend, SupportsScan):
@@ -84,7 +84,7 @@ class Store:
                     pages += 1
                     if pages == _MOST_PAGES:
                         break
-        return [] if self.prefix in found else sorted(found)
+        return [] if self.prefix in found and not beside else sorted(found - {self.prefix})
 
     def invalidating(self) -> Cache[Any]:
         """Return a cache on this store, for deletions and invalidations alone."""

@@ -106,6 +106,7 @@ def test_a_store_that_does_not_answer(run: Run) -> None:
         assert done.status == 3
         assert done.json["problem"] == "the store does not answer: refused"
         assert "hunter2" not in done.out + done.err
+    assert run("ls", f"redis://127.0.0.1:{free_port()}/0").out == "", "whether there are answers is not known"
 
 
 def test_which_store(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +126,9 @@ def test_another_prefix_is_told(url: str, run: Run, tmp_path: Path) -> None:
     assert "there are answers under --prefix my app" in done.out
     assert run("stats", url, "--json").json["other_prefixes"] == ["my app"]
     hint = "there are answers under --prefix my app"
+    fill(url, "other")
+    assert hint in run("show", "12345678", url, "--prefix", "other").out, "it may be a key of that one"
+    assert hint not in run("ls", url, "--prefix", "other", "--state", "dead").out
     for command, status in ((["ls", url], 1), (["show", "12345678", url], 1), (["doctor", url], 0)):
         done = run(*command)
         assert done.status == status
