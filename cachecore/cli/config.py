@@ -85,4 +85,4 @@ def _show(rows: Mapping[str, Mapping[str, Any]]) -> None:
     for name, row in rows.items():
         value = "" if row["value"] is None and row["from"] == _NONE else str(row["value"])
         table.add_row(name, outcome.shown(value), row["from"])
-    outcome.printer().print(table)
+    outcome.print_table(outcome.printer(), table)

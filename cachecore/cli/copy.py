@@ -26,9 +26,10 @@ def copy(
     """Copy all answers that may be served; they keep expiry and tags. Run again, it copies what is new.
 
     What is invalidated at the source meanwhile is made invalid in the target at the end. Exits with 0, with 1 if
-    answers were left out, with 3 if a store stopped answering.
+    answers were left out, or if there are none and other prefixes have some, with 3 if a store stopped answering.
     """
     facts: dict[str, Any] = {"answers": 0, "left_out": 0, "outcomes": {}, "tags_invalidated_meanwhile": 0}
+    facts["other_prefixes"] = []
     ended = outcome.run(_copy(facts, source, target, prefix, namespace, restamp, overwrite, as_json))
     outcome.conclude(ended, facts, lambda: _show(facts), as_json=as_json)
 
@@ -65,7 +66,9 @@ async def _copy(
                     advance(facts["answers"])
         finally:
             facts["tags_invalidated_meanwhile"] = await _void(read, importer, copied)
-    return outcome.NO if left_out(importer.counts) else outcome.OK
+        if not facts["answers"] + facts["left_out"]:
+            facts["other_prefixes"] = await read.other_prefixes()
+    return outcome.NO if left_out(importer.counts) or facts["other_prefixes"] else outcome.OK
 
 
 async def _void(read: Store, importer: Importer, copied: dict[str, bytes]) -> int:
@@ -77,6 +80,7 @@ async def _void(read: Store, importer: Importer, copied: dict[str, bytes]) -> in
 def _show(facts: dict[str, Any]) -> None:
     console = outcome.printer()
     console.print(f"{facts['outcomes'].get('stored', 0):,} of {facts['answers']:,} answers stored")
+    outcome.print_others(console, facts["other_prefixes"])
     for line in reasons(facts["outcomes"]):
         console.print(line)
     if facts["left_out"]:

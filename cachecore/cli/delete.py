@@ -8,7 +8,7 @@ import typer
 
 from cachecore.cli import outcome
 from cachecore.cli.one_entry import keys_of
-from cachecore.cli.store import Json, Namespace, Prefix, opened
+from cachecore.cli.store import Json, Namespace, Prefix, Store, Stored, opened
 
 _PAGE = 64
 
@@ -49,15 +49,33 @@ async def _find(facts: dict[str, Any], url: str | None, prefix: str | None, name
                 facts["keys"] += meant
             else:
                 facts["absent"].append(name)
+        if not facts["keys"]:
+            facts["other_prefixes"] = await store.other_prefixes(beside=True)
 
 
 async def _delete(facts: dict[str, Any], url: str | None, prefix: str | None, quiet: bool) -> int:
     async with opened(url, prefix) as store, store.invalidating() as cache:
         with outcome.progress("deleting", len(facts["keys"]), quiet=quiet) as advance:
             for start in range(0, len(facts["keys"]), _PAGE):
-                facts["deleted"] += await cache.delete_keys(facts["keys"][start : start + _PAGE])
+                page = facts["keys"][start : start + _PAGE]
+                there = await _served(store, page)
+                await cache.delete_keys(page)
+                facts["deleted"] += there
                 advance(start + _PAGE)
     return outcome.OK if facts["deleted"] == len(facts["keys"]) and not facts["absent"] else outcome.NO
+
+
+async def _served(store: Store, keys: list[str]) -> int:
+    """Return how many of `keys` have an answer that may be served.
+
+    The cache that deletes cannot tell: an answer of another serializer, such as every one of an `LLMService`, is none
+    to it.
+    """
+    values = zip(keys, await store.values(keys), strict=True)
+    found = [Stored(key, data) for key, data in values if data is not None]
+    now = await store.now()
+    states = [one.state(now, valid) for one, valid in zip(found, await store.valid(found), strict=True)]
+    return sum(state in ("fresh", "stale") for state in states)
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -65,3 +83,4 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(f"{facts['deleted']:,} answers deleted")
     for name in facts["absent"]:
         console.print(f"there is no answer under {name}")
+    outcome.print_others(console, facts.get("other_prefixes", ()))

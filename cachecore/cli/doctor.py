@@ -79,6 +79,8 @@ def _show(place: str, found: dict[str, Any]) -> None:
         looked = found["sample"]["looked_at"]
         states = ", ".join(f"{number:,} {state}" for state, number in sorted(found["sample"]["states"].items()))
         typer.echo(f"  of {looked:,} answers looked at: {states or 'none'}")
+    for name in found.get("other_prefixes", ()):
+        typer.echo(f"  there are answers under --prefix {outcome.shown(name)}")
     for one in found["findings"]:
         typer.echo(f"  {one.level}: {one.what}: {one.remedy}")
     typer.echo("  " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()))

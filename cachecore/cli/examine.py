@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 from cachecore.cli.store import Store, Stored, patient
 from cachecore.contract.errors import BackendError
@@ -103,6 +104,7 @@ async def examine(store: Store, sample: int) -> dict[str, Any]:
     if abilities["scan"]:
         found["sample"], more = await _sample(store, sample)
         findings += more
+        found["other_prefixes"] = [] if found["sample"]["looked_at"] or not sample else await store.other_prefixes()
     found["findings"] = findings
     return found
 
@@ -245,7 +247,7 @@ def _of_servers(servers: Mapping[str, Mapping[str, str]]) -> list[Finding]:
 async def _sample(store: Store, most: int) -> tuple[dict[str, Any], list[Finding]]:
     """Return what a part of the answers is like, and what of it needs attention."""
     states: Counter[str] = Counter()
-    serializers: Counter[str] = Counter()
+    serializers: Counter[tuple[str, str]] = Counter()
     for_ever, short, rejected = 0, 0, Counter[str]()
     now = await store.now()
     looked = 0
@@ -256,7 +258,7 @@ async def _sample(store: Store, most: int) -> tuple[dict[str, Any], list[Finding
             if one.rejected:
                 rejected[one.rejected] += 1
             if one.entry is not None and not (one.entry.tombstone or one.entry.claim):
-                serializers[one.entry.serializer] += 1
+                serializers[one.namespace.partition("/")[0], one.entry.serializer] += 1
                 for_ever += one.entry.dead_until is None
                 short += _is_short(one)
         if looked >= most:
@@ -264,7 +266,7 @@ async def _sample(store: Store, most: int) -> tuple[dict[str, Any], list[Finding
     facts = {
         "looked_at": looked,
         "states": dict(states),
-        "serializers": dict(serializers),
+        "serializers": dict(sum((Counter({name: n}) for (_, name), n in serializers.items()), Counter())),
         "without_expiry": for_ever,
         "ttl_shorter_than_compute_time": short,
         "rejected": dict(rejected),
@@ -279,19 +281,23 @@ def _is_short(one: Stored) -> bool:
     )
 
 
-def _of_sample(
-    looked: int, serializers: Counter[str], for_ever: int, short: int, rejected: Counter[str]
-) -> list[Finding]:
-    found: list[Finding] = []
-    families = {name.partition("-")[0] if name.startswith("typed-") else name for name in serializers}
-    if len(families) > 1:
-        found.append(
-            Finding(
-                f"answers are written by {len(families)} serializers ({', '.join(sorted(families))}): processes that "
-                "differ in it do not find each other's answers",
+def _of_serializers(found: Collection[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield what differs within one first segment of namespaces: a gateway's answers and functions' are apart by it."""
+    for place in sorted({place for place, _ in found}):
+        families = {name.partition("-")[0] if name.startswith("typed-") else name for at, name in found if at == place}
+        if len(families) > 1:
+            where = f" in the namespace {unquote(place)}" if place else ""
+            yield Finding(
+                f"answers{where} are written by {len(families)} serializers ({', '.join(sorted(families))}): processes "
+                "that differ in it do not find each other's answers",
                 "configure one serializer everywhere; after a change the old answers go with their ttl",
             )
-        )
+
+
+def _of_sample(
+    looked: int, serializers: Collection[tuple[str, str]], for_ever: int, short: int, rejected: Counter[str]
+) -> list[Finding]:
+    found = list(_of_serializers(serializers))
     if for_ever:
         found.append(
             Finding(f"{for_ever:,} of {looked:,} answers never expire", "give them a ttl, unless the store evicts them")

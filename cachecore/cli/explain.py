@@ -13,7 +13,7 @@ import typer
 from cachecore.cli import outcome
 from cachecore.cli.readers import Keyed, RequestReader, installed
 from cachecore.cli.store import Json, Prefix, opened
-from cachecore.contract.errors import CacheError, OptionsError, UnkeyableError
+from cachecore.contract.errors import CacheError, OptionsError
 from cachecore.keys.explain import Explanation
 from cachecore.keys.explain import explain as _explain
 
@@ -34,20 +34,17 @@ def explain(
     the store has an answer, 1 if not, 2 if a request cannot be read, 3 if the store does not answer.
     """
     if (b is None) == (store is None):
-        _give_up("give a second request, or --store URL")
-    first = _read(a)
-    if store is not None:
-        _of_store(first, store, prefix, as_json=as_json)
-    second = _read(b) if b is not None else None
+        outcome.refuse("give a second request, or --store URL", as_json=as_json)
     try:
-        explanation, kind = _compared(first, second, text=text)
-    except (UnkeyableError, CacheError) as error:
-        _give_up(str(error))
-    if as_json:
-        typer.echo(json.dumps({**explanation.as_dict(), "kind": kind}, ensure_ascii=False, indent=2))
-    else:
-        typer.echo(str(explanation))
-    raise typer.Exit(0 if explanation.same else 1)
+        first = _read(a)
+        if store is not None:
+            _of_store(first, store, prefix, as_json=as_json)
+        explanation, kind = _compared(first, _read(b) if b is not None else None, text=text)
+    except CacheError as error:  # UnkeyableError among them
+        outcome.refuse(str(error), as_json=as_json)
+    ended = outcome.Ended(outcome.OK if explanation.same else outcome.NO)
+    facts = {**explanation.as_dict(), "kind": kind}
+    outcome.conclude(ended, facts, lambda: typer.echo(str(explanation)), as_json=as_json)
 
 
 def _compared(first: Any, second: Any, *, text: bool) -> tuple[Explanation, str | None]:
@@ -110,13 +107,14 @@ def _show(found: Mapping[str, Any]) -> None:
             typer.echo(f"  {outcome.shown(one['path'])}: {one['kind']}")
         if not nearest["differences"]:
             typer.echo("  no field that the file tells")
+    elif reason == "absent":
+        looked = f"none of the {found['looked_at']:,} stored requests that were looked at" if found["looked_at"] else ""
+        typer.echo(
+            f"{looked or 'no stored request'} is of the same tenant and protocol and holds digests of its fields; "
+            "the file may name the tenant"
+        )
     for name in found.get("unknown", ()):
         typer.echo(f"the file does not tell {outcome.shown(name)}, which is part of the key")
-
-
-def _give_up(reason: str) -> NoReturn:
-    typer.echo(reason, err=True)
-    raise typer.Exit(2)
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,9 +125,10 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Any:
+    """Return the JSON in a file. Raises OptionsError."""
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=_no_twins)
     except OSError as error:
-        _give_up(f"{path}: {error.strerror}")
+        raise OptionsError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        _give_up(f"{path} is not JSON: {error}")
+        raise OptionsError(f"{path} is not JSON: {error}") from None

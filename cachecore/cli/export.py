@@ -22,16 +22,17 @@ def export(
 ) -> None:
     """Write all answers that may be served, with their tags and the end of their life, into one archive.
 
-    Exits with 0, with 3 if the store stopped answering, with 130 if interrupted: then --resume goes on.
+    Exits with 0, with 1 if there are none and other prefixes have some, with 3 if the store stopped answering, with 130
+    if interrupted: then --resume goes on.
     """
-    facts: dict[str, Any] = {"file": str(file), "answers": 0, "left_out": 0}
+    facts: dict[str, Any] = {"file": str(file), "answers": 0, "left_out": 0, "other_prefixes": []}
     ended = outcome.run(_export(facts, file, url, prefix, namespace, resume, as_json))
     outcome.conclude(ended, facts, lambda: _show(facts, ended), as_json=as_json)
 
 
 async def _export(
     facts: dict[str, Any], file: Path, url: str | None, prefix: str | None, namespace: str, resume: bool, quiet: bool
-) -> None:
+) -> int:
     async with opened(url, prefix) as store:
         now = await store.now()
         writer = ArchiveWriter(file, prefix=store.prefix, shards=store.shards, created=now, resume=resume)
@@ -49,13 +50,17 @@ async def _export(
                 facts["answers"] = writer.answers
                 advance(writer.answers)
             writer.finish(await store.stamps_now(names))
+        if not facts["answers"] + facts["left_out"]:
+            facts["other_prefixes"] = await store.other_prefixes()
+    return outcome.NO if facts["other_prefixes"] else outcome.OK
 
 
 def _show(facts: dict[str, Any], ended: outcome.Ended) -> None:
     console = outcome.printer()
-    if ended.status == outcome.OK:
+    if ended.status in (outcome.OK, outcome.NO):
         console.print(f"{facts['answers']:,} answers written to {facts['file']}")
     else:
         console.print(f"{facts['answers']:,} answers written; export --resume goes on with them")
+    outcome.print_others(console, facts["other_prefixes"])
     if facts["left_out"]:
         console.print(f"{facts['left_out']:,} left out: expired, invalid, deleted, or being computed")

@@ -29,6 +29,8 @@ class Done:
     """Whether keys were counted, without looking at what lies under them: deleted ones count until they expire."""
     invalidated: list[str] = field(default_factory=list)
     """The selections that are invalid in every process by now."""
+    other_prefixes: list[str] = field(default_factory=list)
+    """Where there are no answers under the prefix: those under which there are."""
     freed: int = 0
     """Answers deleted to give their memory back."""
 
@@ -106,6 +108,10 @@ def _selections(
             selections += selector.select(given)
             prefix = selector.prefix
     if everything:
+        if selections:
+            raise OptionsError(
+                f"--all means every answer under the prefix, not only {selections[0].words}: leave one out"
+            )
         selections = [Selection("all answers")]
     if not selections:
         known = ["--tag", "--namespace", "--all", *(f"--{name}" for one in selectors for name in one.options)]
@@ -186,6 +192,10 @@ async def _invalidate(
             with outcome.progress("giving memory back", None, quiet=quiet) as advance:
                 for one in selections:
                     await _invalidate_one(done, cache, one, advance, last=last)
+            if last and not done.freed:
+                given = {prefix for prefix, _ in places}
+                others = await store.other_prefixes()
+                done.other_prefixes = [] if given & set(others) else others
 
 
 async def _invalidate_one(
@@ -217,6 +227,7 @@ def _facts(done: Done) -> dict[str, Any]:
         "matched": done.matched,
         "invalidated": done.invalidated,
         "freed": done.freed,
+        "other_prefixes": done.other_prefixes,
     }
 
 
@@ -225,6 +236,7 @@ def _show(done: Done) -> None:
     for words in done.invalidated:
         console.print(f"invalid in every process: {outcome.shown(words)}")
     console.print(f"{done.freed:,} answers deleted to give their memory back; others go with their ttl")
+    outcome.print_others(console, done.other_prefixes)
 
 
 joined = command()

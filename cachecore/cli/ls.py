@@ -28,12 +28,15 @@ def ls(
     if state is not None and state not in STATES:
         outcome.refuse(f"--state {state}: there are {', '.join(STATES)}", as_json=as_json)
     rows: list[dict[str, Any]] = []
-    ended = outcome.run(_list(rows, url, prefix, namespace, tag, state, most))
-    outcome.conclude(ended, {"answers": rows}, lambda: _show(rows, most), as_json=as_json)
+    others: list[str] = []
+    ended = outcome.run(_list(rows, others, url, prefix, namespace, tag, state, most))
+    facts = {"answers": rows, "other_prefixes": others}
+    outcome.conclude(ended, facts, lambda: _show(rows, others, most, ended), as_json=as_json)
 
 
 async def _list(
     rows: list[dict[str, Any]],
+    others: list[str],
     url: str | None,
     prefix: str | None,
     namespace: str,
@@ -53,14 +56,15 @@ async def _list(
                     rows.append(row)
                     if len(rows) == most:
                         return outcome.OK
+        if not rows:
+            others += await store.other_prefixes()
     return outcome.OK if rows else outcome.NO
 
 
-def _show(rows: list[dict[str, Any]], most: int) -> None:
+def _show(rows: list[dict[str, Any]], others: list[str], most: int, ended: outcome.Ended) -> None:
     console = outcome.printer()
     table = Table("state", "age", "fresh for", "bytes", "key", box=None)
     table.columns[3].justify = "right"
-    table.columns[4].overflow = "fold"
     for row in rows:
         known = "age" in row
         left = None if not known or row["fresh_until"] is None else row["fresh_until"] - row["created"] - row["age"]
@@ -71,6 +75,10 @@ def _show(rows: list[dict[str, Any]], most: int) -> None:
             f"{row['bytes']:,}",
             row["key"],
         )
-    console.print(table if rows else "no answers")
+    if rows:
+        outcome.print_table(console, table)
+    elif ended.status == outcome.NO:  # of a store that is away, it is not known
+        console.print("no answers")
+        outcome.print_others(console, others)
     if len(rows) == most:
         console.print(f"the first {most:,}; --most lists more")

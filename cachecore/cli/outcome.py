@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from cachecore.contract.errors import BackendError, CacheError, InvalidationPending
 
@@ -32,6 +36,9 @@ DECLINED: Final = 4
 INTERRUPTED: Final = 130
 
 WORDS: Final = {OK: "ok", NO: "no", USAGE: "usage", STORE: "store", DECLINED: "declined", INTERRUPTED: "interrupted"}
+
+_WIDEST: Final = 100_000
+"""Columns of a table, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +83,38 @@ def conclude(ended: Ended, facts: Mapping[str, Any], show: Callable[[], None], *
     raise typer.Exit(ended.status)
 
 
-def readable(value: object) -> str:
-    """Return what JSON has no form for: bytes as hexadecimal digits."""
-    return value.hex() if isinstance(value, bytes) else str(value)
+def readable(value: object) -> Any:
+    """Return what JSON has no form for: bytes as the JSON that they are, else as text, else as hexadecimal digits.
+
+    The body of an answer is bytes; as digits it could not be read.
+    """
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    return text if all(one.isprintable() or one in "\n\r\t" for one in text) else value.hex()
 
 
 def printer(*, stderr: bool = False) -> Console:
-    """Return a console that takes no text of a store for markup."""
-    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    """Return a console that takes no text of a store for markup, and no `:b:` in a key for an emoji."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table with one line for each row, however narrow the terminal is.
+
+    A key that is broken into several lines can be neither copied nor searched for. A terminal wraps such a line itself.
+    """
+    needed = Measurement.get(console, console.options.update(width=_WIDEST), table).maximum
+    console.width = max(console.width, needed)  # it has no say where the terminal breaks a line
+    console.print(table)
 
 
 def shown(text: str) -> str:
@@ -107,6 +138,29 @@ def agreed(question: str, *, yes: bool) -> bool:
 
 
 @contextmanager
+def until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C end a loop between two steps, so that what was found so far can be shown.
+
+    The value tells whether there was one. The second one ends the process at once. Outside the main thread, where there
+    are no signals, it is never.
+    """
+    seen: list[int] = []
+
+    def heed(number: int, frame: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, heed)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def progress(what: str, total: float | None, *, quiet: bool) -> Iterator[Callable[[float], None]]:
     """Show how far something has come on stderr: live on a terminal, nothing elsewhere.
 
@@ -125,6 +179,12 @@ def progress(what: str, total: float | None, *, quiet: bool) -> Iterator[Callabl
     task = bar.add_task(what, total=total)
     with bar:
         yield lambda done: bar.update(task, completed=done)
+
+
+def print_others(console: Console, prefixes: Sequence[str]) -> None:
+    """Print the prefixes under which there are answers, where there is none under the one that was given."""
+    for name in prefixes:
+        console.print(f"there are answers under --prefix {shown(name)}")
 
 
 def size_of(number: int) -> str:

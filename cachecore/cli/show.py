@@ -40,6 +40,7 @@ async def _look(
         if found is None:
             facts["key"] = key
             facts["state"] = "absent"
+            facts["other_prefixes"] = await store.other_prefixes(beside=True)
             return outcome.NO
         (valid,) = await store.valid([found])
         facts.update(found.described(await store.now(), valid))
@@ -62,12 +63,13 @@ async def _look(
 def _show(facts: dict[str, Any]) -> None:
     console = outcome.printer()
     for name, value in facts.items():
-        if name == "content":
+        if name in ("content", "other_prefixes"):
             continue
         if name in ("age", "compute_time"):
             value = outcome.span_of(value)
         elif isinstance(value, dict | list):
             value = json.dumps(value, ensure_ascii=False, default=str)
         console.print(f"{name}: {outcome.shown(str(value))}")
+    outcome.print_others(console, facts.get("other_prefixes", ()))
     if "content" in facts:
         console.print(json.dumps(facts["content"], ensure_ascii=False, indent=2, default=outcome.readable))

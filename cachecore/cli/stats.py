@@ -148,8 +148,7 @@ def _histogram(bounds: tuple[float, ...] | tuple[int, ...], counts: list[int]) -
 def _show(counts: Counts, rows: int) -> None:
     console = outcome.printer()
     console.print(f"{counts.entries:,} answers, {outcome.size_of(counts.bytes)}")
-    for name in counts.other_prefixes:
-        console.print(f"there are answers under --prefix {outcome.shown(name)}")
+    outcome.print_others(console, counts.other_prefixes)
     if not counts.complete:
         console.print("(not all of them: the rest was not read)")
     for title, table in (
@@ -159,7 +158,7 @@ def _show(counts: Counts, rows: int) -> None:
         ("serializer", _ranked(counts.serializers)),
     ):
         if table:
-            console.print(_table(title, table, rows))
+            outcome.print_table(console, _table(title, table, rows))
     for title, bounds, values, shown in (
         ("age", _AGES, counts.ages, outcome.span_of),
         ("size", _SIZES, counts.sizes, lambda size: outcome.size_of(int(size))),

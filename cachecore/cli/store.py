@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -70,17 +70,21 @@ class Store:
         """Return the names of keys under the same prefix in a store with so many hash tags."""
         return KeySpace(self.prefix, "", sha256(), shards=shards)
 
-    async def other_prefixes(self) -> list[str]:
-        """Return prefixes of caches among the first keys of the store, for an operator who named another one."""
+    async def other_prefixes(self, *, beside: bool = False) -> list[str]:
+        """Return prefixes of caches among the first keys of the store, for an operator who named another one.
+
+        Empty if there are answers under this prefix, too, unless those `beside` it are asked for.
+        """
         found: set[str] = set()
         if isinstance(self.backend, SupportsScan):
-            pages = 0
-            async for page in _within_patience(self.backend.scan("")):
-                found.update(unquote(key.partition(":e:")[0]) for key in page if ":e:" in key)
-                pages += 1
-                if pages == _MOST_PAGES:
-                    break
-        return sorted(found - {self.prefix})
+            with suppress(BackendError):  # the work itself is done
+                pages = 0
+                async for page in _within_patience(self.backend.scan("")):
+                    found.update(unquote(key.partition(":e:")[0]) for key in page if ":e:" in key)
+                    pages += 1
+                    if pages == _MOST_PAGES:
+                        break
+        return [] if self.prefix in found and not beside else sorted(found - {self.prefix})
 
     def invalidating(self) -> Cache[Any]:
         """Return a cache on this store, for deletions and invalidations alone."""

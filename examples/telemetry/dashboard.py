@@ -86,7 +86,8 @@ def dashboard() -> dict[str, Any]:
     lookups = series("cachecore.lookups")
     hits = f'sum by (cache) (rate({lookups}{{cache=~"$cache",outcome="hit"}}[$__rate_interval]))'
     asked = f'sum by (cache) (rate({lookups}{{cache=~"$cache",outcome!="bypass"}}[$__rate_interval]))'
-    panels = [panel(0, "Hit rate", [(f"{hits} / {asked}", "{{cache}}")], "percentunit", "Hits among answers asked for")]
+    rate = f"({hits} or 0 * {asked}) / {asked}"  # hits that were never counted are not exported
+    panels = [panel(0, "Hit rate", [(rate, "{{cache}}")], "percentunit", "Hits among answers asked for")]
     for number, (name, (unit, description)) in enumerate(METRICS.items(), 1):
         kind = {"s": "s", "By": "bytes"}.get(unit, "short" if name in GAUGES else "ops")
         panels.append(panel(number, name, expressions(name), kind, description))

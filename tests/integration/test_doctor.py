@@ -202,6 +202,20 @@ def test_what_the_answers_say(redis_url: str) -> None:
         assert words in done.stdout, done.stdout
 
 
+def test_namespaces_may_differ_in_their_serializer(redis_url: str) -> None:
+    """A gateway's answers beside those of functions are no mistake."""
+
+    async def answers() -> None:
+        for namespace, serializer in (("llm:response/p-1", "json"), ("llm:response/p-2", "json"), ("", "msgpack")):
+            async with Cache(redis_url, ttl=60, namespace=namespace, serializer=serializer) as cache:
+                await cache.set("q", 1, required=True)
+
+    asyncio.run(answers())
+    found = json.loads(run(app(), ["doctor", redis_url, "--json"]).stdout)
+    assert found["sample"]["serializers"] == {"json": 2, "msgpack": 1}
+    assert not any("serializers" in one["what"] for one in found["findings"])
+
+
 def test_persistence_and_what_a_restart_brings_back(own_server: Server) -> None:
     def said() -> tuple[str, bool]:
         found = json.loads(run(app(), ["doctor", own_server.url, "--json"]).stdout)

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import HTTPStore, MemoryStore
+from typer.testing import CliRunner
 
 from cachecore import Cache
+from cachecore.cli import app
 from cachecore.contract import BackendError, BackendUnavailable, OptionsError
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.proxy import Proxy
@@ -239,3 +241,26 @@ async def test_a_store_30_ms_away_gives_hits_with_the_defaults(s3_server: int) -
                     took.append(time.monotonic() - began)
         assert calls <= 7, took
     print("first job", [round(t * 1e3) for t in took[:5]], "later ones", [round(t * 1e3) for t in took[5:]])
+
+
+def test_a_folder_is_made_by_the_first_call_and_not_by_a_look(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/new/answers"
+
+    async def use() -> None:
+        backend = from_url(url)
+        await backend.set_many({"k": b"v"}, ttl=60)
+        assert backend.absence() is None
+        assert await from_url(url).get_many(["k"]) == [b"v"]
+        await backend.aclose()
+
+    assert from_url(url).absence() == "there is no such folder; the first answer that is stored makes it"
+    for command in (["doctor", url], ["stats", url], ["invalidate", url, "--all", "--yes"]):
+        looked = CliRunner().invoke(app(), command)
+        assert looked.exit_code == 2, looked.output
+        assert "there is no such folder" in looked.stderr
+    assert list(tmp_path.iterdir()) == []
+    asyncio.run(use())
+
+
+def test_an_object_store_is_not_looked_for() -> None:
+    assert ObjectBackend(MemoryStore()).absence() is None

@@ -13,8 +13,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from cachecore import Cache
+from cachecore.cli import app
 from cachecore.contract import Alive, BackendError, Changed, Lost, monotonic
 from cachecore_postgres import PostgresBackend, PostgresOptions
 from tests.postgres.server import Bouncer, Server, program
@@ -353,3 +355,16 @@ async def test_a_statement_that_fails_after_its_caller_has_left_is_no_noise(
         await asyncio.wait(pool.tasks - {pool.life})
     gc.collect()
     assert told == []
+
+
+def test_commands_make_no_table(postgres_url: str, postgres: Server) -> None:
+    for command in (["doctor"], ["stats"], ["ls"], ["invalidate", "--all", "--yes"]):
+        done = CliRunner().invoke(app(), [command[0], postgres_url, *command[1:]])
+        assert done.exit_code == 2, done.output
+        assert 'there is no table "cachecore"; the first answer that is stored makes it' in done.stderr
+    with psycopg.connect(postgres.url()) as connection:
+        assert connection.execute("SELECT to_regclass('cachecore')").fetchone() == (None,)
+
+
+def test_a_server_that_refuses_is_not_taken_for_one_without_a_table(postgres: Server) -> None:
+    assert PostgresBackend(postgres.url(user="stranger")).absence() is None

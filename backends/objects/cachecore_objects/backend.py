@@ -44,7 +44,8 @@ class _Found(NamedTuple):
 class ObjectBackend:
     """CacheBackend in objects of one store, one for each key.
 
-    `store` is obstore's, made and configured by the caller or by `from_url`. Deadlines are of this host's clock. A swap
+    `store` is obstore's, made and configured by the caller or by `from_url`, or the path of a folder, which the first
+    call makes. Deadlines are of this host's clock. A swap
     is a write on the condition that the object is the one that was read; in a folder of files, it locks the key. A
     forked child can use a backend only if its parent never used one.
     """
@@ -55,12 +56,12 @@ class ObjectBackend:
         number: object = concurrency
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise OptionsError(f"concurrency must be a whole number of at least 1, not {number!r}")
-        self._store = store
+        self._given = store
         self._locks: Path | None = None
-        if isinstance(store, LocalStore):
+        if isinstance(store, LocalStore | Path):
             if os.name == "nt":
                 raise OptionsError("file:// needs locks of files that Windows does not have: use sqlite:// there")
-            self._locks = Path(str(store.prefix)) / ".locks"
+            self._locks = (store if isinstance(store, Path) else Path(str(store.prefix))) / ".locks"
         self._clock = clock or SystemClock()
         self._concurrency = concurrency
         self._slots: LoopLocal[asyncio.Semaphore] = LoopLocal()
@@ -150,6 +151,12 @@ class ObjectBackend:
             deleted += sum(await self._each("prune", prune, keys, write=True))
         return deleted
 
+    def absence(self) -> str | None:
+        """Return why there is no cache in the folder, in words for people; None if there is one. Makes nothing."""
+        if self._locks is None or self._locks.parent.is_dir():
+            return None
+        return "there is no such folder; the first answer that is stored makes it"
+
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
         """Return the kind and abilities of the store, in words. Writes nothing."""
         swap = "a lock of each key's file" if self._locks else "writes on a condition"
@@ -194,6 +201,13 @@ class ObjectBackend:
         finally:
             for task in tasks:
                 task.cancel()
+
+    @property
+    def _store(self) -> Any:
+        if isinstance(self._given, Path):
+            with translated("open"):
+                self._given = LocalStore(self._given, mkdir=True)
+        return self._given
 
     def _check(self, operation: str) -> None:
         if self._closed:
@@ -265,6 +279,7 @@ class ObjectBackend:
             return
         import fcntl
 
+        _ = self._store  # makes the folder, if this is the first call
         self._locks.mkdir(exist_ok=True)
         number = hashlib.blake2b(key.encode(), digest_size=8).digest()[0] % _LOCKS
         descriptor = os.open(self._locks / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

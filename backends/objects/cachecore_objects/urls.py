@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -43,7 +45,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         if parts.scheme == "file":
             if given or parts.netloc or not parts.path.strip("/"):
                 raise OptionsError(f"a folder is named by file:///folder, with no options of obstore, not {plain!r}")
-            store: Any = stores.LocalStore(unquote(parts.path), mkdir=True)
+            folder = Path(unquote(parts.path))
+            store: Any = folder if _can_be_made(folder) else stores.LocalStore(folder, mkdir=True)
         else:
             # No retries: whether a call is made again is decided above.
             build: Any = stores.from_url  # its types name each kind of store
@@ -54,6 +57,12 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         place = "file:///folder, where this user may make one" if parts.scheme == "file" else f"{parts.scheme}://bucket"
         raise OptionsError(f"obstore does not take {redact_url(url)!r}, as in {place}: {_reason(error)}") from None
     return ObjectBackend(store, concurrency=int(concurrency), clock=clock)
+
+
+def _can_be_made(folder: Path) -> bool:
+    """Return whether there is no such folder yet, and this user may make it."""
+    there = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+    return there != folder and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _reason(error: BaseException) -> str:

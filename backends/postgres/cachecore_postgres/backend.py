@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from psycopg import Error, rows
 
 from cachecore import contract
-from cachecore_postgres.connections import Connection, Pool, connect, translate
+from cachecore_postgres.connections import Connection, Pool, absence, connect, translate
 from cachecore_postgres.options import PostgresOptions, parse_url
 from cachecore_postgres.statements import Statements
 
@@ -128,6 +128,10 @@ class PostgresBackend:
                 yield contract.Lost()
             lost = True
             await asyncio.wait([life], timeout=pause)
+
+    def absence(self) -> str | None:
+        """Return why there is no cache in the database, in words for people; None if there is one. Makes nothing."""
+        return absence(self._url, self._sql, self._patience)
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
         """Return the version and the abilities of the server, in words. Writes nothing. Raises `BackendError`."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, errors, pq, waiting
+from psycopg import Connection as _Connection
 
 from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable, Link, in_background
 from cachecore_postgres.statements import GREET, Statements
@@ -110,6 +111,16 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
     made.prepare_threshold = made.prepare_threshold if made.listens else None
     made.link = Link(f"{made.info.hostaddr or made.info.host}:{made.info.port}", asyncio.get_running_loop().time())
     return made
+
+
+def absence(url: str, statements: Statements, patience: float) -> str | None:
+    """Return that there is no table, in words for people; None if there is one, or the server does not tell."""
+    try:
+        with _Connection.connect(url, autocommit=True, connect_timeout=max(2, round(patience))) as asked:
+            ((table,),) = asked.execute("SELECT to_regclass(%s)::oid::text", (statements.name,)).fetchall()
+    except (Error, OSError):
+        return None  # the next call says why
+    return None if table else f"there is no table {statements.name}; the first answer that is stored makes it"
 
 
 class Pool:

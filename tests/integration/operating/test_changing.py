@@ -42,6 +42,12 @@ def test_which_answers(url: str, run: Run) -> None:
     done = run("invalidate", url, "--yes")
     assert done.status == 2
     assert "--tag, --namespace, --all" in done.err
+    fill(url)
+    for more in (["--tag", "doc:1"], ["--tenant", "acme"]):  # all of that tenant is meant, and all of all would be gone
+        done = run("invalidate", url, "--all", *more, "--yes")
+        assert done.status == 2
+        assert "--all means every answer under the prefix" in done.err
+    assert answers(url) == ["first", "secon", "third"]
 
 
 def test_delete_by_key(url: str, run: Run) -> None:

@@ -72,6 +72,9 @@ def test_show_and_get_by_the_digits_of_cache_status(url: str, run: Run) -> None:
     assert run("get", digest, url).status == 2
     got = run("get", digest, url, "--reveal")
     assert (got.status, got.json) == (0, {"text": "the first"})
+    told = run("get", digest, url, "--reveal", "--json")
+    assert told.json == {"content": {"text": "the first"}, "ended": "ok", "problem": None}
+    assert "say --reveal" in run("get", digest, url, "--json").json["problem"]
     assert run("show", "0" * 12, url).status == 1
     assert run("get", "0" * 12, url, "--reveal").status == 1
     bad = run("show", "nonsense", url)
@@ -103,6 +106,7 @@ def test_a_store_that_does_not_answer(run: Run) -> None:
         assert done.status == 3
         assert done.json["problem"] == "the store does not answer: refused"
         assert "hunter2" not in done.out + done.err
+    assert run("ls", f"redis://127.0.0.1:{free_port()}/0").out == "", "whether there are answers is not known"
 
 
 def test_which_store(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,12 +119,28 @@ def test_which_store(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run("stats", "--json").json["entries"] == 3
 
 
-def test_another_prefix_is_told(url: str, run: Run) -> None:
+def test_another_prefix_is_told(url: str, run: Run, tmp_path: Path) -> None:
     """A store without answers under the prefix says under which it has some."""
     fill(url, "my app")
     done = run("stats", url)
     assert "there are answers under --prefix my app" in done.out
     assert run("stats", url, "--json").json["other_prefixes"] == ["my app"]
+    hint = "there are answers under --prefix my app"
+    fill(url, "other")
+    assert hint in run("show", "12345678", url, "--prefix", "other").out, "it may be a key of that one"
+    assert hint not in run("ls", url, "--prefix", "other", "--state", "dead").out
+    for command, status in ((["ls", url], 1), (["show", "12345678", url], 1), (["doctor", url], 0)):
+        done = run(*command)
+        assert done.status == status
+        assert hint in done.out
+    assert hint in run("get", "12345678", url, "--reveal").err
+    assert hint in run("delete", url, "12345678", "--yes").out
+    assert hint in run("invalidate", url, "--tag", "shop", "--yes").out
+    assert hint not in run("invalidate", url, "--tag", "shop", "--yes", "--prefix", "my app").out
+    for command in (["export", f"{tmp_path}/archive", url], ["copy", url, f"sqlite:///{tmp_path}/new.sqlite"]):
+        done = run(*command)
+        assert done.status == 1
+        assert hint in done.out
     wrong = run("ls", url, "--state", "nonsense")
     assert wrong.status == 2
     assert "fresh, stale, dead" in wrong.err
@@ -139,3 +159,37 @@ def test_what_is_in_the_store_cannot_write_to_the_terminal(url: str, run: Run) -
         assert "\x1b" not in out
     assert "[bold]x[/bold]" in run("stats", url).out
     assert "\\x1b[31mred" in run("stats", url).out
+
+
+def test_keys_are_printed_whole_and_as_they_are(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row is one line in a narrow terminal, and the prefix `a:b` is no emoji, so that a key can be copied."""
+    fill(url, "a:b")
+    monkeypatch.setenv("COLUMNS", "40")
+    keys = [row["key"] for row in run("ls", url, "--prefix", "a:b", "--json").json["answers"]]
+    assert all(key.startswith("a:b:e:faq") for key in keys)
+    listed = [line.split()[-1] for line in run("ls", url, "--prefix", "a:b").out.splitlines()]
+    assert sorted(listed[1:]) == sorted(keys)
+    counted = run("stats", url, "--prefix", "a:b").out
+    assert all(key in counted for key in keys)
+    assert f"key: {keys[0]}\n" in run("show", keys[0], url, "--prefix", "a:b").out
+
+
+def test_an_answer_that_is_bytes_is_revealed_as_what_it_says(url: str, run: Run) -> None:
+    """Bodies of providers are bytes: JSON is shown as JSON, text as text, and digits only what is neither."""
+    values = {
+        "json": b'{"text": "Gr\xc3\xbc\xc3\x9fe"}',
+        "text": b"data: 1\n\n",
+        "neither": b"\xff\x00",
+        "odd": b"{\x1b[31m",
+    }
+
+    async def put() -> None:
+        async with Cache(url, ttl=60) as cache:
+            await cache.set("q", values, required=True)
+
+    asyncio.run(put())
+    (row,) = run("ls", url, "--json").json["answers"]
+    wanted = {"json": {"text": "Grüße"}, "text": "data: 1\n\n", "neither": "ff00", "odd": b"{\x1b[31m".hex()}
+    assert run("get", row["key"], url, "--reveal").json == wanted
+    assert run("show", row["key"], url, "--reveal", "--json").json["content"] == wanted
+    assert "Grüße" in run("show", row["key"], url, "--reveal").out

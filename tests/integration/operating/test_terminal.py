@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -153,6 +154,34 @@ def test_an_interrupt_with_json_is_json(tmp_path: Path, redis_url: str) -> None:
     told = json.loads(out)
     assert told["ended"] == "interrupted"
     assert 0 < told["answers"] < 2000
+
+
+def _long_log(folder: Path) -> Path:
+    log = folder / "log.jsonl"
+    record = '{"system_prompt": "Be brief.", "user_message": "Question %d?"}\n'
+    log.write_text("".join(record % (number % 30_000) for number in range(60_000)))
+    return log
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["analyse"], ["exact hit rate", "the rest of log.jsonl was not read"]),
+        (["replay", "--backend", "memory://", "--speed", "1000"], ["provider calls made", "run it again"]),
+    ],
+)
+def test_ctrl_c_shows_what_was_found_so_far(tmp_path: Path, command: list[str], says: list[str]) -> None:
+    """Of a long log, the part that was read."""
+    terminal = Terminal(command[0], str(_long_log(tmp_path)), *command[1:])
+    terminal.until("/s")
+    limit = time.monotonic() + _PATIENCE
+    while not re.search(r"[1-9][\d,]* requests", terminal.seen):
+        assert time.monotonic() < limit, terminal.seen[-400:]
+        terminal._read()
+    terminal.type("\x03")
+    assert terminal.end() == 130, terminal.seen[-400:]
+    assert all(words in terminal.seen for words in says), terminal.seen[-2000:]
+    assert "Traceback" not in terminal.seen
 
 
 def test_progress_is_live_on_a_terminal_and_silent_elsewhere(tmp_path: Path) -> None:

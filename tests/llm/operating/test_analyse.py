@@ -28,7 +28,19 @@ REQUESTS = 800
 def run(*arguments: object) -> Any:
     done = CliRunner().invoke(cli.app(), list(map(str, arguments)))
     assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    told = json.loads(done.stdout)
+    assert (told["ended"], told["problem"]) == ("ok", None)
+    return told
+
+
+def test_json_tells_why_there_is_no_analysis(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("{}\n")
+    for command, *more in (["analyse"], ["replay", "--backend", "memory://"], ["warm", "memory://"]):
+        done = CliRunner().invoke(cli.app(), [command, str(log), *more, "--format", "nonsense", "--json"])
+        told = json.loads(done.stdout)
+        assert (done.exit_code, told["ended"]) == (2, "usage")
+        assert "there is no format 'nonsense'" in told["problem"]
 
 
 @pytest.fixture

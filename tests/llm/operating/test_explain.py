@@ -55,7 +55,7 @@ def files(folder: Path, *requests: Any) -> list[Path]:
 def test_what_is_not_keyed_is_no_difference(tmp_path: Path) -> None:
     same = {**CHAT, "stream": True, "user": "u1", "metadata": {"a": "b"}, "temperature": 0.0, "stop": None}
     status, told, _ = run("explain", *files(tmp_path, CHAT, same))
-    assert (status, told["same"], told["kind"]) == (0, True, "openai.chat")
+    assert (status, told["same"], told["kind"], told["ended"]) == (0, True, "openai.chat", "ok")
     other = {**CHAT, "temperature": 1, "messages": [CHAT["messages"][0], {"role": "user", "content": "where is bonn?"}]}  # type: ignore[index]
     status, told, _ = run("explain", *files(tmp_path, CHAT, other))
     assert status == 1
@@ -80,9 +80,9 @@ def test_a_request_of_another_kind_is_compared_as_json(tmp_path: Path) -> None:
 
 def test_a_request_that_never_comes_from_a_cache(tmp_path: Path) -> None:
     bypassed = {"model": "m", "input": "x", "background": True}
-    status, _, err = run("explain", *files(tmp_path, bypassed, bypassed))
+    status, told, _ = run("explain", *files(tmp_path, bypassed, bypassed))
     assert status == 2
-    assert "never comes from a cache" in err
+    assert "never comes from a cache" in told["problem"]
 
 
 def test_against_the_nearest_stored_request(tmp_path: Path, url: str) -> None:
@@ -193,3 +193,29 @@ def test_what_would_be_ambiguous_is_refused(url: str) -> None:
     status, told, _ = run("invalidate", url, "--model", "m1", "--tenant", "acme", "--yes")
     assert (status, "--model stands alone" in told["problem"]) == (2, True)
     assert left(url) == 6
+
+
+def test_json_tells_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    (path,) = files(tmp_path, CHAT)
+    status, told, _ = run("explain", path, tmp_path / "none.json")
+    assert (status, told["ended"]) == (2, "usage")
+    assert "none.json: No such file" in told["problem"]
+
+
+def test_a_request_that_compares_with_none_says_so(tmp_path: Path, url: str) -> None:
+    """Of another protocol than all that is stored: there is a reason for silence, and a way out."""
+    claude = {"model": "claude", "system": "S", "max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}]}
+    (path,) = files(tmp_path, claude)
+    done = CliRunner().invoke(cli.app(), ["explain", str(path), "--store", url])
+    assert done.exit_code == 1
+    assert "no stored request is of the same tenant and protocol" in done.stdout
+    assert "the file may name the tenant" in done.stdout
+
+
+def test_an_answer_of_a_service_is_deleted_and_counted(tmp_path: Path, url: str) -> None:
+    _, told, _ = run("ls", url, "--prefix", "llm:response", "--namespace", "t-acme")
+    keys = [row["key"] for row in told["answers"]]
+    status, told, _ = run("delete", url, *keys, "--prefix", "llm:response", "--yes")
+    assert (status, told["deleted"]) == (0, len(keys))
+    status, told, _ = run("delete", url, *keys, "--prefix", "llm:response", "--yes")
+    assert (status, told["deleted"]) == (1, 0)

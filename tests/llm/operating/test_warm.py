@@ -29,10 +29,12 @@ def test_what_is_repeated_is_asked_once(tmp_path: Path) -> None:
     log, url = tmp_path / "log.jsonl", f"sqlite:///{tmp_path}/answers.sqlite"
     log.write_text("".join(json.dumps(chat(one)) + "\n" for one in QUESTIONS))
     options = ["--provider", "simulated", "--json"]
-    assert run(log, url, *options)[0] == 4, "nothing is asked before somebody has agreed"
+    status, out = run(log, url, *options)
+    assert (status, json.loads(out)["ended"]) == (4, "declined"), "nothing is asked before somebody has agreed"
     status, out = run(log, url, *options, "--yes", "--most", 2)
     told: dict[str, Any] = json.loads(out)
     assert (status, told["questions"], told["requests_covered"], told["asked"]) == (0, 2, 8, 2)
+    assert (told["ended"], told["problem"]) == ("ok", None)
     status, out = run(log, url, *options, "--yes")
     told = json.loads(out)
     assert (status, told["questions"], told["there_already"], told["asked"]) == (0, 3, 2, 1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cachecore.cli import outcome
 from cachecore.contract import plugins
 from cachecore.contract.errors import CacheError, OptionsError
 from cachecore.contract.protocols import Serializer
@@ -51,29 +52,30 @@ def analyse(
 ) -> None:
     """Show the exact hit rate of a log, the rate with each field left out, by ttl and memory, and with similar answers.
 
-    Asks no provider. Exits with 0, with 1 if the log holds no request, with 2 if it cannot be read.
+    Asks no provider. Exits with 0, with 1 if the log holds no request, with 2 if it cannot be read, with 130 if
+    interrupted: then the findings are those of the part that was read.
     """
     problems: Counter[str] = Counter()
+    prices = (price_in, price_out)
     try:
         similar = SimilarMisses(PUBLIC if pairs is None else error_by_pairs(pairs))
-        if is_recording(file):
-            found = _recorded(file, _serializer(key_env), problems, (price_in, price_out), most, similar)
-        else:
-            reader = LogReader(file, params=param or (), form=form)
-            found = _logged(reader, problems, (price_in, price_out), most, similar, quiet=as_json)
+        with outcome.until_interrupted() as interrupted:
+            if is_recording(file):
+                found = _recorded(file, _serializer(key_env), problems, prices, most, similar, interrupted)
+            else:
+                reader = LogReader(file, params=param or (), form=form)
+                found = _logged(reader, problems, prices, most, similar, interrupted, quiet=as_json)
         if html is not None:
             html.write_text(page(f"What a cache would do for {file.name}", found), encoding="utf-8")
     except (CacheError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    if as_json:
-        typer.echo(json.dumps({"log": file.name, **found.as_json(), "unread": dict(problems)}, indent=2))
-    else:
-        _show(file.name, found, problems)
-        if html is not None:
-            typer.echo(f"written: {html}", err=True)
-    if found.requests == 0:
-        raise typer.Exit(1)
+        outcome.refuse(str(error), as_json=as_json)
+    ended = outcome.Ended(outcome.OK if found.requests else outcome.NO)
+    if interrupted():
+        ended = outcome.Ended(outcome.INTERRUPTED, f"interrupted: the rest of {file.name} was not read")
+    if html is not None:
+        typer.echo(f"written: {html}", err=True)
+    facts = {"log": file.name, **found.as_json(), "unread": dict(problems)}
+    outcome.conclude(ended, facts, lambda: _show(file.name, found, problems), as_json=as_json)
 
 
 def _serializer(key_env: str | None) -> Serializer | None:
@@ -92,6 +94,7 @@ def _logged(
     prices: tuple[float | None, float | None],
     most: int,
     similar: SimilarMisses,
+    interrupted: Callable[[], bool],
     *,
     quiet: bool,
 ) -> Findings:
@@ -118,7 +121,7 @@ def _logged(
             if analysis.requests % 256 == 0:
                 speed = analysis.requests / max(0.001, time.monotonic() - began)
                 bar.update(task, completed=reader.position, requests=analysis.requests, speed=speed)
-            if analysis.requests >= most:
+            if analysis.requests >= most or interrupted():
                 break
     return analysis.findings(similar.found(analysis.everything))
 
@@ -143,6 +146,7 @@ def _recorded(
     prices: tuple[float | None, float | None],
     most: int,
     similar: SimilarMisses,
+    interrupted: Callable[[], bool],
 ) -> Findings:
     recording = Recording(path, serializer)
     printer = Fingerprinter()
@@ -162,14 +166,14 @@ def _recorded(
             body, tenant, prompt = given["body"], given["tenant"], given["prompt"]
             call = Call(protocol=given["protocol"], endpoint="log", body=body, tenant=tenant, prompt=prompt)
             _take(call, Facts(at=one.at), analysis, similar, printer)
-        if analysis.requests >= most:
+        if analysis.requests >= most or interrupted():
             break
     analysis = analysis or Analysis()
     return analysis.findings(similar.found(analysis.everything, part=recording.sample))
 
 
 def _show(name: str, found: Findings, problems: Counter[str]) -> None:
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     console.print(f"{name}: {found.requests:,} requests")
     console.print(f"  exact hit rate      {found.exact:.1%}")
     console.print(f"  best possible rate  {found.best:.1%}, if what varies without meaning is left out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -52,30 +51,25 @@ def warm(
         }
         covered = sum(counts[key] for key in chosen)
         said = f"{len(chosen):,} of {len(counts):,} questions, which are {covered:,} of {counts.total():,} requests"
+        facts: dict[str, Any] = {"questions": len(chosen), "requests_covered": covered, "requests": counts.total()}
         if not outcome.agreed(f"Ask {provider.value} {said}?", yes=yes):
-            raise typer.Exit(outcome.DECLINED)
+            outcome.conclude(outcome.Ended(outcome.DECLINED), facts, lambda: None, as_json=as_json)
         report = asyncio.run(_warm(place, log, chosen, settings, Console(stderr=True, quiet=as_json)))
     except (CacheError, ImportError) as error:
         outcome.refuse(str(error), as_json=as_json)
     except KeyboardInterrupt:
-        typer.echo("interrupted: run it again, and what was answered costs nothing", err=True)
-        raise typer.Exit(outcome.INTERRUPTED) from None
-    facts: dict[str, Any] = {
-        "questions": len(chosen),
-        "requests_covered": covered,
-        "requests": counts.total(),
-        "there_already": report.tally.hits,
-        "asked": report.provider_calls,
-        "failed": dict(report.tally.failures),
-        "rejected": report.not_stored,
-    }
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-    else:
-        typer.echo(f"{said}: {facts['there_already']:,} were there, {facts['asked']:,} were asked")
-        for why, number in {**facts["failed"], **facts["rejected"]}.items():
-            typer.echo(f"{number:,} have no answer: {why}")
-    raise typer.Exit(outcome.NO if report.tally.failures or report.not_stored else outcome.OK)
+        ended = outcome.Ended(outcome.INTERRUPTED, "interrupted: run it again, and what was answered costs nothing")
+        outcome.conclude(ended, {}, lambda: None, as_json=as_json)
+    facts["there_already"], facts["asked"] = report.tally.hits, report.provider_calls
+    facts["failed"], facts["rejected"] = dict(report.tally.failures), report.not_stored
+    ended = outcome.Ended(outcome.NO if report.tally.failures or report.not_stored else outcome.OK)
+    outcome.conclude(ended, facts, lambda: _show(said, facts), as_json=as_json)
+
+
+def _show(said: str, facts: dict[str, Any]) -> None:
+    typer.echo(f"{said}: {facts['there_already']:,} were there, {facts['asked']:,} were asked")
+    for why, number in {**facts["failed"], **facts["rejected"]}.items():
+        typer.echo(f"{number:,} have no answer: {why}")
 
 
 def _counted(reader: LogReader) -> Counter[int]:

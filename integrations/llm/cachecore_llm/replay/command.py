@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -19,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cachecore.cli import outcome
 from cachecore.contract import redact_url
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.errors import CacheError
@@ -109,21 +108,26 @@ def replay(
         backend, provider, model, concurrency, speed, flaws, seed, ttl, timeout, params, normalise, form
     )
     console = Console(stderr=True, quiet=as_json)
+    kept: list[Report] = []
+    problem = None
     try:
-        report = asyncio.run(run_replay(file, settings, console))
+        asyncio.run(run_replay(file, settings, console, keep=kept.append))
     except (CacheError, ImportError) as error:
-        Console(stderr=True).print(str(error), markup=False, style="red")
-        raise typer.Exit(2) from error
-    if as_json:
-        sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
-    else:
-        report.show(Console())
-    if report.tally.requests == 0 or not report.answered:
-        raise typer.Exit(1)
+        outcome.refuse(str(error), as_json=as_json)
+    except KeyboardInterrupt:
+        problem = "interrupted: run it again, and what was answered is there"
+    if not kept:  # Ctrl-C came before the first request
+        outcome.conclude(outcome.Ended(outcome.INTERRUPTED, problem), {}, lambda: None, as_json=as_json)
+    (report,) = kept
+    status = outcome.OK if report.tally.requests and report.answered else outcome.NO
+    ended = outcome.Ended(status if problem is None else outcome.INTERRUPTED, problem)
+    outcome.conclude(ended, report.as_json(), lambda: report.show(Console()), as_json=as_json)
 
 
-async def run_replay(file: Path, settings: Settings, console: Console) -> Report:
-    """Replay `file` and return what happened; progress is shown on `console`.
+async def run_replay(
+    file: Path, settings: Settings, console: Console, *, keep: Callable[[Report], None] | None = None
+) -> Report:
+    """Replay `file` and return what happened; progress is shown on `console`, `keep` as in `replay_through`.
 
     Raises:
         OptionsError: the log or a setting is wrong as a whole; single bad lines are in the report.
@@ -137,7 +141,7 @@ async def run_replay(file: Path, settings: Settings, console: Console) -> Report
         if isinstance(provider, SimulatedProvider):
             console.print(provider.description, markup=False, highlight=False, soft_wrap=True)
         reader = LogReader(file, params=settings.params, form=settings.form)
-        return await replay_through(cache, provider, reader, settings, console)
+        return await replay_through(cache, provider, reader, settings, console, keep=keep)
 
 
 def open_cache(url: str, settings: Settings, ledger: Ledger | None = None) -> ResponseCache:
@@ -149,40 +153,57 @@ def open_cache(url: str, settings: Settings, ledger: Ledger | None = None) -> Re
 
 
 async def replay_through(
-    cache: ResponseCache, provider: Provider, reader: LogReader, settings: Settings, console: Console
+    cache: ResponseCache,
+    provider: Provider,
+    reader: LogReader,
+    settings: Settings,
+    console: Console,
+    *,
+    keep: Callable[[Report], None] | None = None,
 ) -> Report:
-    """Replay a log through `cache` and `provider`, which stay the caller's, and return what happened."""
+    """Replay a log through `cache` and `provider`, which stay the caller's, and return what happened.
+
+    `keep` gets the report too, also of a part, where the replay is cancelled.
+    """
     clock = SystemClock()
     tally = Tally()
     asked = CountedProvider(provider)
     service = LLMService(FallbackOrchestrator([asked], timeout=settings.timeout), cache)
     before, saved_before = cache.metrics, cache.ledger.total().saved
     started = clock.monotonic()
-    with _progress(console, reader, tally) as advance:
-        await replay_log(
-            reader,
-            service,
-            provider=asked,
+
+    def report() -> Report:
+        return Report(
+            log=reader.path.name,
+            backend=redact_url(settings.backend or default_backend()),
+            provider=provider.name,
+            simulated=isinstance(provider, SimulatedProvider),
+            speed=settings.speed if isinstance(provider, SimulatedProvider) else 1.0,
             concurrency=settings.concurrency,
-            clock=clock,
+            seconds=clock.monotonic() - started,
+            provider_calls=asked.calls,
+            ignored_fields=dict(reader.ignored),
+            forms=dict(reader.forms),
             tally=tally,
-            progress=advance,
+            not_stored=cache.metrics.unstored_since(before),
+            saved=cache.ledger.total().saved.minus(saved_before),
         )
-    return Report(
-        log=reader.path.name,
-        backend=redact_url(settings.backend or default_backend()),
-        provider=provider.name,
-        simulated=isinstance(provider, SimulatedProvider),
-        speed=settings.speed if isinstance(provider, SimulatedProvider) else 1.0,
-        concurrency=settings.concurrency,
-        seconds=clock.monotonic() - started,
-        provider_calls=asked.calls,
-        ignored_fields=dict(reader.ignored),
-        forms=dict(reader.forms),
-        tally=tally,
-        not_stored=cache.metrics.unstored_since(before),
-        saved=cache.ledger.total().saved.minus(saved_before),
-    )
+
+    try:
+        with _progress(console, reader, tally) as advance:
+            await replay_log(
+                reader,
+                service,
+                provider=asked,
+                concurrency=settings.concurrency,
+                clock=clock,
+                tally=tally,
+                progress=advance,
+            )
+    finally:
+        if keep is not None:
+            keep(report())
+    return report()
 
 
 def default_backend() -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cachecore.cli import outcome
 from cachecore.contract.errors import OptionsError
-from cachecore_llm.similar.calibration import COLUMNS, Pair, judged, lines, read_pairs
+from cachecore_llm.similar.calibration import COLUMNS, Calibration, Pair, judged, lines, read_pairs
 from cachecore_llm.similar.calibration import calibrate as calibrated
 from cachecore_llm.similar.grams import cosine, grams
 
@@ -37,15 +37,14 @@ def calibrate(
         sample = list(read_pairs(pairs, names))
         found = calibrated(judged(sample, map(_likeness, sample)), error=error, confidence=confidence, laws=laws)
     except (OptionsError, UnicodeDecodeError) as refused:
-        typer.echo(f"{refused}", err=True)
-        raise typer.Exit(2) from None
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
-    else:
-        for line in lines(found):
-            typer.echo(line)
-    if found.chosen is None:
-        raise typer.Exit(1)
+        outcome.refuse(str(refused), as_json=as_json)
+    ended = outcome.Ended(outcome.NO if found.chosen is None else outcome.OK)
+    outcome.conclude(ended, dataclasses.asdict(found), lambda: _show(found), as_json=as_json)
+
+
+def _show(found: Calibration) -> None:
+    for line in lines(found):
+        typer.echo(line)
 
 
 def _likeness(pair: Pair) -> float:
