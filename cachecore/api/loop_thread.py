@@ -28,7 +28,7 @@ class LoopThread:
     """A thread with an event loop, started at the first call, and again in a forked child and after `stop`."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may run a finalizer, which submits, within it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
@@ -63,6 +63,15 @@ class LoopThread:
         loop.call_soon_threadsafe(begin)
         return done
 
+    def leave(self, call: Coroutine[Any, Any, None]) -> None:
+        """Run `call` on the loop and wait for its end, except in the loop's own thread, which would wait for itself.
+
+        The collector may end a generator, with the stream or the claim that is open in it, in any thread.
+        """
+        running = self.submit(call)
+        if threading.current_thread() is not self._thread:
+            running.result()
+
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `last` on the loop, then end it and its thread."""
         with self._lock:
@@ -84,7 +93,7 @@ class LoopThread:
 
     def after_fork(self) -> None:
         """Forget the parent's thread, which does not exist here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._loop = None
         self._thread = None
         if self._finalizer is not None:
