@@ -42,7 +42,7 @@ class LoopThread:
         with self._lock:
             if self._exiting:
                 call.close()
-                raise CacheError("the cache is closed: the interpreter ends")
+                raise _too_late()
             loop = self._loop
             if loop is None:
                 loop = self._loop = asyncio.new_event_loop()
@@ -57,7 +57,7 @@ class LoopThread:
         def begin() -> None:
             # In a copy of the caller's context, as a task made in its own thread would be.
             task = loop.create_task(call, context=context)
-            task.add_done_callback(lambda ended: _report(ended, done))
+            task.add_done_callback(lambda ended: _report(ended, done, exiting=self._exiting))
             done.add_done_callback(lambda asked: _cancel(loop, task) if asked.cancelled() else None)
 
         loop.call_soon_threadsafe(begin)
@@ -168,13 +168,25 @@ async def _close_unused() -> None:
             await closings()
 
 
-def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
+def _too_late() -> BaseException:
+    """Return what a call raises once the interpreter ends.
+
+    Besides the main thread only daemons are left then. They are about to be stopped anyway, and end without a
+    traceback, as they do without a cache.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return CacheError("the cache is closed: the interpreter ends")
+    return SystemExit()
+
+
+def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T], *, exiting: bool) -> None:
     if done.cancelled() or not done.set_running_or_notify_cancel():
         if not ended.cancelled():
             ended.exception()  # marks it as retrieved
         return
     if ended.cancelled():
-        done.set_exception(concurrent.futures.CancelledError())
+        # The main thread, which ends the interpreter, waits for no call: these are daemons, as in `_too_late`.
+        done.set_exception(SystemExit() if exiting else concurrent.futures.CancelledError())
     elif (error := ended.exception()) is not None:
         done.set_exception(error)
     else:
