@@ -274,6 +274,31 @@ def test_vectors_that_do_not_answer_the_inputs_are_passed_on_and_not_stored() ->
         assert asked_for == [["a", "b"], part, whole, part, whole]
 
 
+def test_a_chat_without_a_bound_is_cached_and_one_that_cannot_be_read_passes_through() -> None:
+    """`max_tokens=-1` is how servers of open models say "no bound"; some of them take `"5"` for 5."""
+    calls: list[Any] = []
+
+    def chat(request: httpx2.Request) -> httpx2.Response:
+        calls.append(json.loads(request.content))
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+        return httpx2.Response(200, json=body)
+
+    with cached_client("memory://", transport=httpx2.MockTransport(chat)) as http:
+        client = OpenAI(base_url="http://provider/v1", api_key="k", http_client=http, max_retries=0)
+        for number, more in enumerate(({"max_tokens": -1}, {"max_completion_tokens": -1}), start=1):
+            for _ in range(2):
+                assert asked(client, "Hi", **more).choices[0].message.content == "Hello"
+                assert text_of(asked(client, "Hi", stream=True, **more)) == "Hello"
+            assert len(calls) == number
+        unreadable: list[dict[str, Any]] = [{"max_tokens": "5"}, {"n": -1}, {"n": 1.5}, {"model": 5}]
+        for body in unreadable:
+            raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"), extra_body=body)
+            assert raw.headers["cache-status"] == "cachecore; fwd=bypass; detail=unreadable"
+            assert raw.parse().choices[0].message.content == "Hello"
+
+
 @pytest.mark.parametrize("inputs", [[], 5, ["a", None]], ids=["none", "a number", "one is null"])
 def test_inputs_that_are_none_get_the_providers_own_answer(inputs: Any) -> None:
     """A batch from which a filter left nothing: some providers answer with no vectors, others with an error."""
