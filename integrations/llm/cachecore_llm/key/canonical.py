@@ -128,8 +128,11 @@ def simple_key(call: Call) -> JsonObject | None:
             return None
         for field, kind in _OF_ONE_TYPE:
             value = body.get(field)
-            if value is not None and (type(value) is not kind or (field == "n" and value < 0)):
+            if value is not None and type(value) is not kind:
                 return None
+        choices = body.get("n")
+        if type(choices) is int and choices < 0:
+            return None
         kept["messages"] = messages
         return _request(call, kept)
     if call.protocol != "plain":
