@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import Any, TypeVar
 
 from cachecore.contract.errors import CacheError, OptionsError
@@ -31,14 +32,24 @@ class LoopThread:
         self._lock = threading.RLock()  # the collector may run a finalizer, which submits, within it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ident: int | None = None
         self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
         self._exiting = False
         refuse_green_threads()
         _threads.add(self)
         in_child(self.after_fork)
 
-    def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run `call` on the loop."""
+    def submit(self, call: Coroutine[Any, Any, T], *, waits: bool = True) -> concurrent.futures.Future[T]:
+        """Run `call` on the loop; the caller then `waits` for the result.
+
+        Raises CacheError in the loop's own thread, which would wait for itself: the collector may run finalizers there.
+        """
+        if waits and get_ident() == self._ident:
+            call.close()
+            raise CacheError(
+                "a finalizer called the cache, and the collector ran it in the cache's own thread, which would wait "
+                "for itself: call the cache before the object is dropped"
+            )
         with self._lock:
             if self._exiting:
                 call.close()
@@ -49,6 +60,7 @@ class LoopThread:
                 # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
                 self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
                 self._thread.start()
+                self._ident = self._thread.ident
                 self._finalizer = weakref.finalize(self, _stop, loop)
                 self._finalizer.atexit = False
         context = contextvars.copy_context()
@@ -68,8 +80,8 @@ class LoopThread:
 
         The collector may end a generator, with the stream or the claim that is open in it, in any thread.
         """
-        running = self.submit(call)
-        if threading.current_thread() is not self._thread:
+        running = self.submit(call, waits=False)
+        if get_ident() != self._ident:
             running.result()
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -87,6 +99,7 @@ class LoopThread:
         """End the loop and the thread, in order."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            self._ident = None
         if loop is not None and thread is not None and thread.is_alive():
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_CLOSE_SECONDS)
@@ -95,7 +108,7 @@ class LoopThread:
         """Forget the parent's thread, which does not exist here."""
         self._lock = threading.RLock()
         self._loop = None
-        self._thread = None
+        self._thread = self._ident = None
         if self._finalizer is not None:
             self._finalizer.detach()
 

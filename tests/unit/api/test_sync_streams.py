@@ -246,6 +246,28 @@ def test_blocks_that_the_collector_leaves_in_the_loops_own_thread_hold_nothing_u
     assert source.closed.wait(LONG)
 
 
+def test_a_finalizer_that_asks_in_the_loops_own_thread_is_told(cache: SyncCache[Any]) -> None:
+    """It would wait for itself, and all threads for it."""
+    said: list[str] = []
+
+    class Asks:
+        def __del__(self) -> None:
+            try:
+                cache.get_or_set("q", lambda: 1)
+            except CacheError as error:
+                said.append(str(error))
+
+    async def dropped() -> None:
+        Asks()
+
+    cache._thread.submit(dropped()).result(LONG)
+    assert len(said) == 1
+    assert "a finalizer called the cache" in said[0]
+    Asks()  # in any other thread it is a call as any other
+    assert len(said) == 1
+    assert cache.get("q") == 1
+
+
 def test_wrong_use_says_what_is_right(cache: SyncCache[Any]) -> None:
     with pytest.raises(OptionsError, match="factory must be a function, not a list"):
         cache.stream("q", [], assemble="".join, replay=list)  # type: ignore[arg-type]  # on purpose

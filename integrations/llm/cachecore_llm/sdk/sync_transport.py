@@ -60,7 +60,7 @@ class CachedTransport:
             # The leaving is not waited for: the collector may end this generator in any thread, the loop's among them.
             if closings == self._closings:
                 with suppress(CacheError):
-                    self._thread.submit(ahead.aclose())
+                    self._thread.submit(ahead.aclose(), waits=False)
 
     def close(self) -> None:
         """Close the connections to the provider, what was opened here, and the thread. Idempotent."""
