@@ -129,9 +129,9 @@ def test_chunks_come_one_by_one_or_together_as_they_are_there(monkeypatch: pytes
     trips: list[None] = []
     submit = LoopThread.submit
 
-    def counted(thread: LoopThread, call: Any) -> Any:
+    def counted(thread: LoopThread, call: Any, **more: Any) -> Any:
         trips.append(None)
-        return submit(thread, call)
+        return submit(thread, call, **more)
 
     monkeypatch.setattr(LoopThread, "submit", counted)
     for end in (None, httpx2.ReadError("cut")):
