@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from cachecore.api.cached_calls import CachedCalls, CallOptions
+from cachecore.api.changed_objects import watched
 from cachecore.api.decorated import finished, helpers
 from cachecore.api.naming import name_of
 from cachecore.api.signatures import unbound
@@ -25,11 +26,12 @@ def cached_function(function: Any, options: CallOptions, scope: Callable[[Sequen
     _check_async(plain)
     calls = CachedCalls(plain, binds, options, scope)
     asked, behind, view = calls.asked, calls.behind, calls.view
+    computed = watched(plain, calls.signature, view.key, is_async=True)
 
     def miss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         request, tags = asked(args, kwargs)
         return view.get_or_set(
-            request, partial(plain, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
+            request, partial(computed, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
         )
 
     call = calls.call(miss, is_async=True)

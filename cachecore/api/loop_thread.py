@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from threading import get_ident
 from typing import Any, TypeVar
 
 from cachecore.contract.errors import CacheError, OptionsError
@@ -28,27 +29,38 @@ class LoopThread:
     """A thread with an event loop, started at the first call, and again in a forked child and after `stop`."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may run a finalizer, which submits, within it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ident: int | None = None
         self._finalizer: weakref.finalize[[asyncio.AbstractEventLoop], LoopThread] | None = None
         self._exiting = False
         refuse_green_threads()
         _threads.add(self)
         in_child(self.after_fork)
 
-    def submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run `call` on the loop."""
+    def submit(self, call: Coroutine[Any, Any, T], *, waits: bool = True) -> concurrent.futures.Future[T]:
+        """Run `call` on the loop; the caller then `waits` for the result.
+
+        Raises CacheError in the loop's own thread, which would wait for itself: the collector may run finalizers there.
+        """
+        if waits and get_ident() == self._ident:
+            call.close()
+            raise CacheError(
+                "a finalizer called the cache, and the collector ran it in the cache's own thread, which would wait "
+                "for itself: call the cache before the object is dropped"
+            )
         with self._lock:
             if self._exiting:
                 call.close()
-                raise CacheError("the cache is closed: the interpreter ends")
+                raise _too_late()
             loop = self._loop
             if loop is None:
                 loop = self._loop = asyncio.new_event_loop()
                 # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
                 self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
                 self._thread.start()
+                self._ident = self._thread.ident
                 self._finalizer = weakref.finalize(self, _stop, loop)
                 self._finalizer.atexit = False
         context = contextvars.copy_context()
@@ -57,11 +69,20 @@ class LoopThread:
         def begin() -> None:
             # In a copy of the caller's context, as a task made in its own thread would be.
             task = loop.create_task(call, context=context)
-            task.add_done_callback(lambda ended: _report(ended, done))
+            task.add_done_callback(lambda ended: _report(ended, done, exiting=self._exiting))
             done.add_done_callback(lambda asked: _cancel(loop, task) if asked.cancelled() else None)
 
         loop.call_soon_threadsafe(begin)
         return done
+
+    def leave(self, call: Coroutine[Any, Any, None]) -> None:
+        """Run `call` on the loop and wait for its end, except in the loop's own thread, which would wait for itself.
+
+        The collector may end a generator, with the stream or the claim that is open in it, in any thread.
+        """
+        running = self.submit(call, waits=False)
+        if get_ident() != self._ident:
+            running.result()
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `last` on the loop, then end it and its thread."""
@@ -78,15 +99,16 @@ class LoopThread:
         """End the loop and the thread, in order."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            self._ident = None
         if loop is not None and thread is not None and thread.is_alive():
             loop.call_soon_threadsafe(loop.stop)
             thread.join(_CLOSE_SECONDS)
 
     def after_fork(self) -> None:
         """Forget the parent's thread, which does not exist here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._loop = None
-        self._thread = None
+        self._thread = self._ident = None
         if self._finalizer is not None:
             self._finalizer.detach()
 
@@ -159,13 +181,25 @@ async def _close_unused() -> None:
             await closings()
 
 
-def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T]) -> None:
+def _too_late() -> BaseException:
+    """Return what a call raises once the interpreter ends.
+
+    Besides the main thread only daemons are left then. They are about to be stopped anyway, and end without a
+    traceback, as they do without a cache.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return CacheError("the cache is closed: the interpreter ends")
+    return SystemExit()
+
+
+def _report(ended: asyncio.Task[T], done: concurrent.futures.Future[T], *, exiting: bool) -> None:
     if done.cancelled() or not done.set_running_or_notify_cancel():
         if not ended.cancelled():
             ended.exception()  # marks it as retrieved
         return
     if ended.cancelled():
-        done.set_exception(concurrent.futures.CancelledError())
+        # The main thread, which ends the interpreter, waits for no call: these are daemons, as in `_too_late`.
+        done.set_exception(SystemExit() if exiting else concurrent.futures.CancelledError())
     elif (error := ended.exception()) is not None:
         done.set_exception(error)
     else:

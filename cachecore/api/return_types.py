@@ -1,18 +1,23 @@
 """The type of a cached function's answers by its return annotation, where plain data would not keep them.
 
 An annotation counts if it is made only of classes that the serializer `typed` keeps whole (dataclasses, structs,
-attrs classes, pydantic models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, arrays of numpy) and of lists,
-dicts, `Sequence`, `Mapping`, tuples, sets and unions of them. Any other is ignored: one of plain data, of another
-class, or one that cannot be resolved.
+attrs classes, pydantic models, NamedTuples, TypedDicts, Enums, dates, Decimal, UUID, paths, IP addresses, complex,
+Fraction, bytearray, the collections' deques and dicts, arrays of numpy) and of lists, dicts, `Sequence`, `Mapping`,
+tuples, sets and unions of them. Any other is ignored: one of plain data, of another class, or one that cannot be
+resolved.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import decimal
 import enum
+import fractions
 import inspect
+import ipaddress
+import pathlib
 import sys
 import types
 import typing
@@ -43,7 +48,11 @@ _DICTS: Final = frozenset({dict, Mapping, MutableMapping})
 _VALUES: Final = frozenset(
     {
         datetime.datetime, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID,
-        tuple, set, frozenset,
+        tuple, set, frozenset, bytearray, complex, fractions.Fraction,
+        collections.deque, collections.OrderedDict, collections.Counter, collections.defaultdict,
+        pathlib.Path, pathlib.PosixPath, pathlib.PurePath, pathlib.PurePosixPath, pathlib.PureWindowsPath,
+        ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network,
+        ipaddress.IPv4Interface, ipaddress.IPv6Interface,
     }
 )  # fmt: skip
 

@@ -88,14 +88,23 @@ class CallSignature:
         excluded, first = self.excluded, self._first
         counted = {name: value for name, value in arguments.items() if name not in excluded} if excluded else arguments
         request: dict[str, Any] = {"function": self.name, "arguments": counted}
-        if self._object is not None and first is not None:
-            form = self._object.form(arguments[first], whole=first not in excluded)
+        if first is not None:
+            form = self.object_form(arguments[first])
             if form is not None:
                 request["arguments"] = {name: value for name, value in counted.items() if name != first}
                 request.update(form)
         if self.vary:
             request["vary"] = [[] if value is _NOT_SET else [value] for value in self.varying()]
         return request
+
+    @property
+    def is_of_methods(self) -> bool:
+        """Whether the first argument may be a method's object."""
+        return self._object is not None and self._object.may_be_one
+
+    def object_form(self, value: object) -> dict[str, Any] | None:
+        """Return the part of the request for the first argument, if that is a method's object. Raises as `request`."""
+        return None if self._object is None else self._object.form(value, whole=self._first not in self.excluded)
 
     def varying(self) -> list[Any]:
         """Return the values that the answer varies by now, in this context."""

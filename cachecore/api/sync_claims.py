@@ -49,7 +49,7 @@ class SyncClaim(Held[V]):
     def release(self) -> None:
         """Give the right back without an answer: waiting callers go on at once. Does nothing if the claim has ended."""
         self._claim.leave()
-        self._thread.submit(self._claim.release()).result()
+        self._thread.leave(self._claim.release())
 
     def end(self) -> None:
         """Give the right back; does nothing if the claim or its cache has ended."""

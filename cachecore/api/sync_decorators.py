@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from cachecore.api.cached_calls import CachedCalls, CallOptions, Face
+from cachecore.api.changed_objects import watched
 from cachecore.api.decorated import finished, helpers
 from cachecore.api.function_view import FunctionView
 from cachecore.api.naming import name_of
@@ -30,11 +31,12 @@ def sync_cached_function(
     behind_in_a_thread(options.refresh_factory)  # which checks its kind
     calls = CachedCalls(plain, binds, options, scope)
     asked, behind, sync = calls.asked, calls.behind, face(calls.view)
+    computed = watched(plain, calls.signature, calls.view.key, is_async=False)
 
     def miss(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         request, tags = asked(args, kwargs)
         return sync.get_or_set(
-            request, partial(plain, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
+            request, partial(computed, *args, **kwargs), tags=tags, refresh_factory=behind(args, kwargs)
         )
 
     call = calls.call(miss, is_async=False)

@@ -64,7 +64,7 @@ class SyncStream(Generic[C]):
 
     def close(self) -> None:
         """Leave the stream. Idempotent."""
-        self._thread.submit(self._stream.aclose()).result()
+        self._thread.leave(self._stream.aclose())
 
     def __enter__(self) -> Self:
         return self

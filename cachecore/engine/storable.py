@@ -43,7 +43,9 @@ def unstorable(value: Any, serializer: str) -> str:
     if "typed-" in serializer:
         ways.append("Its declared type does not keep it as it is: declare another")
     elif part is None or part.declared:
-        ways.append(f"Declare its type with value_type=… or by a return annotation{_needed()}")
+        ways.append(
+            f"Declare its type by a return annotation, or with value_type=…, which says what hinders{_needed()}"
+        )
     if part is not None and part.extended and "extended" not in serializer:
         ways.append("choose serializer='extended', which keeps it")
     ways.append("return plain data")

@@ -31,9 +31,11 @@ def same(written: Any, read: Any) -> bool:
     if is_array_class(kind):
         return same_arrays(written, read)
     if isinstance(written, dict):
-        return len(written) == len(read) and _same_items(written, read)
+        made = getattr(written, "default_factory", None) is getattr(read, "default_factory", None)
+        return made and len(written) == len(read) and _same_items(written, read)
     if isinstance(written, list | tuple | deque):
-        return len(written) == len(read) and all(map(same, written, read))
+        held = getattr(written, "maxlen", None) == getattr(read, "maxlen", None)
+        return held and len(written) == len(read) and all(map(same, written, read))
     if isinstance(written, set | frozenset):
         others = {member: member for member in read}
         return len(written) == len(read) and all(

@@ -2,7 +2,8 @@
 
 Dataclasses, msgspec structs, TypedDicts, NamedTuples, and lists, dicts, tuples, sets and unions of them become
 MessagePack through msgspec, arrays and scalars of numpy among them; a type that holds a pydantic model anywhere, or
-that msgspec does not take (an Enum of numbers and text, a union of two dataclasses), becomes JSON through pydantic.
+that msgspec does not take (an Enum of numbers and text, a union of two dataclasses, a path, an IP address, a deque or
+another kind of dict), becomes JSON through pydantic.
 
 Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
 shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
@@ -106,8 +107,18 @@ def _through_msgspec(value_type: Any) -> _Codec:
         except (ImportError, OptionsError):
             raise OptionsError(f"value_type cannot be stored: {error}") from error
     if unknown:
-        raise OptionsError(f"value_type holds classes that cannot be stored: {', '.join(sorted(unknown))}")
+        try:
+            if type_name(object) in unknown:  # which says nothing, and pydantic takes as Any
+                raise OptionsError("object is no type of values")
+            return _through_pydantic(value_type)
+        except (ImportError, OptionsError) as error:
+            named = ", ".join(sorted(unknown))
+            raise OptionsError(f"value_type holds classes that cannot be stored: {named}{_extra(error)}") from error
     return msgspec.msgpack.Encoder(enc_hook=encoded).encode, decode, "msgpack"
+
+
+def _extra(error: Exception) -> str:
+    return " without pydantic: pip install 'cachecore-framework[pydantic]'" if isinstance(error, ImportError) else ""
 
 
 def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:

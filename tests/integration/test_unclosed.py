@@ -110,6 +110,44 @@ def test_script_that_makes_one_cache_ends_without_a_word(made: int, url: str) ->
     assert made > 1 or lines == []
 
 
+_DAEMONS = """
+import itertools, sys, threading
+from cachecore import SyncCache
+
+cache = SyncCache(sys.argv[1], namespace="daemons", ttl=60, backend_timeout=5)
+held, computing, asked = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+@cache.cached
+def hold(n: int) -> int:
+    computing.set()
+    held.wait()
+    return n
+
+@cache.cached
+def quick(n: int) -> int:
+    asked.release()
+    return n
+
+def asks() -> None:
+    for n in itertools.count():
+        quick(n)
+
+for work in (lambda: hold(1), lambda: hold(1), asks, asks):
+    threading.Thread(target=work, daemon=True).start()
+assert computing.wait(30)
+for _ in range(50):
+    assert asked.acquire(timeout=30)
+"""
+
+
+def test_daemon_threads_end_with_the_program_without_a_word(url: str) -> None:
+    """Those that compute, that wait for another thread's computation, and that ask while the interpreter ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", _DAEMONS, url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 async def test_view_keeps_its_cache_open(url: str) -> None:
     """What matters is whether any view is left, not the object that was made first."""
     view = Cache(url, namespace="unclosed", ttl=60, backend_timeout=5).scoped("v")

@@ -26,7 +26,10 @@ _NOTHING: Final = object()
 _RESOLUTION: Final = 0.001  # seconds by which a timer may strike early: loops round
 LATER: Final = object()
 """Returned by `Flight.join` if the caller's patience ended first."""
-CYCLE: Final = "a factory asks for the key it is computing: it would wait for itself for ever"
+CYCLE: Final = (
+    "a factory asks for the key it is computing: it would wait for itself for ever. A function that tries again by "
+    "calling itself does so within `with bypass():`"
+)
 
 
 class Retry(Exception):  # noqa: N818 - a message to the caller of `join`, not an error

@@ -229,7 +229,7 @@ class SyncLLMStream:
 
     def close(self) -> None:
         """Leave the stream. Idempotent."""
-        _run(self._thread, self._stream.aclose())
+        self._thread.leave(self._stream.aclose())
 
     def __enter__(self) -> Self:
         return self

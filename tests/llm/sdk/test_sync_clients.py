@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -128,9 +129,9 @@ def test_chunks_come_one_by_one_or_together_as_they_are_there(monkeypatch: pytes
     trips: list[None] = []
     submit = LoopThread.submit
 
-    def counted(thread: LoopThread, call: Any) -> Any:
+    def counted(thread: LoopThread, call: Any, **more: Any) -> Any:
         trips.append(None)
-        return submit(thread, call)
+        return submit(thread, call, **more)
 
     monkeypatch.setattr(LoopThread, "submit", counted)
     for end in (None, httpx2.ReadError("cut")):
@@ -273,6 +274,64 @@ def test_vectors_that_do_not_answer_the_inputs_are_passed_on_and_not_stored() ->
         assert asked_for == [["a", "b"], part, whole, part, whole]
 
 
+def test_a_chat_without_a_bound_is_cached_and_one_that_cannot_be_read_passes_through() -> None:
+    """`max_tokens=-1` is how servers of open models say "no bound"; some of them take `"5"` for 5."""
+    calls: list[Any] = []
+
+    def chat(request: httpx2.Request) -> httpx2.Response:
+        calls.append(json.loads(request.content))
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+        return httpx2.Response(200, json=body)
+
+    with cached_client("memory://", transport=httpx2.MockTransport(chat)) as http:
+        client = OpenAI(base_url="http://provider/v1", api_key="k", http_client=http, max_retries=0)
+        for number, more in enumerate(({"max_tokens": -1}, {"max_completion_tokens": -1}), start=1):
+            for _ in range(2):
+                assert asked(client, "Hi", **more).choices[0].message.content == "Hello"
+                assert text_of(asked(client, "Hi", stream=True, **more)) == "Hello"
+            assert len(calls) == number
+        unreadable: list[dict[str, Any]] = [{"max_tokens": "5"}, {"n": -1}, {"n": 1.5}, {"model": 5}]
+        for body in unreadable:
+            raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"), extra_body=body)
+            assert raw.headers["cache-status"] == "cachecore; fwd=bypass; detail=unreadable"
+            assert raw.parse().choices[0].message.content == "Hello"
+
+
+@pytest.mark.parametrize("inputs", [[], 5, ["a", None]], ids=["none", "a number", "one is null"])
+def test_inputs_that_are_none_get_the_providers_own_answer(inputs: Any) -> None:
+    """A batch from which a filter left nothing: some providers answer with no vectors, others with an error."""
+    body = {"object": "list", "model": "e", "data": [], "usage": {"prompt_tokens": 0, "total_tokens": 0}}
+    refusal = {"error": {"message": "input cannot be empty", "type": "invalid_request_error"}}
+    replies = [httpx2.Response(200, json=body), httpx2.Response(400, json=refusal)]
+    with cached_client("memory://", transport=httpx2.MockTransport(lambda _: replies.pop(0))) as http:
+        client = OpenAI(base_url="http://provider/v1", api_key="k", http_client=http, max_retries=0)
+        raw = client.embeddings.with_raw_response.create(model="e", input=inputs, encoding_format="float")
+        assert raw.parse().data == []
+        assert raw.headers["cache-status"] == "cachecore; fwd=bypass; detail=unreadable"
+        with pytest.raises(openai.BadRequestError, match="cannot be empty"):
+            client.embeddings.create(model="e", input=inputs, encoding_format="float")
+
+
+def test_a_stream_that_the_collector_leaves_in_the_loops_own_thread_holds_nothing_up() -> None:
+    """A reader that left after one chunk, in a cycle of references: the collector may run in any thread."""
+    with LocalProvider() as provider, cached_transport("memory://") as transport:
+        client = OpenAI(
+            base_url=provider.openai_url, api_key="k", http_client=httpx2.Client(transport=transport), max_retries=0
+        )
+        cycle: list[Any] = [iter(asked(client, "[[words 50]] Hi", stream=True))]
+        cycle.append(cycle)
+        next(cycle[0])
+        del cycle
+
+        async def collected() -> None:
+            gc.collect()
+
+        transport._thread.submit(collected()).result(30)
+        assert asked(client, "Hi").choices
+
+
 LEAVES = """
 import sys
 from openai import OpenAI
@@ -282,11 +341,19 @@ messages = [{"role": "user", "content": "[[words 50]] Hi"}]
 for chunk in client.chat.completions.create(model="m", messages=messages, stream=True):
     break
 """
+LEAVES_THEN_CLOSES = f"""
+{LEAVES}
+stream = iter(client.chat.completions.create(model="m", messages=messages, stream=True))
+next(stream)
+client.close()
+del stream
+"""
 
 
-def test_a_program_that_ends_beside_an_open_stream_is_quiet() -> None:
-    """It left the stream after one chunk and closed nothing."""
+@pytest.mark.parametrize("program", [LEAVES, LEAVES_THEN_CLOSES], ids=["closes nothing", "closes the client"])
+def test_a_program_that_ends_beside_an_open_stream_is_quiet(program: str) -> None:
+    """It left the stream after one chunk."""
     with LocalProvider() as provider:
-        command = (sys.executable, "-c", LEAVES, provider.openai_url)
+        command = (sys.executable, "-c", program, provider.openai_url)
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -166,6 +166,20 @@ def test_embeddings(given: Any, inputs: tuple[Any, ...]) -> None:
     assert (facts.inputs, facts.n) == (inputs, len(inputs))
 
 
+@pytest.mark.parametrize(
+    ("protocol", "body"),
+    [
+        (OPENAI_CHAT, {"messages": [], "max_tokens": -1}),
+        (OPENAI_CHAT, {"messages": [], "max_completion_tokens": -1, "max_tokens": -2}),
+        (OPENAI_RESPONSES, {"input": "", "max_output_tokens": -1}),
+        (ANTHROPIC_MESSAGES, {"messages": [], "max_tokens": -1}),
+    ],
+)
+def test_minus_one_is_no_bound(protocol: WireProtocol, body: JsonObject) -> None:
+    """As servers of open models have it."""
+    assert protocol.parse(body).max_output_tokens is None
+
+
 SECRET = "a prompt that must not be told"
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import collections
 import datetime
 import decimal
 import enum
+import fractions
+import ipaddress
+import pathlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +75,13 @@ class Mixed(enum.Enum):
 
 
 @dataclass
+class Found:
+    place: pathlib.Path
+    last: collections.deque[int]
+    host: ipaddress.IPv4Address
+
+
+@dataclass
 class Other:
     number: int
 
@@ -114,6 +125,18 @@ PAIRS: list[tuple[Any, Any]] = [
     (Sequence[Limerick] | None, [Limerick(lines=["a"])]),
     (np.float32, np.float32(0.5)),
     (dict[str, NDArray[np.float32]], {}),
+    (Found, Found(pathlib.Path("/a"), collections.deque([1]), ipaddress.IPv4Address("10.0.0.1"))),
+    (dict[str, list[Found]], {"a": []}),
+    (pathlib.Path, pathlib.Path("/a/ü")),
+    (list[pathlib.PurePosixPath], [pathlib.PurePosixPath("a")]),
+    (ipaddress.IPv6Network, ipaddress.IPv6Network("fe80::/10")),
+    (complex, 1.5 - 2j),
+    (fractions.Fraction, fractions.Fraction(1, 3)),
+    (bytearray, bytearray(b"\xff")),
+    (collections.deque[int], collections.deque([1, 2])),
+    (collections.OrderedDict[str, int], collections.OrderedDict(b=1, a=2)),
+    (collections.Counter[str], collections.Counter("aab")),
+    (collections.defaultdict[str, list[int]], collections.defaultdict(list, a=[1])),
 ]
 
 

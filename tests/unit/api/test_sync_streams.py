@@ -220,6 +220,54 @@ def test_a_generator_that_reads_its_own_stream_is_a_cycle(cache: SyncCache[Any])
             list(ask(cache, factory))
 
 
+def test_blocks_that_the_collector_leaves_in_the_loops_own_thread_hold_nothing_up(cache: SyncCache[Any]) -> None:
+    """A program's own generator that was left after one item, in a cycle of references: the collector may run there."""
+    source = Source().go(1)
+
+    def pieces() -> Iterator[str]:
+        with ask(cache, source) as stream:
+            yield from stream
+
+    def claiming() -> Iterator[str]:
+        with cache.claim("claimed") as claim:
+            yield str(claim.hit)
+
+    async def collected() -> None:
+        gc.collect()
+
+    for made in (pieces, claiming):
+        cycle: list[Any] = [made()]
+        cycle.append(cycle)
+        next(cycle[0])
+        del cycle
+        cache._thread.submit(collected()).result(LONG)
+    assert cache.get_or_set("other", lambda: "answered") == "answered"
+    source.go()
+    assert source.closed.wait(LONG)
+
+
+def test_a_finalizer_that_asks_in_the_loops_own_thread_is_told(cache: SyncCache[Any]) -> None:
+    """It would wait for itself, and all threads for it."""
+    said: list[str] = []
+
+    class Asks:
+        def __del__(self) -> None:
+            try:
+                cache.get_or_set("q", lambda: 1)
+            except CacheError as error:
+                said.append(str(error))
+
+    async def dropped() -> None:
+        Asks()
+
+    cache._thread.submit(dropped()).result(LONG)
+    assert len(said) == 1
+    assert "a finalizer called the cache" in said[0]
+    Asks()  # in any other thread it is a call as any other
+    assert len(said) == 1
+    assert cache.get("q") == 1
+
+
 def test_wrong_use_says_what_is_right(cache: SyncCache[Any]) -> None:
     with pytest.raises(OptionsError, match="factory must be a function, not a list"):
         cache.stream("q", [], assemble="".join, replay=list)  # type: ignore[arg-type]  # on purpose

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
+import pathlib
 import subprocess
 import sys
 from typing import Any, Literal, Optional, TypedDict
@@ -22,6 +24,10 @@ from tests.unit.serializers.bombs import TYPED_BOMBS
 from tests.unit.serializers.contexts import assert_refused_cheaply, context
 
 
+class History(pydantic.BaseModel):
+    last: collections.deque[int]
+
+
 @pytest.mark.parametrize("number", range(len(GOOD)))
 def test_typed_values_come_back_as_they_are(number: int) -> None:
     value_type, value = GOOD[number]
@@ -35,6 +41,29 @@ def test_typed_values_come_back_as_they_are(number: int) -> None:
 def test_what_would_change_is_refused(number: int) -> None:
     """Subclasses, undeclared, excluded and converted parts would be lost without a word."""
     value_type, value = BAD[number]
+    with pytest.raises(EncodingError):
+        TypedSerializer(value_type=value_type).dumps(value, context())
+
+
+@pytest.mark.parametrize(
+    ("value_type", "value"),
+    [
+        (collections.deque[int], collections.deque([1], 3)),
+        (collections.defaultdict[str, int], collections.defaultdict(lambda: 7, a=1)),
+        (History, History(last=collections.deque([1], 3))),
+        (pathlib.Path, pathlib.Path("/\udce9")),
+        (pathlib.PurePath, pathlib.PureWindowsPath("a")),
+    ],
+    ids=[
+        "length of a deque",
+        "factory of a dict",
+        "deque in a model",
+        "path that is no text",
+        "path of another system",
+    ],
+)
+def test_collections_that_would_behave_otherwise_are_refused(value_type: Any, value: Any) -> None:
+    """Equal to what is read back, and yet another one."""
     with pytest.raises(EncodingError):
         TypedSerializer(value_type=value_type).dumps(value, context())
 

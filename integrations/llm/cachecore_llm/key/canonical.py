@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cachecore_llm.key.blocks import Blocks, form
 from cachecore_llm.key.bypass import bypass_reason
@@ -21,6 +21,14 @@ from cachecore_llm.wire.call import Call, JsonObject, ProtocolName, RequestFacts
 
 _MESSAGES = frozenset({"input", "messages", "system"})
 _TOOLS = frozenset({"functions", "mcp_servers", "tools"})
+_OF_ONE_TYPE: Final[tuple[tuple[str, type], ...]] = (
+    ("model", str),
+    ("stream", bool),
+    ("n", int),
+    ("max_tokens", int),
+    ("max_completion_tokens", int),
+)
+"""Fields of a chat that its facts are read from: of another type, they may be unreadable."""
 _CHAT_LEFT_OUT = frozenset(named("openai.chat", Verdict.NOT_KEYED))
 _PLAIN_LEFT_OUT = frozenset(name.removeprefix("params.") for name in named("plain", Verdict.NOT_KEYED))
 _ECHOED = frozenset({"metadata"})
@@ -117,6 +125,13 @@ def simple_key(call: Call) -> JsonObject | None:
         kept = _simple_fields(body, _CHAT_LEFT_OUT, null_is_absent=True)
         messages = body.get("messages")
         if kept is None or not _are_texts(messages):
+            return None
+        for field, kind in _OF_ONE_TYPE:
+            value = body.get(field)
+            if value is not None and type(value) is not kind:
+                return None
+        choices = body.get("n")
+        if type(choices) is int and choices < 0:
             return None
         kept["messages"] = messages
         return _request(call, kept)

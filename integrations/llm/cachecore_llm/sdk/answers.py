@@ -14,7 +14,6 @@ from cachecore_llm.http.failures import HTTPFailure
 from cachecore_llm.http.told import batch_headers, headers_of, status_headers
 from cachecore_llm.sdk.forward import Forward
 from cachecore_llm.sdk.libraries import Library
-from cachecore_llm.wire import RequestFacts
 from cachecore_llm.wire.objects import dump
 
 _TOLD: Final = frozenset({"http_version", "reason_phrase"})
@@ -39,10 +38,10 @@ def stream(library: Library, events: AnswerStream, forward: Forward, body: Any) 
     return library.module.Response(200, headers=headers, stream=body, extensions=told(response))
 
 
-def batch(library: Library, made: Batch, request: RequestFacts, forward: Any) -> Any:
-    """Return the answers to many inputs as one. Its usage is what was billed now."""
-    own = batch_headers(made, request.n)
-    if forward.body is not None and forward.response is not None and len(made.computed) == request.n:
+def batch(library: Library, made: Batch, inputs: int, forward: Any) -> Any:
+    """Return the answers to so many inputs as one. Its usage is what was billed now."""
+    own = batch_headers(made, inputs)
+    if forward.body is not None and forward.response is not None and len(made.computed) == inputs:
         return as_it_came(library, forward.response, forward.body, own)
     headers = {"content-type": "application/json", **own}
     return library.module.Response(200, headers=headers, content=dump(made.body))

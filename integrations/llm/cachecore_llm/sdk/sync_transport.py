@@ -26,6 +26,8 @@ class CachedTransport:
 
     def __init__(self, library: Library, inner: AsyncCachedTransport) -> None:
         self._library, self._inner, self._thread = library, inner, LoopThread()
+        self._closings = 0
+        """How often this was closed: a stream that was opened before has ended with its loop."""
 
     def handle_request(self, request: Any) -> Any:
         """Return the answer to a request. Raises the library's errors."""
@@ -49,17 +51,20 @@ class CachedTransport:
         )
 
     def _chunks(self, response: Any) -> Iterator[bytes]:
-        ahead = _ReadAhead(response)
+        ahead, closings = _ReadAhead(response), self._closings
         try:
             while chunks := self._thread.submit(ahead.next()).result():
                 yield from chunks
         finally:
-            # A stream that a program leaves open until its end has been left with the thread already.
-            with suppress(CacheError):
-                self._thread.submit(ahead.aclose()).result()
+            # A stream that a program leaves open until its end, or until it closes the client, has been left already.
+            # The leaving is not waited for: the collector may end this generator in any thread, the loop's among them.
+            if closings == self._closings:
+                with suppress(CacheError):
+                    self._thread.submit(ahead.aclose(), waits=False)
 
     def close(self) -> None:
         """Close the connections to the provider, what was opened here, and the thread. Idempotent."""
+        self._closings += 1
         self._thread.close(self._inner.aclose)
 
     def __enter__(self) -> Self:

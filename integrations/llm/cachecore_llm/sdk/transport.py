@@ -117,7 +117,8 @@ class AsyncCachedTransport:
     async def _embedded(self, question: Question, forward: Forward, request: Any) -> Any:
         call = question.exchange.call
         batch = await self._within(request, self._flow.answer_many(call, forward.whole, question.controls))
-        return answers.batch(self._library, batch, question.exchange.facts, forward)
+        inputs = question.exchange.facts.n if batch.bypass != "unreadable" else 0  # the provider says more of those
+        return answers.batch(self._library, batch, inputs, forward)
 
     async def _streamed(self, question: Question, forward: Forward, request: Any) -> Any:
         stream = self._flow.stream(question.exchange.call, forward.events, question.controls)

@@ -61,7 +61,7 @@ class AnthropicMessages:
             schema=schema,
             media=read.media(read.parts(messages), _MEDIA),
             user_turns=sum(message.get("role") == "user" and not _is_results(message) for message in messages),
-            max_output_tokens=read.count("max_tokens"),
+            max_output_tokens=read.bound("max_tokens"),
         )
 
     def facts(self, body: JsonObject) -> AnswerFacts:

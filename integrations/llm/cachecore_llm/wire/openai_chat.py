@@ -72,7 +72,7 @@ class OpenAIChat:
             schema=schema,
             media=media,
             user_turns=sum(message.get("role") == "user" for message in messages),
-            max_output_tokens=read.count("max_completion_tokens") or read.count("max_tokens"),
+            max_output_tokens=read.bound("max_completion_tokens") or read.bound("max_tokens"),
             echoed={key: body[key] for key in _ECHOED if body.get(key) is not None},
         )
 

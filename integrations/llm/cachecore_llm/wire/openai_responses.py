@@ -95,7 +95,7 @@ class OpenAIResponses:
             schema=as_object(asked.get("schema")) or None if output == "schema" else None,
             media=read.media(parts, _MEDIA),
             user_turns=sum(item.get("role") == "user" for item in items),
-            max_output_tokens=read.count("max_output_tokens"),
+            max_output_tokens=read.bound("max_output_tokens"),
             echoed={key: body[key] for key in _ECHOED if body.get(key) is not None},
         )
 

@@ -51,6 +51,14 @@ class Reader:
             raise self._wrong(field, "a whole number of 0 or more", value)
         return value
 
+    def bound(self, field: str) -> int | None:
+        """Return a field that bounds the answer's tokens, None if it is absent or negative: -1 stands for no bound.
+
+        Servers of open models (llama.cpp, LM Studio) have it so.
+        """
+        value = self._body.get(field)
+        return None if type(value) is int and value < 0 else self.count(field)
+
     def object(self, field: str) -> JsonObject | None:
         """Return a field that is an object, None if it is absent."""
         value = self._body.get(field)
