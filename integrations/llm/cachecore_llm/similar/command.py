@@ -36,7 +36,7 @@ def calibrate(
             raise OptionsError(f"--columns needs three names such as {','.join(COLUMNS)}, not {columns!r}")
         sample = list(read_pairs(pairs, names))
         found = calibrated(judged(sample, map(_likeness, sample)), error=error, confidence=confidence, laws=laws)
-    except (OptionsError, UnicodeDecodeError) as refused:
+    except OptionsError as refused:
         typer.echo(f"{refused}", err=True)
         raise typer.Exit(2) from None
     if as_json:

@@ -94,9 +94,12 @@ def _is_done(a: Reading, b: Reading) -> bool:
     if a.language != "en" or b.language != "en" or len(a.terms) != len(b.terms):
         return False
     for one, two in zip(a.terms, b.terms, strict=True):
-        if one.behind_be != two.behind_be and one.value.endswith("ing") != two.value.endswith("ing"):
+        if one.behind_be == two.behind_be:
+            continue
+        if one.value.endswith("ing") != two.value.endswith("ing"):
             return False  # the `be` of a progressive: am waking up tired
-        if one.value == two.value and one.behind_be != two.behind_be and _is_participle(one.value):
+        done = one if one.behind_be else two
+        if one.value == two.value and _is_participle(one.value) and done.before not in _ANYBODY:  # the card I ordered
             return True
     return False
 
