@@ -4,11 +4,13 @@ A word is a run of letters with their marks; a digit run is a number of its own,
 alike. Every other character is a sign and counts, but for space, quotes around words, and the punctuation of prose:
 `. , ; : ? !` behind a word and before a space or the end, `?` and `!` at the end of a text behind a space too. In code
 it is none: `a[1:]`, `(1,)`, `5! + 3`, `\d? matches`, `'ab?'`. A hyphen between two letters joins them and is no
-sign; a quote behind a number is one (`6"`), unless it closes.
+sign; a quote behind a number is one (`6"`), unless it closes, and so are those around a number or an operand
+(`"1" + 1`).
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -28,6 +30,14 @@ _OPENERS: Final = {"”": "“", "’": "‘"}
 _INVISIBLE: Final = frozenset("\u00ad\u200b\ufeff")
 # Forms of another width are the same characters; other compatibility forms (x², ½, ﬁ) are not.
 _WIDTHS: Final = {code: unicodedata.normalize("NFKC", chr(code)) for code in (*range(0xFF01, 0xFFEF), 0x3000)}
+
+
+_QUOTE: Final = "[\"“”„«»‹›‘’'`]"
+_LITERAL: Final = re.compile(
+    rf"(?<!\w){_QUOTE}(?:\d[\d.,]{{0,20}}{_QUOTE}(?!\w)|\w{{0,20}}{_QUOTE}(?=\s?[-+*/=<>%&|]))"
+    rf"|(?<=[-+*/=<>%&|]\s){_QUOTE}\w{{0,20}}{_QUOTE}(?!\w)"
+)
+"""A number in quotes, or a word in quotes beside an operator."""
 
 
 class Token(NamedTuple):
@@ -88,6 +98,7 @@ _BETWEEN: Final = frozenset({"pause", "opening", "closing"})
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
     """Yield words, numbers, signs, commas, quotes and ends of sentences with their kinds."""
     at, size = 0, len(text)
+    literal = {place for found in _LITERAL.finditer(text) for place in (found.start(), found.end() - 1)}
     while at < size:
         kind = _kind(text[at])
         end = at + 1
@@ -100,7 +111,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
             after = text[end] if end < size else " "
             if char in _PROSE and _is_prose(text, at):
                 yield char, "end" if char in _ENDS else "pause"
-            elif char in _QUOTES and _joins(char, before, after) and not _measures(text, at):
+            elif char in _QUOTES and _joins(char, before, after) and at not in literal and not _measures(text, at):
                 yield char, "opening" if before.isspace() else "closing"
             elif char in _QUOTES or not _joins(char, before, after):
                 yield char, "sign"
