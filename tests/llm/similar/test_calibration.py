@@ -118,7 +118,7 @@ def test_the_command_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     assert (run.exit_code, "cannot be read as CSV" in run.output) == (2, True)
     path.write_text("question1,question2,is_duplicate\na,b,1\n", encoding="utf-16")
     run = CliRunner().invoke(cli.app(), ["calibrate", str(path)])
-    assert (run.exit_code, "is not UTF-8" in run.output) == (2, True)
+    assert (run.exit_code, "is not in UTF-8" in run.output) == (2, True)
     few = pairs_file(path, 2)
     run = CliRunner().invoke(cli.app(), ["calibrate", str(few)])
     assert (run.exit_code, "would." in run.output) == (1, True)

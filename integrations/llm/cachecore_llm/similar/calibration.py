@@ -85,7 +85,7 @@ def read_pairs(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Pair]:
         yield from _read(path, columns)
     except UnicodeDecodeError as error:
         raise OptionsError(
-            f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as CSV UTF-8"
+            f"{path} is not in UTF-8 ({error.reason} at byte {error.start}): save it as CSV UTF-8"
         ) from None
     except csv.Error as error:
         raise OptionsError(f"{path} cannot be read as CSV: {error}; is a quote left open?") from None
