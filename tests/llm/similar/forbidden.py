@@ -205,6 +205,76 @@ def other_person(chance: Random) -> Pair:
     )
 
 
+def spoken_of(chance: Random) -> Pair:
+    """Words without weight elsewhere, which a question is about."""
+    noun, place = words(chance, 2)
+    verbs = chance.sample(("is", "was", "do", "have", "can", "might"), 2)
+    one, other = chance.sample(("very", "really", "the", "it", "do", "can"), 2)
+    polite, civil = chance.sample(("hello", "thanks", "please"), 2)
+    return chance.choice(
+        (
+            (f"What is the {noun} of {verbs[0]} in {place}?", f"What is the {noun} of {verbs[1]} in {place}?"),
+            (f'What does "{one}" {noun} in {place}?', f'What does "{other}" {noun} in {place}?'),
+            (f"How do I say {polite} to a {noun}?", f"How do I say {civil} to a {noun}?"),
+            (f"How do I please the {noun}?", f"How do I thank the {noun}?"),
+            (f"How deep is a {noun} well?", f"How deep is a {noun} mine?"),
+            (f"How do I {noun} my will in {place}?", f"How do I {noun} in {place}?"),
+            (f"Comment dit-on merci à une {noun} ?", f"Comment dit-on bonjour à une {noun} ?"),
+        )
+    )
+
+
+def done(chance: Random) -> Pair:
+    verb, noun = words(chance, 2)
+    return chance.choice(
+        (
+            (f"Who is {verb}ed in the {noun}?", f"Who {verb}ed in the {noun}?"),
+            (f"Have I been {verb}ed to the {noun}?", f"Have I {verb}ed to the {noun}?"),
+            (f"Who is paid in {noun} at the {verb}?", f"Who paid in {noun} at the {verb}?"),
+        )
+    )
+
+
+def inflected(chance: Random) -> Pair:
+    verb, noun, place = words(chance, 3)
+    return f"I {verb} in the {place}. Where is my {noun}?", f"I {verb}ed in the {place}. Where is my {noun}?"
+
+
+def owned(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    return f"Can I have {noun} in the {place}?", f"Can I {noun} in the {place}?"
+
+
+def asked_for(chance: Random) -> Pair:
+    """The subject, or the object."""
+    verb, noun = words(chance, 2)
+    who, me = chance.choice((("Who do I", "me"), ("Who do you", "you"), ("What does it", "it")))
+    return f"{who} {verb} in the {noun}?", f"{who.split()[0]} {verb}s {me} in the {noun}?"
+
+
+def formula(chance: Random) -> Pair:
+    noun, place = words(chance, 2)
+    a, b = chance.choice(
+        (("5!", "5"), (f"{noun}[1:]", f"{noun}[1]"), ("(1,)", "(1)"), ("\\d?", "\\d"), ("'ab?'", "'ab'"), ('6"', "6'"))
+    )
+    return f"What is {a} for the {place}?", f"What is {b} for the {place}?"
+
+
+def decimal(chance: Random) -> Pair:
+    noun = word(chance)
+    a, b = chance.choice((("1,5", "15"), ("[1,2,3]", "[12,3]"), ("1,20", "120"), ("0,125", "0125")))
+    return f"How much is {a} {noun} here?", f"How much is {b} {noun} here?"
+
+
+def two_joined(chance: Random) -> Pair:
+    """The phrase behind two nouns belongs to the last."""
+    a, b, c = words(chance, 3)
+    return (
+        f"What is the difference between {a} and {b} with {c}?",
+        f"What is the difference between {b} and {a} with {c}?",
+    )
+
+
 FORBIDDEN: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -234,6 +304,14 @@ FORBIDDEN: dict[str, Maker] = {
         few,
         other_way,
         other_person,
+        spoken_of,
+        done,
+        inflected,
+        owned,
+        asked_for,
+        formula,
+        decimal,
+        two_joined,
     )
 }
 """What may share no answer, by the law that forbids it."""

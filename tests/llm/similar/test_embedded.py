@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,7 +76,9 @@ async def test_a_coroutine_function_makes_vectors_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "vectors", [[], [[1.0], [2.0]], [[0.0, 0.0]], [[float("nan")]], [[float("inf")]], [[]]], ids=repr
+    "vectors",
+    [[], [[1.0], [2.0]], [[0.0, 0.0]], [[float("nan")]], [[float("inf")]], [[]], [1.0, 2.0], None, [["x"]], [10**400]],
+    ids=repr,
 )
 async def test_vectors_that_are_none(vectors: Any) -> None:
     with pytest.raises(EmbeddingError):
@@ -89,6 +92,66 @@ async def test_a_model_that_fails_costs_the_similar_answer_alone() -> None:
     index = EmbeddedIndex(Embedder(broken))
     index.add("p", "abc")
     assert await index.search("p", "abd") == []
+
+
+async def test_a_model_that_hangs_costs_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes vectors may hang as the provider does; threads that hang are the embedder's own."""
+    monkeypatch.setattr("cachecore_llm.similar.embedded.WAIT", 0.05)
+    released = threading.Event()
+
+    async def away(texts: list[str]) -> Any:
+        await asyncio.Event().wait()
+
+    for hung in (away, lambda texts: released.wait()):
+        index = EmbeddedIndex(Embedder(hung))
+        index.add("p", "abc")
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(*(index.search("p", f"abd {number}") for number in range(40)))
+            assert found == [[]] * 40
+            assert await asyncio.to_thread(lambda: "free") == "free"
+    released.set()
+
+
+async def test_a_search_does_not_wait_for_a_long_row_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a provider is asked each second counts: with some vectors and many missing it goes on."""
+    monkeypatch.setattr("cachecore_llm.similar.embedded.WAIT", 30.0)
+    many = asyncio.Event()
+
+    async def embed(texts: list[str]) -> Any:
+        if len(texts) == BATCH:
+            await many.wait()
+        return Letters()(texts)
+
+    index = EmbeddedIndex(Embedder(embed), threshold=0.5)
+    index.add("p", "abc")
+    assert await index.search("p", "abcc")
+    for number in range(BATCH + 1):
+        index.add("p", f"number {number}")
+    async with asyncio.timeout(10):
+        assert [match.message for match in await index.search("p", "abcc")] == ["abc"]
+    many.set()
+
+
+async def test_numbers_are_read_off_the_loop() -> None:
+    """The vectors of a batch have up to 100,000 numbers."""
+    threads: set[str] = set()
+
+    class Row(list[float]):
+        def __iter__(self) -> Any:
+            threads.add(threading.current_thread().name)
+            return super().__iter__()
+
+    async def embed(texts: list[str]) -> Any:
+        return [Row([1.0, 2.0]) for _ in texts]
+
+    await Embedder(embed).vectors(["a", "b"])
+    assert threads
+    assert threading.main_thread().name not in threads
+
+
+def test_an_embedder_that_is_none() -> None:
+    with pytest.raises(OptionsError, match="MiniLM"):
+        Embedder("minilm")  # type: ignore[arg-type]  # a name is no callable
 
 
 async def test_bounds() -> None:

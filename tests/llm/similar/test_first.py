@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore_llm import AllProvidersFailedError, CacheConfig, Controls, LLMResponse, LLMService, Prompt, ResponseCache
 from cachecore_llm.flow import first
+from cachecore_llm.similar.index import GramIndex
 from cachecore_llm.similar.shadow import ShadowCheck
 from tests.llm.flow.scripted import Scripted, completion
 
@@ -180,6 +182,72 @@ async def test_a_judge_that_fails_judges_nothing() -> None:
     await checked(bank, shadow, KNOWN)
     assert await checked(bank, shadow, ASKED) == "miss"
     assert (shadow.report.judged, shadow.report.failed, shadow.off) == (0, 1, False)
+
+
+@pytest.mark.parametrize("verdict", ["no", None, 0.5, [False]], ids=repr)
+async def test_a_judge_that_gives_no_verdict_judges_nothing(verdict: Any) -> None:
+    """The text "no" of a model would be taken for True, and a forgotten `return` for False."""
+    shadow = ShadowCheck(lambda *_: verdict, share=1.0)
+    await shadow.judge("a", "b", "c", "d")
+    assert (shadow.report.judged, shadow.report.failed) == (0, 1)
+
+
+async def test_a_judge_of_no_coroutine_runs_beside_the_loop() -> None:
+    threads: list[str] = []
+
+    def judge(*_: str) -> bool:
+        threads.append(threading.current_thread().name)
+        return True
+
+    shadow = ShadowCheck(judge, share=1.0)
+    await shadow.judge("a", "b", "c", "d")
+    assert shadow.report.judged == 1
+    assert threads != [threading.main_thread().name]
+
+
+async def test_a_judge_that_hangs_is_not_asked_for_ever() -> None:
+    """Comparisons under way are bounded; calls beyond are not drawn."""
+    ended = asyncio.Event()
+
+    async def slow(*_: str) -> bool:
+        await ended.wait()
+        return True
+
+    shadow = ShadowCheck(slow, share=1.0)
+    bank = Bank(similar_shadow=shadow)
+    await bank.ask(KNOWN)
+    for _ in range(first.MOST_RUNNING + 10):
+        await bank.ask(ASKED, cache=Controls(refresh=True))
+    assert len(first.RUNNING) == first.MOST_RUNNING
+    ended.set()
+    while first.RUNNING:
+        await asyncio.wait(set(first.RUNNING))
+
+
+async def test_a_call_that_wants_no_similar_answer_is_not_checked() -> None:
+    shadow = ShadowCheck(lambda *_: True, share=1.0)
+    bank = Bank(similar_shadow=shadow)
+    await checked(bank, shadow, KNOWN)
+    await bank.service.generate("Bank.", ASKED, model="m", cache=Controls(similar=False))
+    while first.RUNNING:
+        await asyncio.wait(set(first.RUNNING))
+    assert shadow.report.judged == 0
+
+
+async def test_an_index_that_fails_costs_the_similar_answer_alone() -> None:
+    class Broken(GramIndex):
+        def add(self, partition: str, question: str) -> None:
+            raise MemoryError
+
+        async def search(self, partition: str, question: str) -> Any:
+            raise KeyError(partition)
+
+    bank = Bank(similar_first=True, similar_index=Broken())
+    assert await bank.ask(KNOWN) == "miss"
+    assert await bank.ask(ASKED) == "miss"
+    bank.provider.bodies = [ConnectionError("down")]
+    with pytest.raises(AllProvidersFailedError):
+        await bank.ask("How would I order a card?")
 
 
 def test_a_rung_that_is_right_often_enough_stays_on() -> None:

@@ -63,6 +63,14 @@ LAWS: dict[str, Law] = {
     "few": unpaired.disagreement,
     "other_way": unpaired.disagreement,
     "other_person": persons.disagreement,
+    "spoken_of": unpaired.disagreement,
+    "done": tense.disagreement,
+    "inflected": tense.disagreement,
+    "owned": tense.disagreement,
+    "asked_for": persons.disagreement,
+    "formula": operators.disagreement,
+    "decimal": numbers.disagreement,
+    "two_joined": order.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
 
@@ -107,6 +115,24 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("Why was my payment declined?", "Why was my payments declined?"),
         ("Why can't I log in?", "Why can I not log in?"),
         ("It doesn't work in my app", "It does not work in my app"),
+        ("What's an API?", "What is an API?"),
+        ("Write a poem about spring.", "Can you write a poem about spring?"),
+        ("Write a poem about spring.", "Please write a poem about spring"),
+        ("Erkläre mir Photosynthese", "Bitte erkläre mir Photosynthese"),
+        ("Können Sie mir bitte helfen?", "Können Sie mir helfen?"),
+        ("Which is better, tea or coffee?", "Which is better, coffee or tea?"),
+        ("How do I get a refund, please?", "How do I get a refund?"),
+        ("Could you please stop the order?", "Could you stop the order?"),
+        ("How do I get a very good loan?", "How do I get a good loan?"),
+        ("Why do I wake up tired?", "Why am I waking up tired?"),
+        ("I have lost my card. Where do I call?", "I lost my card. Where do I call?"),
+        ("Where is the card I ordered?", "Where is the card? I ordered it"),
+        ("How do you stop it?", "How do I stop it?"),
+        ('What is a "cold start"?', "What is a cold start?"),
+        ('What does "catch 22" mean?', "What does catch 22 mean?"),
+        ("Tell me how it works", "How does it work?"),
+        ("Is 1,000 enough?", "Is 1000 enough?"),
+        ("Who won in 2024? And in 2025?", "Who won in 2024? And in 2025"),
     ],
 )
 def test_these_may_share_an_answer(a: str, b: str) -> None:
@@ -130,6 +156,28 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("What is x²?", "What is x2?", "numbers"),
         ("Is -5 degrees cold?", "Is 5 degrees cold?", "operators"),
         ("How do I learn C#?", "How do I learn C++?", "operators"),
+        ("How do I say hello in Japanese?", "How do I say thank you in Japanese?", "words"),
+        ("¿Cómo se dice hola en japonés?", "¿Cómo se dice gracias en japonés?", "words"),
+        ("What is the past tense of have?", "What is the past tense of do?", "words"),
+        ("Where is the largest diamond mine?", "Where is the largest diamond?", "words"),
+        ("Wie schalte ich den Herd ein?", "Wie schalte ich den Herd?", "words"),
+        ("What are glasses made of?", "What is glass made of?", "words"),
+        ("How do I re-sign my contract?", "How do I resign my contract?", "words"),
+        ("I live in Berlin. Do I pay?", "I lived in Berlin. Do I pay?", "tense"),
+        ("Can I have fish on Fridays?", "Can I fish on Fridays?", "tense"),
+        ("Who was hit in the park?", "Who did hit in the park?", "tense"),
+        ("Who do I owe money?", "Who owes me money?", "persons"),
+        ("okay thanks", "okay", "words"),
+        ("Can it hurt me?", "Can I hurt it?", "persons"),
+        ("How do I stop it?", "How does it stop me?", "persons"),
+        ("Which is better, Ada or Bob with Eve?", "Which is better, Bob or Ada with Eve?", "order"),
+        ('What does "1" + 1 give?', "What does 1 + 1 give?", "operators"),
+        ("What is '1' in Python?", "What is 1 in Python?", "numbers"),
+        ("What does 'a' + 'b' give?", "What does a + b give?", "operators"),
+        ("How much is 5! + 3?", "How much is 5 + 3?", "operators"),
+        ("What does a[1:] return?", "What does a[1] return?", "operators"),
+        ("Wie viel sind 1,5 Liter?", "Wie viel sind 15 Liter?", "numbers"),
+        ("Wie viel sind 1,125 Liter?", "Wie viel sind 1125 Liter?", "numbers"),
         ("Does it cost $5?", "Does it cost €5?", "operators"),
         ("Can I track my card?", "Can I not track my card?", "negation"),
         ("I cant pay in shops", "I can pay in shops", "negation"),
@@ -175,7 +223,9 @@ def test_symmetric_and_a_question_agrees_with_itself(a: str, b: str) -> None:
     assert disagreement(a, a) is None
 
 
-@pytest.mark.parametrize("piece", ["a. ", "hi ", "casted ", "x+", "ab cd ", "can you tell me ", "1,", "''"])
+@pytest.mark.parametrize(
+    "piece", ["a. ", "hi ", "casted ", "x+", "ab cd ", "can you tell me ", "1,", "''", "1' ", "x? ", "'a?' "]
+)
 def test_the_longest_questions_are_judged_at_once(piece: str) -> None:
     """No text of the allowed length takes a time that grows with its square: that would be seconds here."""
     long = (piece * 2000)[:2000]

@@ -20,6 +20,8 @@ from cachecore_llm.similar.shadow import ShadowCheck
 
 RUNNING: Final[set[asyncio.Task[None]]] = set()
 """Comparisons under way."""
+MOST_RUNNING: Final = 64
+"""Comparisons at once; while a slow judge has so many no call is drawn."""
 
 
 def is_first(flow: Calls, asked: Asked) -> bool:
@@ -39,6 +41,8 @@ def drawn(flow: Calls, asked: Asked) -> ShadowCheck | None:
     """Return the shadow check if `asked` is drawn for it."""
     shadow = flow.config.similar_shadow
     if shadow is None or asked.bypass is not None or not flow.config.similar or not shadow.draws():
+        return None
+    if len(RUNNING) >= MOST_RUNNING or asked.controls.similar is False:
         return None
     return shadow if asked.question is not None else None
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cachecore.contract.errors import OptionsError
 from cachecore.keys import encode
 from cachecore_llm.config import CacheConfig
 from cachecore_llm.flow.questions import question_in
@@ -228,10 +227,7 @@ def error_by_pairs(path: Path) -> MeasuredError:
 
     Raises OptionsError.
     """
-    try:
-        pairs = list(read_pairs(path))
-    except UnicodeDecodeError:
-        raise OptionsError(f"{path} is not in UTF-8: save it as CSV in UTF-8") from None
+    pairs = list(read_pairs(path))
     likenesses = (cosine(grams(pair.a), grams(pair.b)) for pair in pairs)
     row = calibrate(judged(pairs, likenesses), thresholds=(CacheConfig().similar_threshold,)).rows[0]
     return MeasuredError(source=f"{len(pairs):,} pairs of {path.name}", served=row.served, wrong=row.wrong)

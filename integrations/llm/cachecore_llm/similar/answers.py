@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -13,6 +14,8 @@ from cachecore_llm.similar.protocol import Match, SimilarityIndex
 from cachecore_llm.similar.worker import WORKER, Job
 
 V = TypeVar("V")
+
+logger = logging.getLogger("cachecore.llm")
 
 _MAX_TRIED: Final = 8
 _GONE: Final = frozenset({"absent", "deleted", "invalidated"})
@@ -48,7 +51,10 @@ class AnsweredQuestions:
 
     def remember(self, partition: str, question: str) -> None:
         """Remember a question with an answer in the store."""
-        self.index.add(partition, question)
+        try:
+            self.index.add(partition, question)
+        except Exception as error:  # noqa: BLE001 - an index of the application's: the answer is paid for
+            logger.warning("the index of similar questions took no question: %s", type(error).__name__)
 
     async def answer(
         self,
@@ -73,7 +79,11 @@ class AnsweredQuestions:
             wait: seconds to wait at most while a partition that is searched for the first time is read from the store.
         """
         await self._filler.filled(view, partition, request, question_of, wait=wait)
-        matches = await self.index.search(partition, question)
+        try:
+            matches = await self.index.search(partition, question)
+        except Exception as error:  # noqa: BLE001 - as above: no similar answer is no error
+            logger.warning("the index of similar questions failed: %s", type(error).__name__)
+            return None
         if not matches:
             return None
         for match in await WORKER.run(lawful(question, matches)):

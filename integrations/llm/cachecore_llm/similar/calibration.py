@@ -81,6 +81,17 @@ class Calibration:
 
 def read_pairs(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[Pair]:
     """Yield the pairs of a CSV file with a header, in UTF-8. Raises OptionsError naming the line that is none."""
+    try:
+        yield from _read(path, columns)
+    except UnicodeDecodeError as error:
+        raise OptionsError(
+            f"{path} is not in UTF-8 ({error.reason} at byte {error.start}): save it as CSV UTF-8"
+        ) from None
+    except csv.Error as error:
+        raise OptionsError(f"{path} cannot be read as CSV: {error}; is a quote left open?") from None
+
+
+def _read(path: Path, columns: Sequence[str]) -> Iterator[Pair]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         lacking = [name for name in columns if name not in (reader.fieldnames or ())]

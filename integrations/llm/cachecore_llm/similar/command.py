@@ -36,7 +36,7 @@ def calibrate(
             raise OptionsError(f"--columns needs three names such as {','.join(COLUMNS)}, not {columns!r}")
         sample = list(read_pairs(pairs, names))
         found = calibrated(judged(sample, map(_likeness, sample)), error=error, confidence=confidence, laws=laws)
-    except (OptionsError, UnicodeDecodeError) as refused:
+    except OptionsError as refused:
         outcome.refuse(str(refused), as_json=as_json)
     ended = outcome.Ended(outcome.NO if found.chosen is None else outcome.OK)
     outcome.conclude(ended, dataclasses.asdict(found), lambda: _show(found), as_json=as_json)

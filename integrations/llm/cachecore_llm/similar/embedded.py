@@ -1,7 +1,7 @@
 """An index by vectors: questions are alike if their embeddings are. It chooses candidates; the laws decide as ever.
 
 Needs numpy. Vectors are made in the background, in batches, when a partition is first searched; a search waits a second
-for them and then makes do with what there is.
+for them and then makes do with what there is. Where some are there and many are missing it does not wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cachecore_llm.similar.protocol import Match
 logger = logging.getLogger("cachecore.llm")
 
 WAIT: Final = 1.0
-"""Seconds that a search waits for vectors that are missing."""
+"""Seconds that a search waits for the question's own vector, and for those that are missing: two at most."""
 _BYTES_A_QUESTION: Final = 300
 
 
@@ -29,8 +29,8 @@ class EmbeddedIndex:
 
     Args:
         embedder: makes the vectors.
-        threshold: the least cosine, over 0 to 1; it depends on the model: `cachecore calibrate` or the table in
-            `docs/similar.md`.
+        threshold: the least cosine, over 0 to 1; it depends on the model: `calibrate` of
+            `cachecore_llm.similar.calibration` over cosines of your own pairs, or the table in `docs/similar.md`.
         max_messages: questions that are held.
         max_chars: the longest question that is compared.
         max_bytes: memory for texts and vectors.
@@ -101,11 +101,15 @@ class EmbeddedIndex:
         if found is None or not self.takes(question):
             return []
         try:
-            asked = (await self._embedder.vectors([question]))[0]
+            async with asyncio.timeout(WAIT):  # what makes vectors may be away with the provider
+                asked = (await self._embedder.vectors([question]))[0]
         except Exception as error:  # noqa: BLE001 - a model of the application's: no similar answer is no error
             logger.warning("no vector for a question: %s", type(error).__name__)
             return []
-        await asyncio.wait({self._task(partition)}, timeout=WAIT)
+        task = self._task(partition)
+        missing = sum(vector is None for vector in found.values())
+        if missing <= BATCH or missing == len(found):
+            await asyncio.wait({task}, timeout=WAIT)
         known = [(text, vector) for text, vector in found.items() if vector is not None and text != question]
         return await asyncio.to_thread(self._ranked, asked, known)
 

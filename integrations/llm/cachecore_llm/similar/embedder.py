@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from cachecore import Cache
-from cachecore.contract.errors import CacheError
+from cachecore.contract.errors import CacheError, OptionsError
 
+T = TypeVar("T")
 Embed = Callable[[list[str]], Any]
 """`texts -> vectors`: one for each text, in their order, of one length; a numpy array or lists of floats. It may be a
-coroutine function; one that is not runs in a thread."""
+coroutine function; one that is not runs in a thread, of which an embedder has four."""
 
 BATCH: Final = 32
 """Texts that are embedded by one call at most."""
+_THREADS: Final = 4
+"""Calls of an embedder at once. Threads of its own: those that hang take none of the application's."""
 
 
 class EmbeddingError(CacheError):
@@ -33,8 +38,12 @@ class Embedder:
     """
 
     def __init__(self, embed: Embed, cache: Cache[bytes] | None = None) -> None:
+        if not callable(embed):
+            raise OptionsError(f"an embedder needs a callable of a list of texts, such as MiniLM(), not {embed!r}")
         self._embed = embed
         self._cache = cache
+        self._threads: ThreadPoolExecutor | None = None
+        self._pid = 0  # of the process that has the threads
 
     async def vectors(self, texts: Sequence[str]) -> list[bytes]:
         """Return the vector of each text. Raises EmbeddingError, and the callable's own exceptions."""
@@ -50,19 +59,31 @@ class Embedder:
         made: list[bytes] = []
         for start in range(0, len(texts), BATCH):
             batch = list(texts[start : start + BATCH])
-            made += unit_vectors(await self._called(batch), len(batch))
+            made += await self._called(batch)
         return made
 
-    async def _called(self, batch: list[str]) -> Any:
+    async def _called(self, batch: list[str]) -> list[bytes]:
+        """Return the vectors of one batch. Their numbers are read in the thread, too: of 32 texts up to 100,000."""
         if inspect.iscoroutinefunction(self._embed):
-            return await self._embed(batch)
-        made = await asyncio.to_thread(self._embed, batch)
-        return await made if isinstance(made, Awaitable) else made
+            return await self._in_thread(unit_vectors, await self._embed(batch), len(batch))
+        made = await self._in_thread(self._embed, batch)
+        return await self._in_thread(unit_vectors, await made if isinstance(made, Awaitable) else made, len(batch))
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._threads is None or self._pid != os.getpid():  # a forked child has none of the threads
+            self._threads, self._pid = ThreadPoolExecutor(_THREADS, "cachecore-embed"), os.getpid()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
 def unit_vectors(vectors: Any, count: int) -> list[bytes]:
     """Return `vectors`, whose length is `count`, each scaled to length 1 as float32. Raises EmbeddingError."""
-    rows = [array("f", map(float, row)) for row in vectors]
+    try:
+        rows = [array("f", map(float, row)) for row in vectors]
+    except (TypeError, ValueError, OverflowError):
+        raise EmbeddingError(
+            f"an embedder must give a list of numbers for each of {count} texts, not {type(vectors).__name__} of other "
+            "values: for one text a list of one list"
+        ) from None
     if len(rows) != count or len({len(row) for row in rows}) > 1 or not all(rows):
         raise EmbeddingError(f"an embedder gave {len(rows)} vectors for {count} texts, or not all of one length")
     made = []

@@ -7,6 +7,7 @@ confidence, more errors than the limit, similar answers are switched off until `
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import random
@@ -24,7 +25,8 @@ logger = logging.getLogger("cachecore.llm")
 
 Judge = Callable[[str, str, str, str], Any]
 """`(question, matched question, similar answer, provider's answer) -> bool`, or a coroutine of one: whether the similar
-answer is right for the question. It sees texts of users: what it keeps is its own affair."""
+answer is right for the question. A function that is no coroutine function runs in a thread. It sees texts of users:
+what it keeps is its own affair."""
 
 WINDOW: Final = 1_000
 """Judged answers that count; older ones are forgotten, as the questions change."""
@@ -52,7 +54,8 @@ class ShadowCheck:
     """Draws calls, has their similar answers judged, and counts. For one event loop; several caches may share one.
 
     Args:
-        judge: decides whether a similar answer is right. An error of its own is counted and judges nothing.
+        judge: decides whether a similar answer is right. An error of its own is counted and judges nothing, nor does
+            anything but True or False, such as the text "no".
         share: the part of the calls that is drawn, over 0 to 1. Each costs the judge's work; of calls that a similar
             answer would have served first, the provider's as well.
         max_error: the part of wrong answers above which similar answers are switched off.
@@ -99,14 +102,21 @@ class ShadowCheck:
     async def judge(self, question: str, matched: str, similar: str, own: str) -> None:
         """Have one similar answer judged, and switch off if that is one too many. Never raises."""
         try:
-            verdict = self._judge(question, matched, similar, own)
-            right = await verdict if inspect.isawaitable(verdict) else verdict
+            right = await self._verdict(question, matched, similar, own)
+            if right not in (True, False):
+                raise TypeError("a judge returns True or False")
         except Exception as error:  # noqa: BLE001 - the application's code, behind its caller's back
             self._failed += 1
             self._checks.add(1, {"result": "failed"})
-            logger.warning("the judge of similar answers failed: %s", type(error).__name__)
+            logger.warning("the judge of similar answers gave no True or False: %s", type(error).__name__)
             return
         self.note(right=bool(right))
+
+    async def _verdict(self, *texts: str) -> Any:
+        if inspect.iscoroutinefunction(self._judge):
+            return await self._judge(*texts)
+        verdict = await asyncio.to_thread(self._judge, *texts)
+        return await verdict if inspect.isawaitable(verdict) else verdict
 
     def note(self, *, right: bool) -> None:
         """Count one judged answer."""

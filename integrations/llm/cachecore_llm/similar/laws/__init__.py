@@ -43,7 +43,6 @@ LawName = Literal[
 ]
 
 _LAWS: Final = (
-    ("languages", languages.disagreement),
     ("numbers", numbers.disagreement),
     ("operators", operators.disagreement),
     ("negation", negation.disagreement),
@@ -82,9 +81,16 @@ class Asked:
             return Broken("scripts", where)
         if self._reading is None:
             self._reading = read(self.text)
-        theirs = read(other)
+        mine, theirs = self._reading, read(other)
+        where = languages.disagreement(mine, theirs)
+        if where is not None:
+            return Broken("languages", where)
+        if mine.language is None and theirs.language is not None:  # the words of one tell the language of both
+            mine = read(self.text, theirs.language)
+        elif theirs.language is None and mine.language is not None:
+            theirs = read(other, mine.language)
         for law, disagreement in _LAWS:
-            where = disagreement(self._reading, theirs)
+            where = disagreement(mine, theirs)
             if where is not None:
                 return Broken(law, where)  # type: ignore[arg-type]  # the names above are the literal's
         return None

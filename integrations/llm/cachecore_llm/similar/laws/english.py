@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from cachecore_llm.similar.laws.vocabulary import BEING, CARDINALS, HAVING, listed
+from cachecore_llm.similar.laws.vocabulary import ADVERBS, AUXILIARIES, BEING, CARDINALS, HAVING, listed
 
 _BEFORE_INFINITIVE: Final = listed("how want need like able wish way ways possible had")
-_AUXILIARIES: Final = listed("can could do does did should would might may must will")
+_BEFORE_ONE: Final = listed("can could do does did should would might may must will")
+_ARTICLES: Final = listed("a an the")
+_POSSESSIVES: Final = listed("my our your its his her their") | _ARTICLES
+_BEFORE_NOUN: Final = listed("of between with from for than use using used word verb")
 _ALIKE: Final = {
     "which": "what",
     "whether": "if",
@@ -33,7 +36,7 @@ def is_light_here(word: str, before: str, last: str) -> bool:
         asks_what = before in BEING and last == "what"
         return before == "there" or asks_what or (word == "any" and before in HAVING)
     if word == "one":
-        return before in _AUXILIARIES and (last in ("how", "where") or before == "should")
+        return before in _BEFORE_ONE and (last in ("how", "where") or before == "should")
     if word == "of":  # some of the
         return before == "some" and last == "what"
     if word == "should":
@@ -42,8 +45,15 @@ def is_light_here(word: str, before: str, last: str) -> bool:
 
 
 def is_heavy_here(word: str, before: str) -> bool:
-    """Return whether a folded word that has no weight elsewhere has some behind the word `before`: `and then`."""
-    return word == "then" and before in ("and", "or", "but")
+    """Return whether a folded word that has no weight elsewhere has some behind the word `before`.
+
+    `and then`; a noun behind its article (`my will`, `the can`), and a verb that is spoken of (`the past tense of do`).
+    """
+    if word == "then" and before in ("and", "or", "but"):
+        return True
+    if word in AUXILIARIES and before in _BEFORE_NOUN:
+        return True
+    return before in _POSSESSIVES and word not in ADVERBS | _POSSESSIVES
 
 
 def canonical(word: str, before: str, last: str) -> str:

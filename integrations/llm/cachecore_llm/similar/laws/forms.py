@@ -14,7 +14,13 @@ from cachecore_llm.similar.laws.vocabulary import listed
 
 Form = Literal["same", "plural", "ed", "ing"]
 
-_NO_PLURALS: Final = listed("news means goods customs")
+_NO_PLURALS: Final = listed(
+    """
+    news means goods customs glasses arms damages spirits brains manners premises odds woods shorts trunks blues greens
+    scales physics mathematics ethics politics economics statistics
+    """
+)
+"""Plurals with a sense of their own: glasses are not of one glass more."""
 _OLD_PLURALS: Final = {"child": "children", "foot": "feet", "tooth": "teeth", "person": "people", "mouse": "mice"}
 _SPELT: Final = 6
 """Letters from which on an ending may be British or American; below there are words such as four and for."""

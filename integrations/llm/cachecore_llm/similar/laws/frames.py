@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from cachecore_llm.similar.laws.vocabulary import listed
+
 _TELL: Final = "tell me|let me know|explain to me|explain|show me|help me to|help me|advise me|clarify|remind me"
 _WISH: Final = "want to|need to|have to|wish to|would like to|am trying to"
 _LEARN: Final = "know|understand|ask|find out|learn|check"
@@ -33,7 +35,7 @@ def _by_first(*frames: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
 
 
 _EMPTY: Final = _by_first(
-    *_each("hi|hello|hey|please|thanks|thank you|kindly|ok|okay|so"),
+    *_each("hi|hello|hey|well|please|thanks|thank you|kindly|ok|okay|so"),
     *_each("can you|could you|would you|will you|can someone|can anyone|can anybody", "|please|kindly", _TELL),
     *_each(_TELL),
     *_each("do you know|i was wondering|i wonder|just wondering|i'm wondering|any idea"),
@@ -69,9 +71,16 @@ LONGEST: Final = max(len(frame) for frames, _ in _FRAMES for alike in frames.val
 _TAILS: Final = sorted(_each("please|thanks|thank you", "|in advance|so much|very much"), key=len, reverse=True)
 
 
+_NAMING: Final = listed(
+    "say says said saying word words write spell pronounce mean means translate translation use using of for as"
+)
+"""Behind these the last words of a text are its object: `How do you say thank you?`."""
+
+
 def tail_of(words: list[str]) -> int:
     """Return how many of the last words of a text only thank."""
-    return next((len(tail) for tail in _TAILS if tuple(words[-len(tail) :]) == tail), 0)
+    tail = next((len(tail) for tail in _TAILS if tuple(words[-len(tail) :]) == tail), 0)
+    return 0 if words[-tail - 1 : -tail] and words[-tail - 1] in _NAMING else tail
 
 
 def unframed(words: list[str]) -> tuple[int, bool, str | None]:

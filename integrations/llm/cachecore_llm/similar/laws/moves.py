@@ -85,14 +85,16 @@ def _exchanged_sides(terms: list[Term]) -> Iterator[list[Term]]:
 
 
 def _is_whole(terms: list[Term], at: int, left: int, right: int) -> bool:
-    """Return whether the sides of an `and` begin behind a small word and end before one, or are a name each."""
+    """Return whether the sides of an `and` begin behind a small word or a comma and end before one, or are names."""
     first, end = terms[at - left], at + 1 + right
+    if end < len(terms) and terms[end].value == "with":  # tea and coffee with milk
+        return False
     sides = terms[at - left : at] + terms[at + 1 : end]
     if any(one.token.kind != "word" or one.value in _HOLDING for one in sides):
         return False
     if left == right == 1 and all(one.is_name for one in sides):
         return True
-    begins = not first.before or first.before in _INWARD
+    begins = not first.before or first.before in _INWARD or first.token.paused
     return begins and (end == len(terms) or terms[end].value in MOTION or terms[end].before in WEIGHTLESS["en"])
 
 

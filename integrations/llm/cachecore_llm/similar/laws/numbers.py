@@ -1,6 +1,7 @@
 """Numbers: both texts have the same numbers in the same order, and behind each the same unit.
 
-`two` is 2, `1,000` is 1000; `1.0` and `1`, `v2.1` and `v2.10` are not the same: a version is not its value.
+`two` is 2, `1,000` is 1000, but `1,5` is not 15; `1.0` and `1`, `v2.1` and `v2.10` are not the same: a version is not
+its value.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _joined(terms: list[Term], others: list[Term]) -> list[Term]:
     made: list[Term] = []
     for term in terms:
         last = made[-1] if made else None
-        if last is not None and _is_plain(last) and _is_plain(term) and term.before == last.token.folded:
+        if last is not None and _is_plain(last) and _is_plain(term) and term.before == last.token.folded != "re":
             both = last.value + term.value
             if both in wanted and len(both) >= _IN_TWO:
                 made[-1] = Term(both, last.token, before=last.before, behind_be=last.behind_be)

@@ -3,7 +3,8 @@
 `What is my name?` is not `What is your name?`. The subject of a question with `how` or `should` says nothing: `How do
 you …`, `How do I …` and `How to …` ask the same, and so do its own words with it: `How do you lower your …`, `How do
 I lower my …`. Nor does it say who needs a thing for a purpose (`Do you need a … to …`), nor the `you` of a request
-against an order (`Can you write …`, `Write …`).
+against an order (`Can you write …`, `Write …`). `Who owes me …` is not `Who do I owe …`: the one is asked for the
+subject, the other for the object. So do persons and `it`: `Can I hurt it?` is not `Can it hurt me?`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Final
 
+from cachecore_llm.similar.laws.pairing import paired
 from cachecore_llm.similar.laws.reading import Reading
 from cachecore_llm.similar.laws.vocabulary import FIRST, SECOND
 
 _PURPOSE: Final = frozenset({"for", "to"})
+_ASKING: Final = frozenset({"who", "what", "which"})
+_NAMED: Final = frozenset({"i", "we", "you", "it"})
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
@@ -22,6 +26,11 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     if a.language != "en" or b.language != "en":
         return None
     here, there = _persons(a, request=b.orders), _persons(b, request=a.orders)
+    if _asks_subject(a, b) or _asks_subject(b, a):
+        return "subject / object"
+    mine, other = _beside_it(a), _beside_it(b)
+    if len(set(mine)) == len(set(other)) == 2 and mine != other:
+        return f"{' '.join(mine)} / {' '.join(other)}"
     if not here or not there or here == there or (_is_own(a, here) and _is_own(b, there)):
         return None
     return f"{' '.join(here)} / {' '.join(there)}"
@@ -41,6 +50,19 @@ def _is_own(reading: Reading, persons: list[str]) -> bool:
         return set(persons) == {_person(reading.subject)}
     values = reading.values
     return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") :])
+
+
+def _beside_it(reading: Reading) -> list[str]:
+    """Return in which order persons and `it` stand: `Can I hurt it?` is not `Can it hurt me?`."""
+    words = [reading.subject, *reading.light] if reading.subject else reading.light
+    named = ("it" if word == "it" else "person" for word in words if word in FIRST | SECOND | {"it"})
+    return [one for one, _ in groupby(named)]
+
+
+def _asks_subject(a: Reading, b: Reading) -> bool:
+    """Return whether `a` asks for the subject of a verb (`Who owes me …`) and `b` for its object (`Who do I owe …`)."""
+    asked = [term for term in a.terms if term.before in _ASKING]
+    return any(term.before in _NAMED and any(paired(term, one) for one in asked) for term in b.terms)
 
 
 def _person(word: str) -> str:

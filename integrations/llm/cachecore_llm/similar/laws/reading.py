@@ -1,12 +1,15 @@
 """A text as the laws see it: its words of weight in their order, and the facts that its other words tell.
 
 A word has weight unless it is in the list of its text's language, and even then where it is a name, unit or operand:
-with a capital inside a sentence, behind a number, beside a sign, an article at the end. In a text of a language that is
-not known every word has weight.
+with a capital inside a sentence, in quotes, behind a number, beside a sign, an article at the end, a noun behind an
+article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is
+not known every word has weight. Politeness has none where a sentence begins, behind a comma at its end, and behind a
+person (`Could you please …`); in `say hello` and `please my wife` it is a word like others.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -22,12 +25,17 @@ from cachecore_llm.similar.laws.vocabulary import (
     INTERROGATIVES,
     MARKS,
     PLACES,
+    POLITE,
     SECOND,
     WEIGHTLESS,
 )
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 _REQUESTS: Final = frozenset({"can", "could", "would"})
+_ASKED: Final = frozenset({"you", "me", "us", "mir", "uns", "sie"})
+"""Persons behind which a word of politeness is one: `Could you please …`, `Können Sie mir bitte …`."""
+_WISHES: Final = frozenset({"please", "pls", "plz", "kindly", "bitte"})
+_THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 NOT: Final = "not"
 
 
@@ -92,37 +100,52 @@ class Reading:
         return "how" in self.values
 
 
+def _number(text: str, language: str | None) -> str:
+    """Return an English number without the commas between its thousands; `1,5` and `1,2,3` have none."""
+    return text.replace(",", "") if language in ("en", None) and _THOUSANDS.fullmatch(text) else text
+
+
 def is_titled(text: str) -> bool:
     """Return whether only the first of two or more letters is a capital."""
     return len(text) > 1 and text[0].isupper() and text[1:] == text[1:].lower()
 
 
-def read(text: str) -> Reading:
-    """Return the reading of `text`."""
+def read(text: str, otherwise: str | None = None) -> Reading:
+    """Return the reading of `text`; `otherwise` is its language if its own words do not tell."""
     cut = tokens(text)
-    language = language_of([token.folded for token in cut if token.kind == "word"])
+    language = language_of([token.folded for token in cut if token.kind == "word"]) or otherwise
     reading = Reading(text, language=language)
     skipped, asked = _frames(cut, reading) if language == "en" else (set(), {})
     weightless = WEIGHTLESS.get(language or "", frozenset())
+    polite = POLITE.get(language or "", frozenset())
     begun = False
     for place, token in enumerate(cut):
         if token.starts:
             reading.being = False
         if place in asked:
             reading.terms.append(Term(asked[place], token))
-        if place in skipped:
-            continue
         before = cut[place - 1] if place else None
+        if place in skipped or (token.folded in polite and _is_polite(token, before)):
+            continue
         if not begun:
             begun = True
             _begin(reading, token, cut[place + 1] if place + 1 < len(cut) else None)
         if token.kind == "number":
-            reading.terms.append(Term(token.text.replace(",", ""), token))
+            reading.terms.append(Term(_number(token.text, language), token))
         elif token.kind == "sign":
             reading.terms.append(Term(token.text, token))
         else:
             _take(reading, token, before, weightless)
     return reading
+
+
+def _is_polite(token: Token, before: Token | None) -> bool:
+    """Return whether a word of politeness is no more than that, and not spoken of."""
+    if token.quoted or (token.text.isupper() and len(token.text) > 1):
+        return False
+    if token.starts or (token.ends and token.paused):
+        return True
+    return token.folded in _WISHES and before is not None and before.folded in _ASKED
 
 
 def _begin(reading: Reading, token: Token, following: Token | None) -> None:
@@ -135,8 +158,8 @@ def _begin(reading: Reading, token: Token, following: Token | None) -> None:
 
 def language_of(words: list[str]) -> str | None:
     """Return the language with most frequent words among `words`; None for none, or for two alike."""
-    known = set(words)
-    ranked = Counter({name: len(known & marks) for name, marks in MARKS.items()}).most_common(2)
+    known = set(words) | {parts(word)[0] for word in words}
+    ranked = Counter({name: len(known & (marks | POLITE[name])) for name, marks in MARKS.items()}).most_common(2)
     return ranked[0][0] if ranked[0][1] > ranked[1][1] else None
 
 
@@ -155,7 +178,7 @@ def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str
                     asked[place] = asks
         elif place and (words[place] == "in" or words[place - 1] in INTERROGATIVES):
             skipped.update(range(place, place + inner(words[place : place + 4])))
-    tail = tail_of(words[-4:])
+    tail = tail_of(words[-5:])
     skipped.update(range(len(cut) - tail, len(cut)))
     return (skipped, asked) if len(skipped) < len(cut) else (set(), {})
 
@@ -163,11 +186,13 @@ def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str
 def _take(reading: Reading, token: Token, before: Token | None, weightless: frozenset[str]) -> None:
     english = reading.language == "en"
     word, negated = parts(token.folded) if english else (token.folded, False)
-    reading.light += contracted(token.folded) if english else []
+    joined = contracted(token.folded) if english else []
+    reading.light += joined
     counted = before is not None and before.kind == "number"
     previous = "" if before is None or token.starts else before.folded
     unit = counted or (english and CARDINALS.get(previous, "") == reading.last != "")
-    marked = counted or token.beside_sign or _is_marked(token, before) or (english and is_heavy_here(word, previous))
+    marked = counted or token.beside_sign or token.quoted or _is_marked(token, before)
+    marked = marked or (is_heavy_here(word, previous) if english else token.ends)
     if english and not marked and (is_light_here(word, previous, reading.last) or _turned(reading, token, previous)):
         return
     if word not in weightless or marked:
@@ -179,6 +204,7 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
             reading.subject = word
         else:
             reading.light.append(word)
+    reading.being = reading.being or not BEING.isdisjoint(joined)
     if negated:
         reading.terms.append(Term(NOT, token, before=previous))
 

@@ -5,7 +5,8 @@ of what is or of what is had; and a verb stands in both in the active or in both
 nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`, or in a
 request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
 The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
-rise`). `Who has …` is not `Who is …`, `Can I be refunded?` not `Can I refund?`. Obligation (`must`, `should`, `need`)
+rise`). `Who has …` is not `Who is …`, `Can I have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`,
+`Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`. Obligation (`must`, `should`, `need`)
 is a word of weight.
 """
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from cachecore_llm.similar.laws.pairing import paired
+from cachecore_llm.similar.laws.pairing import paired, unpaired
 from cachecore_llm.similar.laws.reading import Reading
-from cachecore_llm.similar.laws.vocabulary import ABILITY, BEING, FUTURE, HAVING, PAST
+from cachecore_llm.similar.laws.vocabulary import ABILITY, BEING, FUTURE, HAVING, PARTICIPLES, PAST
 
 _ANYBODY: Final = frozenset({"i", "you", "we", "one"})
+_MOST: Final = 8
+"""Words without an equal that are held against each other; texts with more of them are other questions anyway."""
 _DOING: Final = frozenset({"do", "does", "did"})
 
 
@@ -29,7 +32,11 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     if {_verb(a), _verb(b)} == {"be", "have"}:
         return f"{_verb(a)} / {_verb(b)}"
     if here == there:
-        return "be / nothing" if _turns(a, b) else None
+        if _turns(a, b) or _is_done(a, b):
+            return "be / nothing"
+        if _owns(a) != _owns(b) and unpaired(a, b) == ([], []):
+            return "have / nothing"
+        return _inflected(a, b, past="past" in here)
     return f"{', '.join(sorted(here)) or 'neither'} / {', '.join(sorted(there)) or 'neither'}"
 
 
@@ -80,6 +87,46 @@ def _turns(a: Reading, b: Reading) -> bool:
     return any(
         one.value.endswith("ed") != two.value.endswith("ed") and paired(one, two) for one in mine for two in other
     )
+
+
+def _is_done(a: Reading, b: Reading) -> bool:
+    """Return whether a participle stands behind `be` in one of two texts alone: `Who is paid …`, `Who paid …`."""
+    if a.language != "en" or b.language != "en" or len(a.terms) != len(b.terms):
+        return False
+    for one, two in zip(a.terms, b.terms, strict=True):
+        if one.behind_be == two.behind_be:
+            continue
+        if one.value.endswith("ing") != two.value.endswith("ing"):
+            return False  # the `be` of a progressive: am waking up tired
+        done = one if one.behind_be else two
+        if one.value == two.value and _is_participle(one.value) and done.before not in _ANYBODY:  # the card I ordered
+            return True
+    return False
+
+
+def _owns(reading: Reading) -> bool:
+    """Return whether an English text has a `have` that is no auxiliary of a participle: `Can I have fish?`."""
+    if reading.language != "en" or HAVING.isdisjoint(reading.light):
+        return False
+    return not any(_is_participle(term.value) for term in reading.terms)
+
+
+def _inflected(a: Reading, b: Reading, *, past: bool) -> str | None:
+    """Return the verb that is present in one of two texts and past in the other, by its form alone: live, lived."""
+    if past or a.language != "en" or b.language != "en":
+        return None
+    known, others = set(a.values), set(b.values)
+    mine = [term for term in a.terms if term.value not in others]
+    other = [term for term in b.terms if term.value not in known]
+    for one in mine[:_MOST]:
+        for two in other[:_MOST]:
+            if one.value.endswith("ed") != two.value.endswith("ed") and paired(one, two):
+                return f"{one.value} / {two.value}"
+    return None
+
+
+def _is_participle(value: str) -> bool:
+    return value.endswith("ed") or value in PARTICIPLES
 
 
 def _is_passive(reading: Reading) -> bool:

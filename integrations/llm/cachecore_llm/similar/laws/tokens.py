@@ -1,26 +1,43 @@
-"""How a text is cut: words, numbers and signs, as they are written.
+r"""How a text is cut: words, numbers and signs, as they are written.
 
 A word is a run of letters with their marks; a digit run is a number of its own, so that `5GB` and `5 GB` are cut
 alike. Every other character is a sign and counts, but for space, quotes around words, and the punctuation of prose:
-`. , ; : ? !` behind a word and before a space or the end, `?` and `!` at the end of a text behind a space too. A
-hyphen between two letters joins them and is none.
+`. , ; : ? !` behind a word and before a space or the end, `?` and `!` at the end of a text behind a space too. In code
+it is none: `a[1:]`, `(1,)`, `5! + 3`, `\d? matches`, `'ab?'`. A hyphen between two letters joins them and is no
+sign; a quote behind a number is one (`6"`), unless it closes, and so are those around a number or an operand
+(`"1" + 1`).
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
+_NEAR: Final = 100
+"""Characters that are looked back on for the beginning of a piece of code or of a quotation."""
 _APOSTROPHES: Final = frozenset("'’ʼ＇")
 _PROSE: Final = frozenset(".,;:?!…¿¡。、？！،؟।")
 _ENDS: Final = frozenset(".?!:;…。？！؟।")
-_QUOTES: Final = frozenset("\"“”„«»‹›‘’'`")
 _HYPHENS: Final = frozenset("-‐‑")
+_QUOTES: Final = frozenset("\"“”„«»‹›‘’'`")
+_CLOSING: Final = frozenset(")]}")
+_AROUND: Final = "".join(_PROSE | _QUOTES) + "()"
+_WITHIN: Final = _HYPHENS | _APOSTROPHES
+_OPENERS: Final = {"”": "“", "’": "‘"}
 _INVISIBLE: Final = frozenset("\u00ad\u200b\ufeff")
 # Forms of another width are the same characters; other compatibility forms (x², ½, ﬁ) are not.
 _WIDTHS: Final = {code: unicodedata.normalize("NFKC", chr(code)) for code in (*range(0xFF01, 0xFFEF), 0x3000)}
+
+
+_QUOTE: Final = "[\"“”„«»‹›‘’'`]"
+_LITERAL: Final = re.compile(
+    rf"(?<!\w){_QUOTE}(?:\d[\d.,]{{0,20}}{_QUOTE}(?!\w)|\w{{0,20}}{_QUOTE}(?=\s?[-+*/=<>%&|]))"
+    rf"|(?<=[-+*/=<>%&|]\s){_QUOTE}\w{{0,20}}{_QUOTE}(?!\w)"
+)
+"""A number in quotes, or a word in quotes beside an operator."""
 
 
 class Token(NamedTuple):
@@ -35,6 +52,10 @@ class Token(NamedTuple):
     """Whether a sentence ends behind it."""
     beside_sign: bool
     """Whether a sign stands beside it."""
+    quoted: bool
+    """Whether a quote stands directly beside it."""
+    paused: bool
+    """Whether a comma stands before it."""
     folded: str
     """As written, in small letters. Not `casefold`, to which ß and ss are one."""
 
@@ -51,21 +72,33 @@ def tokens(text: str) -> list[Token]:
     """Return the pieces of `text`, in their order."""
     pieces = list(_pieces(written(text)))
     found: list[Token] = []
-    starts = True
-    for place, (piece, kind) in enumerate(pieces):
-        if kind == "end":
-            starts = True
+    starts, paused, quoted = True, False, False
+    kinds = ["end", *(kind for _, kind in pieces if kind not in _BETWEEN), "end"]
+    place = 0
+    for at, (piece, kind) in enumerate(pieces):
+        if kind in _BETWEEN:
+            quoted = kind == "opening"
+            paused = paused or kind == "pause"
             continue
-        following = pieces[place + 1][1] if place + 1 < len(pieces) else "end"
-        beside = following == "sign" or (place > 0 and pieces[place - 1][1] == "sign")
-        found.append(Token(piece, kind, starts, following == "end", beside, piece.lower()))  # type: ignore[arg-type]  # "end" is gone
-        starts = False
+        place += 1
+        if kind == "end":
+            starts, paused, quoted = True, False, False
+            continue
+        beside = "sign" in (kinds[place - 1], kinds[place + 1])
+        quoted = quoted or (at + 1 < len(pieces) and pieces[at + 1][1] == "closing")
+        found.append(Token(piece, kind, starts, kinds[place + 1] == "end", beside, quoted, paused, piece.lower()))  # type: ignore[arg-type]  # "end" is gone
+        starts, paused, quoted = False, False, False
     return found
 
 
+_BETWEEN: Final = frozenset({"pause", "opening", "closing"})
+"""Pieces that are no tokens, and are noted at their neighbours."""
+
+
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Yield words, numbers, signs and ends of sentences with their kinds."""
+    """Yield words, numbers, signs, commas, quotes and ends of sentences with their kinds."""
     at, size = 0, len(text)
+    literal = {place for found in _LITERAL.finditer(text) for place in (found.start(), found.end() - 1)}
     while at < size:
         kind = _kind(text[at])
         end = at + 1
@@ -77,9 +110,10 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
             before = text[at - 1] if at else " "
             after = text[end] if end < size else " "
             if char in _PROSE and _is_prose(text, at):
-                if char in _ENDS:
-                    yield char, "end"
-            elif not _joins(char, before, after):
+                yield char, "end" if char in _ENDS else "pause"
+            elif char in _QUOTES and _joins(char, before, after) and at not in literal and not _measures(text, at):
+                yield char, "opening" if before.isspace() else "closing"
+            elif char in _QUOTES or not _joins(char, before, after):
                 yield char, "sign"
         at = end
 
@@ -125,8 +159,50 @@ def _is_prose(text: str, at: int) -> bool:
         return True
     if text[at] in "?!" and before.isspace() and not text[last:].strip():
         return True  # the end of a text, set apart
-    closes = after.isspace() or after in _QUOTES or after in ")]}"
+    if _is_code(text, at, last):
+        return False
+    closes = after.isspace() or after in _QUOTES or after in _CLOSING
     return closes and not before.isspace() and (before in _QUOTES or before in ")]}%" or before.isalnum() or first == 0)
+
+
+def _is_code(text: str, at: int, last: int) -> bool:
+    """Return whether the mark at `at`, of a row of marks that ends before `last`, belongs to code or a formula."""
+    char, before, rest = text[at], text[at - 1] if at else " ", text[last:]
+    if char == "!" and before.isdigit():
+        return True
+    if char in ".…" or not rest.strip():
+        return False
+    if rest[0] in _CLOSING:
+        return True
+    piece = text[max(0, at - _NEAR) : at].split()[-1:]
+    if rest[0] in _QUOTES:
+        return char != "," and bool(piece) and piece[0][0] in _QUOTES
+    plain = piece[0].strip(_AROUND) if piece else ""
+    return char in "?!" and (len(plain) == 1 or any(_kind(one) == "sign" and one not in _WITHIN for one in plain))
+
+
+def _opened(text: str, opening: str, closing: str) -> bool:
+    """Return whether a quote before a word of `text` is still to be closed."""
+    opens = sum(
+        char == opening and (not at or not text[at - 1].isalnum()) and text[at + 1 : at + 2].strip() != ""
+        for at, char in enumerate(text)
+    )
+    closes = sum(
+        char == closing and at > 0 and not text[at - 1].isspace() and not text[at + 1 : at + 2].isalnum()
+        for at, char in enumerate(text)
+    )
+    return opens > closes
+
+
+def _measures(text: str, at: int) -> bool:
+    """Return whether the quote at `at` means feet, inches, minutes or seconds: behind a number and closing nothing."""
+    char, before, after = text[at], text[at - 1] if at else " ", text[at + 1] if at + 1 < len(text) else " "
+    return (
+        char in "\"'’”"
+        and before.isdigit()
+        and not after.isalpha()
+        and not _opened(text[max(0, at - _NEAR) : at], _OPENERS.get(char, char), char)
+    )
 
 
 def _joins(char: str, before: str, after: str) -> bool:

@@ -14,19 +14,30 @@ WEIGHTLESS: Final = {
     "en": listed(
         """
         a an the is are was were be been being am do does did have has had can could will would shall may might
-        i me my mine we us our ours you your yours it its that there please thanks thank hi hello hey so very really
-        actually kindly then well ok okay pls plz exactly basically
+        i me my we us our ours you your yours it its that there so very really actually then ok okay exactly basically
         """
     ),
-    "de": listed("der die das den dem des ein eine einen einem einer bitte danke hallo"),
-    "fr": listed("le la les un une des svp bonjour merci"),
-    "es": listed("el la los las un una unos unas hola gracias"),
-    "it": listed("il lo la i gli le un uno una grazie ciao"),
-    "pt": listed("o a os as um uma uns umas olá obrigado obrigada"),
-    "nl": listed("de het een hallo bedankt"),
+    "de": listed("der die das den dem des ein eine einen einem einer"),
+    "fr": listed("le la les un une des"),
+    "es": listed("el la los las un una unos unas"),
+    "it": listed("il lo la i gli le un uno una"),
+    "pt": listed("o a os as um uma uns umas"),
+    "nl": listed("de het een"),
 }
-"""Words that may come, go and stand elsewhere, in a text of their language: articles, politeness, auxiliaries. Tense,
+"""Words that may come, go and stand elsewhere, in a text of their language: articles, pronouns, auxiliaries. Tense,
 modality and persons, which some of them tell, are laws of their own."""
+
+POLITE: Final = {
+    "en": listed("please thanks thank hi hello hey kindly well pls plz"),
+    "de": listed("bitte danke hallo"),
+    "fr": listed("svp bonjour merci"),
+    "es": listed("hola gracias"),
+    "it": listed("grazie ciao"),
+    "pt": listed("olá obrigado obrigada"),
+    "nl": listed("hallo bedankt"),
+}
+"""Words that are politeness where a sentence begins, behind a comma at its end, and behind a pronoun; elsewhere they
+are words like others: `How do I say hello in …`, `please my wife`, `a deep well`."""
 
 MARKS: Final = {
     "en": listed(
@@ -87,6 +98,21 @@ CARDINALS: Final = {word: str(value) for value, word in enumerate(_TO_TWENTY.spl
 }
 """English number words and their digits. Ordinals, halves and dozens are other words."""
 
+ADVERBS: Final = listed("so very really actually exactly basically")
+"""Words without weight that may stand between an article and its noun; another one there is a noun: `a will`."""
+AUXILIARIES: Final = listed("is are was were be been am do does did have has had can could will would shall may might")
+"""Without the forms that may stand behind a preposition: `of being`."""
+PARTICIPLES: Final = listed(
+    """
+    bent bet bound bought bred brought built burnt burst bid cast caught cost cut dealt dug fed felt fled fought found
+    held heard hit hung hurt kept laid led left lent let lit lost made meant met paid put read rid said sent set shed
+    shone shot shut slept slid sold sought spent spilt split spread stood struck stuck stung sung swept swung taught
+    thought thrown thrust told understood won wept wound done gone seen been begun blown broken chosen drawn driven
+    drunk eaten fallen flown forgotten forgiven frozen given grown hidden known ridden risen shaken shown spoken stolen
+    swum sworn taken torn woken worn written become come run beaten bitten got gotten proven
+    """
+)
+"""Irregular participles of English verbs."""
 PAST: Final = listed("was were did had")
 FUTURE: Final = listed("will shall")
 ABILITY: Final = listed("can could may might")
