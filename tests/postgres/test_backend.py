@@ -126,6 +126,51 @@ async def test_a_missing_schema_is_named(postgres: Server) -> None:
     await backend.aclose()
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_of_another_encoding_is_used(postgres: Server, encoding: str) -> None:
+    """`initdb` in a locale of C makes databases in SQL_ASCII."""
+    ask(postgres, "DROP DATABASE IF EXISTS encoded")
+    ask(postgres, f"CREATE DATABASE encoded ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    backend = PostgresBackend(postgres.url("encoded"))
+    await backend.set_many({"k": b"v", "l": b"w"}, ttl=60)
+    assert await backend.get_many(["k", "none"]) == [b"v", None]
+    assert await backend.sizes(["k"]) == [1]
+    assert await backend.extend({"k": b"v"}, ttl=90) == [True]
+    assert [page async for page in backend.scan("")] == [["k", "l"]]
+    assert await backend.delete_many(["k"]) == 1
+    ((_, facts),) = (await backend.about("cc:")).items()
+    assert facts["server"].startswith("PostgreSQL")
+    await backend.aclose()
+    ask(postgres, "DROP DATABASE encoded WITH (FORCE)")
+
+
+async def test_a_socket_of_the_machine_is_used(postgres: Server) -> None:
+    where = f"host={postgres.folder}&port={postgres.port}&user=owner&password=pass/word"
+    backend = PostgresBackend(f"postgres:///postgres?{where}&table=cachecore")
+    await backend.set_many({"k": b"v"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"v"]
+    await backend.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgres://owner:wrong@127.0.0.1:PORT/postgres", "auth"),
+        ("postgres://owner:pass%2Fword@127.0.0.1:PORT/nowhere", "no_database"),
+        ("postgres://owner:pass%2Fword@127.0.0.1:PORT/postgres?sslmode=verify-full&sslrootcert=/none", "tls"),
+        ("postgres://owner:pass%2Fword@127.0.0.1:PORT/postgres?sslmode=verify-full&sslrootcert=system", "tls"),
+        ("postgres://owner:pass%2Fword@no-such-host.invalid/postgres", "dns"),
+        ("postgres:///postgres?host=/nowhere", "refused"),
+    ],
+)
+async def test_what_hinders_a_connection_is_named(postgres: Server, url: str, reason: str) -> None:
+    backend = PostgresBackend(url.replace("PORT", str(postgres.port)))
+    with pytest.raises(BackendError) as refused:
+        await backend.get_many(["k"])
+    assert (refused.value.reason, refused.value.transient) == (reason, True), refused.value.__cause__
+    await backend.aclose()
+
+
 async def test_a_user_that_may_not_make_tables_uses_one_that_is_there(postgres: Server, postgres_url: str) -> None:
     ask(
         postgres,

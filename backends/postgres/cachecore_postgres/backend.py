@@ -141,8 +141,7 @@ class PostgresBackend:
 
     def link(self, key: str) -> contract.Link | None:
         """Return the connection that calls of the running loop had to wait for last; None before it was opened."""
-        pool = self._pools.get(asyncio.get_running_loop())
-        return None if pool is None else pool.link
+        return pool.link if (pool := self._pools.get(asyncio.get_running_loop())) else None
 
     def limit_waits(self, *, connect: float, silence: float) -> None:
         """Give up connecting after `connect` seconds, and a statement after `silence`; the server gives it up too."""

@@ -21,14 +21,17 @@ from cachecore_postgres.statements import GREET, Statements
 # one, such as a failed login. The first that fits counts. An error is not transient where no retry cures it: the
 # breaker must not open because one value does not fit.
 _KINDS: Final = (
-    ("auth", True, BackendUnavailable, "28 3D", ("authentication failed", "pg_hba.conf", "not exist", "no password")),
+    ("auth", True, BackendUnavailable, "28", ("authentication failed", "pg_hba.conf", "no password", "role ")),
+    ("tls", True, BackendUnavailable, "", ("ssl error", "support ssl", "certificate")),
+    ("no_database", True, BackendUnavailable, "3D", ("not exist", "no such database")),
+    ("dns", True, BackendUnavailable, "", ("resolve", "translate host")),
     ("auth", False, BackendUnavailable, "42501", ()),
     ("max_clients", True, BackendUnavailable, "53300", ("too many clients", "connection slots")),
     ("readonly", True, BackendError, "25006 0A000", ("session is read-only",)),  # 0A000: a replica, an unlogged table
     ("timeout", True, BackendTimeout, "55P03 57014", ()),
     ("full", False, BackendError, "53 54", ()),  # disk, memory, the size of a value, the queue of notifications
     ("schema", False, BackendError, "3F", ()),
-    ("refused", True, BackendUnavailable, "", ("connection to server", "resolve", "timeout")),
+    ("refused", True, BackendUnavailable, "", ("connection to server", "timeout")),
     ("reset", True, BackendUnavailable, "08 57 42P01", ("",)),  # 42P01: no table; the next connection makes it
 )
 _NO_LINK: Final = Link("", float("-inf"))
@@ -95,7 +98,8 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
         TimeoutError: it took too long.
     """
     async with asyncio.timeout(patience):
-        made = await Connection.connect(url, autocommit=True)
+        # Keys are text: in a database whose encoding is SQL_ASCII psycopg would hand them out as bytes.
+        made = await Connection.connect(url, autocommit=True, client_encoding="utf8")
         made.greeting = {"process": made.pgconn.backend_pid, "table": statements.name, "ms": round(silence * 1000)}
         try:
             made.listens, made.table = await made.greet()
@@ -123,9 +127,7 @@ class Pool:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.life = self.start(self._live())
         """Ends with the loop; cancelled, it ends the others, and closes the connections."""
-        self._opening = opening
-        self._slots, self._lent = asyncio.Semaphore(size), 0
-        self._idle: list[Connection] = []
+        self._opening, self._slots, self._lent, self._idle = opening, asyncio.Semaphore(size), 0, list[Connection]()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin `work` in a task of its own, which has nothing of its caller."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
@@ -46,10 +46,11 @@ def parse_url(url: str) -> tuple[str, PostgresOptions]:
     Raises:
         OptionsError: the URL has another form, libpq does not take it, or an option is unknown or wrong.
     """
-    parts, names = urlsplit(url), [field.name for field in fields(PostgresOptions)]
-    given = parse_qsl(parts.query, keep_blank_values=True)
+    # Not by `urlsplit`: a URL put together again has lost the `//` before an empty host.
+    names, (place, _, query) = [field.name for field in fields(PostgresOptions)], url.partition("?")
+    given = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
     others = urlencode([(name, text) for name, text in given if name not in names], quote_via=quote)
-    plain = urlunsplit(parts._replace(query=others))
+    plain = f"{place}?{others}".removesuffix("?")
     try:
         conninfo_to_dict(plain)
     except Error:
