@@ -6,6 +6,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,24 @@ async def test_prune_deletes_what_has_ended_and_nothing_else(tmp_path: Path) -> 
     assert await backend.prune() == 21
     assert await backend.get_many(["other"]) == [b"v"]
     assert [path.name for path in await asyncio.to_thread(lambda: list(tmp_path.rglob("*_")))] == ["other_"]
+    await backend.aclose()
+
+
+async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """`rm -r` is how a folder is emptied; a cache that is open goes on."""
+    url = f"file://{tmp_path}/answers"
+    backend = from_url(url)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "answers")
+    assert await backend.get_many(["k"]) == [None]
+    assert await backend.delete_many(["k"]) == 0
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "answers")
+    assert await backend.swap("k", None, b"w", ttl=60)
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "answers")
+    assert [page async for page in backend.scan("")] == []
+    assert await backend.prune() == 0
+    await backend.set_many({"k": b"x"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"x"]
     await backend.aclose()
 
 

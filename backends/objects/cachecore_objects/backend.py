@@ -265,7 +265,7 @@ class ObjectBackend:
             return
         import fcntl
 
-        self._locks.mkdir(exist_ok=True)
+        self._locks.mkdir(parents=True, exist_ok=True)
         number = hashlib.blake2b(key.encode(), digest_size=8).digest()[0] % _LOCKS
         descriptor = os.open(self._locks / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
