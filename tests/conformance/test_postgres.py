@@ -82,6 +82,7 @@ async def harness(request: pytest.FixtureRequest, postgres: Server, way: str) ->
         query = f"schema=o%22ther%25s&table=t%27%25%22LIVE_&durability=logged&{postgres.verified}&heartbeat=50ms"
         url = postgres.url("moved", query)
     made = PostgresHarness(url, postgres)
+    await made.backend.delete_many(["none"])  # makes the table: a feed begins anew with it
     yield made
     await made.aclose()
 
