@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import HTTPStore, MemoryStore
+from typer.testing import CliRunner
 
 from cachecore import Cache
+from cachecore.cli import app
 from cachecore.contract import BackendError, BackendUnavailable, OptionsError
 from cachecore.testing.clocks import FakeClock
 from cachecore.testing.proxy import Proxy
@@ -203,6 +205,36 @@ async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     await backend.set_many({"k": b"x"}, ttl=60)
     assert await backend.get_many(["k"]) == [b"x"]
     await backend.aclose()
+
+
+@pytest.mark.parametrize("command", ["doctor", "stats", "ls"])
+def test_commands_that_look_make_no_folder(tmp_path: Path, command: str) -> None:
+    """A name that is mistyped leaves nothing behind, and is said; a folder that is there stays."""
+    done = CliRunner().invoke(app(), [command, f"file://{tmp_path}/no/such"])
+    assert done.exit_code == 2
+    assert "there is no such folder" in done.output
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    assert CliRunner().invoke(app(), [command, f"file://{tmp_path}/empty"]).exit_code == (1 if command == "ls" else 0)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+async def test_a_folder_without_answers_goes_with_the_backend(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/no/such"
+    for write in (False, True):
+        backend = from_url(url)
+        assert backend.absence() is not None
+        assert await backend.get_many(["k"]) == [None]
+        if write:
+            assert await backend.swap("k", None, b"v", ttl=60)
+            assert backend.absence() is None
+        await backend.aclose()
+        assert (tmp_path / "no").exists() == write
+    other = from_url(url)
+    assert other.absence() is None
+    assert await other.get_many(["k"]) == [b"v"]
+    await other.aclose()
+    assert from_url("s3://bucket?region=x").absence() is None
 
 
 async def test_a_child_of_a_process_that_used_one_is_told(tmp_path: Path) -> None:

@@ -46,10 +46,13 @@ class ObjectBackend:
 
     `store` is obstore's, made and configured by the caller or by `from_url`. Deadlines are of this host's clock. A swap
     is a write on the condition that the object is the one that was read; in a folder of files, it locks the key. A
-    forked child can use a backend only if its parent never used one.
+    forked child can use a backend only if its parent never used one. `made` are folders that were made for this
+    backend, the deepest first: it removes them again in the end if nothing was written.
     """
 
-    def __init__(self, store: Any, *, concurrency: int = 64, clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Any, *, concurrency: int = 64, clock: Clock | None = None, made: Sequence[Path] = ()
+    ) -> None:
         if isinstance(store, HTTPStore):
             raise OptionsError("a plain HTTP store cannot write on a condition: use s3, gs, az or file")
         number: object = concurrency
@@ -61,11 +64,10 @@ class ObjectBackend:
             if os.name == "nt":
                 raise OptionsError("file:// needs locks of files that Windows does not have: use sqlite:// there")
             self._locks = Path(str(store.prefix)) / ".locks"
-        self._clock = clock or SystemClock()
-        self._concurrency = concurrency
+        self._clock, self._concurrency = clock or SystemClock(), concurrency
         self._slots: LoopLocal[asyncio.Semaphore] = LoopLocal()
         self._writes: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._closed, self._made = False, made
         self._proved = self._locks is not None
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -104,9 +106,7 @@ class ObjectBackend:
         def change(found: Record | None) -> Record | bool:
             if (None if found is None else found.value) != old:
                 return False
-            return (
-                old is None if new is None and old is None else Record(new or b"", ENDED if new is None else deadline)
-            )
+            return Record(new, deadline) if new is not None else old is None or Record(b"", ENDED)
 
         return (await self._each("swap", lambda key: self._change(key, change), [key], write=True))[0]
 
@@ -150,6 +150,11 @@ class ObjectBackend:
             deleted += sum(await self._each("prune", prune, keys, write=True))
         return deleted
 
+    def absence(self) -> str | None:
+        """Return that there is no folder yet, in words; None if there is one, or the store is a bucket."""
+        absent = self._made and not any(self._made[0].glob("*"))
+        return "there is no such folder; the first answer that is stored makes it" if absent else None
+
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
         """Return the kind and abilities of the store, in words. Writes nothing."""
         swap = "a lock of each key's file" if self._locks else "writes on a condition"
@@ -162,6 +167,9 @@ class ObjectBackend:
         self._closed = True
         here = [task for task in self._writes if task.get_loop() is asyncio.get_running_loop()]
         await asyncio.gather(*here, return_exceptions=True)
+        with contextlib.suppress(OSError):  # there is something in it
+            for folder in self._made:
+                folder.rmdir()
 
     def _deadline(self, ttl: float | None) -> float:
         return math.inf if ttl is None else self._clock.time() + ttl

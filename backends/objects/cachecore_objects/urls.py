@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -9,7 +10,6 @@ from cachecore.contract import Clock, OptionsError, positive, redact_url
 from cachecore_objects.backend import ObjectBackend
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
-_MILLISECONDS: Final = 1000
 _OF_CLIENT: Final = ("allow_", "connect_", "default_content", "http", "pool_", "proxy_", "random", "read_", "user_")
 """The first letters of those options of obstore that are its HTTP client's, not the store's."""
 
@@ -32,10 +32,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     timeout = positive("timeout", given.pop("timeout", 5.0))
     concurrency: Any = given.pop("concurrency", "64")
-    if not concurrency.isdecimal():
-        raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
-    plain = url.partition("?")[0]
-    client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * _MILLISECONDS)}ms")
+    plain, made = url.partition("?")[0], list[Path]()
+    client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * 1000)}ms")
     client.update({name: given.pop(name) for name in list(given) if name.startswith(_OF_CLIENT)})
     if given.get("endpoint", "").startswith("http://"):
         client["allow_http"] = True
@@ -43,7 +41,9 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
         if parts.scheme == "file":
             if given or parts.netloc or not parts.path.strip("/"):
                 raise OptionsError(f"a folder is named by file:///folder, with no options of obstore, not {plain!r}")
-            store: Any = stores.LocalStore(unquote(parts.path), mkdir=True)
+            folder = Path(unquote(parts.path))
+            made = [each for each in (folder, *folder.parents) if not each.exists()]
+            store: Any = stores.LocalStore(folder, mkdir=True)  # obstore opens no folder that is not there
         else:
             # No retries: whether a call is made again is decided above.
             build: Any = stores.from_url  # its types name each kind of store
@@ -53,7 +53,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
             raise
         place = "file:///folder, where this user may make one" if parts.scheme == "file" else f"{parts.scheme}://bucket"
         raise OptionsError(f"obstore does not take {redact_url(url)!r}, as in {place}: {_reason(error)}") from None
-    return ObjectBackend(store, concurrency=int(concurrency), clock=clock)
+    number = int(concurrency) if concurrency.isdecimal() else concurrency
+    return ObjectBackend(store, concurrency=number, clock=clock, made=made)
 
 
 def _reason(error: BaseException) -> str:
