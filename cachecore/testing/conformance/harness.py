@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, runtime_checkable
 
 from cachecore.contract import CacheBackend
 
 _SHOWN: Final = 200
+_CHECK_SECONDS: Final = 120.0
 
 
 class Harness(Protocol):
@@ -40,9 +43,25 @@ CHECKS: list[Check] = []
 
 
 def registered(check: Check) -> Check:
-    """Add a check to the suite."""
-    CHECKS.append(check)
-    return check
+    """Add a check to the suite. It fails with the promise that it is about, also where the backend raises or hangs."""
+    promise = " ".join((check.__doc__ or check.__name__).split()).rstrip(".")
+
+    @functools.wraps(check)
+    async def named(harness: Harness) -> None:
+        limit = asyncio.timeout(_CHECK_SECONDS)
+        try:
+            async with limit:
+                await check(harness)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raised = f"the backend raised {type(error).__name__}: {error}"
+            if limit.expired():
+                raised = f"a call of the backend has not ended after {_CHECK_SECONDS:g} s"
+            raise AssertionError(f"{promise}: {raised}") from error
+
+    CHECKS.append(named)
+    return named
 
 
 def same(got: object, wanted: object, promise: str) -> None:

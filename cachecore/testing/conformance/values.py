@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cachecore.testing.conformance.harness import Harness, holds, registered, same
+from cachecore.testing.conformance.harness import Harness, SharedHarness, holds, registered, same
 
 
 @registered
@@ -95,6 +95,26 @@ async def check_set_replaces_the_value(harness: Harness) -> None:
     for value in (b"old", b"new", b"a longer one", b""):
         await harness.backend.set_many({"k": value}, ttl=60)
         same(await harness.backend.get_many(["k"]), [value], "a read returns the last write")
+
+
+@registered
+async def check_a_read_sees_what_another_backend_wrote(harness: Harness) -> None:
+    """A key that a backend has read before is read from the store again: another process may have changed it."""
+    if not isinstance(harness, SharedHarness):
+        return
+    backend, other = harness.backend, await harness.another()
+    keys = ["set", "deleted", "swapped", "swapped away", "made"]
+    await backend.set_many(dict.fromkeys(keys[:4], b"old"), ttl=60)
+    for reader in (backend, other):
+        same(await reader.get_many(keys), [b"old"] * 4 + [None], "a backend reads what one of the two wrote")
+    await other.set_many({"set": b"new"}, ttl=60)
+    same(await other.delete_many(["deleted"]), 1, "delete_many counts a key that another backend wrote")
+    same(await other.swap("swapped", b"old", b"new", ttl=60), True, "swap sees the value that another backend wrote")
+    same(await other.swap("swapped away", b"old", None, ttl=None), True, "swap deletes what another backend wrote")
+    same(await other.swap("made", None, b"new", ttl=60), True, "swap from None writes where there is nothing")
+    got = await backend.get_many(keys)
+    same(got, [b"new", None, b"new", None, b"new"], "a read sees what another backend wrote since the last read")
+    same(await backend.swap("set", b"old", b"mine", ttl=60), False, "swap compares with what another backend wrote")
 
 
 @registered
