@@ -24,6 +24,7 @@ from cachecore.testing.clocks import FakeClock
 from cachecore.testing.proxy import Proxy
 from cachecore_objects import ObjectBackend, from_url
 from cachecore_objects.records import Record, decode, encode, ends, key_of, path_of
+from tests.objects.azurite import azure_url
 from tests.objects.conftest import bucket_of, s3_url
 
 ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=250)
@@ -267,6 +268,19 @@ async def test_wrong_keys_a_missing_bucket_and_no_server(s3_server: int) -> None
             await backend.set_many({"k": b"v"}, ttl=60)
         assert failed.value.reason == reason, failed.value.__cause__
         await backend.aclose()
+
+
+def test_doctor_tells_of_a_bucket_that_is_not_there(s3_server: int) -> None:
+    """A read of it finds nothing, as in one that is empty."""
+    done = CliRunner().invoke(app(), ["doctor", s3_url(s3_server, "no-such-bucket")])
+    assert done.exit_code == 1
+    assert "does not answer: no_bucket" in done.output
+
+
+def test_doctor_tells_of_a_container_that_is_not_there(azure_server: int) -> None:
+    done = CliRunner().invoke(app(), ["doctor", azure_url(azure_server, "no-such-container")])
+    assert done.exit_code == 1
+    assert "does not answer: no_bucket" in done.output
 
 
 async def test_a_store_30_ms_away_gives_hits_with_the_defaults(s3_server: int) -> None:

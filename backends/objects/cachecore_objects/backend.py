@@ -228,8 +228,7 @@ class ObjectBackend:
             head = await obstore.get_range_async(self._store, path, start=0, length=HEAD_BYTES)
         except FileNotFoundError:
             return None
-        deadline = ends(bytes(head))
-        return deadline is not None and deadline > self._clock.time()
+        return (ends(bytes(head)) or ENDED) > self._clock.time()
 
     async def _put(self, key: str, record: Record, mode: Any) -> None:
         await obstore.put_async(self._store, path_of(key), encode(key, record), mode=mode, use_multipart=False)

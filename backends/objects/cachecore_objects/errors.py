@@ -14,6 +14,7 @@ _WORDS: Final = (
     ("timed out", "timeout", True),
     ("os error 28", "full", False),
     ("nosuchbucket", "no_bucket", False),
+    ("containernotfound", "no_bucket", False),
     ("slowdown", "slow_down", True),
     ("dns error", "dns", True),
     ("error sending request", "refused", True),
