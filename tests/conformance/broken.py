@@ -176,6 +176,20 @@ class RoundsLongBatches(MemoryBackend):
         await super().set_many(kept, ttl=ttl)
 
 
+class EndsOfItsOwn(MemoryBackend):
+    """Takes no end for that of the store's settings."""
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        await super().set_many(items, ttl=3600.0 if ttl is None else ttl)
+
+
+class LongestEnd(MemoryBackend):
+    """Cuts a ttl to the longest that its store takes."""
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        await super().set_many(items, ttl=ttl and min(ttl, 30 * 86_400.0))
+
+
 class MillisecondClock(MemoryBackend):
     """Tells the time as its driver does."""
 

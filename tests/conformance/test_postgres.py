@@ -39,6 +39,8 @@ class PostgresHarness:
             self._control.execute, "UPDATE moved.clock SET ahead = ahead + make_interval(secs => %s)", (seconds,)
         )
 
+    leap = advance
+
     async def another(self) -> CacheBackend:
         self.opened.append(PostgresBackend(self.url))
         return self.opened[-1]

@@ -36,6 +36,14 @@ class SharedHarness(Harness, Protocol):
         """Return a further backend on the same store, closed by the harness in the end."""
 
 
+@runtime_checkable
+class LeapingHarness(Harness, Protocol):
+    """A harness on a clock that is moved by hand: years pass at once."""
+
+    async def leap(self, seconds: float) -> None:
+        """Let `seconds` pass for the store, any number of them, without a real wait."""
+
+
 Check = Callable[[Harness], Awaitable[None]]
 
 CHECKS: list[Check] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cachecore.testing.conformance.harness import Harness, SharedHarness, holds, registered, same
+from cachecore.testing.conformance.harness import Harness, LeapingHarness, SharedHarness, holds, registered, same
 
 
 @registered
@@ -149,6 +149,23 @@ async def check_longest_ttl_is_accepted(harness: Harness) -> None:
     await harness.backend.set_many({"k": b"v"}, ttl=1000 * 365 * 86400.0)
     same(await harness.backend.get_many(["k"]), [b"v"], "a value with a ttl of a thousand years is there")
     holds(await harness.backend.swap("k", b"v", b"w", ttl=1000 * 365 * 86400.0), "swap takes a ttl of a thousand years")
+
+
+@registered
+async def check_no_end_and_long_ends_are_kept(harness: Harness) -> None:
+    """A value without an end is there after a year, and one of 400 days until its end: neither has the store's own."""
+    if not isinstance(harness, LeapingHarness):
+        return
+    day, keys = 86_400.0, ["ever", "swapped", "long"]
+    await harness.backend.set_many({"ever": b"v"}, ttl=None)
+    same(await harness.backend.swap("swapped", None, b"v", ttl=None), True, "swap from None writes where nothing is")
+    await harness.backend.set_many({"long": b"v"}, ttl=400 * day)
+    await harness.leap(365 * day)
+    got = await harness.backend.get_many(keys)
+    same(got, [b"v"] * 3, "values with ttl=None and with a ttl of 400 days are there after a year")
+    await harness.leap(36 * day)
+    got = await harness.backend.get_many(keys)
+    same(got, [b"v", b"v", None], "a value with a ttl of 400 days is gone after 401, one with ttl=None is not")
 
 
 @registered
