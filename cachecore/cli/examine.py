@@ -141,6 +141,8 @@ async def _abilities(store: Store) -> tuple[dict[str, bool | None], dict[str, st
             try:
                 await patient(name, attempt())
             except BackendError as error:
+                if error.reason == "no_bucket":  # reads find nothing there either: it is the place that is wrong
+                    raise
                 abilities[name], refused[name] = False, error.reason
     if isinstance(backend, SupportsFeed):
         abilities["feed"] = await _tells(backend, store.start)

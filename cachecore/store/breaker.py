@@ -27,7 +27,7 @@ State = Literal["closed", "open", "half_open"]
 
 EXPLICIT: Final = -1
 """The ticket of an explicit call that an open breaker lets through: its success says nothing."""
-UNREACHABLE: Final = frozenset({"refused", "dns", "connect_timeout", "max_clients", "auth"})
+UNREACHABLE: Final = frozenset({"refused", "dns", "connect_timeout", "max_clients", "auth", "tls", "no_database"})
 """Reasons of errors that say that the store could not be connected to."""
 
 _SHORTEST: Final = 0.75  # a back-off is drawn from this part of it up to all of it: never beyond the cap

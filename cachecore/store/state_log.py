@@ -28,6 +28,8 @@ _REMEDIES: Final = {
     "dns": "check the name of the host",
     "connect_timeout": "check that the address is right and reachable; `connect_timeout` says how long is waited",
     "auth": "check user and password, or the rights of the user",
+    "tls": "check the certificates and settings of TLS, here and at the server",
+    "no_database": "make the database, or check its name",
     "max_clients": "raise the number of clients that the server allows, or use fewer processes",
     "loading": "it reads its data and will be back by itself",
     "readonly": "this is a replica: point to the primary, or wait for the failover to end",

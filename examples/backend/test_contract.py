@@ -24,6 +24,8 @@ class Harness:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
     async def another(self) -> FolderBackend:
         return FolderBackend(self.folder, clock=self.clock)
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
-from cachecore.contract import FeedEvent
+from cachecore.contract import BackendError, FeedEvent
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.clocks import FakeClock
 from cachecore_sqlite import SQLiteBackend
@@ -174,6 +174,82 @@ class RoundsLongBatches(MemoryBackend):
             if size <= 16 * 1024 * 1024 or math.isinf(size):
                 kept[key] = value
         await super().set_many(kept, ttl=ttl)
+
+
+class EndsOfItsOwn(MemoryBackend):
+    """Takes no end for that of the store's settings."""
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        await super().set_many(items, ttl=3600.0 if ttl is None else ttl)
+
+
+class LongestEnd(MemoryBackend):
+    """Cuts a ttl to the longest that its store takes."""
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        await super().set_many(items, ttl=ttl and min(ttl, 30 * 86_400.0))
+
+
+class MillisecondClock(MemoryBackend):
+    """Tells the time as its driver does."""
+
+    async def time(self) -> float:
+        return self._clock.time() * 1000
+
+
+class ClosesOnce(MemoryBackend):
+    """Takes a second end for a mistake."""
+
+    async def aclose(self) -> None:
+        if self._closed:
+            raise RuntimeError("closed before")
+        await super().aclose()
+
+
+class DriversErrorWhenClosed(MemoryBackend):
+    """Lets its driver say that it is closed."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if self._closed:
+            raise ValueError("I/O operation on closed file")
+        return await super().get_many(keys)
+
+
+class RefusesSomeKeys(MemoryBackend):
+    """Names files by keys."""
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        if any(key.startswith(".") for key in items):
+            raise BackendError("set_many", transient=True, reason="os_error")
+        await super().set_many(items, ttl=ttl)
+
+
+class KeepsItsLock(MemoryBackend):
+    """Leaves a lock behind where its caller is cancelled."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._held = asyncio.Lock()
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        await self._held.acquire()
+        await asyncio.sleep(0)
+        self._held.release()
+        return await super().get_many(keys)
+
+
+class RemembersReads(SQLiteBackend):
+    """Answers what it has read before from memory."""
+
+    def __init__(self, path: str, *, clock: FakeClock) -> None:
+        super().__init__(path, clock=clock)
+        self._read = dict[str, bytes]()
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        found = await super().get_many([key for key in keys if key not in self._read])
+        missing = dict(zip([key for key in keys if key not in self._read], found, strict=True))
+        self._read.update({key: value for key, value in missing.items() if value is not None})
+        return [self._read.get(key, missing.get(key)) for key in keys]
 
 
 class ForgetsSwaps(SQLiteBackend):

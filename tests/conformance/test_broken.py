@@ -11,6 +11,7 @@ import pytest
 from cachecore.contract import CacheBackend
 from cachecore.testing import conformance
 from cachecore.testing.clocks import FakeClock
+from cachecore.testing.conformance import harness as conformance_harness
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.conformance import broken
 
@@ -32,6 +33,13 @@ BREAKS = {
     broken.ExtendShortens: "extend moves an end no further than asked, and never back",
     broken.AnswersWhenClosed: "the closed backend answered",
     broken.RoundsLongBatches: "no value is lost",
+    broken.EndsOfItsOwn: "values with ttl=None and with a ttl of 400 days are there after a year",
+    broken.LongestEnd: "values with ttl=None and with a ttl of 400 days are there after a year",
+    broken.MillisecondClock: "the store's clock is Unix seconds",
+    broken.ClosesOnce: "the second aclose is no error",
+    broken.DriversErrorWhenClosed: "get_many after aclose raises BackendError, not ValueError",
+    broken.RefusesSomeKeys: "Colons, slashes, dots and escapes have no meaning",
+    broken.KeepsItsLock: "After callers were cancelled at any step, others still get their own answers: a call of the",
 }
 
 
@@ -47,14 +55,16 @@ class Memory:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
 
 class File(Memory):
     """A broken backend beside a whole one on one file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Any) -> None:
         self.clock = FakeClock()
         self._path = str(path / "cache.db")
-        self.backend = broken.ForgetsSwaps(self._path, clock=self.clock)
+        self.backend = kind(self._path, clock=self.clock)
         self.opened: list[CacheBackend] = [self.backend]
 
     async def another(self) -> CacheBackend:
@@ -72,18 +82,36 @@ async def said(check: conformance.Check, harness: conformance.Harness) -> str:
 
 
 @pytest.mark.parametrize(("kind", "promise"), BREAKS.items(), ids=[kind.__name__ for kind in BREAKS])
-async def test_a_broken_promise_is_named(kind: type[Any], promise: str) -> None:
+async def test_a_broken_promise_is_named(kind: type[Any], promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conformance_harness, "_CHECK_SECONDS", 5.0)
     failures = [text for check in conformance.CHECKS if (text := await said(check, Memory(kind)))]
     assert any(promise in text for text in failures), failures
     assert not [text for text in failures if text.endswith("without a word")]
 
 
-async def test_a_feed_that_forgets_swaps_is_named(tmp_path: Path) -> None:
-    harness = File(tmp_path)
-    text = await said(conformance.feeds.check_feed_tells_every_kind_of_change, harness)
+@pytest.mark.parametrize(
+    ("kind", "check", "promise"),
+    [
+        (
+            broken.ForgetsSwaps,
+            conformance.feeds.check_feed_tells_every_kind_of_change,
+            "each change below the prefix",
+        ),
+        (
+            broken.RemembersReads,
+            conformance.values.check_a_read_sees_what_another_backend_wrote,
+            "a read sees what another backend wrote since the last read",
+        ),
+    ],
+)
+async def test_a_promise_broken_between_two_backends_is_named(
+    tmp_path: Path, kind: type[Any], check: conformance.Check, promise: str
+) -> None:
+    harness = File(tmp_path, kind)
+    text = await said(check, harness)
     for backend in harness.opened:
         await backend.aclose()
-    assert "each change below the prefix" in text
+    assert promise in text
 
 
 def wordless(source: str) -> list[str]:

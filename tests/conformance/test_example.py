@@ -41,6 +41,8 @@ class ExampleHarness:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
     async def another(self) -> Any:
         return NAMES["MyBackend"](self.driver, clock=self.clock)
 

@@ -30,6 +30,8 @@ class KeyValueHarness:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
 
 @pytest.fixture(params=["memory", "disk", "redis"])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[KeyValueHarness]:

@@ -23,6 +23,8 @@ class MemoryHarness:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
 
 @pytest.mark.parametrize("check", CHECKS, ids=attrgetter("__name__"))
 async def test_backend_keeps_the_contract(check: Check) -> None:

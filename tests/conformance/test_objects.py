@@ -33,6 +33,8 @@ class ObjectHarness:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
     async def another(self) -> CacheBackend:
         self.opened.append(self._make(self.clock))
         return self.opened[-1]

@@ -39,6 +39,8 @@ class PostgresHarness:
             self._control.execute, "UPDATE moved.clock SET ahead = ahead + make_interval(secs => %s)", (seconds,)
         )
 
+    leap = advance
+
     async def another(self) -> CacheBackend:
         self.opened.append(PostgresBackend(self.url))
         return self.opened[-1]
@@ -82,6 +84,7 @@ async def harness(request: pytest.FixtureRequest, postgres: Server, way: str) ->
         query = f"schema=o%22ther%25s&table=t%27%25%22LIVE_&durability=logged&{postgres.verified}&heartbeat=50ms"
         url = postgres.url("moved", query)
     made = PostgresHarness(url, postgres)
+    await made.backend.delete_many(["none"])  # makes the table: a feed begins anew with it
     yield made
     await made.aclose()
 

@@ -31,6 +31,8 @@ class SQLiteHarness:
     async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
+    leap = advance
+
 
 class FileHarness(SQLiteHarness):
     """A file shared by several backends."""

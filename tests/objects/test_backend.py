@@ -6,6 +6,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from cachecore.testing.clocks import FakeClock
 from cachecore.testing.proxy import Proxy
 from cachecore_objects import ObjectBackend, from_url
 from cachecore_objects.records import Record, decode, encode, ends, key_of, path_of
+from tests.objects.azurite import azure_url
 from tests.objects.conftest import bucket_of, s3_url
 
 ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=250)
@@ -188,6 +190,36 @@ async def test_prune_deletes_what_has_ended_and_nothing_else(tmp_path: Path) -> 
     await backend.aclose()
 
 
+async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """`rm -r` is how a folder is emptied; a cache that is open goes on."""
+    url = f"file://{tmp_path}/answers"
+    backend = from_url(url)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "answers")
+    assert await backend.get_many(["k"]) == [None]
+    assert await backend.delete_many(["k"]) == 0
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "answers")
+    assert await backend.swap("k", None, b"w", ttl=60)
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "answers")
+    assert [page async for page in backend.scan("")] == []
+    assert await backend.prune() == 0
+    await backend.set_many({"k": b"x"}, ttl=60)
+    assert await backend.get_many(["k"]) == [b"x"]
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("command", ["doctor", "stats", "ls"])
+def test_commands_that_look_make_no_folder(tmp_path: Path, command: str) -> None:
+    """A name that is mistyped leaves nothing behind, and is said; a folder that is there stays."""
+    done = CliRunner().invoke(app(), [command, f"file://{tmp_path}/no/such"])
+    assert done.exit_code == 2
+    assert "there is no such folder" in done.output
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    assert CliRunner().invoke(app(), [command, f"file://{tmp_path}/empty"]).exit_code == (1 if command == "ls" else 0)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
 async def test_a_child_of_a_process_that_used_one_is_told(tmp_path: Path) -> None:
     """The threads that do the work are not in the child: a call would wait for ever."""
     backend = ObjectBackend(MemoryStore())
@@ -218,6 +250,19 @@ async def test_wrong_keys_a_missing_bucket_and_no_server(s3_server: int) -> None
             await backend.set_many({"k": b"v"}, ttl=60)
         assert failed.value.reason == reason, failed.value.__cause__
         await backend.aclose()
+
+
+def test_doctor_tells_of_a_bucket_that_is_not_there(s3_server: int) -> None:
+    """A read of it finds nothing, as in one that is empty."""
+    done = CliRunner().invoke(app(), ["doctor", s3_url(s3_server, "no-such-bucket")])
+    assert done.exit_code == 1
+    assert "does not answer: no_bucket" in done.output
+
+
+def test_doctor_tells_of_a_container_that_is_not_there(azure_server: int) -> None:
+    done = CliRunner().invoke(app(), ["doctor", azure_url(azure_server, "no-such-container")])
+    assert done.exit_code == 1
+    assert "does not answer: no_bucket" in done.output
 
 
 async def test_a_store_30_ms_away_gives_hits_with_the_defaults(s3_server: int) -> None:
@@ -264,3 +309,4 @@ def test_a_folder_is_made_by_the_first_call_and_not_by_a_look(tmp_path: Path) ->
 
 def test_an_object_store_is_not_looked_for() -> None:
     assert ObjectBackend(MemoryStore()).absence() is None
+    assert from_url("s3://bucket?region=x").absence() is None

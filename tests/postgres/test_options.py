@@ -38,6 +38,23 @@ def test_options_stand_beside_those_of_libpq() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("postgres:///app?host=/run/postgresql", "postgres:///app?host=%2Frun%2Fpostgresql"),
+        ("postgres:///app?host=/run/postgresql&table=x", "postgres:///app?host=%2Frun%2Fpostgresql"),
+        ("postgres://me@one:1,two:2/app?table=x", "postgres://me@one:1,two:2/app"),
+        ("postgres://me:a#b@db/app?table=x", "postgres://me:a#b@db/app"),
+        ("postgres://db/app?user=me&password=a+b%20c", "postgres://db/app?user=me&password=a%2Bb%20c"),
+    ],
+)
+def test_what_libpq_takes_stays_as_it_is(url: str, plain: str) -> None:
+    """A socket has no host before the database; + is a character, not a space."""
+    assert parse_url(url)[0] == plain
+    PostgresBackend(url)
+    Cache(url, ttl=60)
+
+
+@pytest.mark.parametrize(
     ("url", "says"),
     [
         ("postgres://u:hunter22@h/db?sslmod=require", "libpq does not take"),

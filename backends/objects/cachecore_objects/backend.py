@@ -45,9 +45,8 @@ class ObjectBackend:
     """CacheBackend in objects of one store, one for each key.
 
     `store` is obstore's, made and configured by the caller or by `from_url`, or the path of a folder, which the first
-    call makes. Deadlines are of this host's clock. A swap
-    is a write on the condition that the object is the one that was read; in a folder of files, it locks the key. A
-    forked child can use a backend only if its parent never used one.
+    call makes. Deadlines are of this host's clock. A swap is a write on the condition that the object is the one that
+    was read; in a folder of files, it locks the key. A forked child can use a backend only if its parent never did.
     """
 
     def __init__(self, store: Any, *, concurrency: int = 64, clock: Clock | None = None) -> None:
@@ -62,8 +61,7 @@ class ObjectBackend:
             if os.name == "nt":
                 raise OptionsError("file:// needs locks of files that Windows does not have: use sqlite:// there")
             self._locks = (store if isinstance(store, Path) else Path(str(store.prefix))) / ".locks"
-        self._clock = clock or SystemClock()
-        self._concurrency = concurrency
+        self._clock, self._concurrency = clock or SystemClock(), concurrency
         self._slots: LoopLocal[asyncio.Semaphore] = LoopLocal()
         self._writes: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -105,9 +103,7 @@ class ObjectBackend:
         def change(found: Record | None) -> Record | bool:
             if (None if found is None else found.value) != old:
                 return False
-            return (
-                old is None if new is None and old is None else Record(new or b"", ENDED if new is None else deadline)
-            )
+            return Record(new, deadline) if new is not None else old is None or Record(b"", ENDED)
 
         return (await self._each("swap", lambda key: self._change(key, change), [key], write=True))[0]
 
@@ -234,8 +230,7 @@ class ObjectBackend:
             head = await obstore.get_range_async(self._store, path, start=0, length=HEAD_BYTES)
         except FileNotFoundError:
             return None
-        deadline = ends(bytes(head))
-        return deadline is not None and deadline > self._clock.time()
+        return (ends(bytes(head)) or ENDED) > self._clock.time()
 
     async def _put(self, key: str, record: Record, mode: Any) -> None:
         await obstore.put_async(self._store, path_of(key), encode(key, record), mode=mode, use_multipart=False)
@@ -279,8 +274,7 @@ class ObjectBackend:
             return
         import fcntl
 
-        _ = self._store  # makes the folder, if this is the first call
-        self._locks.mkdir(exist_ok=True)
+        self._locks.mkdir(parents=True, exist_ok=True)
         number = hashlib.blake2b(key.encode(), digest_size=8).digest()[0] % _LOCKS
         descriptor = os.open(self._locks / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:

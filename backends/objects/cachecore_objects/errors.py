@@ -14,6 +14,7 @@ _WORDS: Final = (
     ("timed out", "timeout", True),
     ("os error 28", "full", False),
     ("nosuchbucket", "no_bucket", False),
+    ("containernotfound", "no_bucket", False),
     ("slowdown", "slow_down", True),
     ("dns error", "dns", True),
     ("error sending request", "refused", True),
@@ -29,21 +30,15 @@ _KINDS: Final = {
 
 
 def translate(operation: str, error: Exception) -> BackendError:
-    """Return the contract's error for an exception of obstore or of a file, chained to it."""
+    """Return the contract's error for an exception of obstore or of a file."""
     text = str(error).lower()
-    found = _KINDS.get(type(error).__name__) or next(
+    reason, transient = _KINDS.get(type(error).__name__) or next(
         ((reason, transient) for words, reason, transient in _WORDS if words in text), ("error", True)
     )
-    reason, transient = found
-    made: BackendError
     if reason == "timeout":
-        made = BackendTimeout(operation)
-    elif reason in ("refused", "dns", "reset", "auth", "slow_down"):
-        made = BackendUnavailable(operation, transient, reason)
-    else:
-        made = BackendError(operation, transient, reason)
-    made.__cause__ = error
-    return made
+        return BackendTimeout(operation)
+    kind = BackendUnavailable if reason in ("refused", "dns", "reset", "auth", "slow_down") else BackendError
+    return kind(operation, transient, reason)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from cachecore.contract import Clock, OptionsError, positive, redact_url
 from cachecore_objects.backend import ObjectBackend
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
-_MILLISECONDS: Final = 1000
 _OF_CLIENT: Final = ("allow_", "connect_", "default_content", "http", "pool_", "proxy_", "random", "read_", "user_")
 """The first letters of those options of obstore that are its HTTP client's, not the store's."""
 
@@ -34,10 +33,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     timeout = positive("timeout", given.pop("timeout", 5.0))
     concurrency: Any = given.pop("concurrency", "64")
-    if not concurrency.isdecimal():
-        raise OptionsError(f"concurrency must be a whole number, not {concurrency!r}")
     plain = url.partition("?")[0]
-    client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * _MILLISECONDS)}ms")
+    client: dict[str, Any] = dict.fromkeys(("timeout", "connect_timeout"), f"{round(timeout * 1000)}ms")
     client.update({name: given.pop(name) for name in list(given) if name.startswith(_OF_CLIENT)})
     if given.get("endpoint", "").startswith("http://"):
         client["allow_http"] = True
@@ -56,7 +53,8 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
             raise
         place = "file:///folder, where this user may make one" if parts.scheme == "file" else f"{parts.scheme}://bucket"
         raise OptionsError(f"obstore does not take {redact_url(url)!r}, as in {place}: {_reason(error)}") from None
-    return ObjectBackend(store, concurrency=int(concurrency), clock=clock)
+    number = int(concurrency) if concurrency.isdecimal() else concurrency
+    return ObjectBackend(store, concurrency=number, clock=clock)
 
 
 def _can_be_made(folder: Path) -> bool:

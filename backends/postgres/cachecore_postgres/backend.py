@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from psycopg import Error, rows
 
 from cachecore import contract
-from cachecore_postgres.connections import Connection, Pool, absence, connect, translate
+from cachecore_postgres.connections import Connection, Pool, connect, translate
 from cachecore_postgres.options import PostgresOptions, parse_url
 from cachecore_postgres.statements import Statements
 
@@ -23,7 +23,7 @@ _SWEEP_SECONDS: Final = 1.0
 _PAUSE: Final = 0.5  # before the next attempt to connect
 _ASK_AGAIN: Final = 30.0  # where there is nothing to listen to
 _SILENT_SECONDS: Final = 2.0  # of a heartbeat, after which its connection is given up
-_WRITES: Final = frozenset({"set_many", "delete_many", "swap"})  # behind these is swept
+_WRITES: Final = frozenset({"set_many", "delete_many", "swap", "advance"})  # these make the table; behind is swept
 _FEED: Final = {True: "LISTEN/NOTIFY", False: "none (a pooler or a replica): copies in memory live for l1_max_age only"}
 
 
@@ -39,14 +39,12 @@ class PostgresBackend:
     def __init__(self, url: str, *, options: PostgresOptions | None = None) -> None:
         self._url, found = parse_url(url)
         self.options = options or found
-        self._sql = Statements(self.options)
-        self._patience = self._silence = 5.0
+        self._sql, self._patience, self._silence = Statements(self.options), 5.0, 5.0
         self._pools: contract.LoopLocal[Pool] = contract.LoopLocal()
-        self._name = secrets.token_hex(8)
-        self._closed, self._sweep_due = False, 0.0
+        self._name, self._closed, self._sweep_due = secrets.token_hex(8), False, 0.0
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
-        """Return the live values in the order of `keys`: one statement."""
+        """Return the live values in the order of `keys`: one statement. Reads make no table: they find nothing."""
         return self._start("get_many", _in_order(keys, None), self._sql.get, list(keys))
 
     def sizes(self, keys: Sequence[str]) -> Awaitable[list[int]]:
@@ -100,8 +98,7 @@ class PostgresBackend:
         change made before it was sent has been delivered. A heartbeat also asks whether the process that answers is the
         one that listens, and whether the table is still the one that is listened for.
         """
-        life, heartbeat = self._pool("feed").life, self.options.heartbeat
-        lost, pause = False, _PAUSE
+        life, heartbeat, lost, pause = self._pool("feed").life, self.options.heartbeat, False, _PAUSE
         while not life.done():
             with contextlib.suppress(Error, OSError), contextlib.ExitStack() as end:
                 connection = await self._open()
@@ -119,8 +116,7 @@ class PostgresBackend:
                     for seconds in (0.0, heartbeat):
                         async for told in connection.notifies(timeout=seconds):
                             who, *keys = told.payload.split("\n")
-                            wanted = tuple(key for key in keys if key.startswith(prefix) and who != self._sender())
-                            if wanted:
+                            if wanted := tuple(key for key in keys if key.startswith(prefix) and who != self._sender()):
                                 yield contract.Changed(wanted)
                         if not seconds:
                             yield contract.Alive(sent)
@@ -129,15 +125,11 @@ class PostgresBackend:
             lost = True
             await asyncio.wait([life], timeout=pause)
 
-    def absence(self) -> str | None:
-        """Return why there is no cache in the database, in words for people; None if there is one. Makes nothing."""
-        return absence(self._url, self._sql, self._patience)
-
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
         """Return the version and the abilities of the server, in words. Writes nothing. Raises `BackendError`."""
         try:
-            async with await self._open(make=False) as connection:
-                asked = connection.cursor(row_factory=rows.dict_row).execute(self._sql.about, (connection.table,))
+            async with await self._open() as connection:
+                asked = connection.cursor(row_factory=rows.dict_row).execute(self._sql.about, connection.greeting)
                 (facts,) = await (await asked).fetchall()
         except (Error, OSError) as error:
             raise translate("about", error) from error
@@ -145,8 +137,7 @@ class PostgresBackend:
 
     def link(self, key: str) -> contract.Link | None:
         """Return the connection that calls of the running loop had to wait for last; None before it was opened."""
-        pool = self._pools.get(asyncio.get_running_loop())
-        return None if pool is None else pool.link
+        return pool.link if (pool := self._pools.get(asyncio.get_running_loop())) else None
 
     def limit_waits(self, *, connect: float, silence: float) -> None:
         """Give up connecting after `connect` seconds, and a statement after `silence`; the server gives it up too."""
@@ -168,8 +159,8 @@ class PostgresBackend:
         """Return the notifications that tell of `keys`: a line for each, below one that names the process."""
         return ["\n".join([self._sender(), *keys[i : i + _TOLD_KEYS]]) for i in range(0, len(keys), _TOLD_KEYS)]
 
-    def _open(self, *, make: bool = True) -> Awaitable[Connection]:
-        return connect(self._url, self._sql, self._patience, self._silence, make=make)
+    def _open(self) -> Awaitable[Connection]:
+        return connect(self._url, self._sql, self._patience, self._silence)
 
     def _pool(self, operation: str) -> Pool:
         """Return the connections of the running loop, or raise that they are closed."""
@@ -194,6 +185,10 @@ class PostgresBackend:
     async def _run(self, pool: Pool, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> T:
         try:
             async with pool.connection() as connection, asyncio.timeout(self._silence):
+                if connection.table is None:
+                    await connection.look(self._sql.make if operation in _WRITES else None)
+                if connection.table is None and operation != "time":
+                    return then([])
                 found = await (await connection.execute(sql, values, binary=True)).fetchall()
         except (Error, OSError) as error:
             raise translate(operation, error) from error

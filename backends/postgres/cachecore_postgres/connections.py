@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from typing import Any, Final
 
 from psycopg import AsyncConnection, Error, errors, pq, waiting
-from psycopg import Connection as _Connection
 
 from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable, Link, in_background
 from cachecore_postgres.statements import GREET, Statements
@@ -22,17 +21,19 @@ from cachecore_postgres.statements import GREET, Statements
 # one, such as a failed login. The first that fits counts. An error is not transient where no retry cures it: the
 # breaker must not open because one value does not fit.
 _KINDS: Final = (
-    ("auth", True, BackendUnavailable, "28 3D", ("authentication failed", "pg_hba.conf", "not exist", "no password")),
+    ("max_clients", True, BackendUnavailable, "53300", ("too many", "connection slots", "no more connections")),
+    ("auth", True, BackendUnavailable, "28", ("authentication failed", "pg_hba.conf", "no password", "role ")),
+    ("tls", True, BackendUnavailable, "", ("ssl error", "support ssl", "certificate")),
+    ("no_database", True, BackendUnavailable, "3D", ("not exist", "no such database")),
+    ("dns", True, BackendUnavailable, "", ("resolve", "translate host")),
     ("auth", False, BackendUnavailable, "42501", ()),
-    ("max_clients", True, BackendUnavailable, "53300", ("too many clients", "connection slots")),
     ("readonly", True, BackendError, "25006 0A000", ("session is read-only",)),  # 0A000: a replica, an unlogged table
     ("timeout", True, BackendTimeout, "55P03 57014", ()),
     ("full", False, BackendError, "53 54", ()),  # disk, memory, the size of a value, the queue of notifications
     ("schema", False, BackendError, "3F", ()),
-    ("refused", True, BackendUnavailable, "", ("connection to server", "resolve", "timeout")),
-    ("reset", True, BackendUnavailable, "08 57 42P01", ("",)),  # 42P01: no table; the next connection makes it
+    ("refused", True, BackendUnavailable, "", ("connection to server", "timeout")),
+    ("reset", True, BackendUnavailable, "08 57 42P01", ("",)),  # 42P01: the table was dropped
 )
-_NO_LINK: Final = Link("", float("-inf"))
 
 
 def translate(operation: str, error: BaseException) -> BackendError:
@@ -80,8 +81,16 @@ class Connection(AsyncConnection[Any]):
         ((listens, table, _),) = await (await self.execute(GREET, self.greeting)).fetchall()
         return listens, table
 
+    async def look(self, make: bytes | None) -> None:
+        """Look for the table again, since another process may have made it; `make` makes it if it is not there."""
+        self.listens, self.table = await self.greet()
+        if self.table is None and make is not None:
+            with contextlib.suppress(errors.DuplicateTable, errors.DuplicateObject, errors.UniqueViolation):
+                await self.execute(make)  # or another process was faster
+            self.listens, self.table = await self.greet()
 
-async def connect(url: str, statements: Statements, patience: float, silence: float, *, make: bool) -> Connection:
+
+async def connect(url: str, statements: Statements, patience: float, silence: float) -> Connection:
     """Return a new connection within `patience` seconds; the server gives up a statement after `silence` seconds.
 
     Args:
@@ -89,21 +98,17 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
         statements: those of the table.
         patience: seconds.
         silence: seconds.
-        make: whether to make the table if it is not there.
 
     Raises:
-        psycopg.Error: the server refused it, or was not reached, or the table cannot be made.
+        psycopg.Error: the server refused it, or was not reached.
         TimeoutError: it took too long.
     """
     async with asyncio.timeout(patience):
-        made = await Connection.connect(url, autocommit=True)
+        # Keys are text: in a database whose encoding is SQL_ASCII psycopg would hand them out as bytes.
+        made = await Connection.connect(url, autocommit=True, client_encoding="utf8")
         made.greeting = {"process": made.pgconn.backend_pid, "table": statements.name, "ms": round(silence * 1000)}
         try:
-            made.listens, made.table = await made.greet()
-            if make and made.table is None:
-                with contextlib.suppress(errors.DuplicateTable, errors.DuplicateObject, errors.UniqueViolation):
-                    await made.execute(statements.make)  # or another process was faster
-                made.listens, made.table = await made.greet()
+            await made.look(None)
         except BaseException:  # cancelled, too: the socket must not stay open
             made.pgconn.finish()
             raise
@@ -111,16 +116,6 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
     made.prepare_threshold = made.prepare_threshold if made.listens else None
     made.link = Link(f"{made.info.hostaddr or made.info.host}:{made.info.port}", asyncio.get_running_loop().time())
     return made
-
-
-def absence(url: str, statements: Statements, patience: float) -> str | None:
-    """Return that there is no table, in words for people; None if there is one, or the server does not tell."""
-    try:
-        with _Connection.connect(url, autocommit=True, connect_timeout=max(2, round(patience))) as asked:
-            ((table,),) = asked.execute("SELECT to_regclass(%s)::oid::text", (statements.name,)).fetchall()
-    except (Error, OSError):
-        return None  # the next call says why
-    return None if table else f"there is no table {statements.name}; the first answer that is stored makes it"
 
 
 class Pool:
@@ -134,9 +129,7 @@ class Pool:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.life = self.start(self._live())
         """Ends with the loop; cancelled, it ends the others, and closes the connections."""
-        self._opening = opening
-        self._slots, self._lent = asyncio.Semaphore(size), 0
-        self._idle: list[Connection] = []
+        self._opening, self._slots, self._lent, self._idle = opening, asyncio.Semaphore(size), 0, list[Connection]()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin `work` in a task of its own, which has nothing of its caller."""
@@ -155,14 +148,14 @@ class Pool:
                 try:
                     connection = await self._opening()
                 except BaseException:  # cancelled, too: waiting calls must see that no connection is coming
-                    self.link = _NO_LINK
+                    self.link = Link("", float("-inf"))
                     raise
                 self.link = beside if beside and beside.address == connection.link.address else connection.link
             self._lent += 1
             try:
                 yield connection
             except (errors.UndefinedTable, errors.ReadOnlySqlTransaction):
-                # The next one makes the table; with several hosts in the URL, it finds the one that takes writes.
+                # The next one looks for the table; with several hosts in the URL, it finds the one that takes writes.
                 connection.pgconn.finish()
                 raise
             finally:

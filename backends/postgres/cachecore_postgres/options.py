@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from psycopg import Error
 from psycopg.conninfo import conninfo_to_dict
@@ -16,7 +16,7 @@ class PostgresOptions:
     """Options of a Postgres store, as Python values or as the text of a URL. Durations are seconds."""
 
     table: str = "cachecore"
-    """The table, taken literally and quoted. It is made by the first connection that does not find it."""
+    """The table, taken literally and quoted. It is made by the first write that does not find it."""
     schema: str = ""
     """The schema of the table, which must exist; empty: the first of the user's `search_path`."""
     durability: str = "unlogged"
@@ -46,10 +46,10 @@ def parse_url(url: str) -> tuple[str, PostgresOptions]:
     Raises:
         OptionsError: the URL has another form, libpq does not take it, or an option is unknown or wrong.
     """
-    parts, names = urlsplit(url), [field.name for field in fields(PostgresOptions)]
-    given = parse_qsl(parts.query, keep_blank_values=True)
-    others = urlencode([(name, text) for name, text in given if name not in names], quote_via=quote)
-    plain = urlunsplit(parts._replace(query=others))
+    # Not by `urlsplit`: a URL put together again has lost the `//` before an empty host.
+    names, (place, _, query) = [field.name for field in fields(PostgresOptions)], url.partition("?")
+    given = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
+    plain = f"{place}?{urlencode([pair for pair in given if pair[0] not in names], quote_via=quote)}".removesuffix("?")
     try:
         conninfo_to_dict(plain)
     except Error:

@@ -8,6 +8,7 @@ been deleted; `expires` is `infinity` for ever.
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from psycopg.sql import Identifier
@@ -29,6 +30,7 @@ class Statements:
         parts = {
             "TELL_": """SELECT count(*) FILTER (WHERE live), (SELECT count(pg_notify('cachecore_' || place, said))
                 FROM (SELECT place FROM done LIMIT 1) here, unnest(%s::text[]) said) FROM done""",
+            "OVER_": "ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires",
             "LIVE_": "(t.expires > now())",
             "DONE_": "RETURNING t.tableoid AS place, true AS live",
             "END_": "coalesce(now() + make_interval(secs => %s::float8), 'infinity')",
@@ -37,30 +39,28 @@ class Statements:
         }
 
         def sql(text: str) -> bytes:
-            for mark, part in parts.items():
-                text = text.replace(mark, part)
-            return text.encode()
+            return functools.reduce(lambda text, part: text.replace(*part), parts.items(), text).encode()
 
         self.make = sql("""CREATE UNLOGGED_ TABLE TABLE_ (key text COLLATE "C" PRIMARY KEY, value bytea NOT NULL,
                 expires timestamptz NOT NULL DEFAULT 'infinity') WITH (autovacuum_vacuum_scale_factor = 0.05);
             ALTER TABLE TABLE_ ALTER COLUMN value SET STORAGE EXTERNAL;
             CREATE INDEX ON TABLE_ (expires) WHERE expires < 'infinity'""").replace(b"%%", b"%")
-        self.about = b"""SELECT version() AS server, coalesce((SELECT CASE relpersistence WHEN 'p' THEN 'logged'
-                ELSE 'unlogged: empty after a crash or a failover' END FROM pg_class WHERE oid = %s::oid),
-            'not made yet') AS "table", current_setting('transaction_read_only') AS "read-only" """
+        self.about = b"""SELECT version() AS server, CASE relpersistence WHEN 'p' THEN 'logged' WHEN 'u' THEN
+                'unlogged: empty after a crash or a failover' ELSE 'not made yet' || CASE WHEN has_schema_privilege(
+                place, 'CREATE') THEN '' ELSE ', and this user may not make it' END END AS "table",
+                current_setting('transaction_read_only') AS "read-only" FROM parse_ident(%(table)s) name,
+            LATERAL (SELECT CASE cardinality(name) WHEN 2 THEN name[1] ELSE current_schema() END) here(place)
+            LEFT JOIN pg_class ON oid = to_regclass(%(table)s)"""
         self.get = sql("SELECT t.key, t.value FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
         self.sizes = sql("SELECT t.key, octet_length(t.value) FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
         self.page = sql("SELECT key FROM TABLE_ t WHERE key >= %s AND key < %s AND LIVE_ ORDER BY key LIMIT 512")
         self.put = sql("""WITH done AS (INSERT INTO TABLE_ AS t (expires, key, value)
-                SELECT END_, k, v FROM unnest(%s::text[], %b::bytea[]) AS new(k, v) ORDER BY k
-                ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires DONE_) TELL_""")
-        self.delete = sql("""WITH held AS
-                (SELECT t.key FROM TABLE_ t WHERE t.key = ANY(%s::text[]) ORDER BY t.key FOR UPDATE),
-            done AS (DELETE FROM TABLE_ t USING held WHERE t.key = held.key
+                SELECT END_, k, v FROM unnest(%s::text[], %b::bytea[]) AS new(k, v) ORDER BY k OVER_ DONE_) TELL_""")
+        self.delete = sql("""WITH held AS (SELECT t.key FROM TABLE_ t WHERE t.key = ANY(%s::text[]) ORDER BY t.key
+                FOR UPDATE), done AS (DELETE FROM TABLE_ t USING held WHERE t.key = held.key
                 RETURNING t.tableoid AS place, LIVE_ AS live) TELL_""")
         self.insert = sql("""WITH done AS (INSERT INTO TABLE_ AS t (value, expires, key) VALUES (%b, END_, %s)
-                ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires
-                WHERE NOT LIVE_ DONE_) TELL_""")
+                OVER_ WHERE NOT LIVE_ DONE_) TELL_""")
         self.replace = sql("""WITH done AS (UPDATE TABLE_ t SET value = %b, expires = END_
                 WHERE t.key = %s AND t.value = %b AND LIVE_ DONE_) TELL_""")
         self.extend = sql("""WITH held AS (SELECT t.key FROM TABLE_ t JOIN unnest(%s::text[], %b::bytea[]) AS old(k, v)

@@ -6,10 +6,21 @@
             await check(harness)
 
 A harness gives each check an empty store and a way to let time pass. No check asks which backend it has; what is
-optional (`scan`, `time`, `feed`) is checked where it is there.
+optional (`scan`, `time`, `feed`) is checked where it is there. A harness whose clock is moved by hand has `leap`, too.
 """
 
 from cachecore.testing.conformance import crowds, feeds, optional, swaps, values
-from cachecore.testing.conformance.harness import CHECKS, Check, Harness, SharedHarness
+from cachecore.testing.conformance.harness import CHECKS, Check, Harness, LeapingHarness, SharedHarness
 
-__all__ = ["CHECKS", "Check", "Harness", "SharedHarness", "crowds", "feeds", "optional", "swaps", "values"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Harness",
+    "LeapingHarness",
+    "SharedHarness",
+    "crowds",
+    "feeds",
+    "optional",
+    "swaps",
+    "values",
+]

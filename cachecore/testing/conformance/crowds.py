@@ -91,8 +91,11 @@ async def check_closing_is_final_and_idempotent(harness: Harness) -> None:
     """Closing twice is no error; every call after it raises BackendError, not transient, and does not hang."""
     backend = harness.backend
     await backend.get_many(["k"])
-    await backend.aclose()
-    await backend.aclose()
+    for which in ("first", "second"):
+        try:
+            await backend.aclose()
+        except Exception as error:
+            raise AssertionError(f"the {which} aclose is no error; it raised {error!r}") from error
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get_many": lambda: backend.get_many(["k"]),
         "set_many": lambda: backend.set_many({"k": b"v"}, ttl=60),
@@ -104,5 +107,7 @@ async def check_closing_is_final_and_idempotent(harness: Harness) -> None:
             await call()
         except BackendError as error:
             holds(not error.transient, f"{name} after aclose raises a BackendError that is not transient")
+        except Exception as error:
+            raise AssertionError(f"{name} after aclose raises BackendError, not {error!r}") from error
         else:
             raise AssertionError(f"{name} after aclose raises BackendError; the closed backend answered")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, runtime_checkable
 
 from cachecore.contract import CacheBackend
 
 _SHOWN: Final = 200
+_CHECK_SECONDS: Final = 120.0
 
 
 class Harness(Protocol):
@@ -33,6 +36,14 @@ class SharedHarness(Harness, Protocol):
         """Return a further backend on the same store, closed by the harness in the end."""
 
 
+@runtime_checkable
+class LeapingHarness(Harness, Protocol):
+    """A harness on a clock that is moved by hand: years pass at once."""
+
+    async def leap(self, seconds: float) -> None:
+        """Let `seconds` pass for the store, any number of them, without a real wait."""
+
+
 Check = Callable[[Harness], Awaitable[None]]
 
 CHECKS: list[Check] = []
@@ -40,9 +51,25 @@ CHECKS: list[Check] = []
 
 
 def registered(check: Check) -> Check:
-    """Add a check to the suite."""
-    CHECKS.append(check)
-    return check
+    """Add a check to the suite. It fails with the promise that it is about, also where the backend raises or hangs."""
+    promise = " ".join((check.__doc__ or check.__name__).split()).rstrip(".")
+
+    @functools.wraps(check)
+    async def named(harness: Harness) -> None:
+        limit = asyncio.timeout(_CHECK_SECONDS)
+        try:
+            async with limit:
+                await check(harness)
+        except AssertionError:
+            raise
+        except Exception as error:
+            raised = f"the backend raised {type(error).__name__}: {error}"
+            if limit.expired():
+                raised = f"a call of the backend has not ended after {_CHECK_SECONDS:g} s"
+            raise AssertionError(f"{promise}: {raised}") from error
+
+    CHECKS.append(named)
+    return named
 
 
 def same(got: object, wanted: object, promise: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cachecore.testing.conformance.harness import Harness, holds, registered, same
+from cachecore.testing.conformance.harness import Harness, LeapingHarness, SharedHarness, holds, registered, same
 
 
 @registered
@@ -98,6 +98,26 @@ async def check_set_replaces_the_value(harness: Harness) -> None:
 
 
 @registered
+async def check_a_read_sees_what_another_backend_wrote(harness: Harness) -> None:
+    """A key that a backend has read before is read from the store again: another process may have changed it."""
+    if not isinstance(harness, SharedHarness):
+        return
+    backend, other = harness.backend, await harness.another()
+    keys = ["set", "deleted", "swapped", "swapped away", "made"]
+    await backend.set_many(dict.fromkeys(keys[:4], b"old"), ttl=60)
+    for reader in (backend, other):
+        same(await reader.get_many(keys), [b"old"] * 4 + [None], "a backend reads what one of the two wrote")
+    await other.set_many({"set": b"new"}, ttl=60)
+    same(await other.delete_many(["deleted"]), 1, "delete_many counts a key that another backend wrote")
+    same(await other.swap("swapped", b"old", b"new", ttl=60), True, "swap sees the value that another backend wrote")
+    same(await other.swap("swapped away", b"old", None, ttl=None), True, "swap deletes what another backend wrote")
+    same(await other.swap("made", None, b"new", ttl=60), True, "swap from None writes where there is nothing")
+    got = await backend.get_many(keys)
+    same(got, [b"new", None, b"new", None, b"new"], "a read sees what another backend wrote since the last read")
+    same(await backend.swap("set", b"old", b"mine", ttl=60), False, "swap compares with what another backend wrote")
+
+
+@registered
 async def check_value_dies_at_its_deadline(harness: Harness) -> None:
     """A value is there before its ttl is over and gone after it."""
     await harness.backend.set_many({"short": b"s", "long": b"l"}, ttl=0.5)
@@ -129,6 +149,23 @@ async def check_longest_ttl_is_accepted(harness: Harness) -> None:
     await harness.backend.set_many({"k": b"v"}, ttl=1000 * 365 * 86400.0)
     same(await harness.backend.get_many(["k"]), [b"v"], "a value with a ttl of a thousand years is there")
     holds(await harness.backend.swap("k", b"v", b"w", ttl=1000 * 365 * 86400.0), "swap takes a ttl of a thousand years")
+
+
+@registered
+async def check_no_end_and_long_ends_are_kept(harness: Harness) -> None:
+    """A value without an end is there after a year, and one of 400 days until its end: neither has the store's own."""
+    if not isinstance(harness, LeapingHarness):
+        return
+    day, keys = 86_400.0, ["ever", "swapped", "long"]
+    await harness.backend.set_many({"ever": b"v"}, ttl=None)
+    same(await harness.backend.swap("swapped", None, b"v", ttl=None), True, "swap from None writes where nothing is")
+    await harness.backend.set_many({"long": b"v"}, ttl=400 * day)
+    await harness.leap(365 * day)
+    got = await harness.backend.get_many(keys)
+    same(got, [b"v"] * 3, "values with ttl=None and with a ttl of 400 days are there after a year")
+    await harness.leap(36 * day)
+    got = await harness.backend.get_many(keys)
+    same(got, [b"v", b"v", None], "a value with a ttl of 400 days is gone after 401, one with ttl=None is not")
 
 
 @registered

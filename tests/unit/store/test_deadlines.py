@@ -263,7 +263,7 @@ def test_probe_that_is_as_late_as_the_reads_does_not_close_the_breaker() -> None
     made.run(main())
 
 
-@pytest.mark.parametrize("reason", ["refused", "dns", "connect_timeout", "auth", "max_clients"])
+@pytest.mark.parametrize("reason", ["refused", "dns", "connect_timeout", "auth", "max_clients", "tls"])
 def test_store_that_cannot_be_reached_refuses_all_at_once(reason: str) -> None:
     """One attempt is enough to know, and an explicit call could only make the same."""
     made = Timed()
