@@ -37,8 +37,10 @@ def threads(cache: SyncCache[Any]) -> None:
 
 if __name__ == "__main__":
     face, url = sys.argv[1:]
-    if face == "Cache":
+    if face.startswith("Cache"):
         asyncio.run(main(Cache(url, ttl=600, write_timeout=1)))
+        if face == "Cache, collected":
+            gc.collect()
     else:
         cache = SyncCache[Any](url, ttl=600, write_timeout=1)
         engine = cache._cache._engine

@@ -15,7 +15,7 @@ from tests.integration.children import ROOT
 
 
 @pytest.mark.parametrize("back", [True, False], ids=["store is back", "store stays away"])
-@pytest.mark.parametrize("face", ["Cache", "SyncCache", "SyncCache, closing"])
+@pytest.mark.parametrize("face", ["Cache", "Cache, collected", "SyncCache", "SyncCache, closing"])
 async def test_end_of_the_interpreter_delivers(face: str, back: bool, any_server: Server, link: Proxy) -> None:
     """Within `write_timeout`; a store that stays away keeps no program from ending."""
     async with Cache(any_server.url, ttl=600, l1_max_entries=0) as cache:

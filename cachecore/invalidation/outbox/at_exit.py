@@ -12,7 +12,6 @@ import atexit
 import concurrent.futures.thread
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
@@ -40,16 +39,22 @@ class Pending(Protocol):
         """Log how many were never acknowledged."""
 
 
-_all: weakref.WeakSet[Pending] = weakref.WeakSet()
+_owed: set[Pending] = set()
+"""References, because a program may drop its cache, and its loop with it, while something pends."""
 
 
-def watch(pending: Pending) -> None:
-    """Deliver the invalidations that still pend at the interpreter's end."""
-    _all.add(pending)
+def owe(pending: Pending) -> None:
+    """Deliver at the interpreter's end what pends then."""
+    _owed.add(pending)
+
+
+def release(pending: Pending) -> None:
+    """Leave it at that: nothing pends, or another one delivers it, or it has been said what is left."""
+    _owed.discard(pending)
 
 
 def _owing() -> list[Pending]:
-    return [pending for pending in list(_all) if len(pending) and pending.loops]
+    return [pending for pending in list(_owed) if len(pending)]
 
 
 def _deliver() -> None:

@@ -98,7 +98,6 @@ class Outbox:
                 self._again.append(_Repetition(self._now(), again))
         self.busy = len(self._waiting) > 0
         """Whether `covers` may say yes to anything: looked at by each read. Stays True a little longer than need be."""
-        at_exit.watch(self)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -240,6 +239,7 @@ class Outbox:
         self.loops.add(loop)
         if not self._waiting and not self._again and self._resend_at == math.inf:
             return
+        at_exit.owe(self)
         trying = self._tasks.get(loop)
         if trying is not None and not trying[0].done():
             trying[1].added.set()
@@ -254,6 +254,8 @@ class Outbox:
         trying = self._tasks.get(task.get_loop())
         if trying is not None and trying[0] is task:
             self._tasks.pop(task.get_loop())
+        if not self._waiting:
+            at_exit.release(self)
         if task.cancelled() and not self._tasks:  # its loop ends; another one takes over
             for loop in list(self.loops):
                 if loop is not task.get_loop():
@@ -296,8 +298,9 @@ class Outbox:
         await self._stop_trying()
         if not await self.last_attempts():
             self.say_what_is_left()
-        self.loops.discard(loop)  # not before: where the interpreter ends meanwhile, `at_exit` goes on from here
+        self.loops.discard(loop)
         await self._stop_trying()  # begun meanwhile: another loop that ended has handed over to this one
+        at_exit.release(self)  # not before: where the interpreter ends meanwhile, `at_exit` goes on from here
         if self._journal is not None:
             with self._lock:
                 again = [replace(item, delivered=True) for repetition in self._again for item in repetition.items]
@@ -331,6 +334,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._tasks.forget()
         self.loops = weakref.WeakSet()
+        at_exit.release(self)
         if self._journal is not None:
             self._journal.after_fork()
 

@@ -17,6 +17,7 @@ import pytest
 from cachecore.contract import BackendError
 from cachecore_sqlite import SQLiteBackend
 from cachecore_sqlite.file import schema
+from cachecore_sqlite.file.open_files import read_start
 from cachecore_sqlite.file.ownership import free_bytes
 from cachecore_sqlite.table import rows
 
@@ -83,8 +84,11 @@ def _held(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _told_by_the_first_page(path: Path) -> int | None:
-    """Return the version on the first page, which an older library reads before it opens the file."""
-    return schema.unpacked(int.from_bytes(path.read_bytes()[60:64], "big"))
+    """Return the version on the first page, which an older library reads before it opens the file.
+
+    The handle stays open as long as the connections of this process: closing it would release their locks.
+    """
+    return schema.unpacked(int.from_bytes(read_start(str(path), 64)[60:], "big"))
 
 
 async def _is_all_there(path: Path, *, but: frozenset[str] = frozenset()) -> None:

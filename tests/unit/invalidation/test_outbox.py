@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
+from cachecore.invalidation.outbox import at_exit
 from cachecore.invalidation.outbox.outbox import AGAIN_AFTER
 from tests.unit.virtual_caches import Answer, Scene, virtual
 
@@ -280,6 +281,23 @@ async def test_store_that_is_too_full_to_delete_anything_says_so(scene: Scene) -
     await asyncio.sleep(1)
     assert cache.stats.pending == 0
     assert await scene.cache().get_many("abc") == {}
+
+
+@virtual
+async def test_an_outbox_is_kept_while_something_pends_and_no_longer(scene: Scene) -> None:
+    """A program may drop its cache, and the process delivers what pends at its end."""
+    cache = scene.cache()
+    outbox = cache._engine.outbox
+    await cache.set("q", "old")
+    assert outbox not in at_exit._owed
+    scene.store.fail()
+    with pytest.raises(InvalidationPending):
+        await cache.delete("q")
+    assert outbox in at_exit._owed
+    scene.store.heal()
+    await asyncio.sleep(3 * AGAIN_AFTER)
+    assert cache.stats.pending == 0
+    assert outbox not in at_exit._owed
 
 
 @virtual
