@@ -14,7 +14,7 @@ from cachecore.contract import BackendTimeout
 from cachecore_sqlite import SQLiteBackend
 from tests.sqlite.children import count_up, hold_lock, running, write_much
 
-LONGEST_CALL = 0.1
+LONGEST_CALL = 0.25
 
 
 async def _timed(call: Awaitable[Any]) -> tuple[Any, float]:
