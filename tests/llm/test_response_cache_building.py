@@ -109,6 +109,7 @@ def test_without_any_store_the_error_names_the_ways(tmp_path: Path, monkeypatch:
         {"similar_max_chars": "5"},
         {"similar_threshold": "0.5"},
         {"enabled": "false"},
+        {"similar_shadow": 5},
         {"field_digests": "no"},
         {"similar": "no"},
         {"prefix": 5},

@@ -171,6 +171,8 @@ class CacheConfig:
         object.__setattr__(self, "allowed_tools", frozenset(given["allowed_tools"]))
         if given["admit"] is not None and not callable(given["admit"]):
             raise OptionsError(f"admit must be a function of the answer, not {given['admit']!r}")
+        if given["similar_shadow"] is not None and not isinstance(given["similar_shadow"], ShadowCheck):
+            raise OptionsError(f"similar_shadow must be ShadowCheck(judge), not {given['similar_shadow']!r}")
         for name in ("similar_threshold", "similar_max_messages", "similar_max_chars", "similar_max_bytes"):
             if isinstance(given[name], bool) or not isinstance(given[name], int | float):
                 raise OptionsError(f"{name} must be a number, not {given[name]!r}")
