@@ -3,7 +3,7 @@
 Dataclasses, msgspec structs, TypedDicts, NamedTuples, and lists, dicts, tuples, sets and unions of them become
 MessagePack through msgspec, arrays and scalars of numpy among them; a type that holds a pydantic model anywhere, or
 that msgspec does not take (an Enum of numbers and text, a union of two dataclasses, a path, an IP address, a deque or
-another kind of dict), becomes JSON through pydantic.
+another kind of dict), becomes JSON through pydantic, or MessagePack where it holds bytes, which JSON does not have.
 
 Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
 shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
@@ -144,7 +144,38 @@ def _through_pydantic(value_type: Any) -> _Codec:
     except pydantic.errors.PydanticUserError as error:
         raise OptionsError(f"value_type cannot be stored: {error}") from error
 
+    if _holds_bytes(adapter.core_schema):
+        return _through_both(adapter)
+
     def encode(value: Any) -> bytes:
         return adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False)
 
     return encode, adapter.validate_json, "json"
+
+
+def _through_both(adapter: Any) -> _Codec:
+    """Return MessagePack of what pydantic makes of a value. A part that is no plain data is written as its text."""
+    try:
+        import msgspec
+    except ImportError:
+        raise OptionsError("models with bytes need msgspec: pip install 'cachecore-framework[struct]'") from None
+    to_bytes = msgspec.msgpack.Encoder(enc_hook=str).encode
+
+    def encode(value: Any) -> bytes:
+        return to_bytes(adapter.dump_python(value, by_alias=True, round_trip=True, warnings=False))
+
+    return encode, lambda data: adapter.validate_python(msgspec.msgpack.decode(data)), "msgpack"
+
+
+def _holds_bytes(schema: Any) -> bool:
+    """Return whether a schema of pydantic, plain dicts and lists, has a part of the type `bytes`."""
+    waiting, seen = [schema], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, dict | list | tuple) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict) and part.get("type") == "bytes":
+            return True
+        waiting += part.values() if isinstance(part, dict) else part
+    return False

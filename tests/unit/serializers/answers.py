@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import pathlib
 import uuid
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 import pydantic
 
 T = TypeVar("T")
+NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
 
 
 class Reason(enum.Enum):
@@ -78,6 +80,19 @@ class Model(pydantic.BaseModel):
     inner: Model | None = None
 
 
+class Speech(pydantic.BaseModel):
+    """A model with bytes that are no text, beside what pydantic writes as text."""
+
+    audio: bytes
+    at: datetime.datetime
+    voice: Reason = Reason.STOP
+    place: pathlib.PurePosixPath = pathlib.PurePosixPath("/a")
+    words: set[str] = set()
+    lasts: datetime.timedelta = datetime.timedelta(0)
+    by_number: dict[int, bytes] = {}
+    parts: list[Speech] = []
+
+
 class Open(pydantic.BaseModel, extra="allow"):
     text: str
 
@@ -125,6 +140,12 @@ GOOD: list[tuple[Any, Any]] = [
     (Answer, Answer("", Usage(0))),
     (Struct, Struct("a", Usage(1), Struct("b", Usage(2)))),
     (Packed, Packed({3, 1}, b"\x00\xff")),
+    (
+        Speech,
+        Speech(audio=b"\xff\xd8", at=NOON, words={"a"}, by_number={1: b"\x80"}, parts=[Speech(audio=b"", at=NOON)]),
+    ),
+    (Speech, Speech(audio=b"text", at=NOON, voice=Reason.LENGTH, lasts=datetime.timedelta(seconds=1.5))),
+    (list[Speech | None], [None, Speech(audio=bytes(range(256)), at=NOON)]),
     (Row, {"id": 1}),
     (Row, {"id": 1, "note": "n"}),
     (Pair, Pair(1)),

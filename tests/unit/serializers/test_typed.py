@@ -208,8 +208,9 @@ def test_annotations_that_name_nothing_are_refused_while_building() -> None:
 
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    with pytest.raises(OptionsError, match=r"pip install 'cachecore-framework\[struct\]'"):
-        TypedSerializer(value_type=Usage)
+    for value_type in (Usage, answers.Speech):
+        with pytest.raises(OptionsError, match=r"pip install 'cachecore-framework\[struct\]'"):
+            TypedSerializer(value_type=value_type)
 
 
 def test_limits_hold_both_ways() -> None:
