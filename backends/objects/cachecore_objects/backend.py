@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -64,8 +65,7 @@ class ObjectBackend:
         self._clock, self._concurrency = clock or SystemClock(), concurrency
         self._slots: LoopLocal[asyncio.Semaphore] = LoopLocal()
         self._writes: set[asyncio.Task[Any]] = set()
-        self._closed = False
-        self._proved = self._locks is not None
+        self._closed, self._proved = False, self._locks is not None
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the live values in the order of `keys`: a request for each, at most `concurrency` at once."""
@@ -149,9 +149,8 @@ class ObjectBackend:
 
     def absence(self) -> str | None:
         """Return why there is no cache in the folder, in words for people; None if there is one. Makes nothing."""
-        if self._locks is None or self._locks.parent.is_dir():
-            return None
-        return "there is no such folder; the first answer that is stored makes it"
+        absent = self._locks is not None and not self._locks.parent.is_dir()
+        return "there is no such folder; the first answer that is stored makes it" if absent else None
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
         """Return the kind and abilities of the store, in words. Writes nothing."""
@@ -198,12 +197,10 @@ class ObjectBackend:
             for task in tasks:
                 task.cancel()
 
-    @property
+    @functools.cached_property
     def _store(self) -> Any:
-        if isinstance(self._given, Path):
-            with translated("open"):
-                self._given = LocalStore(self._given, mkdir=True)
-        return self._given
+        with translated("open"):
+            return LocalStore(self._given, mkdir=True) if isinstance(self._given, Path) else self._given
 
     def _check(self, operation: str) -> None:
         if self._closed:

@@ -53,8 +53,7 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
             raise
         place = "file:///folder, where this user may make one" if parts.scheme == "file" else f"{parts.scheme}://bucket"
         raise OptionsError(f"obstore does not take {redact_url(url)!r}, as in {place}: {_reason(error)}") from None
-    number = int(concurrency) if concurrency.isdecimal() else concurrency
-    return ObjectBackend(store, concurrency=number, clock=clock)
+    return ObjectBackend(store, concurrency=int(concurrency) if concurrency.isdecimal() else concurrency, clock=clock)
 
 
 def _can_be_made(folder: Path) -> bool:
