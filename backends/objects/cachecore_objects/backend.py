@@ -53,9 +53,8 @@ class ObjectBackend:
     def __init__(self, store: Any, *, concurrency: int = 64, clock: Clock | None = None) -> None:
         if isinstance(store, HTTPStore):
             raise OptionsError("a plain HTTP store cannot write on a condition: use s3, gs, az or file")
-        number: object = concurrency
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise OptionsError(f"concurrency must be a whole number of at least 1, not {number!r}")
+        if type(concurrency) is not int or concurrency < 1:
+            raise OptionsError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
         self._given = store
         self._locks: Path | None = None
         if isinstance(store, LocalStore | Path):
