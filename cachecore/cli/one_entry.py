@@ -7,17 +7,17 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-import ormsgpack
+import msgpack
 
 from cachecore import Cache
 from cachecore.cli.store import Store, Stored
 from cachecore.contract import plugins
 from cachecore.contract.errors import CacheError, OptionsError
-from cachecore.contract.protocols import Serializer
+from cachecore.contract.protocols import Serializer, WrapsSerializer
 from cachecore.encoding.entry import Entry
 
 _DIGITS: Final = re.compile(r"[0-9a-f]{8,128}")
-_TYPED: Final = re.compile(r"(zstd\+)?typed-(msgpack|json)-[0-9a-f]+")
+_TYPED: Final = re.compile(r"typed-(msgpack|json)-[0-9a-f]+")
 _MOST_SHOWN: Final = 5
 
 
@@ -80,31 +80,44 @@ def content_of(entry: Entry) -> Any:
     Raises:
         CacheError: it cannot be read; the message says why.
     """
-    name = entry.serializer
-    typed = _TYPED.fullmatch(name)
-    if typed is not None:
-        data = entry.payload
-        if typed[1]:
-            data = plugins.serializer("compressed+msgpack", inner=_Raw()).loads(data, entry)
-        return ormsgpack.unpackb(data) if typed[2] == "msgpack" else json.loads(data)
+    try:
+        return _content(entry.serializer, entry.payload, entry)
+    except CacheError:
+        raise
+    except Exception as error:  # noqa: BLE001 - bytes of a store, and whatever a serializer raises about them
+        raise CacheError(f"the content cannot be read: {type(error).__name__}") from None
+
+
+def _content(name: str, data: bytes, entry: Entry) -> Any:
+    """Return what the serializer `name` wrote as `data`. Raises any error."""
     if name in ("msgpack", "json"):
-        return plugins.serializer(name).loads(entry.payload, entry)
-    if name in ("zstd+msgpack", "zstd+json"):
-        return plugins.serializer(f"compressed+{name.removeprefix('zstd+')}").loads(entry.payload, entry)
+        return plugins.serializer(name).loads(data, entry)
     configured = Cache.configuration().get("serializer")
     made = plugins.serializer(configured) if isinstance(configured, str) else configured
     if isinstance(made, Serializer) and made.name == name:
-        return made.loads(entry.payload, entry)
-    raise CacheError(
-        f"the content was written by the serializer {name!r}, which is not configured here: set it, with its keys, in "
-        "cachecore.toml or CACHECORE_SERIALIZER"
-    )
+        return made.loads(data, entry)
+    outermost, joined, rest = name.partition("+")
+    wrapper = plugins.serializer("compressed+msgpack") if outermost == "zstd" else made
+    if joined and isinstance(wrapper, WrapsSerializer) and wrapper.around(_Raw(rest)).name == name:
+        return _content(rest, wrapper.around(_Raw(rest)).loads(data, entry), entry)
+    if "|" in name:  # as `FallbackSerializer` writes: a byte says which
+        return _content(name.split("|")[data[0]], data[1:], entry)
+    typed = _TYPED.fullmatch(name)
+    if typed is None:
+        raise CacheError(
+            f"the content was written by the serializer {name!r}, which is not configured here: set it, with its keys, "
+            "in cachecore.toml or CACHECORE_SERIALIZER"
+        )
+    if typed[1] == "json":
+        return json.loads(data)
+    return msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=3)  # 3: times as such
 
 
 class _Raw:
-    """A serializer of bytes, to take another one's wrapping off."""
+    """A serializer of bytes under the name of another one, to take a wrapping off."""
 
-    name = "raw"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def dumps(self, value: Any, context: object) -> bytes:
         """Return `value`."""

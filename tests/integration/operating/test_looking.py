@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import datetime
 from pathlib import Path
+from typing import Any
 
+import pydantic
 import pytest
 
-from cachecore import Cache
+from cachecore import Cache, SyncCache
 from cachecore.testing.servers import free_port
 from tests.integration.operating.conftest import Run, fill
 
@@ -80,6 +84,48 @@ def test_show_and_get_by_the_digits_of_cache_status(url: str, run: Run) -> None:
     bad = run("show", "nonsense", url)
     assert bad.status == 2
     assert "is no key" in bad.err
+
+
+NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.UTC)
+
+
+@dataclasses.dataclass
+class Said:
+    text: str
+    at: datetime.datetime
+    by_number: dict[int, str]
+
+
+class Spoken(pydantic.BaseModel):
+    audio: bytes
+    at: datetime.datetime
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "compressed+msgpack", "encrypted+compressed+msgpack"])
+def test_answers_of_annotated_functions_can_be_read(
+    tmp_path: Path, run: Run, serializer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come as the plain data that was stored of them."""
+    monkeypatch.chdir(tmp_path)
+    keys = f', keys = {{ k1 = "{"ab" * 32}" }}' if serializer.startswith("encrypted") else ""
+    Path("cachecore.toml").write_text(f'serializer = {{ name = "{serializer}"{keys} }}\n')
+    cache = SyncCache[Any]("sqlite:///answers.db", ttl=60)
+
+    @cache.cached
+    def say(text: str) -> Said:
+        return Said(text * 1000, NOON, {1: "one"})
+
+    @cache.cached
+    def speak(text: str) -> Spoken:
+        return Spoken(audio=b"\xff", at=NOON)
+
+    say("a")
+    speak("a")
+    cache.close()
+    said = run("get", say.key("a").rpartition(":")[2], "sqlite:///answers.db", "--reveal").json
+    assert said == {"text": "a" * 1000, "at": str(NOON), "by_number": {"1": "one"}}
+    spoken = run("get", speak.key("a").rpartition(":")[2], "sqlite:///answers.db", "--reveal").json
+    assert spoken["audio"] == "ff"
 
 
 def test_a_prefix_stands_in_keys_encoded(url: str, run: Run) -> None:
