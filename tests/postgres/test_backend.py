@@ -182,25 +182,6 @@ async def test_a_socket_of_the_machine_is_used(postgres: Server) -> None:
     await backend.aclose()
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("postgres://owner:wrong@127.0.0.1:PORT/postgres", "auth"),
-        ("postgres://owner:pass%2Fword@127.0.0.1:PORT/nowhere", "no_database"),
-        ("postgres://owner:pass%2Fword@127.0.0.1:PORT/postgres?sslmode=verify-full&sslrootcert=/none", "tls"),
-        ("postgres://owner:pass%2Fword@127.0.0.1:PORT/postgres?sslmode=verify-full&sslrootcert=system", "tls"),
-        ("postgres://owner:pass%2Fword@no-such-host.invalid/postgres", "dns"),
-        ("postgres:///postgres?host=/nowhere", "refused"),
-    ],
-)
-async def test_what_hinders_a_connection_is_named(postgres: Server, url: str, reason: str) -> None:
-    backend = PostgresBackend(url.replace("PORT", str(postgres.port)))
-    with pytest.raises(BackendError) as refused:
-        await backend.get_many(["k"])
-    assert (refused.value.reason, refused.value.transient) == (reason, True), refused.value.__cause__
-    await backend.aclose()
-
-
 async def test_a_user_that_may_not_make_tables_uses_one_that_is_there(postgres: Server, postgres_url: str) -> None:
     ask(
         postgres,

@@ -23,7 +23,7 @@ from cachecore_postgres.statements import GREET, Statements
 _KINDS: Final = (
     ("max_clients", True, BackendUnavailable, "53300", ("too many", "connection slots", "no more connections")),
     ("auth", True, BackendUnavailable, "28", ("authentication failed", "pg_hba.conf", "no password", "role ")),
-    ("tls", True, BackendUnavailable, "", ("ssl error", "support ssl", "certificate")),
+    ("tls", True, BackendUnavailable, "", (" certificate ", " alert ", "support ssl")),
     ("no_database", True, BackendUnavailable, "3D", ("not exist", "no such database")),
     ("dns", True, BackendUnavailable, "", ("resolve", "translate host")),
     ("auth", False, BackendUnavailable, "42501", ()),
