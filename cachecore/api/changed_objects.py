@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,8 +19,6 @@ logger = logging.getLogger("cachecore")
 
 _WATCHED: Final = 8
 """Computations of a function that are watched; a method that always changes its object is seen at once."""
-_ENOUGH: Final = 2
-"""Changes that are logged: a first one may be an attribute that is made when it is first needed."""
 
 
 def watched(function: Any, signature: CallSignature, key: Callable[[Any], str], *, is_async: bool) -> Any:
@@ -58,12 +57,17 @@ class _Watch:
     def __init__(self, name: str, signature: CallSignature, key: Callable[[Any], str]) -> None:
         self._name, self._signature, self._key = name, signature, key
         self._left = _WATCHED
-        self._changes = 0
+        self._changed: weakref.ref[Any] | None = None
+        """The object that was changed last. Its second change counts: a first one may make what is needed later."""
 
     def marks(self, args: tuple[Any, ...]) -> dict[str, str] | None:
         """Return a key for each attribute that counts; None where there is nothing to watch."""
         if self._left <= 0 or not args:
             return None
+        self._left -= 1
+        return self._marks(args)
+
+    def _marks(self, args: tuple[Any, ...]) -> dict[str, str] | None:
         try:
             form = self._signature.object_form(args[0]) or {}
             parts = form.get("attributes", {"": form["self"]} if "self" in form else {})
@@ -72,15 +76,17 @@ class _Watch:
             return None
 
     def compare(self, before: dict[str, str] | None, args: tuple[Any, ...]) -> None:
-        """Log attributes that have other keys than before, once it was so for two computations."""
+        """Log attributes that have other keys than before, once it was so twice for one object."""
         if before is None:
             return
-        after = self.marks(args)
-        self._left -= 1
+        after = self._marks(args)
         if after is None or after == before:
             return
-        self._changes += 1
-        if self._changes < _ENOUGH:
+        if self._changed is None or self._changed() is not args[0]:
+            try:
+                self._changed = weakref.ref(args[0])
+            except TypeError:  # slots without `__weakref__`
+                self._left = 0
             return
         self._left = 0
         first = next(iter(self._signature.signature.parameters))

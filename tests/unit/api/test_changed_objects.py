@@ -95,3 +95,46 @@ def test_what_is_made_when_it_is_first_needed_is_no_change_to_speak_of(caplog: p
             with pytest.raises(ValueError, match="as without a cache"):
                 model.fail()
     assert said(caplog) == []
+
+
+def test_objects_that_make_an_attribute_once_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them changes at its first computation alone, and finds its answers from then on."""
+    with SyncCache[Any]("memory://", ttl=60) as cache:
+
+        class Page:
+            def __init__(self, url: str) -> None:
+                self.url = url
+
+            @cache.cached(name="title")
+            def title(self) -> str:
+                self.size = len(self.url)
+                return self.url.upper()
+
+        for number in range(6):
+            page = Page(f"page {number}")
+            assert [page.title() for _ in range(3)] == [f"PAGE {number}"] * 3
+        assert Page.title.stats().hits == 6
+    assert said(caplog) == []
+
+
+def test_a_method_that_raises_is_not_watched_for_ever() -> None:
+    with SyncCache[Any]("memory://", ttl=60) as cache:
+        keyed = 0
+
+        class Broken:
+            def __cachecore_key__(self) -> str:
+                nonlocal keyed
+                keyed += 1
+                return "broken"
+
+            @cache.cached(name="raises")
+            def raises(self) -> str:
+                raise ValueError("broken")
+
+        each = []
+        for _ in range(20):
+            keyed = 0
+            with pytest.raises(ValueError, match="broken"):
+                Broken().raises()
+            each.append(keyed)
+    assert each == [each[-1] + 1] * 8 + [each[-1]] * 12
