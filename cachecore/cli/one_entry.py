@@ -17,7 +17,7 @@ from cachecore.contract.protocols import Serializer, WrapsSerializer
 from cachecore.encoding.entry import Entry
 
 _DIGITS: Final = re.compile(r"[0-9a-f]{8,128}")
-_TYPED: Final = re.compile(r"typed-(msgpack|json)-[0-9a-f]+")
+_TYPED: Final = re.compile(r"typed-(msgpack|json|mixed)-[0-9a-f]+")
 _MOST_SHOWN: Final = 5
 
 
@@ -108,6 +108,8 @@ def _content(name: str, data: bytes, entry: Entry) -> Any:
             f"the content was written by the serializer {name!r}, which is not configured here: set it, with its keys, "
             "in cachecore.toml or CACHECORE_SERIALIZER"
         )
+    if typed[1] == "mixed":  # a byte says which
+        return _content(name.replace("mixed", ("json", "msgpack")[data[0]]), data[1:], entry)
     if typed[1] == "json":
         return json.loads(data)
     return msgpack.unpackb(data, raw=False, strict_map_key=False, timestamp=3)  # 3: times as such

@@ -28,6 +28,8 @@ def same(written: Any, read: Any) -> bool:
         return bool(written == read)
     if kind is float:
         return struct.pack("d", written) == struct.pack("d", read)
+    if kind is complex:
+        return same(written.real, read.real) and same(written.imag, read.imag)
     if is_array_class(kind):
         return same_arrays(written, read)
     if isinstance(written, dict):

@@ -3,7 +3,8 @@
 Dataclasses, msgspec structs, TypedDicts, NamedTuples, and lists, dicts, tuples, sets and unions of them become
 MessagePack through msgspec, arrays and scalars of numpy among them; a type that holds a pydantic model anywhere, or
 that msgspec does not take (an Enum of numbers and text, a union of two dataclasses, a path, an IP address, a deque or
-another kind of dict), becomes JSON through pydantic, or MessagePack where it holds bytes, which JSON does not have.
+another kind of dict), becomes JSON through pydantic. A value of such a type with bytes that are no text, which JSON
+does not have, becomes MessagePack of what pydantic makes of it; a byte before the payload says which of the two it is.
 
 Two things keep an answer whole. The name ends in a fingerprint of the type, so an entry of another type or of an older
 shape of the same one is a miss before a byte of it is read; it is never filled up with defaults. And each value is
@@ -15,6 +16,7 @@ the name of a zone in a field of its own.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,7 +60,7 @@ class TypedSerializer:
         self._type_name = type_name(value_type) if isinstance(value_type, type) else repr(value_type)
         models = any(hasattr(cls, "__pydantic_core_schema__") for cls in classes)
         self._encode, self._decode, wire = (_through_pydantic if models else _through_msgspec)(value_type)
-        self._check_shape = check_json_shape if wire == "json" else check_shape
+        self._check_shape = _SHAPES[wire]
         self.name: Final = f"typed-{wire}-{digits}"
 
     def __repr__(self) -> str:
@@ -139,11 +141,15 @@ def _custom_classes(info: Any, custom: type[Any], seen: set[int]) -> set[str]:
 def _through_pydantic(value_type: Any) -> _Codec:
     import pydantic
 
+    if not hasattr(pydantic, "TypeAdapter"):
+        raise OptionsError(f"value_type needs pydantic 2, not {pydantic.VERSION}")
     try:
         adapter = pydantic.TypeAdapter(value_type)
     except pydantic.errors.PydanticUserError as error:
         raise OptionsError(f"value_type cannot be stored: {error}") from error
 
+    if not isinstance(adapter.core_schema, dict):  # a model whose build is deferred
+        adapter.rebuild()
     if _holds_bytes(adapter.core_schema):
         return _through_both(adapter)
 
@@ -154,17 +160,46 @@ def _through_pydantic(value_type: Any) -> _Codec:
 
 
 def _through_both(adapter: Any) -> _Codec:
-    """Return MessagePack of what pydantic makes of a value. A part that is no plain data is written as its text."""
+    """Return JSON of the values that come back from it as they are, and MessagePack of the others."""
     try:
         import msgspec
     except ImportError:
         raise OptionsError("models with bytes need msgspec: pip install 'cachecore-framework[struct]'") from None
-    to_bytes = msgspec.msgpack.Encoder(enc_hook=str).encode
+    to_bytes = msgspec.msgpack.Encoder(enc_hook=_as_plain).encode
 
     def encode(value: Any) -> bytes:
-        return to_bytes(adapter.dump_python(value, by_alias=True, round_trip=True, warnings=False))
+        try:
+            data: bytes = adapter.dump_json(value, by_alias=True, round_trip=True, warnings=False)
+            if same(value, adapter.validate_json(data)):
+                return _JSON + data
+        except Exception:  # noqa: BLE001, S110 - bytes that are no text, or what the type's own hooks raise about JSON
+            pass
+        return _MSGPACK + to_bytes(adapter.dump_python(value, by_alias=True, round_trip=True, warnings=False))
 
-    return encode, lambda data: adapter.validate_python(msgspec.msgpack.decode(data)), "msgpack"
+    def decode(data: bytes) -> Any:
+        if data[:1] == _JSON:
+            return adapter.validate_json(data[1:])
+        return adapter.validate_python(msgspec.msgpack.decode(data[1:]), strict=False)
+
+    return encode, decode, "mixed"
+
+
+def _as_plain(value: Any) -> Any:
+    """Return what msgspec has no form for as a list or as its text; what does not come back from that is refused."""
+    return list(value) if isinstance(value, deque) else str(value)
+
+
+def _check_mixed_shape(data: bytes, most: int) -> None:
+    (check_json_shape if data[:1] == _JSON else check_shape)(data[1:], most)
+
+
+_JSON: Final = b"\x00"
+_MSGPACK: Final = b"\x01"
+_SHAPES: Final[dict[str, Callable[[bytes, int], None]]] = {
+    "json": check_json_shape,
+    "msgpack": check_shape,
+    "mixed": _check_mixed_shape,
+}
 
 
 def _holds_bytes(schema: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import decimal
@@ -93,6 +94,21 @@ class Speech(pydantic.BaseModel):
     parts: list[Speech] = []
 
 
+class Frozen(pydantic.BaseModel, frozen=True):
+    text: str
+
+
+class Mixed(pydantic.BaseModel, strict=True, defer_build=True):
+    """What JSON alone keeps, beside bytes that it may keep or not."""
+
+    picture: bytes | None = None
+    at: datetime.datetime | None = None
+    why: Reason | None = None
+    frozen: set[Frozen] = set()
+    number: int = 0
+    last: collections.deque[int] = collections.deque()
+
+
 class Open(pydantic.BaseModel, extra="allow"):
     text: str
 
@@ -145,6 +161,9 @@ GOOD: list[tuple[Any, Any]] = [
         Speech(audio=b"\xff\xd8", at=NOON, words={"a"}, by_number={1: b"\x80"}, parts=[Speech(audio=b"", at=NOON)]),
     ),
     (Speech, Speech(audio=b"text", at=NOON, voice=Reason.LENGTH, lasts=datetime.timedelta(seconds=1.5))),
+    (Mixed, Mixed(at=datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=2))))),
+    (Mixed, Mixed(picture=b"text", why=Reason.STOP, frozen={Frozen(text="a")}, number=2**70)),
+    (Mixed, Mixed(picture=b"\xff", why=Reason.STOP, last=collections.deque([1, 2]), at=NOON)),
     (list[Speech | None], [None, Speech(audio=bytes(range(256)), at=NOON)]),
     (Row, {"id": 1}),
     (Row, {"id": 1, "note": "n"}),

@@ -8,6 +8,7 @@ import enum
 import pathlib
 import subprocess
 import sys
+import types
 from typing import Any, Literal, Optional, TypedDict
 
 import msgspec
@@ -53,6 +54,7 @@ def test_what_would_change_is_refused(number: int) -> None:
         (History, History(last=collections.deque([1], 3))),
         (pathlib.Path, pathlib.Path("/\udce9")),
         (pathlib.PurePath, pathlib.PureWindowsPath("a")),
+        (complex, complex(-0.0, 2.0)),
     ],
     ids=[
         "length of a deque",
@@ -60,6 +62,7 @@ def test_what_would_change_is_refused(number: int) -> None:
         "deque in a model",
         "path that is no text",
         "path of another system",
+        "sign of a zero",
     ],
 )
 def test_collections_that_would_behave_otherwise_are_refused(value_type: Any, value: Any) -> None:
@@ -204,6 +207,15 @@ def test_annotations_that_name_nothing_are_refused_while_building() -> None:
     made = dataclasses.make_dataclass("Unresolved", [("a", "NoSuchName")])
     with pytest.raises(OptionsError, match="NoSuchName"):
         TypedSerializer(value_type=made)
+
+
+def test_an_old_pydantic_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = types.ModuleType("pydantic")
+    monkeypatch.setattr(old, "VERSION", "1.10.24", raising=False)
+    monkeypatch.setitem(sys.modules, "pydantic", old)
+    for value_type in (History, pathlib.Path):
+        with pytest.raises(OptionsError, match=r"pydantic 2|cannot be stored"):
+            TypedSerializer(value_type=value_type)
 
 
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
