@@ -21,6 +21,10 @@ _PATIENCE: Final = 1.0
 """Seconds beyond an attempt's own bound for which the loop that makes it is waited for."""
 
 
+_MOST_DROPPED: Final = 16
+"""Caches whose loops have ended that are kept for what they owe."""
+
+
 class Pending(Protocol):
     """Invalidations that the store has not acknowledged."""
 
@@ -39,18 +43,31 @@ class Pending(Protocol):
         """Log how many were never acknowledged."""
 
 
-_owed: set[Pending] = set()
-"""References, because a program may drop its cache, and its loop with it, while something pends."""
+_owed: dict[Pending, None] = {}
+"""References, because a program may drop its cache, and its loop with it, while something pends; the oldest first."""
 
 
 def owe(pending: Pending) -> None:
     """Deliver at the interpreter's end what pends then."""
-    _owed.add(pending)
+    _owed[pending] = None
 
 
 def release(pending: Pending) -> None:
     """Leave it at that: nothing pends, or another one delivers it, or it has been said what is left."""
-    _owed.discard(pending)
+    _owed.pop(pending, None)
+
+
+def give_up_oldest() -> None:
+    """Keep the latest caches whose loops have ended, and say in the log what the older ones owe.
+
+    A program that makes a cache for each job while its store is away must not keep them all.
+    """
+    if len(_owed) <= _MOST_DROPPED:
+        return
+    ended = [pending for pending in list(_owed) if all(loop.is_closed() for loop in list(pending.loops))]
+    for pending in ended[: max(0, len(ended) - _MOST_DROPPED)]:
+        release(pending)
+        pending.say_what_is_left()
 
 
 def _owing() -> list[Pending]:

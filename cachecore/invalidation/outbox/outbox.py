@@ -170,6 +170,7 @@ class Outbox:
             # Those remembered in case of a failover stay: they name the value they removed.
             for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
+        self._owe()
 
     def deleted(self, had: Mapping[str, bytes | None], parents: Parents) -> None:
         """Take note that the store has acknowledged the deletion of these entries. Needs a running loop.
@@ -232,6 +233,13 @@ class Outbox:
         with self._lock:
             # One that was added again meanwhile is another invalidation, which the store has not acknowledged.
             self._waiting.remove(items)
+        self._owe()
+
+    def _owe(self) -> None:
+        """Let the interpreter's end deliver what pends, if anything does."""
+        with self._lock:
+            (at_exit.owe if self._waiting else at_exit.release)(self)
+        at_exit.give_up_oldest()
 
     def attend(self) -> None:
         """Make the running loop deliver pending invalidations."""
@@ -239,7 +247,7 @@ class Outbox:
         self.loops.add(loop)
         if not self._waiting and not self._again and self._resend_at == math.inf:
             return
-        at_exit.owe(self)
+        self._owe()
         trying = self._tasks.get(loop)
         if trying is not None and not trying[0].done():
             trying[1].added.set()
@@ -254,8 +262,6 @@ class Outbox:
         trying = self._tasks.get(task.get_loop())
         if trying is not None and trying[0] is task:
             self._tasks.pop(task.get_loop())
-        if not self._waiting:
-            at_exit.release(self)
         if task.cancelled() and not self._tasks:  # its loop ends; another one takes over
             for loop in list(self.loops):
                 if loop is not task.get_loop():

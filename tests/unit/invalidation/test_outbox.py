@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from typing import Any
 
 import pytest
 
@@ -298,6 +301,28 @@ async def test_an_outbox_is_kept_while_something_pends_and_no_longer(scene: Scen
     await asyncio.sleep(3 * AGAIN_AFTER)
     assert cache.stats.pending == 0
     assert outbox not in at_exit._owed
+
+
+def test_of_caches_for_each_job_the_latest_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """Each with a loop of its own, never closed, while the store is away."""
+
+    async def job(scene: Scene) -> weakref.ref[Any]:
+        cache = scene.cache()
+        await cache.set("q", "old")
+        scene.store.fail()
+        with pytest.raises(InvalidationPending):
+            await cache.delete("q")
+        return weakref.ref(cache._engine.outbox)
+
+    made = [scene.clock.run(job(scene)) for scene in (Scene() for _ in range(40))]
+    gc.collect()
+    kept = [outbox for outbox in (one() for one in made) if outbox is not None]
+    assert len(kept) <= 17
+    assert kept[-1] is made[-1]()
+    said = [one for one in caplog.records if "1 invalidations were never acknowledged" in one.getMessage()]
+    assert len(said) == 40 - len(kept)
+    for outbox in kept:
+        at_exit.release(outbox)
 
 
 @virtual
