@@ -47,22 +47,14 @@ class LoopThread:
         if waits and get_ident() == self._ident:
             call.close()
             raise CacheError(
-                "a finalizer called the cache, and the collector ran it in the cache's own thread, which would wait "
-                "for itself: call the cache before the object is dropped"
+                "the cache was called in its own thread, by a finalizer that the collector ran there or by another "
+                "callback, and would wait for itself: call it before the object is dropped"
             )
         with self._lock:
             if self._exiting:
                 call.close()
                 raise _too_late()
-            loop = self._loop
-            if loop is None:
-                loop = self._loop = asyncio.new_event_loop()
-                # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
-                self._thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
-                self._thread.start()
-                self._ident = self._thread.ident
-                self._finalizer = weakref.finalize(self, _stop, loop)
-                self._finalizer.atexit = False
+            loop = self._loop or self._started()
         context = contextvars.copy_context()
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -74,6 +66,20 @@ class LoopThread:
 
         loop.call_soon_threadsafe(begin)
         return done
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of a new thread, or of one that a finalizer has started meanwhile."""
+        loop = asyncio.new_event_loop()
+        # A daemon, so that a program that forgets to close it ends all the same; `atexit` closes it in order.
+        thread = threading.Thread(target=_serve, args=(loop,), name="cachecore", daemon=True)
+        thread.start()
+        if self._loop is not None:
+            _stop(loop)
+            return self._loop
+        self._loop, self._thread, self._ident = loop, thread, thread.ident
+        self._finalizer = weakref.finalize(self, _stop, loop)
+        self._finalizer.atexit = False
+        return loop
 
     def leave(self, call: Coroutine[Any, Any, None]) -> None:
         """Run `call` on the loop and wait for its end, except in the loop's own thread, which would wait for itself.

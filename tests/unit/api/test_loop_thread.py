@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,28 @@ def test_a_cache_that_is_collected_in_a_cycle_begins_to_close_before_its_thread_
     del cache, cycle
     gc.collect()
     assert ended == ["cache", "thread"]
+
+
+def test_a_finalizer_that_runs_while_the_thread_starts_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector may come by wherever something is allocated; there is one loop afterwards."""
+    cache, found, real = SyncCache[int]("memory://", ttl=60), list[int](), threading.Thread
+    made: list[threading.Thread] = []
+
+    class Dropped:
+        def __del__(self) -> None:
+            found.append(cache.get_or_set("b", lambda: 2))
+
+    def thread(**options: Any) -> threading.Thread:
+        if not found:
+            found.append(0)
+            Dropped()
+        made.append(real(**options))
+        return made[-1]
+
+    monkeypatch.setattr(threading, "Thread", thread)
+    assert cache.get_or_set("a", lambda: 1) == 1
+    assert found == [0, 2]
+    cache.close()
+    for one in made:
+        one.join(20)
+    assert [one.is_alive() for one in made] == [False, False]
