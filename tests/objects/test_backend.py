@@ -298,7 +298,7 @@ def test_a_folder_is_made_by_the_first_call_and_not_by_a_look(tmp_path: Path) ->
         assert await from_url(url).get_many(["k"]) == [b"v"]
         await backend.aclose()
 
-    assert from_url(url).absence() == "there is no such folder; the first answer that is stored makes it"
+    assert from_url(url).absence() == "there is no such folder; the first call makes it"
     for command in (["doctor", url], ["stats", url], ["invalidate", url, "--all", "--yes"]):
         looked = CliRunner().invoke(app(), command)
         assert looked.exit_code == 2, looked.output

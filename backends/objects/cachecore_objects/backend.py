@@ -149,10 +149,10 @@ class ObjectBackend:
     def absence(self) -> str | None:
         """Return why there is no cache in the folder, in words for people; None if there is one. Makes nothing."""
         absent = self._locks is not None and not self._locks.parent.is_dir()
-        return "there is no such folder; the first answer that is stored makes it" if absent else None
+        return "there is no such folder; the first call makes it" if absent else None
 
     async def about(self, prefix: str) -> Mapping[str, Mapping[str, str]]:
-        """Return the kind and abilities of the store, in words. Writes nothing."""
+        """Return the kind and abilities of the store, in words. Writes no object."""
         swap = "a lock of each key's file" if self._locks else "writes on a condition"
         proved = "" if self._locks else ", proved" if self._proved else ", to be proved by the first one"
         facts = {"swap": swap + proved, "feed": "none: copies in memory live for l1_max_age only"}
