@@ -32,6 +32,24 @@ async def main():
 
 asyncio.run(main())
 """
+HUNG_JUDGE = """
+import asyncio, threading
+from cachecore_llm.similar.shadow import ShadowCheck
+
+async def main():
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hung(*_):
+        loop.call_soon_threadsafe(began.set)
+        threading.Event().wait()
+
+    judging = asyncio.create_task(ShadowCheck(hung).judge("a", "b", "c", "d"))
+    await asyncio.wait_for(began.wait(), 20)
+    print("over")
+
+asyncio.run(main())
+"""
 FORKED = """
 import asyncio, os
 from cachecore_llm.similar.threads import Threads
@@ -52,12 +70,13 @@ print("over")
     "program",
     [
         HUNG_EMBEDDER,
+        HUNG_JUDGE,
         pytest.param(FORKED, marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")),
     ],
-    ids=["hung embedder", "forked"],
+    ids=["hung embedder", "hung judge", "forked"],
 )
 def test_a_process_ends(program: str) -> None:
-    """Though an embedder hangs in it; and a forked child has threads of its own."""
+    """Though an embedder or a judge hangs in it; and a forked child has threads of its own."""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.returncode) == ("over\n", 0), done.stderr
 
