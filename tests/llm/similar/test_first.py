@@ -186,9 +186,9 @@ async def test_a_judge_that_fails_judges_nothing() -> None:
     assert (shadow.report.judged, shadow.report.failed, shadow.off) == (0, 1, False)
 
 
-@pytest.mark.parametrize("verdict", ["no", None, 0.5, [False]], ids=repr)
+@pytest.mark.parametrize("verdict", ["no", None, 0.5, [False], 1, 0, 1.0], ids=repr)
 async def test_a_judge_that_gives_no_verdict_judges_nothing(verdict: Any) -> None:
-    """The text "no" of a model would be taken for True, and a forgotten `return` for False."""
+    """The text "no" would be taken for True, a forgotten `return` for False, and a grade of 1 for the best one."""
     shadow = ShadowCheck(lambda *_: verdict, share=1.0)
     await shadow.judge("a", "b", "c", "d")
     assert (shadow.report.judged, shadow.report.failed) == (0, 1)

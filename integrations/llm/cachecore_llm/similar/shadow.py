@@ -42,7 +42,7 @@ class ShadowReport:
     judged: int
     wrong: int
     failed: int
-    """Comparisons that the judge did not decide: it raised."""
+    """Comparisons that the judge did not decide: it raised, or gave neither True nor False."""
     error: float | None
     """The part that was wrong; None before the first."""
     at_least: float
@@ -58,7 +58,7 @@ class ShadowCheck:
 
     Args:
         judge: decides whether a similar answer is right. An error of its own is counted and judges nothing, nor does
-            anything but True or False, such as the text "no".
+            anything but True or False, such as the text "no" or the number 1.
         share: the part of the calls that is drawn, over 0 to 1. Each costs the judge's work; of calls that a similar
             answer would have served first, the provider's as well.
         max_error: the part of wrong answers above which similar answers are switched off.
@@ -107,14 +107,14 @@ class ShadowCheck:
         """Have one similar answer judged, and switch off if that is one too many. Never raises."""
         try:
             right = await self._verdict(question, matched, similar, own)
-            if right not in (True, False):
+            if not isinstance(right, bool):  # a number may be a grade
                 raise TypeError("a judge returns True or False")
         except Exception as error:  # noqa: BLE001 - the application's code, behind its caller's back
             self._failed += 1
             self._checks.add(1, {"result": "failed"})
             logger.warning("the judge of similar answers gave no True or False: %s", type(error).__name__)
             return
-        self.note(right=bool(right))
+        self.note(right=right)
 
     async def _verdict(self, *texts: str) -> Any:
         if inspect.iscoroutinefunction(self._judge):
