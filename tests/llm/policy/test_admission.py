@@ -121,6 +121,19 @@ def test_tool_call_without_valid_arguments_is_not(arguments: str) -> None:
         ({"type": "object", "properties": {}, "required": []}, None),
         ({"type": "object", "properties": {"unit": {"type": "string"}}}, None),
         (SCHEMA, "bad_tool_call"),
+        ({"type": "object", "minProperties": 0}, None),
+        ({"type": "object", "minProperties": 1}, "bad_tool_call"),
+        ({"$ref": "#/$defs/Asked", "$defs": {"Asked": SCHEMA}}, "bad_tool_call"),
+        ({"type": "object", "$defs": {"Asked": SCHEMA}}, None),
+        ({"type": "object", "allOf": [SCHEMA]}, "bad_tool_call"),
+        ({"anyOf": [SCHEMA, SCHEMA]}, "bad_tool_call"),
+        ({"oneOf": [SCHEMA]}, "bad_tool_call"),
+        ({"not": {"maxProperties": 0}}, "bad_tool_call"),
+        ({"not": {}}, "bad_tool_call"),
+        ({"if": False, "else": SCHEMA}, "bad_tool_call"),
+        ({"type": "object", "anyOf": None, "required": None}, None),
+        ({"enum": [{"a": 1}]}, "bad_tool_call"),
+        ("no schema", "bad_tool_call"),
     ],
 )
 def test_empty_arguments_are_none_where_the_tool_requires_none(protocol: Any, parameters: Any, expected: Any) -> None:
@@ -139,6 +152,15 @@ def test_empty_arguments_are_none_where_the_tool_requires_none(protocol: Any, pa
     assert rejection(other, asked) == "bad_tool_call", "a tool that was not offered"
     cut = answer("", finish="tool_calls", tool_calls=(ToolCallFacts(id="1", name="f", arguments="{"),))
     assert rejection(cut, asked) == "bad_tool_call"
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("schema", "expected"), [(SCHEMA, "bad_tool_call"), ({"type": "object"}, None)])
+def test_a_plain_request_may_have_its_schema_as_messages_have_it(wrapped: bool, schema: Any, expected: Any) -> None:
+    tool: dict[str, Any] = {"name": "f", "input_schema": schema}
+    asked = PLAIN.parse({"user_message": "?", "params": {"tools": [{"function": tool} if wrapped else tool]}})
+    called = answer("", finish="tool_calls", tool_calls=(ToolCallFacts(id="1", name="f", arguments=""),))
+    assert rejection(called, asked) == expected
 
 
 @pytest.mark.parametrize("name", [None, "", " "])

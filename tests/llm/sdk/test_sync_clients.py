@@ -293,6 +293,7 @@ def test_a_chat_without_a_bound_is_cached_and_one_that_cannot_be_read_passes_thr
                 assert text_of(asked(client, "Hi", stream=True, **more)) == "Hello"
             assert len(calls) == number
         unreadable: list[dict[str, Any]] = [{"max_tokens": "5"}, {"n": -1}, {"n": 1.5}, {"model": 5}]
+        unreadable += [{"modalities": "text"}, {"stream_options": True}, {"web_search_options": "low"}]
         for body in unreadable:
             raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"), extra_body=body)
             assert raw.headers["cache-status"] == "cachecore; fwd=bypass; detail=unreadable"

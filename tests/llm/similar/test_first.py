@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -184,9 +186,9 @@ async def test_a_judge_that_fails_judges_nothing() -> None:
     assert (shadow.report.judged, shadow.report.failed, shadow.off) == (0, 1, False)
 
 
-@pytest.mark.parametrize("verdict", ["no", None, 0.5, [False]], ids=repr)
+@pytest.mark.parametrize("verdict", ["no", None, 0.5, [False], 1, 0, 1.0], ids=repr)
 async def test_a_judge_that_gives_no_verdict_judges_nothing(verdict: Any) -> None:
-    """The text "no" of a model would be taken for True, and a forgotten `return` for False."""
+    """The text "no" would be taken for True, a forgotten `return` for False, and a grade of 1 for the best one."""
     shadow = ShadowCheck(lambda *_: verdict, share=1.0)
     await shadow.judge("a", "b", "c", "d")
     assert (shadow.report.judged, shadow.report.failed) == (0, 1)
@@ -203,6 +205,30 @@ async def test_a_judge_of_no_coroutine_runs_beside_the_loop() -> None:
     await shadow.judge("a", "b", "c", "d")
     assert shadow.report.judged == 1
     assert threads != [threading.main_thread().name]
+
+
+async def test_a_judge_that_hangs_takes_no_thread_of_the_loop() -> None:
+    """In those names of providers are looked up, and the end of the loop waits for them."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    released, told = threading.Event(), ContextVar("told", default="")
+    seen: list[str] = []
+
+    def hung(*_: str) -> bool:
+        seen.append(told.get())
+        return released.wait(20)
+
+    shadow = ShadowCheck(hung, share=1.0)
+    told.set("by the caller")
+    judging = [asyncio.create_task(shadow.judge("a", "b", "c", "d")) for _ in range(10)]
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)
+            assert await asyncio.to_thread(lambda: "free") == "free"
+    finally:
+        released.set()
+    await asyncio.gather(*judging)
+    assert shadow.report.judged == 10
+    assert seen == ["by the caller"] * 10
 
 
 async def test_a_judge_that_hangs_is_not_asked_for_ever() -> None:

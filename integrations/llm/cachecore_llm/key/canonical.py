@@ -27,6 +27,7 @@ _OF_ONE_TYPE: Final[tuple[tuple[str, type], ...]] = (
     ("n", int),
     ("max_tokens", int),
     ("max_completion_tokens", int),
+    ("stream_options", dict),
 )
 """Fields of a chat that its facts are read from: of another type, they may be unreadable."""
 _CHAT_LEFT_OUT = frozenset(named("openai.chat", Verdict.NOT_KEYED))
@@ -39,9 +40,11 @@ _CLOSER_LOOK = frozenset(
         *named("openai.chat", Verdict.REFUSED),
         "audio",
         "id",
+        "modalities",
         "prompt",
         "response_format",
         "text",
+        "web_search_options",
     }
 )
 """Fields that decide more than a part of the key, also where their value is a text."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import os
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cachecore import Cache
 from cachecore.contract.errors import CacheError, OptionsError
+from cachecore_llm.similar.threads import Threads
 
-T = TypeVar("T")
 Embed = Callable[[list[str]], Any]
 """`texts -> vectors`: one for each text, in their order, of one length; a numpy array or lists of floats. It may be a
 coroutine function; one that is not runs in a thread, of which an embedder has four."""
@@ -21,7 +18,8 @@ coroutine function; one that is not runs in a thread, of which an embedder has f
 BATCH: Final = 32
 """Texts that are embedded by one call at most."""
 _THREADS: Final = 4
-"""Calls of an embedder at once. Threads of its own: those that hang take none of the application's."""
+"""Calls of an embedder at once. Threads of its own: those that hang take none of the application's, which ends without
+them."""
 
 
 class EmbeddingError(CacheError):
@@ -42,8 +40,7 @@ class Embedder:
             raise OptionsError(f"an embedder needs a callable of a list of texts, such as MiniLM(), not {embed!r}")
         self._embed = embed
         self._cache = cache
-        self._threads: ThreadPoolExecutor | None = None
-        self._pid = 0  # of the process that has the threads
+        self._threads = Threads("cachecore-embed", _THREADS)
 
     async def vectors(self, texts: Sequence[str]) -> list[bytes]:
         """Return the vector of each text. Raises EmbeddingError, and the callable's own exceptions."""
@@ -65,14 +62,9 @@ class Embedder:
     async def _called(self, batch: list[str]) -> list[bytes]:
         """Return the vectors of one batch. Their numbers are read in the thread, too: of 32 texts up to 100,000."""
         if inspect.iscoroutinefunction(self._embed):
-            return await self._in_thread(unit_vectors, await self._embed(batch), len(batch))
-        made = await self._in_thread(self._embed, batch)
-        return await self._in_thread(unit_vectors, await made if isinstance(made, Awaitable) else made, len(batch))
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self._threads is None or self._pid != os.getpid():  # a forked child has none of the threads
-            self._threads, self._pid = ThreadPoolExecutor(_THREADS, "cachecore-embed"), os.getpid()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+            return await self._threads.run(unit_vectors, await self._embed(batch), len(batch))
+        made = await self._threads.run(self._embed, batch)
+        return await self._threads.run(unit_vectors, await made if isinstance(made, Awaitable) else made, len(batch))
 
 
 def unit_vectors(vectors: Any, count: int) -> list[bytes]:

@@ -7,7 +7,6 @@ confidence, more errors than the limit, similar answers are switched off until `
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import random
@@ -20,16 +19,20 @@ from opentelemetry import metrics
 
 from cachecore.contract.errors import OptionsError
 from cachecore_llm.similar.intervals import lower_bound, upper_bound
+from cachecore_llm.similar.threads import Threads
 
 logger = logging.getLogger("cachecore.llm")
 
 Judge = Callable[[str, str, str, str], Any]
 """`(question, matched question, similar answer, provider's answer) -> bool`, or a coroutine of one: whether the similar
-answer is right for the question. A function that is no coroutine function runs in a thread. It sees texts of users:
-what it keeps is its own affair."""
+answer is right for the question. A function that is no coroutine function runs in a thread, of which a check has four.
+It sees texts of users: what it keeps is its own affair."""
 
 WINDOW: Final = 1_000
 """Judged answers that count; older ones are forgotten, as the questions change."""
+_THREADS: Final = 4
+"""Calls of a judge at once. Threads of its own: in those of the loop, which a slow judge would fill, names of providers
+are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class ShadowReport:
     judged: int
     wrong: int
     failed: int
-    """Comparisons that the judge did not decide: it raised."""
+    """Comparisons that the judge did not decide: it raised, or gave neither True nor False."""
     error: float | None
     """The part that was wrong; None before the first."""
     at_least: float
@@ -55,7 +58,7 @@ class ShadowCheck:
 
     Args:
         judge: decides whether a similar answer is right. An error of its own is counted and judges nothing, nor does
-            anything but True or False, such as the text "no".
+            anything but True or False, such as the text "no" or the number 1.
         share: the part of the calls that is drawn, over 0 to 1. Each costs the judge's work; of calls that a similar
             answer would have served first, the provider's as well.
         max_error: the part of wrong answers above which similar answers are switched off.
@@ -80,6 +83,7 @@ class ShadowCheck:
         if not callable(judge):
             raise OptionsError(f"judge must be a callable of four texts, not {judge!r}")
         self._judge = judge
+        self._threads = Threads("cachecore-judge", _THREADS)
         self._share = share
         self._max_error = max_error
         self._confidence = confidence
@@ -103,19 +107,19 @@ class ShadowCheck:
         """Have one similar answer judged, and switch off if that is one too many. Never raises."""
         try:
             right = await self._verdict(question, matched, similar, own)
-            if right not in (True, False):
+            if not isinstance(right, bool):  # a number may be a grade
                 raise TypeError("a judge returns True or False")
         except Exception as error:  # noqa: BLE001 - the application's code, behind its caller's back
             self._failed += 1
             self._checks.add(1, {"result": "failed"})
             logger.warning("the judge of similar answers gave no True or False: %s", type(error).__name__)
             return
-        self.note(right=bool(right))
+        self.note(right=right)
 
     async def _verdict(self, *texts: str) -> Any:
         if inspect.iscoroutinefunction(self._judge):
             return await self._judge(*texts)
-        verdict = await asyncio.to_thread(self._judge, *texts)
+        verdict = await self._threads.run(self._judge, *texts)
         return await verdict if inspect.isawaitable(verdict) else verdict
 
     def note(self, *, right: bool) -> None:

@@ -6,14 +6,12 @@ for 5 ms at a time, and a loop that wants it as often loses half its speed; so t
 
 from __future__ import annotations
 
-import asyncio
-import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar, cast
+
+from cachecore_llm.similar.threads import Threads
 
 T = TypeVar("T")
 Job = Generator[None, None, T]
@@ -25,47 +23,18 @@ PAUSE: Final = 0.001
 
 
 class Worker:
-    """Runs jobs one after the other, in a thread that begins with the first and dies with the process."""
+    """Runs jobs one after the other, in a thread that begins with the first and ends when there is none for a while."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._pid = 0  # of the process whose thread serves the queue; guarded by _lock
+        self._threads = Threads("cachecore-similar", 1)
 
     async def run(self, job: Job[T]) -> T:
         """Return the result of `job`, run off the loop. Cancelled, the job ends after its present slice."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def work() -> None:
-            result: Any = None
-            error: BaseException | None = None
-            try:
-                result = sliced(job, future.cancelled)
-            except Exception as raised:  # noqa: BLE001 - raised again where the result is awaited
-                error = raised
-
-            def tell() -> None:
-                if future.done():
-                    return
-                if error is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(error)
-
-            with suppress(RuntimeError):  # the loop is closed: its caller is gone
-                loop.call_soon_threadsafe(tell)
-
-        self._served().put(work)
-        return await future
-
-    def _served(self) -> queue.SimpleQueue[Callable[[], None]]:
-        with self._lock:
-            if self._pid != os.getpid():  # a forked child has the queue, but no thread
-                self._jobs = queue.SimpleQueue()
-                self._pid = os.getpid()
-                threading.Thread(target=_serve, args=(self._jobs,), name="cachecore-similar", daemon=True).start()
-            return self._jobs
+        left = threading.Event()
+        try:
+            return cast("T", await self._threads.run(sliced, job, left.is_set))  # None is for callers that left
+        finally:
+            left.set()
 
 
 def sliced(job: Job[T], cancelled: Callable[[], bool] = lambda: False) -> T | None:
@@ -93,11 +62,6 @@ def at_once(job: Job[T]) -> T:
         except StopIteration as ended:
             value: T = ended.value
             return value
-
-
-def _serve(jobs: queue.SimpleQueue[Callable[[], None]]) -> None:
-    while True:
-        jobs.get()()
 
 
 WORKER: Final = Worker()

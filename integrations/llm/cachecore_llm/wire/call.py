@@ -62,7 +62,7 @@ class ToolOffer:
     by_caller: bool = True
     """Whether the caller runs it. If not, the provider does while it answers."""
     needs_arguments: bool = False
-    """Whether the schema of its parameters requires any."""
+    """Whether the schema of its parameters requires any, or may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,7 @@ _MEDIA: Mapping[str, MediaKind] = {
 
 _BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _FORMATS: Mapping[str, OutputKind] = {"json": "json", "json_object": "json", "json_schema": "schema"}
+_SCHEMAS = ("parameters", "input_schema")
 _TEXT = "text"
 
 
@@ -239,7 +240,7 @@ def _offers(params: Mapping[str, Any]) -> Iterator[ToolOffer]:
             yield ToolOffer(
                 kind=text_or_none(described.get("type")) or "function",
                 name=text_or_none(inner.get("name")),
-                needs_arguments=requires_any(inner.get("parameters")),
+                needs_arguments=any(requires_any(inner.get(name)) for name in _SCHEMAS),
             )
     if params.get("web_search_options") is not None:
         yield ToolOffer(kind="web_search", by_caller=False)

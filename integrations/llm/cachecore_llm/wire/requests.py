@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from cachecore_llm.wire.call import JsonObject, MediaKind, UnreadableRequestError
-from cachecore_llm.wire.facts import as_object
+
+_MAY_REQUIRE: Final = (
+    *("$ref", "$dynamicRef", "$recursiveRef"),
+    *("allOf", "anyOf", "oneOf", "not", "if", "const", "enum"),
+)
+"""Keywords in the schema of an object that one without fields may break, beside the two that name or count fields."""
 
 
 def requires_any(parameters: Any) -> bool:
-    """Return whether the JSON schema of a tool's parameters requires any of them."""
-    return bool(as_object(parameters).get("required"))
+    """Return whether the JSON schema of a tool's parameters requires any of them, or may: False is sure. O(1)."""
+    if not isinstance(parameters, dict):
+        return parameters is not None
+    if parameters.get("required") or parameters.get("minProperties"):
+        return True
+    return any(parameters.get(keyword) is not None for keyword in _MAY_REQUIRE)
 
 
 class Reader:
