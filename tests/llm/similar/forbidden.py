@@ -224,6 +224,32 @@ def spoken_of(chance: Random) -> Pair:
     )
 
 
+def cited(chance: Random) -> Pair:
+    """A text that a colon introduces: each of its characters counts."""
+    verb, noun, place = words(chance, 3)
+    a, b = chance.choice(
+        (
+            (f"it {verb} to the {noun}", f"it {verb} to {noun}"),
+            (f"the {noun}", f"a {noun}"),
+            (f"you are my {noun}", f"are you my {noun}"),
+            (f"I could {verb}", f"I can {verb}"),
+            (f"{verb} me the {noun}", f"please {verb} me the {noun}"),
+            (f"it {verb}s a {noun}", f"it {verb} a {noun}"),
+            (f"{verb} it {noun}", f"{verb} it, {noun}"),
+            (f"{verb} it {noun}?", f"{verb} it {noun}"),
+            (f"{verb} {noun}", f"{verb.title()} {noun}"),
+            (f"is it {noun} or {verb}", f"is it {verb} or {noun}"),
+            tuple(chance.sample(("Hello!", "Thanks!", "Thank you!", "please", "hi"), 2)),
+        )
+    )
+    head = chance.choice(
+        (f"Translate into {place}", f"How do you say in {place}", f"Fix the {place}", f"Hi, {place} this message")
+    )
+    colon = chance.choice((": ", ":", " : ", ":\n"))
+    quote = chance.choice(("", "", '"'))
+    return f"{head}{colon}{quote}{a}{quote}", f"{head}{colon}{quote}{b}{quote}"
+
+
 def done(chance: Random) -> Pair:
     verb, noun = words(chance, 2)
     return chance.choice(
@@ -305,6 +331,7 @@ FORBIDDEN: dict[str, Maker] = {
         other_way,
         other_person,
         spoken_of,
+        cited,
         done,
         inflected,
         owned,

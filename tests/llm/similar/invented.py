@@ -52,7 +52,7 @@ def articles(chance: Random) -> Pair:
 
 def politeness(chance: Random) -> Pair:
     opening, rest, _ = question(chance)
-    frame = chance.choice(("Hello, please tell me: ", "Hi! ", "Could you tell me ", "I would like to know "))
+    frame = chance.choice(("Hello, please tell me: ", "Hi! ", "Hello: ", "Could you tell me ", "I would like to know "))
     asked = opening.lower().replace(" i", " I")
     return f"{opening} {rest}?", f"{frame}{asked} {rest}?"
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import (
     Asked,
+    citations,
     dates,
     disagreement,
     languages,
@@ -64,6 +65,7 @@ LAWS: dict[str, Law] = {
     "other_way": unpaired.disagreement,
     "other_person": persons.disagreement,
     "spoken_of": unpaired.disagreement,
+    "cited": citations.disagreement,
     "done": tense.disagreement,
     "inflected": tense.disagreement,
     "owned": tense.disagreement,
@@ -132,6 +134,10 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ('What does "catch 22" mean?', "What does catch 22 mean?"),
         ("Tell me how it works", "How does it work?"),
         ("Is 1,000 enough?", "Is 1000 enough?"),
+        ("Hello, can you tell me: how do I pay?", "How do I pay?"),
+        ("Translate into German:  the dog", "translate into german: the dog "),
+        ("Is the meeting at 10:30?", "Is a meeting at 10:30?"),
+        ("Is a ratio of 3 : 1 enough?", "Is the ratio of 3 : 1 enough?"),
         ("Who won in 2024? And in 2025?", "Who won in 2024? And in 2025"),
     ],
 )
@@ -183,6 +189,9 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("I cant pay in shops", "I can pay in shops", "negation"),
         ("I do n't pay in shops", "I do pay in shops", "negation"),
         ("What does n't mean?", "What does not mean?", "words"),
+        ("Which is better: tea or coffee?", "Which is better, tea or coffee?", "citations"),
+        ("Traduis en anglais : le chat", "Traduis en anglais : un chat", "citations"),
+        ("Translate： the dog", "Translate： a dog", "citations"),
         ("What does \u02bcs mean?", "What does \u02bcd mean?", "words"),
         ("Ist das Konto kostenlos?", "Ist das Konto nicht kostenlos?", "negation"),
         ("Can I delete my data?", "Can I delete all my data?", "scope"),

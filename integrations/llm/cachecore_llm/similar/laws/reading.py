@@ -4,7 +4,9 @@ A word has weight unless it is in the list of its text's language, and even then
 with a capital inside a sentence, in quotes, behind a number, beside a sign, an article at the end, a noun behind an
 article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is
 not known every word has weight. Politeness has none where a sentence begins, behind a comma at its end, and behind a
-person (`Could you please …`); in `say hello` and `please my wife` it is a word like others.
+person (`Could you please …`); in `say hello` and `please my wife` it is a word like others. What stands behind a colon
+with a word of weight before it is cited (`Translate into German: …`); behind frames alone (`Please tell me: …`) it is
+the question.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Final
 from cachecore_llm.similar.laws.contractions import contracted, parts
 from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here
 from cachecore_llm.similar.laws.frames import LONGEST, inner, tail_of, unframed
-from cachecore_llm.similar.laws.tokens import Token, tokens
+from cachecore_llm.similar.laws.tokens import Token, tokens, written
 from cachecore_llm.similar.laws.vocabulary import (
     BEING,
     CARDINALS,
@@ -81,6 +83,8 @@ class Reading:
     """Whether it begins with `Can you`, `Could you` or `Would you`."""
     orders: bool = False
     """Whether it begins with a word of weight that asks nothing: `Write …`."""
+    cited: str | None = None
+    """What stands behind the first colon that has a word of weight before it, as written; None without one."""
     being: bool = False
     """Whether a form of `be` has been read in this sentence."""
 
@@ -125,6 +129,8 @@ def read(text: str, otherwise: str | None = None) -> Reading:
         if place in asked:
             reading.terms.append(Term(asked[place], token))
         before = cut[place - 1] if place else None
+        if token.colon is not None and reading.terms and reading.cited is None:
+            reading.cited = written(text)[token.colon :].strip()
         if place in skipped or (token.folded in polite and _is_polite(token, before)):
             continue
         if not begun:

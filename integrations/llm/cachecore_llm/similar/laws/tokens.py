@@ -5,7 +5,7 @@ alike. Every other character is a sign and counts, but for space, quotes around 
 `. , ; : ? !` behind a word and before a space or the end, `?` and `!` at the end of a text behind a space too. In code
 it is none: `a[1:]`, `(1,)`, `5! + 3`, `\d? matches`, `'ab?'`. A hyphen between two letters joins them and is no
 sign; a quote behind a number is one (`6"`), unless it closes, and so are those around a number or an operand
-(`"1" + 1`).
+(`"1" + 1`). A colon introduces what stands behind it: with a space or a quote behind it, or as a sign before a word.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Token(NamedTuple):
     """Whether a quote stands directly beside it."""
     paused: bool
     """Whether a comma stands before it."""
+    colon: int | None
+    """Where a colon that stands before it ends, in the written text; None without one."""
     folded: str
     """As written, in small letters. Not `casefold`, to which ß and ss are one."""
 
@@ -84,9 +86,10 @@ def tokens(text: str) -> list[Token]:
     pieces = list(_pieces(written(text)))
     found: list[Token] = []
     starts, paused, quoted = True, False, False
-    kinds = ["end", *(kind for _, kind in pieces if kind not in _BETWEEN), "end"]
+    colon: int | None = None
+    kinds = ["end", *(kind for _, kind, _ in pieces if kind not in _BETWEEN), "end"]
     place = 0
-    for at, (piece, kind) in enumerate(pieces):
+    for at, (piece, kind, end) in enumerate(pieces):
         if kind in _BETWEEN:
             quoted = kind == "opening"
             paused = paused or kind == "pause"
@@ -94,11 +97,14 @@ def tokens(text: str) -> list[Token]:
         place += 1
         if kind == "end":
             starts, paused, quoted = True, False, False
+            colon = end if piece == ":" and colon is None else colon
             continue
         beside = "sign" in (kinds[place - 1], kinds[place + 1])
         quoted = quoted or (at + 1 < len(pieces) and pieces[at + 1][1] == "closing")
-        found.append(Token(piece, kind, starts, kinds[place + 1] == "end", beside, quoted, paused, piece.lower()))  # type: ignore[arg-type]  # "end" is gone
+        ends = kinds[place + 1] == "end"
+        found.append(Token(piece, kind, starts, ends, beside, quoted, paused, colon, piece.lower()))  # type: ignore[arg-type]  # "end" is gone
         starts, paused, quoted = False, False, False
+        colon = end if piece == ":" and kinds[place + 1] == "word" else None
     return found
 
 
@@ -106,8 +112,8 @@ _BETWEEN: Final = frozenset({"pause", "opening", "closing"})
 """Pieces that are no tokens, and are noted at their neighbours."""
 
 
-def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Yield words, numbers, signs, commas, quotes and ends of sentences with their kinds."""
+def _pieces(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yield words, numbers, signs, commas, quotes and ends of sentences with their kinds, and where each ends."""
     at, size = 0, len(text)
     row = _Row(0, 0, is_last=False)
     literal = {place for found in _LITERAL.finditer(text) for place in (found.start(), found.end() - 1)}
@@ -116,7 +122,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
         end = at + 1
         if kind in ("word", "number"):
             end = _end_of_run(text, at, kind)
-            yield text[at:end], kind
+            yield text[at:end], kind, end
         elif kind == "sign":
             char = text[at]
             before = text[at - 1] if at else " "
@@ -124,11 +130,11 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
             if char in _PROSE and at >= row.last:
                 row = _row(text, at)
             if char in _PROSE and _is_prose(text, at, row):
-                yield char, "end" if char in _ENDS else "pause"
+                yield char, "end" if char in _ENDS else "pause", end
             elif char in _QUOTES and _joins(char, before, after) and at not in literal and not _measures(text, at):
-                yield char, "opening" if before.isspace() else "closing"
+                yield char, "opening" if before.isspace() else "closing", end
             elif char in _QUOTES or not _joins(char, before, after):
-                yield char, "sign"
+                yield char, "sign", end
         at = end
 
 
