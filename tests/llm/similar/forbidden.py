@@ -224,6 +224,29 @@ def spoken_of(chance: Random) -> Pair:
     )
 
 
+def greeting(chance: Random) -> Pair:
+    """A greeting, a thank or a `please` that the question is about, where it begins."""
+    noun, place, verb = words(chance, 3)
+    about = chance.choice(("hello", "hi", "hey", "thanks", "thank you", "well", "ok"))
+    civil = chance.choice([one for one in ("hi", "thanks", "please", "hello") if one[:5] != about[:5]])
+    first, second = chance.sample(chance.choice((("hola", "gracias"), ("ciao", "grazie"), ("bitte", "danke"))), 2)
+    return chance.choice(
+        (
+            (f"{about} in {place}", f"{civil} in {place}"),
+            (f"{about.capitalize()} in the {place} {noun}", f"{civil.capitalize()} in the {place} {noun}"),
+            (f"{first} {noun} in {place}", f"{second} {noun} in {place}"),
+            (f"{first} in {place}", f"in {place}"),
+            (f"{about} {noun} {place}", f"{noun} {place}"),
+            (f"{about} {noun} is {verb} by which {place}", f"{noun} is {verb} by which {place}"),
+            (f"{about.capitalize()} {noun} to my {place}", f"{noun.capitalize()} to my {place}"),
+            (f"{about} my {noun} is in what {place}", f"my {noun} is in what {place}"),
+            (f"{about} how are you in {place}", f"how are you in {place}"),
+            (f"please my {noun} in the {place}", f"my {noun} in the {place}"),
+            (f"please in the {place} of {noun}", f"in the {place} of {noun}"),
+        )
+    )
+
+
 def cited(chance: Random) -> Pair:
     """A text that a colon introduces: each of its characters counts."""
     verb, noun, place = words(chance, 3)
@@ -331,6 +354,7 @@ FORBIDDEN: dict[str, Maker] = {
         other_way,
         other_person,
         spoken_of,
+        greeting,
         cited,
         done,
         inflected,

@@ -3,10 +3,10 @@
 A word has weight unless it is in the list of its text's language, and even then where it is a name, unit or operand:
 with a capital inside a sentence, in quotes, behind a number, beside a sign, an article at the end, a noun behind an
 article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is
-not known every word has weight. Politeness has none where a sentence begins, behind a comma at its end, and behind a
-person (`Could you please …`); in `say hello` and `please my wife` it is a word like others. What stands behind a colon
-with a word of weight before it is cited (`Translate into German: …`); behind frames alone (`Please tell me: …`) it is
-the question.
+not known every word has weight. Politeness has none where a sentence begins, before a pause or (`please`) an order,
+behind a comma at its end, and behind a person (`Could you please …`); in `say hello`, `thank you note` and `please my
+wife` it is a word like others. What stands behind a colon with a word of weight before it is cited (`Translate into
+German: …`); behind frames alone (`Please tell me: …`) it is the question.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from cachecore_llm.similar.laws.vocabulary import (
     FIRST,
     INTERROGATIVES,
     MARKS,
+    NO_ORDERS,
     PLACES,
     POLITE,
     SECOND,
     WEIGHTLESS,
+    WISHES,
 )
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 _REQUESTS: Final = frozenset({"can", "could", "would"})
 _ASKED: Final = frozenset({"you", "me", "us", "mir", "uns", "sie"})
 """Persons behind which a word of politeness is one: `Could you please …`, `Können Sie mir bitte …`."""
-_WISHES: Final = frozenset({"please", "pls", "plz", "kindly", "bitte"})
 _THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 NOT: Final = "not"
 
@@ -131,11 +132,12 @@ def read(text: str, otherwise: str | None = None) -> Reading:
         before = cut[place - 1] if place else None
         if token.colon is not None and reading.terms and reading.cited is None:
             reading.cited = written(text)[token.colon :].strip()
-        if place in skipped or (token.folded in polite and _is_polite(token, before)):
+        following = cut[place + 1] if place + 1 < len(cut) else None
+        if place in skipped or (token.folded in polite and _is_polite(token, before, following)):
             continue
         if not begun:
             begun = True
-            _begin(reading, token, cut[place + 1] if place + 1 < len(cut) else None)
+            _begin(reading, token, following)
         if token.kind == "number":
             reading.terms.append(Term(_number(token.text, language), token))
         elif token.kind == "sign":
@@ -145,13 +147,16 @@ def read(text: str, otherwise: str | None = None) -> Reading:
     return reading
 
 
-def _is_polite(token: Token, before: Token | None) -> bool:
+def _is_polite(token: Token, before: Token | None, following: Token | None) -> bool:
     """Return whether a word of politeness is no more than that, and not spoken of."""
     if token.quoted or (token.text.isupper() and len(token.text) > 1):
         return False
-    if token.starts or (token.ends and token.paused):
+    if token.ends and (token.starts or token.paused):
         return True
-    return token.folded in _WISHES and before is not None and before.folded in _ASKED
+    wish = token.folded in WISHES
+    if token.starts and following is not None:
+        return following.paused or (wish and following.folded not in NO_ORDERS)
+    return wish and before is not None and before.folded in _ASKED
 
 
 def _begin(reading: Reading, token: Token, following: Token | None) -> None:
@@ -165,7 +170,9 @@ def _begin(reading: Reading, token: Token, following: Token | None) -> None:
 def language_of(words: list[str]) -> str | None:
     """Return the language with most frequent words among `words`; None for none, or for two alike."""
     known = set(words) | {parts(word)[0] for word in words}
-    ranked = Counter({name: len(known & (marks | POLITE[name])) for name, marks in MARKS.items()}).most_common(2)
+    ranked = Counter(
+        {name: len(known & (marks | (POLITE[name] & WISHES))) for name, marks in MARKS.items()}
+    ).most_common(2)
     return ranked[0][0] if ranked[0][1] > ranked[1][1] else None
 
 
@@ -174,9 +181,10 @@ def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str
     skipped: set[int] = set()
     asked: dict[int, str] = {}
     words = [one.folded.replace("’", "'") if one.kind == "word" else "" for one in cut]
+    apart = [one.starts or one.paused for one in cut]
     for place, token in enumerate(cut):
         if token.starts and token.kind == "word":
-            taken, able, asks = unframed(words[place : place + 3 * LONGEST])
+            taken, able, asks = unframed(words[place : place + 3 * LONGEST], apart[place : place + 3 * LONGEST])
             if 0 < taken < len(cut):  # a text of nothing but frames is what it is
                 skipped.update(range(place, place + taken))
                 reading.able = reading.able or able
