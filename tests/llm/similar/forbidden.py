@@ -247,6 +247,13 @@ def greeting(chance: Random) -> Pair:
     )
 
 
+def keyword(chance: Random) -> Pair:
+    """Keywords without a frequent word, among them a noun that looks like a pronoun, an auxiliary or an opening."""
+    one, other = words(chance, 2)
+    noun = chance.choice(("it", "us", "am", "may", "will", "might", "mine", "help me", "remind me", "ok"))
+    return f"{noun} {one} {other}", f"{chance.choice(('the', 'your', 'my'))} {one} {other}"
+
+
 def cited(chance: Random) -> Pair:
     """A text that a colon introduces: each of its characters counts."""
     verb, noun, place = words(chance, 3)
@@ -355,6 +362,7 @@ FORBIDDEN: dict[str, Maker] = {
         other_person,
         spoken_of,
         greeting,
+        keyword,
         cited,
         done,
         inflected,

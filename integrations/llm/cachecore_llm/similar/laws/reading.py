@@ -2,11 +2,12 @@
 
 A word has weight unless it is in the list of its text's language, and even then where it is a name, unit or operand:
 with a capital inside a sentence, in quotes, behind a number, beside a sign, an article at the end, a noun behind an
-article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is
-not known every word has weight. Politeness has none where a sentence begins, before a pause or (`please`) an order,
-behind a comma at its end, and behind a person (`Could you please …`); in `say hello`, `thank you note` and `please my
-wife` it is a word like others. What stands behind a colon with a word of weight before it is cited (`Translate into
-German: …`); behind frames alone (`Please tell me: …`) it is the question.
+article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is not known
+every word has weight. Where the other text tells it, frames (`help me`) have weight, and so do words that are nouns as
+well (`us shipping cost`, `it support`), not so an object at the end (`cancel it`). Politeness has none where a sentence
+begins, before a pause or (`please`) an order, behind a comma at its end, and behind a person (`Could you please …`); in
+`say hello`, `thank you note` and `please my wife` it is a word like others. What stands behind a colon with a word of
+weight before it is cited (`Translate into German: …`); behind frames alone (`Please tell me: …`) it is the question.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from cachecore_llm.similar.laws.vocabulary import (
     FIRST,
     INTERROGATIVES,
     MARKS,
+    MOTION,
     NO_ORDERS,
+    NOUNS,
     PLACES,
     POLITE,
     SECOND,
@@ -118,9 +121,11 @@ def is_titled(text: str) -> bool:
 def read(text: str, otherwise: str | None = None) -> Reading:
     """Return the reading of `text`; `otherwise` is its language if its own words do not tell."""
     cut = tokens(text)
-    language = language_of([token.folded for token in cut if token.kind == "word"]) or otherwise
+    words = [token.folded for token in cut if token.kind == "word"]
+    language = language_of(words) or otherwise
+    bare = language is not None and not _marks(words, language)
     reading = Reading(text, language=language)
-    skipped, asked = _frames(cut, reading) if language == "en" else (set(), {})
+    skipped, asked = _frames(cut, reading) if language == "en" and not bare else (set(), {})
     weightless = WEIGHTLESS.get(language or "", frozenset())
     polite = POLITE.get(language or "", frozenset())
     begun = False
@@ -143,8 +148,14 @@ def read(text: str, otherwise: str | None = None) -> Reading:
         elif token.kind == "sign":
             reading.terms.append(Term(token.text, token))
         else:
-            _take(reading, token, before, weightless)
+            noun = bare and token.folded in NOUNS and _may_be_noun(token, before)
+            _take(reading, token, before, frozenset() if noun else weightless)
     return reading
+
+
+def _may_be_noun(token: Token, before: Token | None) -> bool:
+    """Return whether a word that may be a noun is no object at an end: `us shipping cost`, and not `cancel it`."""
+    return not token.ends or before is None or before.folded in MOTION
 
 
 def _is_polite(token: Token, before: Token | None, following: Token | None) -> bool:
@@ -169,11 +180,14 @@ def _begin(reading: Reading, token: Token, following: Token | None) -> None:
 
 def language_of(words: list[str]) -> str | None:
     """Return the language with most frequent words among `words`; None for none, or for two alike."""
-    known = set(words) | {parts(word)[0] for word in words}
-    ranked = Counter(
-        {name: len(known & (marks | (POLITE[name] & WISHES))) for name, marks in MARKS.items()}
-    ).most_common(2)
+    ranked = Counter({name: len(_marks(words, name)) for name in MARKS}).most_common(2)
     return ranked[0][0] if ranked[0][1] > ranked[1][1] else None
+
+
+def _marks(words: list[str], language: str) -> set[str]:
+    """Return the words by which a text is known to be of a language."""
+    known = set(words) | {parts(word)[0] for word in words}
+    return known & (MARKS[language] | (POLITE[language] & WISHES))
 
 
 def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str]]:

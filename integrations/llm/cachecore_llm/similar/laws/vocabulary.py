@@ -27,6 +27,9 @@ WEIGHTLESS: Final = {
 """Words that may come, go and stand elsewhere, in a text of their language: articles, pronouns, auxiliaries. Tense,
 modality and persons, which some of them tell, are laws of their own."""
 
+NOUNS: Final = listed("it us am may might will mine")
+"""Those of them that are nouns as well: `us shipping cost`, `it support`, `may day`."""
+
 POLITE: Final = {
     "en": listed("please thanks thank hi hello hey kindly well pls plz"),
     "de": listed("bitte danke hallo"),
@@ -40,7 +43,7 @@ POLITE: Final = {
 a pronoun; elsewhere they are words like others: `How do I say hello in …`, `thank you note`, `please my wife`."""
 
 WISHES: Final = listed("please pls plz kindly bitte")
-"""Words of politeness that stand in a request, and so tell its language. Greetings and thanks are spoken of in others."""
+"""Words of politeness that stand in a request and tell its language. Greetings and thanks are spoken of in others."""
 
 MARKS: Final = {
     "en": listed(
