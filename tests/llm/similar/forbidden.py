@@ -304,8 +304,18 @@ def owned(chance: Random) -> Pair:
 def asked_for(chance: Random) -> Pair:
     """The subject, or the object."""
     verb, noun = words(chance, 2)
+    aux = chance.choice(("can", "will", "should", "might"))
     who, me = chance.choice((("Who do I", "me"), ("Who do you", "you"), ("What does it", "it")))
-    return f"{who} {verb} in the {noun}?", f"{who.split()[0]} {verb}s {me} in the {noun}?"
+    i, other = chance.choice((("I", "me"), ("we", "us"), ("you", "you"), ("it", "it")))
+    asks = chance.choice(("Who", "What", f"Which {noun}"))
+    return chance.choice(
+        (
+            (f"{who} {verb} in the {noun}?", f"{who.split()[0]} {verb}s {me} in the {noun}?"),
+            (f"{asks} {aux} {i} {verb}?", f"{asks} {aux} {verb} {other}?"),
+            (f"{asks} has {verb}ed {other}?", f"{asks} have {i} {verb}ed?"),
+            (f"{asks} is {verb}ing {other}?", f"{asks} are {i} {verb}ing?"),
+        )
+    )
 
 
 def formula(chance: Random) -> Pair:

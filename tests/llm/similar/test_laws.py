@@ -181,6 +181,8 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Can I have fish on Fridays?", "Can I fish on Fridays?", "tense"),
         ("Who was hit in the park?", "Who did hit in the park?", "tense"),
         ("Who do I owe money?", "Who owes me money?", "persons"),
+        ("Which bank will refund me?", "Which bank will I refund?", "persons"),
+        ("What will it affect?", "What will affect it?", "persons"),
         ("okay thanks", "okay", "words"),
         ("Can it hurt me?", "Can I hurt it?", "persons"),
         ("How do I stop it?", "How does it stop me?", "persons"),

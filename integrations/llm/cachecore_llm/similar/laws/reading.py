@@ -83,6 +83,8 @@ class Reading:
     """Whether a frame asked for an ability."""
     subject: str | None = None
     """Of a question with `how` or `should`: the person that follows it."""
+    before_person: int | None = None
+    """How many terms stand before the first `you` or `it` without weight; None without one."""
     requests: bool = False
     """Whether it begins with `Can you`, `Could you` or `Would you`."""
     orders: bool = False
@@ -228,6 +230,8 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
         _append(reading, Term(value, token, unit, previous, reading.being))
     else:
         reading.being = reading.being or word in BEING
+        if word in ("you", "it") and reading.before_person is None:
+            reading.before_person = len(reading.terms)
         if word in FIRST | SECOND and reading.subject is None and reading.last in ("how", "should"):
             reading.subject = word
         else:
