@@ -256,7 +256,8 @@ def test_symmetric_and_a_question_agrees_with_itself(a: str, b: str) -> None:
     "piece",
     [
         *("a. ", "hi ", "casted ", "x+", "ab cd ", "can you tell me ", "1,", "''", "1' ", "x? ", "'a?' "),
-        *("?!", ".", "…", "x?!", "a ?", "please ", "a: "),
+        *("?!", ".", "…", "x?!", "a ?", "please ", "a: ", "the hi hi hi "),
+        *("the. " + "hi " * 40, "the. " + "ok please " * 20),
     ],
 )
 def test_the_longest_questions_are_judged_at_once(piece: str) -> None:

@@ -110,8 +110,11 @@ def unframed(words: list[str], apart: list[bool]) -> tuple[int, bool, str | None
             end = taken + len(found or ())
             if found is None or (asks and (end == len(words) or (asks == "how" and words[end] in _NO_VERBS))):
                 continue
-            if end < len(words) and not apart[end] and not _is_opening(frames, words[end:], apart[end:]):
-                continue
+            if end < len(words) and not apart[end] and not _is_opening(frames, words[end:]):
+                if frames is not _GREETINGS:
+                    continue
+                more, can, asks = unframed(words[end:], apart[end:])  # a greeting before another frame
+                return (end + more, able or can, asks) if more else (taken, able, None)
             taken, able = end, able or frames is _ABLE
             if asks:
                 return taken, able, asks
@@ -121,11 +124,10 @@ def unframed(words: list[str], apart: list[bool]) -> tuple[int, bool, str | None
     return taken, able, None
 
 
-def _is_opening(frames: dict[str, list[tuple[str, ...]]], words: list[str], apart: list[bool]) -> bool:
-    """Return whether a greeting or a wish is one where `words` follow it without a pause."""
+def _is_opening(frames: dict[str, list[tuple[str, ...]]], words: list[str]) -> bool:
+    """Return whether a frame is one where `words`, which are no frame, follow it without a pause."""
     if frames is _GREETINGS:
-        asks = words[0] in ASKING and SECOND.isdisjoint(words[:-1])
-        return asks or unframed(words, apart)[0] > 0
+        return words[0] in ASKING and SECOND.isdisjoint(words[:-1])
     return frames is not _WISHES or words[0] not in NO_ORDERS
 
 
