@@ -224,6 +224,62 @@ def spoken_of(chance: Random) -> Pair:
     )
 
 
+def greeting(chance: Random) -> Pair:
+    """A greeting, a thank or a `please` that the question is about, where it begins."""
+    noun, place, verb = words(chance, 3)
+    about = chance.choice(("hello", "hi", "hey", "thanks", "thank you", "well", "ok"))
+    civil = chance.choice([one for one in ("hi", "thanks", "please", "hello") if one[:5] != about[:5]])
+    first, second = chance.sample(chance.choice((("hola", "gracias"), ("ciao", "grazie"), ("bitte", "danke"))), 2)
+    return chance.choice(
+        (
+            (f"{about} in {place}", f"{civil} in {place}"),
+            (f"{about.capitalize()} in the {place} {noun}", f"{civil.capitalize()} in the {place} {noun}"),
+            (f"{first} {noun} in {place}", f"{second} {noun} in {place}"),
+            (f"{first} in {place}", f"in {place}"),
+            (f"{about} {noun} {place}", f"{noun} {place}"),
+            (f"{about} {noun} is {verb} by which {place}", f"{noun} is {verb} by which {place}"),
+            (f"{about.capitalize()} {noun} to my {place}", f"{noun.capitalize()} to my {place}"),
+            (f"{about} my {noun} is in what {place}", f"my {noun} is in what {place}"),
+            (f"{about} how are you in {place}", f"how are you in {place}"),
+            (f"please my {noun} in the {place}", f"my {noun} in the {place}"),
+            (f"please in the {place} of {noun}", f"in the {place} of {noun}"),
+        )
+    )
+
+
+def keyword(chance: Random) -> Pair:
+    """Keywords without a frequent word, among them a noun that looks like a pronoun, an auxiliary or an opening."""
+    one, other = words(chance, 2)
+    noun = chance.choice(("it", "us", "am", "may", "will", "might", "mine", "help me", "remind me", "ok"))
+    return f"{noun} {one} {other}", f"{chance.choice(('the', 'your', 'my'))} {one} {other}"
+
+
+def cited(chance: Random) -> Pair:
+    """A text that a colon introduces: each of its characters counts."""
+    verb, noun, place = words(chance, 3)
+    a, b = chance.choice(
+        (
+            (f"it {verb} to the {noun}", f"it {verb} to {noun}"),
+            (f"the {noun}", f"a {noun}"),
+            (f"you are my {noun}", f"are you my {noun}"),
+            (f"I could {verb}", f"I can {verb}"),
+            (f"{verb} me the {noun}", f"please {verb} me the {noun}"),
+            (f"it {verb}s a {noun}", f"it {verb} a {noun}"),
+            (f"{verb} it {noun}", f"{verb} it, {noun}"),
+            (f"{verb} it {noun}?", f"{verb} it {noun}"),
+            (f"{verb} {noun}", f"{verb.title()} {noun}"),
+            (f"is it {noun} or {verb}", f"is it {verb} or {noun}"),
+            tuple(chance.sample(("Hello!", "Thanks!", "Thank you!", "please", "hi"), 2)),
+        )
+    )
+    head = chance.choice(
+        (f"Translate into {place}", f"How do you say in {place}", f"Fix the {place}", f"Hi, {place} this message")
+    )
+    colon = chance.choice((": ", ":", " : ", ":\n"))
+    quote = chance.choice(("", "", '"'))
+    return f"{head}{colon}{quote}{a}{quote}", f"{head}{colon}{quote}{b}{quote}"
+
+
 def done(chance: Random) -> Pair:
     verb, noun = words(chance, 2)
     return chance.choice(
@@ -248,8 +304,18 @@ def owned(chance: Random) -> Pair:
 def asked_for(chance: Random) -> Pair:
     """The subject, or the object."""
     verb, noun = words(chance, 2)
+    aux = chance.choice(("can", "will", "should", "might"))
     who, me = chance.choice((("Who do I", "me"), ("Who do you", "you"), ("What does it", "it")))
-    return f"{who} {verb} in the {noun}?", f"{who.split()[0]} {verb}s {me} in the {noun}?"
+    i, other = chance.choice((("I", "me"), ("we", "us"), ("you", "you"), ("it", "it")))
+    asks = chance.choice(("Who", "What", f"Which {noun}"))
+    return chance.choice(
+        (
+            (f"{who} {verb} in the {noun}?", f"{who.split()[0]} {verb}s {me} in the {noun}?"),
+            (f"{asks} {aux} {i} {verb}?", f"{asks} {aux} {verb} {other}?"),
+            (f"{asks} has {verb}ed {other}?", f"{asks} have {i} {verb}ed?"),
+            (f"{asks} is {verb}ing {other}?", f"{asks} are {i} {verb}ing?"),
+        )
+    )
 
 
 def formula(chance: Random) -> Pair:
@@ -305,6 +371,9 @@ FORBIDDEN: dict[str, Maker] = {
         other_way,
         other_person,
         spoken_of,
+        greeting,
+        keyword,
+        cited,
         done,
         inflected,
         owned,

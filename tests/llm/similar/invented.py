@@ -52,7 +52,8 @@ def articles(chance: Random) -> Pair:
 
 def politeness(chance: Random) -> Pair:
     opening, rest, _ = question(chance)
-    frame = chance.choice(("Hello, please tell me: ", "Hi! ", "Could you tell me ", "I would like to know "))
+    greeting = chance.choice(("Hello, please tell me: ", "Hello: ", "Hi there, ", "Hi! ", "hello ", "ok so ", "Well, "))
+    frame = chance.choice((greeting, "Could you tell me ", "hi can you tell me ", "I would like to know "))
     asked = opening.lower().replace(" i", " I")
     return f"{opening} {rest}?", f"{frame}{asked} {rest}?"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -86,9 +87,8 @@ def pairs_file(path: Path, count: int) -> Path:
     chance = random.Random(7)
     makers = [(make, 1) for make in TRUE.values()] + [(make, 0) for make in FORBIDDEN.values()]
     rows = [(*make(chance), same) for _ in range(count) for make, same in makers]
-    path.write_text(
-        "question1,question2,is_duplicate\n" + "".join(f'"{a}","{b}",{same}\n' for a, b, same in rows), encoding="utf-8"
-    )
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("question1", "question2", "is_duplicate"), *rows])
     return path
 
 

@@ -17,6 +17,7 @@ from cachecore.testing.clocks import FakeClock
 from cachecore_llm import AllProvidersFailedError, CacheConfig, Controls, LLMResponse, LLMService, Prompt, ResponseCache
 from cachecore_llm.flow import first
 from cachecore_llm.similar.index import GramIndex
+from cachecore_llm.similar.protocol import Match
 from cachecore_llm.similar.shadow import ShadowCheck
 from tests.llm.flow.scripted import Scripted, completion
 
@@ -274,6 +275,17 @@ async def test_an_index_that_fails_costs_the_similar_answer_alone() -> None:
     bank.provider.bodies = [ConnectionError("down")]
     with pytest.raises(AllProvidersFailedError):
         await bank.ask("How would I order a card?")
+
+
+async def test_an_index_that_finds_no_texts_costs_the_similar_answer_alone() -> None:
+    """Its matches go through the laws, which read texts."""
+
+    class Texts(GramIndex):
+        async def search(self, partition: str, question: str) -> Any:
+            return [Match(match.message.encode(), 1.0) for match in await super().search(partition, question)]  # type: ignore[arg-type]  # the mistake
+
+    bank = Bank(similar_first=True, similar_index=Texts())
+    assert [await bank.ask(KNOWN), await bank.ask(ASKED)] == ["miss", "miss"]
 
 
 def test_a_rung_that_is_right_often_enough_stays_on() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import (
     Asked,
+    citations,
     dates,
     disagreement,
     languages,
@@ -64,6 +65,9 @@ LAWS: dict[str, Law] = {
     "other_way": unpaired.disagreement,
     "other_person": persons.disagreement,
     "spoken_of": unpaired.disagreement,
+    "greeting": unpaired.disagreement,
+    "keyword": unpaired.disagreement,
+    "cited": citations.disagreement,
     "done": tense.disagreement,
     "inflected": tense.disagreement,
     "owned": tense.disagreement,
@@ -132,6 +136,16 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ('What does "catch 22" mean?', "What does catch 22 mean?"),
         ("Tell me how it works", "How does it work?"),
         ("Is 1,000 enough?", "Is 1000 enough?"),
+        ("Hello, can you tell me: how do I pay?", "How do I pay?"),
+        ("Thanks! How do I pay?", "How do I pay?"),
+        ("hey how old are you", "how old are you"),
+        ("cancel it", "can you cancel it"),
+        ("reset password", "reset my password"),
+        ("Hallo, wie kann ich zahlen?", "Wie kann ich zahlen?"),
+        ("pls write a poem about spring", "Write a poem about spring"),
+        ("Translate into German:  the dog", "translate into german: the dog "),
+        ("Is the meeting at 10:30?", "Is a meeting at 10:30?"),
+        ("Is a ratio of 3 : 1 enough?", "Is the ratio of 3 : 1 enough?"),
         ("Who won in 2024? And in 2025?", "Who won in 2024? And in 2025"),
     ],
 )
@@ -167,6 +181,8 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Can I have fish on Fridays?", "Can I fish on Fridays?", "tense"),
         ("Who was hit in the park?", "Who did hit in the park?", "tense"),
         ("Who do I owe money?", "Who owes me money?", "persons"),
+        ("Which bank will refund me?", "Which bank will I refund?", "persons"),
+        ("What will it affect?", "What will affect it?", "persons"),
         ("okay thanks", "okay", "words"),
         ("Can it hurt me?", "Can I hurt it?", "persons"),
         ("How do I stop it?", "How does it stop me?", "persons"),
@@ -181,6 +197,19 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Does it cost $5?", "Does it cost €5?", "operators"),
         ("Can I track my card?", "Can I not track my card?", "negation"),
         ("I cant pay in shops", "I can pay in shops", "negation"),
+        ("I do n't pay in shops", "I do pay in shops", "negation"),
+        ("What does n't mean?", "What does not mean?", "words"),
+        ("Thank you note after interview", "Note after interview", "words"),
+        ("well water test", "the water test", "words"),
+        ("OK Computer is by which band?", "Computer is by which band?", "names"),
+        ("bitte auf Spanisch", "auf Spanisch", "words"),
+        ("us minimum wage 2024", "the minimum wage 2024", "words"),
+        ("jobs in it", "the jobs in", "words"),
+        ("help me lyrics", "the lyrics", "words"),
+        ("Which is better: tea or coffee?", "Which is better, tea or coffee?", "citations"),
+        ("Traduis en anglais : le chat", "Traduis en anglais : un chat", "citations"),
+        ("Translate： the dog", "Translate： a dog", "citations"),
+        ("What does \u02bcs mean?", "What does \u02bcd mean?", "words"),
         ("Ist das Konto kostenlos?", "Ist das Konto nicht kostenlos?", "negation"),
         ("Can I delete my data?", "Can I delete all my data?", "scope"),
         ("May I pay before delivery?", "May I pay after delivery?", "scope"),
@@ -224,7 +253,12 @@ def test_symmetric_and_a_question_agrees_with_itself(a: str, b: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a. ", "hi ", "casted ", "x+", "ab cd ", "can you tell me ", "1,", "''", "1' ", "x? ", "'a?' "]
+    "piece",
+    [
+        *("a. ", "hi ", "casted ", "x+", "ab cd ", "can you tell me ", "1,", "''", "1' ", "x? ", "'a?' "),
+        *("?!", ".", "…", "x?!", "a ?", "please ", "a: ", "the hi hi hi "),
+        *("the. " + "hi " * 40, "the. " + "ok please " * 20),
+    ],
 )
 def test_the_longest_questions_are_judged_at_once(piece: str) -> None:
     """No text of the allowed length takes a time that grows with its square: that would be seconds here."""
@@ -232,7 +266,7 @@ def test_the_longest_questions_are_judged_at_once(piece: str) -> None:
     asked = Asked(long)
     began = time.process_time()
     assert asked.broken_by(long.replace("casted", "cast") + "z") is not None
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 0.25
 
 
 def test_wrong_answers_on_real_questions(shared_data: Path) -> None:

@@ -81,12 +81,11 @@ class AnsweredQuestions:
         await self._filler.filled(view, partition, request, question_of, wait=wait)
         try:
             matches = await self.index.search(partition, question)
+            allowed = await WORKER.run(lawful(question, matches)) if matches else []
         except Exception as error:  # noqa: BLE001 - as above: no similar answer is no error
             logger.warning("the index of similar questions failed: %s", type(error).__name__)
             return None
-        if not matches:
-            return None
-        for match in await WORKER.run(lawful(question, matches)):
+        for match in allowed:
             found = await view.lookup(request(match.message), stale=max_age is None, max_age=max_age)
             if found.value is not None and question_of(found.value) == match.message:
                 return SimilarAnswer(found, match.similarity, match.message)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from cachecore_llm.similar.laws import (
+    citations,
     dates,
     languages,
     letter_case,
@@ -29,6 +30,7 @@ from cachecore_llm.similar.laws.reading import Reading, read
 LawName = Literal[
     "scripts",
     "languages",
+    "citations",
     "numbers",
     "operators",
     "negation",
@@ -43,6 +45,7 @@ LawName = Literal[
 ]
 
 _LAWS: Final = (
+    ("citations", citations.disagreement),
     ("numbers", numbers.disagreement),
     ("operators", operators.disagreement),
     ("negation", negation.disagreement),

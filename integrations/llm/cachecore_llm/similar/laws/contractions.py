@@ -28,18 +28,21 @@ _ENDINGS: Final = {"ll": ["will"], "re": ["are"], "m": ["am"], "ve": ["have"]}
 
 
 def parts(word: str) -> tuple[str, bool]:
-    """Return a folded English word without its ending, and whether the ending was a negation."""
+    """Return a folded English word without its ending, and whether the ending was a negation.
+
+    An ending as a word of its own is kept (`What does n't mean?`); `n't` still negates (`do n't`).
+    """
     if word in _BARE:
         return _BARE[word][0], False
     if _NOT.search(word):
-        stem = _NOT.sub("", word)
+        stem = _NOT.sub("", word) or word
         return _STEMS.get(stem, stem), True
     if word in _BARE_NOT:
         stem = _BARE_NOT[word]
         return _STEMS.get(stem, stem), True
     if word == "cannot":
         return "can", True
-    return _SUFFIX.sub("", word), False
+    return _SUFFIX.sub("", word) or word, False
 
 
 def contracted(word: str) -> list[str]:

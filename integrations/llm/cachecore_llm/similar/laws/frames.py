@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cachecore_llm.similar.laws.vocabulary import listed
+from cachecore_llm.similar.laws.vocabulary import ASKING, NO_ORDERS, SECOND, listed
 
 _TELL: Final = "tell me|let me know|explain to me|explain|show me|help me to|help me|advise me|clarify|remind me"
 _WISH: Final = "want to|need to|have to|wish to|would like to|am trying to"
@@ -35,7 +35,6 @@ def _by_first(*frames: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
 
 
 _EMPTY: Final = _by_first(
-    *_each("hi|hello|hey|well|please|thanks|thank you|kindly|ok|okay|so"),
     *_each("can you|could you|would you|will you|can someone|can anyone|can anybody", "|please|kindly", _TELL),
     *_each(_TELL),
     *_each("do you know|i was wondering|i wonder|just wondering|i'm wondering|any idea"),
@@ -44,6 +43,12 @@ _EMPTY: Final = _by_first(
     *_each("i'd|we'd", "like to", "|" + _LEARN),
     *_each("i'm|we're", "trying to"),
 )
+_GREETINGS: Final = _by_first(
+    *_each("hi|hello|hey", "|there"),
+    *_each("well|thanks|ok|okay|so|thank you"),
+    *_each("thank you", "so much|very much"),
+)
+_WISHES: Final = _by_first(*_each("please|pls|plz|kindly"))
 _ABLE: Final = _by_first(
     *_each("is it possible to|is it possible for me to|am i able to|am i allowed to|is it allowed to"),
     *_each("is there a way to|is there any way to|is there a way for me to|is there any way for me to"),
@@ -63,7 +68,15 @@ _LIKENESS: Final = _by_first(
 _MEANT: Final = _by_first(*_each("what is meant by|what's meant by|what do you mean by|what do we mean by"))
 _NO_VERBS: Final = frozenset({"a", "an", "the", "my", "our", "your", "this", "that", "be"})
 """Behind `the way to` these begin a place, not a deed; `to be` is kept."""
-_FRAMES: Final = ((_MANNER, "how"), (_LIKENESS, "like"), (_MEANT, "what"), (_ABLE, None), (_EMPTY, None))
+_FRAMES: Final = (
+    (_MANNER, "how"),
+    (_LIKENESS, "like"),
+    (_MEANT, "what"),
+    (_ABLE, None),
+    (_EMPTY, None),
+    (_GREETINGS, None),
+    (_WISHES, None),
+)
 LONGEST: Final = max(len(frame) for frames, _ in _FRAMES for alike in frames.values() for frame in alike)
 """Words of the longest frame."""
 
@@ -83,9 +96,11 @@ def tail_of(words: list[str]) -> int:
     return 0 if words[-tail - 1 : -tail] and words[-tail - 1] in _NAMING else tail
 
 
-def unframed(words: list[str]) -> tuple[int, bool, str | None]:
+def unframed(words: list[str], apart: list[bool]) -> tuple[int, bool, str | None]:
     """Return how many of the first words of a sentence are frames, whether one asks for an ability, and the word that
     asks in its place: `how` for a manner, `like` for what it is like, `what` for what is meant by it, or None.
+
+    `apart` says of each word whether a comma or the end of a sentence stands before it.
     """
     taken, able = 0, False
     while taken < len(words):
@@ -95,6 +110,11 @@ def unframed(words: list[str]) -> tuple[int, bool, str | None]:
             end = taken + len(found or ())
             if found is None or (asks and (end == len(words) or (asks == "how" and words[end] in _NO_VERBS))):
                 continue
+            if end < len(words) and not apart[end] and not _is_opening(frames, words[end:]):
+                if frames is not _GREETINGS:
+                    continue
+                more, can, asks = unframed(words[end:], apart[end:])  # a greeting before another frame
+                return (end + more, able or can, asks) if more else (taken, able, None)
             taken, able = end, able or frames is _ABLE
             if asks:
                 return taken, able, asks
@@ -102,6 +122,13 @@ def unframed(words: list[str]) -> tuple[int, bool, str | None]:
         else:
             break
     return taken, able, None
+
+
+def _is_opening(frames: dict[str, list[tuple[str, ...]]], words: list[str]) -> bool:
+    """Return whether a frame is one where `words`, which are no frame, follow it without a pause."""
+    if frames is _GREETINGS:
+        return words[0] in ASKING and SECOND.isdisjoint(words[:-1])
+    return frames is not _WISHES or words[0] not in NO_ORDERS
 
 
 def inner(words: list[str]) -> int:

@@ -4,7 +4,8 @@
 you …`, `How do I …` and `How to …` ask the same, and so do its own words with it: `How do you lower your …`, `How do
 I lower my …`. Nor does it say who needs a thing for a purpose (`Do you need a … to …`), nor the `you` of a request
 against an order (`Can you write …`, `Write …`). `Who owes me …` is not `Who do I owe …`: the one is asked for the
-subject, the other for the object. So do persons and `it`: `Can I hurt it?` is not `Can it hurt me?`.
+subject, the other for the object, as `Who can call me` and `Who can I call`. So do persons and `it`: `Can I hurt it` is
+not `Can it hurt me`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     if a.language != "en" or b.language != "en":
         return None
     here, there = _persons(a, request=b.orders), _persons(b, request=a.orders)
-    if _asks_subject(a, b) or _asks_subject(b, a):
+    if _asks_subject(a, b) or _asks_subject(b, a) or _turns(a, b):
         return "subject / object"
     mine, other = _beside_it(a), _beside_it(b)
     if len(set(mine)) == len(set(other)) == 2 and mine != other:
@@ -63,6 +64,25 @@ def _asks_subject(a: Reading, b: Reading) -> bool:
     """Return whether `a` asks for the subject of a verb (`Who owes me …`) and `b` for its object (`Who do I owe …`)."""
     asked = [term for term in a.terms if term.before in _ASKING]
     return any(term.before in _NAMED and any(paired(term, one) for one in asked) for term in b.terms)
+
+
+def _turns(a: Reading, b: Reading) -> bool:
+    """Return whether a person is the subject of one of two questions with `who` or `what`, and the object of the other.
+
+    `I` and `me` tell it by their case, `you` and `it` by standing before the verb or behind it.
+    """
+    if not all(reading.values[:1] and reading.values[0] in _ASKING for reading in (a, b)):
+        return False
+    if {_case(a), _case(b)} == {"subject", "object"}:
+        return True
+    return None not in (a.before_person, b.before_person) and a.before_person != b.before_person
+
+
+def _case(reading: Reading) -> str | None:
+    """Return the case of the first person in an English text, if it stands in one alone."""
+    words = {reading.subject, *reading.light}
+    subject, object_ = not words.isdisjoint(("i", "we")), not words.isdisjoint(("me", "us"))
+    return None if subject == object_ else "subject" if subject else "object"
 
 
 def _person(word: str) -> str:

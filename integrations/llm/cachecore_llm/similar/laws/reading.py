@@ -2,9 +2,12 @@
 
 A word has weight unless it is in the list of its text's language, and even then where it is a name, unit or operand:
 with a capital inside a sentence, in quotes, behind a number, beside a sign, an article at the end, a noun behind an
-article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is
-not known every word has weight. Politeness has none where a sentence begins, behind a comma at its end, and behind a
-person (`Could you please …`); in `say hello` and `please my wife` it is a word like others.
+article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is not known
+every word has weight. Where the other text tells it, frames (`help me`) have weight, and so do words that are nouns as
+well (`us shipping cost`, `it support`), not so an object at the end (`cancel it`). Politeness has none where a sentence
+begins, before a pause or (`please`) an order, behind a comma at its end, and behind a person (`Could you please …`); in
+`say hello`, `thank you note` and `please my wife` it is a word like others. What stands behind a colon with a word of
+weight before it is cited (`Translate into German: …`); behind frames alone (`Please tell me: …`) it is the question.
 """
 
 from __future__ import annotations
@@ -17,24 +20,27 @@ from typing import Final
 from cachecore_llm.similar.laws.contractions import contracted, parts
 from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here
 from cachecore_llm.similar.laws.frames import LONGEST, inner, tail_of, unframed
-from cachecore_llm.similar.laws.tokens import Token, tokens
+from cachecore_llm.similar.laws.tokens import Token, tokens, written
 from cachecore_llm.similar.laws.vocabulary import (
     BEING,
     CARDINALS,
     FIRST,
     INTERROGATIVES,
     MARKS,
+    MOTION,
+    NO_ORDERS,
+    NOUNS,
     PLACES,
     POLITE,
     SECOND,
     WEIGHTLESS,
+    WISHES,
 )
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 _REQUESTS: Final = frozenset({"can", "could", "would"})
 _ASKED: Final = frozenset({"you", "me", "us", "mir", "uns", "sie"})
 """Persons behind which a word of politeness is one: `Could you please …`, `Können Sie mir bitte …`."""
-_WISHES: Final = frozenset({"please", "pls", "plz", "kindly", "bitte"})
 _THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 NOT: Final = "not"
 
@@ -77,10 +83,14 @@ class Reading:
     """Whether a frame asked for an ability."""
     subject: str | None = None
     """Of a question with `how` or `should`: the person that follows it."""
+    before_person: int | None = None
+    """How many terms stand before the first `you` or `it` without weight; None without one."""
     requests: bool = False
     """Whether it begins with `Can you`, `Could you` or `Would you`."""
     orders: bool = False
     """Whether it begins with a word of weight that asks nothing: `Write …`."""
+    cited: str | None = None
+    """What stands behind the first colon that has a word of weight before it, as written; None without one."""
     being: bool = False
     """Whether a form of `be` has been read in this sentence."""
 
@@ -113,9 +123,11 @@ def is_titled(text: str) -> bool:
 def read(text: str, otherwise: str | None = None) -> Reading:
     """Return the reading of `text`; `otherwise` is its language if its own words do not tell."""
     cut = tokens(text)
-    language = language_of([token.folded for token in cut if token.kind == "word"]) or otherwise
+    words = [token.folded for token in cut if token.kind == "word"]
+    language = language_of(words) or otherwise
+    bare = language is not None and not _marks(words, language)
     reading = Reading(text, language=language)
-    skipped, asked = _frames(cut, reading) if language == "en" else (set(), {})
+    skipped, asked = _frames(cut, reading) if language == "en" and not bare else (set(), {})
     weightless = WEIGHTLESS.get(language or "", frozenset())
     polite = POLITE.get(language or "", frozenset())
     begun = False
@@ -125,27 +137,39 @@ def read(text: str, otherwise: str | None = None) -> Reading:
         if place in asked:
             reading.terms.append(Term(asked[place], token))
         before = cut[place - 1] if place else None
-        if place in skipped or (token.folded in polite and _is_polite(token, before)):
+        if token.colon is not None and reading.terms and reading.cited is None:
+            reading.cited = written(text)[token.colon :].strip()
+        following = cut[place + 1] if place + 1 < len(cut) else None
+        if place in skipped or (token.folded in polite and _is_polite(token, before, following)):
             continue
         if not begun:
             begun = True
-            _begin(reading, token, cut[place + 1] if place + 1 < len(cut) else None)
+            _begin(reading, token, following)
         if token.kind == "number":
             reading.terms.append(Term(_number(token.text, language), token))
         elif token.kind == "sign":
             reading.terms.append(Term(token.text, token))
         else:
-            _take(reading, token, before, weightless)
+            noun = bare and token.folded in NOUNS and _may_be_noun(token, before)
+            _take(reading, token, before, frozenset() if noun else weightless)
     return reading
 
 
-def _is_polite(token: Token, before: Token | None) -> bool:
+def _may_be_noun(token: Token, before: Token | None) -> bool:
+    """Return whether a word that may be a noun is no object at an end: `us shipping cost`, and not `cancel it`."""
+    return not token.ends or before is None or before.folded in MOTION
+
+
+def _is_polite(token: Token, before: Token | None, following: Token | None) -> bool:
     """Return whether a word of politeness is no more than that, and not spoken of."""
     if token.quoted or (token.text.isupper() and len(token.text) > 1):
         return False
-    if token.starts or (token.ends and token.paused):
+    if token.ends and (token.starts or token.paused):
         return True
-    return token.folded in _WISHES and before is not None and before.folded in _ASKED
+    wish = token.folded in WISHES
+    if token.starts and following is not None:
+        return following.paused or (wish and following.folded not in NO_ORDERS)
+    return wish and before is not None and before.folded in _ASKED
 
 
 def _begin(reading: Reading, token: Token, following: Token | None) -> None:
@@ -158,9 +182,14 @@ def _begin(reading: Reading, token: Token, following: Token | None) -> None:
 
 def language_of(words: list[str]) -> str | None:
     """Return the language with most frequent words among `words`; None for none, or for two alike."""
-    known = set(words) | {parts(word)[0] for word in words}
-    ranked = Counter({name: len(known & (marks | POLITE[name])) for name, marks in MARKS.items()}).most_common(2)
+    ranked = Counter({name: len(_marks(words, name)) for name in MARKS}).most_common(2)
     return ranked[0][0] if ranked[0][1] > ranked[1][1] else None
+
+
+def _marks(words: list[str], language: str) -> set[str]:
+    """Return the words by which a text is known to be of a language."""
+    known = set(words) | {parts(word)[0] for word in words}
+    return known & (MARKS[language] | (POLITE[language] & WISHES))
 
 
 def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str]]:
@@ -168,9 +197,10 @@ def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str
     skipped: set[int] = set()
     asked: dict[int, str] = {}
     words = [one.folded.replace("’", "'") if one.kind == "word" else "" for one in cut]
+    apart = [one.starts or one.paused for one in cut]
     for place, token in enumerate(cut):
         if token.starts and token.kind == "word":
-            taken, able, asks = unframed(words[place : place + 3 * LONGEST])
+            taken, able, asks = unframed(words[place : place + 3 * LONGEST], apart[place : place + 3 * LONGEST])
             if 0 < taken < len(cut):  # a text of nothing but frames is what it is
                 skipped.update(range(place, place + taken))
                 reading.able = reading.able or able
@@ -200,6 +230,8 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
         _append(reading, Term(value, token, unit, previous, reading.being))
     else:
         reading.being = reading.being or word in BEING
+        if word in ("you", "it") and reading.before_person is None:
+            reading.before_person = len(reading.terms)
         if word in FIRST | SECOND and reading.subject is None and reading.last in ("how", "should"):
             reading.subject = word
         else:

@@ -5,7 +5,7 @@ alike. Every other character is a sign and counts, but for space, quotes around 
 `. , ; : ? !` behind a word and before a space or the end, `?` and `!` at the end of a text behind a space too. In code
 it is none: `a[1:]`, `(1,)`, `5! + 3`, `\d? matches`, `'ab?'`. A hyphen between two letters joins them and is no
 sign; a quote behind a number is one (`6"`), unless it closes, and so are those around a number or an operand
-(`"1" + 1`).
+(`"1" + 1`). A colon introduces what stands behind it: with a space or a quote behind it, or as a sign before a word.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _CLOSING: Final = frozenset(")]}")
 _AROUND: Final = "".join(_PROSE | _QUOTES) + "()"
 _WITHIN: Final = _HYPHENS | _APOSTROPHES
 _OPENERS: Final = {"”": "“", "’": "‘"}
+_FILLED: Final = re.compile(r"\S")
 _INVISIBLE: Final = frozenset("\u00ad\u200b\ufeff")
 # Forms of another width are the same characters; other compatibility forms (x², ½, ﬁ) are not.
 _WIDTHS: Final = {code: unicodedata.normalize("NFKC", chr(code)) for code in (*range(0xFF01, 0xFFEF), 0x3000)}
@@ -38,6 +39,16 @@ _LITERAL: Final = re.compile(
     rf"|(?<=[-+*/=<>%&|]\s){_QUOTE}\w{{0,20}}{_QUOTE}(?!\w)"
 )
 """A number in quotes, or a word in quotes beside an operator."""
+
+
+class _Row(NamedTuple):
+    """Marks of prose side by side: `?!`, `...`. Found once, for all of its marks."""
+
+    first: int
+    last: int
+    """The place behind its last mark."""
+    is_last: bool
+    """Whether nothing but space follows."""
 
 
 class Token(NamedTuple):
@@ -56,6 +67,8 @@ class Token(NamedTuple):
     """Whether a quote stands directly beside it."""
     paused: bool
     """Whether a comma stands before it."""
+    colon: int | None
+    """Where a colon that stands before it ends, in the written text; None without one."""
     folded: str
     """As written, in small letters. Not `casefold`, to which ß and ss are one."""
 
@@ -73,9 +86,10 @@ def tokens(text: str) -> list[Token]:
     pieces = list(_pieces(written(text)))
     found: list[Token] = []
     starts, paused, quoted = True, False, False
-    kinds = ["end", *(kind for _, kind in pieces if kind not in _BETWEEN), "end"]
+    colon: int | None = None
+    kinds = ["end", *(kind for _, kind, _ in pieces if kind not in _BETWEEN), "end"]
     place = 0
-    for at, (piece, kind) in enumerate(pieces):
+    for at, (piece, kind, end) in enumerate(pieces):
         if kind in _BETWEEN:
             quoted = kind == "opening"
             paused = paused or kind == "pause"
@@ -83,11 +97,14 @@ def tokens(text: str) -> list[Token]:
         place += 1
         if kind == "end":
             starts, paused, quoted = True, False, False
+            colon = end if piece == ":" and colon is None else colon
             continue
         beside = "sign" in (kinds[place - 1], kinds[place + 1])
         quoted = quoted or (at + 1 < len(pieces) and pieces[at + 1][1] == "closing")
-        found.append(Token(piece, kind, starts, kinds[place + 1] == "end", beside, quoted, paused, piece.lower()))  # type: ignore[arg-type]  # "end" is gone
+        ends = kinds[place + 1] == "end"
+        found.append(Token(piece, kind, starts, ends, beside, quoted, paused, colon, piece.lower()))  # type: ignore[arg-type]  # "end" is gone
         starts, paused, quoted = False, False, False
+        colon = end if piece == ":" and kinds[place + 1] == "word" else None
     return found
 
 
@@ -95,26 +112,29 @@ _BETWEEN: Final = frozenset({"pause", "opening", "closing"})
 """Pieces that are no tokens, and are noted at their neighbours."""
 
 
-def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Yield words, numbers, signs, commas, quotes and ends of sentences with their kinds."""
+def _pieces(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yield words, numbers, signs, commas, quotes and ends of sentences with their kinds, and where each ends."""
     at, size = 0, len(text)
+    row = _Row(0, 0, is_last=False)
     literal = {place for found in _LITERAL.finditer(text) for place in (found.start(), found.end() - 1)}
     while at < size:
         kind = _kind(text[at])
         end = at + 1
         if kind in ("word", "number"):
             end = _end_of_run(text, at, kind)
-            yield text[at:end], kind
+            yield text[at:end], kind, end
         elif kind == "sign":
             char = text[at]
             before = text[at - 1] if at else " "
             after = text[end] if end < size else " "
-            if char in _PROSE and _is_prose(text, at):
-                yield char, "end" if char in _ENDS else "pause"
+            if char in _PROSE and at >= row.last:
+                row = _row(text, at)
+            if char in _PROSE and _is_prose(text, at, row):
+                yield char, "end" if char in _ENDS else "pause", end
             elif char in _QUOTES and _joins(char, before, after) and at not in literal and not _measures(text, at):
-                yield char, "opening" if before.isspace() else "closing"
+                yield char, "opening" if before.isspace() else "closing", end
             elif char in _QUOTES or not _joins(char, before, after):
-                yield char, "sign"
+                yield char, "sign", end
         at = end
 
 
@@ -144,38 +164,43 @@ def _kind(char: str) -> str:
     return "space" if category[0] in "ZC" and category != "Cf" else "sign"
 
 
-def _is_prose(text: str, at: int) -> bool:
-    """Return whether the punctuation at `at` is that of prose: behind a word or a number, or at a text's beginning."""
-    first, last = at, at + 1
-    while first > 0 and text[first - 1] in _PROSE:
-        first -= 1
+def _row(text: str, at: int) -> _Row:
+    """Return the row of marks that begins at `at`."""
+    last = at + 1
     while last < len(text) and text[last] in _PROSE:
         last += 1
-    before = text[first - 1] if first else " "
-    after = text[last] if last < len(text) else " "
+    return _Row(at, last, _FILLED.search(text, last) is None)
+
+
+def _is_prose(text: str, at: int, row: _Row) -> bool:
+    """Return whether the mark at `at` of a row is one of prose: behind a word or a number, or where a text begins."""
+    before = text[row.first - 1] if row.first else " "
+    after = text[row.last] if row.last < len(text) else " "
     if text[at] in "¿¡":
         return True
     if ord(text[at]) > 0x2E7F or text[at] in "،؟।":  # scripts that set no space behind
         return True
-    if text[at] in "?!" and before.isspace() and not text[last:].strip():
+    if text[at] in "?!" and before.isspace() and row.is_last:
         return True  # the end of a text, set apart
-    if _is_code(text, at, last):
+    if _is_code(text, at, row):
         return False
     closes = after.isspace() or after in _QUOTES or after in _CLOSING
-    return closes and not before.isspace() and (before in _QUOTES or before in ")]}%" or before.isalnum() or first == 0)
+    behind = before in _QUOTES or before in ")]}%" or before.isalnum() or row.first == 0
+    return closes and not before.isspace() and behind
 
 
-def _is_code(text: str, at: int, last: int) -> bool:
-    """Return whether the mark at `at`, of a row of marks that ends before `last`, belongs to code or a formula."""
-    char, before, rest = text[at], text[at - 1] if at else " ", text[last:]
+def _is_code(text: str, at: int, row: _Row) -> bool:
+    """Return whether the mark at `at` of a row belongs to code or a formula."""
+    char, before = text[at], text[at - 1] if at else " "
     if char == "!" and before.isdigit():
         return True
-    if char in ".…" or not rest.strip():
+    if char in ".…" or row.is_last:
         return False
-    if rest[0] in _CLOSING:
+    after = text[row.last]
+    if after in _CLOSING:
         return True
     piece = text[max(0, at - _NEAR) : at].split()[-1:]
-    if rest[0] in _QUOTES:
+    if after in _QUOTES:
         return char != "," and bool(piece) and piece[0][0] in _QUOTES
     plain = piece[0].strip(_AROUND) if piece else ""
     return char in "?!" and (len(plain) == 1 or any(_kind(one) == "sign" and one not in _WITHIN for one in plain))

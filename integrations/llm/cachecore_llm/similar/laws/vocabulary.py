@@ -14,7 +14,7 @@ WEIGHTLESS: Final = {
     "en": listed(
         """
         a an the is are was were be been being am do does did have has had can could will would shall may might
-        i me my we us our ours you your yours it its that there so very really actually then ok okay exactly basically
+        i me my we us our ours you your yours it its that there so very really actually then exactly basically
         """
     ),
     "de": listed("der die das den dem des ein eine einen einem einer"),
@@ -27,6 +27,9 @@ WEIGHTLESS: Final = {
 """Words that may come, go and stand elsewhere, in a text of their language: articles, pronouns, auxiliaries. Tense,
 modality and persons, which some of them tell, are laws of their own."""
 
+NOUNS: Final = listed("it us am may might will mine")
+"""Those of them that are nouns as well: `us shipping cost`, `it support`, `may day`."""
+
 POLITE: Final = {
     "en": listed("please thanks thank hi hello hey kindly well pls plz"),
     "de": listed("bitte danke hallo"),
@@ -36,8 +39,11 @@ POLITE: Final = {
     "pt": listed("olá obrigado obrigada"),
     "nl": listed("hallo bedankt"),
 }
-"""Words that are politeness where a sentence begins, behind a comma at its end, and behind a pronoun; elsewhere they
-are words like others: `How do I say hello in …`, `please my wife`, `a deep well`."""
+"""Words that are politeness where a sentence begins and something else follows, behind a comma at its end, and behind
+a pronoun; elsewhere they are words like others: `How do I say hello in …`, `thank you note`, `please my wife`."""
+
+WISHES: Final = listed("please pls plz kindly bitte")
+"""Words of politeness that stand in a request and tell its language. Greetings and thanks are spoken of in others."""
 
 MARKS: Final = {
     "en": listed(
@@ -126,6 +132,13 @@ GERUND: Final = MOTION | listed("of after before without while when about than a
 """Words behind which a form in -ing is a verb."""
 TURNING: Final = listed("stop stops stopped remember remembered forget forgot try tried regret used mean")
 """Verbs with which an infinitive and a form in -ing say two things."""
+NO_ORDERS: Final = MOTION | listed(
+    "a an the this that these those my our your his her their its me us you him them it "
+    "an auf aus bei für gegen im mit nach über um von vor zu der die das den dem ein eine einen mein meine dein deine"
+)
+"""Prepositions, articles and pronouns, English and German: no order begins with one."""
 INTERROGATIVES: Final = listed("what when where who whom why how")
+ASKING: Final = INTERROGATIVES | AUXILIARIES | listed("which")
+"""Words that begin a question."""
 PLACES: Final = listed("in on at")
 """Prepositions that say one thing before a name."""
