@@ -56,6 +56,16 @@ def choices(body: JsonObject) -> int:
     return len(body.get("choices", ())) or 1
 
 
+def test_a_null_of_another_answer_is_not_given() -> None:
+    """Pieces with a null for a field that a body does not have are not those of its stream."""
+    body: JsonObject = {"id": "_", "object": "chat.completion", "created": 0, "model": "_"}
+    message = {"role": "assistant", "content": None}
+    body["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    other = {**body, "choices": [{"index": 0, "message": {**message, "refusal": None}, "finish_reason": "stop"}]}
+    of_other = record(OPENAI_CHAT, OPENAI_CHAT.events_of(other)).pieces
+    assert record(OPENAI_CHAT, OPENAI_CHAT.events_of(body, of_other), request(1)).body == body
+
+
 @law
 @given(st.data())
 @pytest.mark.parametrize(("protocol", "bodies"), BODIES, ids=lambda value: getattr(value, "name", ""))

@@ -45,7 +45,7 @@ def _fits(pieces: Pieces, leaves: dict[str, int], body: JsonObject, choices: int
         if slot == USAGE:
             if body.get("usage") is None:
                 return False
-        elif slot != NO_CHOICES and slot not in places and leaves.get(slot, NULL) != size:
+        elif slot != NO_CHOICES and slot not in places and leaves.get(slot) != size:
             return False
     if body.get("usage") is not None and USAGE not in given:
         return False
