@@ -84,7 +84,7 @@ def content_of(entry: Entry) -> Any:
         return _content(entry.serializer, entry.payload, entry)
     except CacheError:
         raise
-    except Exception as error:  # noqa: BLE001 - bytes of a store, and whatever a serializer raises about them
+    except Exception as error:  # noqa: BLE001 - a serializer may raise any error about damaged bytes
         raise CacheError(f"the content cannot be read: {type(error).__name__}") from None
 
 

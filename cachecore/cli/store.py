@@ -71,7 +71,7 @@ class Store:
         return KeySpace(self.prefix, "", sha256(), shards=shards)
 
     async def other_prefixes(self, *, beside: bool = False) -> list[str]:
-        """Return prefixes of caches among the first keys of the store, for an operator who named another one.
+        """Return the prefixes of caches among the first keys of the store: the operator may have named a wrong one.
 
         Empty if there are answers under this prefix, too, unless those `beside` it are asked for.
         """

@@ -148,7 +148,7 @@ def _through_pydantic(value_type: Any) -> _Codec:
     except pydantic.errors.PydanticUserError as error:
         raise OptionsError(f"value_type cannot be stored: {error}") from error
 
-    if not isinstance(adapter.core_schema, dict):  # a model whose build is deferred
+    if not isinstance(adapter.core_schema, dict):  # pydantic has not built the model yet (`defer_build=True`)
         adapter.rebuild()
     if _holds_bytes(adapter.core_schema):
         return _through_both(adapter)

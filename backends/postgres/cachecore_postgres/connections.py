@@ -104,7 +104,7 @@ async def connect(url: str, statements: Statements, patience: float, silence: fl
         TimeoutError: it took too long.
     """
     async with asyncio.timeout(patience):
-        # Keys are text: in a database whose encoding is SQL_ASCII psycopg would hand them out as bytes.
+        # psycopg would return keys as bytes from a database with the encoding SQL_ASCII.
         made = await Connection.connect(url, autocommit=True, client_encoding="utf8")
         made.greeting = {"process": made.pgconn.backend_pid, "table": statements.name, "ms": round(silence * 1000)}
         try:

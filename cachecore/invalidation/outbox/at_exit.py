@@ -22,7 +22,7 @@ _PATIENCE: Final = 1.0
 
 
 _MOST_DROPPED: Final = 16
-"""Caches whose loops have ended that are kept for what they owe."""
+"""The number of outboxes that are kept although all event loops of their caches have ended."""
 
 
 class Pending(Protocol):
@@ -44,7 +44,7 @@ class Pending(Protocol):
 
 
 _owed: dict[Pending, None] = {}
-"""References, because a program may drop its cache, and its loop with it, while something pends; the oldest first."""
+"""Outboxes with pending invalidations, the oldest first: nothing else refers to those of a dropped cache."""
 
 
 def owe(pending: Pending) -> None:
@@ -53,12 +53,12 @@ def owe(pending: Pending) -> None:
 
 
 def release(pending: Pending) -> None:
-    """Leave it at that: nothing pends, or another one delivers it, or it has been said what is left."""
+    """Forget `pending`: nothing pends in it, or the log has said what was not delivered."""
     _owed.pop(pending, None)
 
 
 def give_up_oldest() -> None:
-    """Keep the latest caches whose loops have ended, and say in the log what the older ones owe.
+    """Release the oldest outboxes whose event loops have ended, beyond a number; the log says what was not delivered.
 
     A program that makes a cache for each job while its store is away must not keep them all.
     """

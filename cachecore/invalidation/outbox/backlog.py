@@ -188,3 +188,11 @@ def _names(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) and _NAME.fullmatch(name) for name in value):
         raise ValueError("a line of pending invalidations does not list keys")
     return value
+
+
+@dataclass(slots=True, eq=False)
+class Repetition:
+    """Invalidations that were delivered once and are delivered again at the monotonic second `at`."""
+
+    at: float
+    items: Backlog

@@ -31,6 +31,7 @@ from cachecore.invalidation.outbox.backlog import (
     Groups,
     Invalidation,
     Recent,
+    Repetition,
     Root,
     digest_of,
     entries,
@@ -81,7 +82,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._waiting = Backlog(self._most)
         self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
-        self._again: list[_Repetition] = []
+        self._again: list[Repetition] = []
         self._recent = Recent(self._most, AGAIN_AFTER)  # acknowledged by the store
         self._resent_at, self._resend_at = -math.inf, math.inf
         self._tasks: LoopLocal[tuple[asyncio.Task[None], Signals]] = LoopLocal()
@@ -95,7 +96,7 @@ class Outbox:
             self._waiting.add(item for item in adopted if not item.delivered)
             again = Backlog(self._most, (item for item in adopted if item.delivered))
             if again:
-                self._again.append(_Repetition(self._now(), again))
+                self._again.append(Repetition(self._now(), again))
         self.busy = len(self._waiting) > 0
         """Whether `covers` may say yes to anything: looked at by each read. Stays True a little longer than need be."""
 
@@ -175,17 +176,15 @@ class Outbox:
     def deleted(self, had: Mapping[str, bytes | None], parents: Parents) -> None:
         """Take note that the store has acknowledged the deletion of these entries. Needs a running loop.
 
-        `had`: the previous bytes of each; None where they are not known.
-
-        Pending invalidations of these keys are superseded. But a write that failed, and left one pending, may still
-        be on its way,
-        so the deletion is repeated as one that was delivered late.
+        `had`: the previous bytes of each; None where they are not known. Pending invalidations of these keys are
+        superseded. But a write that failed, and left one pending, may still be on its way, so the deletion is repeated
+        as one that was delivered late.
         """
         with self._lock:
             overtaken = self._waiting.named(had)
             self._waiting.remove(overtaken)
             if overtaken:
-                self._again.append(_Repetition(self._now() + AGAIN_AFTER, Backlog(self._most, overtaken)))
+                self._again.append(Repetition(self._now() + AGAIN_AFTER, Backlog(self._most, overtaken)))
         self.note_entries(had, parents)
         if overtaken:
             self.attend()
@@ -227,7 +226,7 @@ class Outbox:
             self._acknowledged.update({item.name: now for item in items})
             whole = [item for item in items if item.was is None]
             if whole:
-                self._again.append(_Repetition(now + AGAIN_AFTER, Backlog(self._most, whole)))
+                self._again.append(Repetition(now + AGAIN_AFTER, Backlog(self._most, whole)))
                 self._recent.add((replace(item, was=self._unseen) for item in whole), now)
         self._tell(items)
         with self._lock:
@@ -390,17 +389,7 @@ class Outbox:
             kept = {item.name for repetition in self._again for item in repetition.items}
             self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
 
-    def _heard_again(self, repetition: _Repetition, items: list[Invalidation]) -> None:
+    def _heard_again(self, repetition: Repetition, items: list[Invalidation]) -> None:
         self._tell(items)
         with self._lock:
             repetition.items.remove(items)
-
-
-class _Repetition:
-    """Invalidations that were delivered once and are delivered again at the monotonic second `at`."""
-
-    __slots__ = ("at", "items")
-
-    def __init__(self, at: float, items: Backlog) -> None:
-        self.at = at
-        self.items = items

@@ -94,7 +94,7 @@ async def check_closing_is_final_and_idempotent(harness: Harness) -> None:
     for which in ("first", "second"):
         try:
             await backend.aclose()
-        except Exception as error:
+        except Exception as error:  # whatever a broken backend raises: the failure names the promise
             raise AssertionError(f"the {which} aclose is no error; it raised {error!r}") from error
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get_many": lambda: backend.get_many(["k"]),
@@ -107,7 +107,7 @@ async def check_closing_is_final_and_idempotent(harness: Harness) -> None:
             await call()
         except BackendError as error:
             holds(not error.transient, f"{name} after aclose raises a BackendError that is not transient")
-        except Exception as error:
+        except Exception as error:  # as above
             raise AssertionError(f"{name} after aclose raises BackendError, not {error!r}") from error
         else:
             raise AssertionError(f"{name} after aclose raises BackendError; the closed backend answered")

@@ -62,7 +62,7 @@ def registered(check: Check) -> Check:
                 await check(harness)
         except AssertionError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a broken backend raises: the failure names the promise
             raised = f"the backend raised {type(error).__name__}: {error}"
             if limit.expired():
                 raised = f"a call of the backend has not ended after {_CHECK_SECONDS:g} s"

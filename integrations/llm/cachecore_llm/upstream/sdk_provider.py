@@ -1,4 +1,4 @@
-"""What the providers on official SDKs share: the client and who closes it, what is keyed, and plain requests whole."""
+"""The base class of providers on official SDKs: it closes the client, says what is keyed, answers plain requests."""
 
 from __future__ import annotations
 

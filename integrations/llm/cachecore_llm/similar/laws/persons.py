@@ -61,13 +61,13 @@ def _beside_it(reading: Reading) -> list[str]:
 
 
 def _asks_subject(a: Reading, b: Reading) -> bool:
-    """Return whether `a` asks for the subject of a verb (`Who owes me …`) and `b` for its object (`Who do I owe …`)."""
+    """Return whether `a` asks for a subject (`Who owes me …`), and `b` for an object (`Who do I owe …`)."""
     asked = [term for term in a.terms if term.before in _ASKING]
     return any(term.before in _NAMED and any(paired(term, one) for one in asked) for term in b.terms)
 
 
 def _turns(a: Reading, b: Reading) -> bool:
-    """Return whether a person is the subject of one of two questions with `who` or `what`, and the object of the other.
+    """Return whether a person is the subject in one question with `who` or `what`, and the object in the other.
 
     `I` and `me` tell it by their case, `you` and `it` by standing before the verb or behind it.
     """

@@ -90,7 +90,7 @@ def _turns(a: Reading, b: Reading) -> bool:
 
 
 def _is_done(a: Reading, b: Reading) -> bool:
-    """Return whether a participle stands behind `be` in one of two texts alone: `Who is paid …`, `Who paid …`."""
+    """Return whether only one of two texts has a participle behind `be`: `Who is paid …`, but not `Who paid …`."""
     if a.language != "en" or b.language != "en" or len(a.terms) != len(b.terms):
         return False
     for one, two in zip(a.terms, b.terms, strict=True):
