@@ -119,13 +119,20 @@ def test_answers_of_annotated_functions_can_be_read(
     def speak(text: str) -> Spoken:
         return Spoken(audio=b"\xff", at=NOON)
 
+    @cache.cached
+    def other(text: str) -> Said:
+        return {"of no": ["declared", "type"]}  # type: ignore[return-value]  # it is kept as plain data
+
     say("a")
     speak("a")
+    other("a")
     cache.close()
     said = run("get", say.key("a").rpartition(":")[2], "sqlite:///answers.db", "--reveal").json
     assert said == {"text": "a" * 1000, "at": str(NOON), "by_number": {"1": "one"}}
     spoken = run("get", speak.key("a").rpartition(":")[2], "sqlite:///answers.db", "--reveal").json
     assert spoken["audio"] == "ff"
+    kept = run("get", other.key("a").rpartition(":")[2], "sqlite:///answers.db", "--reveal").json
+    assert kept == {"of no": ["declared", "type"]}
 
 
 def test_a_prefix_stands_in_keys_encoded(url: str, run: Run) -> None:

@@ -248,3 +248,5 @@ def test_sameness_tells_equal_values_apart() -> None:
     for first, second in pairs:
         assert not same(first, second)
         assert not same(second, first)
+    assert not same(complex(1.0, 0.0), complex(1.0, -0.0))
+    assert same(complex(1.0, -0.0), complex(1.0, -0.0))
