@@ -24,6 +24,7 @@ from cachecore_sqlite.file.errors import (
     corrupt_error,
     full_error,
     is_already_deleted,
+    is_busy,
     is_damage,
 )
 from cachecore_sqlite.file.locks import folder_locked
@@ -56,10 +57,11 @@ class Database:
         self._made = False  # whether it was there once; guarded by _lock
         self._known: Inode | None = None  # guarded by _lock; the file with checked ownership and schema
 
-    def connect(self, *, make: bool = True) -> tuple[sqlite3.Connection, Files | None]:
+    def connect(self, *, writes: bool = True) -> tuple[sqlite3.Connection, Files | None]:
         """Return a connection and its files (None in memory); an absent database file is created.
 
-        So is an absent folder, the first time; one that was removed since is created only if `make`.
+        So is an absent folder, the first time; one that was removed since is created only if the connection `writes`.
+        While other processes open, make or close the file, it waits up to `connect_seconds` for them.
 
         Raises:
             FolderRemovedError: the folder was removed, and is not to be created.
@@ -69,20 +71,20 @@ class Database:
         if self.path == MEMORY:
             return self._memory(), None
         try:
-            return self._connect(make)
+            return self._connect(writes)
         except sqlite3.OperationalError as error:
             if code(error) == sqlite3.SQLITE_CANTOPEN and not os.access(os.path.dirname(self.path), os.W_OK):
                 error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DIRECTORY
             raise
 
-    def _connect(self, make: bool) -> tuple[sqlite3.Connection, Files | None]:
+    def _connect(self, writes: bool) -> tuple[sqlite3.Connection, Files | None]:
         limit = time.monotonic() + max(self.options.timeout, self.connect_seconds)
         for _ in range(_OPENINGS):
             known: Inode | None = None
             try:
-                known = self._checked_inode(limit, make)
+                known = self._checked_inode(limit, writes)
                 open_files.check_wal(self.path, known)
-                connection = self._open_counted(known)
+                connection = self._open_in_turn(known, limit)
             except Moved:
                 continue
             except sqlite3.Error as error:
@@ -94,19 +96,41 @@ class Database:
             files = open_files.identify(self.path, known)
             if inode_of(self.path) == known:
                 open_files.mark_ready(files)
+                if writes:
+                    self._start_wal(connection)
                 return connection, files
             connection.close()
             open_files.remove_connection(known)
         raise Moved(f"{self.path} was replaced while it was being opened")
 
-    def _checked_inode(self, limit: float, make: bool) -> Inode:
+    def _checked_inode(self, limit: float, writes: bool) -> Inode:
         """Return the inode of the file at the path, after checking ownership and schema; create the file if absent."""
         with self._lock:
             if self._known is None or not open_files.has_connections(self._known) or self._known != inode_of(self.path):
-                with folder_locked(os.path.dirname(self.path), limit, make=make or not self._made):
+                with folder_locked(os.path.dirname(self.path), limit, make=writes or not self._made):
+                    self._check_wal()
                     self._known = self._prepare()
                     self._made = True
             return self._known
+
+    def _check_wal(self) -> None:
+        """Raise `WalDeleted` if another `Database` of this process has the file open, and its WAL is gone."""
+        found = inode_of(self.path)
+        if found is not None:
+            open_files.check_wal(self.path, found)
+
+    def _open_in_turn(self, inode: Inode, limit: float) -> sqlite3.Connection:
+        """Open the file, if need be after its maker and the last one to close it, who hold the folder's lock.
+
+        They keep others out for as long as the disk takes.
+        """
+        try:
+            return self._open_counted(inode)
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                raise
+        with folder_locked(os.path.dirname(self.path), limit, make=False):
+            return self._open_counted(inode)
 
     def _open_counted(self, inode: Inode) -> sqlite3.Connection:
         # Counted before it is opened. If a thread took the count for zero, it would read the WAL index, and closing
@@ -117,6 +141,28 @@ class Database:
         except BaseException:  # after any exception the connection does not exist
             open_files.remove_connection(inode)
             raise
+
+    def _start_wal(self, connection: sqlite3.Connection) -> None:
+        """Begin an empty WAL without waiting for the disk, as its first write would otherwise, and a caller with it.
+
+        SQLite waits there so that no frames of before the start of the WAL are ever read; an empty one has none. The
+        next checkpoint waits for the disk.
+        """
+        wal_path = self.path + WAL_SUFFIX
+        if self.options.durability != "file" or size_of(wal_path):
+            return
+        connection.execute("PRAGMA synchronous = OFF")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            if not size_of(wal_path):
+                (stored,) = connection.execute("PRAGMA user_version").fetchone()
+                connection.execute(f"PRAGMA user_version = {stored}")  # the same number: a write of one page
+            connection.execute("COMMIT")
+        except sqlite3.Error:  # the first write of a caller meets it again, and knows what to do
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        finally:
+            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.options.durability]}")
 
     def recheck(self) -> None:
         """Check ownership and schema again when the file is opened next."""
@@ -269,6 +315,9 @@ class Database:
         self.is_unchecked = True
         with contextlib.closing(self._open("rwc", found)) as connection:
             if schema.is_empty(connection):
+                if self.options.durability == "file":
+                    # Nine waits for the disk, which the caller would have too; a power cut costs the last writes anyway.
+                    connection.execute("PRAGMA synchronous = OFF")
                 # A rollback journal commits the schema to the file itself, not to the WAL alone, so that the first page
                 # shows the ownership.
                 connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")

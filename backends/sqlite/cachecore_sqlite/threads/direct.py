@@ -132,7 +132,7 @@ class DirectReads:
 
     def _open(self) -> None:
         try:
-            opened = self._database.connect(make=False) if is_local(self._database.path) else None
+            opened = self._database.connect(writes=False) if is_local(self._database.path) else None
         except (*StoreError, BackendError):
             opened = None
         if opened is None or opened[1] is None:

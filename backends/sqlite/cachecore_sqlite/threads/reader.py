@@ -48,12 +48,12 @@ class Reader(Worker):
         self._tend()  # after the answers: it may open a connection
 
     def _work(self, jobs: list[Job]) -> None:
-        limit = min(job.limit for job in jobs)
         while True:
             try:
                 self._attempt(jobs)
             except Exception as error:  # noqa: BLE001 - each caller gets it, and a bug must not end the thread
-                if is_busy(error) and time.monotonic() < limit:
+                opened = self.opened_at or 0.0  # the time for locks of a job that waited for the file begins here
+                if is_busy(error) and time.monotonic() < min(max(job.limit, opened + job.timeout) for job in jobs):
                     time.sleep(PAUSES[-1])
                     continue
                 if concerns_one_call(error) and not isinstance(error, OSError) and len(jobs) > 1:

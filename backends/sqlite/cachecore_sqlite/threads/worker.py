@@ -29,8 +29,8 @@ class Worker:
     cache_kib: int | None = None
     """KiB of memory for pages of the file; None means SQLite's default of 2 MiB."""
 
-    makes_folder = False
-    """Whether it creates a folder that was removed while the backend was in use."""
+    writes = False
+    """Whether it writes, and creates a folder that was removed while the backend was in use."""
 
     def __init__(self, name: str, database: Database, clock: Clock, jobs: JobQueue) -> None:
         self.database = database
@@ -71,7 +71,7 @@ class Worker:
         if self._connection is None:
             self.opening = True
             try:
-                self._connection, self._files = self.database.connect(make=self.makes_folder)
+                self._connection, self._files = self.database.connect(writes=self.writes)
                 self.opened_at = time.monotonic()
             except BaseException:
                 self.opened_at = None

@@ -29,7 +29,7 @@ class Writer(Worker):
     """The writing thread; for a database in memory it also reads."""
 
     batch_jobs = 1024
-    makes_folder = True
+    writes = True
 
     def __init__(
         self,
