@@ -12,6 +12,11 @@ from cachecore.testing.proxy import Proxy
 from tests.conftest import SERVERS
 
 
+@pytest.fixture(autouse=True)
+def deadlines(default_deadlines: None) -> None:
+    """Faults are met with the deadlines of users."""
+
+
 @pytest.fixture(params=sorted(SERVERS, reverse=True))
 def own_server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
     """A server of this test's own, each kind that this machine has."""

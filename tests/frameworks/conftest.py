@@ -9,11 +9,6 @@ import pytest
 from cachecore.testing import servers
 
 
-@pytest.fixture(autouse=True)
-def patient(patience: None) -> None:
-    """A busy machine is not what is tested here."""
-
-
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, running_servers: dict[str, servers.Server]) -> str:
     """The address of an empty store of each kind."""

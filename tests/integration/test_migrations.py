@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("patience")
-
 FOLDER = Path(__file__).parents[2] / "examples" / "migrate"
 PORTS = [("catalogue", "cashews"), ("forecast", "aiocache")]
 

@@ -28,7 +28,7 @@ CACHE_FOLDER = "caché #1 100%?x=y"  # every character that means something in a
 
 
 @pytest.fixture
-def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: None) -> Replay:
+def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replay:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / CACHE_FOLDER))
 
     def run(*arguments: object) -> Result:

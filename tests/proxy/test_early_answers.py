@@ -65,6 +65,7 @@ async def test_answer_does_not_wait_for_the_store(gateways: Gateways, provider: 
     assert provider.calls == 2
 
 
+@pytest.mark.usefixtures("default_deadlines")
 async def test_store_that_fails_behind_an_answer_changes_nothing(
     gateways: Gateways, provider: LocalProvider, network: Proxy
 ) -> None:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cachecore import Cache
 from cachecore.testing.groups import Cluster
 from cachecore.testing.servers import Server
@@ -18,7 +20,7 @@ from tests.redis.waiting import until
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "redis.md"
 
 
-async def test_user_of_the_documentation_is_allowed_enough(own_server: Server, patience: None) -> None:
+async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -> None:
     """With the documented rules a cache does everything without one reply_error."""
     (line,) = re.findall(r"^    (ACL SETUSER .*)$", DOCUMENT.read_text(), re.MULTILINE)
     admin = RedisBackend(own_server.url)
@@ -57,6 +59,7 @@ async def test_second_process_sees_changes_through_the_feed(own_server: Server) 
             assert await until(lambda i=i: two.peek({"q": i}) is None) < 0.5  # type: ignore[misc] # mypy infers no default of a lambda
 
 
+@pytest.mark.usefixtures("default_deadlines")
 async def test_frozen_node_costs_its_own_keys_only(calm: Cluster) -> None:
     """One node of a cluster freezes: every call is answered, and keys of healthy nodes take no longer than 100 ms."""
     backend = from_url(calm.url)

@@ -20,11 +20,6 @@ from tests.conftest import SERVERS, _started
 Run = Callable[..., "Done"]
 
 
-@pytest.fixture(autouse=True)
-def patient(patience: None) -> None:
-    """A busy machine is not what is tested here."""
-
-
 class Done:
     """How a command ended and what it said."""
 

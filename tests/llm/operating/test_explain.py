@@ -13,8 +13,6 @@ from typer.testing import CliRunner
 from cachecore import Cache, cli
 from cachecore_llm import LLMService, Prompt, ResponseCache, SimulatedProvider
 
-pytestmark = pytest.mark.usefixtures("patience")
-
 CHAT = {
     "model": "m",
     "temperature": 0,

@@ -7,14 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from typer.testing import CliRunner
 
 from cachecore import cli
 from cachecore_llm import LLMService, SimulatedProvider
 from tests.llm.replay_logs import chat
-
-pytestmark = pytest.mark.usefixtures("patience")
 
 QUESTIONS = ["a?"] * 5 + ["b?"] * 3 + ["c?"] * 2 + ["d?", "e?"]
 

@@ -112,11 +112,9 @@ async def restarted(url: str) -> None:
     assert found.cache_status == "similar"
 
 
-@pytest.mark.usefixtures("patience")
 async def test_a_restart_with_sqlite(tmp_path: Path) -> None:
     await restarted(f"sqlite:///{tmp_path / 'answers.db'}")
 
 
-@pytest.mark.usefixtures("patience")
 async def test_a_restart_with_redis(redis_url: str) -> None:
     await restarted(redis_url)

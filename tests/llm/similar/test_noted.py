@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore_llm import CacheConfig, ResponseCache
 from cachecore_llm.similar.protocol import Match
@@ -74,7 +72,6 @@ MIXED = [one for pair in zip(COMPARED, [*APART, *APART[:3]], strict=True) for on
 """Requests whose questions are compared, each followed by one whose question is not."""
 
 
-@pytest.mark.usefixtures("patience")
 async def test_each_question_is_noted_with_what_it_was_asked_with(tmp_path: Path) -> None:
     """Whatever was noted just before. A process that finds the answers in the store notes the same."""
     noted = []

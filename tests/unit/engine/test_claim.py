@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import pytest
+
 from cachecore import Cache
 from cachecore.contract.errors import BackendError
 from cachecore.contract.protocols import CacheBackend
@@ -274,6 +276,7 @@ async def test_store_that_is_down_gives_no_claim_and_no_wait(scene: Scene) -> No
     assert scene.clock.monotonic() - began < 0.06
 
 
+@pytest.mark.usefixtures("default_deadlines")
 @virtual
 async def test_store_that_hangs_costs_one_deadline_then_nothing(scene: Scene) -> None:
     cache = scene.cache()
@@ -303,6 +306,7 @@ async def test_store_that_hangs_while_an_answer_lands_costs_a_bounded_wait(scene
     assert scene.clock.monotonic() - began < 0.2
 
 
+@pytest.mark.usefixtures("default_deadlines")
 @virtual
 async def test_waiter_whose_look_is_late_goes_on_waiting(scene: Scene) -> None:
     """A late look is as little news of the holder as a silent holder: only silence for long makes a second call."""

@@ -153,6 +153,7 @@ async def test_reader_of_the_second_half_may_leave_before_its_turn(scene: Scene)
     assert answers[:50] + answers[60:] == ["value"] * 90
 
 
+@pytest.mark.usefixtures("default_deadlines")
 @virtual
 async def test_one_deadline_for_all_readers_of_a_hung_store(scene: Scene) -> None:
     cache = scene.cache()

@@ -58,6 +58,7 @@ async def test_a_store_that_stays_locked_is_waited_for_once(scene: Scene) -> Non
     assert cache.stats.stored == 1
 
 
+@pytest.mark.usefixtures("default_deadlines")
 @virtual
 async def test_a_store_that_is_gone_costs_one_question_more(scene: Scene) -> None:
     cache = scene.cache()

@@ -126,6 +126,7 @@ async def test_the_deadline_bounds_the_first_chunk_and_each_gap(scene: Scene) ->
         assert await cache.get(hangs_at) is None
 
 
+@pytest.mark.usefixtures("default_deadlines")
 @virtual
 async def test_a_store_that_dies_before_the_end_costs_no_chunk(scene: Scene) -> None:
     cache, source = scene.cache(), Source()

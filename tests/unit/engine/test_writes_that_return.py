@@ -142,6 +142,7 @@ async def test_a_failed_set_since_leaves_a_miss_a_miss(scene: Scene) -> None:
     assert await other.get("there") is None
 
 
+@pytest.mark.usefixtures("default_deadlines")
 def test_closing_tries_for_as_long_as_a_write(caplog: pytest.LogCaptureFixture) -> None:
     """A store that comes back meanwhile has heard; what is left after that is logged, by number."""
 

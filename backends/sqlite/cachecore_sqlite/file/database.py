@@ -316,7 +316,7 @@ class Database:
         with contextlib.closing(self._open("rwc", found)) as connection:
             if schema.is_empty(connection):
                 if self.options.durability == "file":
-                    # Nine waits for the disk, which the caller would have too; a power cut costs the last writes anyway.
+                    # Nine waits for the disk otherwise, and a caller waits too. A power cut costs late writes anyway.
                     connection.execute("PRAGMA synchronous = OFF")
                 # A rollback journal commits the schema to the file itself, not to the WAL alone, so that the first page
                 # shows the ownership.
