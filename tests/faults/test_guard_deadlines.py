@@ -267,7 +267,7 @@ def test_l6_first_set_on_sqlite(size: int, tmp_path: Path, record: Record) -> No
 def test_l7_threads_on_sqlite(size: int, tmp_path: Path, record: Record) -> None:
     """Threads that fight for the interpreter's lock pay no answer twice, and read each that is there."""
     paid: list[int] = []
-    # 32 threads on a busy processor hold the file for longer than a deadline: the short run, amid all tests, is patient.
+    # 32 threads on a busy processor hold the file for longer than a deadline: the short run is patient.
     deadlines: dict[str, Any] = PATIENT if size == 300 else {}
     with SyncCache[Any](f"sqlite:///{tmp_path}/cache.db", ttl=None, **deadlines) as cache:
 
