@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cachecore.keys import encode
@@ -25,6 +25,7 @@ def one(*spellings: str) -> bool:
     return len({normalised_text(text, ALL) for text in spellings}) == 1
 
 
+@example("\t0\n?", ALL)
 @given(texts, rules)
 def test_applied_again_it_changes_nothing(text: str, chosen: frozenset[str]) -> None:
     once = normalised_text(text, chosen)

@@ -116,7 +116,7 @@ def _without_end(text: str) -> str:
     """Return `text` without the mark at its end, unless the mark says more than that a sentence is over.
 
     It says more if it follows white space or another mark (`What is !`, `Go on...`, `cd .`), and a `!` also if it
-    follows less than two letters (`What is 5!`, `n!`). A `?` may have a space before it, as in French.
+    follows less than two letters (`What is 5!`, `n!`). A `?` may have a space before it, as in French, but no new line.
     """
     end = len(text)
     while end and (text[end - 1] in _ASKING or text[end - 1] in _CALLING):
@@ -129,7 +129,7 @@ def _without_end(text: str) -> str:
     rest, mark = text[:end], text[end]
     if mark in _CALLING:
         return rest if len(rest) > 1 and rest[-2:].isalpha() else text
-    if rest and rest[-1].isspace():
+    if rest and unicodedata.category(rest[-1]) == "Zs":
         rest = rest[:-1]
     return rest if _ends_in_word(rest) else text
 
