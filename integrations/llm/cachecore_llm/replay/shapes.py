@@ -36,6 +36,9 @@ _NOT_KEPT: Final = ("stream", "stream_options")
 
 _OBSERVATIONS: Final = frozenset({"GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EMBEDDING"})
 """Types of the observations of Langfuse; generations hold requests."""
+_LANGFUSE: Final = frozenset({"modelParameters", "provided_model_name", "providedModelName"})
+_UNBOUNDED: Final = ("inf", "Infinity")
+"""What clients of Langfuse write for a `max_tokens` that was not given."""
 
 
 class UnreadableRecordError(ValueError):
@@ -65,10 +68,10 @@ def recognised(record: Record) -> str | None:
         return "otel"
     if "request_body" in record or ("helicone_id" in record) or "request_created_at" in record:
         return "helicone"
+    if str(record.get("type", "")).upper() in _OBSERVATIONS or not _LANGFUSE.isdisjoint(record):
+        return "langfuse"
     if "call_type" in record or "model_parameters" in record or "proxy_server_request" in record:
         return "litellm"
-    if str(record.get("type", "")).upper() in _OBSERVATIONS or "modelParameters" in record:
-        return "langfuse"
     if "custom_id" in record and ("body" in record or "params" in record):
         return "openai-batch" if "body" in record else "anthropic"
     if "messages" in record:
@@ -154,21 +157,37 @@ def _litellm(record: Record) -> tuple[Call, Facts]:
     return call("openai.chat", {**body, "messages": _turns(messages)}), facts
 
 
+def _first(record: Record, *names: str) -> Any:
+    """Return the first of the fields that says something: exports of a page, a bucket and the API name them apart."""
+    return next((record[name] for name in names if record.get(name)), None)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter of a model: clients of Langfuse write decimals as text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
 def _langfuse(record: Record) -> tuple[Call, Facts]:
     kind = record.get("type")
     if kind is not None and str(kind).upper() != "GENERATION":
         raise UnreadableRecordError("an observation that is no generation")
-    usage = parsed(record.get("usageDetails") or record.get("usage"))
+    usage = parsed(_first(record, "usageDetails", "usage_details", "usage"))
     usage = usage if isinstance(usage, dict) else {}
+    start, end = _first(record, "startTime", "start_time"), _first(record, "endTime", "end_time")
     facts = Facts(
-        at=_time(record.get("startTime")),
-        seconds=_between(record.get("startTime"), record.get("endTime")),
+        at=_time(start),
+        seconds=_between(start, end),
         input_tokens=_count(usage.get("input", record.get("promptTokens"))),
         output_tokens=_count(usage.get("output", record.get("completionTokens"))),
     )
     given = parsed(record.get("input"))
-    params = parsed(record.get("modelParameters"))
-    body = {"model": record.get("model"), **(params if isinstance(params, dict) else {})}
+    told = parsed(_first(record, "modelParameters", "model_parameters"))
+    params = told if isinstance(told, dict) else {}
+    body = {name: _plain(value) for name, value in params.items() if value not in _UNBOUNDED}
+    body = {"model": _first(record, "model", "provided_model_name", "providedModelName"), **body}
     if isinstance(given, dict) and "messages" in given:
         return call("openai.chat", {**body, **given}), facts
     return call("openai.chat", {**body, "messages": _turns(given)}), facts
