@@ -120,6 +120,9 @@ def test_ids_and_order(tmp_path: Path, questions: list[str]) -> None:
     assert "tools" in touched["order"]
     plain = run("analyse", written(tmp_path / "b.jsonl", [chat(one) for one in questions]), "--json")
     assert found["best_hit_rate"] == pytest.approx(plain["exact_hit_rate"], abs=0.005)
+    best = found["pays_most"]  # either of them alone gains nothing
+    assert (best["name"], best["hit_rate"]) == ("all", found["best_hit_rate"])
+    assert "take random ids out of the system prompt, bring lists in the" in best["do"]
 
 
 def test_ttl_and_memory_and_money(tmp_path: Path, questions: list[str]) -> None:

@@ -42,10 +42,14 @@ class Change:
     gain: float
     fields: list[str] = field(default_factory=list)
     """The fields that it changes."""
+    parts: list[Change] = field(default_factory=list)
+    """Of several changes at once: each of them."""
 
     @property
     def words(self) -> str:
         """The advice, in words."""
+        if self.parts:
+            return "all of these: " + ", ".join(one.words for one in self.parts)
         if self.name in _WORDS:
             return _WORDS[self.name].format(fields=" and ".join(self.fields) or "request")
         return f"leave {self.name} out of the key, if no answer depends on it (CacheConfig(ignore=[{self.name!r}]))"
@@ -182,17 +186,19 @@ class Analysis:
             changed(name, array("Q", (total ^ own for total, own in zip(exact, column, strict=True))), [name])
             for name, column in self._fields.items()
         ]
-        candidates = [one for one in changes + without if one.name not in CONTENT and one.gain >= _LEAST_GAIN]
+        alone = [one for one in changes + without if one.name not in CONTENT and one.gain >= _LEAST_GAIN]
+        together = changed("all", self._totals[-1], sorted(self._touched["all"]))
+        together.parts = [one for one in changes if one.fields]
         return Findings(
             requests=everything,
             bypassed=dict(self._bypassed),
             exact=rate,
-            best=repeats(self._totals[-1]) / max(1, everything),
+            best=together.rate,
             changes=sorted(changes, key=lambda one: -one.gain),
             without=sorted(without, key=lambda one: -one.gain),
             ttls=self._by_ttl(everything),
             sizes=self._by_size(everything),
-            pays_most=max(candidates, key=lambda one: one.gain, default=None),
+            pays_most=_pays_most(alone, together),
             similar=similar,
         )
 
@@ -223,6 +229,14 @@ class Analysis:
         if dollars_in is not None and dollars_out is not None:
             dollars = (saved_in * dollars_in + saved_out * dollars_out) / 1e6
         return Point(at, sum(hits) / max(1, everything), saved_in + saved_out, dollars)
+
+
+def _pays_most(alone: list[Change], together: Change) -> Change | None:
+    """Return the change that gains most; all of them where none gives half of it, as of a clock beside a random id."""
+    best = max(alone, key=lambda one: one.gain, default=None)
+    if together.gain >= _LEAST_GAIN and (best is None or best.gain < together.gain / 2):
+        return together
+    return best
 
 
 def _plain(one: Change) -> dict[str, Any]:
