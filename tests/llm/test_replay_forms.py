@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cachecore import OptionsError, cli
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.wire import Call
-from tests.llm.replay_logs import LOGS, chat, langfuse, openai
+from tests.llm.replay_logs import LOGS, chat, langfuse, openai, text
 
 QUESTIONS = ["Where is Bonn?", "Where is Ulm?", "Where is Bonn?", "Where is Bonn?"]
 
@@ -91,6 +91,15 @@ def test_a_format_that_is_named_overrides(tmp_path: Path) -> None:
     assert reader.forms == {"text": 4}
     with pytest.raises(OptionsError, match="there are own, openai"):
         LogReader(path, form="nonsense")
+
+
+def test_questions_in_a_file_of_another_name(tmp_path: Path) -> None:
+    """They look like CSV without a known column; the error names the option that reads them."""
+    path = tmp_path / "questions.log"
+    path.write_text(text(QUESTIONS))
+    with pytest.raises(OptionsError, match="--format text"):
+        list(LogReader(path))
+    assert len(list(LogReader(path, form="text"))) == 4
 
 
 def test_a_list_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

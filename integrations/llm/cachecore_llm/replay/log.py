@@ -168,7 +168,10 @@ class LogReader:
         questions = [name for name in _QUESTIONS if name in names]
         if "system_prompt" not in names and questions:
             return ["user_message" if name == questions[0] else name for name in names]
-        raise OptionsError(f"{self.path.name}: the first line of a CSV log names its columns; there is no {missing[0]}")
+        raise OptionsError(
+            f"{self.path.name}: the first line of a CSV log names its columns; there is no {missing[0]}. "
+            "Where each line is a question: --format text"
+        )
 
     def _row(self, number: int, cells: dict[str, str]) -> Line:
         if "user_message" in cells and self._form in (None, "own"):
