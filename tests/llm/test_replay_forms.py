@@ -93,6 +93,28 @@ def test_a_format_that_is_named_overrides(tmp_path: Path) -> None:
         LogReader(path, form="nonsense")
 
 
+def test_claude_asked_in_the_form_of_openai(tmp_path: Path) -> None:
+    """By way of OpenRouter or LiteLLM the body is OpenAI's, whatever the model; LiteLLM tells the protocol."""
+    tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    asked = {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hi"}]}
+    logged = {"model": asked["model"], "proxy_server_request": {**asked, "max_tokens": 9}}
+    told = {"model": asked["model"], "messages": asked["messages"], "model_parameters": {"max_tokens": 9}}
+    records: list[tuple[dict[str, Any], str]] = [
+        (asked, "openai.chat"),
+        ({**asked, "max_tokens": 9}, "anthropic.messages"),
+        ({**asked, "max_tokens": 9, "tools": [tool]}, "openai.chat"),
+        ({**asked, "max_tokens": 9, "messages": chat("Hi")["messages"]}, "openai.chat"),
+        ({**logged, "call_type": "acompletion"}, "openai.chat"),
+        ({**logged, "call_type": "anthropic_messages"}, "anthropic.messages"),
+        ({**told, "call_type": "anthropic_messages"}, "anthropic.messages"),
+        ({"model": "m", "messages": "Hi", "call_type": "aresponses"}, "openai.responses"),
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record, _ in records))
+    found = [line.request for line in LogReader(path)]
+    assert [one.protocol if isinstance(one, Call) else None for one in found] == [protocol for _, protocol in records]
+
+
 def test_questions_in_a_file_of_another_name(tmp_path: Path) -> None:
     """They look like CSV without a known column; the error names the option that reads them."""
     path = tmp_path / "questions.log"

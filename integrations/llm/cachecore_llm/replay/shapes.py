@@ -40,6 +40,16 @@ _LANGFUSE: Final = frozenset({"modelParameters", "provided_model_name", "provide
 _UNBOUNDED: Final = ("inf", "Infinity")
 """What clients of Langfuse write for a `max_tokens` that was not given."""
 
+_CONTENT: Final[Mapping[ProtocolName, str]] = {"openai.responses": "input", "openai.embeddings": "input"}
+"""The field of a body that holds what is asked, where it is not `messages`."""
+_LITELLM: Final[Mapping[str, ProtocolName]] = {
+    "embedding": "openai.embeddings",
+    "anthropic_messages": "anthropic.messages",
+    "responses": "openai.responses",
+    "completion": "openai.chat",
+}
+"""What LiteLLM's `call_type` holds, and the protocol of its body."""
+
 
 class UnreadableRecordError(ValueError):
     """A record holds no request that can be replayed; the text is a reason, and holds nothing of the record."""
@@ -87,14 +97,22 @@ def request_in(record: Record, form: str) -> tuple[Call, Facts]:
 
 
 def _is_anthropic(record: Record) -> bool:
-    model = record.get("model")
-    return "anthropic_version" in record or "system" in record or (isinstance(model, str) and "claude" in model)
+    """Whether a body with `messages` is one of Anthropic's: by way of others, Claude is asked in OpenAI's form, too."""
+    if "anthropic_version" in record or "system" in record:
+        return True
+    turns, tools = _objects(record.get("messages")), _objects(record.get("tools"))
+    return (
+        "claude" in str(record.get("model"))
+        and "max_tokens" in record
+        and all(one.get("role") in ("user", "assistant") for one in turns)
+        and not any("function" in one for one in tools)
+    )
 
 
 def call(protocol: ProtocolName, body: Record, **more: Any) -> Call:
     """Return the call of a request body. Raises UnreadableRecordError where the body cannot be one."""
     kept: JsonObject = {name: value for name, value in body.items() if name not in _NOT_KEPT and value is not None}
-    wanted = {"openai.responses": "input", "openai.embeddings": "input"}.get(protocol, "messages")
+    wanted = _CONTENT.get(protocol, "messages")
     given = kept.get(wanted)
     if not isinstance(given, list | str) or not given:
         raise UnreadableRecordError(f"no {wanted}")
@@ -138,7 +156,8 @@ def _body(body: Record) -> Call:
 
 def _litellm(record: Record) -> tuple[Call, Facts]:
     kind = str(record.get("call_type", ""))
-    if "embedding" not in kind and kind and "completion" not in kind and "responses" not in kind:
+    protocol = next((one for mark, one in _LITELLM.items() if mark in kind), None)
+    if kind and protocol is None:
         raise UnreadableRecordError(f"a call of the kind {kind}")
     facts = Facts(
         at=_time(record.get("startTime")),
@@ -148,13 +167,14 @@ def _litellm(record: Record) -> tuple[Call, Facts]:
     )
     asked = parsed(record.get("proxy_server_request"))
     if isinstance(asked, dict) and isinstance(asked.get("body", asked), dict) and asked.get("body", asked):
-        return _body({"model": record.get("model"), **asked.get("body", asked)}), facts
+        body = {"model": record.get("model"), **asked.get("body", asked)}
+        return (_body(body) if protocol is None else call(protocol, body)), facts
+    protocol = protocol or "openai.chat"
     params = parsed(record.get("model_parameters"))
     messages = parsed(record.get("messages"))
     body = {"model": record.get("model"), **(params if isinstance(params, dict) else {})}
-    if "embedding" in kind:
-        return call("openai.embeddings", {**body, "input": messages}), facts
-    return call("openai.chat", {**body, "messages": _turns(messages)}), facts
+    wanted = _CONTENT.get(protocol, "messages")
+    return call(protocol, {**body, wanted: messages if wanted == "input" else _turns(messages)}), facts
 
 
 def _first(record: Record, *names: str) -> Any:
@@ -235,6 +255,10 @@ _ENDPOINTS: Final[Mapping[str, ProtocolName]] = {
     "/embeddings": "openai.embeddings",
     "/messages": "anthropic.messages",
 }
+
+
+def _objects(given: Any) -> list[dict[str, Any]]:
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
 
 
 def _turns(given: Any) -> Any:
