@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import MIB
 from cachecore_llm.replay.json_stream import BrokenJSONError, values_in
-from cachecore_llm.replay.shapes import FORMATS, NO_FACTS, Facts, parsed, recognised, request_in
+from cachecore_llm.replay.shapes import FORMATS, NO_FACTS, RECORDING, Facts, parsed, recognised, request_in
 from cachecore_llm.replay.spans import spans_in
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.wire import Call
@@ -181,6 +181,8 @@ class LogReader:
         return self._line(number, {name: parsed(cell) for name, cell in cells.items() if cell})
 
     def _records(self, number: int, found: object) -> Iterator[Line]:
+        if isinstance(found, dict) and found.get("form") == RECORDING:
+            return  # its first line
         spans = spans_in(found) if isinstance(found, dict) else None
         if spans is None:
             yield self._line(number, found)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cachecore_llm.replay.spans import call_of_span, is_span
-from cachecore_llm.wire import Call, JsonObject, ProtocolName
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, ProtocolName
 
 Record = Mapping[str, Any]
 FORMATS: Final = (
@@ -26,6 +26,7 @@ FORMATS: Final = (
     "langfuse",
     "helicone",
     "otel",
+    "recording",
     "text",
 )
 """The names of the forms, for `--format`; CSV is a way to write any of them."""
@@ -36,6 +37,10 @@ _NOT_KEPT: Final = ("stream", "stream_options")
 
 _OBSERVATIONS: Final = frozenset({"GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EMBEDDING"})
 """Types of the observations of Langfuse; generations hold requests."""
+RECORDING: Final = "cachecore-recording"
+"""The `form` in the first line of a recording of this library."""
+_RECORDED: Final = frozenset({"call", "prints", "sealed", "bypass"})
+"""What a line of a recording of this library holds beside its time."""
 _LANGFUSE: Final = frozenset({"modelParameters", "provided_model_name", "providedModelName"})
 _UNBOUNDED: Final = ("inf", "Infinity")
 """What clients of Langfuse write for a `max_tokens` that was not given."""
@@ -76,6 +81,8 @@ def recognised(record: Record) -> str | None:
         return "own"
     if is_span(record):
         return "otel"
+    if "at" in record and not _RECORDED.isdisjoint(record):
+        return "recording"
     if "request_body" in record or ("helicone_id" in record) or "request_created_at" in record:
         return "helicone"
     if str(record.get("type", "")).upper() in _OBSERVATIONS or not _LANGFUSE.isdisjoint(record):
@@ -229,6 +236,14 @@ def _helicone(record: Record) -> tuple[Call, Facts]:
     return _body(body if "model" in body or model is None else {"model": model, **body}), facts
 
 
+def _recording(record: Record) -> tuple[Call, Facts]:
+    whole = record.get("call")
+    if not isinstance(whole, dict) or not isinstance(whole.get("body"), dict) or whole.get("protocol") not in PROTOCOLS:
+        raise UnreadableRecordError("a recording without requests: only keep='plain' holds what can be asked")
+    place = {name: whole.get(name) for name in ("tenant", "prompt")}
+    return call(whole["protocol"], whole["body"], **place), Facts(at=_time(record.get("at")))
+
+
 def _otel(record: Record) -> tuple[Call, Facts]:
     found = call_of_span(record)
     if isinstance(found, str):
@@ -248,6 +263,7 @@ _READERS: Final[Mapping[str, Callable[[Record], tuple[Call, Facts]]]] = {
     "langfuse": _langfuse,
     "helicone": _helicone,
     "otel": _otel,
+    "recording": _recording,
 }
 _ENDPOINTS: Final[Mapping[str, ProtocolName]] = {
     "/chat/completions": "openai.chat",
