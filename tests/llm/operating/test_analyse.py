@@ -140,6 +140,16 @@ def test_ttl_and_memory_and_money(tmp_path: Path, questions: list[str]) -> None:
     assert found["by_ttl"][0]["hit_rate"] < found["exact_hit_rate"], "one request a second, and a ttl of a minute"
 
 
+def test_a_log_with_the_newest_first(tmp_path: Path, questions: list[str]) -> None:
+    """As many exports are sorted: the curves are those of the order in which the requests were asked."""
+    lines = LOGS["litellm"][1](questions).splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    (tmp_path / "b.jsonl").write_text("".join(reversed(lines)))
+    rising, falling = (run("analyse", tmp_path / name, "--json") for name in ("a.jsonl", "b.jsonl"))
+    for curve in ("by_ttl", "by_memory", "without_field"):
+        assert rising[curve] == falling[curve]
+
+
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 5)), max_size=60), st.integers(1, 25))
 def test_reuse_bytes_are_those_of_a_store_by_last_use(asked: list[tuple[int, int]], room: int) -> None:
     """Against a simulation of the store itself, for any size of it."""

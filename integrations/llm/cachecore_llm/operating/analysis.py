@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from cachecore_llm.operating.fingerprints import SYSTEM, VARIANTS, Prints
@@ -136,7 +137,7 @@ class Analysis:
     def add(
         self, prints: Prints, *, at: float | None = None, tokens_in: int | None = None, tokens_out: int | None = None
     ) -> int:
-        """Take one request, in the order of the log. Return its digest: two with one key have one."""
+        """Take one request, in any order if all tell their time. Return its digest: two with one key have one."""
         totals = [0] * len(self._totals)
         for name, digests in prints.items():
             own = self._field(name)
@@ -153,9 +154,8 @@ class Analysis:
         for column in self._fields.values():
             if len(column) < len(self._totals[0]):
                 column.append(0)
-        last = self._times[-1] if self._times else 0.0
         self._timed = self._timed and at is not None
-        self._times.append(max(last, at or 0.0))
+        self._times.append(at or 0.0)
         self._tokens_in.append(tokens_in or 0)
         self._tokens_out.append(tokens_out or 0)
         return totals[0]
@@ -169,6 +169,7 @@ class Analysis:
 
     def findings(self, similar: SimilarFound | None = None) -> Findings:
         """Return the result for the requests so far, with the findings of `similar` ones."""
+        self._sort()
         exact = self._totals[0]
         everything = self.everything
         rate = repeats(exact) / max(1, everything)
@@ -201,6 +202,15 @@ class Analysis:
             pays_most=_pays_most(alone, together),
             similar=similar,
         )
+
+    def _sort(self) -> None:
+        """Bring the requests into the order in which they were asked: many exports have the newest first."""
+        if not self._timed or all(one <= after for one, after in pairwise(self._times)):
+            return
+        order = array("L", sorted(range(self.requests), key=self._times.__getitem__))
+        self._times = array("d", map(self._times.__getitem__, order))
+        for column in (*self._totals, *self._fields.values(), self._tokens_in, self._tokens_out):
+            column[:] = array("Q", map(column.__getitem__, order))
 
     def _by_ttl(self, everything: int) -> list[Point]:
         if not self._timed or not self._times:
