@@ -82,7 +82,7 @@ def langfuse(questions: Sequence[str]) -> str:
             "id": f"g-{n}",
             "type": "GENERATION",
             "model": "gpt-5-mini",
-            "modelParameters": {"temperature": "0"},
+            "modelParameters": {"temperature": "0", "max_tokens": ("inf", "Infinity")[n % 2]},
             "input": json.dumps(chat(one)["messages"]) if n % 2 else chat(one)["messages"],
             "output": {"role": "assistant", "content": "…"},
             "startTime": f"2026-01-01T10:00:0{n % 10}.000Z",
@@ -92,6 +92,24 @@ def langfuse(questions: Sequence[str]) -> str:
         for n, one in enumerate(questions)
     ]
     return json.dumps(rows, indent=2)
+
+
+def langfuse_bucket(questions: Sequence[str]) -> str:
+    """As the scheduled export to a bucket names the fields, with parameters as text."""
+    rows = [
+        {
+            "id": f"g-{n}",
+            "type": "GENERATION",
+            "provided_model_name": "gpt-5-mini",
+            "model_parameters": json.dumps({"temperature": 0, "max_tokens": "Infinity"}),
+            "input": json.dumps(chat(one)["messages"]),
+            "start_time": f"2026-01-01 10:00:0{n % 10}.000000",
+            "end_time": f"2026-01-01 10:00:0{n % 10}.500000",
+            "usage_details": {"input": 20, "output": 5},
+        }
+        for n, one in enumerate(questions)
+    ]
+    return _lines(rows)
 
 
 def helicone(questions: Sequence[str]) -> str:
@@ -162,6 +180,7 @@ LOGS: dict[str, tuple[str, Write, str]] = {
     "anthropic batch": ("log.jsonl", anthropic_batch, "anthropic"),
     "litellm": ("log.jsonl", litellm, "litellm"),
     "langfuse": ("log.json", langfuse, "langfuse"),
+    "langfuse bucket": ("log.jsonl", langfuse_bucket, "langfuse"),
     "helicone": ("log.jsonl", helicone, "helicone"),
     "otlp": ("log.json", otlp, "otel"),
     "console spans": ("log.json", console_spans, "otel"),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cachecore import OptionsError, cli
 from cachecore_llm.replay.log import LogReader
 from cachecore_llm.wire import Call
-from tests.llm.replay_logs import LOGS, chat, langfuse, openai
+from tests.llm.replay_logs import LOGS, chat, langfuse, openai, text
 
 QUESTIONS = ["Where is Bonn?", "Where is Ulm?", "Where is Bonn?", "Where is Bonn?"]
 
@@ -91,6 +91,70 @@ def test_a_format_that_is_named_overrides(tmp_path: Path) -> None:
     assert reader.forms == {"text": 4}
     with pytest.raises(OptionsError, match="there are own, openai"):
         LogReader(path, form="nonsense")
+
+
+@pytest.mark.parametrize("way", ["numbered", "parts", "events"])
+def test_spans_with_calls_of_tools(tmp_path: Path, way: str) -> None:
+    """A turn without text ends no conversation: results of a tool tell requests apart, and the ids of calls do not."""
+
+    def span(n: int, result: str | None) -> dict[str, Any]:
+        call = {"id": f"call_{n}", "name": "weather"}
+        told: dict[str, Any] = {"gen_ai.operation.name": "chat"}
+        events = [{"name": "gen_ai.user.message", "attributes": {"content": "Rain?"}}]
+        parts = [{"role": "user", "parts": [{"type": "text", "content": "Rain?"}]}]
+        numbered = {"0.role": "user", "0.content": "Rain?"}
+        if result is not None:
+            parts.append({"role": "assistant", "parts": [{"type": "tool_call", **call}]})
+            parts.append(
+                {"role": "tool", "parts": [{"type": "tool_call_response", "id": call["id"], "result": result}]}
+            )
+            numbered |= {"1.role": "assistant"} | {f"1.tool_calls.0.{name}": value for name, value in call.items()}
+            numbered |= {"2.role": "tool", "2.content": result, "2.tool_call_id": call["id"]}
+            events.append({"name": "gen_ai.assistant.message", "attributes": {"content": ""}})
+            events.append({"name": "gen_ai.tool.message", "attributes": {"content": result, "id": call["id"]}})
+        if way == "numbered":
+            told |= {f"gen_ai.prompt.{name}": value for name, value in numbered.items()}
+        elif way == "parts":
+            told["gen_ai.input.messages"] = json.dumps(parts)
+        return {"name": "chat", "spanId": str(n), "attributes": told, "events": events if way == "events" else []}
+
+    path = tmp_path / "log.jsonl"
+    results = (None, "yes", "no", "yes")
+    path.write_text("".join(json.dumps(span(n, result)) + "\n" for n, result in enumerate(results)))
+    asked, yes, no, again = (line.request for line in LogReader(path))
+    assert again == yes
+    assert asked != yes != no != asked
+
+
+def test_claude_asked_in_the_form_of_openai(tmp_path: Path) -> None:
+    """By way of OpenRouter or LiteLLM the body is OpenAI's, whatever the model; LiteLLM tells the protocol."""
+    tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
+    asked = {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hi"}]}
+    logged = {"model": asked["model"], "proxy_server_request": {**asked, "max_tokens": 9}}
+    told = {"model": asked["model"], "messages": asked["messages"], "model_parameters": {"max_tokens": 9}}
+    records: list[tuple[dict[str, Any], str]] = [
+        (asked, "openai.chat"),
+        ({**asked, "max_tokens": 9}, "anthropic.messages"),
+        ({**asked, "max_tokens": 9, "tools": [tool]}, "openai.chat"),
+        ({**asked, "max_tokens": 9, "messages": chat("Hi")["messages"]}, "openai.chat"),
+        ({**logged, "call_type": "acompletion"}, "openai.chat"),
+        ({**logged, "call_type": "anthropic_messages"}, "anthropic.messages"),
+        ({**told, "call_type": "anthropic_messages"}, "anthropic.messages"),
+        ({"model": "m", "messages": "Hi", "call_type": "aresponses"}, "openai.responses"),
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record, _ in records))
+    found = [line.request for line in LogReader(path)]
+    assert [one.protocol if isinstance(one, Call) else None for one in found] == [protocol for _, protocol in records]
+
+
+def test_questions_in_a_file_of_another_name(tmp_path: Path) -> None:
+    """They look like CSV without a known column; the error names the option that reads them."""
+    path = tmp_path / "questions.log"
+    path.write_text(text(QUESTIONS))
+    with pytest.raises(OptionsError, match="--format text"):
+        list(LogReader(path))
+    assert len(list(LogReader(path, form="text"))) == 4
 
 
 def test_a_list_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

@@ -120,6 +120,9 @@ def test_ids_and_order(tmp_path: Path, questions: list[str]) -> None:
     assert "tools" in touched["order"]
     plain = run("analyse", written(tmp_path / "b.jsonl", [chat(one) for one in questions]), "--json")
     assert found["best_hit_rate"] == pytest.approx(plain["exact_hit_rate"], abs=0.005)
+    best = found["pays_most"]  # either of them alone gains nothing
+    assert (best["name"], best["hit_rate"]) == ("all", found["best_hit_rate"])
+    assert "take random ids out of the system prompt, bring lists in the" in best["do"]
 
 
 def test_ttl_and_memory_and_money(tmp_path: Path, questions: list[str]) -> None:
@@ -135,6 +138,16 @@ def test_ttl_and_memory_and_money(tmp_path: Path, questions: list[str]) -> None:
     assert found["by_ttl"][-1]["tokens_saved"] == 25 * hits
     assert found["by_ttl"][-1]["dollars_saved"] == pytest.approx(hits * (20 * 1 + 5 * 10) / 1e6)
     assert found["by_ttl"][0]["hit_rate"] < found["exact_hit_rate"], "one request a second, and a ttl of a minute"
+
+
+def test_a_log_with_the_newest_first(tmp_path: Path, questions: list[str]) -> None:
+    """As many exports are sorted: the curves are those of the order in which the requests were asked."""
+    lines = LOGS["litellm"][1](questions).splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    (tmp_path / "b.jsonl").write_text("".join(reversed(lines)))
+    rising, falling = (run("analyse", tmp_path / name, "--json") for name in ("a.jsonl", "b.jsonl"))
+    for curve in ("by_ttl", "by_memory", "without_field"):
+        assert rising[curve] == falling[curve]
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 5)), max_size=60), st.integers(1, 25))

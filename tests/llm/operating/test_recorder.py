@@ -69,6 +69,18 @@ def test_hits_are_recorded_too(tmp_path: Path) -> None:
     assert analysed(tmp_path / "log")["exact_hit_rate"] == 0.75
 
 
+def test_plain_requests_are_replayed(tmp_path: Path) -> None:
+    """A recording of whole requests is a log like others; one of digests says that it holds none."""
+    asked(Recorder(tmp_path / "plain.jsonl", sample=1, keep="plain"), QUESTIONS)
+    asked(Recorder(tmp_path / "digests.jsonl", sample=1), QUESTIONS)
+    options = ["--json", "--speed", "1e6", "--concurrency", "1", "--backend", "memory://"]
+    told = json.loads(CliRunner().invoke(cli.app(), ["replay", str(tmp_path / "plain.jsonl"), *options]).stdout)
+    assert (told["requests"], told["bad_lines_by_reason"]) == (len(QUESTIONS), {})
+    assert told["hit_rate"] == pytest.approx(analysed(tmp_path / "plain.jsonl")["exact_hit_rate"], abs=0.005)
+    told = json.loads(CliRunner().invoke(cli.app(), ["replay", str(tmp_path / "digests.jsonl"), *options]).stdout)
+    assert told["bad_lines_by_reason"] == {"a recording without requests": len(QUESTIONS)}
+
+
 def test_encrypted(tmp_path: Path) -> None:
     key = bytes(range(32))
     recorder = Recorder(

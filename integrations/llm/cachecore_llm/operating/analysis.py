@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from cachecore_llm.operating.fingerprints import SYSTEM, VARIANTS, Prints
@@ -42,10 +43,14 @@ class Change:
     gain: float
     fields: list[str] = field(default_factory=list)
     """The fields that it changes."""
+    parts: list[Change] = field(default_factory=list)
+    """Of several changes at once: each of them."""
 
     @property
     def words(self) -> str:
         """The advice, in words."""
+        if self.parts:
+            return "all of these: " + ", ".join(one.words for one in self.parts)
         if self.name in _WORDS:
             return _WORDS[self.name].format(fields=" and ".join(self.fields) or "request")
         return f"leave {self.name} out of the key, if no answer depends on it (CacheConfig(ignore=[{self.name!r}]))"
@@ -132,7 +137,7 @@ class Analysis:
     def add(
         self, prints: Prints, *, at: float | None = None, tokens_in: int | None = None, tokens_out: int | None = None
     ) -> int:
-        """Take one request, in the order of the log. Return its digest: two with one key have one."""
+        """Take one request, in any order if all tell their time. Return its digest: two with one key have one."""
         totals = [0] * len(self._totals)
         for name, digests in prints.items():
             own = self._field(name)
@@ -149,9 +154,8 @@ class Analysis:
         for column in self._fields.values():
             if len(column) < len(self._totals[0]):
                 column.append(0)
-        last = self._times[-1] if self._times else 0.0
         self._timed = self._timed and at is not None
-        self._times.append(max(last, at or 0.0))
+        self._times.append(at or 0.0)
         self._tokens_in.append(tokens_in or 0)
         self._tokens_out.append(tokens_out or 0)
         return totals[0]
@@ -165,6 +169,7 @@ class Analysis:
 
     def findings(self, similar: SimilarFound | None = None) -> Findings:
         """Return the result for the requests so far, with the findings of `similar` ones."""
+        self._sort()
         exact = self._totals[0]
         everything = self.everything
         rate = repeats(exact) / max(1, everything)
@@ -182,19 +187,30 @@ class Analysis:
             changed(name, array("Q", (total ^ own for total, own in zip(exact, column, strict=True))), [name])
             for name, column in self._fields.items()
         ]
-        candidates = [one for one in changes + without if one.name not in CONTENT and one.gain >= _LEAST_GAIN]
+        alone = [one for one in changes + without if one.name not in CONTENT and one.gain >= _LEAST_GAIN]
+        together = changed("all", self._totals[-1], sorted(self._touched["all"]))
+        together.parts = [one for one in changes if one.fields]
         return Findings(
             requests=everything,
             bypassed=dict(self._bypassed),
             exact=rate,
-            best=repeats(self._totals[-1]) / max(1, everything),
+            best=together.rate,
             changes=sorted(changes, key=lambda one: -one.gain),
             without=sorted(without, key=lambda one: -one.gain),
             ttls=self._by_ttl(everything),
             sizes=self._by_size(everything),
-            pays_most=max(candidates, key=lambda one: one.gain, default=None),
+            pays_most=_pays_most(alone, together),
             similar=similar,
         )
+
+    def _sort(self) -> None:
+        """Bring the requests into the order in which they were asked: many exports have the newest first."""
+        if not self._timed or all(one <= after for one, after in pairwise(self._times)):
+            return
+        order = array("L", sorted(range(self.requests), key=self._times.__getitem__))
+        self._times = array("d", map(self._times.__getitem__, order))
+        for column in (*self._totals, *self._fields.values(), self._tokens_in, self._tokens_out):
+            column[:] = array("Q", map(column.__getitem__, order))
 
     def _by_ttl(self, everything: int) -> list[Point]:
         if not self._timed or not self._times:
@@ -223,6 +239,14 @@ class Analysis:
         if dollars_in is not None and dollars_out is not None:
             dollars = (saved_in * dollars_in + saved_out * dollars_out) / 1e6
         return Point(at, sum(hits) / max(1, everything), saved_in + saved_out, dollars)
+
+
+def _pays_most(alone: list[Change], together: Change) -> Change | None:
+    """Return the change that gains most; all of them where none gives half of it, as of a clock beside a random id."""
+    best = max(alone, key=lambda one: one.gain, default=None)
+    if together.gain >= _LEAST_GAIN and (best is None or best.gain < together.gain / 2):
+        return together
+    return best
 
 
 def _plain(one: Change) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from cachecore.contract.options import MIB, Size, size
 from cachecore.contract.protocols import Serializer
 from cachecore_llm.flow.asked import Asked
 from cachecore_llm.operating.fingerprints import SYSTEM, Fingerprinter, Prints, parts_of
+from cachecore_llm.replay.shapes import RECORDING
 from cachecore_llm.wire import JsonObject
 
 logger = logging.getLogger("cachecore.llm")
 
 Keep = Literal["digests", "encrypted", "plain"]
-FORM: Final = "cachecore-recording"
+FORM: Final = RECORDING
 _VERSION: Final = 1
 _RANGE: Final = float(1 << 64)
 

@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import MIB
 from cachecore_llm.replay.json_stream import BrokenJSONError, values_in
-from cachecore_llm.replay.shapes import FORMATS, NO_FACTS, Facts, parsed, recognised, request_in
+from cachecore_llm.replay.shapes import FORMATS, NO_FACTS, RECORDING, Facts, parsed, recognised, request_in
 from cachecore_llm.replay.spans import spans_in
 from cachecore_llm.request import LLMRequest
 from cachecore_llm.wire import Call
@@ -168,7 +168,10 @@ class LogReader:
         questions = [name for name in _QUESTIONS if name in names]
         if "system_prompt" not in names and questions:
             return ["user_message" if name == questions[0] else name for name in names]
-        raise OptionsError(f"{self.path.name}: the first line of a CSV log names its columns; there is no {missing[0]}")
+        raise OptionsError(
+            f"{self.path.name}: the first line of a CSV log names its columns; there is no {missing[0]}. "
+            "Where each line is a question: --format text"
+        )
 
     def _row(self, number: int, cells: dict[str, str]) -> Line:
         if "user_message" in cells and self._form in (None, "own"):
@@ -178,6 +181,8 @@ class LogReader:
         return self._line(number, {name: parsed(cell) for name, cell in cells.items() if cell})
 
     def _records(self, number: int, found: object) -> Iterator[Line]:
+        if isinstance(found, dict) and found.get("form") == RECORDING:
+            return  # its first line
         spans = spans_in(found) if isinstance(found, dict) else None
         if spans is None:
             yield self._line(number, found)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cachecore_llm.replay.spans import call_of_span, is_span
-from cachecore_llm.wire import Call, JsonObject, ProtocolName
+from cachecore_llm.wire import PROTOCOLS, Call, JsonObject, ProtocolName
 
 Record = Mapping[str, Any]
 FORMATS: Final = (
@@ -26,6 +26,7 @@ FORMATS: Final = (
     "langfuse",
     "helicone",
     "otel",
+    "recording",
     "text",
 )
 """The names of the forms, for `--format`; CSV is a way to write any of them."""
@@ -36,6 +37,23 @@ _NOT_KEPT: Final = ("stream", "stream_options")
 
 _OBSERVATIONS: Final = frozenset({"GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EMBEDDING"})
 """Types of the observations of Langfuse; generations hold requests."""
+RECORDING: Final = "cachecore-recording"
+"""The `form` in the first line of a recording of this library."""
+_RECORDED: Final = frozenset({"call", "prints", "sealed", "bypass"})
+"""What a line of a recording of this library holds beside its time."""
+_LANGFUSE: Final = frozenset({"modelParameters", "provided_model_name", "providedModelName"})
+_UNBOUNDED: Final = ("inf", "Infinity")
+"""What clients of Langfuse write for a `max_tokens` that was not given."""
+
+_CONTENT: Final[Mapping[ProtocolName, str]] = {"openai.responses": "input", "openai.embeddings": "input"}
+"""The field of a body that holds what is asked, where it is not `messages`."""
+_LITELLM: Final[Mapping[str, ProtocolName]] = {
+    "embedding": "openai.embeddings",
+    "anthropic_messages": "anthropic.messages",
+    "responses": "openai.responses",
+    "completion": "openai.chat",
+}
+"""What LiteLLM's `call_type` holds, and the protocol of its body."""
 
 
 class UnreadableRecordError(ValueError):
@@ -63,12 +81,14 @@ def recognised(record: Record) -> str | None:
         return "own"
     if is_span(record):
         return "otel"
+    if "at" in record and not _RECORDED.isdisjoint(record):
+        return "recording"
     if "request_body" in record or ("helicone_id" in record) or "request_created_at" in record:
         return "helicone"
+    if str(record.get("type", "")).upper() in _OBSERVATIONS or not _LANGFUSE.isdisjoint(record):
+        return "langfuse"
     if "call_type" in record or "model_parameters" in record or "proxy_server_request" in record:
         return "litellm"
-    if str(record.get("type", "")).upper() in _OBSERVATIONS or "modelParameters" in record:
-        return "langfuse"
     if "custom_id" in record and ("body" in record or "params" in record):
         return "openai-batch" if "body" in record else "anthropic"
     if "messages" in record:
@@ -84,14 +104,22 @@ def request_in(record: Record, form: str) -> tuple[Call, Facts]:
 
 
 def _is_anthropic(record: Record) -> bool:
-    model = record.get("model")
-    return "anthropic_version" in record or "system" in record or (isinstance(model, str) and "claude" in model)
+    """Whether a body with `messages` is one of Anthropic's: by way of others, Claude is asked in OpenAI's form, too."""
+    if "anthropic_version" in record or "system" in record:
+        return True
+    turns, tools = _objects(record.get("messages")), _objects(record.get("tools"))
+    return (
+        "claude" in str(record.get("model"))
+        and "max_tokens" in record
+        and all(one.get("role") in ("user", "assistant") for one in turns)
+        and not any("function" in one for one in tools)
+    )
 
 
 def call(protocol: ProtocolName, body: Record, **more: Any) -> Call:
     """Return the call of a request body. Raises UnreadableRecordError where the body cannot be one."""
     kept: JsonObject = {name: value for name, value in body.items() if name not in _NOT_KEPT and value is not None}
-    wanted = {"openai.responses": "input", "openai.embeddings": "input"}.get(protocol, "messages")
+    wanted = _CONTENT.get(protocol, "messages")
     given = kept.get(wanted)
     if not isinstance(given, list | str) or not given:
         raise UnreadableRecordError(f"no {wanted}")
@@ -135,7 +163,8 @@ def _body(body: Record) -> Call:
 
 def _litellm(record: Record) -> tuple[Call, Facts]:
     kind = str(record.get("call_type", ""))
-    if "embedding" not in kind and kind and "completion" not in kind and "responses" not in kind:
+    protocol = next((one for mark, one in _LITELLM.items() if mark in kind), None)
+    if kind and protocol is None:
         raise UnreadableRecordError(f"a call of the kind {kind}")
     facts = Facts(
         at=_time(record.get("startTime")),
@@ -145,30 +174,47 @@ def _litellm(record: Record) -> tuple[Call, Facts]:
     )
     asked = parsed(record.get("proxy_server_request"))
     if isinstance(asked, dict) and isinstance(asked.get("body", asked), dict) and asked.get("body", asked):
-        return _body({"model": record.get("model"), **asked.get("body", asked)}), facts
+        body = {"model": record.get("model"), **asked.get("body", asked)}
+        return (_body(body) if protocol is None else call(protocol, body)), facts
+    protocol = protocol or "openai.chat"
     params = parsed(record.get("model_parameters"))
     messages = parsed(record.get("messages"))
     body = {"model": record.get("model"), **(params if isinstance(params, dict) else {})}
-    if "embedding" in kind:
-        return call("openai.embeddings", {**body, "input": messages}), facts
-    return call("openai.chat", {**body, "messages": _turns(messages)}), facts
+    wanted = _CONTENT.get(protocol, "messages")
+    return call(protocol, {**body, wanted: messages if wanted == "input" else _turns(messages)}), facts
+
+
+def _first(record: Record, *names: str) -> Any:
+    """Return the first of the fields that says something: exports of a page, a bucket and the API name them apart."""
+    return next((record[name] for name in names if record.get(name)), None)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter of a model: clients of Langfuse write decimals as text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 def _langfuse(record: Record) -> tuple[Call, Facts]:
     kind = record.get("type")
     if kind is not None and str(kind).upper() != "GENERATION":
         raise UnreadableRecordError("an observation that is no generation")
-    usage = parsed(record.get("usageDetails") or record.get("usage"))
+    usage = parsed(_first(record, "usageDetails", "usage_details", "usage"))
     usage = usage if isinstance(usage, dict) else {}
+    start, end = _first(record, "startTime", "start_time"), _first(record, "endTime", "end_time")
     facts = Facts(
-        at=_time(record.get("startTime")),
-        seconds=_between(record.get("startTime"), record.get("endTime")),
+        at=_time(start),
+        seconds=_between(start, end),
         input_tokens=_count(usage.get("input", record.get("promptTokens"))),
         output_tokens=_count(usage.get("output", record.get("completionTokens"))),
     )
     given = parsed(record.get("input"))
-    params = parsed(record.get("modelParameters"))
-    body = {"model": record.get("model"), **(params if isinstance(params, dict) else {})}
+    told = parsed(_first(record, "modelParameters", "model_parameters"))
+    params = told if isinstance(told, dict) else {}
+    body = {name: _plain(value) for name, value in params.items() if value not in _UNBOUNDED}
+    body = {"model": _first(record, "model", "provided_model_name", "providedModelName"), **body}
     if isinstance(given, dict) and "messages" in given:
         return call("openai.chat", {**body, **given}), facts
     return call("openai.chat", {**body, "messages": _turns(given)}), facts
@@ -190,6 +236,14 @@ def _helicone(record: Record) -> tuple[Call, Facts]:
     return _body(body if "model" in body or model is None else {"model": model, **body}), facts
 
 
+def _recording(record: Record) -> tuple[Call, Facts]:
+    whole = record.get("call")
+    if not isinstance(whole, dict) or not isinstance(whole.get("body"), dict) or whole.get("protocol") not in PROTOCOLS:
+        raise UnreadableRecordError("a recording without requests: only keep='plain' holds what can be asked")
+    place = {name: whole.get(name) for name in ("tenant", "prompt")}
+    return call(whole["protocol"], whole["body"], **place), Facts(at=_time(record.get("at")))
+
+
 def _otel(record: Record) -> tuple[Call, Facts]:
     found = call_of_span(record)
     if isinstance(found, str):
@@ -209,6 +263,7 @@ _READERS: Final[Mapping[str, Callable[[Record], tuple[Call, Facts]]]] = {
     "langfuse": _langfuse,
     "helicone": _helicone,
     "otel": _otel,
+    "recording": _recording,
 }
 _ENDPOINTS: Final[Mapping[str, ProtocolName]] = {
     "/chat/completions": "openai.chat",
@@ -216,6 +271,10 @@ _ENDPOINTS: Final[Mapping[str, ProtocolName]] = {
     "/embeddings": "openai.embeddings",
     "/messages": "anthropic.messages",
 }
+
+
+def _objects(given: Any) -> list[dict[str, Any]]:
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
 
 
 def _turns(given: Any) -> Any:

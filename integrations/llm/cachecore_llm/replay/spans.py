@@ -23,6 +23,10 @@ _PARAMETERS: Final = {
     "gen_ai.request.seed": "seed",
     "gen_ai.openai.request.seed": "seed",
 }
+_NUMBERED: Final = "gen_ai.prompt."
+_SAID: Final = tuple(f"gen_ai.{role}.message" for role in ("system", "user", "assistant", "tool"))
+_TOOLS: Final = ("tool_calls", "name")
+_IDS: Final = ("id", "tool_call_id")
 _CALLS: Final = ("chat", "text_completion", "generate_content")
 
 Found = tuple[dict[str, Any], float | None, float | None, Any, Any]
@@ -93,23 +97,39 @@ def _said(parts: Any) -> str:
     texts = []
     for part in _objects(given):
         known = part.get("type") in (None, "text") and isinstance(part.get("content"), str)
-        texts.append(part["content"] if known else json.dumps(part, sort_keys=True))
+        texts.append(part["content"] if known else json.dumps(_without_ids(part), sort_keys=True))
     return "\n".join(texts)
 
 
+def _without_ids(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of a tool's call or its result, without the random ids that join the two."""
+    return {name: value for name, value in told.items() if name.rpartition(".")[2] not in _IDS}
+
+
+def _spoken(role: Any, content: Any, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a turn of which `more` is told beside its text, such as calls of tools: they shape the request too."""
+    kept = _without_ids(more)
+    return {"role": role, "content": f"{content or ''}\n{json.dumps(kept, sort_keys=True)}" if kept else content}
+
+
 def _numbered(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    number = 0
-    while (content := told.get(f"gen_ai.prompt.{number}.content")) is not None:
-        yield {"role": told.get(f"gen_ai.prompt.{number}.role", "user"), "content": content}
-        number += 1
+    turns: dict[int, dict[str, Any]] = {}
+    for name, value in told.items():
+        number, dot, rest = name.removeprefix(_NUMBERED).partition(".")
+        if name.startswith(_NUMBERED) and dot and number.isdigit():
+            turns.setdefault(int(number), {})[rest] = value
+    for _, turn in sorted(turns.items()):
+        yield _spoken(turn.pop("role", "user"), turn.pop("content", None), turn)
 
 
 def _events(span: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for event in _objects(span.get("events")):
         name = event.get("name", "")
         told = _attributes(event.get("attributes"))
-        if name in ("gen_ai.system.message", "gen_ai.user.message", "gen_ai.assistant.message"):
-            yield {"role": name.split(".")[1], "content": told.get("content", told.get("gen_ai.event.content"))}
+        if name in _SAID:
+            content = told.get("content", told.get("gen_ai.event.content"))
+            more = {one: value for one, value in told.items() if one in _TOOLS}
+            yield _spoken(name.split(".")[1], content, more)
         elif name == "gen_ai.client.inference.operation.details":
             yield from (_turn(one) for one in _objects(_json(told.get("gen_ai.input.messages"))))
 
