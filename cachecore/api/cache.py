@@ -71,7 +71,10 @@ class Cache(Answers[V]):
         rescue_if: told the exception of a failed computation; returns whether `stale_if_error` covers it. Without it,
             every exception is covered.
         name: the name of this cache in metrics.
-        clock, chance, token, meter: where time, randomness, unique tokens of 16 bytes and instruments come from.
+        clock: the source of time; a test gives a `FakeClock`.
+        chance: the source of randomness.
+        token: the source of unique tokens of 16 bytes.
+        meter: the OpenTelemetry meter of the instruments; None: that of the installed SDK.
         options: any field of `Policy`, `StoreOptions` and `MemoryOptions` in `cachecore.contract.options`.
 
     Other options come from the environment (`CACHECORE_TTL=24h`), then from `cachecore.toml` or the table

@@ -245,7 +245,7 @@ class MemoryOptions:
     l1_max_age: float = 1.0
     """How long a copy is trusted without word from the store: the bound on staleness between processes."""
     eviction: str = "adaptive"
-    """Which copies make room: `lru`, `adaptive`, or a plugin of the group `cachecore.eviction`."""
+    """Which copies make room: `adaptive`, `lru`, `s3fifo`, `tinylfu`, `lfu`, or a plugin of `cachecore.eviction`."""
 
     def __post_init__(self) -> None:
         _set_seconds(self, "l1_max_age")

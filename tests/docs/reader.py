@@ -21,13 +21,19 @@ from cachecore.testing import servers
 from tests.docs.pages import REDIS, Block, blocks, matches, name
 
 DRIVER = Path(__file__).with_name("driver.py")
+PATIENCE = re.compile(r"CACHECORE_\w+_TIMEOUT(_MAX)?$")
+"""The deadlines of stores that the tests prolong, so that a page needs no setting for a busy machine."""
 INSTALLS = ("pip install", "python -m venv", "make ", "uv ", "npm ", "docker ", "cd ", "git ")
 """Commands that a page shows and no test runs: they install, build or change the reader's folder."""
 
 
 def environment(folder: Path, python: Path, provider: str) -> dict[str, str]:
     """Return that of a reader: the programs beside `python` first, and providers that answer at the URL `provider`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("CACHECORE", "PYTEST"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("CACHECORE", "PYTEST")) or PATIENCE.match(key)
+    }
     return {
         **kept,
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",

@@ -246,7 +246,7 @@ os._exit(0)  # LiteLLM's threads
 """
 
 
-@pytest.mark.parametrize("package", ["fastapi", "soundfile"])
+@pytest.mark.parametrize("package", ["fastapi", "orjson", "soundfile"])
 def test_a_bare_install_is_told_what_a_hit_needs(package: str) -> None:
     """LiteLLM fails at a hit without it. If this fails, LiteLLM no longer does: drop the warning and the extra."""
     done = subprocess.run([sys.executable, "-c", BARE, package], capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ from cachecore.contract.results import UNSET
 from cachecore_frameworks._form import Form
 from cachecore_frameworks._slot import Slot
 
-_AT_A_HIT: Final = ("fastapi", "soundfile")
+_AT_A_HIT: Final = ("fastapi", "orjson", "soundfile")
 """Packages that LiteLLM imports with modules of its proxy when it logs a hit, and does not require."""
 
 

@@ -1,12 +1,8 @@
-"""The table of options: checked once, while building, and the same in the docs as in the code."""
+"""Options are checked once, while building. `tests/docs/test_options.py` compares them with their page."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-from dataclasses import MISSING, fields
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,40 +10,6 @@ import pytest
 from cachecore.contract import options
 from cachecore.contract.errors import OptionsError
 from cachecore.contract.options import MemoryOptions, Policy, StoreOptions, lifetime, parse_duration
-
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "options.md"
-TABLES = (Policy, StoreOptions, MemoryOptions)
-
-
-def meanings(table: type) -> dict[str, str]:
-    """Return what the text under each field says."""
-    (body,) = ast.parse(inspect.getsource(table)).body
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for line, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
-            assert isinstance(below.value, ast.Constant)
-            found[line.target.id] = " ".join(str(below.value.value).split())
-    return found
-
-
-def rows(table: type) -> list[str]:
-    """Return the lines that the docs must have for `table`."""
-    said = meanings(table)
-    defaults = {one.name: "required" if one.default is MISSING else f"`{one.default!r}`" for one in fields(table)}
-    return [f"| `{name}` | {default} | {said[name]} |" for name, default in defaults.items()]
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_the_docs_have_every_option_with_its_default(table: type) -> None:
-    lines = DOCS.read_text().splitlines()
-    for row in rows(table):
-        assert row in lines, f"docs/options.md lacks this line:\n{row}"
-
-
-def test_the_docs_have_no_other_options() -> None:
-    named = {line.split("`")[1] for line in DOCS.read_text().splitlines() if line.startswith("| `")}
-    assert named == {field.name for table in TABLES for field in fields(table)}
 
 
 @pytest.mark.parametrize(
