@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 
 from cachecore.contract import Alive, Changed, Lost
@@ -41,3 +42,16 @@ async def test_swaps_that_begin_together_are_few_statements(postgres_url: str, m
     await feed.aclose()  # type: ignore[attr-defined] # an async generator
     for each in (backend, other):
         await each.aclose()
+
+
+async def test_swaps_of_many_keys_read_the_values_of_those_keys_alone(postgres_url: str) -> None:
+    """A join on keys and values would hash the values of the whole table."""
+    backend = PostgresBackend(postgres_url)
+    await backend.set_many({f"k{number}": b"v" * 1000 for number in range(2000)}, ttl=60)
+    rows = [f"k{number}" for number in range(200)], [b"w"] * 200, [60.0] * 200, [b"v"] * 200
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("ANALYZE cachecore")
+        for sql, values in ((backend._sql.replace, (*rows, "me")), (backend._sql.extend, rows)):
+            plan = await (await connection.execute(b"EXPLAIN " + sql, values)).fetchall()
+            assert not [line for (line,) in plan if "Cond" in line and "value" in line]
+    await backend.aclose()

@@ -30,7 +30,8 @@ class Statements:
         parts = {
             "INSERT_": """WITH done AS (INSERT INTO TABLE_ AS t (key, value, expires) SELECT k, v, END_ FROM ROWS_
                 ORDER BY k ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires""",
-            "OWN_": """WITH own AS (SELECT new.* FROM TABLE_ t JOIN ROWS_ ON t.key = k AND t.value = old
+            # IS TRUE: a join on equal values would read those of the whole table, to hash them.
+            "OWN_": """WITH own AS (SELECT new.* FROM TABLE_ t JOIN ROWS_ ON t.key = k AND (t.value = old) IS TRUE
                 WHERE LIVE_ ORDER BY k FOR UPDATE OF t)""",
             # At most 31 keys of 250 bytes in one notification: Postgres takes less than 8,000.
             "TELL_": """RETURNING t.key, t.tableoid AS place)
