@@ -138,6 +138,14 @@ class LeavesTombstones(MemoryBackend):
             yield [*page, *self._tombs]
 
 
+class RepeatsItself(MemoryBackend):
+    """Lists each key twice, which breaks no promise."""
+
+    async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
+        async for page in super().scan(prefix):
+            yield [*page, *page]
+
+
 class ScansByGlob(MemoryBackend):
     """Hands the prefix to the store as a pattern."""
 

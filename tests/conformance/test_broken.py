@@ -89,6 +89,12 @@ async def test_a_broken_promise_is_named(kind: type[Any], promise: str, monkeypa
     assert not [text for text in failures if text.endswith("without a word")]
 
 
+async def test_a_scan_may_yield_a_key_more_than_once() -> None:
+    """The contract says at least once: Redis' own does so while a table grows."""
+    failures = [text for check in conformance.CHECKS if (text := await said(check, Memory(broken.RepeatsItself)))]
+    assert failures == []
+
+
 @pytest.mark.parametrize(
     ("kind", "check", "promise"),
     [

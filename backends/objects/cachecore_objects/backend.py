@@ -25,7 +25,6 @@ from cachecore_objects.records import ENDED, HEAD_BYTES, Record, decode, encode,
 
 T = TypeVar("T")
 
-_PAGE: Final = 512
 _TURNS: Final = 16
 """How often a write on a condition is tried against others of one key."""
 _LOCKS: Final = 64
@@ -281,7 +280,8 @@ class ObjectBackend:
 
     async def _listed(self, operation: str, folder: str | None) -> AsyncIterator[list[str]]:
         self._check(operation)
-        pages = obstore.list(self._store, prefix=folder, chunk_size=_PAGE)
+        # What is done with a page is a round trip or two: a batch of any size would miss the deadline of a call.
+        pages = obstore.list(self._store, prefix=folder, chunk_size=self._concurrency)
         while True:
             with translated(operation):
                 page = await anext(aiter(pages), None)

@@ -18,7 +18,6 @@ from cachecore_postgres.statements import Statements
 
 T = TypeVar("T")
 
-_TOLD_KEYS: Final = 31  # of 250 bytes, in one notification: Postgres takes less than 8,000
 _SWEEP_SECONDS: Final = 1.0
 _PAUSE: Final = 0.5  # before the next attempt to connect
 _ASK_AGAIN: Final = 30.0  # where there is nothing to listen to
@@ -39,9 +38,8 @@ class PostgresBackend:
     def __init__(self, url: str, *, options: PostgresOptions | None = None) -> None:
         self._url, found = parse_url(url)
         self.options = options or found
-        self._sql, self._patience, self._silence = Statements(self.options), 5.0, 5.0
-        self._pools: contract.LoopLocal[Pool] = contract.LoopLocal()
-        self._name, self._closed, self._sweep_due = secrets.token_hex(8), False, 0.0
+        self._sql, self._patience, self._silence, self._sweep_due = Statements(self.options), 5.0, 5.0, 0.0
+        self._pools, self._name, self._closed = contract.LoopLocal[Pool](), secrets.token_hex(8), False
 
     def get_many(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """Return the live values in the order of `keys`: one statement. Reads make no table: they find nothing."""
@@ -53,22 +51,24 @@ class PostgresBackend:
 
     def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> Awaitable[None]:
         """Replace each key; it lives `ttl` seconds of the server's clock. One statement."""
-        keys, values = list(items), list(items.values())
-        return self._start("set_many", lambda got: None, self._sql.put, ttl, keys, values, self._told(keys))
+        return self._start("set_many", lambda got: None, self._sql.put, *_rows(items, ttl), [], self._sender())
 
     def delete_many(self, keys: Sequence[str]) -> Awaitable[int]:
         """Delete the keys and return how many existed: one statement."""
-        return self._start("delete_many", lambda got: int(got[0][0]), self._sql.delete, list(keys), self._told(keys))
+        return self._start("delete_many", lambda got: len(_changed(got)), self._sql.delete, list(keys), self._sender())
 
-    def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> Awaitable[bool]:
-        """Set the value to `new` if it is `old` now; return whether it was. One statement."""
-        written = (b"", -1.0) if new is None else (new, ttl)  # a deleted value is a dead row, for the next sweep
-        sql, held = (self._sql.insert, ()) if old is None else (self._sql.replace, (old,))
-        return self._start("swap", lambda got: got[0][0] > 0, sql, *written, key, *held, self._told([key]))
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None) -> bool:
+        """Set the value to `new` if it is `old` now; return whether it was. Those that wait together go in one."""
+        pool, sql = self._pool("swap"), self._sql.insert if old is None else self._sql.replace
+        # A deleted value is a dead row, for the next sweep.
+        row = key, new or b"", -1.0 if new is None else ttl and float(ttl), old or b""
+        task = pool.swaps.join(sql, row, lambda rows: self._begin("swap", _changed, sql, *rows, self._sender()))
+        pool.turn.append(task)
+        return key in await asyncio.shield(task)
 
     async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
-        found = await self._start("extend", set, self._sql.extend, list(items), list(items.values()), ttl)
+        found = await self._start("extend", set, self._sql.extend, *_rows(items, ttl), list(items.values()))
         return [(key,) in found for key in items]
 
     async def advance(self, key: str) -> int:
@@ -155,32 +155,28 @@ class PostgresBackend:
     def _sender(self) -> str:
         return f"{self._name}{os.getpid()}"  # a forked child is another one
 
-    def _told(self, keys: Sequence[str]) -> list[str]:
-        """Return the notifications that tell of `keys`: a line for each, below one that names the process."""
-        return ["\n".join([self._sender(), *keys[i : i + _TOLD_KEYS]]) for i in range(0, len(keys), _TOLD_KEYS)]
-
     def _open(self) -> Awaitable[Connection]:
         return connect(self._url, self._sql, self._patience, self._silence)
 
     def _pool(self, operation: str) -> Pool:
         """Return the connections of the running loop, or raise that they are closed."""
-        loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
         if self._closed:
             raise contract.BackendUnavailable(operation, transient=False, reason="closed")
-        if pool is None:
-            pool = Pool(self.options.connections, self._open)
-            self._pools.set(loop, pool)
+        loop = asyncio.get_running_loop()
+        if (pool := self._pools.get(loop)) is None:
+            self._pools.set(loop, pool := Pool(self.options.connections, self._open))
         return pool
 
     def _start(self, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> asyncio.Future[T]:
         """Begin a statement; return its answer to be, which `then` makes of the rows. Its caller may leave."""
+        return asyncio.shield(self._begin(operation, then, sql, *values))
+
+    def _begin(self, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> asyncio.Task[T]:
         pool = self._pool(operation)
         task = pool.start(self._run(pool, operation, then, sql, *values))
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # retrieved; its caller may leave
         pool.turn.append(task)
         task.get_loop().call_soon(pool.turn.clear)
-        return asyncio.shield(task)
+        return task
 
     async def _run(self, pool: Pool, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> T:
         try:
@@ -189,6 +185,7 @@ class PostgresBackend:
                     await connection.look(self._sql.make if operation in _WRITES else None)
                 if connection.table is None and operation != "time":
                     return then([])
+                pool.swaps.close(sql)
                 found = await (await connection.execute(sql, values, binary=True)).fetchall()
         except (Error, OSError) as error:
             raise translate(operation, error) from error
@@ -202,10 +199,17 @@ class PostgresBackend:
 
     async def _sweep(self, pool: Pool) -> None:
         """Delete some of the dead rows, behind a write: at most once a second, unless there are more."""
-        with contextlib.suppress(contract.BackendError):  # the next call meets it, too
-            if await self._run(pool, "sweep", len, self._sql.sweep):
-                self._sweep_due = 0.0
+        if await self._run(pool, "sweep", len, self._sql.sweep):  # an error is met by the next call, too
+            self._sweep_due = 0.0
 
 
 def _in_order(keys: Sequence[str], absent: T) -> Callable[[list[Any]], list[Any | T]]:
     return lambda got: list(map({**dict.fromkeys(keys, absent), **dict(got)}.get, keys))
+
+
+def _changed(got: list[Any]) -> list[str]:
+    return [key for keys, _ in got for key in keys]
+
+
+def _rows(items: Mapping[str, bytes], ttl: float | None) -> tuple[list[str], list[bytes], list[float | None]]:
+    return list(items), list(items.values()), [ttl and float(ttl)] * len(items)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection, Error, errors, pq, waiting
 
 from cachecore.contract import BackendError, BackendTimeout, BackendUnavailable, Link, in_background
+from cachecore.contract.groups import Groups
 from cachecore_postgres.statements import GREET, Statements
 
 # Reason, whether a retry may help, the error, SQLSTATEs or their classes (two characters), words of an error without
@@ -126,6 +127,8 @@ class Pool:
         """As `SupportsLinks.link` returns it: the last one that was opened while no other was in use."""
         self.turn: list[asyncio.Task[Any]] = []
         """The calls that began in this turn of the loop."""
+        self.swaps = Groups[list[str]]()
+        """Those that wait for a connection."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self.life = self.start(self._live())
         """Ends with the loop; cancelled, it ends the others, and closes the connections."""
@@ -136,6 +139,7 @@ class Pool:
         task = in_background(asyncio.get_running_loop().create_task(work, context=contextvars.Context()))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # retrieved; its caller may leave
         return task
 
     @contextlib.asynccontextmanager

@@ -44,8 +44,8 @@ async def check_what_was_swapped_away_is_absent_everywhere(harness: Harness) -> 
     await backend.set_many({"p:gone": b"v", "p:there": b"v"}, ttl=60)
     same(await backend.swap("p:gone", b"v", None, ttl=None), True, "swap to None deletes the value that is `old`")
     if isinstance(backend, SupportsScan):
-        listed = [key async for page in backend.scan("p:") for key in page]
-        same(listed, ["p:there"], "scan does not yield a key that a swap deleted")
+        listed = {key async for page in backend.scan("p:") for key in page}  # a scan may yield a key more than once
+        same(listed, {"p:there"}, "scan does not yield a key that a swap deleted")
     if isinstance(backend, SupportsSizes):
         same(await backend.sizes(["p:gone"]), [0], "a key that a swap deleted is 0 bytes long")
     same(await backend.swap("p:gone", b"", b"w", ttl=60), False, "a key that a swap deleted holds no empty value")

@@ -1,0 +1,57 @@
+"""Swaps that begin together: few statements, an answer for each, and news of those alone that changed something."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+
+from cachecore.contract import Alive, Changed, Lost
+from cachecore_postgres import PostgresBackend
+from cachecore_postgres.connections import Connection
+
+
+async def test_swaps_that_begin_together_are_few_statements(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand callers have a claim each: a statement for each of them is late, and nothing would be stored."""
+    keys = [f"p:{i}" for i in range(1000)]
+    backend, other = PostgresBackend(postgres_url), PostgresBackend(postgres_url)
+    await other.set_many(dict.fromkeys(keys[::2], b"v"), ttl=60)
+    feed = other.feed("p:")
+    assert [type(await anext(feed)) for _ in range(2)] == [Lost, Alive]
+    sent, execute = list[object](), Connection.execute
+
+    async def counted(connection: Connection, query: Any, *values: Any, **options: Any) -> Any:
+        sent.append(query)
+        return await execute(connection, query, *values, **options)
+
+    monkeypatch.setattr(Connection, "execute", counted)
+    won = await asyncio.gather(*(backend.swap(key, None, b"w", ttl=60) for key in keys))
+    assert won == [False, True] * 500
+    assert sent.count(backend._sql.insert) == 4
+    replaced = [backend.swap(key, b"w", key.encode() if key[-1] == "1" else None, ttl=60) for key in keys]
+    assert await asyncio.gather(*replaced) == won
+    assert sent.count(backend._sql.replace) == 4
+    assert await other.get_many(["p:0", "p:1", "p:3"]) == [b"v", b"p:1", None]
+    told: list[str] = []
+    while type(event := await anext(feed)) is not Alive:
+        assert isinstance(event, Changed)
+        told += event.keys
+    assert sorted(told) == sorted(keys[1::2] * 2)  # a swap that changed nothing is not told
+    await feed.aclose()  # type: ignore[attr-defined] # an async generator
+    for each in (backend, other):
+        await each.aclose()
+
+
+async def test_swaps_of_many_keys_read_the_values_of_those_keys_alone(postgres_url: str) -> None:
+    """A join on keys and values would hash the values of the whole table."""
+    backend = PostgresBackend(postgres_url)
+    await backend.set_many({f"k{number}": b"v" * 1000 for number in range(2000)}, ttl=60)
+    rows = [f"k{number}" for number in range(200)], [b"w"] * 200, [60.0] * 200, [b"v"] * 200
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("ANALYZE cachecore")
+        for sql, values in ((backend._sql.replace, (*rows, "me")), (backend._sql.extend, rows)):
+            plan = await (await connection.execute(b"EXPLAIN " + sql, values)).fetchall()
+            assert not [line for (line,) in plan if "Cond" in line and "value" in line]
+    await backend.aclose()
