@@ -63,8 +63,7 @@ class PostgresBackend:
         # A deleted value is a dead row, for the next sweep.
         row = key, new or b"", -1.0 if new is None else ttl and float(ttl), old or b""
         task = pool.swaps.join(sql, row, lambda rows: self._begin("swap", _changed, sql, *rows, self._sender()))
-        pool.turn.append(task)
-        return key in await asyncio.shield(task)
+        return key in await asyncio.shield(pool.begun(task))
 
     async def extend(self, items: Mapping[str, bytes], *, ttl: float | None) -> list[bool]:
         """Let each key that has the value given live for `ttl` seconds at least; return which of them have it."""
@@ -173,10 +172,7 @@ class PostgresBackend:
 
     def _begin(self, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> asyncio.Task[T]:
         pool = self._pool(operation)
-        task = pool.start(self._run(pool, operation, then, sql, *values))
-        pool.turn.append(task)
-        task.get_loop().call_soon(pool.turn.clear)
-        return task
+        return pool.begun(pool.start(self._run(pool, operation, then, sql, *values)))
 
     async def _run(self, pool: Pool, operation: str, then: Callable[[list[Any]], T], sql: bytes, *values: Any) -> T:
         try:

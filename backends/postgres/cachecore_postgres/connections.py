@@ -142,6 +142,12 @@ class Pool:
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # retrieved; its caller may leave
         return task
 
+    def begun(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """Note that a call of this turn of the loop waits for `task`."""
+        self.turn.append(task)
+        task.get_loop().call_soon(self.turn.clear)
+        return task
+
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend an idle connection, or a new one."""
