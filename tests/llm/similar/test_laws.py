@@ -75,6 +75,7 @@ LAWS: dict[str, Law] = {
     "formula": operators.disagreement,
     "decimal": numbers.disagreement,
     "two_joined": order.disagreement,
+    "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
 
@@ -220,6 +221,8 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Who is the payer of this invoice?", "Who is the payee of this invoice?", "words"),
         ("Why am I bored?", "Why am I boring?", "words"),
         ("How do I learn to hope?", "How do I learn to hop?", "words"),
+        ("What is the cost of a ship?", "What is the cost of shipping?", "words"),
+        ("Do you want to paint?", "Do you want a painting?", "words"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

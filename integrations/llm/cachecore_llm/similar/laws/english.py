@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from cachecore_llm.similar.laws.vocabulary import ADVERBS, AUXILIARIES, BEING, CARDINALS, HAVING, listed
+from cachecore_llm.similar.laws.vocabulary import ADVERBS, AUXILIARIES, BEING, CARDINALS, DETERMINERS, HAVING, listed
 
 _BEFORE_INFINITIVE: Final = listed("how want need like able wish way ways possible had")
 _BEFORE_ONE: Final = listed("can could do does did should would might may must will")
-_ARTICLES: Final = listed("a an the")
-_POSSESSIVES: Final = listed("my our your its his her their") | _ARTICLES
 _BEFORE_NOUN: Final = listed("of between with from for than use using used word verb")
 _ALIKE: Final = {
     "which": "what",
@@ -53,7 +51,7 @@ def is_heavy_here(word: str, before: str) -> bool:
         return True
     if word in AUXILIARIES and before in _BEFORE_NOUN:
         return True
-    return before in _POSSESSIVES and word not in ADVERBS | _POSSESSIVES
+    return before in DETERMINERS and word not in ADVERBS | DETERMINERS
 
 
 def canonical(word: str, before: str, last: str) -> str:

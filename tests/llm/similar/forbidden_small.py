@@ -1,0 +1,25 @@
+"""Pairs of questions over words that are made up, which differ in the small words around them, or in a form alone."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.llm.similar.invented import Maker, Pair, words
+
+
+def thing_or_deed(chance: Random) -> Pair:
+    """The price of a ship, and of shipping."""
+    verb, noun = words(chance, 2)
+    article = chance.choice(("the", "a", "my"))
+    return chance.choice(
+        (
+            (f"What is the {noun} of {article} {verb}?", f"What is the {noun} of {verb}ing?"),
+            (f"How do I {noun} for {article} {verb}?", f"How do I {noun} for {verb}ing?"),
+            (f"Can I {noun} with {verb}?", f"Can I {noun} with {verb}ing?"),
+            (f"Do they {noun} to {verb}?", f"Do they {noun} {article} {verb}ing?"),
+        )
+    )
+
+
+SMALL: dict[str, Maker] = {make.__name__: make for make in (thing_or_deed,)}
+"""What may share no answer, by the difference."""
