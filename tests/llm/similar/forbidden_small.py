@@ -21,5 +21,18 @@ def thing_or_deed(chance: Random) -> Pair:
     )
 
 
-SMALL: dict[str, Maker] = {make.__name__: make for make in (thing_or_deed,)}
+def need(chance: Random) -> Pair:
+    """A thing is needed, or something to be done."""
+    verb, place = words(chance, 2)
+    wish = chance.choice(("need", "want", "like"))
+    return f"Does it {wish} {verb} in the {place}?", f"Does it {wish} to {verb} in the {place}?"
+
+
+SMALL: dict[str, Maker] = {
+    make.__name__: make
+    for make in (
+        thing_or_deed,
+        need,
+    )
+}
 """What may share no answer, by the difference."""

@@ -75,6 +75,7 @@ LAWS: dict[str, Law] = {
     "formula": operators.disagreement,
     "decimal": numbers.disagreement,
     "two_joined": order.disagreement,
+    "need": unpaired.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -131,6 +132,7 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("How do I get a very good loan?", "How do I get a good loan?"),
         ("Why do I wake up tired?", "Why am I waking up tired?"),
         ("I have lost my card. Where do I call?", "I lost my card. Where do I call?"),
+        ("Do I have to pay?", "Do I need to pay?"),
         ("Where is the card I ordered?", "Where is the card? I ordered it"),
         ("How do you stop it?", "How do I stop it?"),
         ('What is a "cold start"?', "What is a cold start?"),
@@ -223,6 +225,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("How do I learn to hope?", "How do I learn to hop?", "words"),
         ("What is the cost of a ship?", "What is the cost of shipping?", "words"),
         ("Do you want to paint?", "Do you want a painting?", "words"),
+        ("Do I need change for the bus?", "Do I need to change for the bus?", "words"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

@@ -2,9 +2,10 @@
 
 `some` and `any` say no more than an article where existence is asked for (`What are some …`, `Are there any …`, `Do
 you have any …`). `a few` is not `few`, and `and then` not `and`. `one` behind an auxiliary of a question with `how`
-or `where` is a person, and `should` behind `how` asks for a manner like `do`. `to` of an infinitive behind `how`,
-`want`, `way` is no direction. `which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What
-happens when …` is `What happens if …`.
+or `where` is a person, and `should` behind `how` asks for a manner like `do`. `to` of an infinitive behind `how`
+and `way` is no direction; behind `need` it tells a deed from a thing (`need to change`,
+`need change`). `which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What happens when …` is
+`What happens if …`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from cachecore_llm.similar.laws.vocabulary import ADVERBS, AUXILIARIES, BEING, CARDINALS, DETERMINERS, HAVING, listed
 
-_BEFORE_INFINITIVE: Final = listed("how want need like able wish way ways possible had")
+_BEFORE_INFINITIVE: Final = listed("how able way ways possible")
 _BEFORE_ONE: Final = listed("can could do does did should would might may must will")
 _BEFORE_NOUN: Final = listed("of between with from for than use using used word verb")
 _ALIKE: Final = {

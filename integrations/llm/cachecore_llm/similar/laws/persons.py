@@ -50,7 +50,7 @@ def _is_own(reading: Reading, persons: list[str]) -> bool:
     if reading.subject is not None:
         return set(persons) == {_person(reading.subject)}
     values = reading.values
-    return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") :])
+    return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") + 2 :])
 
 
 def _beside_it(reading: Reading) -> list[str]:

@@ -251,7 +251,7 @@ def _append(reading: Reading, term: Term) -> None:
 
 
 def _turned(reading: Reading, token: Token, previous: str) -> bool:
-    """Return whether a `to` makes a future of `going` before it, or a need of `have`, and note it."""
+    """Return whether a `to` makes a future of `going` before it and says no more; of `have` it makes a need."""
     if token.folded != "to":
         return False
     if previous == "going" == reading.last and reading.being:
@@ -260,8 +260,7 @@ def _turned(reading: Reading, token: Token, previous: str) -> bool:
         return True
     if previous in ("have", "has") and reading.light[-1:] == [previous]:
         reading.light.pop()
-        reading.terms.append(Term("need", token, before=previous))
-        return True
+        reading.terms.append(Term("need", token, before=previous))  # and the `to` is taken like another
     return False
 
 
