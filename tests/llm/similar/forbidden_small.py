@@ -28,11 +28,25 @@ def need(chance: Random) -> Pair:
     return f"Does it {wish} {verb} in the {place}?", f"Does it {wish} to {verb} in the {place}?"
 
 
+def doing(chance: Random) -> Pair:
+    """Something is, or does."""
+    noun, place = words(chance, 2)
+    be, do = chance.choice((("is", "does"), ("was", "did"), ("are", "do")))
+    return chance.choice(
+        (
+            (f"What {be} the {noun} {place}?", f"What {do} the {noun} {place}?"),
+            (f"{be.title()} the {noun} of the {place} near?", f"{do.title()} the {noun} of the {place} near?"),
+            (f"{be.title()} there a {noun} in the {place}?", f"{be.title()} it a {noun} in the {place}?"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
         thing_or_deed,
         need,
+        doing,
     )
 }
 """What may share no answer, by the difference."""

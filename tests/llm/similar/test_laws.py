@@ -76,6 +76,7 @@ LAWS: dict[str, Law] = {
     "decimal": numbers.disagreement,
     "two_joined": order.disagreement,
     "need": unpaired.disagreement,
+    "doing": tense.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -226,6 +227,8 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("What is the cost of a ship?", "What is the cost of shipping?", "words"),
         ("Do you want to paint?", "Do you want a painting?", "words"),
         ("Do I need change for the bus?", "Do I need to change for the bus?", "words"),
+        ("What is my teacher like?", "What does my teacher like?", "tense"),
+        ("Is the bank close?", "Does the bank close?", "tense"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

@@ -5,7 +5,8 @@ of what is or of what is had; and a verb stands in both in the active or in both
 nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`, or in a
 request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
 The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
-rise`). `Who has …` is not `Who is …`, `Can I have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`,
+rise`). `Who has …` is not `Who is …`, `What is he like?` not `What does he like?`, `Is there …`
+not `Is it …`, `Can I have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`,
 `Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`. Obligation (`must`, `should`, `need`)
 is a word of weight.
 """
@@ -29,7 +30,8 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     here, there = _told(a), _told(b)
     unsaid = _unsaid(a, b)
     here, there = here - unsaid, there - unsaid
-    if {_verb(a), _verb(b)} == {"be", "have"}:
+    verbs = {_verb(a), _verb(b)}
+    if len(verbs - {None}) > 1 and verbs != {"have", "do"} and not (verbs == {"be", "do"} and _goes_on(a, b)):
         return f"{_verb(a)} / {_verb(b)}"
     if here == there:
         if _turns(a, b) or _is_done(a, b):
@@ -69,10 +71,19 @@ def _is_perfect(reading: Reading, words: set[str]) -> bool:
 
 
 def _verb(reading: Reading) -> str | None:
-    """Return which of `be` and `have` an English text has, if only one."""
+    """Return which of `be`, `there be`, `have` and `do` an English text has, if only one; `do have` is `have`."""
     words = set(reading.light) if reading.language == "en" else set()
     be, have = bool(words & BEING), bool(words & HAVING)
-    return None if be == have else "be" if be else "have"
+    if be and not have:
+        return None if words & _DOING else "there be" if "there" in words else "be"
+    return None if be else "have" if have else "do" if words & _DOING else None
+
+
+def _goes_on(a: Reading, b: Reading) -> bool:
+    """Return whether the `be` of one of two texts is that of a progressive, which the other has in a simple form."""
+    known = set(a.values) & set(b.values)
+    rising = [term for term in (*a.terms, *b.terms) if term.behind_be and term.value.endswith("ing")]
+    return any(term.value not in known for term in rising)
 
 
 def _turns(a: Reading, b: Reading) -> bool:
