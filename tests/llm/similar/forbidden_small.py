@@ -41,12 +41,27 @@ def doing(chance: Random) -> Pair:
     )
 
 
+def condition(chance: Random) -> Pair:
+    """What would be done, and what is; how much can be done, and how much is."""
+    verb, place = words(chance, 2)
+    asks = chance.choice(("What", "Where", "Who"))
+    much = chance.choice(("much", "often", "long", place))
+    return chance.choice(
+        (
+            (f"{asks} would you {verb} in {place}?", f"{asks} do you {verb} in {place}?"),
+            (f"I'd {verb} in {place}. Which {asks} is it?", f"I {verb} in {place}. Which {asks} is it?"),
+            (f"How {much} can I {verb} in {place}?", f"How {much} do I {verb} in {place}?"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
         thing_or_deed,
         need,
         doing,
+        condition,
     )
 }
 """What may share no answer, by the difference."""

@@ -77,6 +77,7 @@ LAWS: dict[str, Law] = {
     "two_joined": order.disagreement,
     "need": unpaired.disagreement,
     "doing": tense.disagreement,
+    "condition": tense.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -134,6 +135,9 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("Why do I wake up tired?", "Why am I waking up tired?"),
         ("I have lost my card. Where do I call?", "I lost my card. Where do I call?"),
         ("Do I have to pay?", "Do I need to pay?"),
+        ("How much would it cost?", "How much does it cost?"),
+        ("How'd I pay?", "How would I pay?"),
+        ("What would be the best bank?", "What is the best bank?"),
         ("Where is the card I ordered?", "Where is the card? I ordered it"),
         ("How do you stop it?", "How do I stop it?"),
         ('What is a "cold start"?', "What is a cold start?"),
@@ -229,6 +233,8 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Do I need change for the bus?", "Do I need to change for the bus?", "words"),
         ("What is my teacher like?", "What does my teacher like?", "tense"),
         ("Is the bank close?", "Does the bank close?", "tense"),
+        ("Would you like coffee?", "Do you like coffee?", "tense"),
+        ("How much can I earn?", "How much do I earn?", "tense"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

@@ -109,6 +109,15 @@ class Reading:
         """Whether it is a question with `how`."""
         return "how" in self.values
 
+    @property
+    def asks_manner(self) -> bool:
+        """Whether it asks in which way: not `how much`, `how often`."""
+        behind = (*self.terms[1:], None)
+        return any(
+            term.value == "how" and (after is None or after.before != "how")
+            for term, after in zip(self.terms, behind, strict=True)
+        )
+
 
 def _number(text: str, language: str | None) -> str:
     """Return an English number without the commas between its thousands; `1,5` and `1,2,3` have none."""

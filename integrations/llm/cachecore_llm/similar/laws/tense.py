@@ -1,14 +1,15 @@
-"""Tense, ability and voice: both texts speak of the past, of the future, or of neither; of what can be, or of what is;
-of what is or of what is had; and a verb stands in both in the active or in both in the passive.
+"""Tense, ability and voice: both texts speak of the past, of the future, or of neither; of what can be or would be, or
+of what is; of what is, of what there is, of what is had or of what is done; and a verb stands in both in the active or
+in both in the passive.
 
-`Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. Where the forms make no difference they say
-nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`, or in a
+`Who was …` is not `Who is …`, `Can dogs …` not `Do dogs …`, and `Would you like …` not `Do you like …`. Where the
+forms make no difference they say nothing: condition and future in a question with `how`, and ability, but where it
+asks for a number (`How much can I …`, `How much do I …`); ability in one with `where` and `I`, `you` or `one`, or in a
 request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
 The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
-rise`). `Who has …` is not `Who is …`, `What is he like?` not `What does he like?`, `Is there …`
-not `Is it …`, `Can I have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`,
-`Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`. Obligation (`must`, `should`, `need`)
-is a word of weight.
+rise`). `Who has …` is not `Who is …`, `What is he like?` not `What does he like?`, `Is there …` not `Is it …`, `Can I
+have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`, `Who is paid?` not `Who paid?`, and `I live in
+…` not `I lived in …`. Obligation (`must`, `should`, `need`) is a word of weight.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ def disagreement(a: Reading, b: Reading) -> str | None:
 
 def _unsaid(a: Reading, b: Reading) -> set[str]:
     """Return what the forms of two texts do not tell, as both ask for a manner, a place or a case."""
-    unsaid = {"ability", "future"} if a.asks_how and b.asks_how else set()
-    if (a.requests and b.orders) or (a.orders and b.requests):
+    unsaid = {"future", "condition"} if a.asks_how and b.asks_how else set()
+    if a.asks_manner and b.asks_manner:
         unsaid.add("ability")
+    if (a.requests and b.orders) or (a.orders and b.requests):
+        unsaid |= {"ability", "condition"}
     both = set(a.values) & set(b.values)
     if "where" in both and not _ANYBODY.isdisjoint(a.light) and not _ANYBODY.isdisjoint(b.light):
         unsaid.add("ability")
-    return unsaid | {"future"} if "if" in both else unsaid
+    return unsaid | {"future", "condition"} if "if" in both else unsaid
 
 
 def _told(reading: Reading) -> set[str]:
@@ -60,6 +63,8 @@ def _told(reading: Reading) -> set[str]:
     told = {name for name, marks in (("past", PAST), ("future", FUTURE)) if words & marks}
     if _is_perfect(reading, words):
         told.add("past")
+    if "would" in words and "be" not in words:  # `What would be the cost` asks what it is
+        told.add("condition")
     return told | ({"ability"} if reading.able or words & ABILITY else set())
 
 
