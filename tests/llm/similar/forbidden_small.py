@@ -55,6 +55,22 @@ def condition(chance: Random) -> Pair:
     )
 
 
+def country(chance: Random) -> Pair:
+    """The US, and IT, written small."""
+    noun, verb = words(chance, 2)
+    small = chance.choice(("us", "it"))
+    return chance.choice(
+        (
+            (f"how do i apply for {small} {noun}s", f"how do i apply for {noun}s"),
+            (f"what are the best {small} {noun}s", f"what are the best {noun}s"),
+            (f"{small} {noun} for {verb}s", f"{noun} for {verb}s"),
+            (f"how do us {noun}s {verb}", f"how do {noun}s {verb}"),
+            (f"what is it {noun}", f"what is {noun}"),
+            (f"how do i {verb} in it", f"how do i {verb} in us"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -62,6 +78,7 @@ SMALL: dict[str, Maker] = {
         need,
         doing,
         condition,
+        country,
     )
 }
 """What may share no answer, by the difference."""

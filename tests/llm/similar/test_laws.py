@@ -78,6 +78,7 @@ LAWS: dict[str, Law] = {
     "need": unpaired.disagreement,
     "doing": tense.disagreement,
     "condition": tense.disagreement,
+    "country": unpaired.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -138,6 +139,7 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("How much would it cost?", "How much does it cost?"),
         ("How'd I pay?", "How would I pay?"),
         ("What would be the best bank?", "What is the best bank?"),
+        ("Why isn't it working?", "Why is it not working?"),
         ("Where is the card I ordered?", "Where is the card? I ordered it"),
         ("How do you stop it?", "How do I stop it?"),
         ('What is a "cold start"?', "What is a cold start?"),
@@ -170,7 +172,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("How do I polish shoes?", "How do I Polish shoes?", "case"),
         ("what is 5 mb", "What is 5 MB", "numbers"),
         ("Who will be king?", "Who is king?", "tense"),
-        ("Does US law apply?", "Does us law apply?", "names"),
+        ("Does US law apply?", "Does us law apply?", "case"),
         ("How do I reset my password?", "How do I reset my account password?", "words"),
         ("What happened in 2019?", "What happened in ２０２０?", "numbers"),
         ("Does the shop open at 5?", "Does the shop open at 5 pm?", "numbers"),
@@ -235,6 +237,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Is the bank close?", "Does the bank close?", "tense"),
         ("Would you like coffee?", "Do you like coffee?", "tense"),
         ("How much can I earn?", "How much do I earn?", "tense"),
+        ("how do i apply for us citizenship", "how do i apply for citizenship", "words"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

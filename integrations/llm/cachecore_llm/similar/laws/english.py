@@ -12,7 +12,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from cachecore_llm.similar.laws.vocabulary import ADVERBS, AUXILIARIES, BEING, CARDINALS, DETERMINERS, HAVING, listed
+from cachecore_llm.similar.laws.vocabulary import (
+    ADVERBS,
+    AUXILIARIES,
+    BEING,
+    CARDINALS,
+    DETERMINERS,
+    HAVING,
+    INTERROGATIVES,
+    MOTION,
+    NEGATIONS,
+    SCOPE,
+    WEIGHTLESS,
+    listed,
+)
 
 _BEFORE_INFINITIVE: Final = listed("how able way ways possible")
 _BEFORE_ONE: Final = listed("can could do does did should would might may must will")
@@ -25,6 +38,8 @@ _ALIKE: Final = {
     "anybody": "anyone",
     "everybody": "everyone",
 }
+_BEFORE_SUBJECT: Final = AUXILIARIES | INTERROGATIVES | {"should", "must", "not", "if"}
+_NO_NOUNS: Final = WEIGHTLESS["en"] | MOTION | SCOPE | NEGATIONS | {"", "of"}
 _FEW: Final = frozenset({"few", "little"})
 _HAPPENS: Final = frozenset({"happens", "happen"})
 
@@ -41,6 +56,23 @@ def is_light_here(word: str, before: str, last: str) -> bool:
     if word == "should":
         return before == "how"
     return word == "to" and before in _BEFORE_INFINITIVE
+
+
+def is_noun_here(word: str, before: str, last: str, behind: str) -> bool:
+    """Return whether an `it` or `us` stands where only a noun can, between the words `before` and `behind`.
+
+    `good it jobs`, `how do us taxes work`, `work in it`. An object ends its phrase, and a subject stands behind its
+    auxiliary or what asks (`does it work`, `how it works`), but for one: `What is it support?`.
+    """
+    if word not in ("it", "us"):
+        return False
+    if behind in _NO_NOUNS:
+        return before == "in" and not behind
+    if word == "us":
+        return True
+    if last == "what" and before in BEING:
+        return not behind.endswith(("ed", "ing"))
+    return before not in _BEFORE_SUBJECT
 
 
 def is_heavy_here(word: str, before: str) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cachecore_llm.similar.laws.contractions import contracted, parts
-from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here
+from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here, is_noun_here
 from cachecore_llm.similar.laws.frames import LONGEST, inner, tail_of, unframed
 from cachecore_llm.similar.laws.tokens import Token, tokens, written
 from cachecore_llm.similar.laws.vocabulary import (
@@ -160,6 +160,7 @@ def read(text: str, otherwise: str | None = None) -> Reading:
             reading.terms.append(Term(token.text, token))
         else:
             noun = bare and token.folded in NOUNS and _may_be_noun(token, before)
+            noun = noun or (language == "en" and _is_noun_here(token, before, following, reading.last))
             _take(reading, token, before, frozenset() if noun else weightless)
     return reading
 
@@ -167,6 +168,12 @@ def read(text: str, otherwise: str | None = None) -> Reading:
 def _may_be_noun(token: Token, before: Token | None) -> bool:
     """Return whether a word that may be a noun is no object at an end: `us shipping cost`, and not `cancel it`."""
     return not token.ends or before is None or before.folded in MOTION
+
+
+def _is_noun_here(token: Token, before: Token | None, following: Token | None, last: str) -> bool:
+    previous = "" if before is None or token.starts else parts(before.folded)[0]
+    behind = "" if following is None or token.ends or following.paused else parts(following.folded)[0]
+    return is_noun_here(token.folded, previous, last, behind)
 
 
 def _is_polite(token: Token, before: Token | None, following: Token | None) -> bool:
