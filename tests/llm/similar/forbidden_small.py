@@ -71,6 +71,19 @@ def country(chance: Random) -> Pair:
     )
 
 
+def subject(chance: Random) -> Pair:
+    """I, you, or it."""
+    noun, verb = words(chance, 2)
+    person, own = chance.choice((("I", "my"), ("you", "your")))
+    return chance.choice(
+        (
+            (f"Can it {verb} in the {noun}?", f"Can {person} {verb} in the {noun}?"),
+            (f"What is its {noun} {verb}?", f"What is {own} {noun} {verb}?"),
+            (f"How are you {verb}ing the {noun}?", f"How am I {verb}ing the {noun}?"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -79,6 +92,7 @@ SMALL: dict[str, Maker] = {
         doing,
         condition,
         country,
+        subject,
     )
 }
 """What may share no answer, by the difference."""

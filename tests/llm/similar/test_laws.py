@@ -79,6 +79,7 @@ LAWS: dict[str, Law] = {
     "doing": tense.disagreement,
     "condition": tense.disagreement,
     "country": unpaired.disagreement,
+    "subject": persons.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -238,6 +239,8 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Would you like coffee?", "Do you like coffee?", "tense"),
         ("How much can I earn?", "How much do I earn?", "tense"),
         ("how do i apply for us citizenship", "how do i apply for citizenship", "words"),
+        ("How are you feeling today?", "How am I feeling today?", "persons"),
+        ("What is its purpose?", "What is your purpose?", "persons"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

@@ -248,7 +248,8 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
         reading.being = reading.being or word in BEING
         if word in ("you", "it") and reading.before_person is None:
             reading.before_person = len(reading.terms)
-        if word in FIRST | SECOND and reading.subject is None and reading.last in ("how", "should"):
+        asked = reading.last in ("how", "should") and previous not in BEING  # `How are you?` asks about the person
+        if word in FIRST | SECOND and reading.subject is None and asked:
             reading.subject = word
         else:
             reading.light.append(word)
