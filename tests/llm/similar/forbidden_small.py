@@ -84,6 +84,12 @@ def subject(chance: Random) -> Pair:
     )
 
 
+def obligation(chance: Random) -> Pair:
+    """How something should be done, and how it is; of a person both ask for a manner."""
+    noun, verb, place = words(chance, 3)
+    return f"How should {noun}s {verb} in the {place}?", f"How do {noun}s {verb} in the {place}?"
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -93,6 +99,7 @@ SMALL: dict[str, Maker] = {
         condition,
         country,
         subject,
+        obligation,
     )
 }
 """What may share no answer, by the difference."""

@@ -80,6 +80,7 @@ LAWS: dict[str, Law] = {
     "condition": tense.disagreement,
     "country": unpaired.disagreement,
     "subject": persons.disagreement,
+    "obligation": unpaired.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -241,6 +242,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("how do i apply for us citizenship", "how do i apply for citizenship", "words"),
         ("How are you feeling today?", "How am I feeling today?", "persons"),
         ("What is its purpose?", "What is your purpose?", "persons"),
+        ("How should babies sleep?", "How do babies sleep?", "words"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

@@ -2,9 +2,9 @@
 
 `some` and `any` say no more than an article where existence is asked for (`What are some …`, `Are there any …`, `Do
 you have any …`). `a few` is not `few`, and `and then` not `and`. `one` behind an auxiliary of a question with `how`
-or `where` is a person, and `should` behind `how` asks for a manner like `do`. `to` of an infinitive behind `how`
-and `way` is no direction; behind `need` it tells a deed from a thing (`need to change`,
-`need change`). `which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What happens when …` is
+or `where` is a person, and `should` behind `how`, before a person, asks for a manner like `do`. `to` of an infinitive
+behind `how` and `way` is no direction; behind `need` it tells a deed from a thing (`need to change`, `need change`).
+`which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What happens when …` is
 `What happens if …`.
 """
 
@@ -18,11 +18,13 @@ from cachecore_llm.similar.laws.vocabulary import (
     BEING,
     CARDINALS,
     DETERMINERS,
+    FIRST,
     HAVING,
     INTERROGATIVES,
     MOTION,
     NEGATIONS,
     SCOPE,
+    SECOND,
     WEIGHTLESS,
     listed,
 )
@@ -44,8 +46,8 @@ _FEW: Final = frozenset({"few", "little"})
 _HAPPENS: Final = frozenset({"happens", "happen"})
 
 
-def is_light_here(word: str, before: str, last: str) -> bool:
-    """Return whether a folded word has no weight behind the word `before`, where `last` is the last term."""
+def is_light_here(word: str, before: str, last: str, behind: str) -> bool:
+    """Return whether a folded word has no weight between the words `before` and `behind`; `last` is the last term."""
     if word in ("some", "any"):
         asks_what = before in BEING and last == "what"
         return before == "there" or asks_what or (word == "any" and before in HAVING)
@@ -54,7 +56,7 @@ def is_light_here(word: str, before: str, last: str) -> bool:
     if word == "of":  # some of the
         return before == "some" and last == "what"
     if word == "should":
-        return before == "how"
+        return before == "how" and behind in FIRST | SECOND | {"one"}
     return word == "to" and before in _BEFORE_INFINITIVE
 
 

@@ -160,8 +160,9 @@ def read(text: str, otherwise: str | None = None) -> Reading:
             reading.terms.append(Term(token.text, token))
         else:
             noun = bare and token.folded in NOUNS and _may_be_noun(token, before)
-            noun = noun or (language == "en" and _is_noun_here(token, before, following, reading.last))
-            _take(reading, token, before, frozenset() if noun else weightless)
+            behind = "" if following is None or token.ends or following.paused else parts(following.folded)[0]
+            noun = noun or (language == "en" and _is_noun_here(token, before, behind, reading.last))
+            _take(reading, token, before, behind, frozenset() if noun else weightless)
     return reading
 
 
@@ -170,9 +171,8 @@ def _may_be_noun(token: Token, before: Token | None) -> bool:
     return not token.ends or before is None or before.folded in MOTION
 
 
-def _is_noun_here(token: Token, before: Token | None, following: Token | None, last: str) -> bool:
+def _is_noun_here(token: Token, before: Token | None, behind: str, last: str) -> bool:
     previous = "" if before is None or token.starts else parts(before.folded)[0]
-    behind = "" if following is None or token.ends or following.paused else parts(following.folded)[0]
     return is_noun_here(token.folded, previous, last, behind)
 
 
@@ -229,7 +229,7 @@ def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str
     return (skipped, asked) if len(skipped) < len(cut) else (set(), {})
 
 
-def _take(reading: Reading, token: Token, before: Token | None, weightless: frozenset[str]) -> None:
+def _take(reading: Reading, token: Token, before: Token | None, behind: str, weightless: frozenset[str]) -> None:
     english = reading.language == "en"
     word, negated = parts(token.folded) if english else (token.folded, False)
     joined = contracted(token.folded) if english else []
@@ -239,7 +239,8 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
     unit = counted or (english and CARDINALS.get(previous, "") == reading.last != "")
     marked = counted or token.beside_sign or token.quoted or _is_marked(token, before)
     marked = marked or (is_heavy_here(word, previous) if english else token.ends)
-    if english and not marked and (is_light_here(word, previous, reading.last) or _turned(reading, token, previous)):
+    light = english and not marked and is_light_here(word, previous, reading.last, behind)
+    if light or (english and not marked and _turned(reading, token, previous)):
         return
     if word not in weightless or marked:
         value = canonical(word, previous, reading.last) if english else word
