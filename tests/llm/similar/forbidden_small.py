@@ -90,6 +90,14 @@ def obligation(chance: Random) -> Pair:
     return f"How should {noun}s {verb} in the {place}?", f"How do {noun}s {verb} in the {place}?"
 
 
+def order_given(chance: Random) -> Pair:
+    """What is to be done with a thing."""
+    noun, place = words(chance, 2)
+    one, other = chance.sample(("tell me", "explain", "show me"), 2)
+    other = chance.choice(("", "Could you ", "Can you please ", "please ")) + other
+    return f"{one.capitalize()} the {noun} of my {place}", f"{other} the {noun} of my {place}"
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -100,6 +108,7 @@ SMALL: dict[str, Maker] = {
         country,
         subject,
         obligation,
+        order_given,
     )
 }
 """What may share no answer, by the difference."""

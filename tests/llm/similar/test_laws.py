@@ -81,6 +81,7 @@ LAWS: dict[str, Law] = {
     "country": unpaired.disagreement,
     "subject": persons.disagreement,
     "obligation": unpaired.disagreement,
+    "order_given": unpaired.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -142,6 +143,9 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("How'd I pay?", "How would I pay?"),
         ("What would be the best bank?", "What is the best bank?"),
         ("Why isn't it working?", "Why is it not working?"),
+        ("Explain photosynthesis to kids", "Could you please explain photosynthesis to kids?"),
+        ("Show me how to pay", "How to pay?"),
+        ("Explain to me why the sky is blue", "Why is the sky blue?"),
         ("Where is the card I ordered?", "Where is the card? I ordered it"),
         ("How do you stop it?", "How do I stop it?"),
         ('What is a "cold start"?', "What is a cold start?"),
@@ -243,6 +247,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("How are you feeling today?", "How am I feeling today?", "persons"),
         ("What is its purpose?", "What is your purpose?", "persons"),
         ("How should babies sleep?", "How do babies sleep?", "words"),
+        ("Show me a regex for emails", "Explain a regex for emails", "words"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),
