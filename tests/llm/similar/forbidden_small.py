@@ -98,6 +98,19 @@ def order_given(chance: Random) -> Pair:
     return f"{one.capitalize()} the {noun} of my {place}", f"{other} the {noun} of my {place}"
 
 
+def definition(chance: Random) -> Pair:
+    """What such a thing is, and which one it is."""
+    one, two = words(chance, 2)
+    which, such = chance.choice((("my", "a "), ("the", "a "), ("your", ""), ("my", "")))
+    be = chance.choice(("What is", "What's", "What was"))
+    return chance.choice(
+        (
+            (f"{be} {which} {one} {two}?", f"{be} {such}{one} {two}?"),
+            (f"{be} the {one}?", f"{be} {one}?"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -109,6 +122,7 @@ SMALL: dict[str, Maker] = {
         subject,
         obligation,
         order_given,
+        definition,
     )
 }
 """What may share no answer, by the difference."""
