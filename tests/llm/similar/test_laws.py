@@ -255,6 +255,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Show me a regex for emails", "Explain a regex for emails", "words"),
         ("What is my IP address?", "What is an IP address?", "definitions"),
         ("What is the time?", "What is time?", "definitions"),
+        ("Which animals are hunting?", "What is hunting animals?", "order"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),
