@@ -76,11 +76,14 @@ def _is_perfect(reading: Reading, words: set[str]) -> bool:
 
 
 def _verb(reading: Reading) -> str | None:
-    """Return which of `be`, `there be`, `have` and `do` an English text has, if only one; `do have` is `have`."""
+    """Return which of `be`, `there be`, `have` and `do` an English text has, if only one; `do have` is `have`.
+
+    `How many are in …` is `How many are there in …`.
+    """
     words = set(reading.light) if reading.language == "en" else set()
     be, have = bool(words & BEING), bool(words & HAVING)
     if be and not have:
-        return None if words & _DOING else "there be" if "there" in words else "be"
+        return None if words & _DOING else "there be" if "there" in words and not reading.asks_how else "be"
     return None if be else "have" if have else "do" if words & _DOING else None
 
 
