@@ -96,7 +96,9 @@ LONGEST: Final = max(len(frame) for frames, _ in _FRAMES for alike in frames.val
 """Words of the longest frame."""
 
 
-_TAILS: Final = sorted(_each("please|thanks|thank you", "|in advance|so much|very much"), key=len, reverse=True)
+_TAILS: Final = sorted(
+    _each("please|thanks|thank you|pls|plz|thx", "|in advance|so much|very much"), key=len, reverse=True
+)
 
 
 _NAMING: Final = listed(
