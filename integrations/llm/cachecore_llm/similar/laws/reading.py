@@ -112,11 +112,8 @@ class Reading:
     @property
     def asks_manner(self) -> bool:
         """Whether it asks in which way: not `how much`, `how often`."""
-        behind = (*self.terms[1:], None)
-        return any(
-            term.value == "how" and (after is None or after.before != "how")
-            for term, after in zip(self.terms, behind, strict=True)
-        )
+        rest = self.terms[self.values.index("how") + 1 :] if self.asks_how else []
+        return self.asks_how and (not rest or rest[0].before != "how")
 
 
 def _number(text: str, language: str | None) -> str:
