@@ -111,6 +111,18 @@ def definition(chance: Random) -> Pair:
     )
 
 
+def aspect(chance: Random) -> Pair:
+    """What is done now, and what is done."""
+    verb, place = words(chance, 2)
+    asks = chance.choice(("What", "Where", "Who", "When"))
+    return chance.choice(
+        (
+            (f"{asks} do you {verb} in {place}?", f"{asks} are you {verb}ing in {place}?"),
+            (f"Does it {verb} in {place}?", f"Is it {verb}ing in {place}?"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -123,6 +135,7 @@ SMALL: dict[str, Maker] = {
         obligation,
         order_given,
         definition,
+        aspect,
     )
 }
 """What may share no answer, by the difference."""

@@ -84,6 +84,7 @@ LAWS: dict[str, Law] = {
     "obligation": unpaired.disagreement,
     "order_given": unpaired.disagreement,
     "definition": definitions.disagreement,
+    "aspect": tense.disagreement,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -153,6 +154,7 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("What is the capital of Peru?", "What is capital of Peru?"),
         ("How many ounces are in a cup?", "How many ounces are there in a cup?"),
         ("How do I get a refund pls", "How do I get a refund?"),
+        ("My phone is not charging", "My phone does not charge"),
         ("Where is the card I ordered?", "Where is the card? I ordered it"),
         ("How do you stop it?", "How do I stop it?"),
         ('What is a "cold start"?', "What is a cold start?"),
@@ -258,6 +260,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("What is my IP address?", "What is an IP address?", "definitions"),
         ("What is the time?", "What is time?", "definitions"),
         ("Which animals are hunting?", "What is hunting animals?", "order"),
+        ("Does it rain in Rome?", "Is it raining in Rome?", "tense"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
         ("Who is the king?", "Who was the king?", "tense"),

@@ -6,10 +6,11 @@ in both in the passive.
 forms make no difference they say nothing: condition and future in a question with `how`, and ability, but where it
 asks for a number (`How much can I …`, `How much do I …`); ability in one with `where` and `I`, `you` or `one`, or in a
 request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
-The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
-rise`). `Who has …` is not `Who is …`, `What is he like?` not `What does he like?`, `Is there …` not `Is it …`, `Can I
-have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`, `Who is paid?` not `Who paid?`, and `I live in
-…` not `I lived in …`. Obligation (`must`, `should`, `need`) is a word of weight.
+The perfect is a past (`has been declined`, `was declined`), and the progressive the present where a cause is asked for
+or something fails (`Why is it rising`, `Why does it rise`; not `Are you smoking`, `Do you smoke`). `Who has …` is not
+`Who is …`, `What is he like?` not `What does he like?`, `Is there …` not `Is it …`, `Can I have fish?` not `Can I
+fish?`, `Can I be refunded?` not `Can I refund?`, `Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`.
+Obligation (`must`, `should`, `need`) is a word of weight.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from typing import Final
 
 from cachecore_llm.similar.laws.pairing import paired, unpaired
-from cachecore_llm.similar.laws.reading import Reading
+from cachecore_llm.similar.laws.reading import NOT, Reading
 from cachecore_llm.similar.laws.vocabulary import ABILITY, BEING, FUTURE, HAVING, PARTICIPLES, PAST
 
 _ANYBODY: Final = frozenset({"i", "you", "we", "one"})
@@ -32,7 +33,10 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     unsaid = _unsaid(a, b)
     here, there = here - unsaid, there - unsaid
     verbs = {_verb(a), _verb(b)}
-    if len(verbs - {None}) > 1 and verbs != {"have", "do"} and not (verbs == {"be", "do"} and _goes_on(a, b)):
+    progressive = _goes_on(a, b)
+    if progressive and not any(word in a.values and word in b.values for word in ("why", NOT)):
+        return "progressive / simple"
+    if len(verbs - {None}) > 1 and verbs != {"have", "do"} and not progressive:
         return f"{_verb(a)} / {_verb(b)}"
     if here == there:
         if _turns(a, b) or _is_done(a, b):
@@ -88,10 +92,18 @@ def _verb(reading: Reading) -> str | None:
 
 
 def _goes_on(a: Reading, b: Reading) -> bool:
-    """Return whether the `be` of one of two texts is that of a progressive, which the other has in a simple form."""
-    known = set(a.values) & set(b.values)
-    rising = [term for term in (*a.terms, *b.terms) if term.behind_be and term.value.endswith("ing")]
-    return any(term.value not in known for term in rising)
+    """Return whether one of two English texts has a verb in the progressive and the other in a simple form."""
+    if a.language != "en" or b.language != "en":
+        return False
+    known, others = set(a.values), set(b.values)
+    mine = [term for term in a.terms if term.value not in others][:_MOST]
+    other = [term for term in b.terms if term.value not in known][:_MOST]
+    pairs = ((one, two) for one in mine for two in other)
+    return any(
+        rising.behind_be and not plain.behind_be and rising.value.endswith("ing") and paired(rising, plain)
+        for pair in pairs
+        for rising, plain in (pair, pair[::-1])
+    )
 
 
 def _turns(a: Reading, b: Reading) -> bool:
