@@ -67,7 +67,8 @@ def _told(reading: Reading) -> set[str]:
     told = {name for name, marks in (("past", PAST), ("future", FUTURE)) if words & marks}
     if _is_perfect(reading, words):
         told.add("past")
-    if "would" in words and "be" not in words:  # `What would be the cost` asks what it is
+    # `What would be the cost` asks what it is, and `Would I pay` whether I do.
+    if "'d" in words or ("would" in words and words.isdisjoint(("be", "i", "we"))):
         told.add("condition")
     return told | ({"ability"} if reading.able or words & ABILITY else set())
 
