@@ -157,7 +157,8 @@ def read(text: str, otherwise: str | None = None) -> Reading:
             reading.terms.append(Term(token.text, token))
         else:
             noun = bare and token.folded in NOUNS and _may_be_noun(token, before)
-            behind = "" if following is None or token.ends or following.paused else parts(following.folded)[0]
+            plain = following is not None and following.kind == "word" and not (token.ends or following.paused)
+            behind = parts(following.folded)[0] if following is not None and plain else ""
             noun = noun or (language == "en" and _is_noun_here(token, before, behind, reading.last))
             _take(reading, token, before, behind, frozenset() if noun else weightless)
     return reading
