@@ -157,6 +157,7 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("My phone is not charging", "My phone does not charge"),
         ("Would I need a visa?", "Do I need a visa?"),
         ("Where is the card I ordered 2 weeks ago?", "Where is the card? I ordered it 2 weeks ago"),
+        ("Which countries are supported?", "What are your supported countries?"),
         ("Where is the card I ordered?", "Where is the card? I ordered it"),
         ("How do you stop it?", "How do I stop it?"),
         ('What is a "cold start"?', "What is a cold start?"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from cachecore_llm.similar.laws.reading import Reading
-from cachecore_llm.similar.laws.vocabulary import BEING, DETERMINERS, GERUND, INTERROGATIVES, SCOPE
+from cachecore_llm.similar.laws.vocabulary import DETERMINERS, GERUND, INTERROGATIVES, SCOPE
 
 _ARTICLES: Final = frozenset({"a", "an"})
 _BEHIND: Final = GERUND | SCOPE | (INTERROGATIVES - {"what"})
@@ -33,7 +33,7 @@ def _article(reading: Reading) -> _Article | None:
     """Return the article of the noun that is asked for; None if the question is another one."""
     if reading.language != "en" or len(reading.terms) < 2 or reading.terms[0].value != "what":
         return None
-    if BEING.isdisjoint(reading.light) or not _BEHIND.isdisjoint(reading.values):
+    if not reading.terms[1].behind_be or not _BEHIND.isdisjoint(reading.values):
         return None
     article = reading.terms[1].before
     if article == "the":
