@@ -1,6 +1,5 @@
-"""Tense, ability and voice: both texts speak of the past, of the future, or of neither; of what can be or would be, or
-of what is; of what is, of what there is, of what is had or of what is done; and a verb stands in both in the active or
-in both in the passive.
+"""Tense, ability and voice: both texts speak of the past, of the future, or of neither; of an ability, a condition or a
+fact; of being, of existence, of having or of doing; and a verb stands in both in the active or in both in the passive.
 
 `Who was …` is not `Who is …`, `Can dogs …` not `Do dogs …`, and `Would you like …` not `Do you like …`. Where the
 forms make no difference they say nothing: condition and future in a question with `how`, and ability, but where it
