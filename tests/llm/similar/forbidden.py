@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.llm.similar.forbidden_small import SMALL
 from tests.llm.similar.invented import Maker, Pair, question, word, words
 
 
@@ -382,5 +383,5 @@ FORBIDDEN: dict[str, Maker] = {
         decimal,
         two_joined,
     )
-}
+} | SMALL
 """What may share no answer, by the law that forbids it."""

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from cachecore_llm.similar.laws import (
     citations,
     dates,
+    definitions,
     languages,
     letter_case,
     names,
@@ -35,6 +36,7 @@ LawName = Literal[
     "operators",
     "negation",
     "dates",
+    "definitions",
     "scope",
     "tense",
     "persons",
@@ -50,6 +52,7 @@ _LAWS: Final = (
     ("operators", operators.disagreement),
     ("negation", negation.disagreement),
     ("dates", dates.disagreement),
+    ("definitions", definitions.disagreement),
     ("scope", scope.disagreement),
     ("tense", tense.disagreement),
     ("persons", persons.disagreement),

@@ -24,7 +24,7 @@ _BARE: Final = {f"{word}s": (word, "is") for word in listed("what where when how
     "ive": ("i", "have"),
 }
 """Without an apostrophe, where that is no other word: not `its`, `whos` as written for `whose`, `ill`, `were`, `id`."""
-_ENDINGS: Final = {"ll": ["will"], "re": ["are"], "m": ["am"], "ve": ["have"]}
+_ENDINGS: Final = {"ll": ["will"], "re": ["are"], "m": ["am"], "ve": ["have"], "d": ["'d"]}
 
 
 def parts(word: str) -> tuple[str, bool]:

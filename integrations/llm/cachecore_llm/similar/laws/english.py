@@ -2,21 +2,35 @@
 
 `some` and `any` say no more than an article where existence is asked for (`What are some …`, `Are there any …`, `Do
 you have any …`). `a few` is not `few`, and `and then` not `and`. `one` behind an auxiliary of a question with `how`
-or `where` is a person, and `should` behind `how` asks for a manner like `do`. `to` of an infinitive behind `how`,
-`want`, `way` is no direction. `which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What
-happens when …` is `What happens if …`.
+or `where` is a person, and `should` behind `how`, before a person, asks for a manner like `do`. `to` of an infinitive
+behind `how` and `way` is no direction; behind `need` it tells a deed from a thing (`need to change`, `need change`).
+`which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What happens when …` is
+`What happens if …`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from cachecore_llm.similar.laws.vocabulary import ADVERBS, AUXILIARIES, BEING, CARDINALS, HAVING, listed
+from cachecore_llm.similar.laws.vocabulary import (
+    ADVERBS,
+    AUXILIARIES,
+    BEING,
+    CARDINALS,
+    DETERMINERS,
+    FIRST,
+    HAVING,
+    INTERROGATIVES,
+    MOTION,
+    NEGATIONS,
+    SCOPE,
+    SECOND,
+    WEIGHTLESS,
+    listed,
+)
 
-_BEFORE_INFINITIVE: Final = listed("how want need like able wish way ways possible had")
+_BEFORE_INFINITIVE: Final = listed("how able way ways possible")
 _BEFORE_ONE: Final = listed("can could do does did should would might may must will")
-_ARTICLES: Final = listed("a an the")
-_POSSESSIVES: Final = listed("my our your its his her their") | _ARTICLES
 _BEFORE_NOUN: Final = listed("of between with from for than use using used word verb")
 _ALIKE: Final = {
     "which": "what",
@@ -26,12 +40,14 @@ _ALIKE: Final = {
     "anybody": "anyone",
     "everybody": "everyone",
 }
+_BEFORE_SUBJECT: Final = AUXILIARIES | INTERROGATIVES | {"should", "must", "not", "if"}
+_NO_NOUNS: Final = WEIGHTLESS["en"] | MOTION | SCOPE | NEGATIONS | {"", "of"}
 _FEW: Final = frozenset({"few", "little"})
 _HAPPENS: Final = frozenset({"happens", "happen"})
 
 
-def is_light_here(word: str, before: str, last: str) -> bool:
-    """Return whether a folded word has no weight behind the word `before`, where `last` is the last term."""
+def is_light_here(word: str, before: str, last: str, behind: str) -> bool:
+    """Return whether a folded word has no weight between the words `before` and `behind`; `last` is the last term."""
     if word in ("some", "any"):
         asks_what = before in BEING and last == "what"
         return before == "there" or asks_what or (word == "any" and before in HAVING)
@@ -40,8 +56,25 @@ def is_light_here(word: str, before: str, last: str) -> bool:
     if word == "of":  # some of the
         return before == "some" and last == "what"
     if word == "should":
-        return before == "how"
+        return before == "how" and behind in FIRST | SECOND | {"one"}
     return word == "to" and before in _BEFORE_INFINITIVE
+
+
+def is_noun_here(word: str, before: str, last: str, behind: str) -> bool:
+    """Return whether an `it` or `us` stands where only a noun can, between the words `before` and `behind`.
+
+    `good it jobs`, `how do us taxes work`, `work in it`. An object ends its phrase, and a subject stands behind its
+    auxiliary or what asks (`does it work`, `how it works`), but for one: `What is it support?`.
+    """
+    if word not in ("it", "us"):
+        return False
+    if behind in _NO_NOUNS:
+        return before == "in" and not behind
+    if word == "us":
+        return True
+    if last == "what" and before in BEING:
+        return not behind.endswith(("ed", "ing"))
+    return before not in _BEFORE_SUBJECT
 
 
 def is_heavy_here(word: str, before: str) -> bool:
@@ -53,7 +86,7 @@ def is_heavy_here(word: str, before: str) -> bool:
         return True
     if word in AUXILIARIES and before in _BEFORE_NOUN:
         return True
-    return before in _POSSESSIVES and word not in ADVERBS | _POSSESSIVES
+    return before in DETERMINERS and word not in ADVERBS | DETERMINERS
 
 
 def canonical(word: str, before: str, last: str) -> str:

@@ -3,8 +3,9 @@
 `Could you tell me how I can …`, `I would like to know how to …` and `How do I …` ask the same. A frame is taken off
 where a sentence begins with it, and nowhere else: in `Did I tell you …` the same words carry weight. A frame may ask
 for a manner: `What is the best way to …` and `What should I do to …` are `How do I …`; the fastest way is another.
-`What does it feel like to …` is `What is it like to …`, and `What is meant by …` is `What is …`. Behind the word that
-asks, `do you think` says nothing either.
+`What does it feel like to …` is `What is it like to …`, and `What is meant by …` is `What is …`. `Explain` and
+`Show me` are frames before a word that asks; `Explain my bill` is not `Show me my bill`. Behind the word that asks,
+`do you think` says nothing either.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Final
 
 from cachecore_llm.similar.laws.vocabulary import ASKING, NO_ORDERS, SECOND, listed
 
-_TELL: Final = "tell me|let me know|explain to me|explain|show me|help me to|help me|advise me|clarify|remind me"
+_TELL: Final = "tell me|let me know|help me to|help me"
+_ASKED: Final = "can you|could you|would you|will you|can someone|can anyone|can anybody"
 _WISH: Final = "want to|need to|have to|wish to|would like to|am trying to"
 _LEARN: Final = "know|understand|ask|find out|learn|check"
 
@@ -35,7 +37,7 @@ def _by_first(*frames: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
 
 
 _EMPTY: Final = _by_first(
-    *_each("can you|could you|would you|will you|can someone|can anyone|can anybody", "|please|kindly", _TELL),
+    *_each(_ASKED, "|please|kindly", _TELL),
     *_each(_TELL),
     *_each("do you know|i was wondering|i wonder|just wondering|i'm wondering|any idea"),
     *_each("does anyone know|does anybody know"),
@@ -43,6 +45,17 @@ _EMPTY: Final = _by_first(
     *_each("i'd|we'd", "like to", "|" + _LEARN),
     *_each("i'm|we're", "trying to"),
 )
+_DONE: Final = tuple(
+    (_by_first(*_each("|" + _ASKED, "|please|kindly", told)), order)
+    for order, told in (
+        ("explain", "explain|explain to me"),
+        ("show", "show me"),
+        ("advise", "advise me"),
+        ("clarify", "clarify"),
+        ("remind", "remind me"),
+    )
+)
+"""Before a word that asks they are frames (`Explain how …`); before another they say what to do with a thing."""
 _GREETINGS: Final = _by_first(
     *_each("hi|hello|hey", "|there"),
     *_each("well|thanks|ok|okay|so|thank you"),
@@ -73,15 +86,19 @@ _FRAMES: Final = (
     (_LIKENESS, "like"),
     (_MEANT, "what"),
     (_ABLE, None),
+    *_DONE,
     (_EMPTY, None),
     (_GREETINGS, None),
     (_WISHES, None),
 )
+_ORDERS: Final = frozenset(order for _, order in _DONE)
 LONGEST: Final = max(len(frame) for frames, _ in _FRAMES for alike in frames.values() for frame in alike)
 """Words of the longest frame."""
 
 
-_TAILS: Final = sorted(_each("please|thanks|thank you", "|in advance|so much|very much"), key=len, reverse=True)
+_TAILS: Final = sorted(
+    _each("please|thanks|thank you|pls|plz|thx", "|in advance|so much|very much"), key=len, reverse=True
+)
 
 
 _NAMING: Final = listed(
@@ -108,6 +125,8 @@ def unframed(words: list[str], apart: list[bool]) -> tuple[int, bool, str | None
             here = frames.get(words[taken], [])
             found = next((one for one in here if tuple(words[taken : taken + len(one)]) == one), None)
             end = taken + len(found or ())
+            if found is not None and asks in _ORDERS and _asks_next(words[end:]):
+                asks = None  # the question itself tells
             if found is None or (asks and (end == len(words) or (asks == "how" and words[end] in _NO_VERBS))):
                 continue
             if end < len(words) and not apart[end] and not _is_opening(frames, words[end:]):
@@ -122,6 +141,10 @@ def unframed(words: list[str], apart: list[bool]) -> tuple[int, bool, str | None
         else:
             break
     return taken, able, None
+
+
+def _asks_next(words: list[str]) -> bool:
+    return bool(words) and (words[0].removesuffix("'s") in ASKING or words[0] in ("if", "whether"))
 
 
 def _is_opening(frames: dict[str, list[tuple[str, ...]]], words: list[str]) -> bool:

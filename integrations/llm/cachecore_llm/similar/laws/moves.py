@@ -62,7 +62,12 @@ def _said_of_it(terms: list[Term]) -> Iterator[list[Term]]:
     """Yield `What is the best A …` for `Which A is best …`."""
     for at in range(2, min(len(terms), _LONGEST_SIDE + 1)):
         said = terms[at]
-        if said.behind_be and not terms[at - 1].behind_be and said.before in BEING | _ARTICLES:
+        if (
+            said.behind_be
+            and not said.value.endswith("ing")
+            and not terms[at - 1].behind_be
+            and said.before in BEING | _ARTICLES
+        ):
             yield [terms[0], said, *terms[1:at], *terms[at + 1 :]]
 
 

@@ -15,9 +15,20 @@ from typing import Final
 
 from cachecore_llm.similar.laws.forms import form_of
 from cachecore_llm.similar.laws.reading import Reading, Term
-from cachecore_llm.similar.laws.vocabulary import CARDINALS, DATES, GERUND, NEGATIONS, SCOPE, TURNING
+from cachecore_llm.similar.laws.vocabulary import (
+    CARDINALS,
+    DATES,
+    DETERMINERS,
+    GERUND,
+    MOTION,
+    NEGATIONS,
+    SCOPE,
+    TURNING,
+)
 
 _FIXED: Final = NEGATIONS | SCOPE | DATES | frozenset(CARDINALS)
+_BEFORE_NOUN: Final = DETERMINERS | (MOTION - {"to"}) | {"of"}
+"""Behind these a base is a noun: the cost of a ship is not the cost of shipping."""
 _MOST_FORMS: Final = 32
 """Words in other forms that are matched with one another; texts with more of them have too little in common."""
 _IN_TWO: Final = 5
@@ -34,6 +45,8 @@ def paired(a: Term, b: Term) -> bool:
     if form != "ing":
         return form is not None
     base, verb = (a, b) if b.value.endswith("ing") and len(b.value) > len(a.value) else (b, a)
+    if base.before in _BEFORE_NOUN or verb.before in DETERMINERS:
+        return False
     return verb.before in GERUND or base.before == "to" or (verb.behind_be and not base.behind_be)
 
 

@@ -5,7 +5,7 @@ you …`, `How do I …` and `How to …` ask the same, and so do its own words 
 I lower my …`. Nor does it say who needs a thing for a purpose (`Do you need a … to …`), nor the `you` of a request
 against an order (`Can you write …`, `Write …`). `Who owes me …` is not `Who do I owe …`: the one is asked for the
 subject, the other for the object, as `Who can call me` and `Who can I call`. So do persons and `it`: `Can I hurt it` is
-not `Can it hurt me`.
+not `Can it hurt me`, nor `What is its name` `What is your name`. `How are you …` asks about the person.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cachecore_llm.similar.laws.vocabulary import FIRST, SECOND
 
 _PURPOSE: Final = frozenset({"for", "to"})
 _ASKING: Final = frozenset({"who", "what", "which"})
+_THING: Final = frozenset({"it", "its"})
 _NAMED: Final = frozenset({"i", "we", "you", "it"})
 
 
@@ -30,7 +31,7 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     if _asks_subject(a, b) or _asks_subject(b, a) or _turns(a, b):
         return "subject / object"
     mine, other = _beside_it(a), _beside_it(b)
-    if len(set(mine)) == len(set(other)) == 2 and mine != other:
+    if mine != other and len(set(mine)) == len(set(other)) > 0:
         return f"{' '.join(mine)} / {' '.join(other)}"
     if not here or not there or here == there or (_is_own(a, here) and _is_own(b, there)):
         return None
@@ -50,13 +51,13 @@ def _is_own(reading: Reading, persons: list[str]) -> bool:
     if reading.subject is not None:
         return set(persons) == {_person(reading.subject)}
     values = reading.values
-    return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") :])
+    return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") + 2 :])
 
 
 def _beside_it(reading: Reading) -> list[str]:
-    """Return in which order persons and `it` stand: `Can I hurt it?` is not `Can it hurt me?`."""
+    """Return in which order persons and `it` stand: `Can I hurt it` is not `Can it hurt me`, nor `Can I` `Can it`."""
     words = [reading.subject, *reading.light] if reading.subject else reading.light
-    named = ("it" if word == "it" else "person" for word in words if word in FIRST | SECOND | {"it"})
+    named = ("it" if word in _THING else "person" for word in words if word in FIRST | SECOND | _THING)
     return [one for one, _ in groupby(named)]
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cachecore_llm.similar.laws.contractions import contracted, parts
-from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here
+from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here, is_noun_here
 from cachecore_llm.similar.laws.frames import LONGEST, inner, tail_of, unframed
 from cachecore_llm.similar.laws.tokens import Token, tokens, written
 from cachecore_llm.similar.laws.vocabulary import (
@@ -109,6 +109,12 @@ class Reading:
         """Whether it is a question with `how`."""
         return "how" in self.values
 
+    @property
+    def asks_manner(self) -> bool:
+        """Whether it asks in which way: not `how much`, `how often`."""
+        rest = self.terms[self.values.index("how") + 1 :] if self.asks_how else []
+        return self.asks_how and (not rest or rest[0].before != "how")
+
 
 def _number(text: str, language: str | None) -> str:
     """Return an English number without the commas between its thousands; `1,5` and `1,2,3` have none."""
@@ -151,13 +157,21 @@ def read(text: str, otherwise: str | None = None) -> Reading:
             reading.terms.append(Term(token.text, token))
         else:
             noun = bare and token.folded in NOUNS and _may_be_noun(token, before)
-            _take(reading, token, before, frozenset() if noun else weightless)
+            plain = following is not None and following.kind == "word" and not (token.ends or following.paused)
+            behind = parts(following.folded)[0] if following is not None and plain else ""
+            noun = noun or (language == "en" and _is_noun_here(token, before, behind, reading.last))
+            _take(reading, token, before, behind, frozenset() if noun else weightless)
     return reading
 
 
 def _may_be_noun(token: Token, before: Token | None) -> bool:
     """Return whether a word that may be a noun is no object at an end: `us shipping cost`, and not `cancel it`."""
     return not token.ends or before is None or before.folded in MOTION
+
+
+def _is_noun_here(token: Token, before: Token | None, behind: str, last: str) -> bool:
+    previous = "" if before is None or token.starts else parts(before.folded)[0]
+    return is_noun_here(token.folded, previous, last, behind)
 
 
 def _is_polite(token: Token, before: Token | None, following: Token | None) -> bool:
@@ -213,7 +227,7 @@ def _frames(cut: list[Token], reading: Reading) -> tuple[set[int], dict[int, str
     return (skipped, asked) if len(skipped) < len(cut) else (set(), {})
 
 
-def _take(reading: Reading, token: Token, before: Token | None, weightless: frozenset[str]) -> None:
+def _take(reading: Reading, token: Token, before: Token | None, behind: str, weightless: frozenset[str]) -> None:
     english = reading.language == "en"
     word, negated = parts(token.folded) if english else (token.folded, False)
     joined = contracted(token.folded) if english else []
@@ -223,7 +237,8 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
     unit = counted or (english and CARDINALS.get(previous, "") == reading.last != "")
     marked = counted or token.beside_sign or token.quoted or _is_marked(token, before)
     marked = marked or (is_heavy_here(word, previous) if english else token.ends)
-    if english and not marked and (is_light_here(word, previous, reading.last) or _turned(reading, token, previous)):
+    light = english and not marked and is_light_here(word, previous, reading.last, behind)
+    if light or (english and not marked and _turned(reading, token, previous)):
         return
     if word not in weightless or marked:
         value = canonical(word, previous, reading.last) if english else word
@@ -232,7 +247,8 @@ def _take(reading: Reading, token: Token, before: Token | None, weightless: froz
         reading.being = reading.being or word in BEING
         if word in ("you", "it") and reading.before_person is None:
             reading.before_person = len(reading.terms)
-        if word in FIRST | SECOND and reading.subject is None and reading.last in ("how", "should"):
+        asked = reading.last in ("how", "should") and previous not in BEING  # `How are you?` asks about the person
+        if word in FIRST | SECOND and reading.subject is None and asked:
             reading.subject = word
         else:
             reading.light.append(word)
@@ -251,7 +267,7 @@ def _append(reading: Reading, term: Term) -> None:
 
 
 def _turned(reading: Reading, token: Token, previous: str) -> bool:
-    """Return whether a `to` makes a future of `going` before it, or a need of `have`, and note it."""
+    """Return whether a `to` makes a future of `going` before it and says no more; of `have` it makes a need."""
     if token.folded != "to":
         return False
     if previous == "going" == reading.last and reading.being:
@@ -260,8 +276,7 @@ def _turned(reading: Reading, token: Token, previous: str) -> bool:
         return True
     if previous in ("have", "has") and reading.light[-1:] == [previous]:
         reading.light.pop()
-        reading.terms.append(Term("need", token, before=previous))
-        return True
+        reading.terms.append(Term("need", token, before=previous))  # and the `to` is taken like another
     return False
 
 

@@ -1,13 +1,15 @@
-"""Tense, ability and voice: both texts speak of the past, of the future, or of neither; of what can be, or of what is;
-of what is or of what is had; and a verb stands in both in the active or in both in the passive.
+"""Tense, ability and voice: both texts speak of the past, of the future, or of neither; of an ability, a condition or a
+fact; of being, of existence, of having or of doing; and a verb stands in both in the active or in both in the passive.
 
-`Who was …` is not `Who is …`, and `Can dogs …` is not `Do dogs …`. Where the forms make no difference they say
-nothing: ability and future in a question with `how`, ability in one with `where` and `I`, `you` or `one`, or in a
+`Who was …` is not `Who is …`, `Can dogs …` not `Do dogs …`, and `Would you like …` not `Do you like …`. Where the
+forms make no difference they say nothing: condition and future in a question with `how`, and ability, but where it
+asks for a number (`How much can I …`, `How much do I …`); ability in one with `where` and `I`, `you` or `one`, or in a
 request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
-The perfect is a past (`has been declined`, `was declined`), and the progressive the present (`is rising`, `does
-rise`). `Who has …` is not `Who is …`, `Can I have fish?` not `Can I fish?`, `Can I be refunded?` not `Can I refund?`,
-`Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`. Obligation (`must`, `should`, `need`)
-is a word of weight.
+The perfect is a past (`has been declined`, `was declined`), and the progressive the present where a cause is asked for
+or something fails (`Why is it rising`, `Why does it rise`; not `Are you smoking`, `Do you smoke`). `Who has …` is not
+`Who is …`, `What is he like?` not `What does he like?`, `Is there …` not `Is it …`, `Can I have fish?` not `Can I
+fish?`, `Can I be refunded?` not `Can I refund?`, `Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`.
+Obligation (`must`, `should`, `need`) is a word of weight.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from cachecore_llm.similar.laws.pairing import paired, unpaired
-from cachecore_llm.similar.laws.reading import Reading
+from cachecore_llm.similar.laws.reading import NOT, Reading
 from cachecore_llm.similar.laws.vocabulary import ABILITY, BEING, FUTURE, HAVING, PARTICIPLES, PAST
 
 _ANYBODY: Final = frozenset({"i", "you", "we", "one"})
@@ -29,7 +31,11 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     here, there = _told(a), _told(b)
     unsaid = _unsaid(a, b)
     here, there = here - unsaid, there - unsaid
-    if {_verb(a), _verb(b)} == {"be", "have"}:
+    verbs = {_verb(a), _verb(b)}
+    progressive = _goes_on(a, b)
+    if progressive and not any(word in a.values and word in b.values for word in ("why", NOT)):
+        return "progressive / simple"
+    if len(verbs - {None}) > 1 and verbs != {"have", "do"} and not progressive:
         return f"{_verb(a)} / {_verb(b)}"
     if here == there:
         if _turns(a, b) or _is_done(a, b):
@@ -42,13 +48,15 @@ def disagreement(a: Reading, b: Reading) -> str | None:
 
 def _unsaid(a: Reading, b: Reading) -> set[str]:
     """Return what the forms of two texts do not tell, as both ask for a manner, a place or a case."""
-    unsaid = {"ability", "future"} if a.asks_how and b.asks_how else set()
-    if (a.requests and b.orders) or (a.orders and b.requests):
+    unsaid = {"future", "condition"} if a.asks_how and b.asks_how else set()
+    if a.asks_manner and b.asks_manner:
         unsaid.add("ability")
+    if (a.requests and b.orders) or (a.orders and b.requests):
+        unsaid |= {"ability", "condition"}
     both = set(a.values) & set(b.values)
     if "where" in both and not _ANYBODY.isdisjoint(a.light) and not _ANYBODY.isdisjoint(b.light):
         unsaid.add("ability")
-    return unsaid | {"future"} if "if" in both else unsaid
+    return unsaid | {"future", "condition"} if "if" in both else unsaid
 
 
 def _told(reading: Reading) -> set[str]:
@@ -58,6 +66,9 @@ def _told(reading: Reading) -> set[str]:
     told = {name for name, marks in (("past", PAST), ("future", FUTURE)) if words & marks}
     if _is_perfect(reading, words):
         told.add("past")
+    # `What would be the cost` asks what it is, and `Would I pay` whether I do.
+    if "'d" in words or ("would" in words and words.isdisjoint(("be", "i", "we"))):
+        told.add("condition")
     return told | ({"ability"} if reading.able or words & ABILITY else set())
 
 
@@ -69,10 +80,30 @@ def _is_perfect(reading: Reading, words: set[str]) -> bool:
 
 
 def _verb(reading: Reading) -> str | None:
-    """Return which of `be` and `have` an English text has, if only one."""
+    """Return which of `be`, `there be`, `have` and `do` an English text has, if only one; `do have` is `have`.
+
+    `How many are in …` is `How many are there in …`.
+    """
     words = set(reading.light) if reading.language == "en" else set()
     be, have = bool(words & BEING), bool(words & HAVING)
-    return None if be == have else "be" if be else "have"
+    if be and not have:
+        return None if words & _DOING else "there be" if "there" in words and not reading.asks_how else "be"
+    return None if be else "have" if have else "do" if words & _DOING else None
+
+
+def _goes_on(a: Reading, b: Reading) -> bool:
+    """Return whether one of two English texts has a verb in the progressive and the other in a simple form."""
+    if a.language != "en" or b.language != "en":
+        return False
+    known, others = set(a.values), set(b.values)
+    mine = [term for term in a.terms if term.value not in others][:_MOST]
+    other = [term for term in b.terms if term.value not in known][:_MOST]
+    pairs = ((one, two) for one in mine for two in other)
+    return any(
+        rising.behind_be and not plain.behind_be and rising.value.endswith("ing") and paired(rising, plain)
+        for pair in pairs
+        for rising, plain in (pair, pair[::-1])
+    )
 
 
 def _turns(a: Reading, b: Reading) -> bool:

@@ -1,0 +1,41 @@
+"""Definitions: `What is an IP address?` asks what a thing is, and `What is my IP address?` which one is mine.
+
+Of a question that asks of a noun alone what it is, its article tells: `my` and `the` ask which one it is, `a` and none
+what such a thing is. `the` may be left out before two words or more (`What is the stock market`, `What is stock
+market`), but not before one: `What is the time?` is not `What is time?`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from cachecore_llm.similar.laws.reading import Reading
+from cachecore_llm.similar.laws.vocabulary import DETERMINERS, GERUND, INTERROGATIVES, SCOPE
+
+_ARTICLES: Final = frozenset({"a", "an"})
+_BEHIND: Final = GERUND | SCOPE | (INTERROGATIVES - {"what"})
+"""With one of these more is asked than what a noun is."""
+_Article = Literal["mine", "the", "a", "none"]
+_ALIKE: Final = (frozenset({"mine", "the"}), frozenset({"a", "none"}))
+
+
+def disagreement(a: Reading, b: Reading) -> str | None:
+    """Return the articles of two questions `What is (a, the, my) …` if they ask two things, else None."""
+    here, there = _article(a), _article(b)
+    if here is None or there is None or here == there or {here, there} in _ALIKE:
+        return None
+    if {here, there} == {"the", "none"} and max(len(a.terms), len(b.terms)) > 2:
+        return None
+    return f"{here} / {there}"
+
+
+def _article(reading: Reading) -> _Article | None:
+    """Return the article of the noun that is asked for; None if the question is another one."""
+    if reading.language != "en" or len(reading.terms) < 2 or reading.terms[0].value != "what":
+        return None
+    if not reading.terms[1].behind_be or not _BEHIND.isdisjoint(reading.values):
+        return None
+    article = reading.terms[1].before
+    if article == "the":
+        return "the"
+    return "a" if article in _ARTICLES else "mine" if article in DETERMINERS else "none"

@@ -1,0 +1,141 @@
+"""Pairs of questions over words that are made up, which differ in the small words around them, or in a form alone."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.llm.similar.invented import Maker, Pair, words
+
+
+def thing_or_deed(chance: Random) -> Pair:
+    """The price of a ship, and of shipping."""
+    verb, noun = words(chance, 2)
+    article = chance.choice(("the", "a", "my"))
+    return chance.choice(
+        (
+            (f"What is the {noun} of {article} {verb}?", f"What is the {noun} of {verb}ing?"),
+            (f"How do I {noun} for {article} {verb}?", f"How do I {noun} for {verb}ing?"),
+            (f"Can I {noun} with {verb}?", f"Can I {noun} with {verb}ing?"),
+            (f"Do they {noun} to {verb}?", f"Do they {noun} {article} {verb}ing?"),
+        )
+    )
+
+
+def need(chance: Random) -> Pair:
+    """A thing is needed, or something to be done."""
+    verb, place = words(chance, 2)
+    wish = chance.choice(("need", "want", "like"))
+    return f"Does it {wish} {verb} in the {place}?", f"Does it {wish} to {verb} in the {place}?"
+
+
+def doing(chance: Random) -> Pair:
+    """Something is, or does."""
+    noun, place = words(chance, 2)
+    be, do = chance.choice((("is", "does"), ("was", "did"), ("are", "do")))
+    return chance.choice(
+        (
+            (f"What {be} the {noun} {place}?", f"What {do} the {noun} {place}?"),
+            (f"{be.title()} the {noun} of the {place} near?", f"{do.title()} the {noun} of the {place} near?"),
+            (f"{be.title()} there a {noun} in the {place}?", f"{be.title()} it a {noun} in the {place}?"),
+        )
+    )
+
+
+def condition(chance: Random) -> Pair:
+    """What would be done, and what is; how much can be done, and how much is."""
+    verb, place = words(chance, 2)
+    asks = chance.choice(("What", "Where", "Who"))
+    much = chance.choice(("much", "often", "long", place))
+    return chance.choice(
+        (
+            (f"{asks} would you {verb} in {place}?", f"{asks} do you {verb} in {place}?"),
+            (f"I'd {verb} in {place}. Which {asks} is it?", f"I {verb} in {place}. Which {asks} is it?"),
+            (f"How {much} can I {verb} in {place}?", f"How {much} do I {verb} in {place}?"),
+        )
+    )
+
+
+def country(chance: Random) -> Pair:
+    """The US, and IT, written small."""
+    noun, verb = words(chance, 2)
+    small = chance.choice(("us", "it"))
+    return chance.choice(
+        (
+            (f"how do i apply for {small} {noun}s", f"how do i apply for {noun}s"),
+            (f"what are the best {small} {noun}s", f"what are the best {noun}s"),
+            (f"{small} {noun} for {verb}s", f"{noun} for {verb}s"),
+            (f"how do us {noun}s {verb}", f"how do {noun}s {verb}"),
+            (f"what is it {noun}", f"what is {noun}"),
+            (f"how do i {verb} in it", f"how do i {verb} in us"),
+        )
+    )
+
+
+def subject(chance: Random) -> Pair:
+    """I, you, or it."""
+    noun, verb = words(chance, 2)
+    person, own = chance.choice((("I", "my"), ("you", "your")))
+    return chance.choice(
+        (
+            (f"Can it {verb} in the {noun}?", f"Can {person} {verb} in the {noun}?"),
+            (f"What is its {noun} {verb}?", f"What is {own} {noun} {verb}?"),
+            (f"How are you {verb}ing the {noun}?", f"How am I {verb}ing the {noun}?"),
+        )
+    )
+
+
+def obligation(chance: Random) -> Pair:
+    """How something should be done, and how it is; of a person both ask for a manner."""
+    noun, verb, place = words(chance, 3)
+    return f"How should {noun}s {verb} in the {place}?", f"How do {noun}s {verb} in the {place}?"
+
+
+def order_given(chance: Random) -> Pair:
+    """What is to be done with a thing."""
+    noun, place = words(chance, 2)
+    one, other = chance.sample(("tell me", "explain", "show me"), 2)
+    other = chance.choice(("", "Could you ", "Can you please ", "please ")) + other
+    return f"{one.capitalize()} the {noun} of my {place}", f"{other} the {noun} of my {place}"
+
+
+def definition(chance: Random) -> Pair:
+    """What such a thing is, and which one it is."""
+    one, two = words(chance, 2)
+    which, such = chance.choice((("my", "a "), ("the", "a "), ("your", ""), ("my", "")))
+    be = chance.choice(("What is", "What's", "What was"))
+    return chance.choice(
+        (
+            (f"{be} {which} {one} {two}?", f"{be} {such}{one} {two}?"),
+            (f"{be} the {one}?", f"{be} {one}?"),
+        )
+    )
+
+
+def aspect(chance: Random) -> Pair:
+    """What is done now, and what is done."""
+    verb, place = words(chance, 2)
+    asks = chance.choice(("What", "Where", "Who", "When"))
+    return chance.choice(
+        (
+            (f"{asks} do you {verb} in {place}?", f"{asks} are you {verb}ing in {place}?"),
+            (f"Does it {verb} in {place}?", f"Is it {verb}ing in {place}?"),
+        )
+    )
+
+
+SMALL: dict[str, Maker] = {
+    make.__name__: make
+    for make in (
+        thing_or_deed,
+        need,
+        doing,
+        condition,
+        country,
+        subject,
+        obligation,
+        order_given,
+        definition,
+        aspect,
+    )
+}
+"""What may share no answer, by the difference."""
