@@ -1,8 +1,8 @@
-"""Definitions: `What is an IP address?` asks what a thing is, and `What is my IP address?` which one is mine.
+"""Definitions: `What is an IP address?` asks for the meaning of a word, `What is my IP address?` for one thing.
 
-Of a question that asks of a noun alone what it is, its article tells: `my` and `the` ask which one it is, `a` and none
-what such a thing is. `the` may be left out before two words or more (`What is the stock market`, `What is stock
-market`), but not before one: `What is the time?` is not `What is time?`.
+In a question of `What is` and a noun alone, the article tells which: with `my` and `the` it asks for one thing, with
+`a` and none for the meaning. `the` may be left out before two words or more (`What is the stock market`, `What is
+stock market`), but not before one: `What is the time?` is not `What is time?`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cachecore_llm.similar.laws.vocabulary import DETERMINERS, GERUND, INTERROGA
 
 _ARTICLES: Final = frozenset({"a", "an"})
 _BEHIND: Final = GERUND | SCOPE | (INTERROGATIVES - {"what"})
-"""With one of these more is asked than what a noun is."""
+"""A question with one of these asks more than `What is` and a noun."""
 _Article = Literal["mine", "the", "a", "none"]
 _ALIKE: Final = (frozenset({"mine", "the"}), frozenset({"a", "none"}))
 

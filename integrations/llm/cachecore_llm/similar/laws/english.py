@@ -64,7 +64,7 @@ def is_noun_here(word: str, before: str, last: str, behind: str) -> bool:
     """Return whether an `it` or `us` stands where only a noun can, between the words `before` and `behind`.
 
     `good it jobs`, `how do us taxes work`, `work in it`. An object ends its phrase, and a subject stands behind its
-    auxiliary or what asks (`does it work`, `how it works`), but for one: `What is it support?`.
+    auxiliary or interrogative (`does it work`, `how it works`), but for one: `What is it support?`.
     """
     if word not in ("it", "us"):
         return False

@@ -55,7 +55,7 @@ _DONE: Final = tuple(
         ("remind", "remind me"),
     )
 )
-"""Before a word that asks they are frames (`Explain how …`); before another they say what to do with a thing."""
+"""Before a word that asks they are frames (`Explain how …`); before another they are an order."""
 _GREETINGS: Final = _by_first(
     *_each("hi|hello|hey", "|there"),
     *_each("well|thanks|ok|okay|so|thank you"),

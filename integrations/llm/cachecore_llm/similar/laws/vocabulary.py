@@ -141,6 +141,6 @@ INTERROGATIVES: Final = listed("what when where who whom why how")
 ASKING: Final = INTERROGATIVES | AUXILIARIES | listed("which")
 """Words that begin a question."""
 DETERMINERS: Final = listed("a an the my our your its his her their")
-"""Articles and possessives: what follows is a noun."""
+"""Articles and possessives, which stand before a noun."""
 PLACES: Final = listed("in on at")
 """Prepositions that say one thing before a name."""
