@@ -190,13 +190,12 @@ class PostgresBackend:
             raise
         if operation in _WRITES and not self._closed and contract.monotonic() >= self._sweep_due:
             self._sweep_due = contract.monotonic() + _SWEEP_SECONDS
-            pool.start(self._sweep(pool))
+            pool.start(self._run(pool, "sweep", self._swept, self._sql.sweep))  # an error is met by the next call
         return then(found)
 
-    async def _sweep(self, pool: Pool) -> None:
-        """Delete some of the dead rows, behind a write: at most once a second, unless there are more."""
-        if await self._run(pool, "sweep", len, self._sql.sweep):  # an error is met by the next call, too
-            self._sweep_due = 0.0
+    def _swept(self, dead: list[Any]) -> None:
+        """Let the next write delete more dead rows, if there were some; otherwise a write does so once a second."""
+        self._sweep_due = 0.0 if dead else self._sweep_due
 
 
 def _in_order(keys: Sequence[str], absent: T) -> Callable[[list[Any]], list[Any | T]]:

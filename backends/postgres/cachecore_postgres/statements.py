@@ -16,10 +16,12 @@ from psycopg.sql import Identifier
 from cachecore_postgres.options import PostgresOptions
 
 # Which process answers, and for which table. The server is limited too: a statement that this process has given up must
-# not be carried out much later. A limit that a user has set is left alone, and that of a pooler's connection.
-GREET: Final = b"""SELECT pg_backend_pid() = %(process)s AND NOT pg_is_in_recovery(), to_regclass(%(table)s)::oid::text,
-       CASE WHEN pg_backend_pid() = %(process)s AND current_setting('statement_timeout') = '0'
-            THEN set_config('statement_timeout', %(ms)s::text, false) END"""
+# not be carried out much later. A limit that a user has set is left alone, and that of a pooler's connection. Planning
+# takes longer than the rest: a statement is planned once, by the index, although the table may be empty at that time.
+GREET: Final = b"""SELECT mine AND NOT pg_is_in_recovery(), to_regclass(%(table)s)::oid::text, CASE WHEN mine THEN
+       set_config('statement_timeout', coalesce(nullif(current_setting('statement_timeout'), '0'), %(ms)s::text), false)
+       || set_config('plan_cache_mode', 'force_generic_plan', false) || set_config('enable_seqscan', 'off', false)
+       || set_config('jit', 'off', false) END FROM (SELECT pg_backend_pid() = %(process)s AS mine) own"""
 
 
 class Statements:
@@ -69,6 +71,7 @@ class Statements:
         self.advance = sql("""INSERT INTO TABLE_ AS t (key, value) VALUES (%s, '1') ON CONFLICT (key)
             DO UPDATE SET expires = 'infinity', value = CASE WHEN LIVE_ AND encode(t.value, 'escape') ~ '^[0-9]{1,18}$'
                 THEN decode((encode(t.value, 'escape')::bigint + 1)::text, 'escape') ELSE '1' END RETURNING value""")
-        self.sweep = sql("""DELETE FROM TABLE_ t WHERE NOT LIVE_ AND t.key IN (SELECT s.key FROM TABLE_ s
-                WHERE s.expires <= now() ORDER BY s.expires LIMIT 256 FOR UPDATE SKIP LOCKED) RETURNING 1""")
+        # The second condition is that of the index, which Postgres cannot conclude from the first.
+        self.sweep = sql("""DELETE FROM TABLE_ WHERE ctid = ANY(ARRAY(SELECT ctid FROM TABLE_ WHERE expires <= now()
+                AND expires < 'infinity' ORDER BY expires LIMIT 256 FOR UPDATE SKIP LOCKED)) RETURNING 1""")
         self.time = b"SELECT extract(epoch FROM clock_timestamp())::float8"
