@@ -15,6 +15,7 @@ import pytest
 
 from cachecore import SyncCache
 from tests.docs.pages import DOCS, ROOT
+from tests.docs.tables import cells
 
 CALLERS = 8
 Decorate = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -128,25 +129,15 @@ ROWS: dict[str, Callable[[Decorate], bool]] = {
 
 
 def table() -> dict[str, dict[str, str]]:
-    """Return the cells of the measured table by row and library."""
-    lines = (DOCS / "comparison.md").read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("| measured"))
-    heads = [cell.strip().strip("`") for cell in lines[start].strip("|").split("|")][1:]
-    found = {}
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        row, *cells = (cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|")))
-        found[row] = dict(zip(heads, cells, strict=True))
-    return found
+    return cells(DOCS / "comparison.md", "measured")
 
 
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_table_says_what_the_libraries_do(row: str, tmp_path: Path) -> None:
-    cells = table()[row]
+    said = table()[row]
     for library, decorate in peers(tmp_path).items():
-        assert cells[library] == ("yes" if ROWS[row](decorate) else "no"), library
+        assert said[library] == ("yes" if ROWS[row](decorate) else "no"), library
 
 
 def test_every_row_is_measured() -> None:
@@ -163,11 +154,22 @@ def test_the_tests_and_figures_that_cells_name_are_there() -> None:
 
 def test_each_documented_cell_has_its_source() -> None:
     """Here a test or a file that exists; for the others a link, or the sign that nothing was found."""
-    page = (DOCS / "comparison.md").read_text(encoding="utf-8").partition("## Documented and tested")[2]
-    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    rows = cells(DOCS / "comparison.md", "feature")
     assert len(rows) > 5
-    for _, here, others in rows:
-        named = re.findall(r"`([^`]+)`", here)
-        assert named, here
-        assert all((ROOT / path).exists() for path in named), here
-        assert "](https://" in others or others.strip(" |") == "–", others
+    for row in rows.values():
+        has_sources(row.pop("here"), row)
+
+
+def test_each_documented_cell_on_caches_of_model_calls_has_its_source() -> None:
+    rows = cells(DOCS / "comparison.md", "documented")
+    assert len(rows) > 5
+    for row in rows.values():
+        has_sources(row.pop("cachecore"), row)
+
+
+def has_sources(here: str, others: dict[str, str]) -> None:
+    named = re.findall(r"`((?:tests/|pyproject)[^`]+)`", here)
+    assert named, here
+    assert all((ROOT / path).exists() for path in named), here
+    for cell in others.values():
+        assert "](https://" in cell or cell == "–", cell
