@@ -98,7 +98,7 @@ def test_the_public_error_is_the_one_that_was_measured_and_is_stated() -> None:
     rows = [table["rows"][f"{name}, {threshold}"] for name in ("BANKING77", "CLINC150", "Korean")]
     assert sum(row["of these under the laws"] for row in rows) == PUBLIC.wrong
     assert sum(row["pass under the laws"] + row["of these under the laws"] for row in rows) == PUBLIC.served
-    stated = (ROOT / "docs" / "similar.md").read_text(encoding="utf-8")
+    stated = (ROOT / "docs" / "explanation" / "similar.md").read_text(encoding="utf-8")
     assert f"| BANKING77, {threshold} | " in stated
     assert f"| CLINC150, {threshold} | " in stated
 

@@ -1,8 +1,8 @@
 """Whether two questions that look alike may share an answer: the laws after the similarity.
 
 Two questions can differ in three letters and mean the opposite. Each law stands in a file of its own and is stated in
-`docs/similar.md`; two questions that break none of them differ in nothing that carries weight. A law costs a right
-answer now and then; without it a user is told how to *close* an account they asked to open.
+`docs/explanation/similar.md`; two questions that break none of them differ in nothing that carries weight. A law
+costs a right answer now and then; without it a user is told how to *close* an account they asked to open.
 """
 
 from __future__ import annotations
