@@ -2,8 +2,9 @@
 
 A statement that writes takes rows of key, value, seconds and the value that is there now, as four arrays. It ends in
 the notification of the keys that it has changed, on the channel of the table that it has written, and returns them.
-Rows are locked in the order of their keys wherever a statement locks several: two batches never wait for each other. A
-row past `expires` counts as absent everywhere, whether or not it has been deleted; `expires` is `infinity` for ever.
+Rows are locked in the order of their keys wherever a statement locks several: two batches never wait for each other. It
+is the order of bytes, COLLATE "C", as in the table; a parameter has that of the database's language. A row past
+`expires` counts as absent everywhere, whether or not it has been deleted; `expires` is `infinity` for ever.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Statements:
             "TELL_": """RETURNING t.key, t.tableoid AS place)
                 SELECT array_agg(key), pg_notify('cachecore_' || place, %s::text || string_agg(chr(10) || key, ''))
                 FROM (SELECT *, row_number() OVER () / 31 AS part FROM done) told GROUP BY place, part""",
-            "ROWS_": "unnest(%s::text[], %b::bytea[], %s::float8[], %b::bytea[]) AS new(k, v, s, old)",
+            "ROWS_": 'unnest(%s::text[] COLLATE "C", %b::bytea[], %s::float8[], %b::bytea[]) AS new(k, v, s, old)',
             "LIVE_": "(t.expires > now())",
             "END_": "coalesce(now() + make_interval(secs => s), 'infinity')",
             "UNLOGGED_": "UNLOGGED" if options.durability == "unlogged" else "",
