@@ -55,3 +55,14 @@ async def test_swaps_of_many_keys_read_the_values_of_those_keys_alone(postgres_u
             plan = await (await connection.execute(b"EXPLAIN " + sql, values)).fetchall()
             assert not [line for (line,) in plan if "Cond" in line and "value" in line]
     await backend.aclose()
+
+
+async def test_a_counter_that_is_given_up_leaves_the_calls_before_it_alone(postgres_url: str) -> None:
+    backend = PostgresBackend(postgres_url)
+    await backend.set_many({"k": b"v"}, ttl=60)
+    read, swapped = backend.get_many(["k"]), asyncio.ensure_future(backend.swap("l", None, b"w", ttl=60))
+    advanced = asyncio.ensure_future(backend.advance("m"))
+    await asyncio.sleep(0)  # all three have begun
+    advanced.cancel()
+    assert await asyncio.gather(read, swapped) == [[b"v"], True]
+    await backend.aclose()

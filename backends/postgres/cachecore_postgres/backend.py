@@ -72,7 +72,7 @@ class PostgresBackend:
 
     async def advance(self, key: str) -> int:
         """Add one to the counter under `key` and return it, once the calls of this turn of the loop are answered."""
-        await asyncio.gather(*self._pool("advance").turn)
+        await asyncio.shield(asyncio.gather(*self._pool("advance").turn))  # of other callers
         return await self._start("advance", lambda got: int(got[0][0]), self._sql.advance, key)
 
     async def scan(self, prefix: str) -> AsyncIterator[Sequence[str]]:
