@@ -38,5 +38,6 @@ async def test_a_statement_that_is_planned_on_an_empty_table_reads_no_whole_tabl
         asked = f"EXPLAIN EXECUTE asked{given and '(' + ', '.join(['NULL'] * len(types)) + ')'}"
         plan = "\n".join(line for (line,) in await (await connection.execute(asked.encode())).fetchall())
     assert "Seq Scan" not in plan
+    assert name != "page" or "Sort" not in plan  # a page of 512 keys would be sorted from all keys behind it
     assert "JIT" not in plan  # compiled code is for statements that read much, and takes longer than these
     await backend.aclose()

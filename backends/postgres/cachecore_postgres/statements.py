@@ -18,11 +18,13 @@ from cachecore_postgres.options import PostgresOptions
 
 # Which process answers, and for which table. The server is limited too: a statement that this process has given up must
 # not be carried out much later. A limit that a user has set is left alone, and that of a pooler's connection. Planning
-# takes longer than the rest: a statement is planned once, by the index, although the table may be empty at that time.
+# takes longer than the rest: a statement is planned once, by the index, although the table may be empty at that time. A
+# bitmap of rows has no order: each page of a scan would be sorted from all rows behind it.
 GREET: Final = b"""SELECT mine AND NOT pg_is_in_recovery(), to_regclass(%(table)s)::oid::text, CASE WHEN mine THEN
        set_config('statement_timeout', coalesce(nullif(current_setting('statement_timeout'), '0'), %(ms)s::text), false)
        || set_config('plan_cache_mode', 'force_generic_plan', false) || set_config('enable_seqscan', 'off', false)
-       || set_config('jit', 'off', false) END FROM (SELECT pg_backend_pid() = %(process)s AS mine) own"""
+       || set_config('enable_bitmapscan', 'off', false) || set_config('jit', 'off', false) END
+       FROM (SELECT pg_backend_pid() = %(process)s AS mine) own"""
 
 
 class Statements:
@@ -56,10 +58,9 @@ class Statements:
             CREATE INDEX ON TABLE_ (expires) WHERE expires < 'infinity'""").replace(b"%%", b"%")
         self.about = b"""SELECT version() AS server, CASE relpersistence WHEN 'p' THEN 'logged' WHEN 'u' THEN
                 'unlogged: empty after a crash or a failover' ELSE 'not made yet' || CASE WHEN has_schema_privilege(
-                place, 'CREATE') THEN '' ELSE ', and this user may not make it' END END AS "table",
-                current_setting('transaction_read_only') AS "read-only" FROM parse_ident(%(table)s) name,
-            LATERAL (SELECT CASE cardinality(name) WHEN 2 THEN name[1] ELSE current_schema() END) here(place)
-            LEFT JOIN pg_class ON oid = to_regclass(%(table)s)"""
+                CASE cardinality(name) WHEN 2 THEN name[1] ELSE current_schema() END, 'CREATE') THEN ''
+                ELSE ', and this user may not make it' END END AS "table", current_setting('transaction_read_only')
+            AS "read-only" FROM parse_ident(%(table)s) name LEFT JOIN pg_class ON oid = to_regclass(%(table)s)"""
         self.get = sql("SELECT t.key, t.value FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
         self.sizes = sql("SELECT t.key, octet_length(t.value) FROM TABLE_ t WHERE t.key = ANY(%s::text[]) AND LIVE_")
         self.page = sql("SELECT key FROM TABLE_ t WHERE key >= %s AND key < %s AND LIVE_ ORDER BY key LIMIT 512")
