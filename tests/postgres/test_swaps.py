@@ -64,5 +64,5 @@ async def test_a_counter_that_is_given_up_leaves_the_calls_before_it_alone(postg
     advanced = asyncio.ensure_future(backend.advance("m"))
     await asyncio.sleep(0)  # all three have begun
     advanced.cancel()
-    assert await asyncio.gather(read, swapped) == [[b"v"], True]
+    assert (await read, await swapped) == ([b"v"], True)
     await backend.aclose()
