@@ -30,7 +30,7 @@ class Done:
     invalidated: list[str] = field(default_factory=list)
     """The selections that are invalid in every process by now."""
     other_prefixes: list[str] = field(default_factory=list)
-    """Where there are no answers under the prefix: those under which there are."""
+    """Where no prefix was named, or nothing was deleted: others under which there are answers."""
     freed: int = 0
     """Answers deleted to give their memory back."""
 
@@ -192,10 +192,10 @@ async def _invalidate(
             with outcome.progress("giving memory back", None, quiet=quiet) as advance:
                 for one in selections:
                     await _invalidate_one(done, cache, one, advance, last=last)
-            if last and not done.freed:
-                given = {prefix for prefix, _ in places}
-                others = await store.other_prefixes()
-                done.other_prefixes = [] if given & set(others) else others
+            given = {prefix for prefix, _ in places}
+            if last and (None in given or not done.freed):
+                others = await store.other_prefixes(beside=None in given)  # they stay, which is said if none was named
+                done.other_prefixes = sorted(set(others) - given)
 
 
 async def _invalidate_one(

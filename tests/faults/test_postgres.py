@@ -18,7 +18,7 @@ import pytest
 from cachecore.contract import BackendError, BackendTimeout, InvalidationPending
 from cachecore_postgres import PostgresBackend
 from tests.conftest import Record
-from tests.faults.callers import answer, cache_at, filled, in_a_row, request, sizes, until
+from tests.faults.callers import PATIENT, answer, cache_at, filled, in_a_row, request, sizes, until
 from tests.faults.reliability import ms, percentile
 from tests.postgres.server import Server, make_folder, missing
 from tests.sqlite.disks import mounted
@@ -117,7 +117,7 @@ async def test_p3_full_disk(size: int, record: Record) -> None:
             os.chown(space / "table", owner.st_uid, owner.st_gid)
             server.ask(f"CREATE TABLESPACE small LOCATION '{space}/table'")
             url = server.url(query="options=-c%20default_tablespace%3Dsmall")
-            async with backend_at(url) as backend, cache_at(url) as cache:
+            async with backend_at(url) as backend, cache_at(url, **PATIENT) as cache:
                 await filled(cache)
                 refused = await _filled_up(backend)
                 tally = await in_a_row(cache, size)

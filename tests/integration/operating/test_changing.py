@@ -30,6 +30,16 @@ def test_invalidate_by_namespace_gives_memory_back(url: str, run: Run) -> None:
     assert answers(url) == [None, None, None]
 
 
+def test_answers_under_a_prefix_that_was_not_named_are_told_of(url: str, run: Run) -> None:
+    """A tag means all that carry it, and one store may hold answers of functions and of an LLM."""
+    fill(url)
+    fill(url, "llm:response")
+    done = run("invalidate", url, "--tag", "doc:1", "--yes")
+    assert "there are answers under --prefix llm:response" in done.out
+    done = run("invalidate", url, "--all", "--prefix", "cc", "--yes", "--json")
+    assert (done.json["freed"], done.json["other_prefixes"]) == (3, [])
+
+
 def test_it_asks_where_somebody_can_answer_and_does_nothing_elsewhere(url: str, run: Run) -> None:
     fill(url)
     done = run("invalidate", url, "--tag", "shop", "--json")
