@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cells(page: Path, head: str) -> dict[str, dict[str, str]]:
-    """Return the cells of the table of `page` whose first column is headed `head`, by row and by head."""
+    """Return the cells of a table of `page` by row and by column. `head` is the heading of its first column."""
     lines = page.read_text(encoding="utf-8").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"| {head} |"))
     heads = [cell.strip().strip("`") for cell in lines[start].strip("|").split("|")][1:]

@@ -127,7 +127,7 @@ def test_spans_with_calls_of_tools(tmp_path: Path, way: str) -> None:
 
 
 def test_claude_asked_in_the_form_of_openai(tmp_path: Path) -> None:
-    """By way of OpenRouter or LiteLLM the body is OpenAI's, whatever the model; LiteLLM tells the protocol."""
+    """Requests to Claude through OpenRouter have a body in OpenAI's form; LiteLLM's logs name the protocol."""
     tool = {"type": "function", "function": {"name": "add", "parameters": {}}}
     asked = {"model": "anthropic/claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hi"}]}
     logged = {"model": asked["model"], "proxy_server_request": {**asked, "max_tokens": 9}}

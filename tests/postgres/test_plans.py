@@ -1,4 +1,4 @@
-"""How Postgres carries the statements out: by an index, whatever the table held when they were planned."""
+"""Postgres finds the rows of each statement by an index, also where the statement was planned on an empty table."""
 
 from __future__ import annotations
 

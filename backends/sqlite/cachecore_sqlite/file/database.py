@@ -120,9 +120,9 @@ class Database:
             open_files.check_wal(self.path, found)
 
     def _open_in_turn(self, inode: Inode, limit: float) -> sqlite3.Connection:
-        """Open the file, if need be after its maker and the last one to close it, who hold the folder's lock.
+        """Open the file; if it is busy, wait for the lock of its folder first.
 
-        They keep others out for as long as the disk takes.
+        The process that makes the file, or that closes it last, holds that lock and keeps others out meanwhile.
         """
         try:
             return self._open_counted(inode)
