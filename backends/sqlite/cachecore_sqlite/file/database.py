@@ -17,6 +17,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from cachecore_sqlite.file import open_files, schema, wal
+from cachecore_sqlite.file.durability import start_wal, synchronous
 from cachecore_sqlite.file.errors import (
     FileRefused,
     Moved,
@@ -33,7 +34,6 @@ from cachecore_sqlite.file.ownership import free_bytes, ownership, size_of
 from cachecore_sqlite.options import MEMORY, SQLiteOptions
 
 _LOG: Final = logging.getLogger(__name__)
-_SYNCHRONOUS: Final = {"process": "OFF", "file": "NORMAL", "power": "FULL"}
 _CONNECT_SECONDS: Final = 1.0  # creating a file waits for the disk, and other processes wait for its creator
 _OPENINGS: Final = 3  # attempts, where the file is replaced during the opening
 _WAL_BYTES: Final = 64 * 1024 * 1024
@@ -97,7 +97,7 @@ class Database:
             if inode_of(self.path) == known:
                 open_files.mark_ready(files)
                 if writes:
-                    self._start_wal(connection)
+                    start_wal(connection, self.path, self.options.durability)
                 return connection, files
             connection.close()
             open_files.remove_connection(known)
@@ -141,28 +141,6 @@ class Database:
         except BaseException:  # after any exception the connection does not exist
             open_files.remove_connection(inode)
             raise
-
-    def _start_wal(self, connection: sqlite3.Connection) -> None:
-        """Begin an empty WAL without waiting for the disk, as its first write would otherwise, and a caller with it.
-
-        SQLite waits there so that no frames of before the start of the WAL are ever read; an empty one has none. The
-        next checkpoint waits for the disk.
-        """
-        wal_path = self.path + WAL_SUFFIX
-        if self.options.durability != "file" or size_of(wal_path):
-            return
-        connection.execute("PRAGMA synchronous = OFF")
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            if not size_of(wal_path):
-                (stored,) = connection.execute("PRAGMA user_version").fetchone()
-                connection.execute(f"PRAGMA user_version = {stored}")  # the same number: a write of one page
-            connection.execute("COMMIT")
-        except sqlite3.Error:  # the first write of a caller meets it again, and knows what to do
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        finally:
-            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.options.durability]}")
 
     def recheck(self) -> None:
         """Check ownership and schema again when the file is opened next."""
@@ -270,7 +248,7 @@ class Database:
             # the file.
             if expected is not None and inode_of(self.path) != expected:
                 raise Moved(f"{self.path} was replaced while it was being opened")
-            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.options.durability]}")
+            connection.execute(synchronous(self.options.durability))
             connection.execute("PRAGMA cell_size_check = ON")
             # The statement journal of many rows would be a file otherwise, a third of the statement's time.
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -317,7 +295,7 @@ class Database:
             if schema.is_empty(connection):
                 if self.options.durability == "file":
                     # Nine waits for the disk otherwise, and a caller waits too. A power cut costs late writes anyway.
-                    connection.execute("PRAGMA synchronous = OFF")
+                    connection.execute(synchronous("process"))
                 # A rollback journal commits the schema to the file itself, not to the WAL alone, so that the first page
                 # shows the ownership.
                 connection.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
