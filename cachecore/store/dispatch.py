@@ -268,13 +268,12 @@ class Dispatch:
 
         Counted in its loop's own time. Nothing for explicit calls, which have their whole time from the beginning.
         """
-        call.connecting = False
-        if call.explicit or call.told:
-            return 0.0
         partition, links = call.partition, self._links
         link = None if links is None else links.link(call.key)
-        if links is not None and link is None:
-            call.connecting = True
+        call.connecting = links is not None and link is None
+        if call.explicit or call.told:
+            return 0.0
+        if call.connecting:
             return min(_LOOK, self._options.connect_timeout - (bulkhead.time.now - call.entered))
         if link is not None:
             partition.moved(link.address)

@@ -48,18 +48,28 @@ async def started(gateways: Gateways, network: Proxy, **options: float) -> tuple
     return running, http
 
 
+async def under_way(running: Running, number: int) -> None:
+    """Return when so many requests are under way, those whose answers are still being stored among them."""
+    async with asyncio.timeout(20):
+        while running.gateway.activity.under_way != number:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 async def test_answer_does_not_wait_for_the_store(gateways: Gateways, provider: LocalProvider, network: Proxy) -> None:
-    """And a repeat that comes before it is stored waits, and is a hit: the provider is asked once."""
+    """And a repeat that comes before it is stored gets the same answer: the provider is asked once.
+
+    Whether its read or the write is the first to reach the store that speaks again, nobody knows.
+    """
     running, http = await started(gateways, network)
     first = await given_while_the_store_is_silent(network, provider, http, LARGE)
     assert first.status_code == 200
     assert "fwd=miss; stored; key=" in first.headers["cache-status"]
     assert running.gateway.activity.under_way == 1
     again = asyncio.ensure_future(ask(http, LARGE))
-    await asyncio.sleep(0.05)
+    await under_way(running, 2)
     network.heal()
     second = await again
-    assert second.headers["cache-status"].startswith("cachecore; hit")
+    assert second.headers["cache-status"].startswith(("cachecore; hit;", "cachecore; fwd=miss; collapsed;"))
     assert second.headers["cache-status"].endswith(first.headers["cache-status"].partition("key=")[2])
     assert second.json() == first.json()
     assert provider.calls == 2
@@ -72,9 +82,7 @@ async def test_store_that_fails_behind_an_answer_changes_nothing(
     """No second answer, no broken connection, one count."""
     running, http = await started(gateways, network, backend_timeout=0.3)
     assert (await given_while_the_store_is_silent(network, provider, http, LARGE)).status_code == 200
-    async with asyncio.timeout(20):
-        while running.gateway.activity.under_way:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
+    await under_way(running, 0)
     network.heal()
     assert (await ask(http, "next")).status_code == 200
     outcomes = [row.outcomes for row in running.gateway.activity.rows.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -77,11 +77,18 @@ class Linked(MemoryBackend):
         self._clock_of = clock
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        await self._reached()
+        return await super().get_many(keys)
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None) -> None:
+        await self._reached()
+        await super().set_many(items, ttl=ttl)
+
+    async def _reached(self) -> None:
         if self._since is None:
             self._opening = self._opening or asyncio.ensure_future(self._connect())
             await asyncio.shield(self._opening)
         await asyncio.sleep(self.trip)
-        return await super().get_many(keys)
 
     async def _connect(self) -> None:
         await asyncio.sleep(self.seconds)
@@ -294,6 +301,17 @@ def test_call_waits_no_longer_than_connect_timeout() -> None:
 
     async def main() -> None:
         assert 0.29 < await made.read("connect_timeout") < 0.33
+        assert await made.read("breaker_open") == 0
+
+    made.run(main())
+
+
+def test_explicit_call_that_ends_while_connecting_says_so() -> None:
+    """The store was not slow to answer: it was never asked. Nobody else waits for the same attempt."""
+    made, _ = linked(60, connect_timeout=30, write_timeout=2)
+
+    async def main() -> None:
+        assert 1.99 < await made.write("connect_timeout") < 2.01
         assert await made.read("breaker_open") == 0
 
     made.run(main())
