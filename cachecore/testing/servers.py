@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import importlib.util
@@ -87,6 +88,13 @@ def give_back(port: int) -> None:
     """End the reservation of a port that `free_port` returned."""
     if (reserved := _reserved.pop(port, None)) is not None:
         reserved.close()
+
+
+@atexit.register
+def _give_all_back() -> None:
+    """The interpreter would warn of each at its end."""
+    while _reserved:
+        _reserved.popitem()[1].close()
 
 
 def _reservation(port: int) -> socket.socket | None:
