@@ -50,15 +50,15 @@ async def test_write_makes_it_again(tmp_path: Path) -> None:
     await backend.aclose()
 
 
-async def test_closing_right_after_it_is_removed(tmp_path: Path) -> None:
-    for number in range(5):
-        folder = tmp_path / str(number)
-        cache: Cache[str] = Cache(f"sqlite:///{folder}/a.db", ttl=60)
-        await cache.get_or_set("q", lambda: asyncio.sleep(0, "v"))
-        await until(lambda: cache.stats.stored == 1)  # a slow store's caller has its answer before
-        remove(folder)
-        await cache.aclose()
-        assert not folder.exists()
+@pytest.mark.parametrize("attempt", range(5))
+async def test_closing_right_after_it_is_removed(tmp_path: Path, attempt: int) -> None:
+    folder = tmp_path / "f"
+    cache: Cache[str] = Cache(f"sqlite:///{folder}/a.db", ttl=60)
+    await cache.get_or_set("q", lambda: asyncio.sleep(0, "v"))
+    await until(lambda: cache.stats.stored == 1)  # a slow store's caller has its answer before
+    remove(folder)
+    await cache.aclose()
+    assert not folder.exists()
 
 
 def test_cache_that_is_collected(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
