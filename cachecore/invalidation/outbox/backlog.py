@@ -155,6 +155,34 @@ class Recent:
         self._until = now + self._seconds
 
 
+class Acknowledged:
+    """When the store acknowledged the last invalidation of a name, for `seconds`: long enough for reads under way."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def add(self, items: Iterable[Invalidation], now: float) -> None:
+        """Take note that these were acknowledged at the monotonic second `now`."""
+        self._at.update({item.name: now for item in items})
+
+    def covers(self, name: str, asked_at: float) -> bool:
+        """Return whether what was asked for at `asked_at` may be older than the invalidation of `name`."""
+        return self._at.get(name, -math.inf) >= asked_at
+
+    def over_at(self) -> float:
+        """Return when the last of them has been remembered for long enough; infinity if there is none."""
+        return max(self._at.values(), default=math.inf) + self._seconds
+
+    def forget(self, now: float, kept: Collection[str]) -> None:
+        """Forget those that are old, but not these."""
+        old = now - self._seconds
+        self._at = {name: at for name, at in self._at.items() if at > old or name in kept}  # in one step, as above
+
+
 def as_lines(items: Iterable[Invalidation]) -> list[dict[str, object]]:
     """Return the lines that a file keeps of these: names only, grouped by their parents.
 

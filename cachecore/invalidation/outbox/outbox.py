@@ -27,6 +27,7 @@ from cachecore.contract.loop_local import LoopLocal
 from cachecore.contract.options import StoreOptions
 from cachecore.invalidation.outbox import at_exit
 from cachecore.invalidation.outbox.backlog import (
+    Acknowledged,
     Backlog,
     Groups,
     Invalidation,
@@ -81,7 +82,7 @@ class Outbox:
         self._within = owner.explicit.within
         self._lock = threading.Lock()
         self._waiting = Backlog(self._most)
-        self._acknowledged: dict[str, float] = {}  # key -> when; kept until the repetition, for reads under way
+        self._acknowledged = Acknowledged(AGAIN_AFTER)
         self._again: list[Repetition] = []
         self._recent = Recent(self._most, AGAIN_AFTER)  # acknowledged by the store
         self._resent_at, self._resend_at = -math.inf, math.inf
@@ -109,7 +110,7 @@ class Outbox:
         Never while the outbox is not `busy`.
         """
         waiting, acknowledged = self._waiting, self._acknowledged
-        return any(name in waiting or acknowledged.get(name, -math.inf) >= asked_at for name in (key, *stamp_keys))
+        return any(name in waiting or acknowledged.covers(name, asked_at) for name in (key, *stamp_keys))
 
     def withholds(self, stamp_key: str) -> bool:
         """Return whether this stamp counts as gone although the store may still have it."""
@@ -168,6 +169,7 @@ class Outbox:
             return
         names = list(keys)
         with self._lock:
+            self._acknowledged.add(self._waiting.named(names), self._now())
             # Those remembered in case of a failover stay: they name the value they removed.
             for known in (self._waiting, *(repetition.items for repetition in self._again)):
                 known.forget(names)
@@ -182,6 +184,7 @@ class Outbox:
         """
         with self._lock:
             overtaken = self._waiting.named(had)
+            self._acknowledged.add(overtaken, self._now())
             self._waiting.remove(overtaken)
             if overtaken:
                 self._again.append(Repetition(self._now() + AGAIN_AFTER, Backlog(self._most, overtaken)))
@@ -223,7 +226,7 @@ class Outbox:
         with self._lock:
             now = self._now()
             self.busy = True  # also where all of them were settled on their way
-            self._acknowledged.update({item.name: now for item in items})
+            self._acknowledged.add(items, now)
             whole = [item for item in items if item.was is None]
             if whole:
                 self._again.append(Repetition(now + AGAIN_AFTER, Backlog(self._most, whole)))
@@ -359,7 +362,7 @@ class Outbox:
                 continue
             with self._lock:
                 self.busy = bool(self._waiting or self._acknowledged)
-                due = min((repetition.at for repetition in self._again), default=math.inf)
+                due = min((repetition.at for repetition in self._again), default=self._acknowledged.over_at())
                 if due == math.inf and self._journal is not None and not self._waiting:
                     self._journal.clear()
             if min(due, self._resend_at) == math.inf:
@@ -387,7 +390,7 @@ class Outbox:
                 self._again = [other for other in self._again if other is not repetition]
         with self._lock:
             kept = {item.name for repetition in self._again for item in repetition.items}
-            self._acknowledged = {key: at for key, at in self._acknowledged.items() if key in kept}
+            self._acknowledged.forget(self._now(), kept)
 
     def _heard_again(self, repetition: Repetition, items: list[Invalidation]) -> None:
         self._tell(items)

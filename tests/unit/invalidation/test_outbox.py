@@ -12,6 +12,7 @@ import pytest
 from cachecore.contract.errors import BackendError, BackendUnavailable, InvalidationPending
 from cachecore.invalidation.outbox import at_exit
 from cachecore.invalidation.outbox.outbox import AGAIN_AFTER
+from cachecore.testing.faulty import Fault
 from tests.unit.virtual_caches import Answer, Scene, virtual
 
 
@@ -186,6 +187,10 @@ async def test_too_many_collapse_upwards_and_nothing_is_dropped(scene: Scene) ->
     assert [await fresh.get(number) for number in range(10)] == [None] * 10
 
 
+async def answer_late(_: object) -> None:
+    await asyncio.sleep(1)
+
+
 @virtual
 async def test_read_that_began_before_the_delivery_is_not_believed(scene: Scene) -> None:
     """Its bytes are older than the invalidation, and it is answered after nothing pends any more."""
@@ -196,17 +201,32 @@ async def test_read_that_began_before_the_delivery_is_not_believed(scene: Scene)
         await cache.delete("q")
     value = await scene.memory.get_many([cache.key("q")])
     assert value != [None]
-
-    async def answer_late(_: object) -> None:
-        await asyncio.sleep(1)
-
-    from cachecore.testing.faulty import Fault
-
     scene.store._add(Fault("get_many", "cc:e", 1, 1.0, after=answer_late))
     reading = asyncio.ensure_future(cache.get("q"))
     await asyncio.sleep(0.5)
     assert cache.stats.pending == 0
     assert await reading is None
+
+
+@virtual
+async def test_read_that_began_before_a_newer_write_took_over_is_not_believed(scene: Scene) -> None:
+    """What the write supersedes was promised to this process before the read began."""
+    cache = scene.cache(l1_max_entries=0, backend_timeout=10)
+    for newer in (None, "new"):
+        await cache.set("q", "old")
+        scene.store.fail("swap", times=1)
+        with pytest.raises(InvalidationPending):
+            await cache.delete("q")
+        scene.store._add(Fault("get_many", "cc:e", 1, 1.0, after=answer_late))
+        reading = asyncio.ensure_future(cache.get("q"))
+        await asyncio.sleep(0.01)
+        await (cache.delete("q") if newer is None else cache.set("q", newer))
+        assert cache.stats.pending == 0
+        assert not reading.done()
+        assert await reading is None
+        assert await cache.get("q") == newer
+        await asyncio.sleep(AGAIN_AFTER + 1)
+        assert not cache._engine.outbox.busy
 
 
 def full(operation: str) -> BackendError:
