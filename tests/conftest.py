@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from cachecore.engine import publish
 from cachecore.testing import servers
 from tests.faults import reliability
 
@@ -24,6 +25,9 @@ PATIENT = {
     f"CACHECORE_{option}": "20"
     for option in ("BACKEND_TIMEOUT", "BACKEND_TIMEOUT_MAX", "WRITE_TIMEOUT", "CONNECT_TIMEOUT")
 }
+
+_AS_USED = {"unit", "properties", "simulation", "integration"}
+"""Folders of tests in virtual time, which know how slow a store is, and of what a cache in ordinary use leaves."""
 
 _measured: list[reliability.Figure] = []
 
@@ -102,6 +106,18 @@ def default_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give stores the time that users' stores have."""
     for name in PATIENT:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def stored_when_answered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let callers have their answers when these are stored, however busy the machine is.
+
+    They have them before where the store is slow, so that on a busy machine a second cache would find nothing yet.
+    """
+    room = request.path.relative_to(Path(__file__).parent).parts[0]
+    if room not in _AS_USED and "default_deadlines" not in request.fixturenames:
+        monkeypatch.setattr(publish, "_PATIENCE", 20.0)
+        monkeypatch.setattr(publish, "_FAR", 20.0)
 
 
 @pytest.fixture(scope="session")
