@@ -31,7 +31,7 @@ def cache_at(store: str | CacheBackend, **options: Any) -> Cache[Any]:
 
 
 # For tests of something else than how long a store may take, which a busy machine must not decide.
-PATIENT: dict[str, Any] = {"backend_timeout": 30.0, "write_timeout": 30.0}
+PATIENT: dict[str, Any] = {"backend_timeout": 30.0, "write_timeout": 30.0, "connect_timeout": 30.0}
 
 
 def request(number: int) -> dict[str, Any]:
