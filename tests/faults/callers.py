@@ -155,7 +155,7 @@ async def filled(cache: Cache[Any], keys: int = KEYS) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def until(condition: Callable[[], object], seconds: float = 15.0) -> float:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> float:
     """Let the loop turn until `condition` holds; return how long it took."""
     began = time.monotonic()
     while not condition():
