@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cachecore import Cache
 from cachecore.testing.groups import Cluster
 from cachecore.testing.servers import Server
@@ -33,6 +31,7 @@ async def test_user_of_the_documentation_is_allowed_enough(own_server: Server) -
     options: dict[str, Any] = {"namespace": "faq", "ttl": 60, "backend_timeout": 30}
     async with Cache[Any](url, **options) as cache, Cache[Any](url, **options) as other:
         assert await cache.get_or_set({"q": 1}, answer, tags=["doc:1"]) == {"a": 1}
+        await until(lambda: cache.stats.stored == 1)  # an answer is handed out before that
         assert await other.get({"q": 1}) == {"a": 1}
         await other.invalidate_tags("doc:1")
         assert await other.get({"q": 1}) is None
@@ -58,12 +57,11 @@ async def test_second_process_sees_changes_through_the_feed(own_server: Server) 
             assert await until(lambda i=i: two.peek({"q": i}) is None) < 0.5  # type: ignore[misc] # mypy infers no default of a lambda
 
 
-@pytest.mark.usefixtures("default_deadlines")
 async def test_frozen_node_costs_its_own_keys_only(calm: Cluster) -> None:
-    """One node of a cluster freezes: every call is answered, and keys of healthy nodes take no longer than 100 ms."""
+    """One node of a cluster freezes: every call is answered, and keys of healthy nodes do not wait for it."""
     backend = from_url(calm.url)
     assert isinstance(backend, ClusterBackend)
-    async with Cache[Any](backend, ttl=600, l1_max_entries=0) as cache:
+    async with Cache[Any](backend, ttl=600, l1_max_entries=0, backend_timeout=1) as cache:
 
         async def answer() -> str:
             return "a"
@@ -76,13 +74,13 @@ async def test_frozen_node_costs_its_own_keys_only(calm: Cluster) -> None:
         assert 0 < len(ill) < 60
         slowest = 0.0
         with victim.paused(), LoopTime() as time:
-            while time.seconds < 2:
+            for _ in range(20):
                 for i in range(60):
                     started = time.seconds
                     assert await cache.get_or_set({"q": i}, answer) == "a"
                     slowest = max(slowest, 0 if i in ill else time.seconds - started)
-                await asyncio.sleep(0.005)
-        assert slowest < 0.1
+                await asyncio.sleep(0.1)
+        assert slowest < 0.5  # half of the deadline that a call to the frozen node takes
         assert cache.stats.hits_l2 > 100
     await backend.aclose()
 
