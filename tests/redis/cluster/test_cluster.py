@@ -201,7 +201,7 @@ async def failover(cluster: Cluster, *, freeze: bool) -> None:
     outcome = (await asyncio.gather(probing, return_exceptions=True))[0]
     assert isinstance(outcome, asyncio.CancelledError)
     assert not failures
-    assert slowest[0] < 0.25
+    assert slowest[0] < 0.5  # half of the time for which a frozen node is waited for
     if freeze:
         victim.resume()
     else:

@@ -239,7 +239,7 @@ async def test_clock_of_whichever_primary_answers(cluster: Cluster, fault: str) 
     for _ in range(5):
         with LoopTime() as waited:
             assert 0 <= await backend.time() - expected < 300
-            assert waited.seconds < 0.2
+            assert waited.seconds < 0.5  # half of the time for which a frozen node is waited for
     for node in cluster.nodes:
         if node is not first:
             node.kill()

@@ -132,7 +132,7 @@ async def test_slow_network_is_only_slow(any_server: Server) -> None:
         proxy.slow(0.1)
         with LoopTime() as waited:
             await asyncio.gather(*(backend.set_many({f"k{i}": b"v"}, ttl=60) for i in range(1000)))
-        assert waited.seconds < 1.0
+        assert waited.seconds < 2.0  # one after the other: 100 s
         assert proxy.connects == 1
         await backend.aclose()
 
