@@ -31,7 +31,7 @@ def cache_at(store: str | CacheBackend, **options: Any) -> Cache[Any]:
 
 
 # For tests of something else than how long a store may take, which a busy machine must not decide.
-PATIENT: dict[str, Any] = {"backend_timeout": 30.0, "write_timeout": 30.0}
+PATIENT: dict[str, Any] = {"backend_timeout": 30.0, "write_timeout": 30.0, "connect_timeout": 30.0}
 
 
 def request(number: int) -> dict[str, Any]:
@@ -155,7 +155,7 @@ async def filled(cache: Cache[Any], keys: int = KEYS) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def until(condition: Callable[[], object], seconds: float = 15.0) -> float:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> float:
     """Let the loop turn until `condition` holds; return how long it took."""
     began = time.monotonic()
     while not condition():

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from cachecore import Cache
 from cachecore.contract.errors import InvalidationPending
-from tests.faults.callers import answer, cache_at, request, until
+from tests.faults.callers import PATIENT, answer, cache_at, request, until
 
 Does = Literal["served", "default", "computes", "stores", "works", "finds nothing", "not stored", "raises"]
 """What a call does.
@@ -122,7 +122,7 @@ class Cell:
         """Make the call and note what it did; an error that it must not raise is noted, too."""
         stored, kept = self.cache.stats.stored, self._kept()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 self.did = await getattr(self, self.column)()
                 if self.did == "computes":
                     answers = 2 if "many" in self.column else 1
@@ -168,7 +168,7 @@ class Cell:
     async def look_after(self) -> None:
         """Look whether, now that the store is well, it has what the call said, and tells another cache the same."""
         await until(lambda: self.cache.stats.pending == 0)
-        async with cache_at(self.url, l1_max_entries=0, backend_timeout=5) as other:
+        async with cache_at(self.url, l1_max_entries=0, **PATIENT) as other:
             await insist(lambda: other.set("connected", 1, required=True))
             for asking in (self.cache, other):
                 await self._look(asking.scoped(self.column))

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from cachecore import Cache, InvalidationPending, SyncCache
+from tests.faults.callers import PATIENT
 
 
 def say(word: str) -> None:
@@ -36,13 +37,14 @@ def threads(cache: SyncCache[Any]) -> None:
 
 
 if __name__ == "__main__":
-    face, url = sys.argv[1:]
+    face, url, write_timeout = sys.argv[1:]
+    options: dict[str, Any] = {**PATIENT, "write_timeout": float(write_timeout)}
     if face.startswith("Cache"):
-        asyncio.run(main(Cache(url, ttl=600, write_timeout=1)))
+        asyncio.run(main(Cache(url, ttl=600, **options)))
         if face == "Cache, collected":
             gc.collect()
     else:
-        cache = SyncCache[Any](url, ttl=600, write_timeout=1)
+        cache = SyncCache[Any](url, ttl=600, **options)
         engine = cache._cache._engine
         threads(cache)
         del cache

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from cachecore.contract.clock import SystemClock
 from cachecore.contract.errors import BackendError
@@ -16,6 +17,8 @@ from cachecore.contract.protocols import CacheBackend
 from cachecore.store.guard import Guard
 from cachecore.testing.faulty import FaultyBackend
 from tests.unit.store.guarded import Recording, until
+
+T = TypeVar("T")
 
 
 class Guarded:
@@ -37,13 +40,20 @@ class Guarded:
         except BackendError as error:
             return error
 
-    async def insist(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Read until there is an answer; on a busy machine a call may miss its deadline."""
+    async def until_done(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call until the store has answered it; on a busy machine it may miss its deadline."""
         limit = time.monotonic() + 20
-        while isinstance(answer := await self.ask(keys), BackendError):
-            assert time.monotonic() < limit, answer
+        while True:
+            try:
+                return await call()
+            except BackendError:
+                if time.monotonic() > limit:
+                    raise
             await asyncio.sleep(0.005)
-        return answer
+
+    async def insist(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read until there is an answer."""
+        return await self.until_done(lambda: self.guard.get_many(keys))
 
     async def opened(self) -> None:
         """Ask until the breaker opens."""
@@ -61,7 +71,7 @@ async def guarded(url: str, backend: CacheBackend | None = None) -> AsyncIterato
     before = asyncio.all_tasks()
     made = Guarded(backend or backend_from_url(url))
     await made.well()
-    await made.guard.set_many({f"k{i}": b"%d" % i for i in range(50)}, ttl=None)
+    await made.until_done(lambda: made.guard.set_many({f"k{i}": b"%d" % i for i in range(50)}, ttl=None))
     try:
         yield made
     finally:

@@ -90,7 +90,7 @@ def _replies(name: str, alter: Callable[[Link, bytes], Iterable[tuple[Link, byte
 
 _network("refused", Proxy.refuse)
 _network("silent network", Proxy.blackhole)
-_network("replies 300 ms late", lambda proxy: proxy.slow(0.3, jitter=0.1))
+_network("replies 600 ms late", lambda proxy: proxy.slow(0.6, jitter=0.1))  # later than any read waits
 _network("replies that trickle", lambda proxy: proxy.slow(bytes_per_second=20))
 _network("cut in the middle of replies", lambda proxy: proxy.cut(after_bytes=40))
 _network("cut at once", lambda proxy: proxy.cut(after_bytes=0))
@@ -218,7 +218,7 @@ def _out_of_clients(scene: Scene) -> Iterator[Again | None]:
         admin.execute_command("CONFIG", "SET", "maxclients", "1000")
 
 
-@_fault("errors")
+@_fault("connects")  # as with connections that are reset
 def _clients_killed(scene: Scene) -> Iterator[Again | None]:
     scene.kick()
     yield scene.kick
@@ -252,7 +252,7 @@ def _unable_to_save(scene: Scene) -> Iterator[Again | None]:
     with scene.admin as admin:
         admin.config_set("save", "3600 1")
         admin.bgsave()
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 30
         while admin.info("persistence")["rdb_last_bgsave_status"] != "err":
             assert time.monotonic() < limit
             time.sleep(0.01)
@@ -278,12 +278,12 @@ def _busy_with_a_script(scene: Scene) -> Iterator[Again | None]:
 
     script = threading.Thread(target=run)
     script.start()
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while not _busy(scene):
         assert time.monotonic() < limit
     yield None
     scene.tell("SCRIPT", "KILL")
-    script.join(10)
+    script.join(30)
 
 
 @_fault("rejected")

@@ -15,7 +15,7 @@ from typing import Any
 from cachecore import Cache
 from cachecore.contract.errors import InvalidationPending
 from cachecore.testing.audit import Journal
-from tests.faults.callers import answer, cache_at, request
+from tests.faults.callers import PATIENT, answer, cache_at, request
 from tests.faults.processes import told
 
 WIDTH = 8
@@ -39,20 +39,21 @@ class Source:
         self._versions[key] = version
 
 
-def counter(pipe: Connection, path: str, size: int) -> None:
-    """Let a version grow by one, `size` times; tell when that was done."""
-    source = Source(path)
+def counter(pipe: Connection, path: str) -> None:
+    """Let the first version grow by one, again and again, until the second is written; tell how far it has grown."""
+    source, version = Source(path), 0
     pipe.send("ready")
-    for version in range(1, size + 1):
+    while not source[1]:
+        version += 1
         source[0] = version
-    pipe.send("done")
+    pipe.send(version)
 
 
 def deleter(pipe: Connection, url: str) -> None:
     """Delete the requests whose numbers come, one after the other; tell when each was acknowledged."""
 
     async def main() -> None:
-        async with cache_at(url, backend_timeout=5) as cache:
+        async with cache_at(url, **PATIENT) as cache:
             pipe.send("ready")
             while (numbers := await told(pipe)) is not None:
                 acknowledged = []
@@ -68,7 +69,7 @@ def patient_callers(pipe: Connection, url: str, callers: int, factory_seconds: f
     """Ask for one key with many callers once told to; tell of the factory's start, and how long each waited."""
 
     async def main() -> None:
-        async with cache_at(url, backend_timeout=5, **options) as cache:
+        async with cache_at(url, **{**PATIENT, **options}) as cache:
             await cache.get(request(0))  # connected
             pipe.send("ready")
             await told(pipe)

@@ -44,7 +44,7 @@ def _told(tally: Tally) -> str:
 
 def forks(url: str, count: str, reads: str) -> None:
     """Fork again and again with connections open; parent and child read at the same time."""
-    cache = cache_at(url, l1_max_entries=20, backend_timeout=5)
+    cache = cache_at(url, l1_max_entries=20, **PATIENT)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(filled(cache))
     wrong = errors = computed = 0
@@ -78,7 +78,7 @@ def forks(url: str, count: str, reads: str) -> None:
 
 def fork_in_a_call(url: str, count: str) -> None:
     """Fork while calls are under way in a running loop; the child uses the cache from a loop of its own."""
-    cache = cache_at(url, l1_max_entries=20, backend_timeout=5)
+    cache = cache_at(url, l1_max_entries=20, **PATIENT)
     failures: list[str] = []
 
     async def main() -> None:
@@ -95,7 +95,7 @@ def fork_in_a_call(url: str, count: str) -> None:
                     mine = Tally()
                     thread = threading.Thread(target=asyncio.run, args=(_reads(cache, 50, mine),))
                     thread.start()
-                    thread.join(20)
+                    thread.join(60)
                     code = 0 if mine.calls == 50 and not mine.errors and not mine.wrong else 2
                 os._exit(code)
             await asyncio.gather(*under_way)
@@ -111,7 +111,7 @@ def fork_in_a_call(url: str, count: str) -> None:
 
 def loops(url: str, changes: str, threads: str) -> None:
     """Use one cache in one `asyncio.run` after the other, then in several threads' loops at once."""
-    cache = cache_at(url, l1_max_entries=20, backend_timeout=5)
+    cache = cache_at(url, l1_max_entries=20, **PATIENT)
     tallies: list[Tally] = []
 
     async def part(seconds: float = 0.0) -> None:
@@ -156,7 +156,7 @@ def close(url: str, calls: str, server: str) -> None:
     """Make many calls, freeze the server (if its process id is not 0), and close."""
 
     async def main() -> None:
-        cache = cache_at(url, stale_while_revalidate=60)
+        cache = cache_at(url, stale_while_revalidate=60, **({} if int(server) else PATIENT))
         tally = Tally()
         await filled(cache)
         await _reads(cache, int(calls), tally)
@@ -232,7 +232,7 @@ def interrupted(url: str) -> None:
 
 def loop_closed_in_a_call(url: str) -> None:
     """Close a loop with calls under way, as `run_until_complete` and frameworks may; use the cache in another."""
-    cache = cache_at(url, backend_timeout=5)
+    cache = cache_at(url, **PATIENT)
     tally = Tally()
     asyncio.run(filled(cache))
     abandoned: list[asyncio.Task[None]] = []  # kept: what asyncio says of such tasks when they go is not of interest

@@ -25,7 +25,7 @@ from typing import Any
 from redis import Redis
 
 from cachecore import Cache
-from tests.faults.callers import cache_at, filled, until
+from tests.faults.callers import PATIENT, cache_at, filled, until
 from tests.faults.process_life import open_sockets
 from tests.faults.public_calls import CALLS
 
@@ -98,7 +98,7 @@ def forks(url: str, count: str) -> None:
 async def _forking(url: str, count: int) -> None:
     chance = random.Random(11)
     before = asyncio.all_tasks()
-    cache = cache_at(url, l1_max_entries=20, backend_timeout=10)
+    cache = cache_at(url, l1_max_entries=20, **PATIENT)
     await filled(cache, 2)
     connections = clients(url)
     waves = cancelled = 0
@@ -173,7 +173,7 @@ def _note_problem(problems: list[str], _: asyncio.AbstractEventLoop, context: di
 def loops(url: str, count: str) -> None:
     """Storm in one `asyncio.run` after the other, each of which ends over calls, and in a thread all the time."""
     chance = random.Random(12)
-    cache = cache_at(url, l1_max_entries=20, backend_timeout=10)
+    cache = cache_at(url, l1_max_entries=20, **PATIENT)
     done = threading.Event()
     problems: list[str] = []
     waves, in_thread, left, unfinished = itertools.count(), itertools.count(), 0, 0

@@ -15,7 +15,7 @@ import pytest
 from cachecore import Cache
 from cachecore.testing.servers import Server
 from tests.conftest import Record
-from tests.faults.callers import answer, cache_at, filled, request, sizes, until
+from tests.faults.callers import PATIENT, answer, cache_at, filled, request, sizes, until
 from tests.faults.public_calls import CALLS
 from tests.faults.storms import KEYS, clients, nothing_under_way, wave
 
@@ -24,7 +24,7 @@ from tests.faults.storms import KEYS, clients, nothing_under_way, wave
 async def nothing_left_over(url: str, **options: Any) -> AsyncIterator[Cache[Any]]:
     """A cache, of which nothing may be left over: no task, flight, place at the guard, ticket or connection."""
     before = asyncio.all_tasks()
-    async with cache_at(url, backend_timeout=10, **options) as cache:
+    async with cache_at(url, **PATIENT, **options) as cache:
         await filled(cache, 2)
         connections, errors = clients(url), cache.stats.backend_errors
         yield cache

@@ -29,7 +29,7 @@ from cachecore.serializers.typed import TypedSerializer
 from cachecore.store.memory_backend import MemoryBackend
 from cachecore.testing.servers import Server
 from tests.conftest import Record
-from tests.faults.callers import cache_at, sizes
+from tests.faults.callers import PATIENT, cache_at, sizes
 from tests.faults.reliability import ms
 from tests.faults.test_hostile_store import replaced
 from tests.unit.serializers.bombs import JSON_BOMBS, MSGPACK_BOMBS, TYPED_BOMBS, ZSTD_BOMBS
@@ -94,7 +94,7 @@ async def sent_though_too_large(server: Server) -> int:
     async def factory() -> str:
         return value
 
-    async with cache_at(server.url, max_value_bytes=MIB, backend_timeout=5) as cache:
+    async with cache_at(server.url, max_value_bytes=MIB, **PATIENT) as cache:
         with Redis(unix_socket_path=str(server.socket_path)) as admin:
 
             def received() -> int:
@@ -184,7 +184,7 @@ MIXED = "Rücksendungen sind 30 Tage lang kostenlos, danach 5 €. 返品は30�
 
 async def stalls(url: str, serializer: Serializer, value: Any, times: int) -> dict[str, list[float]]:
     """Return the longest stalls of `set`, of `get` from the store, and of `get` of a copy in memory."""
-    options: dict[str, Any] = {"serializer": serializer, "max_value_bytes": 16 * MIB, "backend_timeout": 10}
+    options: dict[str, Any] = {"serializer": serializer, "max_value_bytes": 16 * MIB, **PATIENT}
     found: dict[str, list[float]] = {"set": [], "get": [], "get of a copy in memory": []}
 
     async def measured(call: Awaitable[Any], into: str, *, count: bool) -> Any:

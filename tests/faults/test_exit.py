@@ -8,9 +8,9 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
-from cachecore import Cache
 from cachecore.testing.proxy import Proxy
 from cachecore.testing.servers import Server
+from tests.faults.callers import PATIENT, cache_at
 from tests.integration.children import ROOT
 
 
@@ -18,7 +18,7 @@ from tests.integration.children import ROOT
 @pytest.mark.parametrize("face", ["Cache", "Cache, collected", "SyncCache", "SyncCache, closing"])
 async def test_end_of_the_interpreter_delivers(face: str, back: bool, any_server: Server, link: Proxy) -> None:
     """Within `write_timeout`; a store that stays away keeps no program from ending."""
-    async with Cache(any_server.url, ttl=600, l1_max_entries=0) as cache:
+    async with cache_at(any_server.url, l1_max_entries=0, **PATIENT) as cache:
         await cache.set("q", "old", required=True)
         child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -26,6 +26,7 @@ async def test_end_of_the_interpreter_delivers(face: str, back: bool, any_server
             "tests.faults.exit_child",
             face,
             link.url,
+            "5" if back else "1",  # time for a busy machine to deliver, and none to wait for in vain
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
@@ -33,7 +34,7 @@ async def test_end_of_the_interpreter_delivers(face: str, back: bool, any_server
         )
         assert child.stdin is not None
         assert child.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await child.stdout.readline() == b"ready\n"
             link.blackhole()
             child.stdin.write(b"\n")

@@ -27,8 +27,8 @@ def proxy(redis_url: str) -> Iterator[Proxy]:
 FAULTS: dict[str, Callable[[Proxy], None]] = {
     "blackhole": Proxy.blackhole,
     "refused": Proxy.refuse,
-    "late": lambda proxy: proxy.slow(0.3, jitter=0.1),
-    "trickling": lambda proxy: proxy.slow(bytes_per_second=20),
+    "late": lambda proxy: proxy.slow(0.6, jitter=0.1),  # later than any read waits: `backend_timeout_max`
+    "trickling": lambda proxy: proxy.slow(bytes_per_second=10),
     "cut": lambda proxy: proxy.cut(after_bytes=2),
     "cut at once": lambda proxy: proxy.cut(after_bytes=0),
 }
@@ -99,7 +99,7 @@ async def test_writes_into_a_silent_network_are_errors_and_the_guard_recovers(pr
         assert made.state == "open"
         proxy.heal()
         await made.well()
-        assert await made.guard.swap("k5", b"5", b"new", ttl=None)
+        await made.until_done(lambda: made.guard.swap("k5", b"5", b"new", ttl=None))
         assert await made.insist(["k5"]) == [b"new"]
 
 

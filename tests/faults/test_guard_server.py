@@ -75,7 +75,7 @@ async def test_killed_server_comes_back(own_server: servers.Server) -> None:
         own_server.start()
         await made.well()
         assert await made.insist(["k7"]) == [None]
-        await made.guard.set_many({"k7": b"7"}, ttl=None)
+        await made.until_done(lambda: made.guard.set_many({"k7": b"7"}, ttl=None))
         assert await made.insist(["k7"]) == [b"7"]
 
 

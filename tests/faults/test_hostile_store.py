@@ -136,7 +136,7 @@ async def test_bombs_cost_nothing(name: str, any_server: Server) -> None:
 
 
 async def test_value_over_the_limit_is_not_served(any_server: Server) -> None:
-    async with cache_at(any_server.url, l1_max_entries=0, max_value_bytes=100_000, backend_timeout=5) as cache:
+    async with cache_at(any_server.url, l1_max_entries=0, max_value_bytes=100_000, **PATIENT) as cache:
         await cache.set("q", "small")
         with Redis(unix_socket_path=str(any_server.socket_path)) as admin:
             admin.set(cache.key("q"), bytes(3_000_000))

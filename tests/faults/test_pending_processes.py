@@ -44,7 +44,7 @@ def files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 30.0) -> None:
     limit = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < limit
@@ -109,7 +109,7 @@ async def _pending(of: Cache[Any], count: int) -> bool:
 
 
 async def test_kill_at_any_moment_loses_nothing_that_was_promised(own_server: Server, tmp_path: Path) -> None:
-    """Who was told `pending` or `done` is right, whenever the process is killed after that; twelve moments."""
+    """Who was told `pending` or `done` is right, whenever the process is killed; twelve moments, one of them later."""
     chance = random.Random(7)
     promised = 0
     for number in range(12):
@@ -122,8 +122,11 @@ async def test_kill_at_any_moment_loses_nothing_that_was_promised(own_server: Se
                 timer = threading.Timer(chance.uniform(0.03, 0.12) * (1 + number / 3), process.kill)
                 process.stdin.write("\n")
                 process.stdin.flush()
-                timer.start()
+                if number < 11:
+                    timer.start()
                 said = await asyncio.to_thread(process.stdout.readline)
+                if number == 11:  # a busy machine may be too slow for all others
+                    timer.start()
                 process.wait()
                 timer.join()
             own_server.resume()
@@ -145,7 +148,7 @@ async def test_dead_server_comes_back_with_the_old_value_and_loses_it(own_server
         assert await mine.get("q") is None
         own_server.start()
         assert await mine.get("q") is None
-        await until(lambda: _is(other, None), 2.0)
+        await until(lambda: _is(other, None))
         await until(lambda: _pending(mine, 0))
         assert await mine.get("q") is None
 
@@ -164,7 +167,7 @@ async def test_server_that_comes_back_older_than_what_it_acknowledged_is_told_ag
         (own_server.folder / "replica").rename(data)
         own_server.start()
         async with cache(own_server.url, l1_max_entries=0, **PATIENT) as fresh:
-            await until(lambda: _is(fresh, None), 3.0)
+            await until(lambda: _is(fresh, None))
             await until(lambda: _pending(mine, 0))
             for _ in range(20):
                 assert await mine.get("q") is None
@@ -248,7 +251,7 @@ def test_loop_that_delivers_ends_and_another_takes_over(own_server: Server) -> N
 
     thread = threading.Thread(target=asyncio.run, args=(stay(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     try:
         own_server.pause()
 
@@ -258,7 +261,7 @@ def test_loop_that_delivers_ends_and_another_takes_over(own_server: Server) -> N
 
         asyncio.run(delete())
         own_server.resume()
-        limit = time.monotonic() + 5
+        limit = time.monotonic() + 30
         while shared.stats.pending:
             assert time.monotonic() < limit
             time.sleep(0.02)

@@ -34,9 +34,9 @@ def server() -> Iterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def backend_at(url: str) -> AsyncIterator[PostgresBackend]:
+async def backend_at(url: str, *, silence: float) -> AsyncIterator[PostgresBackend]:
     backend = PostgresBackend(url)
-    backend.limit_waits(connect=1.0, silence=1.0)
+    backend.limit_waits(connect=30.0, silence=silence)
     try:
         yield backend
     finally:
@@ -117,7 +117,7 @@ async def test_p3_full_disk(size: int, record: Record) -> None:
             os.chown(space / "table", owner.st_uid, owner.st_gid)
             server.ask(f"CREATE TABLESPACE small LOCATION '{space}/table'")
             url = server.url(query="options=-c%20default_tablespace%3Dsmall")
-            async with backend_at(url) as backend, cache_at(url, **PATIENT) as cache:
+            async with backend_at(url, silence=30.0) as backend, cache_at(url, **PATIENT) as cache:
                 await filled(cache)
                 refused = await _filled_up(backend)
                 tally = await in_a_row(cache, size)
@@ -144,7 +144,7 @@ async def _filled_up(backend: PostgresBackend) -> BackendError:
 @sizes(200, 1000)
 async def test_p4_statement_timeout(size: int, server: Server, record: Record) -> None:
     """A locked table costs a deadline; what was given up is not carried out when the lock is gone."""
-    async with backend_at(server.url()) as backend, cache_at(server.url(), write_timeout=0.3) as cache:
+    async with backend_at(server.url(), silence=1.0) as backend, cache_at(server.url(), write_timeout=0.3) as cache:
         await filled(cache)
         with psycopg.connect(server.url()) as other:
             other.execute("LOCK TABLE cachecore")
@@ -187,7 +187,7 @@ async def test_p5_read_only(size: int, server: Server, record: Record) -> None:
             on.execute("SELECT pg_reload_conf()")
         took = await until(lambda: cache.stats.pending == 0)
         assert await cache.get(request(1)) is None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             got = await cache.get(request(2))
             while got is None:  # a busy machine may miss the deadline of one read, and open the breaker
                 await asyncio.sleep(0)  # a refused read takes no turn of the loop
@@ -218,7 +218,7 @@ async def test_p6_failover_to_another_host(size: int, server: Server, record: Re
                 assert await cache.get_or_set(request(number), partial(_answer, number))
                 with contextlib.suppress(psycopg.errors.UndefinedTable):
                     ((stored,),) = second.ask("SELECT count(*) FROM cachecore")
-                assert time.monotonic() < began + 10
+                assert time.monotonic() < began + 30
             took = time.monotonic() - began
             tally = await in_a_row(cache, 200)
             tally.clean()

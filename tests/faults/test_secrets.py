@@ -34,7 +34,7 @@ def test_x4_planted_secrets(size: int, any_server: Server, record: Record) -> No
         admin.config_set("requirepass", PASSWORD)
     arguments = [str(any_server.port), str(any_server.socket_path), PASSWORD, PROMPT, VALUE]
     command = [sys.executable, "-m", "tests.faults.leaks", *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     places: dict[str, str] = {"stderr": ended.stderr}
     for line in ended.stdout.splitlines():

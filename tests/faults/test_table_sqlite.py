@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from cachecore.contract import BackendError
-from tests.faults.callers import request
+from tests.faults.callers import PATIENT, request
 from tests.faults.cells import Cell, Row, outcomes, row
 from tests.faults.test_table import AWAY, FULL, READ_ONLY, WORTHLESS
 from tests.sqlite.children import fill_folder, hold_lock, running
@@ -169,7 +169,7 @@ def _schema_damaged(path: Path) -> None:
 async def _met(cells: list[Cell]) -> None:
     """Read until the damage is found: pages that are in memory or in the WAL are served before."""
     for cell in cells:
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 30
         while await cell.view.get(request(cell.stored[0])) is not None:
             assert time.monotonic() < limit
 
@@ -251,7 +251,8 @@ async def test_row(name: str, folder: Path) -> None:
 
     # One reader: each of several would be the first to meet the damage.
     url = f"sqlite:///{folder}/{{column}}/cache.db?readers=1&timeout={case.timeout}"
-    seen = await outcomes(url, case.row, begin, at_rest=case.at_rest, settled=settled, backend_timeout=10)
+    options = {"backend_timeout": 10} if name == "locked" else PATIENT
+    seen = await outcomes(url, case.row, begin, at_rest=case.at_rest, settled=settled, **options)
     assert seen.did == case.row
     # A thread that still reads the file that was moved aside finds an older mark there, and what it reads is dropped.
     assert seen.reasons - {"rewound"} == case.reasons

@@ -171,9 +171,9 @@ def test_what_the_answers_say(redis_url: str) -> None:
     """Never expiring, expiring before they pay, several serializers, damaged: each with its remedy."""
 
     async def answers() -> None:
-        async with Cache(redis_url, ttl=2) as cache:
+        async with Cache(redis_url, ttl=60) as cache:
             await cache.set("for ever", 1, ttl=None, required=True)
-        async with Cache(redis_url, ttl=2, serializer="json") as cache:
+        async with Cache(redis_url, ttl=60, serializer="json") as cache:
             await cache.set("other", 1, required=True)
         key = "cc:e::" + "0" * 64
         now = time.time()

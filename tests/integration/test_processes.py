@@ -49,4 +49,4 @@ async def test_killed_holder_costs_one_more_call(redis_url: str, waiting: int) -
         took = loop.time() - killed_at
     assert [result["answers"] for result in results] == [["answer"]] * waiting
     assert sum(result["calls"] for result in results) == 1
-    assert took < 30  # a lease and a computation; that it is not `factory_timeout` is what counts
+    assert took < 120  # a lease and a computation; that it is not `factory_timeout` is what counts

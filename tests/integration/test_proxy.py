@@ -58,7 +58,7 @@ def silent(link: socket.socket, seconds: float = 0.05) -> bool:
 
 
 def until(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < limit, "the condition never held"
         time.sleep(0.001)
@@ -104,13 +104,13 @@ def test_throttled_replies_arrive_no_faster(proxy: Proxy) -> None:
 
 def test_throttled_requests_arrive_no_faster_and_hold_up_no_other_connection(proxy: Proxy) -> None:
     with connected(proxy) as link, connected(proxy) as other:
-        proxy.throttle(1_000_000)
+        proxy.throttle(200_000)
         begun = time.monotonic()
         link.sendall(b"*3\r\n$3\r\nSET\r\n$7\r\nproxied\r\n$200000\r\n%b\r\n" % (b"x" * 200_000))
         assert ask(other) == b"+PONG\r\n"
         assert silent(link)
         assert receive(link, 5) == b"+OK\r\n"
-        assert time.monotonic() - begun >= 0.1
+        assert time.monotonic() - begun >= 0.5
         proxy.heal()
         assert ask(link) == b"+PONG\r\n"
 
@@ -118,7 +118,7 @@ def test_throttled_requests_arrive_no_faster_and_hold_up_no_other_connection(pro
 def test_a_throttled_client_that_resets_keeps_back_what_has_not_passed(proxy: Proxy) -> None:
     """Also what its kernel has handed over to that of the proxy."""
     command = b"*3\r\n$3\r\nSET\r\n$7\r\nproxied\r\n$1000000\r\n%b\r\n" % (b"x" * 1_000_000)
-    proxy.throttle(5_000_000)
+    proxy.throttle(1_000_000)
     with connected(proxy) as link:
         link.sendall(command)
         until(lambda: proxy.bytes_up)
@@ -231,7 +231,7 @@ def test_closing_while_busy_is_quiet(redis_url: str, caplog: pytest.LogCaptureFi
                     link.sendall(b"ECHO " + b"x" * size + b"\r\n")
                     link.recv(1000)
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for number in range(20):
         closing = threading.Event()
         with Proxy(port) as proxy:
@@ -244,7 +244,7 @@ def test_closing_while_busy_is_quiet(redis_url: str, caplog: pytest.LogCaptureFi
             caller.join()
     gc.collect()
     assert caplog.messages == []
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_bug_in_what_alters_replies_is_told(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -264,9 +264,9 @@ def test_bug_in_what_alters_replies_is_told(redis_url: str, caplog: pytest.LogCa
 def test_closing_leaves_no_thread_and_no_connection(redis_url: str) -> None:
     port = urlsplit(redis_url).port
     assert port is not None
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Proxy(port) as proxy, connected(proxy) as link:
         assert ask(link) == b"+PONG\r\n"
         proxy.blackhole()
         link.sendall(b"PING\r\n")
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before

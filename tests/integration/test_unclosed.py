@@ -57,7 +57,7 @@ async def drop_one(url: str) -> None:
 async def left_over(before: tuple[int, int]) -> tuple[int, int]:
     """Return how many tasks and open files there are more than before, once they are none or some time has passed."""
     loop = asyncio.get_running_loop()
-    limit = loop.time() + 10
+    limit = loop.time() + 30
     while True:
         gc.collect()
         now = (len(asyncio.all_tasks()) - before[0], len(os.listdir("/proc/self/fd")) - before[1])

@@ -59,7 +59,7 @@ async def test_clients_that_cannot_be_used() -> None:
 async def test_errors_of_the_driver_are_translated(any_server: Server) -> None:
     """What redis-py raises leaves as BackendError with the same reasons as on our own connections."""
     retry = Retry(NoBackoff(), 0)
-    async with Redis(port=any_server.port, retry=retry, socket_timeout=0.2, max_connections=1) as client:
+    async with Redis(port=any_server.port, retry=retry, socket_timeout=2, max_connections=1) as client:
         backend = RedisBackend.from_client(client)
         await backend.set_many({"k": b"v"}, ttl=60)
         outcomes = await asyncio.gather(*(backend.get_many(["k"]) for _ in range(5)), return_exceptions=True)

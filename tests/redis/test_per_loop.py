@@ -89,7 +89,7 @@ def test_loops_in_threads(any_server: Server) -> None:
 
     async def work(i: int) -> None:
         await use(backend, f"thread{i}", 20)
-        working.wait(10)
+        working.wait(60)
         await until(closed.is_set)
         with pytest.raises(BackendUnavailable):
             await backend.get_many(["k"])
@@ -97,7 +97,7 @@ def test_loops_in_threads(any_server: Server) -> None:
 
     def run(i: int) -> None:
         try:
-            asyncio.run(asyncio.wait_for(work(i), 20))
+            asyncio.run(asyncio.wait_for(work(i), 60))
         except BaseException as error:
             failures.append(error)
             working.abort()
@@ -105,11 +105,11 @@ def test_loops_in_threads(any_server: Server) -> None:
     threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()
-    working.wait(20)
+    working.wait(60)
     asyncio.run(backend.aclose())
     closed.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not failures
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +12,7 @@ from cachecore.testing.groups import SERVICE, SentinelGroup, ask
 from cachecore_redis import RedisBackend, SentinelBackend, from_url
 from cachecore_redis.wire.address import split_hosts
 from tests.redis.conftest import SERVERS
-from tests.redis.waiting import until, until_it_works
+from tests.redis.waiting import LoopTime, until, until_it_works
 
 
 @pytest.fixture
@@ -26,8 +25,9 @@ def group() -> Iterator[SentinelGroup]:
 class Prober:
     """Writes and reads all the time; knows when it last failed, what was wrong, and which errors were not transient."""
 
-    def __init__(self, backend: RedisBackend) -> None:
+    def __init__(self, backend: RedisBackend, time: LoopTime) -> None:
         self.backend = backend
+        self.time = time
         self.lasting = 0
         self.last_failure = 0.0
         self.slowest = 0.0
@@ -38,14 +38,14 @@ class Prober:
         number = 0
         while True:
             number += 1
-            started = time.monotonic()
+            started = self.time.seconds
             try:
                 await self.backend.set_many({"probe": b"%d" % number}, ttl=60)
                 self.wrong += await self.backend.get_many(["probe"]) != [b"%d" % number]
             except BackendError as error:
                 self.lasting += not error.transient
-                self.last_failure = time.monotonic()
-            self.slowest = max(self.slowest, time.monotonic() - started)
+                self.last_failure = self.time.seconds
+            self.slowest = max(self.slowest, self.time.seconds - started)
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
@@ -53,10 +53,9 @@ class Prober:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def promoted(group: SentinelGroup, old: object) -> float:
-    """Wait until the Sentinels name another primary; return the moment."""
+async def promoted(group: SentinelGroup, old: object) -> None:
+    """Wait until the Sentinels name another primary."""
     await until(lambda: asyncio.to_thread(lambda: group.primary() is not old), within=30)
-    return time.monotonic()
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
@@ -66,21 +65,23 @@ async def test_failover(group: SentinelGroup, fault: str) -> None:
     assert isinstance(backend, SentinelBackend)
     await backend.set_many({"kept": b"v"}, ttl=600)
     old = group.primary()
-    prober = Prober(backend)
-    await asyncio.sleep(0.1)
-    if fault == "kill":
-        old.kill()
-    else:
-        old.pause()
-    moment = await promoted(group, old)
-    await until_it_works(lambda: backend.set_many({"after": b"v"}, ttl=600))
-    back = time.monotonic() - moment
-    await asyncio.sleep(0.3)
+    with LoopTime() as time:
+        prober = Prober(backend, time)
+        await asyncio.sleep(0.1)
+        if fault == "kill":
+            old.kill()
+        else:
+            old.pause()
+        await promoted(group, old)
+        moment = time.seconds
+        await until_it_works(lambda: backend.set_many({"after": b"v"}, ttl=600))
+        back = time.seconds - moment
+        await asyncio.sleep(0.3)
+        await prober.stop()
     assert back < 1.0
     assert prober.last_failure < moment + 1.0
     assert prober.slowest < 2.0
     assert (prober.wrong, prober.lasting) == (0, 0)
-    await prober.stop()
     if fault == "kill":
         old.start()
     else:
@@ -120,9 +121,9 @@ async def test_dead_and_frozen_sentinels_cost_nothing(group: SentinelGroup) -> N
     host = "redis+sentinel://127.0.0.1:1,"
     with group.sentinels[0].paused():
         backend = from_url(group.url.replace("redis+sentinel://", host))
-        started = time.monotonic()
-        await backend.get_many(["k"])
-        assert time.monotonic() - started < 0.5
+        with LoopTime() as time:
+            await backend.get_many(["k"])
+            assert time.seconds < 0.5
         await backend.aclose()
 
 

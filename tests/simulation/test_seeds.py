@@ -96,7 +96,7 @@ def test_one_seed_is_one_history() -> None:
             env={"PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
         assert ran.stdout.split() == here

@@ -80,11 +80,11 @@ def test_the_example_is_scraped() -> None:
         assert running.stdin is not None
         assert running.stdout is not None
         address = running.stdout.readline().strip()
-        with urllib.request.urlopen(address, timeout=10) as reply:
+        with urllib.request.urlopen(address, timeout=60) as reply:
             page = reply.read().decode()
         running.stdin.write("\n")
         running.stdin.close()
-        assert running.wait(20) == 0
+        assert running.wait(60) == 0
     assert 'outcome="hit",tier="l1"} 30.0' in page
     assert {"cachecore_lookups_total", "cachecore_factory_duration_seconds", "cachecore_l1_bytes"} <= types_in(
         page

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cachecore import Cache
-from cachecore.testing.proxy import Proxy
+from cachecore.testing.proxy import Link, Proxy
 from tests.integration.operating.conftest import answers, fill
 
 COMMAND = [sys.executable, "-m", "cachecore.cli"]
@@ -96,8 +96,20 @@ def test_a_question_is_asked_and_no_is_no(tmp_path: Path) -> None:
         assert answers(url) == left
 
 
+def _half_way(proxy: Proxy) -> None:
+    """Let half of two thousand answers through, and then nothing: an export does not end before it is interrupted."""
+    passed = 0
+
+    def alter(link: Link, piece: bytes) -> list[tuple[Link, bytes]]:
+        nonlocal passed
+        passed += len(piece)
+        return [(link, piece)] if passed < 1_100_000 else []
+
+    proxy.alter_replies(alter)
+
+
 def test_ctrl_c_says_what_was_done(tmp_path: Path, redis_url: str) -> None:
-    """In the middle of an export over a slow link: the status is 130, the count is said, and --resume goes on."""
+    """In the middle of an export: the status is 130, the count is said, and --resume goes on."""
 
     async def fill_many() -> None:
         async with Cache(redis_url, ttl=3600) as cache:
@@ -106,7 +118,7 @@ def test_ctrl_c_says_what_was_done(tmp_path: Path, redis_url: str) -> None:
     asyncio.run(fill_many())
     archive = tmp_path / "archive"
     with Proxy(urlsplit(redis_url).port or 0) as proxy:
-        proxy.slow(0.05)
+        _half_way(proxy)
         terminal = Terminal("export", str(archive), proxy.url)
         part = archive.with_name("archive.part")
         limit = time.monotonic() + _PATIENCE
@@ -134,7 +146,7 @@ def test_an_interrupt_with_json_is_json(tmp_path: Path, redis_url: str) -> None:
 
     asyncio.run(fill_many())
     with Proxy(urlsplit(redis_url).port or 0) as proxy:
-        proxy.slow(0.05)
+        _half_way(proxy)
         command = [*COMMAND, "export", f"{tmp_path}/archive", proxy.url, "--json"]
         process = subprocess.Popen(
             command,

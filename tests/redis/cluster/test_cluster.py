@@ -19,7 +19,7 @@ from cachecore_redis import ClusterBackend, from_url
 from cachecore_redis.cluster.topology import Topology, most_common, parse_slots, redirection, slot_of
 from tests.redis.cluster.moving import Move
 from tests.redis.conftest import SERVERS
-from tests.redis.waiting import until, until_it_works
+from tests.redis.waiting import LoopTime, until, until_it_works
 
 KEYS = [f"k:{{{n}}}" for n in range(64)]
 
@@ -175,14 +175,15 @@ async def failover(cluster: Cluster, *, freeze: bool) -> None:
 
     async def probe() -> None:
         chance = random.Random(1)
-        while True:
-            started = time.monotonic()
-            try:
-                assert await backend.get_many([chance.choice(healthy)]) == [b"v"]
-            except BackendError as error:
-                failures.append(error)
-            slowest[0] = max(slowest[0], time.monotonic() - started)
-            await asyncio.sleep(0.002)
+        with LoopTime() as waited:
+            while True:
+                started = waited.seconds
+                try:
+                    assert await backend.get_many([chance.choice(healthy)]) == [b"v"]
+                except BackendError as error:
+                    failures.append(error)
+                slowest[0] = max(slowest[0], waited.seconds - started)
+                await asyncio.sleep(0.002)
 
     probing = asyncio.ensure_future(probe())
     if freeze:
@@ -193,16 +194,14 @@ async def failover(cluster: Cluster, *, freeze: bool) -> None:
         await backend.get_many([KEYS[0]])
     assert failed.value.transient
     await until(lambda: asyncio.to_thread(lambda: promoted(cluster, slot, victim)), within=30)
-    moment = time.monotonic()
-    await until(lambda: backend.partition(KEYS[0]) != name)  # without anybody calling
-    await until_it_works(lambda: backend.get_many([KEYS[0]]))
-    assert time.monotonic() - moment < 1.5
+    took = await until(lambda: backend.partition(KEYS[0]) != name)  # without anybody calling
+    assert took + await until_it_works(lambda: backend.get_many([KEYS[0]])) < 1.5
     assert await backend.get_many(KEYS) == [b"v"] * 64
     probing.cancel()
     outcome = (await asyncio.gather(probing, return_exceptions=True))[0]
     assert isinstance(outcome, asyncio.CancelledError)
     assert not failures
-    assert slowest[0] < 0.25
+    assert slowest[0] < 0.5  # half of the time for which a frozen node is waited for
     if freeze:
         victim.resume()
     else:
@@ -227,7 +226,7 @@ def promoted(cluster: Cluster, slot: int, victim: Server) -> bool:
 @pytest.fixture
 async def cache(calm: Cluster) -> AsyncIterator[Cache[Any]]:
     """A cache that knows the order of the cluster, with answers to 0…89 in it."""
-    async with Cache[Any](calm.url, ttl=600, l1_max_entries=0, backend_timeout=0.5) as cache:
+    async with Cache[Any](calm.url, ttl=600, l1_max_entries=0, backend_timeout=0.5, write_timeout=3) as cache:
         await cache.set_many(dict.fromkeys(range(90), "old"), tags=["doc"])
         yield cache
 
@@ -264,7 +263,7 @@ async def unsuspecting(calm: Cluster) -> AsyncIterator[Cache[Any]]:
     """As `cache`, but however long a test takes, no node counts as away: after that, invalidations are sent again."""
     url = f"{calm.url}?heartbeat=60"
     options: dict[str, Any] = {"ttl": 600, "l1_max_entries": 0, "backend_timeout": 0.2, "breaker_failures": 1_000_000}
-    async with Cache[Any](url, **options) as cache:
+    async with Cache[Any](url, **options, write_timeout=3) as cache:
         await cache.set_many(dict.fromkeys(range(90), "old"), tags=["doc"])
         yield cache
 
@@ -285,7 +284,7 @@ async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(calm: Cluster
         assert len(names) == 64
         assert cache.stats.pending == sum(partition(name) == partition(cache.key(frozen[0])) for name in names)
         assert await computed(cache, healthy) == len(healthy)
-        assert await computed(cache, healthy) == 0
+        await until(lambda: all_hit(cache, healthy))
         assert cache.stats.pending > 0
     assert await until(lambda: cache.stats.pending == 0) < 2
 
@@ -296,7 +295,7 @@ async def test_frozen_node_keeps_back_its_own_copy_of_a_stamp_only(calm: Cluster
 
     await until(served)  # on a busy machine a read may time out
     assert await computed(cache, frozen) == len(frozen)
-    assert await computed(cache, [*frozen, *healthy]) == 0
+    await until(lambda: all_hit(cache, [*frozen, *healthy]))
 
 
 async def test_nodes_that_come_back_one_by_one_hear_one_by_one(calm: Cluster, cache: Cache[Any]) -> None:

@@ -77,7 +77,7 @@ async def listening(backend: RedisBackend, prefix: str = "p:") -> AsyncIterator[
 
 async def test_foreign_changes_are_told_and_own_are_not(own_server: Server) -> None:
     """Writes, swaps, deletions and expiry by others under the prefix arrive; other keys and own writes do not."""
-    async with opened(own_server, heartbeat=0.05) as reader, opened(own_server) as writer, listening(reader) as heard:
+    async with opened(own_server) as reader, opened(own_server) as writer, listening(reader) as heard:
         await reader.set_many({"p:mine": b"v"}, ttl=60)
         await writer.set_many({"p:a": b"v", "q:b": b"v", "P:c": b"v"}, ttl=60)
         await writer.swap("p:d", None, b"v", ttl=60)
@@ -125,7 +125,7 @@ async def test_heartbeats_come_at_their_interval(any_server: Server) -> None:
         assert lasted >= 0.4  # not a storm
         moments = [event.sent_at for event in heard.events if isinstance(event, Alive)]
         assert moments == sorted(moments)
-        assert time.monotonic() - moments[-1] < 0.5
+        assert started < moments[-1] < time.monotonic()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
@@ -139,14 +139,12 @@ async def test_frozen_server_is_lost_within_two_intervals(own_server: Server, sh
     ):
         heard.events.clear()
         await until(lambda: heard.kinds() == ["Alive"])
-        proved = time.monotonic()
         await asyncio.sleep(share * 0.25)
-        heard.events.clear()
         with own_server.paused():
-            await until(lambda: bool(heard.events))
-            took = time.monotonic() - proved
-            assert heard.kinds() == ["Lost"]
-            assert 2 * 0.25 - 0.05 < took < 2 * 0.25 + 1  # a busy machine hears of it later
+            assert await until(lambda: "Lost" in heard.kinds()) < 2 * 0.25 + 1
+            proved = max(event.sent_at for event in heard.events if isinstance(event, Alive))
+            assert time.monotonic() - proved >= 2 * 0.25 - 0.01
+            assert heard.kinds() == ["Alive", "Lost"]
             heard.events.clear()
             await asyncio.sleep(0.3)
             assert not heard.events
@@ -158,9 +156,9 @@ async def test_frozen_server_is_lost_within_two_intervals(own_server: Server, sh
 async def test_network_slower_than_the_heartbeat_is_no_loss(any_server: Server) -> None:
     """Heartbeats that are answered one after the other, each later than the next was due, are trusted."""
     with Proxy(any_server.port) as proxy:
-        backend = RedisBackend(proxy.url, heartbeat=0.2)
+        backend = RedisBackend(proxy.url, heartbeat=0.5)
         async with listening(backend) as heard:
-            proxy.slow(0.28)
+            proxy.slow(0.7)
             await heard.alive()
             heard.events.clear()
             await until(lambda: len(heard.events) >= 5)
@@ -170,10 +168,10 @@ async def test_network_slower_than_the_heartbeat_is_no_loss(any_server: Server) 
 
 async def test_stalled_loop_is_not_lost(any_server: Server) -> None:
     """A process that stood still for many intervals asks before it says that the server is gone."""
-    async with opened(any_server, heartbeat=0.05) as reader, listening(reader) as heard:
-        for _ in range(3):
+    async with opened(any_server, heartbeat=0.2) as reader, listening(reader) as heard:
+        for _ in range(2):
             heard.events.clear()
-            time.sleep(0.4)  # noqa: ASYNC251 - the stall under test
+            time.sleep(1.0)  # noqa: ASYNC251 - the stall under test
             await heard.alive()
             assert heard.kinds() == ["Alive"]
 
@@ -305,12 +303,9 @@ async def test_resp2_gives_no_feed(own_server: Server, arguments: list[str], que
         await one.set("q", "old")
         await until(lambda: _copied(two, "q", "old"))  # there are copies
         await one.set("q", "new")
-        acknowledged = time.monotonic()
-        while await two.get("q") != "new":
-            assert time.monotonic() - acknowledged < 0.1 + 0.5
-            await asyncio.sleep(0.005)
+        assert await until(lambda: _is(two, "q", "new")) < 0.1 + 0.5
         await one.invalidate_all()
-        assert await until(lambda: _gone(two, "q")) < 0.1 + 0.5
+        assert await until(lambda: _is(two, "q", None)) < 0.1 + 0.5
 
 
 async def _id(backend: RedisBackend) -> int:
@@ -321,8 +316,8 @@ async def _copied(cache: Cache[str], key: str, value: str) -> bool:
     return await cache.get(key) == value and cache.peek(key) == value
 
 
-async def _gone(cache: Cache[str], key: str) -> bool:
-    return await cache.get(key) is None
+async def _is(cache: Cache[str], key: str, value: str | None) -> bool:
+    return await cache.get(key) == value
 
 
 async def test_closing_ends_the_feed(any_server: Server) -> None:
@@ -331,7 +326,7 @@ async def test_closing_ends_the_feed(any_server: Server) -> None:
     heard = Listener(backend, "p:")
     await heard.alive()
     await backend.aclose()
-    await asyncio.wait_for(heard._task, 1)
+    await asyncio.wait_for(heard._task, 20)
     assert [event async for event in backend.feed("p:")] == []
 
 

@@ -72,12 +72,13 @@ async def test_read_only_server(own_server: Server) -> None:
         await node.ask("test", pack(("REPLICAOF", "127.0.0.1", str(free_port()))))
         with counted(backend) as dialer:
             started = time.monotonic()
-            while time.monotonic() < started + 1.3:
+            while time.monotonic() < started + 1.3 or not dialer.made:
                 with pytest.raises(BackendError) as failed:
                     await backend.set_many({"k": b"w"}, ttl=60)
                 assert (failed.value.reason, failed.value.transient) == ("readonly", True)
                 await asyncio.sleep(0.005)
-            assert dialer.made == 1  # after a second it looks whether the address leads elsewhere by now
+            # Every second it looks whether the address leads elsewhere by now.
+            assert dialer.made <= time.monotonic() - started
         assert await backend.get_many(["k"]) == [b"v"]
         await node.ask("test", pack(("REPLICAOF", "NO", "ONE")))
         await backend.set_many({"k": b"w"}, ttl=60)
