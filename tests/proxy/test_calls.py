@@ -24,7 +24,7 @@ async def test_second_request_is_a_hit_and_says_so(gateways: Gateways, provider:
     assert first.headers["cache-status"] == f"cachecore; fwd=miss; stored; key={key}"
     assert second.headers["cache-status"].startswith("cachecore; hit; ttl=")
     assert second.headers["cache-status"].endswith(f"key={key}")
-    assert second.headers["age"] == "0"
+    assert 0 <= int(second.headers["age"]) < 60
     assert "age" not in first.headers
     assert first.headers["x-request-id"] == second.headers["x-request-id"]
 
@@ -129,7 +129,7 @@ async def test_stream_and_whole_share_an_answer(gateways: Gateways, provider: Lo
     assert whole.choices[0].message.content == said
     raw = await client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"), stream=True)
     assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
-    assert raw.headers["age"] == "0"
+    assert 0 <= int(raw.headers["age"]) < 60
     assert await text_of(raw.parse()) == said
     assert provider.calls == 1
 
