@@ -195,7 +195,7 @@ def test_a_cache_that_is_closed_leaves_no_half_answer() -> None:
 
 def test_a_gap_that_is_too_long_is_a_timeout() -> None:
     source = Source().go(1)
-    with SyncCache("memory://", ttl=60, factory_timeout=0.2) as cache:
+    with SyncCache("memory://", ttl=60, factory_timeout=1.0) as cache:
         stream = ask(cache, source)
         assert next(stream) == WORDS[0]
         with pytest.raises(TimeoutError, match="no chunk within"):
