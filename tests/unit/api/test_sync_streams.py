@@ -167,7 +167,7 @@ def test_nobody_joins_after_an_invalidation(cache: SyncCache[Any]) -> None:
 
 def test_a_store_that_dies_before_the_end_costs_no_chunk() -> None:
     store = FaultyBackend(MemoryBackend())
-    with SyncCache[Any](store, ttl=60, l1_max_entries=0) as cache:
+    with SyncCache[Any](store, ttl=60, l1_max_entries=0, backend_timeout=1) as cache:
         source = Source().go(1)
         stream = ask(cache, source)
         assert next(stream) == WORDS[0]
