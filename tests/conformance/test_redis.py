@@ -12,7 +12,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from cachecore.contract import CacheBackend
+from cachecore.contract import CacheBackend, SupportsLinks
 from cachecore.testing import groups, servers
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_redis import RedisBackend, from_url
@@ -34,6 +34,8 @@ class RedisHarness:
 
 @asynccontextmanager
 async def opened(backend: CacheBackend) -> AsyncIterator[RedisHarness]:
+    if isinstance(backend, SupportsLinks):
+        backend.limit_waits(connect=20, silence=20)  # a reply may be late on a busy machine
     try:
         yield RedisHarness(backend)
     finally:
