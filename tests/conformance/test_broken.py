@@ -68,7 +68,7 @@ class File(Memory):
         self.opened: list[CacheBackend] = [self.backend]
 
     async def another(self) -> CacheBackend:
-        self.opened.append(SQLiteBackend(self._path, options=SQLiteOptions(timeout=5), clock=self.clock))
+        self.opened.append(SQLiteBackend(self._path, options=SQLiteOptions(timeout=20), clock=self.clock))
         return self.opened[-1]
 
 

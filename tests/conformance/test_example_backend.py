@@ -15,7 +15,7 @@ USE = """
 import cachecore_folder
 from cachecore import SyncCache
 for number in (1, 2):
-    with SyncCache("folder://answers", ttl=60, backend_timeout=10) as cache:
+    with SyncCache("folder://answers", ttl=60, backend_timeout=20) as cache:
         print(cache.get_or_set("q", lambda: number), cache.invalidate_tags("other"))
 print(cachecore_folder.__file__)
 try:
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(folder / "site")}
     command = [sys.executable, *arguments]
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 

@@ -40,6 +40,7 @@ class ObjectHarness:
         return self.opened[-1]
 
 
+PATIENT = "&timeout=20"  # the server is a thread of a busy process
 # Thousands of requests, each of which takes the server 5 ms.
 LONG = {"check_deleting_while_scanning", "check_many_keys_at_once", "check_scan_finds_live_keys_by_prefix"}
 CASES = [
@@ -60,11 +61,11 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         made = ObjectHarness(lambda clock: from_url(f"file://{tmp_path}/a folder", clock=clock))
     elif way == "az":
         port = request.getfixturevalue("azure_server")
-        address = azure_url(port, container_of(port))
+        address = azure_url(port, container_of(port)) + PATIENT
         made = ObjectHarness(lambda clock: from_url(address, clock=clock))
     else:
         port = request.getfixturevalue("s3_server")
-        url = s3_url(port, bucket_of(port))
+        url = s3_url(port, bucket_of(port)) + PATIENT
         made = ObjectHarness(lambda clock: from_url(url, clock=clock))
     yield made
     for backend in made.opened:

@@ -14,7 +14,7 @@ from cachecore.testing.clocks import FakeClock
 from cachecore.testing.conformance import CHECKS, Check
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 
-PATIENT = SQLiteOptions(heartbeat=0.05, timeout=5)
+PATIENT = SQLiteOptions(heartbeat=0.05, timeout=20)
 """On a busy machine a lock may be held for longer than the 40 ms of the default."""
 
 

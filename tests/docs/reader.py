@@ -124,7 +124,7 @@ class Reader:
     def run(self, command: list[str], given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, input=given, capture_output=True, text=True,
-            timeout=120, check=False,
+            timeout=300, check=False,
         )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def serving(command: str, port: int | None, reader: Reader) -> Iterator[None]:
             ["bash", "-c", f"exec {command}"], cwd=reader.folder, env=reader.environment, stdout=log, stderr=log
         )
         try:
-            end = time.monotonic() + 60
+            end = time.monotonic() + 120
             while port is not None:
                 assert process.poll() is None, (reader.folder / "background.log").read_text()
                 with socket.socket() as one:
@@ -153,7 +153,7 @@ def serving(command: str, port: int | None, reader: Reader) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def installed(module: str) -> bool:

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import re
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def awaited(function: Callable[..., Any]) -> Callable[..., Any]:
     threading.Thread(target=loop.run_forever, daemon=True).start()
 
     def call(q: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(function(q), loop).result(30)
+        return asyncio.run_coroutine_threadsafe(function(q), loop).result(60)
 
     return call
 
@@ -76,19 +77,20 @@ def shares_one_call(decorate: Decorate) -> bool:
     def slow(q: str) -> str:
         calls.append(q)
         entered.set()
-        assert let_go.wait(30)
+        assert let_go.wait(60)
         return "answer"
 
     cached = decorate(slow)
     threads = [threading.Thread(target=cached, args=("q",)) for _ in range(CALLERS)]
     for thread in threads:
         thread.start()
-    assert entered.wait(30)
-    for thread in threads:  # callers that do not share are inside `slow` by then, or do not come at all
-        thread.join(0.1)
+    assert entered.wait(60)
+    limit = time.monotonic() + 2
+    while len(calls) == 1 and time.monotonic() < limit:  # nothing tells that nobody else comes
+        time.sleep(0.01)
     let_go.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     return len(calls) == 1
 
 

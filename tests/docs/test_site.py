@@ -19,7 +19,7 @@ from tests.docs.pages import DOCS, ROOT
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert built.returncode == 0, built.stderr
     return folder
 
@@ -67,7 +67,7 @@ def test_every_option_of_every_command_has_its_line(site: Path) -> None:
             env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         ).stdout
         section = text.partition(f"<code>{name}</code>")[2].partition("<h2")[0]

@@ -43,10 +43,10 @@ async def opened(url: str) -> AsyncIterator[Opened]:
     caches: list[Cache[Any]] = []
 
     loop = asyncio.get_running_loop()
-    limit = loop.time() + 20
+    limit = loop.time() + 60
 
     async def open_cache(**options: Any) -> Cache[Any]:
-        made: Cache[Any] = Cache(url, **{"ttl": 60, "backend_timeout": 5, "connect_timeout": 10, **options})
+        made: Cache[Any] = Cache(url, **{"ttl": 60, "backend_timeout": 20, "connect_timeout": 20, **options})
         caches.append(made)
         await made.get("the first read begins to listen to the store")
         while (health := await made.health())["store"] != "ok" or health["feed"] == "down":

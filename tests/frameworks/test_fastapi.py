@@ -118,7 +118,7 @@ async def test_a_route_is_cached_with_its_headers(store: str) -> None:
             "cachecore; fwd=miss; stored",
             "cachecore; hit",
         )
-        assert second.headers["age"] == "0"
+        assert 0 <= int(second.headers["age"]) < 60
         assert second.headers["content-type"] == first.headers["content-type"] == "application/json"
 
 
@@ -165,7 +165,7 @@ async def test_requests_at_once_run_one_endpoint(store: str) -> None:
 async def test_an_error_is_not_kept_and_frees_the_claim_at_once() -> None:
     async with served("memory://") as (site, client, _):
         for _ in range(2):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(15):  # a claim that is not freed lasts for 30 seconds
                 assert (await client.get("/items/0")).status_code == 404
         assert site.count("item") == 2
 

@@ -138,7 +138,7 @@ async def test_a_failure_lets_others_go_on() -> None:
     model._gate.clear()
     agent = LlmAgent(name="a", model=model)
     asked = [asyncio.create_task(run(agent, plugin)) for _ in range(3)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not model._turns:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.001)
         model._gate.set()
@@ -168,5 +168,5 @@ async def test_an_entry_of_another_version_is_replaced(stored: Any, monkeypatch:
 async def test_what_broke_off_is_not_kept(reason: Any) -> None:
     model, plugin = model_of(reason=reason), ModelCache(ttl=60)
     agent = LlmAgent(name="a", model=model)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         assert [text(await run(agent, plugin)) for _ in range(2)] == ["turn 1", "turn 2"]

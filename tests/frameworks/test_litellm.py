@@ -134,7 +134,7 @@ async def test_a_failure_lets_others_go_on(provider: Provider) -> None:
     provider.failures.append(ValueError("overloaded"))
     with pytest.raises(Exception, match="overloaded"):
         await litellm.acompletion(**ASKED, num_retries=0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         assert text(await asyncio.create_task(litellm.acompletion(**ASKED))) == "answer 2"
 
 
@@ -188,7 +188,7 @@ def test_a_failure_lets_other_threads_go_on(provider: Provider) -> None:
     answers: list[Any] = []
     other = threading.Thread(target=lambda: answers.append(text(litellm.completion(**ASKED))), daemon=True)
     other.start()
-    other.join(10)
+    other.join(20)
     assert answers == ["answer 2"]
 
 
@@ -266,6 +266,6 @@ async def test_embeddings_partly_cached(provider: Provider) -> None:
 async def settled(provider: Provider, entries: int = 1) -> None:
     """Wait until LiteLLM has stored its answers, which it does in tasks of its own."""
     cache = litellm.cache.cache.slot.cache
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while cache.stats.stored < entries:  # noqa: ASYNC110 - a counter wakes no waiter
             await asyncio.sleep(0.001)

@@ -82,7 +82,7 @@ async def test_five_at_once_are_one_request() -> None:
     provider.gate.clear()
     agent = Agent(provider.model())
     asked = [asyncio.create_task(agent.run("q")) for _ in range(5)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not provider.turns:  # noqa: ASYNC110 - a counter wakes no waiter
             await asyncio.sleep(0)
         provider.gate.set()

@@ -79,7 +79,7 @@ def test_an_answer_that_is_not_kept_gives_its_claim_back() -> None:
     assert slot.get("q") is None
     slot.put("q", -1)
     with ThreadPoolExecutor(1) as pool:  # waits for no claim of this thread
-        assert pool.submit(slot.get, "q").result(10) is None
+        assert pool.submit(slot.get, "q").result(20) is None
     slot.close()
 
 

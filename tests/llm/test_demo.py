@@ -80,10 +80,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     piped = started(folder, subprocess.PIPE)
     try:
         terminal = all_of(mine)
-        output, errors = piped.communicate(timeout=120)
+        output, errors = piped.communicate(timeout=600)
         assert (piped.returncode, errors) == (0, "")
         assert on_terminal.stderr is not None
-        assert (on_terminal.wait(120), on_terminal.stderr.read()) == (0, "")
+        assert (on_terminal.wait(600), on_terminal.stderr.read()) == (0, "")
         yield Shown(folder, output, terminal)
     finally:
         os.close(mine)
@@ -217,7 +217,7 @@ def test_the_replay_it_prints_runs_as_printed_and_hits(shown: Shown) -> None:
     printed = re.search(r"^Replay it yourself: (.*)$", shown.piped, re.MULTILINE)
     assert printed is not None
     assert sqlite_url(shown.folder / "cachecore" / "demo" / "answers.sqlite") in printed[1]
-    done = subprocess.run(printed[1], shell=True, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(printed[1], shell=True, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"│ hit rate +│ +100\.0% │", done.stdout)
     assert re.search(r"│ provider calls made +│ +0 │", done.stdout)

@@ -18,7 +18,7 @@ def run(name: str, folder: Path) -> str:
         [sys.executable, str(EXAMPLES / name)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=environment,
         cwd=folder,
         check=False,

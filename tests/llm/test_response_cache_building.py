@@ -16,7 +16,7 @@ from cachecore_llm import CacheConfig, CacheMetrics, LLMResponse, ResponseCache
 
 SYSTEM = "You are a helpful assistant."
 USER = "What is the capital of France?"
-PATIENT: dict[str, Any] = {"backend_timeout": 10}  # a loaded machine is not what is tested here
+PATIENT: dict[str, Any] = {"backend_timeout": 20}  # a loaded machine is not what is tested here
 ANSWER = LLMResponse(content="Paris.", model="m-1", provider="p-1", finish_reason="stop")
 
 

@@ -169,7 +169,7 @@ async def test_processes_on_one_folder_lose_no_swap(tmp_path: Path) -> None:
     for child in children:
         child.start()
     for child in children:
-        await asyncio.to_thread(child.join, 60)
+        await asyncio.to_thread(child.join, 600)
         assert child.exitcode == 0
     backend = from_url(url)
     assert await backend.get_many(["n"]) == [b"60"]

@@ -21,6 +21,8 @@ import psycopg
 from cachecore.testing.servers import Certificates, free_port, give_back
 
 PASSWORD = "pass/word"
+_PATIENCE = 60.0
+"""Seconds that a server has to start or to end."""
 _QUICK = {  # a server that lives for a test run has nothing to lose
     "fsync": "off",
     "full_page_writes": "off",
@@ -64,7 +66,7 @@ def make_folder() -> Path:
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return once something listens at `port`."""
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + _PATIENCE
     while time.monotonic() < limit:
         if process.poll() is not None:
             break
@@ -161,7 +163,7 @@ class Server:
         self._wait_until_it_answers()
 
     def _wait_until_it_answers(self) -> None:
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + _PATIENCE
         while True:  # a server that listens may still be starting, or replaying its log
             try:
                 psycopg.connect(self.url()).close()
@@ -176,7 +178,7 @@ class Server:
         """Stop it: `SIGINT` at once and in order, `SIGQUIT` as a crash, `SIGKILL` for the first process alone."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(20)
+            self._process.wait(_PATIENCE)
             self._process = None
 
     def signal_all(self, how: int) -> None:
@@ -253,7 +255,7 @@ class Bouncer:
     ) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(_PATIENCE)
         give_back(self.port)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,7 +16,9 @@ from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy.server import Running, serving
 from cachecore_proxy.settings import Settings, UpstreamSettings
 
-PATIENT: dict[str, Any] = {"backend_timeout": 10}  # a loaded machine is not what is tested here
+PATIENT: dict[str, Any] = {"backend_timeout": 20}  # a loaded machine is not what is tested here
+NO_END = 60.0
+"""Seconds that nothing here takes: a bound on what would hang."""
 
 
 @pytest.fixture
@@ -42,17 +45,19 @@ class Gateways:
 
     async def openai(self, running: Running, key: str = "k-1", **given: Any) -> AsyncOpenAI:
         """Return a client of the SDK that knows the address of the gateway and nothing else of it."""
-        client = AsyncOpenAI(base_url=f"{running.url}/v1", api_key=key, **{"max_retries": 0, **given})
+        client = AsyncOpenAI(
+            base_url=f"{running.url}/v1", api_key=key, **{"max_retries": 0, "timeout": NO_END, **given}
+        )
         return await self._stack.enter_async_context(client)
 
     async def anthropic(self, running: Running, key: str = "k-1") -> AsyncAnthropic:
-        client = AsyncAnthropic(base_url=running.url, api_key=key, max_retries=0)
+        client = AsyncAnthropic(base_url=running.url, api_key=key, max_retries=0, timeout=NO_END)
         return await self._stack.enter_async_context(client)
 
     async def http(self, running: Running, key: str | None = "k-1") -> httpx2.AsyncClient:
         """Return a client for requests written by hand."""
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        client = httpx2.AsyncClient(base_url=running.url, headers=headers, timeout=30)
+        client = httpx2.AsyncClient(base_url=running.url, headers=headers, timeout=NO_END)
         return await self._stack.enter_async_context(client)
 
 
@@ -60,6 +65,13 @@ class Gateways:
 async def gateways(provider: LocalProvider) -> AsyncIterator[Gateways]:
     async with AsyncExitStack() as stack:
         yield Gateways(provider, stack)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return when `holds` does, which nothing tells."""
+    async with asyncio.timeout(NO_END):
+        while not holds():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
 
 
 def messages(text: str) -> list[Any]:

@@ -9,6 +9,7 @@ import httpx2
 import openai
 import pytest
 
+from cachecore.testing.clocks import FakeClock
 from cachecore_llm.testing.provider import LocalProvider
 from tests.proxy.conftest import Gateways, chat, messages
 
@@ -116,7 +117,8 @@ async def test_answer_with_tools_is_not_given_stale_unasked(gateways: Gateways, 
 
 async def test_hit_again_tells_ttl_and_age_as_they_are(gateways: Gateways, provider: LocalProvider) -> None:
     """Bytes that hit before are answered by a shorter way, which says the same, until the answer is no more fresh."""
-    http = await gateways.http(await gateways.start(cache={"ttl_seconds": 1.5}))
+    clock = FakeClock()
+    http = await gateways.http(await gateways.start(cache={"ttl_seconds": 1.5}, store_options={"clock": clock}))
     for stream in (False, True):
         text = f"stream {stream}"
         bodies = [(await ask(http, text=text, stream=stream)).content for _ in range(4)]
@@ -124,7 +126,7 @@ async def test_hit_again_tells_ttl_and_age_as_they_are(gateways: Gateways, provi
         again = await ask(http, text=text, stream=stream)
         assert said(again) in ("cachecore; hit; ttl=1", "cachecore; hit; ttl=0")
         while said(again).startswith("cachecore; hit"):
-            await asyncio.sleep(0.1)
+            clock.advance(0.1)
             again = await ask(http, text=text, stream=stream)
         assert said(again).startswith("cachecore; fwd=miss")
     assert provider.calls == 4

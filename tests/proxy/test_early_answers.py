@@ -12,7 +12,7 @@ import pytest
 from cachecore.testing.proxy import Proxy
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy.server import Running
-from tests.proxy.conftest import PATIENT, Gateways, chat
+from tests.proxy.conftest import NO_END, PATIENT, Gateways, chat, until
 
 LARGE = "[[words 20000]]"
 """The answer is over 64 KiB: the flow itself would wait until the store has acknowledged it."""
@@ -37,7 +37,7 @@ async def given_while_the_store_is_silent(
     await provider.until(lambda: provider.held == 1)
     network.blackhole()
     provider.release()
-    return await asyncio.wait_for(asked, 8)  # less than the store's time
+    return await asyncio.wait_for(asked, PATIENT["backend_timeout"] / 2)
 
 
 async def started(gateways: Gateways, network: Proxy, **options: float) -> tuple[Running, httpx2.AsyncClient]:
@@ -50,9 +50,7 @@ async def started(gateways: Gateways, network: Proxy, **options: float) -> tuple
 
 async def under_way(running: Running, number: int) -> None:
     """Return when so many requests are under way, those whose answers are still being stored among them."""
-    async with asyncio.timeout(20):
-        while running.gateway.activity.under_way != number:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
+    await until(lambda: running.gateway.activity.under_way == number)
 
 
 async def test_answer_does_not_wait_for_the_store(gateways: Gateways, provider: LocalProvider, network: Proxy) -> None:
@@ -95,7 +93,10 @@ async def test_misses_and_hits_take_turns_on_one_connection(
     """The next request comes while the answer before it is still being stored."""
     running = await gateways.start(store=redis_url)
     client = httpx2.AsyncClient(
-        base_url=running.url, headers={"authorization": "Bearer k-1"}, limits=httpx2.Limits(max_connections=1)
+        base_url=running.url,
+        headers={"authorization": "Bearer k-1"},
+        limits=httpx2.Limits(max_connections=1),
+        timeout=NO_END,
     )
     async with client as http:
         await ask(http, "warm")

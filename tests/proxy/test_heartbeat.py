@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cachecore_llm.testing.provider import LocalProvider
-from tests.proxy.conftest import Gateways, chat, messages, text_of
+from tests.proxy.conftest import NO_END, Gateways, chat, messages, text_of
 
 
 @pytest.mark.parametrize(("path", "sign"), [("chat/completions", ": \n\n"), ("messages", "event: ping\n")])
@@ -30,7 +30,7 @@ async def test_stream_that_waits_shows_that_it_lives(
                 said += text
         return said
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(NO_END):
         said = await streamed()
     assert sign in said
     assert ("[DONE]" in said) or ("message_stop" in said)

@@ -13,7 +13,7 @@ import pytest
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy.server import serving
 from cachecore_proxy.settings import Bounds, Settings
-from tests.proxy.conftest import PATIENT, Gateways, chat, messages, text_of
+from tests.proxy.conftest import NO_END, PATIENT, Gateways, chat, messages, text_of, until
 
 
 async def asked_by_hand(port: int, body: Any, limit: int = 2**16) -> Any:
@@ -23,12 +23,6 @@ async def asked_by_hand(port: int, body: Any, limit: int = 2**16) -> Any:
     head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k-1\r\n"
     writer.write(f"{head}content-length: {len(sent)}\r\n\r\n".encode() + sent)
     return reader, writer
-
-
-async def until(holds: Any) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -80,7 +74,7 @@ async def test_client_that_leaves_while_it_is_passed_through(gateways: Gateways)
 
     taken = asyncio.Event()
     server = await asyncio.start_server(take, "127.0.0.1", 0)
-    async with server, asyncio.timeout(10):
+    async with server, asyncio.timeout(NO_END):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         http = await gateways.http(await gateways.start(upstreams=[gateways.upstream(url=url)]))
         asking = asyncio.ensure_future(http.get("/v1/models"))
@@ -91,7 +85,7 @@ async def test_client_that_leaves_while_it_is_passed_through(gateways: Gateways)
 
 async def test_client_that_does_not_read_is_cut_off(gateways: Gateways, provider: LocalProvider) -> None:
     """Its connection is aborted after the deadline; a reader of the same stream gets all of it."""
-    running = await gateways.start(bounds=Bounds(send_timeout=0.5))
+    running = await gateways.start(bounds=Bounds(send_timeout=2.0))
     client = await gateways.openai(running)
     await client.chat.completions.create(model="m", messages=messages("warm"))
     text = "[[words 900000]] [[chunks 60]] Hi"  # more than the sockets hold
@@ -153,13 +147,16 @@ async def test_stop_lets_streams_end(gateways: Gateways, provider: LocalProvider
     await provider.until(lambda: provider.held == 1)
     stop.set()
     await until(lambda: running.gateway.stopping)
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(NO_END):
+        with pytest.raises(OSError, match=r"."):
+            while True:  # uvicorn looks ten times a second whether it should stop
+                _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+                writer.close()
+                await asyncio.sleep(0.01)
     assert not serve.done()
-    with pytest.raises(OSError, match=r"."):
-        await asyncio.open_connection("127.0.0.1", running.port)
     provider.release()
     assert len((await text_of(stream)).split()) >= 10
-    await asyncio.wait_for(serve, 10)
+    await asyncio.wait_for(serve, NO_END)
 
 
 async def test_stop_does_not_wait_for_ever(gateways: Gateways, provider: LocalProvider) -> None:
@@ -167,7 +164,7 @@ async def test_stop_does_not_wait_for_ever(gateways: Gateways, provider: LocalPr
     settings = Settings(
         upstreams=(gateways.upstream(),), port=0, store_options=PATIENT, bounds=Bounds(stop_timeout=1.0)
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(NO_END):
         async with serving(settings) as running:
             client = await gateways.openai(running)
             provider.hold(after=3)

@@ -12,7 +12,7 @@ import pytest
 
 from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy.settings import AccessSettings, KeySettings
-from tests.proxy.conftest import Gateways, chat, messages, text_of
+from tests.proxy.conftest import Gateways, chat, messages, text_of, until
 
 OWN = "cck-own-key"
 
@@ -110,6 +110,7 @@ class TestForwardedKeys:
             here, there = await gateways.start(**settings), await gateways.start(**settings)
             first, second = await gateways.openai(here, "a"), await gateways.openai(there, "a")
             await asked(first)
+            await until(lambda: here.gateway.activity.under_way == 0)  # then the answer is stored: it is given before
             assert "hit" in await asked(second)
             strict.queue("[[error 403]]")
             with pytest.raises(openai.PermissionDeniedError):

@@ -53,7 +53,7 @@ def write_until_killed(pipe: Connection, path: str, name: str, start: int, durab
     """Set and delete keys of its own; send the plan of each round before it, and None when it is acknowledged."""
 
     async def main() -> None:
-        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=5.0, durability=durability))  # type: ignore[arg-type]  # checked at run time
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=20.0, durability=durability))  # type: ignore[arg-type]  # checked at run time
         chance = random.Random(f"{name}{start}")
         number = start
         while True:
@@ -77,7 +77,7 @@ def write_until_killed(pipe: Connection, path: str, name: str, start: int, durab
 
 def hold_lock(pipe: Connection, path: str, kind: str) -> None:
     """Lock the file until a message comes: `write` locks writers out, `all` readers and openers too."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
     if kind == "all":
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("BEGIN EXCLUSIVE")
@@ -91,7 +91,7 @@ def hold_lock(pipe: Connection, path: str, kind: str) -> None:
 
 def keep_open(pipe: Connection, path: str) -> None:
     """Keep the file open as another program, which reads and waits."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
     connection.execute("SELECT count(*) FROM mark").fetchone()
     pipe.send("open")
     pipe.recv()
@@ -102,7 +102,7 @@ def write_much(pipe: Connection, path: str, name: str, count: int) -> None:
 
     async def main() -> int:
         # Patient, because a busy machine may put the holder of the lock to sleep for longer than the usual deadline.
-        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=20.0))
         errors = 0
         for number in range(count):
             calls = [
@@ -122,7 +122,7 @@ def count_up(pipe: Connection, path: str, key: str, count: int) -> None:
     """Add one to a number `count` times by swap."""
 
     async def main() -> None:
-        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=5.0))
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=20.0))
         for _ in range(count):
             while True:
                 (old,) = await backend.get_many([key])
@@ -218,7 +218,7 @@ def fork_many(pipe: Connection, path: str, forks: int) -> None:
 
     Send the number of reads of the children, and the number of wrong ones of all.
     """
-    backend = SQLiteBackend(path, options=SQLiteOptions(timeout=2.0))
+    backend = SQLiteBackend(path, options=SQLiteOptions(timeout=20.0))
     keys = {f"k{number}": value_of(f"k{number}", 1) for number in range(50)}
     reads = wrong = 0
 
@@ -275,7 +275,7 @@ def write_when_told(pipe: Connection, path: str) -> None:
     """Write each key that comes through the pipe."""
 
     async def main() -> None:
-        backend = SQLiteBackend(path)
+        backend = SQLiteBackend(path, options=SQLiteOptions(timeout=20.0))
         while True:
             await backend.set_many({await asyncio.to_thread(pipe.recv): b"v"}, ttl=60)
 

@@ -54,7 +54,7 @@ async def fill(backend: SQLiteBackend) -> dict[str, bytes]:
 
 async def until_set(backend: SQLiteBackend, key: str) -> None:
     """Set `key` until the store accepts it, which it may refuse while it lacks space."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(BackendError):
                 await backend.set_many({key: b"v"}, ttl=60)

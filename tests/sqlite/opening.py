@@ -13,4 +13,4 @@ def until_checked(backend: SQLiteBackend) -> None:
     """
     (checkpointer,) = [worker for worker in backend._pool._workers if isinstance(worker, Checkpointer)]
     checkpointer.wake()
-    assert checkpointer.idle.wait(10)
+    assert checkpointer.idle.wait(60)

@@ -17,7 +17,7 @@ from cachecore.contract import (
 )
 from cachecore.testing.conformance.harness import Harness, SharedHarness, holds, registered, same
 
-_FEED_SECONDS = 10.0
+_FEED_SECONDS = 30.0
 
 
 @asynccontextmanager

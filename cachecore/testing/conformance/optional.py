@@ -109,16 +109,16 @@ async def check_extending_never_shortens(harness: Harness) -> None:
     backend = harness.backend
     if not isinstance(backend, SupportsExtend):
         return
-    await backend.set_many({"short": b"v", "gone": b"v"}, ttl=0.5)
+    await backend.set_many({"short": b"v", "gone": b"v"}, ttl=1.5)
     await backend.set_many({"long": b"v"}, ttl=60)
     await backend.set_many({"ever": b"v"}, ttl=None)
-    got = await backend.extend({"long": b"v", "ever": b"v", "short": b"v"}, ttl=2.0)
+    got = await backend.extend({"long": b"v", "ever": b"v", "short": b"v"}, ttl=4.0)
     same(got, [True, True, True], "extend says of each key that it has the value given")
     same(await backend.extend({}, ttl=1), [], "extend of no keys returns an empty list")
-    await harness.advance(0.8 + harness.ttl_rounding)
+    await harness.advance(1.6 + harness.ttl_rounding)
     values = await backend.get_many(["short", "gone", "long", "ever"])
     same(values, [b"v", None, b"v", b"v"], "extend moves an earlier end, of the keys given alone")
-    await harness.advance(1.5)
+    await harness.advance(2.6)
     values = await backend.get_many(["short", "long", "ever"])
     same(values, [None, b"v", b"v"], "extend moves an end no further than asked, and never back")
 
@@ -129,9 +129,9 @@ async def check_extending_for_ever(harness: Harness) -> None:
     backend = harness.backend
     if not isinstance(backend, SupportsExtend):
         return
-    await backend.set_many({"k": b"v"}, ttl=0.3)
+    await backend.set_many({"k": b"v"}, ttl=1.5)
     same(await backend.extend({"k": b"v"}, ttl=None), [True], "extend with ttl=None takes a value that is there")
-    await harness.advance(0.5 + harness.ttl_rounding)
+    await harness.advance(1.6 + harness.ttl_rounding)
     same(await backend.get_many(["k"]), [b"v"], "extend with ttl=None takes the end away")
 
 

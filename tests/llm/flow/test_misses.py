@@ -147,7 +147,7 @@ async def test_another_process_explains_with_the_same_store(redis_url: str) -> N
     options: dict[str, Any] = {
         "hasher": blake2b(secret="s" * 32),
         "serializer": EncryptedSerializer(keys={"k1": "ab" * 32}),
-        "backend_timeout": 10,
+        "backend_timeout": 20,
     }
     call = Call(protocol="openai.chat", endpoint="e", body={"model": "m", "messages": TURNS})
     async with ResponseCache(redis_url, **options) as one, ResponseCache(redis_url, **options) as other:

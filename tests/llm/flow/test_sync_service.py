@@ -68,7 +68,7 @@ def test_threads_at_the_same_time_share_one_call(service: SyncLLMService, server
         asked = [threads.submit(service.generate, "", "[[say once]]") for _ in range(8)]
         server.wait_until(lambda: server.held == 1)
         server.release()
-        answers = [one.result(30) for one in asked]
+        answers = [one.result(60) for one in asked]
     assert {answer.content for answer in answers} == {"once"}
     assert server.calls == 1
     assert sum(not answer.cached for answer in answers) == 1

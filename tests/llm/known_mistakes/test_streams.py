@@ -65,7 +65,7 @@ async def test_the_first_reader_leaves_and_the_others_get_all_of_it(live: Face, 
     provider.hold(after=8)
     began = [asyncio.Event() for _ in range(3)]
     readers = [asyncio.create_task(_read(live.events(Request(text=LONG)), live, one)) for one in began]
-    await asyncio.wait_for(asyncio.gather(*(one.wait() for one in began)), 10)
+    await asyncio.wait_for(asyncio.gather(*(one.wait() for one in began)), 60)
     readers[0].cancel()
     await asyncio.wait([readers[0]])
     provider.release()
@@ -96,7 +96,7 @@ async def test_a_whole_caller_that_joins_a_stream_gets_a_whole_answer(live: Face
     provider.hold(after=8)
     began = asyncio.Event()
     reader = asyncio.create_task(_read(live.events(Request(text=LONG)), live, began))
-    await asyncio.wait_for(began.wait(), 10)
+    await asyncio.wait_for(began.wait(), 60)
     waiting = asyncio.create_task(text_of(live, Request(text=LONG)))
     for _ in range(20):
         await asyncio.sleep(0)
@@ -112,7 +112,7 @@ async def test_a_reader_of_a_cut_stream_is_told(live: Face, provider: LocalProvi
     provider.queue("[[cut 10]]")
     began = [asyncio.Event() for _ in range(3)]
     readers: list[Any] = [asyncio.create_task(_read(live.events(Request(text=LONG)), live, one)) for one in began]
-    await asyncio.wait_for(asyncio.gather(*(one.wait() for one in began)), 10)
+    await asyncio.wait_for(asyncio.gather(*(one.wait() for one in began)), 60)
     provider.release()
     ends = await asyncio.gather(*readers, return_exceptions=True)
     assert [isinstance(end, Exception) for end in ends] == [True] * 3

@@ -127,7 +127,7 @@ async def test_retention_as_a_server_has_it(
     redis_url: str, config: dict[str, Any], controls: dict[str, Any], hours: float, streamed: bool
 ) -> None:
     """The time that a real server says an entry has left, whatever a call asks for."""
-    async with ResponseCache(redis_url, CacheConfig(**config), backend_timeout=10, l1_max_bytes=0) as cache:
+    async with ResponseCache(redis_url, CacheConfig(**config), backend_timeout=20, l1_max_bytes=0) as cache:
         service = LLMService(Model(), cache)
         if streamed:
             async for _ in service.stream("Be kind.", "Capital?", cache=Controls(refresh=True, **controls)):

@@ -84,7 +84,7 @@ def test_any_text_is_judged(text: str) -> None:
 )
 def test_no_text_takes_long(text: str) -> None:
     """Processor time, not of a busy machine: the slowest of these takes under 1 ms."""
-    began = time.process_time()
+    began = time.thread_time()
     for _ in range(5):
         dressed_text(text)
-    assert time.process_time() - began < 0.1
+    assert time.thread_time() - began < 0.1

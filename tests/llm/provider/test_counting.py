@@ -145,7 +145,7 @@ def test_from_threads() -> None:
             calls = [pool.submit(client.responses.create, model="m", input=f"[[say {n}]]") for n in range(4)]
             provider.wait_until(lambda: provider.held == 4)
             provider.release()
-            assert sorted(call.result(10).output_text for call in calls) == ["0", "1", "2", "3"]
+            assert sorted(call.result(60).output_text for call in calls) == ["0", "1", "2", "3"]
         assert provider.most_at_once == 4
         with pytest.raises(TimeoutError):
             provider.wait_until(lambda: provider.calls == 5, timeout=0.01)

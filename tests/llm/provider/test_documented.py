@@ -16,7 +16,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(code, encoding="utf-8")
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"]
     command = [sys.executable, "-m", "pytest", *options, "test_example.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
 

@@ -37,7 +37,7 @@ async def exchange(port: int, sent: bytes, *, until: bytes = b"") -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await (reader.readuntil(until) if until else reader.read())
     finally:
         writer.close()

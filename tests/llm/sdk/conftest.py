@@ -14,7 +14,7 @@ from cachecore_llm import ResponseCache
 from cachecore_llm.sdk import async_cached_client, cached_client
 from cachecore_llm.testing.provider import LocalProvider
 
-PATIENT: dict[str, Any] = {"backend_timeout": 10}  # a loaded machine is not what is tested here
+PATIENT: dict[str, Any] = {"backend_timeout": 20}  # a loaded machine is not what is tested here
 
 
 @pytest.fixture

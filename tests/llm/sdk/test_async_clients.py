@@ -41,7 +41,7 @@ async def test_second_request_is_a_hit_and_says_so(clients: Clients) -> None:
     assert second.headers["cache-status"].startswith("cachecore; hit; ttl=")
     assert second.headers["cache-status"].endswith(f"key={key}")
     assert len(key) == 66
-    assert second.headers["age"] == "0"
+    assert 0 <= int(second.headers["age"]) < 60
     assert "age" not in first.headers
     assert first.headers["x-request-id"] == second.headers["x-request-id"]
     assert "date" not in second.headers
@@ -77,18 +77,21 @@ async def test_embeddings_are_kept_one_by_one(clients: Clients) -> None:
     assert sent.body["input"] == "c" or sent.body["input"] == ["c"]
     raw = await client.embeddings.with_raw_response.create(model="e", input="a")
     assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
-    assert raw.headers["age"] == "0"
+    assert 0 <= int(raw.headers["age"]) < 60
     raw = await client.embeddings.with_raw_response.create(model="e", input=["a", "b"])
     assert raw.headers["cache-status"] == "cachecore; hit"
     assert len(clients.provider.requests) == 1
 
 
-async def test_one_call_for_twenty_callers(clients: Clients) -> None:
+async def test_one_call_for_twenty_callers(clients: Clients, answers: ResponseCache) -> None:
     """Whole answers asked for at once are one call; the others say that they were collapsed into it."""
     client = await clients.openai()
+    flights = answers.flow.root._engine.state().flights
     clients.provider.hold()
     callers = [asyncio.ensure_future(status(client, "Hi")) for _ in range(20)]
-    await clients.provider.until(lambda: clients.provider.held == 1)
+    async with asyncio.timeout(60):  # the SDK asks a thread before its first request: one that comes later is a hit
+        while sum(flight.waiters for known in flights._tasks.values() for flight in known) < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
     clients.provider.release()
     told = await asyncio.gather(*callers)
     assert clients.provider.calls == 1
@@ -336,7 +339,7 @@ async def test_stale_answer_covers_an_outage_and_no_mistake() -> None:
             raw = await client.embeddings.with_raw_response.create(model="e", input="Hi")
             assert raw.parse().data == vector.data
             assert raw.headers["cache-status"].endswith("detail=stale")
-            assert raw.headers["age"] == "0"
+            assert 0 <= int(raw.headers["age"]) < 60
             provider.queue("[[error 503]]", "[[error 401]]")
             again, told = await status(client, "Hi")
             assert again == text

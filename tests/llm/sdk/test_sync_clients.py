@@ -83,18 +83,18 @@ def test_hit_in_memory_is_given_in_the_callers_thread() -> None:
 
         async def stand_still() -> None:
             reached.set()
-            release.wait(30)
+            release.wait(60)
 
         blocked = transport._thread.submit(stand_still())
         try:
-            assert reached.wait(30)
+            assert reached.wait(60)
             raw = client.chat.completions.with_raw_response.create(model="m", messages=messages("Hi"))
             assert raw.parse() == wanted
             assert raw.headers["cache-status"].startswith("cachecore; hit; ttl=")
-            assert raw.headers["age"] == "0"
+            assert 0 <= int(raw.headers["age"]) < 60
         finally:
             release.set()
-            blocked.result(30)
+            blocked.result(60)
         assert provider.calls == 1
         asked(client, "Hi", extra_headers={"Cache-Control": "no-cache"})
         assert provider.calls == 2
@@ -111,7 +111,7 @@ class Slow(httpx2.SyncByteStream):
     def __iter__(self) -> Any:
         for text in ("one", "two", *["more"] * 200):
             yield self._event({"role": "assistant", "content": text}, None)
-            if text == "one" and not self._read.wait(30):
+            if text == "one" and not self._read.wait(60):
                 raise AssertionError("the first chunk was held back")
         if self._end is not None:
             raise self._end
@@ -329,7 +329,7 @@ def test_a_stream_that_the_collector_leaves_in_the_loops_own_thread_holds_nothin
         async def collected() -> None:
             gc.collect()
 
-        transport._thread.submit(collected()).result(30)
+        transport._thread.submit(collected()).result(60)
         assert asked(client, "Hi").choices
 
 
@@ -356,5 +356,5 @@ def test_a_program_that_ends_beside_an_open_stream_is_quiet(program: str) -> Non
     """It left the stream after one chunk."""
     with LocalProvider() as provider:
         command = (sys.executable, "-c", program, provider.openai_url)
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -308,9 +308,9 @@ def test_the_longest_questions_are_judged_at_once(piece: str) -> None:
     """No text of the allowed length takes a time that grows with its square: that would be seconds here."""
     long = (piece * 2000)[:2000]
     asked = Asked(long)
-    began = time.process_time()
+    began = time.thread_time()
     assert asked.broken_by(long.replace("casted", "cast") + "z") is not None
-    assert time.process_time() - began < 0.25
+    assert time.thread_time() - began < 0.25
 
 
 def test_wrong_answers_on_real_questions(shared_data: Path) -> None:

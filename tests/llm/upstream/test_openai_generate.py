@@ -253,7 +253,7 @@ async def test_hung_endpoint_falls_back(provider: OpenAIProvider, endpoint: Endp
         "gpt-test", name="nobody", base_url="http://127.0.0.1:1/v1", api_key="k", max_retries=0
     ) as dead:
         with pytest.raises(AllProvidersFailedError) as raised:
-            await FallbackOrchestrator([provider, dead], timeouts={"openai": 0.2}).generate("S", "U")
+            await FallbackOrchestrator([provider, dead], timeouts={"openai": 1.0}).generate("S", "U")
     assert endpoint.reached.is_set()
     assert [type(cause).__name__ for cause in raised.value.causes] == ["ProviderTimeoutError", "APIConnectionError"]
 

@@ -21,6 +21,7 @@ from cachecore_llm.upstream import Streamed
 from cachecore_llm.wire import JsonObject
 from tests.llm.upstream.calls import chat
 from tests.llm.upstream.scripted import ROLE, STOP, TEXT, Hang, Scripted, chunk, empty
+from tests.unit.virtual_caches import Scene, virtual
 
 WHOLE = [ROLE, TEXT, STOP]
 
@@ -140,15 +141,17 @@ async def test_provider_that_cannot_take_the_call_is_passed_over() -> None:
 async def test_first_content_has_a_deadline() -> None:
     """Events without content do not extend it."""
     first = Scripted("first", ROLE, Hang())
-    stream = _stream(first, Scripted("second", *WHOLE), first_content_timeout=0.02)
+    stream = _stream(first, Scripted("second", *WHOLE), first_content_timeout={"first": 0.02})
     assert await _read(stream) == WHOLE
     assert stream.provider == "second"
     await asyncio.sleep(0)
     assert first.closed == 1
 
 
-async def test_idle_stream_has_a_deadline() -> None:
-    stream = _stream(Scripted("first", ROLE, TEXT, Hang()), Scripted("second", *WHOLE), idle_timeout=0.02)
+@virtual
+async def test_idle_stream_has_a_deadline(scene: Scene) -> None:
+    providers = Scripted("first", ROLE, TEXT, Hang()), Scripted("second", *WHOLE)
+    stream = _stream(*providers, idle_timeout=20, clock=scene.clock)
     assert [await anext(stream), await anext(stream)] == [ROLE, TEXT]
     with pytest.raises(ProviderTimeoutError):
         await anext(stream)
@@ -156,7 +159,8 @@ async def test_idle_stream_has_a_deadline() -> None:
 
 async def test_stream_that_hangs_opens_the_breaker() -> None:
     first = Scripted("first", Hang())
-    orchestrator = FallbackOrchestrator([first, Scripted("second", *WHOLE)], first_content_timeout=0.02)
+    providers = [first, Scripted("second", *WHOLE)]
+    orchestrator = FallbackOrchestrator(providers, first_content_timeout={"first": 0.02})
     for _ in range(3):
         assert await _read(orchestrator.stream(chat("x"))) == WHOLE
     assert len(first.calls) == 1

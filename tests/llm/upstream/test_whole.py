@@ -25,6 +25,7 @@ from cachecore_llm.testing.provider import LocalProvider
 from cachecore_llm.wire import Call
 from tests.llm.upstream.calls import chat, plain
 from tests.llm.upstream.scripted import Hang, Scripted, completion, empty
+from tests.unit.virtual_caches import Scene, virtual
 
 
 class Other(Scripted):
@@ -175,9 +176,10 @@ async def test_provider_that_hangs_costs_its_time_once() -> None:
     assert len(first.calls) == 1
 
 
-async def test_embeddings_are_made_while_a_model_hangs() -> None:
+@virtual
+async def test_embeddings_are_made_while_a_model_hangs(scene: Scene) -> None:
     provider = Scripted("first", Hang())
-    orchestrator = FallbackOrchestrator([provider], timeout=0.02)
+    orchestrator = FallbackOrchestrator([provider], timeout=20, clock=scene.clock)
     for error in (ProviderTimeoutError, ProviderUnavailableError):
         with pytest.raises(AllProvidersFailedError) as raised:
             await orchestrator.send(chat("x"))

@@ -37,5 +37,5 @@ def test_no_sdk_is_loaded() -> None:
     program = (
         "import sys, cachecore_llm.wire; print(sorted({'openai', 'anthropic', 'httpx', 'httpx2'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"

@@ -23,6 +23,9 @@ CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-bro
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 
 Scheme = Literal["light", "dark"]
+PATIENCE: Final = 60_000
+"""Milliseconds that no step takes; playwright itself gives an expectation 5 seconds."""
+api.expect.set_options(timeout=PATIENCE)
 
 _SCRIPTS: Final = Path(__file__).parent
 _CONTRAST: Final = (_SCRIPTS / "contrast.js").read_text()
@@ -89,10 +92,10 @@ async def opened(scene: Scene, *, scheme: Scheme = "light") -> AsyncIterator[Tab
     """Yield a tab on the page, and see that it asked for nothing elsewhere and had nothing to complain of."""
     async with served(scene.app) as url, api.async_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=PATIENCE)
         try:
             context = await browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(PATIENCE)
             await context.add_init_script(_HURRY)
             tab = Tab(await context.new_page(), url)
             yield tab

@@ -14,12 +14,12 @@ from cachecore_llm.testing.provider import LocalProvider
 from cachecore_proxy.server import Running
 from tests.proxy.admin.scene import TOKEN, Browser
 from tests.proxy.admin.test_pages import rows, words
-from tests.proxy.conftest import Gateways, chat, text_of
+from tests.proxy.conftest import NO_END, Gateways, chat, text_of
 
 
 @asynccontextmanager
 async def logged_in(running: Running) -> AsyncIterator[Browser]:
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.admin_port}") as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.admin_port}", timeout=NO_END) as client:
         assert (await client.post("/login", data={"secret": TOKEN})).status_code == 303
         yield Browser(client)
 

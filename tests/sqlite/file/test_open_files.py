@@ -83,7 +83,7 @@ async def test_two_backends_that_open_a_file_at_once_keep_their_locks(
     await first.aclose()
     told = set()
     for _ in range(100):
-        backends = [SQLiteBackend(path, options=SQLiteOptions(timeout=5.0)) for _ in range(2)]
+        backends = [SQLiteBackend(path, options=SQLiteOptions(timeout=20.0)) for _ in range(2)]
         together = threading.Barrier(2)
 
         def read(backend: SQLiteBackend, together: threading.Barrier = together) -> list[bytes | None]:
@@ -198,7 +198,7 @@ def test_a_log_that_goes_with_the_last_connection_is_not_missed(
 def test_a_child_process_knows_nothing_of_what_its_parent_has_open(tmp_path: Path) -> None:
     """After a fork during a close, the child is not misled by records of the parent's connections."""
     command = [sys.executable, "-c", FORK, str(tmp_path / "cache.db")]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert told.stdout == "7\n", told.stderr
     assert not list(tmp_path.glob("*.damaged-*"))
 

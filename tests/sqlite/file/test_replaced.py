@@ -148,7 +148,7 @@ async def test_path_with_characters_that_mean_something_in_urls(tmp_path: Path) 
 async def test_two_processes_make_the_file_at_once(tmp_path: Path) -> None:
     """Backends that open a new file together agree on one."""
     path = tmp_path / "cache.db"
-    backends = [SQLiteBackend(path) for _ in range(6)]
+    backends = [SQLiteBackend(path, options=PATIENT) for _ in range(6)]
     for number, backend in enumerate(backends):
         await backend.set_many({f"k{number}": b"v"}, ttl=60)
     for backend in backends:

@@ -16,7 +16,7 @@ import pytest
 from cachecore.contract import BackendError
 from cachecore.contract.options import MIB
 from cachecore.testing.clocks import FakeClock
-from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.space.admission import SpaceAdmission
 from cachecore_sqlite.space.checkpoint import Wal
 from tests.sqlite.children import call_when_told, fill_folder, running
@@ -194,6 +194,8 @@ async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
     (small_disk / "cache.db-reserve").mkdir()
     backend = SQLiteBackend(small_disk / "cache.db", options=PATIENT)
     await backend.set_many({"first": b"v"}, ttl=600)
+    waiting = SQLiteBackend(small_disk / "cache.db", options=SQLiteOptions(timeout=60))
+    assert await waiting.get_many(["first"]) == [b"v"]
     make_space, tried, often = SpaceAdmission.make_space, Counter[str](), threading.Event()
 
     def counted(self: SpaceAdmission, connection: sqlite3.Connection, until: float) -> bool:
@@ -212,9 +214,10 @@ async def test_deletion_waits_for_a_reader_as_long_as_it_has_time(
                 fill_folder(small_disk / "ballast")
         often.clear()
         tried.clear()
-        deleting = asyncio.ensure_future(backend.delete_many(["first"]))
-        assert await asyncio.to_thread(often.wait, 10)
+        deleting = asyncio.ensure_future(waiting.delete_many(["first"]))
+        assert await asyncio.to_thread(often.wait, 30)
     assert await deleting == 1
+    await waiting.aclose()
     await backend.aclose()
 
 
@@ -234,7 +237,7 @@ async def test_set_is_refused_in_time_if_others_fill_the_log_again(
         return True
 
     monkeypatch.setattr(Wal, "restart", restart)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(BackendError, match="full"):
             await backend.set_many({"more": b"v"}, ttl=600)
     assert restarts

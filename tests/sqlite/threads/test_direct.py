@@ -16,7 +16,7 @@ import pytest
 
 from cachecore.contract import BackendUnavailable
 from cachecore.testing.clocks import FakeClock
-from cachecore_sqlite import SQLiteBackend
+from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from cachecore_sqlite.file import open_files
 from cachecore_sqlite.file.locality import is_local, kind_of
 from cachecore_sqlite.table import rows
@@ -34,7 +34,7 @@ def never_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _ready(backend: SQLiteBackend, key: str = "k") -> None:
     """Read until the connection of callers is open."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while backend.read_now([key]) is None:
         assert time.monotonic() < limit
         backend._pool.direct._rests_until = 0.0
@@ -66,14 +66,14 @@ async def test_values_are_those_of_the_threads(tmp_path: Path) -> None:
 
 async def test_a_write_is_seen_by_the_next_read(tmp_path: Path) -> None:
     """An acknowledged write, of this process or of another, is what the next read in this thread returns."""
-    path = str(tmp_path / "cache.db")
-    backend = SQLiteBackend(path)
+    path, patient = str(tmp_path / "cache.db"), SQLiteOptions(timeout=20)
+    backend = SQLiteBackend(path, options=patient)
     await backend.set_many({"k": b""}, ttl=60)
     await _ready(backend)
     for number in range(100):
         await backend.set_many({"k": b"%d" % number}, ttl=60)
         assert backend.read_now(["k"]) == [b"%d" % number]
-    other = SQLiteBackend(path)
+    other = SQLiteBackend(path, options=patient)
     for number in range(100):
         await other.swap("k", backend.read_now(["k"])[0], b"other %d" % number, ttl=60)  # type: ignore[index]  # it is ready
         assert backend.read_now(["k"]) == [b"other %d" % number]
@@ -81,7 +81,7 @@ async def test_a_write_is_seen_by_the_next_read(tmp_path: Path) -> None:
     assert backend.read_now(["k"]) == [None]
     with running(write_when_told, path) as (_, pipe):
         pipe.send("told")
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 60
         while backend.read_now(["told"]) == [None]:
             assert time.monotonic() < limit
             await asyncio.sleep(0.001)
@@ -327,7 +327,7 @@ def test_threads_read_while_others_write(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         number = 0
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 60
         while sum(made) < 1000 and time.monotonic() < limit:
             number += 1
             await backend.set_many(dict.fromkeys("ab", b"%0900d" % number), ttl=60)

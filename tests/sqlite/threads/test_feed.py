@@ -12,7 +12,7 @@ from cachecore.contract import Alive, Changed, FeedEvent, Lost
 from cachecore_sqlite import SQLiteBackend, SQLiteOptions
 from tests.sqlite.children import running, write_when_told
 
-QUICK = SQLiteOptions(heartbeat=0.05)
+QUICK = SQLiteOptions(heartbeat=0.05, timeout=20)
 
 
 class Heard:
@@ -31,7 +31,7 @@ class Heard:
         return Lost() in self.events
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < limit, self.events[-10:]
             await asyncio.sleep(0.001)
@@ -69,8 +69,8 @@ async def test_another_process_is_heard(tmp_path: Path) -> None:
 async def test_gap_in_the_log_is_said(tmp_path: Path) -> None:
     """Promise: a feed delayed (here by `at_work`) for longer than the change log reaches sends `Lost`."""
     path = tmp_path / "cache.db"
-    backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.5, heartbeat=0.5))
-    other = SQLiteBackend(path, options=SQLiteOptions(durability="process"))
+    backend = SQLiteBackend(path, options=SQLiteOptions(feed_interval=0.5, heartbeat=0.5, timeout=20))
+    other = SQLiteBackend(path, options=SQLiteOptions(durability="process", timeout=20))
     async with _heard(backend) as heard:
         feed = backend._pool._feed
         with feed.at_work:  # as a stopped process would be
@@ -89,7 +89,7 @@ async def test_gap_in_the_log_is_said(tmp_path: Path) -> None:
 async def test_replaced_file_is_said(tmp_path: Path) -> None:
     """After the file was deleted the feed sends `Lost`, and then follows the new file."""
     path = tmp_path / "cache.db"
-    backend, other = SQLiteBackend(path, options=QUICK), SQLiteBackend(path)
+    backend, other = SQLiteBackend(path, options=QUICK), SQLiteBackend(path, options=QUICK)
     async with _heard(backend) as heard:
         path.unlink()
         await heard.until(heard.lost)
@@ -132,7 +132,7 @@ async def test_feed_ends_when_the_backend_is_closed(tmp_path: Path) -> None:
         while not events:  # noqa: ASYNC110 - filled by the loop above
             await asyncio.sleep(0.001)
         await backend.aclose()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         assert events[-1] == Lost()
 
 
@@ -142,7 +142,7 @@ async def test_feed_without_listeners_does_not_poll(tmp_path: Path) -> None:
     async with _heard(backend):
         pass
     feed = backend._pool._feed
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 60
     while feed._position is not None:
         assert time.monotonic() < limit
         await asyncio.sleep(0.005)

@@ -15,7 +15,7 @@ from cachecore_sqlite.threads.queue import SharedQueue
 
 
 def _waiting(queue: SharedQueue[int | None], count: int) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while len(queue._idle) < count:
         assert time.monotonic() < limit
         time.sleep(0)  # releases the interpreter: no event shows that a thread waits
@@ -47,10 +47,10 @@ def test_the_thread_that_came_last_is_woken() -> None:
     threads.append(_getting(queue, last))
     _waiting(queue, 2)
     queue.put(1)
-    threads[1].join(10)
+    threads[1].join(60)
     assert (first, last) == ([], [1])
     queue.put(2)
-    threads[0].join(10)
+    threads[0].join(60)
     assert first == [2]
 
 
@@ -84,7 +84,7 @@ def test_who_is_woken_for_nothing_wakes_another() -> None:
 
     queue._items = items = _Interrupted(meanwhile)
     assert queue.get() is None
-    thread.join(10)
+    thread.join(60)
     assert waiting == [None]
 
 
@@ -114,7 +114,7 @@ def test_every_item_is_taken_once_and_every_thread_ends() -> None:
             for _ in consumers:
                 queue.put(None)
             for thread in consumers:
-                thread.join(10)
+                thread.join(60)
                 assert not thread.is_alive()
             assert Counter(taken) == Counter(range(150))
     finally:

@@ -286,7 +286,7 @@ def test_threads_claim_store_and_wait(plain: SyncCache[Any]) -> None:
             return "own"
 
         def ask() -> Any:
-            holding.wait(5)
+            holding.wait(60)
             return plain.get_or_set("q", own)
 
         asked = [pool.submit(ask) for _ in range(4)]
@@ -297,7 +297,7 @@ def test_threads_claim_store_and_wait(plain: SyncCache[Any]) -> None:
                 plain.get_or_set("q", lambda: 1)
             assert plain.get_or_set("other", lambda: 2) == 2
             assert claim.store("claimed")
-        assert [one.result(30) for one in asked] == ["claimed"] * 4
+        assert [one.result(60) for one in asked] == ["claimed"] * 4
     assert calls == []
     assert plain.exists("q")
     hit = plain.claim("q").hit

@@ -44,7 +44,7 @@ def test_a_task_that_begins_while_the_loop_ends_is_not_left_unstarted(turns: int
         await anext(kept[0])
 
     thread = LoopThread()
-    thread.submit(begin()).result(5)
+    thread.submit(begin()).result(60)
     thread.stop()
     kept.clear()
     gc.collect()

@@ -167,7 +167,7 @@ def test_nobody_joins_after_an_invalidation(cache: SyncCache[Any]) -> None:
 
 def test_a_store_that_dies_before_the_end_costs_no_chunk() -> None:
     store = FaultyBackend(MemoryBackend())
-    with SyncCache[Any](store, ttl=60, l1_max_entries=0) as cache:
+    with SyncCache[Any](store, ttl=60, l1_max_entries=0, backend_timeout=1) as cache:
         source = Source().go(1)
         stream = ask(cache, source)
         assert next(stream) == WORDS[0]
@@ -195,7 +195,7 @@ def test_a_cache_that_is_closed_leaves_no_half_answer() -> None:
 
 def test_a_gap_that_is_too_long_is_a_timeout() -> None:
     source = Source().go(1)
-    with SyncCache("memory://", ttl=60, factory_timeout=0.2) as cache:
+    with SyncCache("memory://", ttl=60, factory_timeout=1.0) as cache:
         stream = ask(cache, source)
         assert next(stream) == WORDS[0]
         with pytest.raises(TimeoutError, match="no chunk within"):

@@ -24,7 +24,7 @@ from cachecore_llm.testing.provider.server import Server
 from cachecore_llm.testing.provider.service import Rules, Service
 
 _T = TypeVar("_T")
-_TIMEOUT: Final = 10.0  # seconds for the server's loop to react
+_TIMEOUT: Final = 25.0  # seconds for the server's loop to react, and for clients on a busy machine
 
 
 class LocalProvider:
