@@ -17,7 +17,7 @@ from cachecore.engine import read as reading
 from cachecore.engine.batch_computation import BatchComputation, FactoryMany
 from cachecore.engine.computation import ABSENT, Computation
 from cachecore.engine.lookup import background, compute, may_refresh, run_behind, serve_stale
-from cachecore.engine.read import read, take
+from cachecore.engine.read import parts, read, take
 from cachecore.engine.scope import Question, Scope, Ttl, question
 from cachecore.engine.store_read import StoreRead
 
@@ -64,7 +64,7 @@ class BatchCall:
 
     async def _answer(self, unanswered: list[Question], answers: dict[str, Any]) -> None:
         """Add the answers to keys that are not in memory to `answers`."""
-        reads = await asyncio.gather(*map(self._read, unanswered))
+        reads = [seen for part in parts(unanswered) for seen in await asyncio.gather(*map(self._read, part))]
         answers.update({seen.question.key: seen.value for seen in reads if seen.value is not UNSET})
         self._refresh_behind(reads)
         missing = [seen for seen in reads if seen.value is UNSET]

@@ -23,6 +23,9 @@ from cachecore.engine.store_read import StoreRead
 from cachecore.memory.warmth import Warmth
 
 _UNKNOWN: Final = object()
+_AT_ONCE: Final = 2048
+"""Keys of one call that are read at once: a deadline counts from the sending, and that of the last of 10,000 keys would
+pass while the store reads the others."""
 _REJECTED: Final = frozenset(get_args(Reason))
 
 
@@ -72,11 +75,18 @@ async def fetch(question: Question) -> tuple[Any, StoreRead | None]:
     return (value, None) if value is not UNSET else await _not_fresh(question, batch, entry, judged, reason)
 
 
+def parts(questions: Sequence[Question]) -> list[Sequence[Question]]:
+    """Divide the questions of one call into those that are read at once."""
+    return [questions[start : start + _AT_ONCE] for start in range(0, len(questions), _AT_ONCE)]
+
+
 async def fetch_many(questions: Sequence[Question]) -> list[Any]:
     """Read keys at the same time, as `fetch` does; return their values, UNSET for those that are not fresh.
 
     Without a task for each: only those that need another read, because of tags that were unknown, take one.
     """
+    if len(questions) > _AT_ONCE:
+        return [value for part in parts(questions) for value in await fetch_many(part)]
     requests = [_request(question, question.state.coalescer) for question in questions]
     values: list[Any] = []
     again: list[tuple[int, Coroutine[Any, Any, tuple[Any, StoreRead | None]]]] = []

@@ -1,4 +1,4 @@
-"""The log of refusals by a store that answers: it is full, read-only, not ours, or the user lacks a right.
+"""The log of refusals by a store that answers: it is full, read-only, not ours, not there, or the user lacks a right.
 
 A breaker does not open for these: other calls work. A line tells that it begins and one that it is over, each
 with the reserve of `state_log`: at most one a minute while it flaps.
@@ -14,6 +14,7 @@ from typing import Final
 from cachecore.contract.errors import BackendError
 from cachecore.store.state_log import StateLog
 
+_NOTHING: Final = "answers are computed and not stored, invalidations are not delivered"
 _TEXTS: Final = {
     "full": "takes nothing new (full): answers are computed and not stored, those that it has are served; give it "
     "room, an eviction policy such as allkeys-lru, and each answer a ttl",
@@ -23,6 +24,11 @@ _TEXTS: Final = {
     "give the cache a path of its own",
     "newer": "was made by a newer version (newer): it is left as it is, and answers are computed and not stored; "
     "install that version, or give the cache a path of its own",
+    "schema": f"finds no such schema (schema): {_NOTHING}; make the schema, or check its name",
+    "no_bucket": f"finds no such bucket (no_bucket): {_NOTHING}; make the bucket, or check its name",
+    "no_swap": f"does not write on conditions (no_swap): {_NOTHING}; use a store that does",
+    "forked": f"was used before this process was forked (forked): {_NOTHING}; use `spawn`, or build and use the first "
+    "cache after the fork",
     "auth": "refuses {} (auth): the user lacks a right; nothing that needs it is done, and an invalidation that "
     "needs it is never delivered until the user has it: see `cachecore doctor`",
 }
@@ -31,6 +37,10 @@ _OVER: Final = {
     "readonly": "takes writes again",
     "foreign": "is a store of this library again",
     "newer": "is a store of this version again",
+    "schema": "finds the schema",
+    "no_bucket": "finds the bucket",
+    "no_swap": "writes on conditions",
+    "forked": "answers in this process",
     "auth": "no longer refuses {}",
 }
 

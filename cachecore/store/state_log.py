@@ -30,7 +30,7 @@ _REMEDIES: Final = {
     "auth": "check user and password, or the rights of the user",
     "tls": "check the certificates and settings of TLS, here and at the server",
     "no_database": "make the database, or check its name",
-    "max_clients": "raise the number of clients that the server allows, or use fewer processes",
+    "max_clients": "raise the number of clients that the server allows, or use fewer processes or connections",
     "loading": "it reads its data and will be back by itself",
     "readonly": "this is a replica: point to the primary, or wait for the failover to end",
     "locked": "another process holds the lock of the file for long",

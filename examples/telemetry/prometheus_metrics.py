@@ -1,6 +1,6 @@
 """Metrics of a cache for Prometheus: an SDK, its exporter, and a page at http://127.0.0.1:9464/metrics.
 
-    pip install 'cachecore-framework' opentelemetry-sdk opentelemetry-exporter-prometheus
+    pip install -e . opentelemetry-sdk opentelemetry-exporter-prometheus
     python examples/telemetry/prometheus_metrics.py [PORT]
 
 It answers questions from a cache until it gets a line on stdin, or its end. The dashboard (`dashboard.json`) and the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import tomllib
@@ -43,11 +44,24 @@ def problem(argument: str) -> str | None:
     return f"{argument} names extras that are not there: {missing}" if missing else None
 
 
+def left_out(arguments: list[str]) -> set[str]:
+    """Return the distributions of ours that a command needs beside those it names: no index has them."""
+    named, needed = set[str](), set[str]()
+    for place, _, extras in (argument.rstrip("]").partition("[") for argument in arguments):
+        if project := PROJECTS.get((ROOT / place).resolve()):
+            named.add(project["name"])
+            more = (project["optional-dependencies"][extra] for extra in filter(None, extras.split(",")))
+            needed.update(re.split(r"[^\w-]", one)[0] for one in itertools.chain(project["dependencies"], *more))
+    return {one for one in needed - named if one.startswith("cachecore-")}
+
+
 @pytest.mark.parametrize("page", pages(), ids=name)
 def test_a_page_installs_what_can_be_installed(page: Path) -> None:
     for arguments in commands(page.read_text(encoding="utf-8")):
         for argument in arguments:
             assert problem(argument) is None, f"{name(page)}: {problem(argument)}"
+        # One argument alone is an extra of a part that is there.
+        assert not left_out(arguments), f"{name(page)}: {arguments} names no path of {left_out(arguments)}"
 
 
 def test_mistakes_are_found() -> None:
@@ -61,4 +75,5 @@ def test_mistakes_are_found() -> None:
     assert problem("wheels/*.whl") is None
     assert problem("fastapi") is None
     assert problem("-e") is None
+    assert left_out(["-e", ".", "-e", "integrations/llm[redis]"]) == {"cachecore-sqlite", "cachecore-redis"}
     assert commands("`pip install -e '.[all]' a`  # b") == [["-e", ".[all]", "a"]]

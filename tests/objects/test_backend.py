@@ -190,6 +190,20 @@ async def test_prune_deletes_what_has_ended_and_nothing_else(tmp_path: Path) -> 
     await backend.aclose()
 
 
+async def test_a_folder_goes_with_its_last_file(tmp_path: Path) -> None:
+    """Each system prompt of an LLM has a folder: 4 KB of the disk for each would stay for ever."""
+    backend = from_url(f"file://{tmp_path}/answers", clock=(clock := FakeClock()))
+    await backend.set_many({f"cc:e:prompt-{i}/a:b": b"v" for i in range(3)}, ttl=5)
+    await backend.set_many({"cc:e:prompt-3/a:b": b"v"}, ttl=60)
+    clock.advance(10)
+    assert await backend.prune() == 3
+    (left,) = await asyncio.to_thread(lambda: list((tmp_path / "answers" / "cc" / "e").iterdir()))
+    assert left.name == "prompt-3=2Fa"
+    assert await backend.delete_many(["cc:e:prompt-3/a:b"]) == 1
+    assert await asyncio.to_thread(lambda: [path.name for path in (tmp_path / "answers").iterdir()]) == [".locks"]
+    await backend.aclose()
+
+
 async def test_a_page_of_a_scan_is_as_many_as_go_at_once() -> None:
     """A batch of more takes round trips that its deadline does not know of: 300 answers 30 ms away were not deleted."""
     backend = ObjectBackend(MemoryStore(), concurrency=8)

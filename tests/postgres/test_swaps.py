@@ -11,6 +11,7 @@ import pytest
 from cachecore.contract import Alive, Changed, Lost
 from cachecore_postgres import PostgresBackend
 from cachecore_postgres.connections import Connection
+from tests.postgres.server import Server
 
 
 async def test_swaps_that_begin_together_are_few_statements(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +67,26 @@ async def test_a_counter_that_is_given_up_leaves_the_calls_before_it_alone(postg
     advanced.cancel()
     assert (await read, await swapped) == ([b"v"], True)
     await backend.aclose()
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_calls_that_meet_at_one_key_are_answered_whatever_the_isolation(
+    postgres: Server, postgres_url: str, isolation: str
+) -> None:
+    """A statement that waited for another's row would fail where the database's default is stricter than ours."""
+    postgres.ask(f"ALTER ROLE owner SET default_transaction_isolation = '{isolation}'")
+    try:
+        backend, other = PostgresBackend(postgres_url), PostgresBackend(postgres_url)
+        await backend.set_many({"k": b"v"}, ttl=60)
+        async with await psycopg.AsyncConnection.connect(postgres_url) as holder:
+            await holder.execute("UPDATE cachecore SET expires = 'infinity' WHERE key = 'k'")
+            calls = [asyncio.ensure_future(one.swap("k", b"v", b"x", ttl=60)) for one in (backend, other)]
+            while not postgres.ask("SELECT 1 FROM pg_locks WHERE NOT granted OFFSET 1"):  # both wait for the holder
+                assert not any(call.done() for call in calls)
+                await asyncio.sleep(0.01)
+            await holder.commit()
+        assert sorted(await asyncio.gather(*calls)) == [False, True]
+    finally:
+        postgres.ask("ALTER ROLE owner RESET default_transaction_isolation")
+    for one in (backend, other):
+        await one.aclose()

@@ -33,6 +33,8 @@ _NEVER: Final[Any] = {"e_tag": '"no object has this one"', "version": "1"}
 _LAST_WORDS: Final = 0.05
 _threads: Final = {"started": False, "lost": False}
 """Of obstore in this process: a forked child has none of its parent's, and waits for them for ever."""
+open_folder: Final = functools.partial(LocalStore, mkdir=True, automatic_cleanup=True)
+"""A folder in it goes with its last file: each system prompt of an LLM has one."""
 
 
 class _Found(NamedTuple):
@@ -198,7 +200,7 @@ class ObjectBackend:
     @functools.cached_property
     def _store(self) -> Any:
         with translated("open"):
-            return LocalStore(self._given, mkdir=True) if isinstance(self._given, Path) else self._given
+            return open_folder(self._given) if isinstance(self._given, Path) else self._given
 
     def _check(self, operation: str) -> None:
         if self._closed:

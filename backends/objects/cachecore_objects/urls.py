@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cachecore.contract import Clock, OptionsError, positive, redact_url
-from cachecore_objects.backend import ObjectBackend
+from cachecore_objects.backend import ObjectBackend, open_folder
 
 _SCHEMES: Final = ("s3", "gs", "az", "file")
 _OF_CLIENT: Final = ("allow_", "connect_", "default_content", "http", "pool_", "proxy_", "random", "read_", "user_")
@@ -43,7 +43,7 @@ def from_url(url: str, *, clock: Clock | None = None) -> ObjectBackend:
             if given or parts.netloc or not parts.path.strip("/"):
                 raise OptionsError(f"a folder is named by file:///folder, with no options of obstore, not {plain!r}")
             folder = Path(unquote(parts.path))
-            store: Any = folder if _can_be_made(folder) else stores.LocalStore(folder, mkdir=True)
+            store: Any = folder if _can_be_made(folder) else open_folder(folder)
         else:
             # No retries: whether a call is made again is decided above.
             build: Any = stores.from_url  # its types name each kind of store

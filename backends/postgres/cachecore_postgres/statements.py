@@ -19,12 +19,13 @@ from cachecore_postgres.options import PostgresOptions
 # Which process answers, and for which table. The server is limited too: a statement that this process has given up must
 # not be carried out much later. A limit that a user has set is left alone, and that of a pooler's connection. Planning
 # takes longer than the rest: a statement is planned once, by the index, although the table may be empty at that time. A
-# bitmap of rows has no order: each page of a scan would be sorted from all rows behind it.
+# bitmap of rows has no order: each page of a scan would be sorted from all rows behind it. Each statement is right by
+# itself; a stricter isolation, which a database may have as its default, would fail those that meet at one row.
 GREET: Final = b"""SELECT mine AND NOT pg_is_in_recovery(), to_regclass(%(table)s)::oid::text, CASE WHEN mine THEN
        set_config('statement_timeout', coalesce(nullif(current_setting('statement_timeout'), '0'), %(ms)s::text), false)
-       || set_config('plan_cache_mode', 'force_generic_plan', false) || set_config('enable_seqscan', 'off', false)
-       || set_config('enable_bitmapscan', 'off', false) || set_config('jit', 'off', false) END
-       FROM (SELECT pg_backend_pid() = %(process)s AS mine) own"""
+       || set_config('plan_cache_mode', 'force_generic_plan', false) || set_config('enable_bitmapscan', 'off', false)
+       || set_config('default_transaction_isolation', 'read committed', false) || set_config('jit', 'off', false)
+       || set_config('enable_seqscan', 'off', false) END FROM (SELECT pg_backend_pid() = %(process)s AS mine) own"""
 
 
 class Statements:

@@ -11,7 +11,10 @@ import pytest
 from cachecore import Cache
 from cachecore.encoding.entry import draft, seal
 from cachecore.store.memory_backend import MemoryBackend
+from cachecore.testing.faulty import FaultyBackend
 from tests.unit.virtual_caches import Answer, Scene, virtual
+
+from .test_batches import Answers
 
 
 async def bytes_of(scene: Scene, cache: Cache[Any], request: Any) -> bytes:
@@ -153,3 +156,29 @@ def test_no_copy_is_kept_of_what_changed_while_it_was_read(late: bool) -> None:
         assert await cache.get("q") == ("new" if late else "old")
 
     check()
+
+
+class _OneByOne(FaultyBackend):
+    """A store that reads one batch after the other, each in 5 ms, as a database with one connection does."""
+
+    turn: asyncio.Lock
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        async with self.turn:
+            await asyncio.sleep(0.005)
+            return await super().get_many(keys)
+
+
+@virtual
+async def test_a_batch_of_any_size_is_read_from_a_store_that_is_not_that_fast(scene: Scene) -> None:
+    """All reads of 10,000 keys, sent at once, would have one deadline: the last ones would count as late."""
+    store = _OneByOne(scene.memory)
+    store.turn = asyncio.Lock()
+    cache = scene.cache(store, l1_max_entries=0, backend_timeout=0.05)
+    names = [str(number) for number in range(10_000)]
+    await cache.get("0")  # the round trip is known from here on
+    assert all(await cache.set_many(dict.fromkeys(names, "stored")))
+    assert len(await cache.get_many(names)) == len(names)
+    factory = Answers()
+    await cache.get_or_set_many(names, factory)
+    assert factory.calls == []

@@ -31,6 +31,10 @@ async def write(made: Guarded, times: int = 1) -> None:
         ("readonly", True, "refuses writes (readonly)", "point to the primary", "takes writes again after 12.0 s"),
         ("foreign", False, "no store of this library", "path of its own", "of this library again after 12.0 s"),
         ("newer", False, "by a newer version (newer)", "install that version", "this version again after 12.0 s"),
+        ("schema", False, "no such schema", "check its name", "finds the schema after 12.0 s"),
+        ("no_bucket", False, "no such bucket", "check its name", "finds the bucket after 12.0 s"),
+        ("no_swap", False, "(no_swap)", "use a store that does", "writes on conditions after 12.0 s"),
+        ("forked", False, "was forked", "use `spawn`", "answers in this process after 12.0 s"),
         ("auth", False, "refuses set_many (auth)", "never delivered", "no longer refuses set_many after 12.0 s"),
     ],
 )
