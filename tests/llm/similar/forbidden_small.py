@@ -123,6 +123,35 @@ def aspect(chance: Random) -> Pair:
     )
 
 
+def progress(chance: Random) -> Pair:
+    """What is being done, and what is done."""
+    noun, verb = words(chance, 2)
+    be = chance.choice(("Is", "Was"))
+    return f"{be} my {noun} being {verb}ed?", f"{be} my {noun} {verb}ed?"
+
+
+def lasting(chance: Random) -> Pair:
+    """What still is, and what is over."""
+    noun, verb = words(chance, 2)
+    long = chance.choice(("for 2 years", "for three weeks", "since 2019", "since the summer"))
+    asks = chance.choice(("Do I pay", "Can I go", "Is it right"))
+    return f"I have {verb}ed a {noun} {long}. {asks}?", f"I {verb}ed a {noun} {long}. {asks}?"
+
+
+def two_tenses(chance: Random) -> Pair:
+    """Of two clauses one is in another tense, while both texts speak of the past; `-ed` is no participle."""
+    noun, verb, other = words(chance, 3)
+    return chance.choice(
+        (
+            (f"I was {verb}ed and my {noun} is {other}. Who?", f"I was {verb}ed and my {noun} was {other}. Who?"),
+            (f"It was {verb}ed. Do I get a {noun}?", f"It was {verb}ed. Did I get a {noun}?"),
+            (f"My {noun} is {other}. Was it {verb}?", f"My {noun} was {other}. Is it {verb}?"),
+            (f"I have {verb}ed {noun}s. Is it {other}?", f"I had {verb}ed {noun}s. Is it {other}?"),
+            (f"I can't {verb}. Can I {noun}?", f"I don't {verb}. Can I {noun}?"),
+        )
+    )
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -136,6 +165,9 @@ SMALL: dict[str, Maker] = {
         order_given,
         definition,
         aspect,
+        progress,
+        lasting,
+        two_tenses,
     )
 }
 """What may share no answer, by the difference."""
