@@ -102,11 +102,11 @@ def definition(chance: Random) -> Pair:
     """What such a thing is, and which one it is."""
     one, two = words(chance, 2)
     which, such = chance.choice((("my", "a "), ("the", "a "), ("your", ""), ("my", "")))
-    be = chance.choice(("What is", "What's", "What was"))
+    be = chance.choice(("What is", "What's", "What was", "Who is"))
     return chance.choice(
         (
             (f"{be} {which} {one} {two}?", f"{be} {such}{one} {two}?"),
-            (f"{be} the {one}?", f"{be} {one}?"),
+            (f"What is the {one}?", f"What is {one}?"),
         )
     )
 
@@ -152,6 +152,28 @@ def two_tenses(chance: Random) -> Pair:
     )
 
 
+def lettered(chance: Random) -> Pair:
+    """A letter or a numeral behind its noun, written small; and a degree."""
+    noun, verb = words(chance, 2)
+    kind = chance.choice(("vitamin a", "hepatitis a", "influenza a", "type i", "very"))
+    return f"how do i {verb} {kind} {noun}s", f"how do i {verb} {kind.split()[0].replace('very', '')} {noun}s"
+
+
+def said(chance: Random) -> Pair:
+    """Words that are spoken of, however small."""
+    noun, verb = words(chance, 2)
+    say = chance.choice(("How do you say", "How to say", "Translate", "Can you translate", "How do I pronounce"))
+    one, other = chance.choice(
+        (
+            (f"the {noun}", f"a {noun}"),
+            (f"my {noun}", f"the {noun}"),
+            (f"can I {verb}", f"could I {verb}"),
+            (f"it is {verb}", f"is it {verb}"),
+        )
+    )
+    return f"{say} {one} in Spanish", f"{say} {other} in Spanish"
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -168,6 +190,8 @@ SMALL: dict[str, Maker] = {
         progress,
         lasting,
         two_tenses,
+        lettered,
+        said,
     )
 }
 """What may share no answer, by the difference."""

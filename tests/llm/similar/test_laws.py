@@ -39,6 +39,12 @@ from tests.llm.similar.forbidden import FORBIDDEN
 from tests.llm.similar.invented import TRUE
 
 Law = Callable[[Reading, Reading], str | None]
+
+
+def _words_or_order(a: Reading, b: Reading) -> str | None:
+    return unpaired.disagreement(a, b) or order.disagreement(a, b)
+
+
 LAWS: dict[str, Law] = {
     "case": letter_case.disagreement,
     "added_word": unpaired.disagreement,
@@ -88,6 +94,8 @@ LAWS: dict[str, Law] = {
     "progress": tense.disagreement,
     "lasting": tense.disagreement,
     "two_tenses": tense.disagreement,
+    "lettered": unpaired.disagreement,
+    "said": _words_or_order,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -141,7 +149,8 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("Which is better, tea or coffee?", "Which is better, coffee or tea?"),
         ("How do I get a refund, please?", "How do I get a refund?"),
         ("Could you please stop the order?", "Could you stop the order?"),
-        ("How do I get a very good loan?", "How do I get a good loan?"),
+        ("Who is the president?", "Who is president?"),
+        ("How do you say the cat in Spanish?", "How do I say the cat in Spanish?"),
         ("Why do I wake up tired?", "Why am I waking up tired?"),
         ("I have lost my card. Where do I call?", "I lost my card. Where do I call?"),
         ("Do I have to pay?", "Do I need to pay?"),
@@ -268,6 +277,11 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Show me a regex for emails", "Explain a regex for emails", "words"),
         ("What is my IP address?", "What is an IP address?", "definitions"),
         ("What is the time?", "What is time?", "definitions"),
+        ("Who is my beneficiary?", "Who is a beneficiary?", "definitions"),
+        ("what are vitamin a deficiency symptoms", "what are vitamin deficiency symptoms", "words"),
+        ("what is a type i error", "what is a type error", "words"),
+        ("Is very hot water bad for skin?", "Is hot water bad for skin?", "words"),
+        ("How do you say the cat in Spanish?", "How do you say a cat in Spanish?", "words"),
         ("Which animals are hunting?", "What is hunting animals?", "order"),
         ("Does it rain in Rome?", "Is it raining in Rome?", "tense"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
