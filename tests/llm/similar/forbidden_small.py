@@ -174,6 +174,27 @@ def said(chance: Random) -> Pair:
     return f"{say} {one} in Spanish", f"{say} {other} in Spanish"
 
 
+def article(chance: Random) -> Pair:
+    """The same word in another case, gender or number, which the article alone tells."""
+    noun, verb = words(chance, 2)
+    one, other = chance.sample(("der", "die", "den", "dem"), 2)
+    thing, place = chance.sample(("el", "la"), 2)
+    return chance.choice(
+        (
+            (f"Darf ich in {one} {noun} {verb}en?", f"Darf ich in {other} {noun} {verb}en?"),
+            (f"Wie kann {one} {noun} {verb}en?", f"Wie kann {other} {noun} {verb}en?"),
+            (f"Comment est le {noun} ?", f"Comment est la {noun} ?"),
+            (f"¿Por qué está {thing} {noun}?", f"¿Por qué está {place} {noun}?"),
+        )
+    )
+
+
+def foreign_form(chance: Random) -> Pair:
+    """An ending that is a plural in English, and another person in Spanish."""
+    noun, verb = words(chance, 2)
+    return f"¿Por qué {verb}e la {noun}?", f"¿Por qué {verb}es la {noun}?"
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -192,6 +213,8 @@ SMALL: dict[str, Maker] = {
         two_tenses,
         lettered,
         said,
+        article,
+        foreign_form,
     )
 }
 """What may share no answer, by the difference."""

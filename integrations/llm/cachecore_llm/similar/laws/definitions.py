@@ -1,8 +1,8 @@
 """Definitions: `What is an IP address?` asks for the meaning of a word, `What is my IP address?` for one thing.
 
-In a question of `What is` or `Who is` and a noun alone, the article tells which: with `my` and `the` it asks for one thing, with
-`a` and none for the meaning. `the` may be left out before two words or more (`What is the stock market`, `What is
-stock market`), but not before one: `What is the time?` is not `What is time?`. With `who` it may.
+In a question of `What is` or `Who is` and a noun alone, the article tells which: with `my` and `the` it asks for one
+thing, with `a` and none for the meaning. `the` may be left out before two words or more (`What is the stock market`,
+`What is stock market`), but not before one: `What is the time?` is not `What is time?`. With `who` it may.
 """
 
 from __future__ import annotations

@@ -59,6 +59,8 @@ class Term:
     """The word before it, folded, weightless ones too; empty where a sentence begins."""
     behind_be: bool = False
     """Whether a form of `be` stands before it in its sentence."""
+    foreign: bool = False
+    """Whether its text is in another known language than English."""
 
     @property
     def is_name(self) -> bool:
@@ -245,7 +247,7 @@ def _take(reading: Reading, token: Token, before: Token | None, behind: str, wei
         return
     if word not in weightless or marked:
         value = canonical(word, previous, reading.last) if english else word
-        _append(reading, Term(value, token, unit, previous, reading.being))
+        _append(reading, Term(value, token, unit, previous, reading.being, reading.language not in ("en", None)))
         reading.speaks = reading.speaks or (english and speaks(word, reading.values))
     else:
         reading.being = reading.being or word in BEING
