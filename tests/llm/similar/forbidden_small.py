@@ -80,6 +80,8 @@ def subject(chance: Random) -> Pair:
             (f"Can it {verb} in the {noun}?", f"Can {person} {verb} in the {noun}?"),
             (f"What is its {noun} {verb}?", f"What is {own} {noun} {verb}?"),
             (f"How are you {verb}ing the {noun}?", f"How am I {verb}ing the {noun}?"),
+            (f"How do you {verb} my {noun}?", f"How do I {verb} my {noun}?"),
+            (f"How do you {verb} me?", f"How do I {verb}?"),
         )
     )
 

@@ -280,6 +280,7 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("how do i apply for us citizenship", "how do i apply for citizenship", "words"),
         ("How are you feeling today?", "How am I feeling today?", "persons"),
         ("What is its purpose?", "What is your purpose?", "persons"),
+        ("How do you verify my identity?", "How do I verify my identity?", "persons"),
         ("How should babies sleep?", "How do babies sleep?", "words"),
         ("Show me a regex for emails", "Explain a regex for emails", "words"),
         ("What is my IP address?", "What is an IP address?", "definitions"),
