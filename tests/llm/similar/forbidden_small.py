@@ -80,6 +80,8 @@ def subject(chance: Random) -> Pair:
             (f"Can it {verb} in the {noun}?", f"Can {person} {verb} in the {noun}?"),
             (f"What is its {noun} {verb}?", f"What is {own} {noun} {verb}?"),
             (f"How are you {verb}ing the {noun}?", f"How am I {verb}ing the {noun}?"),
+            (f"How do you {verb} my {noun}?", f"How do I {verb} my {noun}?"),
+            (f"How do you {verb} me?", f"How do I {verb}?"),
         )
     )
 
@@ -102,11 +104,11 @@ def definition(chance: Random) -> Pair:
     """What such a thing is, and which one it is."""
     one, two = words(chance, 2)
     which, such = chance.choice((("my", "a "), ("the", "a "), ("your", ""), ("my", "")))
-    be = chance.choice(("What is", "What's", "What was"))
+    be = chance.choice(("What is", "What's", "What was", "Who is"))
     return chance.choice(
         (
             (f"{be} {which} {one} {two}?", f"{be} {such}{one} {two}?"),
-            (f"{be} the {one}?", f"{be} {one}?"),
+            (f"What is the {one}?", f"What is {one}?"),
         )
     )
 
@@ -123,6 +125,78 @@ def aspect(chance: Random) -> Pair:
     )
 
 
+def progress(chance: Random) -> Pair:
+    """What is being done, and what is done."""
+    noun, verb = words(chance, 2)
+    be = chance.choice(("Is", "Was"))
+    return f"{be} my {noun} being {verb}ed?", f"{be} my {noun} {verb}ed?"
+
+
+def lasting(chance: Random) -> Pair:
+    """What still is, and what is over."""
+    noun, verb = words(chance, 2)
+    long = chance.choice(("for 2 years", "for three weeks", "since 2019", "since the summer"))
+    asks = chance.choice(("Do I pay", "Can I go", "Is it right"))
+    return f"I have {verb}ed a {noun} {long}. {asks}?", f"I {verb}ed a {noun} {long}. {asks}?"
+
+
+def two_tenses(chance: Random) -> Pair:
+    """Of two clauses one is in another tense, while both texts speak of the past; `-ed` is no participle."""
+    noun, verb, other = words(chance, 3)
+    return chance.choice(
+        (
+            (f"I was {verb}ed and my {noun} is {other}. Who?", f"I was {verb}ed and my {noun} was {other}. Who?"),
+            (f"It was {verb}ed. Do I get a {noun}?", f"It was {verb}ed. Did I get a {noun}?"),
+            (f"My {noun} is {other}. Was it {verb}?", f"My {noun} was {other}. Is it {verb}?"),
+            (f"I have {verb}ed {noun}s. Is it {other}?", f"I had {verb}ed {noun}s. Is it {other}?"),
+            (f"I can't {verb}. Can I {noun}?", f"I don't {verb}. Can I {noun}?"),
+        )
+    )
+
+
+def lettered(chance: Random) -> Pair:
+    """A letter or a numeral behind its noun, written small; and a degree."""
+    noun, verb = words(chance, 2)
+    kind = chance.choice(("vitamin a", "hepatitis a", "influenza a", "type i", "very"))
+    return f"how do i {verb} {kind} {noun}s", f"how do i {verb} {kind.split()[0].replace('very', '')} {noun}s"
+
+
+def said(chance: Random) -> Pair:
+    """Words that are spoken of, however small."""
+    noun, verb = words(chance, 2)
+    say = chance.choice(("How do you say", "How to say", "Translate", "Can you translate", "How do I pronounce"))
+    one, other = chance.choice(
+        (
+            (f"the {noun}", f"a {noun}"),
+            (f"my {noun}", f"the {noun}"),
+            (f"can I {verb}", f"could I {verb}"),
+            (f"it is {verb}", f"is it {verb}"),
+        )
+    )
+    return f"{say} {one} in Spanish", f"{say} {other} in Spanish"
+
+
+def article(chance: Random) -> Pair:
+    """The same word in another case, gender or number, which the article alone tells."""
+    noun, verb = words(chance, 2)
+    one, other = chance.sample(("der", "die", "den", "dem"), 2)
+    thing, place = chance.sample(("el", "la"), 2)
+    return chance.choice(
+        (
+            (f"Darf ich in {one} {noun} {verb}en?", f"Darf ich in {other} {noun} {verb}en?"),
+            (f"Wie kann {one} {noun} {verb}en?", f"Wie kann {other} {noun} {verb}en?"),
+            (f"Comment est le {noun} ?", f"Comment est la {noun} ?"),
+            (f"¿Por qué está {thing} {noun}?", f"¿Por qué está {place} {noun}?"),
+        )
+    )
+
+
+def foreign_form(chance: Random) -> Pair:
+    """An ending that is a plural in English, and another person in Spanish."""
+    noun, verb = words(chance, 2)
+    return f"¿Por qué {verb}e la {noun}?", f"¿Por qué {verb}es la {noun}?"
+
+
 SMALL: dict[str, Maker] = {
     make.__name__: make
     for make in (
@@ -136,6 +210,13 @@ SMALL: dict[str, Maker] = {
         order_given,
         definition,
         aspect,
+        progress,
+        lasting,
+        two_tenses,
+        lettered,
+        said,
+        article,
+        foreign_form,
     )
 }
 """What may share no answer, by the difference."""

@@ -61,7 +61,12 @@ def politeness(chance: Random) -> Pair:
 def how(chance: Random) -> Pair:
     _, rest, _ = question(chance)
     a, b = chance.sample(("How do I", "How can I", "How do you", "How to", "How would I"), 2)
-    return f"{a} {rest}?", f"{b} {rest}?"
+    return _own(f"{a} {rest}?"), _own(f"{b} {rest}?")
+
+
+def _own(question: str) -> str:
+    """Return a question about one person at most: `How do you … my …` asks what another does."""
+    return question.replace("my ", "the ") if question.startswith("How do you") else question
 
 
 def contraction(chance: Random) -> Pair:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cachecore_llm.similar.grams import cosine, grams
 from cachecore_llm.similar.laws import (
     Asked,
+    articles,
     citations,
     dates,
     definitions,
@@ -39,6 +40,12 @@ from tests.llm.similar.forbidden import FORBIDDEN
 from tests.llm.similar.invented import TRUE
 
 Law = Callable[[Reading, Reading], str | None]
+
+
+def _words_or_order(a: Reading, b: Reading) -> str | None:
+    return unpaired.disagreement(a, b) or order.disagreement(a, b)
+
+
 LAWS: dict[str, Law] = {
     "case": letter_case.disagreement,
     "added_word": unpaired.disagreement,
@@ -85,6 +92,13 @@ LAWS: dict[str, Law] = {
     "order_given": unpaired.disagreement,
     "definition": definitions.disagreement,
     "aspect": tense.disagreement,
+    "progress": tense.disagreement,
+    "lasting": tense.disagreement,
+    "two_tenses": tense.disagreement,
+    "article": articles.disagreement,
+    "foreign_form": unpaired.disagreement,
+    "lettered": unpaired.disagreement,
+    "said": _words_or_order,
     "thing_or_deed": unpaired.disagreement,
 }
 """The law that forbids each kind of generated pair by itself; `script` is judged on the texts."""
@@ -138,7 +152,8 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("Which is better, tea or coffee?", "Which is better, coffee or tea?"),
         ("How do I get a refund, please?", "How do I get a refund?"),
         ("Could you please stop the order?", "Could you stop the order?"),
-        ("How do I get a very good loan?", "How do I get a good loan?"),
+        ("Who is the president?", "Who is president?"),
+        ("How do you say the cat in Spanish?", "How do I say the cat in Spanish?"),
         ("Why do I wake up tired?", "Why am I waking up tired?"),
         ("I have lost my card. Where do I call?", "I lost my card. Where do I call?"),
         ("Do I have to pay?", "Do I need to pay?"),
@@ -154,6 +169,9 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("What is the capital of Peru?", "What is capital of Peru?"),
         ("How many ounces are in a cup?", "How many ounces are there in a cup?"),
         ("How do I get a refund pls", "How do I get a refund?"),
+        ("Why am I being charged?", "Why am I charged?"),
+        ("Has my payment been declined?", "Was my payment declined?"),
+        ("Has my order shipped? I was told so", "Did my order ship? I was told so"),
         ("My phone is not charging", "My phone does not charge"),
         ("Would I need a visa?", "Do I need a visa?"),
         ("Where is the card I ordered 2 weeks ago?", "Where is the card? I ordered it 2 weeks ago"),
@@ -169,6 +187,7 @@ def test_generated_pairs_that_may_not(kind: str, seed: int) -> None:
         ("hey how old are you", "how old are you"),
         ("cancel it", "can you cancel it"),
         ("reset password", "reset my password"),
+        ("Wie kann ich das Konto schließen?", "Wie kann ich ein Konto schließen?"),
         ("Hallo, wie kann ich zahlen?", "Wie kann ich zahlen?"),
         ("pls write a poem about spring", "Write a poem about spring"),
         ("Translate into German:  the dog", "translate into german: the dog "),
@@ -238,6 +257,9 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("Traduis en anglais : le chat", "Traduis en anglais : un chat", "citations"),
         ("Translate： the dog", "Translate： a dog", "citations"),
         ("What does \u02bcs mean?", "What does \u02bcd mean?", "words"),
+        ("Darf ich in die Stadt fahren?", "Darf ich in der Stadt fahren?", "articles"),
+        ("Où est la poste ?", "Où est le poste ?", "articles"),
+        ("¿Cuándo llega el tren?", "¿Cuándo llegas el tren?", "words"),
         ("Ist das Konto kostenlos?", "Ist das Konto nicht kostenlos?", "negation"),
         ("Can I delete my data?", "Can I delete all my data?", "scope"),
         ("May I pay before delivery?", "May I pay after delivery?", "scope"),
@@ -258,14 +280,24 @@ def test_these_may_share_an_answer(a: str, b: str) -> None:
         ("how do i apply for us citizenship", "how do i apply for citizenship", "words"),
         ("How are you feeling today?", "How am I feeling today?", "persons"),
         ("What is its purpose?", "What is your purpose?", "persons"),
+        ("How do you verify my identity?", "How do I verify my identity?", "persons"),
         ("How should babies sleep?", "How do babies sleep?", "words"),
         ("Show me a regex for emails", "Explain a regex for emails", "words"),
         ("What is my IP address?", "What is an IP address?", "definitions"),
         ("What is the time?", "What is time?", "definitions"),
+        ("Who is my beneficiary?", "Who is a beneficiary?", "definitions"),
+        ("what are vitamin a deficiency symptoms", "what are vitamin deficiency symptoms", "words"),
+        ("what is a type i error", "what is a type error", "words"),
+        ("Is very hot water bad for skin?", "Is hot water bad for skin?", "words"),
+        ("How do you say the cat in Spanish?", "How do you say a cat in Spanish?", "words"),
         ("Which animals are hunting?", "What is hunting animals?", "order"),
         ("Does it rain in Rome?", "Is it raining in Rome?", "tense"),
         ("Is this the casual model?", "Is this the causal model?", "words"),
         ("Do I need a visa?", "Do I have a visa?", "words"),
+        ("Is my refund being processed?", "Is my refund processed?", "tense"),
+        ("I have red spots. Is it measles?", "I had red spots. Is it measles?", "tense"),
+        ("I was hit and my car is insured. Who pays?", "I was hit and my car was insured. Who pays?", "tense"),
+        ("I have worked here for 2 years. Do I pay?", "I worked here for 2 years. Do I pay?", "tense"),
         ("Who is the king?", "Who was the king?", "tense"),
         ("Can dogs eat grapes?", "Do dogs eat grapes?", "tense"),
         ("What is my name?", "What is your name?", "persons"),

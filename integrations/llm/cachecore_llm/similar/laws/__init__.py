@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from cachecore_llm.similar.laws import (
+    articles,
     citations,
     dates,
     definitions,
@@ -37,6 +38,7 @@ LawName = Literal[
     "negation",
     "dates",
     "definitions",
+    "articles",
     "scope",
     "tense",
     "persons",
@@ -53,6 +55,7 @@ _LAWS: Final = (
     ("negation", negation.disagreement),
     ("dates", dates.disagreement),
     ("definitions", definitions.disagreement),
+    ("articles", articles.disagreement),
     ("scope", scope.disagreement),
     ("tense", tense.disagreement),
     ("persons", persons.disagreement),

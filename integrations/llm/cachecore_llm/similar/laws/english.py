@@ -1,9 +1,10 @@
 """What an English word is where it stands: without weight behind certain words, and one word with another.
 
 `some` and `any` say no more than an article where existence is asked for (`What are some …`, `Are there any …`, `Do
-you have any …`). `a few` is not `few`, and `and then` not `and`. `one` behind an auxiliary of a question with `how`
-or `where` is a person, and `should` behind `how`, before a person, asks for a manner like `do`. `to` of an infinitive
-behind `how` and `way` is no direction; behind `need` it tells a deed from a thing (`need to change`, `need change`).
+you have any …`). `a few` is not `few`, `and then` not `and`, and `vitamin a` not `vitamin`. Behind `translate` and `how
+do you say` every word has weight: they are spoken of. `one` behind an auxiliary of a question with `how` or `where` is
+a person, and `should` behind `how`, before a person, asks for a manner like `do`. `to` of an infinitive behind `how`
+and `way` is no direction; behind `need` it tells a deed from a thing (`need to change`, `need change`).
 `which` is `what`, `whom` is `who`, `whether` is `if`, `-body` is `-one`, and `What happens when …` is
 `What happens if …`.
 """
@@ -42,6 +43,8 @@ _ALIKE: Final = {
 }
 _BEFORE_SUBJECT: Final = AUXILIARIES | INTERROGATIVES | {"should", "must", "not", "if"}
 _NO_NOUNS: Final = WEIGHTLESS["en"] | MOTION | SCOPE | NEGATIONS | {"", "of"}
+_LETTERED: Final = {"a": listed("vitamin hepatitis influenza class"), "i": listed("type class phase stage war")}
+"""Words behind which an article or a person is a letter or a numeral: `vitamin a deficiency`, `a type i error`."""
 _FEW: Final = frozenset({"few", "little"})
 _HAPPENS: Final = frozenset({"happens", "happen"})
 
@@ -80,13 +83,19 @@ def is_noun_here(word: str, before: str, last: str, behind: str) -> bool:
 def is_heavy_here(word: str, before: str) -> bool:
     """Return whether a folded word that has no weight elsewhere has some behind the word `before`.
 
-    `and then`; a noun behind its article (`my will`, `the can`), and a verb that is spoken of (`the past tense of do`).
+    `and then`; a letter or numeral behind its noun (`vitamin a`); a noun behind its article (`my will`, `the can`), and
+    a verb that is spoken of (`the past tense of do`).
     """
-    if word == "then" and before in ("and", "or", "but"):
+    if (word == "then" and before in ("and", "or", "but")) or before in _LETTERED.get(word, ()):
         return True
     if word in AUXILIARIES and before in _BEFORE_NOUN:
         return True
     return before in DETERMINERS and word not in ADVERBS | DETERMINERS
+
+
+def speaks(word: str, values: list[str]) -> bool:
+    """Return whether behind a folded word of an English text with these values other words are spoken of."""
+    return word in ("translate", "pronounce", "spell") or (word == "say" and values[:1] == ["how"])
 
 
 def canonical(word: str, before: str, last: str) -> str:

@@ -1,6 +1,7 @@
 """Which terms of two texts are one: the same word, a form of it, and one word that is written in two.
 
-Names, units, numbers and signs pair with themselves alone. Of a verb its base pairs with its regular forms, but these
+Names, units, numbers, signs and the words of a text in a known language that is not English pair with themselves alone:
+the endings of English are others there (`tiene`, `tienes`). Of a verb its base pairs with its regular forms, but these
 not with one another: bored is not boring. A form in -ing pairs with its base where it is a verb: behind a preposition
 (`by paying`), with `be` against a simple form (`is rising`, `does rise`), or against an infinitive (`safe to pay`,
 `safe paying`), and not as a noun: paint is not painting. Behind the verbs whose sense turns (`stop to eat`, `stop
@@ -102,7 +103,8 @@ def differ(a: Sequence[str], b: Sequence[str]) -> str | None:
 
 def _is_plain(term: Term) -> bool:
     """Return whether a term is an English-looking word that may have forms."""
-    return term.token.kind == "word" and not term.is_name and term.value.isascii() and term.value not in _FIXED
+    may_have = term.token.kind == "word" and not term.is_name and not term.foreign
+    return may_have and term.value.isascii() and term.value not in _FIXED
 
 
 def _joined(terms: list[Term], others: list[Term]) -> list[Term]:

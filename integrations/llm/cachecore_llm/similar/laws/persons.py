@@ -2,10 +2,11 @@
 
 `What is my name?` is not `What is your name?`. The subject of a question with `how` or `should` says nothing: `How do
 you …`, `How do I …` and `How to …` ask the same, and so do its own words with it: `How do you lower your …`, `How do
-I lower my …`. Nor does it say who needs a thing for a purpose (`Do you need a … to …`), nor the `you` of a request
-against an order (`Can you write …`, `Write …`). `Who owes me …` is not `Who do I owe …`: the one is asked for the
-subject, the other for the object, as `Who can call me` and `Who can I call`. So do persons and `it`: `Can I hurt it` is
-not `Can it hurt me`, nor `What is its name` `What is your name`. `How are you …` asks about the person.
+I lower my …`; not `How do you verify my …`, `How do I verify my …`. Nor does it say who needs a thing for a purpose
+(`Do you need a … to …`), nor the `you` of a request against an order (`Can you write …`, `Write …`). `Who owes me …`
+is not `Who do I owe …`: the one is asked for the subject, the other for the object, as `Who can call me` and `Who can
+I call`. So do persons and `it`: `Can I hurt it` is not `Can it hurt me`, nor `What is its name` `What is your name`.
+`How are you …` asks about the person.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     mine, other = _beside_it(a), _beside_it(b)
     if mine != other and len(set(mine)) == len(set(other)) > 0:
         return f"{' '.join(mine)} / {' '.join(other)}"
-    if not here or not there or here == there or (_is_own(a, here) and _is_own(b, there)):
+    own = _is_own(a, here) and _is_own(b, there)
+    if a.subject and b.subject and _person(a.subject) != _person(b.subject):
+        return None if own else f"{a.subject} / {b.subject}"
+    if not here or not there or here == there or own:
         return None
     return f"{' '.join(here)} / {' '.join(there)}"
 
@@ -49,7 +53,7 @@ def _persons(reading: Reading, *, request: bool) -> list[str]:
 def _is_own(reading: Reading, persons: list[str]) -> bool:
     """Return whether every person of a text is its subject, or the one who needs a thing for a purpose."""
     if reading.subject is not None:
-        return set(persons) == {_person(reading.subject)}
+        return set(persons) <= {_person(reading.subject)}
     values = reading.values
     return len(persons) == 1 and "need" in values and not _PURPOSE.isdisjoint(values[values.index("need") + 2 :])
 

@@ -2,12 +2,13 @@
 
 A word has weight unless it is in the list of its text's language, and even then where it is a name, unit or operand:
 with a capital inside a sentence, in quotes, behind a number, beside a sign, an article at the end, a noun behind an
-article (`my will`), a verb behind a preposition (`the past tense of do`). In a text of a language that is not known
-every word has weight. Where the other text tells it, frames (`help me`) have weight, and so do words that are nouns as
-well (`us shipping cost`, `it support`), not so an object at the end (`cancel it`). Politeness has none where a sentence
-begins, before a pause or (`please`) an order, behind a comma at its end, and behind a person (`Could you please …`); in
-`say hello`, `thank you note` and `please my wife` it is a word like others. What stands behind a colon with a word of
-weight before it is cited (`Translate into German: …`); behind frames alone (`Please tell me: …`) it is the question.
+article (`my will`), a verb behind a preposition (`the past tense of do`), behind `translate`. In a text of a language
+that is not known every word has weight. Where the other text tells it, frames (`help me`) have weight, and so do words
+that are nouns as well (`us shipping cost`, `it support`), not so an object at the end (`cancel it`). Politeness has
+none where a sentence begins, before a pause or (`please`) an order, behind a comma at its end, and behind a person
+(`Could you please …`); in `say hello`, `thank you note` and `please my wife` it is a word like others. What stands
+behind a colon with a word of weight before it is cited (`Translate into German: …`); behind frames alone (`Please tell
+me: …`) it is the question.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cachecore_llm.similar.laws.contractions import contracted, parts
-from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here, is_noun_here
+from cachecore_llm.similar.laws.english import canonical, is_heavy_here, is_light_here, is_noun_here, speaks
 from cachecore_llm.similar.laws.frames import LONGEST, inner, tail_of, unframed
 from cachecore_llm.similar.laws.tokens import Token, tokens, written
 from cachecore_llm.similar.laws.vocabulary import (
@@ -58,6 +59,8 @@ class Term:
     """The word before it, folded, weightless ones too; empty where a sentence begins."""
     behind_be: bool = False
     """Whether a form of `be` stands before it in its sentence."""
+    foreign: bool = False
+    """Whether its text is in another known language than English."""
 
     @property
     def is_name(self) -> bool:
@@ -93,6 +96,8 @@ class Reading:
     """What stands behind the first colon that has a word of weight before it, as written; None without one."""
     being: bool = False
     """Whether a form of `be` has been read in this sentence."""
+    speaks: bool = False
+    """Whether the words of this sentence are spoken of from here on: `How do you say …`."""
 
     @property
     def last(self) -> str:
@@ -139,7 +144,7 @@ def read(text: str, otherwise: str | None = None) -> Reading:
     begun = False
     for place, token in enumerate(cut):
         if token.starts:
-            reading.being = False
+            reading.being = reading.speaks = False
         if place in asked:
             reading.terms.append(Term(asked[place], token))
         before = cut[place - 1] if place else None
@@ -235,14 +240,15 @@ def _take(reading: Reading, token: Token, before: Token | None, behind: str, wei
     counted = before is not None and before.kind == "number"
     previous = "" if before is None or token.starts else before.folded
     unit = counted or (english and CARDINALS.get(previous, "") == reading.last != "")
-    marked = counted or token.beside_sign or token.quoted or _is_marked(token, before)
+    marked = reading.speaks or counted or token.beside_sign or token.quoted or _is_marked(token, before)
     marked = marked or (is_heavy_here(word, previous) if english else token.ends)
     light = english and not marked and is_light_here(word, previous, reading.last, behind)
     if light or (english and not marked and _turned(reading, token, previous)):
         return
     if word not in weightless or marked:
         value = canonical(word, previous, reading.last) if english else word
-        _append(reading, Term(value, token, unit, previous, reading.being))
+        _append(reading, Term(value, token, unit, previous, reading.being, reading.language not in ("en", None)))
+        reading.speaks = reading.speaks or (english and speaks(word, reading.values))
     else:
         reading.being = reading.being or word in BEING
         if word in ("you", "it") and reading.before_person is None:

@@ -6,7 +6,10 @@ forms make no difference they say nothing: condition and future in a question wi
 asks for a number (`How much can I …`, `How much do I …`); ability in one with `where` and `I`, `you` or `one`, or in a
 request against an order (`Can you write …`, `Write …`); the future where `if` puts a case (`What will happen if …`).
 The perfect is a past (`has been declined`, `was declined`), and the progressive the present where a cause is asked for
-or something fails (`Why is it rising`, `Why does it rise`; not `Are you smoking`, `Do you smoke`). `Who has …` is not
+or something fails (`Why is it rising`, `Why does it rise`; not `Are you smoking`, `Do you smoke`, nor `Is it being
+paid`, `Is it paid`). With `since`, or `for` and a number, the perfect says what still is (`I have worked for 2 years`,
+`I worked for 2 years`). Of two texts with as many auxiliaries each of these tells its tense: `I was hit and am insured`
+is not `I was hit and was insured`, nor `I have red spots` `I had red spots`. `Who has …` is not
 `Who is …`, `What is he like?` not `What does he like?`, `Is there …` not `Is it …`, `Can I have fish?` not `Can I
 fish?`, `Can I be refunded?` not `Can I refund?`, `Who is paid?` not `Who paid?`, and `I live in …` not `I lived in …`.
 Obligation (`must`, `should`, `need`) is a word of weight.
@@ -14,16 +17,20 @@ Obligation (`must`, `should`, `need`) is a word of weight.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from cachecore_llm.similar.laws.pairing import paired, unpaired
 from cachecore_llm.similar.laws.reading import NOT, Reading
-from cachecore_llm.similar.laws.vocabulary import ABILITY, BEING, FUTURE, HAVING, PARTICIPLES, PAST
+from cachecore_llm.similar.laws.vocabulary import ABILITY, AUXILIARIES, BEING, FUTURE, HAVING, PARTICIPLES, PAST
 
 _ANYBODY: Final = frozenset({"i", "you", "we", "one"})
 _MOST: Final = 8
 """Words without an equal that are held against each other; texts with more of them are other questions anyway."""
 _DOING: Final = frozenset({"do", "does", "did"})
+_PERFECT: Final = frozenset({"has", "have"})
+_TENSES: Final = (("past", PAST), ("future", FUTURE), ("ability", ABILITY))
+_AUXILIARIES: Final = AUXILIARIES - {"be", "been", "would"}
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
@@ -38,6 +45,8 @@ def disagreement(a: Reading, b: Reading) -> str | None:
     if len(verbs - {None}) > 1 and verbs != {"have", "do"} and not progressive:
         return f"{_verb(a)} / {_verb(b)}"
     if here == there:
+        if _exchanges(a, b, unsaid) or (_lasts(a) and _has_perfect(a) != _has_perfect(b)):
+            return "one auxiliary / another"
         if _turns(a, b) or _is_done(a, b):
             return "be / nothing"
         if _owns(a) != _owns(b) and unpaired(a, b) == ([], []):
@@ -54,6 +63,8 @@ def _unsaid(a: Reading, b: Reading) -> set[str]:
     if (a.requests and b.orders) or (a.orders and b.requests):
         unsaid |= {"ability", "condition"}
     both = set(a.values) & set(b.values)
+    if "why" in both:
+        unsaid.add("progress")
     if "where" in both and not _ANYBODY.isdisjoint(a.light) and not _ANYBODY.isdisjoint(b.light):
         unsaid.add("ability")
     return unsaid | {"future", "condition"} if "if" in both else unsaid
@@ -66,6 +77,8 @@ def _told(reading: Reading) -> set[str]:
     told = {name for name, marks in (("past", PAST), ("future", FUTURE)) if words & marks}
     if _is_perfect(reading, words):
         told.add("past")
+    if any(term.before == "being" and term.behind_be and _is_participle(term.value) for term in reading.terms):
+        told.add("progress")
     # `What would be the cost` asks what it is, and `Would I pay` whether I do.
     if "'d" in words or ("would" in words and words.isdisjoint(("be", "i", "we"))):
         told.add("condition")
@@ -77,6 +90,40 @@ def _is_perfect(reading: Reading, words: set[str]) -> bool:
     if words.isdisjoint(("have", "has")) or not words.isdisjoint(_DOING):
         return False
     return "been" in words or any(term.value.endswith("ed") for term in reading.terms)
+
+
+def _lasts(reading: Reading) -> bool:
+    """Return whether an English text tells since when, or for how long."""
+    values = reading.values if reading.language == "en" else []
+    return "since" in values or any(one == "for" and two[0].isdigit() for one, two in pairwise(values))
+
+
+def _has_perfect(reading: Reading) -> bool:
+    return not _PERFECT.isdisjoint(reading.light)
+
+
+def _exchanges(a: Reading, b: Reading, unsaid: set[str]) -> bool:
+    """Return whether two English texts have as many auxiliaries, and one of them in two tenses.
+
+    `has` and `have` may be those of a perfect, which is a past; `had` is another.
+    """
+    if a.language != "en" or b.language != "en":
+        return False
+    mine, other = ([word for word in one.light if word in _AUXILIARIES] for one in (a, b))
+    if len(mine) != len(other):
+        return False
+    for one, two in zip(mine, other, strict=True):
+        either = {one, two}
+        if not _PERFECT.isdisjoint(either):
+            if "had" in either:
+                return True
+        elif _tense(one, unsaid) != _tense(two, unsaid):
+            return True
+    return False
+
+
+def _tense(word: str, unsaid: set[str]) -> str:
+    return next((name for name, marks in _TENSES if word in marks and name not in unsaid), "present")
 
 
 def _verb(reading: Reading) -> str | None:

@@ -14,7 +14,7 @@ WEIGHTLESS: Final = {
     "en": listed(
         """
         a an the is are was were be been being am do does did have has had can could will would shall may might
-        i me my we us our ours you your yours it its that there so very really actually then exactly basically
+        i me my we us our ours you your yours it its that there so really actually then exactly basically
         """
     ),
     "de": listed("der die das den dem des ein eine einen einem einer"),
@@ -104,7 +104,7 @@ CARDINALS: Final = {word: str(value) for value, word in enumerate(_TO_TWENTY.spl
 }
 """English number words and their digits. Ordinals, halves and dozens are other words."""
 
-ADVERBS: Final = listed("so very really actually exactly basically")
+ADVERBS: Final = listed("so really actually exactly basically")
 """Words without weight that may stand between an article and its noun; another one there is a noun: `a will`."""
 AUXILIARIES: Final = listed("is are was were be been am do does did have has had can could will would shall may might")
 """Without the forms that may stand behind a preposition: `of being`."""
