@@ -18,7 +18,7 @@ MEASUREMENTS = 6
 
 @pytest.fixture(scope="module")
 def found(running_servers: dict[str, Server]) -> dict[str, counts.Counts]:
-    """The counts of now; measured again while a count is over what is held, which a busy machine may cause some times."""
+    """The counts of now, measured again while one is over what is held: a busy machine may cause that some times."""
     name = max(SERVERS)
     if name not in running_servers:
         running_servers[name] = Server(SERVERS[name])
