@@ -1,7 +1,8 @@
 """How a command ends: its exit status, what is printed, and what Ctrl-C leaves behind.
 
 0    it did what it was asked
-1    the answer is no: nothing was found, two things differ, something needs attention, a part was left out
+1    the answer is no: nothing was found, two things differ, something needs attention, a part was left out,
+     a disk is full
 2    the command line, a file or a setting is wrong; nothing was done
 3    the store does not answer, or stopped answering on the way
 4    the question before a change was answered with no; nothing was done
@@ -50,10 +51,14 @@ class Ended:
     """Why it is not 0, for people."""
 
 
-def run(work: Coroutine[Any, Any, int | None]) -> Ended:
-    """Run `work`, which returns a status (None: 0), and return how it ended; errors of this library do not leave it."""
+def run(work: Coroutine[Any, Any, int | Ended | None]) -> Ended:
+    """Run `work` and return how it ended; errors of this library do not leave it.
+
+    It returns a status (None: 0), or tells the problem with it.
+    """
     try:
-        return Ended(asyncio.run(work) or OK)
+        status = asyncio.run(work)
+        return status if isinstance(status, Ended) else Ended(status or OK)
     except KeyboardInterrupt:
         return Ended(INTERRUPTED, "interrupted")
     except InvalidationPending as error:

@@ -195,6 +195,35 @@ def test_progress_is_live_on_a_terminal_and_silent_elsewhere(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("command", [["--version"], ["ls"], ["ls", "--json"], ["stats"]])
+def test_output_to_a_full_device_is_one_line(tmp_path: Path, command: list[str]) -> None:
+    url = f"sqlite:///{tmp_path}/answers.sqlite"
+    fill(url)
+    environment = {**os.environ, "CACHECORE_BACKEND": url}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *command], stdout=full, stderr=subprocess.PIPE, env=environment, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("room", [0, 200_000])
+def test_an_export_onto_a_full_disk_is_gone_on_with(tmp_path: Path, redis_url: str, room: int) -> None:
+    async def fill_many() -> None:
+        async with Cache(redis_url, ttl=3600) as cache:
+            await cache.set_many(dict.fromkeys(range(500), "x" * 1000), required=True)
+
+    asyncio.run(fill_many())
+    export = [*COMMAND, "export", f"{tmp_path}/archive", redis_url, "--json"]
+    done = subprocess.run(["prlimit", f"--fsize={room}", *export], capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert told["problem"] == f"{tmp_path}/archive.part: File too large"
+    assert told["answers"] < 500
+    done = subprocess.run([*export, "--resume"], capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["answers"]) == (0, 500), done.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_the_commands(shell: str) -> None:
     """The shell asks the command itself; commands of plugins are among them."""
