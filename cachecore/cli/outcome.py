@@ -132,14 +132,20 @@ def refuse(problem: str, *, as_json: bool = False) -> NoReturn:
     conclude(Ended(USAGE, problem), {}, lambda: None, as_json=as_json)
 
 
-def agreed(question: str, *, yes: bool) -> bool:
-    """Return whether a person says yes to `question`, or has said `--yes`. Without a terminal it is no."""
+def asked(question: str, *, yes: bool) -> Ended:
+    """Return OK if a person says yes to `question`, or has said `--yes`. Without a terminal the answer is no."""
     if yes:
-        return True
+        return Ended(OK)
     if not sys.stdin.isatty():
         typer.echo(f"{question} Nothing was done: this is no terminal, so say --yes.", err=True)
-        return False
-    return typer.confirm(question, err=True)
+        return Ended(DECLINED)
+    try:
+        return Ended(OK if typer.confirm(question, err=True) else DECLINED)
+    except typer.Abort as error:  # Ctrl-C, or Ctrl-D for the end of the input
+        typer.echo(err=True)
+        return (
+            Ended(INTERRUPTED, "interrupted") if isinstance(error.__context__, KeyboardInterrupt) else Ended(DECLINED)
+        )
 
 
 @contextmanager

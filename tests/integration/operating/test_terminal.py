@@ -61,6 +61,13 @@ class Terminal:
             assert time.monotonic() < limit, f"{text!r} is not in {self.seen[-400:]!r}"
             assert self._read(), f"it ended without {text!r}: {self.seen[-400:]!r}"
 
+    def until_it_waits(self) -> None:
+        """Return once it sleeps: a Ctrl-C just before a program reads its terminal is seen at the next one only."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        limit = time.monotonic() + _PATIENCE
+        while stat.read_text().rpartition(") ")[2][0] != "S":
+            assert time.monotonic() < limit, self.seen[-400:]
+
     def _read(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], 1.0)
         if not ready:
@@ -94,6 +101,20 @@ def test_a_question_is_asked_and_no_is_no(tmp_path: Path) -> None:
         terminal.type(answer + "\n")
         assert terminal.end() == status, terminal.seen[-400:]
         assert answers(url) == left
+
+
+@pytest.mark.parametrize(("typed", "status", "word"), [("\x03", 130, "interrupted"), ("\x04", 4, "declined")])
+def test_a_question_that_is_not_answered(tmp_path: Path, typed: str, status: int, word: str) -> None:
+    """Ctrl-C is an interrupt there, too, and Ctrl-D is a no."""
+    url = f"sqlite:///{tmp_path}/answers.sqlite"
+    fill(url)
+    terminal = Terminal("invalidate", url, "--tag", "shop", "--json")
+    terminal.until("[y/N]: ")
+    terminal.until_it_waits()
+    terminal.type(typed)
+    assert terminal.end() == status, terminal.seen[-400:]
+    assert f'"ended": "{word}"' in terminal.seen
+    assert answers(url) == ["first", "secon", "third"]
 
 
 def test_ctrl_c_says_what_was_done(tmp_path: Path, redis_url: str) -> None:
