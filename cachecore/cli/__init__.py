@@ -6,11 +6,13 @@ typer can call. One that does not load stays in the list, says so, and stands in
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.util
 import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     import typer
@@ -35,6 +37,8 @@ _BUILT_IN: Final = tuple(
     )
 )
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
@@ -42,7 +46,12 @@ def main() -> None:
         sys.stderr.write("the cachecore command needs its extra: pip install 'cachecore-framework[cli]'\n")
         sys.exit(2)
     asked = sys.argv[1] if len(sys.argv) > 1 and "_CACHECORE_COMPLETE" not in os.environ else None
-    app(only=asked)()
+    try:
+        app(only=asked)()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _unsaid(error)
 
 
 def app(only: str | None = None) -> typer.Typer:
@@ -77,6 +86,16 @@ def app(only: str | None = None) -> typer.Typer:
     for point in [one for one in points if one.name == only] or points:
         _add(made, point)
     return made
+
+
+def _unsaid(error: OSError) -> NoReturn:
+    """End with 1, because what a command prints goes to a device that is full."""
+    with contextlib.suppress(OSError):  # it may be the full one
+        sys.stderr.write(f"the output cannot be written: {error.strerror}\n")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)  # else Python tries again when it ends, and prints that it cannot
+    sys.exit(1)
 
 
 def versions() -> dict[str, str]:

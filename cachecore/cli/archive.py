@@ -94,6 +94,8 @@ class ArchiveWriter:
         self._digest = Digest(prefix, shards, created)
         self.answers = 0
         self._keys: set[int] = set()
+        if resume and self.part.exists() and not self.part.stat().st_size:
+            self.part.unlink()  # the disk was full, or the run was killed, before the head was written
         if resume and self.part.exists():
             self._file = self._continued(prefix, shards)
             return
@@ -128,6 +130,10 @@ class ArchiveWriter:
         self._write(["e", key, value])
         self._digest.add(key, value)
         self.answers += 1
+
+    def flush(self) -> None:
+        """Hand what was written to the system. Raises OSError."""
+        self._file.flush()
 
     def finish(self, stamps: Mapping[str, bytes]) -> None:
         """Write the stamps and the end, and give the archive its name."""

@@ -34,8 +34,9 @@ def delete(
         if not yes:
             for key in facts["keys"]:
                 typer.echo(key, err=True)
-        if not outcome.agreed(f"Delete {len(facts['keys'])} answers?", yes=yes):
-            outcome.conclude(outcome.Ended(outcome.DECLINED), facts, lambda: None, as_json=as_json)
+        answer = outcome.asked(f"Delete {len(facts['keys'])} answers?", yes=yes)
+        if answer.status != outcome.OK:
+            outcome.conclude(answer, facts, lambda: None, as_json=as_json)
         ended = outcome.run(_delete(facts, place, prefix, as_json))
     else:
         ended = outcome.Ended(outcome.NO)

@@ -231,7 +231,9 @@ def _of_servers(servers: Mapping[str, Mapping[str, str]]) -> list[Finding]:
             found.append(
                 Finding(
                     f"{name} refuses to swap ({said['swap']}): no answer of a computation is stored",
-                    "let this user write (+@write), and run scripts (+@scripting) where the server needs them",
+                    "its memory is full: raise maxmemory, or choose a policy that evicts"
+                    if said["swap"] == "refused (full)"
+                    else "let this user write (+@write), and run scripts (+@scripting) where the server needs them",
                     level="problem",
                 )
             )

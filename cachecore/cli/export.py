@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from cachecore.cli import outcome
 from cachecore.cli.archive import ArchiveWriter
-from cachecore.cli.store import Json, Namespace, Prefix, Url, opened
+from cachecore.cli.store import Json, Namespace, Prefix, Store, Url, opened
 
 
 def export(
@@ -22,8 +23,8 @@ def export(
 ) -> None:
     """Write all answers that may be served, with their tags and the end of their life, into one archive.
 
-    Exits with 0, with 1 if there are none and other prefixes have some, with 3 if the store stopped answering, with 130
-    if interrupted: then --resume goes on.
+    Exits with 0, with 1 if there are none and other prefixes have some, or if the disk is full, with 3 if the store
+    stopped answering, with 130 if interrupted: in the last three cases --resume goes on.
     """
     facts: dict[str, Any] = {"file": str(file), "answers": 0, "left_out": 0, "other_prefixes": []}
     ended = outcome.run(_export(facts, file, url, prefix, namespace, resume, as_json))
@@ -32,32 +33,47 @@ def export(
 
 async def _export(
     facts: dict[str, Any], file: Path, url: str | None, prefix: str | None, namespace: str, resume: bool, quiet: bool
-) -> int:
+) -> int | outcome.Ended:
     async with opened(url, prefix) as store:
         now = await store.now()
         writer = ArchiveWriter(file, prefix=store.prefix, shards=store.shards, created=now, resume=resume)
-        with writer, outcome.progress("exporting", None, quiet=quiet) as advance:
-            names: set[str] = set()
-            facts["answers"] = writer.answers
-            async for found in store.stored(namespace):
-                for one, valid in zip(found, await store.valid(found), strict=True):
-                    if one.state(now, valid) not in ("fresh", "stale"):
-                        facts["left_out"] += 1
-                        continue
-                    names.update(name for name, _ in store.stamps_of(one))
-                    if not writer.has(one.key):
-                        writer.add(one.key, one.data)
-                facts["answers"] = writer.answers
-                advance(writer.answers)
-            writer.finish(await store.stamps_now(names))
+        try:
+            with writer, outcome.progress("exporting", None, quiet=quiet) as advance:
+                await _write(facts, writer, store, namespace, now, advance)
+        except OSError as error:  # the disk is full, mostly
+            return outcome.Ended(outcome.NO, f"{writer.part}: {error.strerror}")
         if not facts["answers"] + facts["left_out"]:
             facts["other_prefixes"] = await store.other_prefixes()
     return outcome.NO if facts["other_prefixes"] else outcome.OK
 
 
+async def _write(
+    facts: dict[str, Any],
+    writer: ArchiveWriter,
+    store: Store,
+    namespace: str,
+    now: float,
+    advance: Callable[[float], None],
+) -> None:
+    names: set[str] = set()
+    facts["answers"] = writer.answers
+    async for found in store.stored(namespace):
+        for one, valid in zip(found, await store.valid(found), strict=True):
+            if one.state(now, valid) not in ("fresh", "stale"):
+                facts["left_out"] += 1
+                continue
+            names.update(name for name, _ in store.stamps_of(one))
+            if not writer.has(one.key):
+                writer.add(one.key, one.data)
+        writer.flush()  # else some would be counted that are in no file
+        facts["answers"] = writer.answers
+        advance(writer.answers)
+    writer.finish(await store.stamps_now(names))
+
+
 def _show(facts: dict[str, Any], ended: outcome.Ended) -> None:
     console = outcome.printer()
-    if ended.status in (outcome.OK, outcome.NO):
+    if ended.problem is None:
         console.print(f"{facts['answers']:,} answers written to {facts['file']}")
     else:
         console.print(f"{facts['answers']:,} answers written; export --resume goes on with them")

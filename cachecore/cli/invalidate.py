@@ -64,8 +64,9 @@ def invalidate(
         if counted.status != outcome.OK:
             outcome.conclude(counted, _facts(done), lambda: None, as_json=as_json)
         meant = "some answers" if done.matched is None else f"{done.matched:,} {'keys' if done.by_key else 'answers'}"
-        if not outcome.agreed(f"Invalidate {'; '.join(done.selections)} ({meant})?", yes=False):
-            outcome.conclude(outcome.Ended(outcome.DECLINED), _facts(done), lambda: None, as_json=as_json)
+        answer = outcome.asked(f"Invalidate {'; '.join(done.selections)} ({meant})?", yes=False)
+        if answer.status != outcome.OK:
+            outcome.conclude(answer, _facts(done), lambda: None, as_json=as_json)
     ended = outcome.run(_invalidate(done, url, places, as_json))
     outcome.conclude(ended, _facts(done), lambda: _show(done), as_json=as_json)
 

@@ -1,7 +1,8 @@
 """How a command ends: its exit status, what is printed, and what Ctrl-C leaves behind.
 
 0    it did what it was asked
-1    the answer is no: nothing was found, two things differ, something needs attention, a part was left out
+1    the answer is no: nothing was found, two things differ, something needs attention, a part was left out,
+     a disk is full
 2    the command line, a file or a setting is wrong; nothing was done
 3    the store does not answer, or stopped answering on the way
 4    the question before a change was answered with no; nothing was done
@@ -50,10 +51,14 @@ class Ended:
     """Why it is not 0, for people."""
 
 
-def run(work: Coroutine[Any, Any, int | None]) -> Ended:
-    """Run `work`, which returns a status (None: 0), and return how it ended; errors of this library do not leave it."""
+def run(work: Coroutine[Any, Any, int | Ended | None]) -> Ended:
+    """Run `work` and return how it ended; errors of this library do not leave it.
+
+    It returns a status (None: 0), or tells the problem with it.
+    """
     try:
-        return Ended(asyncio.run(work) or OK)
+        status = asyncio.run(work)
+        return status if isinstance(status, Ended) else Ended(status or OK)
     except KeyboardInterrupt:
         return Ended(INTERRUPTED, "interrupted")
     except InvalidationPending as error:
@@ -127,14 +132,20 @@ def refuse(problem: str, *, as_json: bool = False) -> NoReturn:
     conclude(Ended(USAGE, problem), {}, lambda: None, as_json=as_json)
 
 
-def agreed(question: str, *, yes: bool) -> bool:
-    """Return whether a person says yes to `question`, or has said `--yes`. Without a terminal it is no."""
+def asked(question: str, *, yes: bool) -> Ended:
+    """Return OK if a person says yes to `question`, or has said `--yes`. Without a terminal the answer is no."""
     if yes:
-        return True
+        return Ended(OK)
     if not sys.stdin.isatty():
         typer.echo(f"{question} Nothing was done: this is no terminal, so say --yes.", err=True)
-        return False
-    return typer.confirm(question, err=True)
+        return Ended(DECLINED)
+    try:
+        return Ended(OK if typer.confirm(question, err=True) else DECLINED)
+    except typer.Abort as error:  # Ctrl-C, or Ctrl-D for the end of the input
+        typer.echo(err=True)
+        return (
+            Ended(INTERRUPTED, "interrupted") if isinstance(error.__context__, KeyboardInterrupt) else Ended(DECLINED)
+        )
 
 
 @contextmanager

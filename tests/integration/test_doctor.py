@@ -127,6 +127,15 @@ def test_a_wrong_password(own_server: Server) -> None:
     assert "hunter2" not in done.output
 
 
+def test_a_memory_that_is_full(own_server: Server) -> None:
+    """The remedy is for the memory: the rights of the user are as they should be."""
+    ask(own_server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    ask(own_server, "CONFIG", "SET", "maxmemory", "1")
+    done = run(app(), ["doctor", own_server.url])
+    assert "its memory is full: raise maxmemory" in done.stdout
+    assert "+@write" not in done.stdout
+
+
 def test_a_user_whose_commands_are_refused(own_server: Server) -> None:
     """What the backend can do and this user may not is tried and told, with the remedy."""
     if version(own_server.program)[1] < (7,):

@@ -61,6 +61,13 @@ class Terminal:
             assert time.monotonic() < limit, f"{text!r} is not in {self.seen[-400:]!r}"
             assert self._read(), f"it ended without {text!r}: {self.seen[-400:]!r}"
 
+    def until_it_waits(self) -> None:
+        """Return once it sleeps: a Ctrl-C just before a program reads its terminal is seen at the next one only."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        limit = time.monotonic() + _PATIENCE
+        while stat.read_text().rpartition(") ")[2][0] != "S":
+            assert time.monotonic() < limit, self.seen[-400:]
+
     def _read(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], 1.0)
         if not ready:
@@ -96,6 +103,7 @@ def test_a_question_is_asked_and_no_is_no(tmp_path: Path) -> None:
         assert answers(url) == left
 
 
+<<<<<<< HEAD
 def _half_way(proxy: Proxy) -> None:
     """Let half of two thousand answers through, and then nothing: an export does not end before it is interrupted."""
     passed = 0
@@ -106,6 +114,20 @@ def _half_way(proxy: Proxy) -> None:
         return [(link, piece)] if passed < 1_100_000 else []
 
     proxy.alter_replies(alter)
+=======
+@pytest.mark.parametrize(("typed", "status", "word"), [("\x03", 130, "interrupted"), ("\x04", 4, "declined")])
+def test_a_question_that_is_not_answered(tmp_path: Path, typed: str, status: int, word: str) -> None:
+    """Ctrl-C is an interrupt there, too, and Ctrl-D is a no."""
+    url = f"sqlite:///{tmp_path}/answers.sqlite"
+    fill(url)
+    terminal = Terminal("invalidate", url, "--tag", "shop", "--json")
+    terminal.until("[y/N]: ")
+    terminal.until_it_waits()
+    terminal.type(typed)
+    assert terminal.end() == status, terminal.seen[-400:]
+    assert f'"ended": "{word}"' in terminal.seen
+    assert answers(url) == ["first", "secon", "third"]
+>>>>>>> 0695b1c5b7d7c80fd723ba7499060644455df1c0
 
 
 def test_ctrl_c_says_what_was_done(tmp_path: Path, redis_url: str) -> None:
@@ -205,6 +227,35 @@ def test_progress_is_live_on_a_terminal_and_silent_elsewhere(tmp_path: Path) -> 
     assert "3 of 3 answers stored" in terminal.seen
     done = subprocess.run([*COMMAND, "stats", url], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [["--version"], ["ls"], ["ls", "--json"], ["stats"]])
+def test_output_to_a_full_device_is_one_line(tmp_path: Path, command: list[str]) -> None:
+    url = f"sqlite:///{tmp_path}/answers.sqlite"
+    fill(url)
+    environment = {**os.environ, "CACHECORE_BACKEND": url}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *command], stdout=full, stderr=subprocess.PIPE, env=environment, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("room", [0, 200_000])
+def test_an_export_onto_a_full_disk_is_gone_on_with(tmp_path: Path, redis_url: str, room: int) -> None:
+    async def fill_many() -> None:
+        async with Cache(redis_url, ttl=3600) as cache:
+            await cache.set_many(dict.fromkeys(range(500), "x" * 1000), required=True)
+
+    asyncio.run(fill_many())
+    export = [*COMMAND, "export", f"{tmp_path}/archive", redis_url, "--json"]
+    done = subprocess.run(["prlimit", f"--fsize={room}", *export], capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert told["problem"] == f"{tmp_path}/archive.part: File too large"
+    assert told["answers"] < 500
+    done = subprocess.run([*export, "--resume"], capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["answers"]) == (0, 500), done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -43,6 +43,30 @@ def test_json_tells_why_there_is_no_analysis(tmp_path: Path) -> None:
         assert "there is no format 'nonsense'" in told["problem"]
 
 
+def test_a_page_that_cannot_be_written_is_told_of_before_the_log_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        pytest.fail("the log was read")
+
+    monkeypatch.setattr("cachecore_llm.operating.analyse.LogReader", read)
+    page = tmp_path / "missing" / "page.html"
+    log = written(tmp_path / "log.jsonl", [chat("Why?")])
+    done = CliRunner().invoke(cli.app(), ["analyse", str(log), "--html", str(page), "--json"])
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["ended"]) == (2, "usage")
+    assert str(page) in told["problem"]
+
+
+def test_the_page_of_an_earlier_run_stays_where_the_log_cannot_be_read(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.jsonl", [chat("Why?")])
+    old, new = tmp_path / "old.html", tmp_path / "new.html"
+    old.write_text("findings")
+    for page in (old, new):
+        assert CliRunner().invoke(cli.app(), ["analyse", str(log), "--html", str(page), "--format", "x"]).exit_code == 2
+    assert (old.read_text(), new.exists()) == ("findings", False)
+
+
 @pytest.fixture
 def questions() -> list[str]:
     every = [f"What is number {n} of the list?" for n in range(REQUESTS)]

@@ -91,7 +91,10 @@ def test_encrypted(tmp_path: Path) -> None:
     found = analysed(tmp_path / "log", "--key-env", "RECORDER_KEY", env={"RECORDER_KEY": key.hex()})
     assert found["requests"] == 30
     done = CliRunner().invoke(cli.app(), ["analyse", str(tmp_path / "log"), "--json"])
-    assert json.loads(done.stdout)["unread"] == {"an encrypted request": 30}
+    assert json.loads(done.stdout)["unread"] == {"an encrypted request (--key-env names the variable with its key)": 30}
+    other = {"OTHER_KEY": bytes(32).hex()}
+    done = CliRunner().invoke(cli.app(), ["analyse", str(tmp_path / "log"), "--key-env", *other, "--json"], env=other)
+    assert json.loads(done.stdout)["unread"] == {"an encrypted request that this key does not open": 30}
     done = CliRunner().invoke(cli.app(), ["analyse", str(tmp_path / "log"), "--key-env", "NO_SUCH"])
     assert done.exit_code == 2
 

@@ -58,6 +58,8 @@ def analyse(
     problems: Counter[str] = Counter()
     prices = (price_in, price_out)
     try:
+        if html is not None:
+            _check_writable(html)
         similar = SimilarMisses(PUBLIC if pairs is None else error_by_pairs(pairs))
         with outcome.until_interrupted() as interrupted:
             if is_recording(file):
@@ -76,6 +78,14 @@ def analyse(
         typer.echo(f"written: {html}", err=True)
     facts = {"log": file.name, **found.as_json(), "unread": dict(problems)}
     outcome.conclude(ended, facts, lambda: _show(file.name, found, problems), as_json=as_json)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise OSError if `path` cannot be written: an hour of reading is too late to say so. It stays as it was."""
+    new = not path.exists()
+    path.open("ab").close()
+    if new:
+        path.unlink()
 
 
 def _serializer(key_env: str | None) -> Serializer | None:

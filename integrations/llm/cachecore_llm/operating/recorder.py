@@ -192,8 +192,11 @@ class Recording:
             if "call" in record:
                 return Recorded(number, at, call=record["call"])
             if self.serializer is None:
-                return Recorded(number, at, problem="an encrypted request: --key-env names the variable with its key")
-            sealed = self.serializer.loads(base64.b64decode(record["sealed"]), Place())
+                return Recorded(number, at, problem="an encrypted request (--key-env names the variable with its key)")
+            try:
+                sealed = self.serializer.loads(base64.b64decode(record["sealed"]), Place())
+            except CacheError:
+                return Recorded(number, at, problem="an encrypted request that this key does not open")
             return Recorded(number, at, call=json.loads(sealed))
         except OptionsError:
             raise

@@ -52,8 +52,9 @@ def warm(
         covered = sum(counts[key] for key in chosen)
         said = f"{len(chosen):,} of {len(counts):,} questions, which are {covered:,} of {counts.total():,} requests"
         facts: dict[str, Any] = {"questions": len(chosen), "requests_covered": covered, "requests": counts.total()}
-        if not outcome.agreed(f"Ask {provider.value} {said}?", yes=yes):
-            outcome.conclude(outcome.Ended(outcome.DECLINED), facts, lambda: None, as_json=as_json)
+        answer = outcome.asked(f"Ask {provider.value} {said}?", yes=yes)
+        if answer.status != outcome.OK:
+            outcome.conclude(answer, facts, lambda: None, as_json=as_json)
         report = asyncio.run(_warm(place, log, chosen, settings, Console(stderr=True, quiet=as_json)))
     except (CacheError, ImportError) as error:
         outcome.refuse(str(error), as_json=as_json)
