@@ -103,7 +103,6 @@ def test_a_question_is_asked_and_no_is_no(tmp_path: Path) -> None:
         assert answers(url) == left
 
 
-<<<<<<< HEAD
 def _half_way(proxy: Proxy) -> None:
     """Let half of two thousand answers through, and then nothing: an export does not end before it is interrupted."""
     passed = 0
@@ -114,7 +113,8 @@ def _half_way(proxy: Proxy) -> None:
         return [(link, piece)] if passed < 1_100_000 else []
 
     proxy.alter_replies(alter)
-=======
+
+
 @pytest.mark.parametrize(("typed", "status", "word"), [("\x03", 130, "interrupted"), ("\x04", 4, "declined")])
 def test_a_question_that_is_not_answered(tmp_path: Path, typed: str, status: int, word: str) -> None:
     """Ctrl-C is an interrupt there, too, and Ctrl-D is a no."""
@@ -127,7 +127,6 @@ def test_a_question_that_is_not_answered(tmp_path: Path, typed: str, status: int
     assert terminal.end() == status, terminal.seen[-400:]
     assert f'"ended": "{word}"' in terminal.seen
     assert answers(url) == ["first", "secon", "third"]
->>>>>>> 0695b1c5b7d7c80fd723ba7499060644455df1c0
 
 
 def test_ctrl_c_says_what_was_done(tmp_path: Path, redis_url: str) -> None:
