@@ -76,6 +76,7 @@ async def test_the_origin_and_the_own_ttl_of_a_value_are_stored() -> None:
         assert await cache.get("q") is None
 
 
+@pytest.mark.usefixtures("default_deadlines")  # its end tries for `write_timeout` to deliver what pends
 async def test_a_store_that_is_closed_is_no_error_and_the_set_says_false() -> None:
     store = MemoryBackend()
     async with await warm(store) as cache:
