@@ -27,9 +27,8 @@ from cachecore_redis import RedisBackend
 FILE: Final = Path(__file__).with_name("counts.json")
 VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 RENEW: Final = "python -m benchmarks.counts --write"
-MOST_BYTES_BY_CHANCE: Final = 0.1
-"""Of the bytes of a call that lets other callbacks run: their order is not always the same, and on a busy machine
-timers strike in it (7 % of a deletion)."""
+MOST_BYTES_BY_CHANCE: Final = 0.06
+"""Of the bytes of a call that lets other callbacks run: their order is not always the same."""
 MANY: Final = [f"one of many {number}" for number in range(100)]
 REQUEST: Final[dict[str, Any]] = {
     "model": "gpt-4o-mini",
