@@ -86,7 +86,9 @@ def shares_one_call(decorate: Decorate) -> bool:
         thread.start()
     assert entered.wait(60)
     limit = time.monotonic() + 2
-    while len(calls) == 1 and time.monotonic() < limit:  # nothing tells that nobody else comes
+    while (
+        len(calls) == 1 and time.monotonic() < limit
+    ):  # a second call is waited for; nothing tells that none will come
         time.sleep(0.01)
     let_go.set()
     for thread in threads:

@@ -109,7 +109,10 @@ async def _pending(of: Cache[Any], count: int) -> bool:
 
 
 async def test_kill_at_any_moment_loses_nothing_that_was_promised(own_server: Server, tmp_path: Path) -> None:
-    """Who was told `pending` or `done` is right, whenever the process is killed; twelve moments, one of them later."""
+    """What the process said, `pending` or `done`, is true, whenever it is killed.
+
+    Tried at twelve moments. The last one comes after it has spoken: a busy machine may be too slow for all others.
+    """
     chance = random.Random(7)
     promised = 0
     for number in range(12):
@@ -125,7 +128,7 @@ async def test_kill_at_any_moment_loses_nothing_that_was_promised(own_server: Se
                 if number < 11:
                     timer.start()
                 said = await asyncio.to_thread(process.stdout.readline)
-                if number == 11:  # a busy machine may be too slow for all others
+                if number == 11:
                     timer.start()
                 process.wait()
                 timer.join()

@@ -25,7 +25,7 @@ from tests.faults.reliability import ms, percentile
 
 _BATCH = 50
 AGELESS: dict[str, Any] = {"l1_max_age": 600}
-"""For caches whose old copies are to end by what they are told, and by nothing else."""
+"""Options of caches whose copies do not age during a test: an old copy ends only because the feed tells of a change."""
 
 
 @asynccontextmanager

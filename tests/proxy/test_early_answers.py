@@ -49,14 +49,14 @@ async def started(gateways: Gateways, network: Proxy, **options: float) -> tuple
 
 
 async def under_way(running: Running, number: int) -> None:
-    """Return when so many requests are under way, those whose answers are still being stored among them."""
+    """Return when `number` requests are under way. A request whose answer is still being stored is one of them."""
     await until(lambda: running.gateway.activity.under_way == number)
 
 
 async def test_answer_does_not_wait_for_the_store(gateways: Gateways, provider: LocalProvider, network: Proxy) -> None:
     """And a repeat that comes before it is stored gets the same answer: the provider is asked once.
 
-    Whether its read or the write is the first to reach the store that speaks again, nobody knows.
+    The store may carry out the repeat's read before the first answer's write, or after it: both orders are right.
     """
     running, http = await started(gateways, network)
     first = await given_while_the_store_is_silent(network, provider, http, LARGE)

@@ -150,7 +150,7 @@ def test_call_waits_no_longer_than_connect_timeout() -> None:
 
 
 def test_explicit_call_that_ends_while_connecting_says_so() -> None:
-    """The store was not slow to answer: it was never asked. Nobody else waits for the same attempt."""
+    """The store was never asked, so its answer was not late. The breaker opens, so that no other call waits as well."""
     made, _ = linked(60, connect_timeout=30, write_timeout=2)
 
     async def main() -> None:

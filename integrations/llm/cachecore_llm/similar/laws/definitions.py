@@ -1,8 +1,9 @@
 """Definitions: `What is an IP address?` asks for the meaning of a word, `What is my IP address?` for one thing.
 
-In a question of `What is` or `Who is` and a noun alone, the article tells which: with `my` and `the` it asks for one
-thing, with `a` and none for the meaning. `the` may be left out before two words or more (`What is the stock market`,
-`What is stock market`), but not before one: `What is the time?` is not `What is time?`. With `who` it may.
+A question may be `What is` or `Who is` and a noun alone. Then the article tells what is asked for: with `my` or `the`
+one thing or person, with `a` or no article the meaning of the noun. `the` may be left out before two words or more
+(`What is the stock market`, `What is stock market`). Before one word it may be left out behind `who` only: `What is the
+time?` is not `What is time?`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ALIKE: Final = (frozenset({"mine", "the"}), frozenset({"a", "none"}))
 
 
 def disagreement(a: Reading, b: Reading) -> str | None:
-    """Return the articles of two questions `What` or `Who is (a, the, my) …` if they ask two things, else None."""
+    """Return both articles if two questions `What is (a, the, my) …`, or with `Who`, ask for two things; else None."""
     here, there = _article(a), _article(b)
     if here is None or there is None or here == there or {here, there} in _ALIKE:
         return None

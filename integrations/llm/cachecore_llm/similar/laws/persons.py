@@ -2,11 +2,11 @@
 
 `What is my name?` is not `What is your name?`. The subject of a question with `how` or `should` says nothing: `How do
 you …`, `How do I …` and `How to …` ask the same, and so do its own words with it: `How do you lower your …`, `How do
-I lower my …`; not `How do you verify my …`, `How do I verify my …`. Nor does it say who needs a thing for a purpose
-(`Do you need a … to …`), nor the `you` of a request against an order (`Can you write …`, `Write …`). `Who owes me …`
-is not `Who do I owe …`: the one is asked for the subject, the other for the object, as `Who can call me` and `Who can
-I call`. So do persons and `it`: `Can I hurt it` is not `Can it hurt me`, nor `What is its name` `What is your name`.
-`How are you …` asks about the person.
+I lower my …`. But `How do you verify my …` is not `How do I verify my …`: there the persons tell who verifies. Nor does
+the subject say who needs a thing for a purpose (`Do you need a … to …`), nor does the `you` of a request against an
+order (`Can you write …`, `Write …`). `Who owes me …` is not `Who do I owe …`: the one is asked for the subject, the
+other for the object, as `Who can call me` and `Who can I call`. So do persons and `it`: `Can I hurt it` is not `Can it
+hurt me`, nor `What is its name` `What is your name`. `How are you …` asks about the person.
 """
 
 from __future__ import annotations
